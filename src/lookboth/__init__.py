@@ -1,0 +1,1 @@
+"""Sequence labeling with decoder language models that look both ways."""

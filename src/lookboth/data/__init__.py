@@ -1,0 +1,1 @@
+"""Readers, tag schemes, alignment, windows and packing: from files to batches."""

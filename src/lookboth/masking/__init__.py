@@ -1,0 +1,1 @@
+"""Mask plans: which layer may look how far right."""

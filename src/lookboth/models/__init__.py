@@ -1,0 +1,1 @@
+"""Backbones, labeler, saving and loading."""

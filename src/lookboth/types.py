@@ -1,0 +1,157 @@
+"""The values that travel through lookboth, in the order they appear in the flow (see ARCHITECTURE.md)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+
+class Span(NamedTuple):
+    """A labeled run of words, end exclusive.
+
+    >>> Span(0, 2, "PER")
+    Span(start=0, end=2, label='PER')
+    """
+
+    start: int
+    end: int
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One text of the data: its words, the spans over them, and where they stand in the source.
+
+    Args:
+        words: the words, in order; tags and spans belong to words.
+        spans: labeled spans over `words`, sorted by start, not overlapping. In a task that labels
+            every word (POS), each span is one word long.
+        text: the raw text the words were cut from, or None when the data came as words.
+        offsets: (start, end) of each word in `text`, end exclusive; empty when `text` is None.
+        source: "file:line" of the first word, for messages.
+    """
+
+    words: tuple[str, ...]
+    spans: tuple[Span, ...] = ()
+    text: str | None = None
+    offsets: tuple[tuple[int, int], ...] = ()
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizedExample:
+    """One example (or one window of a long one) as token ids, with the tokens of each word.
+
+    Args:
+        input_ids: token ids, shape (t,), special tokens included.
+        word_tokens: for each word its half-open token range [first, end) in `input_ids`, shape (w, 2).
+        labels: the tag id of each word, shape (w,), -100 where a word is context only; None for prediction.
+        example: index of the Example this comes from.
+        first_word: index in the Example of the first word here (not 0 only in later windows).
+    """
+
+    input_ids: tuple[int, ...]
+    word_tokens: tuple[tuple[int, int], ...]
+    labels: tuple[int, ...] | None = None
+    example: int = 0
+    first_word: int = 0
+
+    def __len__(self) -> int:
+        """Return the number of tokens."""
+        return len(self.input_ids)
+
+
+class PredictedSpan(NamedTuple):
+    """A span found in a text.
+
+    Args:
+        start: first word, end: one past the last word.
+        label: for example "PER".
+        text: the exact substring of the caller's text.
+        start_char, end_char: half-open character range in the caller's text.
+        score: probability the model gives the span, in [0, 1].
+    """
+
+    start: int
+    end: int
+    label: str
+    text: str
+    start_char: int
+    end_char: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a labeler found in one text.
+
+    Args:
+        text: the caller's text; for given words, the words joined by one space.
+        words: the words that were labeled; offsets: their character ranges in `text`.
+        tags: the tag of each word in the labeler's scheme.
+        spans: the labeled spans, in order.
+    """
+
+    text: str
+    words: tuple[str, ...]
+    offsets: tuple[tuple[int, int], ...]
+    tags: tuple[str, ...]
+    spans: tuple[PredictedSpan, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form: the text and its spans with character offsets and scores."""
+        return {
+            "text": self.text,
+            "spans": [
+                {
+                    "start": s.start_char,
+                    "end": s.end_char,
+                    "label": s.label,
+                    "text": s.text,
+                    "score": round(s.score, 4),
+                }
+                for s in self.spans
+            ],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something a reader or a check found in data, with its place.
+
+    Args:
+        where: "file:line".
+        message: what was found and what is allowed.
+        repaired: what a repair does, or "" where nothing can be done automatically.
+        kind: short machine-readable name, for example "ill-formed-tag".
+        fatal: whether training refuses the data as it stands.
+    """
+
+    where: str
+    message: str
+    kind: str
+    repaired: str = ""
+    fatal: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Examples of one split with everything that was noticed while they were read.
+
+    Args:
+        examples: in file order.
+        scheme: the tag scheme the data is written in ("IOB2", "plain", ...).
+        problems: what the reader found, in file order; empty for clean data.
+        name: the file or data set id it came from.
+    """
+
+    examples: Sequence[Example]
+    scheme: str = "IOB2"
+    problems: Sequence[Problem] = field(default_factory=tuple)
+    name: str = ""
+
+    def labels(self) -> tuple[str, ...]:
+        """Return the labels that occur, sorted."""
+        return tuple(sorted({span.label for example in self.examples for span in example.spans}))
