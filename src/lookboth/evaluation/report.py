@@ -1,0 +1,102 @@
+"""Tables from run folders: what many runs say together."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lookboth.errors import DataError
+from lookboth.evaluation.runfile import RUN_FILE, Run, read_run
+from lookboth.evaluation.significance import MeanAndSd, mean_and_sd
+
+# What may differ between two seeds of the same setting: the seed itself and where the run was written.
+SEED_KEYS = frozenset({"seed", "seeds", "output", "output_dir", "output_folder", "run_folder"})
+
+
+@dataclass(frozen=True, slots=True)
+class SeedGroup:
+    """Runs that differ in their seed only.
+
+    Args:
+        config: the configuration without the keys of `SEED_KEYS`.
+        plan: the mask plan, or None.
+        seeds: the seeds, sorted.
+        scores: mean and standard deviation of every number the runs share, by dotted name
+            ("test.micro.f1").
+    """
+
+    config: Mapping[str, Any]
+    plan: str | None
+    seeds: tuple[int | None, ...]
+    scores: Mapping[str, MeanAndSd]
+
+
+def collect_runs(folder: str | Path) -> list[Run]:
+    """Return every run below a folder, sorted by path.
+
+    Args:
+        folder: searched to any depth for run.json.
+
+    Raises:
+        DataError: when the folder is missing or one of its runs is broken.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; name the folder that holds the run folders.")
+    return [read_run(path) for path in sorted(root.rglob(RUN_FILE))]
+
+
+def seed_table(runs: Iterable[Run]) -> list[SeedGroup]:
+    """Group runs that differ in their seed only and average their scores.
+
+    Runs belong together when configuration (without `SEED_KEYS`, at any depth), plan and data agree.
+
+    Args:
+        runs: as `collect_runs` gives them.
+
+    Raises:
+        DataError: when one group holds the same seed twice.
+    """
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        hashes = {role: entry.get("sha256") for role, entry in run.data.items()}
+        key = json.dumps([_without_seed(run.config), run.plan, hashes], sort_keys=True)
+        groups.setdefault(key, []).append(run)
+    return [_average(group) for group in groups.values()]
+
+
+def _average(runs: list[Run]) -> SeedGroup:
+    by_seed: dict[int | None, Run] = {}
+    for run in runs:
+        twin = by_seed.setdefault(run.seed, run)
+        if twin is not run:
+            raise DataError(
+                f"{twin.folder} and {run.folder} are the same setting with the same seed {run.seed}; "
+                "a mean over seeds counts each once. Move one of them away."
+            )
+    flat = [_flatten(run.scores) for run in runs]
+    shared = [name for name in flat[0] if all(name in other for other in flat)]
+    return SeedGroup(
+        config=_without_seed(runs[0].config),
+        plan=runs[0].plan,
+        seeds=tuple(sorted(by_seed, key=lambda seed: (seed is not None, seed))),
+        scores={name: mean_and_sd([scores[name] for scores in flat]) for name in shared},
+    )
+
+
+def _flatten(scores: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """Return every number in nested scores by its dotted name."""
+    flat: dict[str, float] = {}
+    for name, value in scores.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{name}.")
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def _without_seed(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_seed(inner) for key, inner in value.items() if key not in SEED_KEYS}
+    return value

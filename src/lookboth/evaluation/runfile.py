@@ -1,0 +1,258 @@
+"""A run folder: `run.json` (what was run, on what, with which scores) and `predictions.jsonl`."""
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from datetime import UTC, datetime
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from lookboth.errors import DataError
+from lookboth.evaluation.metrics import AnySpan
+from lookboth.evaluation.provenance import (
+    fingerprint,
+    git_commit,
+    installed_versions,
+    machine_facts,
+    peak_memory,
+)
+from lookboth.types import Example, PredictedSpan
+
+SCHEMA_VERSION = 1
+RUN_FILE = "run.json"
+PREDICTIONS_FILE = "predictions.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Everything `run.json` holds.
+
+    Args:
+        config: the full configuration, as read from the recipe and the options.
+        scores: scores by name, for example {"test": {"micro": {"f1": 0.62}}}.
+        plan: the mask plan as a string, or None for a model without one.
+        seed: the seed of the run, or None.
+        started: time of the start, ISO 8601 in UTC.
+        wall_seconds: time from start to end.
+        data: for each data file its path as given, its size in bytes and the sha256 of its content.
+        versions: versions of lookboth, torch, transformers, peft, numpy and Python.
+        commit: git commit of lookboth, with "+changes" where files differ from it; None outside a checkout.
+        peak_memory_bytes: highest memory use of the process ("cpu") and of the GPU ("cuda"), where known.
+        machine: number of CPUs, device name and platform.
+        schema_version: version of this layout.
+        folder: where it was read from; not stored.
+    """
+
+    config: Mapping[str, Any]
+    scores: Mapping[str, Any]
+    plan: str | None
+    seed: int | None
+    started: str
+    wall_seconds: float
+    data: Mapping[str, Mapping[str, Any]]
+    versions: Mapping[str, str | None]
+    commit: str | None
+    peak_memory_bytes: Mapping[str, int | None]
+    machine: Mapping[str, Any]
+    schema_version: int = SCHEMA_VERSION
+    folder: Path | None = field(default=None, compare=False)
+
+
+def write_run(
+    folder: str | Path,
+    *,
+    config: Mapping[str, Any],
+    scores: Any,
+    plan: object | None,
+    seed: int | None,
+    started: datetime,
+    wall_seconds: float,
+    data_files: Mapping[str, str | Path],
+) -> Run:
+    """Write `run.json` into a folder and return what was written.
+
+    Args:
+        folder: made when it is missing; an older run.json in it is replaced in one step.
+        config: the full configuration; dataclasses, paths and whatever has `to_dict` are turned to JSON.
+        scores: a Scores, or Scores by name ({"dev": ..., "test": ...}).
+        plan: the mask plan or its string; None for a model without one.
+        seed: the seed of the run.
+        started: time of the start, with its time zone.
+        wall_seconds: seconds from start to end.
+        data_files: the data files by role ({"train": path}); their content is hashed.
+
+    Raises:
+        DataError: when a data file cannot be read.
+    """
+    run = Run(
+        config=_to_json(config),
+        scores=_to_json(scores),
+        plan=None if plan is None else str(plan),
+        seed=seed,
+        started=started.astimezone(UTC).isoformat(timespec="seconds"),
+        wall_seconds=round(wall_seconds, 3),
+        data={role: fingerprint(path) for role, path in data_files.items()},
+        versions=installed_versions(),
+        commit=git_commit(),
+        peak_memory_bytes=peak_memory(),
+        machine=machine_facts(),
+        folder=Path(folder),
+    )
+    stored = {"schema_version": run.schema_version, **asdict(run)}
+    del stored["folder"]
+    _write_atomically(Path(folder) / RUN_FILE, [json.dumps(stored, indent=2, ensure_ascii=False), "\n"])
+    return run
+
+
+def read_run(folder: str | Path) -> Run:
+    """Read the `run.json` of a run folder.
+
+    Args:
+        folder: the folder, or the path of its run.json.
+
+    Raises:
+        DataError: when it is missing, is not JSON, lacks a key, or has a newer schema version.
+    """
+    path = Path(folder)
+    path = path if path.name == RUN_FILE else path / RUN_FILE
+    stored = _read_object(path)
+    version = stored.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise DataError(
+            f"{path}: schema_version is {version!r}; this lookboth reads {SCHEMA_VERSION}. "
+            "Update lookboth, or write the run again with `lookboth evaluate`."
+        )
+    names = [name for name in Run.__dataclass_fields__ if name != "folder"]
+    missing = [name for name in names if name not in stored]
+    if missing:
+        raise DataError(f"{path}: no {', '.join(missing)}; write the run again with `lookboth evaluate`.")
+    for name in ("config", "scores", "data"):
+        if not isinstance(stored[name], dict):
+            raise DataError(f"{path}: {name} is {type(stored[name]).__name__}; it must be an object.")
+    return Run(**{name: stored[name] for name in names}, folder=path.parent)
+
+
+def write_predictions(
+    folder: str | Path, examples: Iterable[Example], predicted: Iterable[Sequence[AnySpan]]
+) -> Path:
+    """Write `predictions.jsonl`: for each sentence its words, gold spans and predicted spans with scores.
+
+    Args:
+        folder: made when it is missing.
+        examples: the scored examples, in order.
+        predicted: the predicted spans of each; a span without a score gets none.
+
+    Raises:
+        DataError: when there is not one prediction for every example; nothing is written then.
+    """
+    path = Path(folder) / PREDICTIONS_FILE
+    _write_atomically(path, _prediction_lines(examples, predicted))
+    return path
+
+
+def read_predictions(folder: str | Path) -> Iterator[dict[str, Any]]:
+    """Yield the sentences of `predictions.jsonl`: words, gold and predicted spans, source.
+
+    Args:
+        folder: the run folder.
+
+    Raises:
+        DataError: when the file is missing or a line is not a JSON object; the message names the line.
+    """
+    path = Path(folder) / PREDICTIONS_FILE
+    try:
+        with path.open(encoding="utf-8", newline="\n") as lines:
+            for number, line in enumerate(lines, start=1):
+                yield _parse_object(line, f"{path}:{number}")
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror}); `lookboth evaluate` writes it."
+        ) from error
+
+
+def _prediction_lines(examples: Iterable[Example], predicted: Iterable[Sequence[AnySpan]]) -> Iterator[str]:
+    for index, (example, spans) in enumerate(zip_longest(examples, predicted)):
+        if example is None or spans is None:
+            more = "predictions than examples" if example is None else "examples than predictions"
+            raise DataError(f"more {more}, from number {index} on; give one prediction for every example.")
+        record = {
+            "words": example.words,
+            "gold": [span._asdict() for span in example.spans],
+            "predicted": [_span_record(span) for span in spans],
+            "source": example.source,
+        }
+        yield json.dumps(record, ensure_ascii=False) + "\n"
+
+
+def _span_record(span: AnySpan) -> dict[str, Any]:
+    record: dict[str, Any] = {"start": span.start, "end": span.end, "label": span.label}
+    if isinstance(span, PredictedSpan):
+        record["score"] = round(span.score, 4)
+    return record
+
+
+def _to_json(value: Any) -> Any:
+    """Return a value as JSON can hold it: paths and plans as strings, NaN and infinity as null."""
+    if hasattr(value, "to_dict"):
+        return _to_json(value.to_dict())
+    if is_dataclass(value) and not isinstance(value, type):
+        return {item.name: _to_json(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _to_json(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_to_json(inner) for inner in value]
+    if isinstance(value, set | frozenset):
+        return sorted(map(str, value))
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, str | bool | int) else str(value)
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); name a run folder.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 ({error.reason}); write the run again.") from error
+    return _parse_object(text, str(path))
+
+
+def _parse_object(text: str, where: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{where}: not JSON ({error}); the file is cut or was edited. Write the run again."
+        ) from error
+    if not isinstance(value, dict):
+        raise DataError(f"{where}: found a JSON {type(value).__name__}; it must be an object.")
+    return value
+
+
+def _write_atomically(path: Path, pieces: Iterable[str]) -> None:
+    """Write a file under another name and move it into place, so that no reader sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # backslashreplace turns a lone surrogate, which UTF-8 cannot hold, into its JSON escape.
+    with tempfile.NamedTemporaryFile(
+        "w",
+        dir=path.parent,
+        prefix=f".{path.name}.",
+        delete=False,
+        encoding="utf-8",
+        errors="backslashreplace",
+        newline="\n",
+    ) as file:
+        try:
+            file.writelines(pieces)
+            file.flush()
+            os.fsync(file.fileno())
+        except BaseException:
+            os.unlink(file.name)
+            raise
+    os.chmod(file.name, 0o644)  # a temporary file is private; a result is not
+    os.replace(file.name, path)
