@@ -1,0 +1,279 @@
+"""Tag schemes: spans of words written as one tag a word, and back (pure Python)."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+from lookboth.errors import ConfigError, DataError
+from lookboth.types import Span
+
+OUTSIDE = "O"
+SCHEMES = ("IOB1", "IOB2", "IOBES", "BILOU", "plain")
+
+_PREFIXES = {"IOB1": "BI", "IOB2": "BI", "IOBES": "BIES", "BILOU": "BILU"}
+_ALIASES = {"BIO": "IOB2", "BIO2": "IOB2", "IOB": "IOB2", "BIOES": "IOBES", "BILUO": "BILOU"}
+# The one spelling that decoding works on: begin, inside, end, single.
+_FOLD = {"B": "B", "I": "I", "E": "E", "L": "E", "S": "S", "U": "S"}
+
+
+def resolve_scheme(name: str) -> str:
+    """Return the scheme a user means by `name`, upper or lower case, aliases such as BIO included.
+
+    Raises:
+        ConfigError: if no scheme has this name.
+
+    >>> resolve_scheme("bio"), resolve_scheme("BIOES"), resolve_scheme("plain")
+    ('IOB2', 'IOBES', 'plain')
+    """
+    upper = name.upper()
+    for scheme in SCHEMES:
+        if scheme.upper() == upper:
+            return scheme
+    if upper in _ALIASES:
+        return _ALIASES[upper]
+    allowed = ", ".join((*SCHEMES, *sorted(_ALIASES)))
+    raise ConfigError(f"unknown tag scheme {name!r}; schemes are: {allowed}. Pass one, or none to detect.")
+
+
+def parse_tag(tag: str) -> tuple[str, str]:
+    """Split a tag at its first '-' into (prefix, label); a tag without '-' is all prefix.
+
+    >>> parse_tag("B-creative-work"), parse_tag("O"), parse_tag("NOUN")
+    (('B', 'creative-work'), ('O', ''), ('NOUN', ''))
+    """
+    prefix, _, label = tag.partition("-")
+    return prefix, label
+
+
+def decode_tags(tags: Sequence[str], scheme: str, *, repair: bool = False) -> tuple[Span, ...]:
+    """Return the spans that the tags of one sentence write down.
+
+    Never raises on ill-formed tags: strictly read, they are no part of a span, as in seqeval's strict
+    mode (`find_tag_errors` says which they are). With `repair` they are read as conlleval does: an
+    inside or end tag that continues nothing begins a span, and a span that is never ended ends with
+    its last word. A tag without a known prefix is outside in both readings.
+
+    Args:
+        tags: one tag a word.
+        scheme: one of `SCHEMES`.
+        repair: read ill-formed tags instead of leaving them out.
+
+    >>> decode_tags(["B-PER", "I-PER", "O", "I-LOC"], "IOB2")
+    (Span(start=0, end=2, label='PER'),)
+    >>> decode_tags(["B-PER", "I-PER", "O", "I-LOC"], "IOB2", repair=True)
+    (Span(start=0, end=2, label='PER'), Span(start=3, end=4, label='LOC'))
+    >>> decode_tags(["DET", "NOUN"], "plain")
+    (Span(start=0, end=1, label='DET'), Span(start=1, end=2, label='NOUN'))
+    """
+    if scheme == "plain":
+        return tuple(Span(i, i + 1, tag) for i, tag in enumerate(tags) if tag != OUTSIDE)
+    if repair:
+        return _decode_repaired(_fold_tags(tags, "BIESLU"))
+    folded = _fold_tags(tags, _PREFIXES[scheme])
+    if scheme == "IOB1":
+        folded = _begin_iob1_spans(folded)
+    return _decode_strict(folded, needs_end=scheme in ("IOBES", "BILOU"))
+
+
+def find_tag_errors(tags: Sequence[str], scheme: str) -> list[tuple[int, str]]:
+    """Return (word index, message) for each ill-formed tag of one sentence, in order.
+
+    >>> find_tag_errors(["O", "I-LOC"], "IOB2")
+    [(1, "tag 'I-LOC' follows 'O'; an IOB2 span starts with 'B-'")]
+    """
+    if scheme == "plain":
+        return [(i, "the tag is empty; a plain tag is any text") for i, tag in enumerate(tags) if not tag]
+    errors: list[tuple[int, str]] = []
+    for i, (previous, tag) in enumerate(pairwise((OUTSIDE, *tags, OUTSIDE))):
+        left, here = _transition_errors(previous, tag, scheme)
+        if left:
+            errors.append((i - 1, left))
+        if here:
+            errors.append((i, here))
+    return errors
+
+
+def repair_tags(tags: Sequence[str], scheme: str) -> tuple[str, ...]:
+    """Return well-formed tags with the spans that the repairing reading of `tags` gives.
+
+    >>> repair_tags(["O", "I-LOC", "I-PER"], "IOB2")
+    ('O', 'B-LOC', 'B-PER')
+    """
+    return encode_spans(decode_tags(tags, scheme, repair=True), len(tags), scheme)
+
+
+def encode_spans(spans: Iterable[Span], num_words: int, scheme: str) -> tuple[str, ...]:
+    """Return one tag a word that writes the spans down.
+
+    Args:
+        spans: in any order, not overlapping, each within the words; one word long under "plain".
+        num_words: number of words of the sentence.
+        scheme: one of `SCHEMES`.
+
+    Raises:
+        DataError: if a span is empty, has no label, leaves the sentence or overlaps another.
+
+    >>> encode_spans([Span(1, 3, "PER"), Span(0, 1, "LOC")], 4, "IOBES")
+    ('S-LOC', 'B-PER', 'E-PER', 'O')
+    """
+    tags = [OUTSIDE] * num_words
+    before = Span(0, 0, "")
+    for span in sorted(spans):
+        _check_span(span, before, num_words, scheme)
+        tags[span.start : span.end] = _tags_of_span(span, before, scheme)
+        before = span
+    return tuple(tags)
+
+
+def tags_for_labels(labels: Iterable[str], scheme: str) -> tuple[str, ...]:
+    """Return every tag of the scheme for these labels: "O" first, then label by label, sorted.
+
+    >>> tags_for_labels(["PER", "LOC"], "IOB2")
+    ('O', 'B-LOC', 'I-LOC', 'B-PER', 'I-PER')
+    """
+    names = sorted(set(labels))
+    if scheme == "plain":
+        return (OUTSIDE, *(name for name in names if name != OUTSIDE))
+    return (OUTSIDE, *(f"{prefix}-{name}" for name in names for prefix in _PREFIXES[scheme]))
+
+
+def detect_scheme(tag_sequences: Iterable[Sequence[str]]) -> str:
+    """Return the scheme under which the fewest tags are ill-formed; IOB2 when several fit.
+
+    "plain" when most tags that are not "O" have no scheme prefix.
+
+    >>> detect_scheme([["I-PER", "I-PER", "B-PER"]]), detect_scheme([["DET", "NOUN"]])
+    ('IOB1', 'plain')
+    """
+    transitions: Counter[tuple[str, str]] = Counter()
+    tags: Counter[str] = Counter()
+    for sequence in tag_sequences:
+        tags.update(sequence)
+        transitions.update(pairwise((OUTSIDE, *sequence, OUTSIDE)))
+    tags.pop(OUTSIDE, None)
+    prefixed = sum(count for tag, count in tags.items() if _fold(tag, "BIESLU")[1])
+    if prefixed * 2 < tags.total():
+        return "plain"
+
+    def num_errors(scheme: str) -> int:
+        per_transition = ((_transition_errors(*pair, scheme), count) for pair, count in transitions.items())
+        return sum(count * sum(map(bool, messages)) for messages, count in per_transition)
+
+    return min(("IOB2", "IOB1", "IOBES", "BILOU"), key=num_errors)
+
+
+def _fold(tag: str, prefixes: str) -> tuple[str, str]:
+    """Return (B|I|E|S, label), or ("O", "") where the prefix is not allowed or the label is missing."""
+    prefix, label = parse_tag(tag)
+    if len(prefix) == 1 and prefix in prefixes and label:
+        return _FOLD[prefix], label
+    return OUTSIDE, ""
+
+
+def _fold_tags(tags: Sequence[str], prefixes: str) -> list[tuple[str, str]]:
+    return [_fold(tag, prefixes) for tag in tags]
+
+
+def _begin_iob1_spans(folded: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Write IOB1 as IOB2; a 'B-' that does not follow its own label is ill-formed and becomes outside."""
+    result = []
+    written = previous = (OUTSIDE, "")
+    for prefix, label in folded:
+        if prefix == "I" and written[1] != label:
+            written = ("B", label)
+        elif prefix == "B" and previous[1] != label:
+            written = (OUTSIDE, "")
+        else:
+            written = (prefix, label)
+        previous = (prefix, label)
+        result.append(written)
+    return result
+
+
+def _decode_strict(folded: list[tuple[str, str]], *, needs_end: bool) -> tuple[Span, ...]:
+    spans = []
+    start, label = -1, ""
+    for i, (prefix, name) in enumerate([*folded, (OUTSIDE, "")]):
+        continues = start >= 0 and name == label and prefix in "IE"
+        if continues and prefix == "I":
+            continue
+        if continues:
+            spans.append(Span(start, i + 1, label))
+        elif start >= 0 and not needs_end:
+            spans.append(Span(start, i, label))
+        start = -1
+        if prefix == "B":
+            start, label = i, name
+        elif prefix == "S":
+            spans.append(Span(i, i + 1, name))
+    return tuple(spans)
+
+
+def _decode_repaired(folded: list[tuple[str, str]]) -> tuple[Span, ...]:
+    spans = []
+    start, before, label = 0, OUTSIDE, ""
+    for i, (prefix, name) in enumerate([*folded, (OUTSIDE, "")]):
+        if name and name == label and prefix in "IE" and before in "BI":
+            before = prefix
+            continue
+        if label:
+            spans.append(Span(start, i, label))
+        start, before, label = i, prefix, name
+    return tuple(spans)
+
+
+def _transition_errors(previous: str, tag: str, scheme: str) -> tuple[str, str]:
+    """Return what is wrong with the previous tag because of this one, and with this one; "" where nothing."""
+    prefixes = _PREFIXES[scheme]
+    prefix, label = _fold(tag, prefixes)
+    prefix_before, label_before = _fold(previous, prefixes)
+    continues = bool(label) and label == label_before
+    here = ""
+    if not label and tag != OUTSIDE:
+        here = _unknown_tag(tag, scheme)
+    elif scheme == "IOB1" and prefix == "B" and not continues:
+        here = f"tag {tag!r} follows {previous!r}; IOB1 writes 'B-' only after the same label"
+    elif scheme != "IOB1" and prefix in "IE" and not (continues and prefix_before in "BI"):
+        here = f"tag {tag!r} follows {previous!r}; an {scheme} span starts with {_starts(scheme)}"
+    left_open = len(prefixes) == 4 and prefix_before in "BI" and not (continues and prefix in "IE")
+    return (_never_ended(previous, tag, scheme) if left_open else ""), here
+
+
+def _starts(scheme: str) -> str:
+    return "'B-'" if scheme == "IOB2" else f"'B-' or '{_PREFIXES[scheme][3]}-'"
+
+
+def _never_ended(previous: str, tag: str, scheme: str) -> str:
+    end = f"{_PREFIXES[scheme][2]}-{parse_tag(previous)[1]}"
+    return f"tag {previous!r} is followed by {tag!r} or the sentence end; an {scheme} span goes on to '{end}'"
+
+
+def _unknown_tag(tag: str, scheme: str) -> str:
+    allowed = ", ".join(f"'{prefix}-LABEL'" for prefix in _PREFIXES[scheme])
+    return f"tag {tag!r} is not an {scheme} tag; allowed are 'O', {allowed}"
+
+
+def _check_span(span: Span, before: Span, num_words: int, scheme: str) -> None:
+    length = span.end - span.start
+    if not 0 <= span.start < span.end <= num_words:
+        raise DataError(f"{span} does not lie within the {num_words} words; 0 <= start < end <= words.")
+    if not span.label or (scheme == "plain" and span.label == OUTSIDE):
+        raise DataError(f"{span} has no label that a tag can carry; name it other than '' and plain 'O'.")
+    if span.start < before.end:
+        raise DataError(f"{span} overlaps {before}; a word has one tag. Keep one of the two spans.")
+    if scheme == "plain" and length != 1:
+        raise DataError(f"{span} is {length} words long; plain tags label single words. Use IOB2.")
+
+
+def _tags_of_span(span: Span, before: Span, scheme: str) -> list[str]:
+    label, length = span.label, span.end - span.start
+    if scheme == "plain":
+        return [label]
+    inside = ["I-" + label] * (length - 1)
+    if scheme == "IOB1":
+        touches = before.end == span.start and before.label == label
+        return ["B-" + label if touches else "I-" + label, *inside]
+    if scheme == "IOB2":
+        return ["B-" + label, *inside]
+    end, single = _PREFIXES[scheme][2], _PREFIXES[scheme][3]
+    return ["B-" + label, *inside[1:], f"{end}-{label}"] if length > 1 else [f"{single}-{label}"]
