@@ -1,7 +1,7 @@
 """The values that travel through lookboth, in the order they appear in the flow (see ARCHITECTURE.md)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 
@@ -96,6 +96,10 @@ class Prediction:
     offsets: tuple[tuple[int, int], ...]
     tags: tuple[str, ...]
     spans: tuple[PredictedSpan, ...] = ()
+
+    def above(self, score: float) -> "Prediction":
+        """Return the prediction without the spans that score below `score`; the tags stay as they are."""
+        return replace(self, spans=tuple(span for span in self.spans if span.score >= score))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form: the text and its spans with character offsets and scores."""

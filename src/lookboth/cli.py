@@ -1,0 +1,298 @@
+"""The command line: each command parses, calls one function of the library, and prints."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lookboth.errors import ConfigError, LookbothError
+
+app = typer.Typer(
+    name="lookboth",
+    help="Sequence labeling with decoder language models that look both ways.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+class Format(StrEnum):
+    """How predictions are printed."""
+
+    text = "text"
+    jsonl = "jsonl"
+    conll = "conll"
+    html = "html"
+
+
+PlanOption = Annotated[
+    str, typer.Option(help="Mask plan: causal, full, middle, 0011, top:8, 8-31, 0,0,4,* ...")
+]
+ModelArgument = Annotated[str, typer.Argument(help="Hub id, folder, or built-in name (smollm2-135m).")]
+LabelerOption = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help="Saved labeler: folder or hub id. Default: the shipped one."),
+]
+DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, ... Default: a GPU where there is one.")]
+PrecisionOption = Annotated[str, typer.Option(help="auto, bf16 or fp32.")]
+TrustOption = Annotated[bool, typer.Option("--trust-remote-code", help="Let the model's own code run.")]
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the runs.")] = Path("runs/demo"),
+    quick: Annotated[bool, typer.Option("--quick", help="Label only; no training.")] = False,
+) -> None:
+    """Label real text with the shipped labeler, score it, and train causal against both-ways."""
+    from lookboth.demo import run_demo
+
+    run_demo(out, train=not quick)
+
+
+@app.command()
+def inspect(
+    model: ModelArgument,
+    plan: PlanOption = "causal",
+    trust_remote_code: TrustOption = False,
+) -> None:
+    """Show a model's layers under a mask plan, without loading weights."""
+    from lookboth.masking.inspect import inspect_model
+
+    typer.echo(inspect_model(model, plan, trust_remote_code=trust_remote_code))
+
+
+@app.command()
+def prove(
+    model: ModelArgument,
+    plan: PlanOption = "causal",
+    attn_implementation: Annotated[
+        str | None, typer.Option("--backend", help="Attention backend: sdpa, eager, flex_attention ...")
+    ] = None,
+    length: Annotated[int, typer.Option(min=4, help="Tokens in the probe text.")] = 12,
+    random_weights: Annotated[
+        bool, typer.Option("--random-weights", help="Take only the configuration; no weights are needed.")
+    ] = False,
+    trust_remote_code: TrustOption = False,
+) -> None:
+    """Show which positions each layer really sees, and hold that against the plan."""
+    from lookboth.masking.inspect import prove_model
+
+    proof = prove_model(
+        model,
+        plan,
+        attn_implementation=attn_implementation,
+        length=length,
+        random_weights=random_weights,
+        trust_remote_code=trust_remote_code,
+    )
+    typer.echo(proof.describe())
+    if not proof.ok:
+        raise typer.Exit(1)
+
+
+@app.command("check-data")
+def check_data(
+    files: Annotated[
+        list[str], typer.Argument(help="Files, a folder with train/dev/test, or a built-in name.")
+    ],
+) -> None:
+    """Report everything odd in data files, with file and line."""
+    from lookboth.data.checks import check_data as check
+
+    report = check(files)
+    typer.echo(report.describe())
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path | None, typer.Argument(help="Recipe file (TOML).")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="File, folder, built-in name or hub id to train on.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Decoder: hub id, folder, or built-in name.")] = None,
+    plan: Annotated[str | None, typer.Option(help="Mask plan.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the run.")] = Path("runs/train"),
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Any recipe key, as key=value; may be repeated.")
+    ] = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Repair ill-formed tags.")] = False,
+) -> None:
+    """Train a labeler from a recipe, from options, or from a recipe with options over it."""
+    from lookboth.config import load_recipe, parse_config
+    from lookboth.training.run import train as run_training
+
+    overrides = [f"{key}={value!r}" for key, value in (("model", model), ("plan", plan)) if value]
+    overrides += [f"data.train={data!r}"] if data else []
+    overrides += ["data.repair=true"] if repair else []
+    overrides += settings or []
+    if recipe is None and data is None:
+        raise ConfigError(
+            "nothing to train on. Type: lookboth train RECIPE.toml, or lookboth train --data FOLDER"
+        )
+    config = load_recipe(recipe, overrides) if recipe else parse_config({}, overrides, where="options")
+    _quiet_libraries()
+    runs = run_training(config, out, say=typer.echo)
+    for run in runs:
+        typer.echo(f"labeler: {run.folder / 'labeler'}")
+
+
+@app.command()
+def evaluate(
+    data: Annotated[
+        str, typer.Argument(help="File, folder, built-in name or hub id; 'name:split' for a split.")
+    ],
+    model: LabelerOption = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for run.json and predictions.jsonl.")] = None,
+    label_map: Annotated[
+        list[str] | None,
+        typer.Option("--map", help="Rename gold labels, OLD=NEW; NEW empty drops; * = the rest."),
+    ] = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Repair ill-formed tags.")] = False,
+    device: DeviceOption = None,
+    precision: PrecisionOption = "auto",
+) -> None:
+    """Score a labeler on labeled data, every word counted."""
+    from lookboth.evaluation.command import evaluate_on
+
+    _quiet_libraries()
+    evaluation = evaluate_on(
+        data,
+        model,
+        out=out,
+        label_map=_pairs(label_map or []),
+        repair=repair,
+        device=device,
+        precision=precision,
+    )
+    typer.echo(evaluation.describe())
+
+
+@app.command()
+def predict(
+    source: Annotated[
+        str, typer.Argument(metavar="TEXT|FILE|-", help="A text, a file (a text a line), or -.")
+    ],
+    model: LabelerOption = None,
+    output: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.text,
+    min_score: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Leave out spans below this score.")
+    ] = 0.0,
+    device: DeviceOption = None,
+    precision: PrecisionOption = "auto",
+) -> None:
+    """Label a text, a file or standard input."""
+    from lookboth.inference.formats import render
+    from lookboth.models.labeler import Labeler
+    from lookboth.types import Prediction
+
+    texts = _texts(source)
+    _quiet_libraries()
+    labeler = Labeler.from_pretrained(model, device=device, precision=precision)
+
+    def kept(predictions: Iterable[Prediction]) -> Iterator[Prediction]:
+        for prediction in predictions:
+            yield prediction.above(min_score)
+
+    for piece in render(kept(labeler.stream(texts)), output.value):
+        _write(piece)
+
+
+@app.command()
+def merge(
+    labeler: Annotated[str, typer.Argument(help="Saved labeler: folder or hub id.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the merged labeler.")],
+    precision: PrecisionOption = "fp32",
+) -> None:
+    """Fold the adapter into the backbone and check that predictions stay the same."""
+    from lookboth.models.merging import merge_to_folder
+
+    _quiet_libraries()
+    typer.echo(merge_to_folder(labeler, out, precision=precision))
+
+
+def main() -> None:
+    """Run the command line; an error is one message on standard error and exit status 1."""
+    try:
+        app()
+    except LookbothError as error:
+        _fail(str(error), 1)
+    except KeyboardInterrupt:
+        _fail("interrupted; a training run goes on where it was when you type the same command again.", 130)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output left; nothing more to say
+        raise SystemExit(0) from None
+
+
+def _fail(message: str, status: int) -> None:
+    typer.echo(f"error: {message}", err=True)
+    raise SystemExit(status)
+
+
+def _texts(source: str) -> Iterator[str]:
+    """Yield the texts that `source` names: standard input, the lines of a file, or the text itself."""
+    if source == "-":
+        return _lines(sys.stdin.buffer, "standard input")
+    try:
+        is_file = Path(source).is_file()
+    except (OSError, ValueError):  # a long text is no path
+        is_file = False
+    if is_file:
+        return _lines(Path(source).open("rb"), source)
+    if (
+        "\n" not in source
+        and " " not in source
+        and Path(source).suffix in {".txt", ".jsonl", ".conll", ".tsv"}
+    ):
+        raise ConfigError(
+            f"{source}: no such file. Give a file that exists, a text in quotes, or - for input."
+        )
+    return iter([source])
+
+
+def _lines(file: Iterable[bytes], name: str) -> Iterator[str]:
+    for number, line in enumerate(file, start=1):
+        try:
+            yield line.decode("utf-8").rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise ConfigError(
+                f"{name}:{number}: not UTF-8 (byte {error.object[error.start]:#04x} at {error.start}). "
+                "Convert the file, for example: iconv -f latin1 -t utf-8 FILE"
+            ) from error
+
+
+def _pairs(items: list[str]) -> dict[str, str]:
+    pairs = {}
+    for item in items:
+        old, sign, new = item.partition("=")
+        if not sign or not old:
+            raise ConfigError(f"--map {item!r}: expected OLD=NEW, for example --map MISC= to drop MISC")
+        pairs[old] = new
+    return pairs
+
+
+def _write(piece: str) -> None:
+    """Write text that may hold lone surrogates."""
+    sys.stdout.buffer.write(piece.encode("utf-8", "backslashreplace"))
+    sys.stdout.buffer.flush()
+
+
+def _quiet_libraries() -> None:
+    """Keep the progress bars of weight loading off the user's screen."""
+    import os
+
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,239 @@
+"""The run configuration: what a recipe file may say, checked before anything is loaded."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from lookboth.errors import ConfigError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataConfig(_Section):
+    """Where the data is and how it is read."""
+
+    train: tuple[str, ...] = Field(
+        description="Sources to train on: a file, a folder, a built-in name or a hub id; 'source:split' picks a split."
+    )
+    dev: tuple[str, ...] = Field(
+        default=(),
+        description="Sources that choose the epoch; default: the dev split of the first train source.",
+    )
+    test: tuple[str, ...] = Field(
+        default=(),
+        description="Sources scored once, after training; default: the test split of the first train source.",
+    )
+    label_map: dict[str, str] = Field(
+        default_factory=dict,
+        description="Renames labels; an empty new name drops the label. '*' stands for every label not named.",
+    )
+    max_train_sentences: int | None = Field(
+        default=None, ge=1, description="Train on the first N sentences after a shuffle by data.sample_seed."
+    )
+    sample_seed: int = Field(default=0, description="Which sentences data.max_train_sentences keeps.")
+    repair: bool = Field(
+        default=False, description="Repair ill-formed tags as conlleval does instead of stopping."
+    )
+
+    @field_validator("train", "dev", "test", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+
+class AdapterConfig(_Section):
+    """Which weights are trained."""
+
+    kind: Literal["full", "lora", "qlora", "head"] = Field(
+        default="lora",
+        description="full: all weights; lora; qlora: lora over a 4-bit backbone; head: only the head.",
+    )
+    rank: int = Field(default=16, ge=1, description="LoRA rank r.")
+    alpha: float = Field(default=32, gt=0, description="LoRA alpha; the update is scaled by alpha / rank.")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout on the input of each LoRA pair.")
+    target_modules: tuple[str, ...] | Literal["all-linear"] = Field(
+        default="all-linear", description="Names of the linear layers that get a LoRA pair."
+    )
+    start_from: str | None = Field(
+        default=None, description="A saved adapter folder to start from instead of a fresh adapter."
+    )
+
+
+class TrainConfig(_Section):
+    """How the weights are trained."""
+
+    epochs: float = Field(default=3, gt=0, description="Passes over the training data.")
+    lr: float = Field(default=1e-3, gt=0, description="Peak learning rate of adapter (or backbone) and head.")
+    schedule: Literal["linear", "cosine", "constant"] = Field(
+        default="linear", description="Learning rate after warm-up."
+    )
+    warmup: float = Field(default=0.06, ge=0, lt=1, description="Share of all steps spent warming up.")
+    weight_decay: float = Field(default=0.01, ge=0, description="AdamW weight decay.")
+    clip: float = Field(default=1.0, gt=0, description="Largest gradient norm.")
+    batch_tokens: int = Field(default=1024, ge=16, description="Tokens in one batch.")
+    accumulation: int = Field(default=1, ge=1, description="Batches summed into one optimizer step.")
+    layout: Literal["bucketed", "packed"] = Field(
+        default="bucketed",
+        description="bucketed: rows of nearly one length; packed: many sentences in one row.",
+    )
+    precision: Literal["auto", "bf16", "fp32"] = Field(
+        default="auto", description="Arithmetic; auto: bf16 where the device computes in it natively."
+    )
+    gradient_checkpointing: bool = Field(
+        default=False, description="Less memory for about a third more time."
+    )
+    head_dropout: float = Field(default=0.1, ge=0, lt=1, description="Dropout before the head.")
+    evals_per_epoch: int = Field(default=1, ge=1, description="Dev scores per epoch.")
+    patience: int | None = Field(
+        default=None,
+        ge=1,
+        description="Stop after this many dev scores without a better one; default: never.",
+    )
+    checkpoint_steps: int = Field(
+        default=100, ge=1, description="Optimizer steps between checkpoints a killed run resumes from."
+    )
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="One run for each seed.")
+    track: Literal["none", "tensorboard", "wandb"] = Field(
+        default="none", description="Where curves are sent."
+    )
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, int) else value
+
+
+class RunConfig(_Section):
+    """One training setting: model, mask plan, data, adapter and training."""
+
+    model: str = Field(default="smollm2-135m", description="Hub id, folder, or a built-in name.")
+    revision: str | None = Field(default=None, description="Hub revision of the model.")
+    trust_remote_code: bool = Field(default=False, description="Allow the model's own code to run.")
+    attn_implementation: str | None = Field(
+        default=None, description="Attention backend: sdpa, eager, flex_attention, flash_attention_2."
+    )
+    plan: str = Field(
+        default="causal",
+        description="Mask plan: causal, full, middle, 0011, top:8, 8-31 or one reach a group.",
+    )
+    scheme: Literal["IOB2", "IOBES", "plain"] = Field(
+        default="IOB2", description="Tag scheme the head learns; plain: one label a word (POS)."
+    )
+    label_on: Literal["first", "last", "mean"] = Field(
+        default="last", description="Sub-token whose state is labeled; mean: their average."
+    )
+    max_tokens: int = Field(
+        default=512, ge=32, description="Longer inputs are cut into windows; every word is labeled once."
+    )
+    overlap: int = Field(default=64, ge=0, description="Context tokens on each inner side of a window.")
+    data: DataConfig = Field(description="Where the data is.")
+    adapter: AdapterConfig = Field(default_factory=AdapterConfig, description="Which weights are trained.")
+    training: TrainConfig = Field(default_factory=TrainConfig, description="How they are trained.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return self.model_dump(mode="json")
+
+
+def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read a recipe (TOML) and the `key=value` overrides laid over it.
+
+    Raises:
+        ConfigError: not TOML, an unknown key, or a value outside its range; all of them in one message.
+    """
+    path = Path(path)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such recipe. The shipped ones are in the folder recipes/.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not a TOML file: {error}.") from error
+    return parse_config(values, overrides, where=str(path))
+
+
+def parse_config(
+    values: Mapping[str, Any], overrides: Sequence[str] = (), *, where: str = "configuration"
+) -> RunConfig:
+    """Check a nested mapping of settings.
+
+    >>> parse_config({"data": {"train": "wnut17"}}, ["training.lr=2e-4"]).training.lr
+    0.0002
+    """
+    merged = _deep_copy(values)
+    for override in overrides:
+        _set(merged, override)
+    try:
+        return RunConfig.model_validate(merged)
+    except ValidationError as error:
+        lines = [_explain(detail) for detail in error.errors()]
+        raise ConfigError(f"{where}: " + "\n  ".join(lines)) from None
+
+
+def document_keys() -> list[tuple[str, str, str]]:
+    """Return (key, default, description) for every key a recipe may hold, in order."""
+    return list(_walk(RunConfig, ""))
+
+
+def _walk(section: type[BaseModel], prefix: str) -> list[tuple[str, str, str]]:
+    rows = []
+    for name, field in section.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            rows += _walk(inner, f"{prefix}{name}.")
+        else:
+            default = (
+                "(required)" if field.is_required() else repr(field.get_default(call_default_factory=True))
+            )
+            rows.append((prefix + name, default, field.description or ""))
+    return rows
+
+
+def _deep_copy(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _deep_copy(v) if isinstance(v, Mapping) else v for key, v in values.items()}
+
+
+def _set(values: dict[str, Any], override: str) -> None:
+    key, sign, text = override.partition("=")
+    if not sign or not key.strip():
+        raise ConfigError(f"--set {override!r}: expected key=value, for example --set training.epochs=2")
+    try:
+        value = tomllib.loads(f"x = {text}")["x"]
+    except tomllib.TOMLDecodeError:
+        value = text  # a bare word needs no quotes
+    *sections, last = key.strip().split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"--set {override!r}: {section!r} is a single value, not a section.")
+    values[last] = value
+
+
+def _explain(detail: Any) -> str:
+    key = ".".join(str(part) for part in detail["loc"] if not isinstance(part, int))
+    if detail["type"] == "extra_forbidden":
+        known = [name for name, _, _ in document_keys()]
+        close = _closest(key, known)
+        return (
+            f"unknown key {key!r}."
+            + (f" Did you mean {close!r}?" if close else "")
+            + " Keys: docs/recipes.md."
+        )
+    if detail["type"] == "missing":
+        return f"{key!r} is missing."
+    return f"{key} = {detail.get('input')!r}: {detail['msg'][0].lower()}{detail['msg'][1:]}."
+
+
+def _closest(key: str, known: Sequence[str]) -> str | None:
+    from difflib import get_close_matches
+
+    matches = get_close_matches(key, known, n=1, cutoff=0.6)
+    if not matches:
+        leaf = {name.rsplit(".", 1)[-1]: name for name in known}
+        found = get_close_matches(key.rsplit(".", 1)[-1], list(leaf), n=1, cutoff=0.6)
+        return leaf[found[0]] if found else None
+    return matches[0]

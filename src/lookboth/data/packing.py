@@ -1,0 +1,163 @@
+"""Tokenized examples to batches with next to no padding: packed rows, or rows of nearly one length."""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from lookboth.types import TokenizedExample
+
+if TYPE_CHECKING:
+    import torch
+
+Layout = Literal["bucketed", "packed"]
+MAX_PADDING = 0.05
+
+
+@dataclass(frozen=True)
+class PackedBatch:
+    """Tensors of one forward pass; words are numbered through the whole batch.
+
+    Args:
+        input_ids: shape (b, t).
+        position_ids: shape (b, t); in a packed row they restart at each segment.
+        attention_mask: shape (b, t), True where a token is; None where nothing is padded (packed rows).
+        word_first, word_last: flat index into b * t of each word's first and last token, shape (w,).
+        labels: tag ids, shape (w,), -100 ignored; None for prediction.
+        examples: what is in the batch, in the order of its words.
+    """
+
+    input_ids: "torch.Tensor"
+    position_ids: "torch.Tensor"
+    attention_mask: "torch.Tensor | None"
+    word_first: "torch.Tensor"
+    word_last: "torch.Tensor"
+    labels: "torch.Tensor | None"
+    examples: tuple[TokenizedExample, ...]
+
+    def tensors(self) -> dict[str, "torch.Tensor"]:
+        """Return the model's keyword arguments."""
+        fields = (
+            "input_ids",
+            "position_ids",
+            "attention_mask",
+            "word_first",
+            "word_last",
+            "labels",
+        )
+        return {name: getattr(self, name) for name in fields if getattr(self, name) is not None}
+
+
+def plan_batches(
+    lengths: Sequence[int],
+    *,
+    max_tokens: int,
+    layout: Layout = "bucketed",
+    seed: int | None = None,
+) -> list[list[int]]:
+    """Group examples into batches of at most `max_tokens` tokens (one longer example is a batch of its own).
+
+    Args:
+        lengths: tokens of each example.
+        max_tokens: tokens a batch may hold, padding included.
+        layout: "bucketed" sorts by length, so that under 5 % of a batch is padding; "packed" fills rows with
+            whole examples in the order given.
+        seed: shuffles examples and batches for training; None keeps one fixed order.
+
+    Returns:
+        Lists of indices into `lengths`; every index occurs once.
+    """
+    order = list(range(len(lengths)))
+    rng = random.Random(seed)
+    if seed is not None:
+        rng.shuffle(order)
+    if layout == "bucketed":
+        order.sort(key=lambda index: lengths[index])
+        batches = list(_bucket(order, lengths, max_tokens))
+    else:
+        batches = list(_pack(order, lengths, max_tokens))
+    if seed is not None:
+        rng.shuffle(batches)
+    return batches
+
+
+def build_batch(
+    examples: Sequence[TokenizedExample], *, layout: Layout = "bucketed", pad_id: int = 0
+) -> PackedBatch:
+    """Return the tensors for `examples`, as one packed row or as rows padded on the right."""
+    import torch
+
+    longest = max(map(len, examples))
+    packed = layout == "packed"
+    starts = _starts(examples) if packed else [row * longest for row in range(len(examples))]
+    shape = (1, sum(map(len, examples))) if packed else (len(examples), longest)
+    ids = torch.full(shape, pad_id, dtype=torch.long)
+    positions = torch.zeros(shape, dtype=torch.long)
+    mask = torch.zeros(shape, dtype=torch.bool)
+    for example, start in zip(examples, starts, strict=True):
+        stop = start + len(example)
+        ids.view(-1)[start:stop] = torch.tensor(example.input_ids)
+        positions.view(-1)[start:stop] = torch.arange(len(example))
+        mask.view(-1)[start:stop] = True
+    words = [
+        (start + first, start + end - 1)
+        for example, start in zip(examples, starts, strict=True)
+        for first, end in example.word_tokens
+    ]
+    word_first, word_last = torch.tensor(words, dtype=torch.long).reshape(-1, 2).unbind(1)
+    labeled = all(example.labels is not None for example in examples)
+    labels = [tag for example in examples for tag in example.labels or ()] if labeled else None
+    return PackedBatch(
+        input_ids=ids,
+        position_ids=positions,
+        attention_mask=None if packed else mask,
+        word_first=word_first,
+        word_last=word_last,
+        labels=None if labels is None else torch.tensor(labels, dtype=torch.long),
+        examples=tuple(examples),
+    )
+
+
+def padding_share(lengths: Sequence[int], batches: Sequence[Sequence[int]]) -> float:
+    """Return the share of padded positions if `batches` are laid out as rows of one length.
+
+    >>> padding_share([4, 4, 2], [[0, 1], [2]])
+    0.0
+    """
+    total = sum(len(batch) * max(lengths[i] for i in batch) for batch in batches)
+    return 1.0 - sum(lengths) / total if total else 0.0
+
+
+def _bucket(order: Sequence[int], lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
+    batch: list[int] = []
+    used = 0
+    for index in order:
+        room = (len(batch) + 1) * lengths[index]
+        if batch and (room > max_tokens or room - used - lengths[index] > MAX_PADDING * room):
+            yield batch
+            batch, used = [], 0
+        batch.append(index)
+        used += lengths[index]
+    if batch:
+        yield batch
+
+
+def _pack(order: Sequence[int], lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
+    batch: list[int] = []
+    used = 0
+    for index in order:
+        if batch and used + lengths[index] > max_tokens:
+            yield batch
+            batch, used = [], 0
+        batch.append(index)
+        used += lengths[index]
+    if batch:
+        yield batch
+
+
+def _starts(examples: Sequence[TokenizedExample]) -> list[int]:
+    starts, total = [], 0
+    for example in examples:
+        starts.append(total)
+        total += len(example)
+    return starts

@@ -1,0 +1,62 @@
+"""Evaluate a saved labeler on a named data set and write the run folder."""
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from lookboth.data.labels import map_labels
+from lookboth.data.readers import read_split, require_clean, split_name
+from lookboth.evaluation.evaluate import Evaluation, evaluate_labeler
+from lookboth.evaluation.runfile import write_predictions, write_run
+from lookboth.models.labeler import Labeler
+
+
+def evaluate_on(
+    source: str,
+    model: str | None = None,
+    *,
+    out: Path | None = None,
+    label_map: Mapping[str, str] | None = None,
+    repair: bool = False,
+    device: str | None = None,
+    precision: str = "auto",
+) -> Evaluation:
+    """Score a labeler on data named as in a recipe.
+
+    Args:
+        source: a file, folder, built-in name or hub id; its test split unless "name:split" says otherwise.
+        model: saved labeler; the shipped one when None.
+        out: folder for run.json and predictions.jsonl; nothing is written when None.
+        label_map: renames gold labels (see `map_labels`).
+        repair: repair ill-formed tags instead of stopping.
+
+    Raises:
+        DataError, ModelError: data or labeler cannot be read.
+    """
+    started, clock = datetime.now(UTC), time.monotonic()
+    name, split = split_name(source)
+    dataset = read_split(name, split, repair=repair)
+    require_clean(dataset)
+    labeler = Labeler.from_pretrained(model, device=device, precision=precision)
+    evaluation = evaluate_labeler(labeler, map_labels(dataset.examples, label_map or {}))
+    if out is not None:
+        is_file = Path(dataset.name).is_file()
+        write_run(
+            out,
+            config={
+                "command": "evaluate",
+                "labeler": model or "shipped",
+                "data": source,
+                "label_map": dict(label_map or {}),
+                "precision": str(labeler.model.compute_dtype),
+            },
+            scores={split: evaluation.scores},
+            plan=labeler.config.plan,
+            seed=labeler.config.scores.get("seed"),
+            started=started,
+            wall_seconds=time.monotonic() - clock,
+            data_files={split: dataset.name} if is_file else {},
+        )
+        write_predictions(out, evaluation.examples, [p.spans for p in evaluation.predictions])
+    return evaluation

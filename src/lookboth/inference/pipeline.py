@@ -1,0 +1,142 @@
+"""From texts to predictions: the one path behind predict, evaluate and everything that serves."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from lookboth.data.packing import build_batch, plan_batches
+from lookboth.data.windows import window_example
+from lookboth.data.words import split_words
+from lookboth.inference.decoding import decode_tags_constrained, span_score
+from lookboth.types import Example, PredictedSpan, Prediction, TokenizedExample
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from lookboth.models.labeler import Labeler
+
+_CHUNK_WORDS = 100_000
+_CHUNK_TEXTS = 4096
+
+
+def label_texts(
+    labeler: "Labeler", texts: Iterable[str], *, batch_tokens: int = 2048
+) -> Iterator[Prediction]:
+    """Yield the prediction for each raw text, in order; a text may be of any length, or empty."""
+    examples = (_example_from_text(text) for text in texts)
+    return label_examples(labeler, examples, batch_tokens=batch_tokens)
+
+
+def label_words(
+    labeler: "Labeler", sentences: Iterable[Sequence[str]], *, batch_tokens: int = 2048
+) -> Iterator[Prediction]:
+    """Yield the prediction for each sentence given as words, in order."""
+    examples = (Example(words=tuple(words)) for words in sentences)
+    return label_examples(labeler, examples, batch_tokens=batch_tokens)
+
+
+def label_examples(
+    labeler: "Labeler", examples: Iterable[Example], *, batch_tokens: int = 2048
+) -> Iterator[Prediction]:
+    """Yield the prediction for each example, in order; memory does not grow with their number.
+
+    Args:
+        labeler: a labeler.
+        examples: words, with or without the text they were cut from; gold spans are not looked at.
+        batch_tokens: tokens computed at once.
+    """
+    for chunk in _chunks(examples):
+        scores = word_log_probs(labeler, [example.words for example in chunk], batch_tokens=batch_tokens)
+        for example, log_probs in zip(chunk, scores, strict=True):
+            yield _predict(labeler, example, log_probs)
+
+
+def word_log_probs(
+    labeler: "Labeler", sentences: Sequence[Sequence[str]], *, batch_tokens: int = 2048
+) -> "list[np.ndarray]":
+    """Return the log probability of every tag for every word, one (w, num_tags) array a sentence.
+
+    Sentences are sorted by length into batches; long ones go through overlapping windows.
+    """
+    import numpy as np
+    import torch
+
+    pieces = _tokenize(labeler, sentences)
+    result = [np.zeros((len(words), len(labeler.config.tags)), dtype=np.float32) for words in sentences]
+    plan = plan_batches([len(piece) for piece in pieces], max_tokens=batch_tokens)
+    was_training = labeler.model.training
+    labeler.model.eval()
+    with torch.inference_mode():
+        for indices in plan:
+            batch = build_batch([pieces[i] for i in indices])
+            inputs = {key: value.to(labeler.device) for key, value in batch.tensors().items()}
+            log_probs = torch.log_softmax(labeler.model(**inputs)["logits"], dim=-1).cpu().numpy()
+            start = 0
+            for piece in batch.examples:
+                num_words = len(piece.word_tokens)
+                target = slice(piece.first_word, piece.first_word + num_words)
+                result[piece.example][target] = log_probs[start : start + num_words]
+                start += num_words
+    labeler.model.train(was_training)
+    return result
+
+
+def _tokenize(labeler: "Labeler", sentences: Sequence[Sequence[str]]) -> list[TokenizedExample]:
+    config = labeler.config
+    word_ids = iter(labeler.encoder.encode_words(word for words in sentences for word in words))
+    return [
+        piece
+        for index, words in enumerate(sentences)
+        for piece in window_example(
+            list(islice(word_ids, len(words))),
+            config.encoding,
+            example=index,
+            max_tokens=config.max_tokens,
+            overlap=config.overlap,
+        )
+        if words
+    ]
+
+
+def _predict(labeler: "Labeler", example: Example, log_probs: "np.ndarray") -> Prediction:
+    from lookboth.data.schemes import decode_tags
+
+    config = labeler.config
+    ids = decode_tags_constrained(log_probs, config.tags, config.scheme)
+    tags = tuple(config.tags[i] for i in ids)
+    text, offsets = example.text, example.offsets
+    if text is None:
+        text, offsets = _join(example.words)
+    spans = []
+    for span in decode_tags(tags, config.scheme):
+        start, end = offsets[span.start][0], offsets[span.end - 1][1]
+        score = span_score(log_probs, ids, span)
+        spans.append(PredictedSpan(span.start, span.end, span.label, text[start:end], start, end, score))
+    return Prediction(text, example.words, offsets, tags, tuple(spans))
+
+
+def _example_from_text(text: str) -> Example:
+    offsets = tuple(split_words(text))
+    return Example(words=tuple(text[start:end] for start, end in offsets), text=text, offsets=offsets)
+
+
+def _join(words: Sequence[str]) -> tuple[str, tuple[tuple[int, int], ...]]:
+    offsets, position = [], 0
+    for word in words:
+        offsets.append((position, position + len(word)))
+        position += len(word) + 1
+    return " ".join(words), tuple(offsets)
+
+
+def _chunks(examples: Iterable[Example]) -> Iterator[list[Example]]:
+    """Group examples so that each group can be sorted by length and still fits in memory."""
+    chunk: list[Example] = []
+    num_words = 0
+    for example in examples:
+        chunk.append(example)
+        num_words += len(example.words)
+        if num_words >= _CHUNK_WORDS or len(chunk) >= _CHUNK_TEXTS:
+            yield chunk
+            chunk, num_words = [], 0
+    if chunk:
+        yield chunk

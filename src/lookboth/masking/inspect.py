@@ -1,0 +1,82 @@
+"""Mask plans of named models: what they mean layer by layer, and whether the model obeys them."""
+
+from typing import TYPE_CHECKING, Any
+
+from lookboth.errors import ModelError
+from lookboth.masking.plan import MaskPlan, picture
+from lookboth.models.loading import load_backbone, load_config
+
+if TYPE_CHECKING:
+    from lookboth.masking.proof import Proof
+
+
+def inspect_model(name: str, plan: str, *, trust_remote_code: bool = False) -> str:
+    """Return a model's layers and their kinds under `plan` as text; no weights are loaded.
+
+    Args:
+        name: hub id, folder, or built-in name.
+        plan: any notation of MaskPlan.parse.
+    """
+    config = load_config(name, trust_remote_code=trust_remote_code)
+    text = config.get_text_config()
+    mask_plan = MaskPlan.parse(plan, _num_layers(text, name))
+    head = (
+        f"{name}: {text.model_type}, {text.num_hidden_layers} layers, {text.hidden_size} wide\n"
+        f"plan {plan} = {mask_plan}\n"
+    )
+    return head + picture(mask_plan) + _sliding_note(text)
+
+
+def prove_model(
+    name: str,
+    plan: str,
+    *,
+    attn_implementation: str | None = None,
+    length: int = 12,
+    random_weights: bool = False,
+    trust_remote_code: bool = False,
+) -> "Proof":
+    """Load a model, apply `plan` and prove what every layer sees.
+
+    Args:
+        name: hub id, folder, or built-in name.
+        plan: any notation of MaskPlan.parse.
+        attn_implementation: backend to prove; transformers' choice when None.
+        length: tokens of the probe.
+        random_weights: build the model from its configuration alone.
+    """
+    from lookboth.masking.proof import prove
+
+    if random_weights:
+        model = _random_model(name, attn_implementation, trust_remote_code)
+    else:
+        model = load_backbone(
+            name,
+            precision="fp32",
+            attn_implementation=attn_implementation,
+            trust_remote_code=trust_remote_code,
+        )
+    text = model.config.get_text_config()
+    return prove(model, MaskPlan.parse(plan, _num_layers(text, name)), length=length)
+
+
+def _random_model(name: str, attn_implementation: str | None, trust_remote_code: bool) -> Any:
+    from transformers import AutoModel
+
+    config = load_config(name, trust_remote_code=trust_remote_code)
+    extra = {"attn_implementation": attn_implementation} if attn_implementation else {}
+    return AutoModel.from_config(config, trust_remote_code=trust_remote_code, **extra).eval()
+
+
+def _num_layers(config: Any, name: str) -> int:
+    layers = getattr(config, "num_hidden_layers", None)
+    if not isinstance(layers, int):
+        raise ModelError(
+            f"model {name!r}: its configuration ({config.model_type}) names no number of layers."
+        )
+    return layers
+
+
+def _sliding_note(config: Any) -> str:
+    window = getattr(config, "sliding_window", None)
+    return f"\nSliding-window layers keep their left window of {window} tokens.\n" if window else ""

@@ -1,0 +1,220 @@
+"""The labeler: a backbone under a mask plan, a head over word states, and what is needed to read text."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from lookboth.data.alignment import Encoding, WordEncoder
+from lookboth.masking.plan import MaskPlan
+from lookboth.types import Prediction
+
+LabelOn = Literal["first", "last", "mean"]
+
+
+@dataclass(frozen=True)
+class LabelerConfig:
+    """Everything about a labeler that is not weights; `config.json` of a saved labeler.
+
+    Args:
+        base: hub id, folder or built-in name of the backbone; revision: its hub revision.
+        fingerprint: of the backbone (see `loading.fingerprint`).
+        plan: which layer may look how far right.
+        tags: the tag of each output; scheme: "IOB2", "IOBES" or "plain".
+        label_on: the sub-token whose state stands for the word, or "mean".
+        encoding: how words become tokens.
+        adapter: "full", "lora", "qlora", "head", or "merged".
+        max_tokens, overlap: windows of long inputs, in tokens.
+        scores: what the labeler reached, by data set, for its card.
+    """
+
+    base: str
+    fingerprint: str
+    plan: MaskPlan
+    tags: tuple[str, ...]
+    scheme: str
+    label_on: LabelOn
+    encoding: Encoding
+    adapter: str = "lora"
+    revision: str | None = None
+    max_tokens: int = 512
+    overlap: int = 64
+    scores: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels without scheme prefixes, in order."""
+        if self.scheme == "plain":
+            return tuple(tag for tag in self.tags if tag != "O")
+        return tuple(dict.fromkeys(tag.partition("-")[2] for tag in self.tags if tag != "O"))
+
+
+class LabelerModel(nn.Module):
+    """Backbone and linear head; gives every word its tag scores.
+
+    Args:
+        backbone: a Hugging Face model without vocabulary head, the mask plan applied, with or without adapter.
+        num_tags: outputs of the head.
+        label_on: the sub-token of a word that is labeled.
+        dropout: before the head, in training.
+        compute_dtype: arithmetic of the backbone; the head always works in fp32.
+    """
+
+    accepts_loss_kwargs = True  # tells transformers.Trainer to pass num_items_in_batch
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        num_tags: int,
+        *,
+        label_on: LabelOn = "last",
+        dropout: float = 0.0,
+        compute_dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.label_on = label_on
+        self.compute_dtype = compute_dtype
+        self.dropout = nn.Dropout(dropout)
+        device = next(backbone.parameters()).device
+        hidden_size = backbone.config.get_text_config().hidden_size
+        self.head = nn.Linear(hidden_size, num_tags, device=device, dtype=torch.float32)
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        word_first: torch.Tensor,
+        word_last: torch.Tensor,
+        position_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> dict[str, torch.Tensor]:
+        """Return {"logits": (w, num_tags)} and, with labels, {"loss": scalar}; shapes as in PackedBatch.
+
+        `num_items_in_batch` is the number of labels in all batches of one optimizer step: the loss is then the
+        sum over words divided by it, so that accumulation weighs every word alike.
+        """
+        # Rows padded on the right count positions from 0 by themselves; only packed rows need telling.
+        packed = attention_mask is None
+        with torch.autocast(
+            input_ids.device.type, dtype=torch.bfloat16, enabled=self.compute_dtype == torch.bfloat16
+        ):
+            states = self.backbone(
+                input_ids=input_ids,
+                attention_mask=attention_mask,
+                **({"position_ids": position_ids} if packed else {}),
+                **({"use_cache": False} if hasattr(self.backbone.config, "use_cache") else {}),
+            ).last_hidden_state
+        words = self._word_states(states.flatten(0, 1), word_first, word_last)
+        logits = self.head(self.dropout(words.float()))
+        output = {"logits": logits}
+        if labels is not None:
+            count = (labels != -100).sum() if num_items_in_batch is None else num_items_in_batch
+            summed = nn.functional.cross_entropy(logits, labels, ignore_index=-100, reduction="sum")
+            output["loss"] = summed / torch.as_tensor(count, device=logits.device).clamp(min=1)
+        return output
+
+    def _word_states(self, states: torch.Tensor, first: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
+        """Pick or average token states, (tokens, hidden) -> (w, hidden)."""
+        if self.label_on == "first":
+            return states[first]
+        if self.label_on == "last":
+            return states[last]
+        lengths = last - first + 1
+        word = torch.repeat_interleave(torch.arange(len(first), device=states.device), lengths)
+        offset = torch.arange(len(word), device=states.device) - (lengths.cumsum(0) - lengths)[word]
+        summed = torch.zeros(len(first), states.shape[1], dtype=torch.float32, device=states.device)
+        summed.index_add_(0, word, states[first[word] + offset].float())
+        return summed / lengths[:, None]
+
+
+class Labeler:
+    """A trained sequence labeler.
+
+    Args:
+        config: everything but the weights.
+        model: backbone and head.
+        tokenizer: of the backbone.
+
+    >>> labeler = Labeler.from_pretrained("path/to/labeler")  # doctest: +SKIP
+    >>> labeler.predict("Ada Lovelace lived in London.")  # doctest: +SKIP
+    """
+
+    def __init__(self, config: LabelerConfig, model: LabelerModel, tokenizer: Any) -> None:
+        self.config = config
+        self.model = model
+        self.tokenizer = tokenizer
+        self.encoder = WordEncoder(
+            tokenizer, config.encoding, max_word_tokens=min(64, max(1, config.max_tokens // 4))
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | Path | None = None, *, device: str | None = None, precision: str = "auto"
+    ) -> "Labeler":
+        """Load a labeler from a folder or the Hub; the one that ships with lookboth when `name` is None.
+
+        Args:
+            name: folder or hub id.
+            device: "cpu", "cuda", ...; a GPU where there is one when None.
+            precision: "auto", "bf16" or "fp32".
+
+        Raises:
+            ModelError: the folder is missing, incomplete, from a newer version, or does not fit its base.
+        """
+        from lookboth.models.saving import load_labeler
+
+        return load_labeler(name, device=device, precision=precision)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write adapter, head, plan, tags and model card into one small folder."""
+        from lookboth.models.saving import save_labeler
+
+        save_labeler(self, folder)
+
+    def push_to_hub(self, name: str, *, private: bool = False) -> str:
+        """Upload the labeler to the Hugging Face Hub under `name`; return its address."""
+        from lookboth.models.saving import push_labeler
+
+        return push_labeler(self, name, private=private)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.model.head.weight.device
+
+    def predict(self, texts: str | Iterable[str], *, batch_tokens: int = 2048) -> list[Prediction]:
+        """Label raw texts of any length; offsets are into the strings as given.
+
+        Args:
+            texts: one text or many.
+            batch_tokens: tokens computed at once.
+        """
+        return list(self.stream([texts] if isinstance(texts, str) else texts, batch_tokens=batch_tokens))
+
+    def predict_words(
+        self, sentences: Iterable[Sequence[str]], *, batch_tokens: int = 2048
+    ) -> list[Prediction]:
+        """Label sentences given as words; every word gets exactly one tag."""
+        from lookboth.inference.pipeline import label_words
+
+        return list(label_words(self, sentences, batch_tokens=batch_tokens))
+
+    def stream(self, texts: Iterable[str], *, batch_tokens: int = 2048) -> Iterator[Prediction]:
+        """Yield predictions in the order of `texts`, reading them as they are needed."""
+        from lookboth.inference.pipeline import label_texts
+
+        return label_texts(self, texts, batch_tokens=batch_tokens)
+
+    def with_plan(self, plan: str | MaskPlan) -> "Labeler":
+        """Return this labeler under another plan, sharing (and changing the mask of) the same weights."""
+        from lookboth.masking.attention import apply_plan
+
+        if isinstance(plan, str):
+            plan = MaskPlan.parse(plan, self.config.plan.num_layers)
+        apply_plan(self.model.backbone, plan)
+        return Labeler(replace(self.config, plan=plan), self.model, self.tokenizer)

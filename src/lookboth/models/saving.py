@@ -1,0 +1,290 @@
+"""Labelers on disk: adapter, head, plan and tags in one small folder, checked when it is loaded."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lookboth.data.alignment import Encoding
+from lookboth.errors import ModelError
+from lookboth.masking.attention import apply_plan
+from lookboth.masking.plan import MaskPlan
+from lookboth.models.card import model_card
+from lookboth.models.labeler import Labeler, LabelerConfig, LabelerModel
+from lookboth.models.loading import (
+    Precision,
+    default_device,
+    fingerprint,
+    load_backbone,
+    load_tokenizer,
+    torch_dtype,
+)
+
+FORMAT_VERSION = 1
+CONFIG_FILE = "config.json"
+HEAD_FILE = "head.safetensors"
+ADAPTER_FOLDER = "adapter"
+BACKBONE_FOLDER = "backbone"
+SHIPPED = Path(__file__).parent / "shipped"
+
+
+def save_labeler(labeler: Labeler, folder: str | Path, *, dtype: torch.dtype | None = None) -> Path:
+    """Write a labeler into `folder`.
+
+    Args:
+        labeler: what to save.
+        folder: created where missing.
+        dtype: of the saved adapter weights; as trained when None. Half the size in torch.bfloat16.
+    """
+    from safetensors.torch import save_file
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    _save_backbone(labeler, folder, dtype)
+    head = {
+        name: value.detach().cpu().contiguous() for name, value in labeler.model.head.state_dict().items()
+    }
+    save_file(head, folder / HEAD_FILE, metadata={"format": "pt"})
+    labeler.tokenizer.save_pretrained(folder)
+    _write_json(folder / CONFIG_FILE, config_to_dict(labeler.config))
+    (folder / "README.md").write_text(model_card(labeler.config), encoding="utf-8")
+    return folder
+
+
+def load_labeler(
+    name: str | Path | None = None, *, device: str | None = None, precision: str = "auto"
+) -> Labeler:
+    """Load a labeler from a folder or the Hub; the shipped one when `name` is None.
+
+    Raises:
+        ModelError: see `Labeler.from_pretrained`.
+    """
+    folder = find_folder(name)
+    config = read_config(folder)
+    device = device or default_device()
+    choice: Precision = precision  # type: ignore[assignment]
+    backbone, tokenizer = _load_backbone(folder, config, device, choice)
+    apply_plan(backbone, config.plan)
+    model = LabelerModel(
+        backbone,
+        len(config.tags),
+        label_on=config.label_on,
+        compute_dtype=torch_dtype(choice, device),
+    )
+    model.head.load_state_dict(_load_head(folder, model))
+    return Labeler(config, model.eval(), tokenizer)
+
+
+def merge_labeler(labeler: Labeler) -> Labeler:
+    """Return a labeler whose adapter is folded into the backbone: the same predictions within rounding.
+
+    Raises:
+        ModelError: there is no adapter to fold in.
+    """
+    backbone = labeler.model.backbone
+    if not hasattr(backbone, "merge_and_unload"):
+        raise ModelError(
+            f"nothing to merge: this labeler was trained with adapter = {labeler.config.adapter!r}."
+        )
+    merged = backbone.merge_and_unload()
+    model = LabelerModel(
+        merged,
+        len(labeler.config.tags),
+        label_on=labeler.config.label_on,
+        compute_dtype=labeler.model.compute_dtype,
+    )
+    model.head.load_state_dict(labeler.model.head.state_dict())
+    return Labeler(replace(labeler.config, adapter="merged"), model.eval(), labeler.tokenizer)
+
+
+def push_labeler(labeler: Labeler, name: str, *, private: bool = False) -> str:
+    """Upload a labeler to the Hub under `name` ("user/model") and return its address."""
+    import tempfile
+
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    with tempfile.TemporaryDirectory() as folder:
+        save_labeler(labeler, folder)
+        api.create_repo(name, private=private, exist_ok=True)
+        return str(api.upload_folder(repo_id=name, folder_path=folder))
+
+
+def find_folder(name: str | Path | None) -> Path:
+    """Return the local folder of a labeler, downloading it from the Hub where `name` is no folder.
+
+    Raises:
+        ModelError: neither a folder nor a model that can be downloaded.
+    """
+    if name is None:
+        return SHIPPED
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.is_absolute() or str(name).startswith(".") or str(name).count("/") != 1:
+        raise ModelError(
+            f"labeler {str(name)!r}: no such folder. Give a saved labeler or a hub id 'user/model'."
+        )
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(
+            snapshot_download(
+                str(name), allow_patterns=["*.json", "*.safetensors", "*.md", "*.txt", "*.model"]
+            )
+        )
+    except Exception as error:
+        raise ModelError(
+            f"labeler {str(name)!r}: no such folder, and the Hub did not give it: {_first_line(error)}"
+        ) from error
+
+
+def read_config(folder: Path) -> LabelerConfig:
+    """Read and check `config.json` of a saved labeler."""
+    file = folder / CONFIG_FILE
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelError(f"{folder}: no {CONFIG_FILE}, so this is no saved labeler.") from error
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{file}: not valid JSON: {_first_line(error)}") from error
+    if not isinstance(data, dict) or data.get("model_type") != "lookboth":
+        raise ModelError(
+            f"{file}: not a lookboth labeler (model_type is {_get(data, 'model_type')!r}). "
+            "To train one on this model, type: lookboth train --model FOLDER ..."
+        )
+    version = data.get("format_version")
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise ModelError(
+            f"{file}: format version {version!r}, this lookboth reads up to {FORMAT_VERSION}. "
+            "Type: pip install --upgrade lookboth"
+        )
+    try:
+        return config_from_dict(data)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelError(
+            f"{file}: incomplete or malformed ({type(error).__name__}: {_first_line(error)})."
+        ) from error
+
+
+def config_to_dict(config: LabelerConfig) -> dict[str, Any]:
+    """Return the JSON form, which is also what transformers expects of a `config.json`."""
+    return {
+        "model_type": "lookboth",
+        "architectures": ["LookbothForTokenClassification"],
+        "format_version": FORMAT_VERSION,
+        "base": config.base,
+        "base_revision": config.revision,
+        "base_fingerprint": config.fingerprint,
+        "plan": str(config.plan),
+        "num_hidden_layers": config.plan.num_layers,
+        "scheme": config.scheme,
+        "label_on": config.label_on,
+        "id2label": {str(index): tag for index, tag in enumerate(config.tags)},
+        "label2id": {tag: index for index, tag in enumerate(config.tags)},
+        "adapter": config.adapter,
+        "encoding": config.encoding.to_dict(),
+        "max_tokens": config.max_tokens,
+        "overlap": config.overlap,
+        "scores": config.scores,
+    }
+
+
+def config_from_dict(data: Mapping[str, Any]) -> LabelerConfig:
+    """Read what `config_to_dict` wrote."""
+    tags = tuple(data["id2label"][str(index)] for index in range(len(data["id2label"])))
+    return LabelerConfig(
+        base=data["base"],
+        revision=data.get("base_revision"),
+        fingerprint=data["base_fingerprint"],
+        plan=MaskPlan.parse(data["plan"], data["num_hidden_layers"]),
+        tags=tags,
+        scheme=data["scheme"],
+        label_on=data["label_on"],
+        encoding=Encoding.from_dict(data["encoding"]),
+        adapter=data["adapter"],
+        max_tokens=data["max_tokens"],
+        overlap=data["overlap"],
+        scores=data.get("scores", {}),
+    )
+
+
+def _save_backbone(labeler: Labeler, folder: Path, dtype: torch.dtype | None) -> None:
+    config, backbone = labeler.config, labeler.model.backbone
+    if config.adapter in {"lora", "qlora"}:
+        from peft import get_peft_model_state_dict
+
+        state = get_peft_model_state_dict(backbone)
+        if dtype is not None:
+            state = {name: value.to(dtype) for name, value in state.items()}
+        # PEFT would write the path the base was loaded from on this machine.
+        adapter = backbone.peft_config["default"]
+        adapter.base_model_name_or_path, adapter.revision = config.base, config.revision
+        backbone.save_pretrained(folder / ADAPTER_FOLDER, state_dict=state, save_embedding_layers=False)
+        (folder / ADAPTER_FOLDER / "README.md").unlink(missing_ok=True)
+    elif config.adapter in {"full", "merged"}:
+        backbone.save_pretrained(folder / BACKBONE_FOLDER)
+
+
+def _load_backbone(folder: Path, config: LabelerConfig, device: str, precision: Precision) -> tuple[Any, Any]:
+    if config.adapter in {"full", "merged"}:
+        backbone = load_backbone(
+            str((folder / BACKBONE_FOLDER).absolute()), precision=precision, device=device
+        )
+        return backbone, load_tokenizer(str(folder.absolute()))
+    backbone = load_backbone(config.base, precision=precision, device=device, revision=config.revision)
+    found = fingerprint(backbone)
+    if found != config.fingerprint:
+        raise ModelError(
+            f"{folder}: trained on base {config.base!r} with fingerprint {config.fingerprint}, but the base found "
+            f"here has {found}. Load the base it was trained on."
+        )
+    if config.adapter != "head":
+        backbone = _load_adapter(backbone, folder / ADAPTER_FOLDER)
+    own = (folder / "tokenizer_config.json").is_file()
+    tokenizer = load_tokenizer(str(folder.absolute()) if own else config.base)
+    return backbone, tokenizer
+
+
+def _load_adapter(backbone: Any, folder: Path) -> Any:
+    from peft import PeftModel
+    from safetensors import SafetensorError
+
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise ModelError(f"{folder}: no adapter_model.safetensors (only safetensors are read).")
+    dtype = next(backbone.parameters()).dtype
+    try:
+        model = PeftModel.from_pretrained(backbone, folder, autocast_adapter_dtype=False)
+    except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{folder}: the adapter does not fit or is damaged: {_first_line(error)}") from error
+    return model.to(dtype)
+
+
+def _load_head(folder: Path, model: LabelerModel) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        state = load_file(folder / HEAD_FILE)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{folder / HEAD_FILE}: cannot be read: {_first_line(error)}") from error
+    wanted = {name: tuple(value.shape) for name, value in model.head.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in state.items()}
+    if wanted != found:
+        raise ModelError(f"{folder / HEAD_FILE}: holds {found}, but base and tags need {wanted}.")
+    return state
+
+
+def _write_json(file: Path, data: Mapping[str, Any]) -> None:
+    file.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _get(data: Any, key: str) -> Any:
+    return data.get(key) if isinstance(data, dict) else None

@@ -1,0 +1,79 @@
+"""Which weights of a backbone are trained: all, a LoRA adapter, a LoRA adapter over 4 bits, or none."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lookboth.config import AdapterConfig
+from lookboth.errors import ConfigError, ModelError
+
+
+def add_adapter(backbone: Any, config: AdapterConfig) -> Any:
+    """Return `backbone` with the weights that `config` names trainable and all others frozen.
+
+    Args:
+        backbone: a Hugging Face model without vocabulary head.
+        config: the adapter section of a recipe.
+
+    Raises:
+        ConfigError: a target module the backbone does not have.
+        ModelError: `config.start_from` holds no adapter that fits.
+    """
+    if config.kind == "full":
+        return backbone.requires_grad_(True)
+    backbone.requires_grad_(False)
+    if config.kind == "head":
+        return backbone
+    return _add_lora(backbone, config)
+
+
+def num_trainable(model: torch.nn.Module) -> int:
+    """Return how many parameters are trained."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+def _add_lora(backbone: Any, config: AdapterConfig) -> Any:
+    from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+
+    if config.kind == "qlora":
+        backbone = prepare_model_for_kbit_training(backbone, use_gradient_checkpointing=False)
+    targets = config.target_modules
+    lora = LoraConfig(
+        r=config.rank,
+        lora_alpha=config.alpha,
+        lora_dropout=config.dropout,
+        target_modules=targets if isinstance(targets, str) else list(targets),
+    )
+    try:
+        model = get_peft_model(backbone, lora)
+    except ValueError as error:
+        linear = sorted({n.rsplit(".", 1)[-1] for n, m in backbone.named_modules() if _is_linear(m)})
+        raise ConfigError(
+            f"adapter.target_modules = {targets!r}: not in this model. Its linear layers are {', '.join(linear)}."
+        ) from error
+    if config.start_from:
+        _load_start(model, Path(config.start_from))
+    return model
+
+
+def _load_start(model: Any, folder: Path) -> None:
+    from peft import set_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    file = next(
+        (f for f in (folder, folder / "adapter") if (f / "adapter_model.safetensors").is_file()), None
+    )
+    if file is None:
+        raise ModelError(f"adapter.start_from = {str(folder)!r}: no adapter_model.safetensors in it.")
+    result = set_peft_model_state_dict(model, load_file(file / "adapter_model.safetensors"))
+    missing = [name for name in result.missing_keys if "lora_" in name]
+    if missing or result.unexpected_keys:
+        raise ModelError(
+            f"adapter.start_from = {str(folder)!r}: {len(missing)} LoRA weights missing and "
+            f"{len(result.unexpected_keys)} unknown. Use the rank and target modules it was trained with."
+        )
+
+
+def _is_linear(module: torch.nn.Module) -> bool:
+    return isinstance(module, torch.nn.Linear) or type(module).__name__ in {"Conv1D", "Linear4bit"}

@@ -1,0 +1,116 @@
+"""Training data as tokens, and the batches of a whole run planned before it starts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from lookboth.config import RunConfig
+from lookboth.data.alignment import WordEncoder
+from lookboth.data.packing import Layout, build_batch, padding_share, plan_batches
+from lookboth.data.schemes import encode_spans
+from lookboth.data.windows import window_example
+from lookboth.errors import DataError
+from lookboth.types import Example, TokenizedExample
+
+
+def tokenize_examples(
+    examples: Sequence[Example], encoder: WordEncoder, *, tags: Sequence[str], config: RunConfig
+) -> list[TokenizedExample]:
+    """Return the examples as tokens with a tag id for every word, long ones as several windows.
+
+    Raises:
+        DataError: an example carries a label that `tags` does not hold.
+    """
+    tag_ids = {tag: index for index, tag in enumerate(tags)}
+    word_ids = iter(encoder.encode_words(word for example in examples for word in example.words))
+    pieces: list[TokenizedExample] = []
+    for index, example in enumerate(examples):
+        tokens = list(islice(word_ids, len(example.words)))
+        if tokens:
+            pieces += window_example(
+                tokens,
+                encoder.encoding,
+                labels=_tag_ids(example, tag_ids, config.scheme),
+                example=index,
+                max_tokens=config.max_tokens,
+                overlap=config.overlap,
+            )
+    return pieces
+
+
+@dataclass
+class RunBatches:
+    """All batches of a run in order: a map-style dataset whose item i is the i-th batch.
+
+    The plan depends on nothing but lengths and seed, so a resumed run sees the batches it would have seen.
+
+    Args:
+        pieces: the training data.
+        plan: for each batch the indices of its pieces.
+        epoch_ends: number of batches after each epoch (the last one may be a part of an epoch).
+    """
+
+    pieces: Sequence[TokenizedExample]
+    plan: Sequence[Sequence[int]]
+    epoch_ends: tuple[int, ...]
+    layout: Layout
+    pad_id: int
+
+    @classmethod
+    def build(
+        cls, pieces: Sequence[TokenizedExample], *, config: RunConfig, seed: int, pad_id: int
+    ) -> "RunBatches":
+        """Plan `training.epochs` epochs, each shuffled anew."""
+        training = config.training
+        lengths = [len(piece) for piece in pieces]
+        plan: list[list[int]] = []
+        ends: list[int] = []
+        left = training.epochs
+        while left > 1e-9:
+            epoch_seed = seed * 10_007 + len(ends)
+            epoch = plan_batches(
+                lengths, max_tokens=training.batch_tokens, layout=training.layout, seed=epoch_seed
+            )
+            plan += epoch if left >= 1 else epoch[: max(1, round(left * len(epoch)))]
+            ends.append(len(plan))
+            left -= 1
+        return cls(pieces, plan, tuple(ends), training.layout, pad_id)
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        return len(self.plan)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return the tensors of one batch."""
+        batch = [self.pieces[i] for i in self.plan[index]]
+        return build_batch(batch, layout=self.layout, pad_id=self.pad_id).tensors()
+
+    def num_tokens(self) -> int:
+        """Return the tokens of all batches, padding not counted."""
+        return sum(len(self.pieces[i]) for batch in self.plan for i in batch)
+
+    def padding(self) -> float:
+        """Return the share of computed positions that is padding."""
+        if self.layout == "packed":
+            return 0.0
+        first_epoch = self.plan[: self.epoch_ends[0]]
+        used = [len(piece) for piece in self.pieces]
+        total = sum(used[i] for batch in first_epoch for i in batch)
+        return padding_share(used, first_epoch) if total == sum(used) else 0.0
+
+
+def only_batch(items: list[dict[str, Any]]) -> dict[str, Any]:
+    """Collate a list that holds one ready-made batch."""
+    return items[0]
+
+
+def _tag_ids(example: Example, tag_ids: dict[str, int], scheme: str) -> list[int]:
+    tags = encode_spans(example.spans, len(example.words), scheme)
+    try:
+        return [tag_ids[tag] for tag in tags]
+    except KeyError as error:
+        raise DataError(
+            f"{example.source or 'example'}: tag {error.args[0]!r} is none of the labeler's tags "
+            f"({', '.join(tag_ids)}). Add the label to the training data, or rename it with data.label_map."
+        ) from error

@@ -1,0 +1,201 @@
+"""The training run: the stock transformers.Trainer over planned batches, the best dev score kept."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from lookboth.config import RunConfig, TrainConfig
+from lookboth.training.batches import RunBatches, only_batch
+
+_SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
+
+
+@dataclass
+class History:
+    """Dev scores along a run.
+
+    Args:
+        steps, scores: optimizer step and dev score of each evaluation, in order.
+        best_step, best_score: the weights that are kept; ties go to the earlier one.
+        stopped_early: whether patience ended the run.
+    """
+
+    steps: list[int] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    best_step: int = 0
+    best_score: float = -1.0
+    stopped_early: bool = False
+
+    def since_best(self) -> int:
+        """Return how many evaluations have passed since the best one."""
+        return sum(step > self.best_step for step in self.steps)
+
+
+def fit(
+    model: nn.Module,
+    batches: RunBatches,
+    *,
+    config: TrainConfig,
+    seed: int,
+    folder: Path,
+    score_dev: Callable[[], float],
+) -> History:
+    """Train `model` in place and leave it with the weights of the best dev score.
+
+    A run that was killed goes on from its last checkpoint in `folder` when called again.
+
+    Args:
+        model: a LabelerModel.
+        batches: all batches of the run.
+        config: the training section of a recipe.
+        seed: of dropout (the batches have theirs already).
+        folder: for checkpoints, history and the best weights.
+        score_dev: scores the model as it stands on dev data, higher is better.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    keeper = _KeepBest(model, folder, score_dev, _evaluation_steps(batches, config), config.patience)
+    # Frozen weights are not written into checkpoints: they can be had again from the base.
+    hook = model.register_state_dict_post_hook(_drop_frozen)
+    try:
+        trainer = Trainer(
+            model=model,
+            args=_arguments(config, folder, seed),
+            train_dataset=batches,  # type: ignore[arg-type]
+            data_collator=only_batch,
+            callbacks=[keeper],
+        )
+        checkpoints = folder / "checkpoints"
+        last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
+        trainer.train(resume_from_checkpoint=last)
+    finally:
+        hook.remove()
+    keeper.restore_best()
+    return keeper.history
+
+
+def read_config_lines(
+    config: RunConfig, batches: RunBatches, num_trained: int, num_total: int
+) -> Sequence[str]:
+    """Return what a run is about to do, for the user to read before it starts."""
+    training = config.training
+    steps = -(-len(batches) // training.accumulation)
+    return (
+        f"model {config.model}, plan {config.plan}, adapter {config.adapter.kind}: "
+        f"{num_trained:,} of {num_total:,} weights are trained",
+        f"{len(batches.pieces):,} sentences, {batches.num_tokens():,} tokens over {len(batches.epoch_ends)} epochs, "
+        f"{steps:,} steps, {100 * batches.padding():.1f} % padding",
+    )
+
+
+class _KeepBest(TrainerCallback):
+    """Scores dev data at the planned steps, keeps the best weights, stops when patience is out."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        folder: Path,
+        score_dev: Callable[[], float],
+        at_steps: set[int],
+        patience: int | None,
+    ) -> None:
+        self.model, self.folder, self.score_dev = model, folder, score_dev
+        self.at_steps, self.patience = at_steps, patience
+        self.history = History()
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        file = self.folder / "history.json"
+        if state.global_step and file.is_file():
+            self.history = History(**json.loads(file.read_text(encoding="utf-8")))
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> TrainerControl:
+        history, step = self.history, state.global_step
+        if step in self.at_steps and step not in history.steps:
+            score = self.score_dev()
+            history.steps.append(step)
+            history.scores.append(score)
+            if score > history.best_score:
+                history.best_step, history.best_score = step, score
+                _write_weights(self.model, self.folder / "best.safetensors")
+            if self.patience is not None and history.since_best() >= self.patience:
+                history.stopped_early = control.should_training_stop = True
+            _replace(self.folder / "history.json", json.dumps(asdict(history)).encode())
+            control.should_save = True
+            print(f"step {step}: dev F1 {100 * score:.2f} (best {100 * history.best_score:.2f})", flush=True)
+        return control
+
+    def restore_best(self) -> None:
+        """Load the weights of the best dev score, if any were kept."""
+        from safetensors.torch import load_file
+
+        file = self.folder / "best.safetensors"
+        if self.history.steps and file.is_file():
+            self.model.load_state_dict(load_file(file), strict=False)
+
+
+def _arguments(config: TrainConfig, folder: Path, seed: int) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=str(folder / "checkpoints"),
+        num_train_epochs=1,  # the batches of all epochs are one planned sequence
+        per_device_train_batch_size=1,  # one item is one ready-made batch
+        train_sampling_strategy="sequential",
+        gradient_accumulation_steps=config.accumulation,
+        learning_rate=config.lr,
+        lr_scheduler_type=_SCHEDULES[config.schedule],
+        warmup_steps=config.warmup,
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.clip,
+        save_strategy="steps",
+        save_steps=config.checkpoint_steps,
+        save_total_limit=1,
+        logging_steps=25,
+        report_to=[] if config.track == "none" else [config.track],
+        seed=seed,
+        data_seed=seed,
+        remove_unused_columns=False,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        use_cpu=not torch.cuda.is_available(),
+        label_names=["labels"],
+    )
+
+
+def _evaluation_steps(batches: RunBatches, config: TrainConfig) -> set[int]:
+    """Return the optimizer steps after which dev data is scored; the last step is always one."""
+    steps, start = set(), 0
+    for end in batches.epoch_ends:
+        for part in range(1, config.evals_per_epoch + 1):
+            batch = start + (end - start) * part // config.evals_per_epoch
+            steps.add(max(1, -(-batch // config.accumulation)))
+        start = end
+    return steps
+
+
+def _drop_frozen(module: nn.Module, state: dict[str, Any], prefix: str, _: Any) -> None:
+    for name, parameter in module.named_parameters():
+        if not parameter.requires_grad:
+            state.pop(prefix + name, None)
+
+
+def _write_weights(model: nn.Module, file: Path) -> None:
+    from safetensors.torch import save
+
+    trained = {n: p.detach().cpu().contiguous() for n, p in model.named_parameters() if p.requires_grad}
+    _replace(file, save(trained))
+
+
+def _replace(file: Path, content: bytes) -> None:
+    """Write `file` so that a kill leaves the old or the new content, never half of it."""
+    work = file.with_suffix(file.suffix + ".part")
+    work.write_bytes(content)
+    os.replace(work, file)
