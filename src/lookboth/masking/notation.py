@@ -1,0 +1,175 @@
+"""Mask plans as text: every notation a person may type, read into one reach a layer, and written back."""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from lookboth.errors import PlanError
+
+Reach = int | None
+
+NOTATIONS = (
+    "'0011' (groups of layers, leftmost nearest the input, 1 = mask removed), 'causal', 'full', 'middle', "
+    "'top:8' (the 8 layers nearest the output), '8-31' or '0-3,8-11' (layers, inclusive), "
+    "'0,0,4,*' (one reach a group: 0 causal, k look-ahead, * unlimited)"
+)
+
+
+def read_reach(text: str, num_layers: int) -> tuple[Reach, ...]:
+    """Return the reach of each layer that `text` stands for; see `MaskPlan.parse`.
+
+    >>> read_reach("0,2,*", num_layers=6)
+    (0, 0, 2, 2, None, None)
+    """
+    if num_layers < 1:
+        raise PlanError(f"A plan is for a decoder with at least 1 layer; found num_layers={num_layers}.")
+    name = text.strip().lower()
+    if name in ("causal", "full"):
+        return (0 if name == "causal" else None,) * num_layers
+    if name == "middle":
+        return _unlimited(middle_layers(num_layers), num_layers)
+    if name.startswith("top:"):
+        return _unlimited(_top_layers(name, num_layers), num_layers)
+    if re.fullmatch(r"[01]+", name):
+        return _spread([None if bit == "1" else 0 for bit in name], num_layers, text)
+    items = [item.strip() for item in name.removesuffix(",").split(",")]
+    if all("-" in item for item in items):
+        return _unlimited(_ranges(items, num_layers), num_layers)
+    if "," in name:
+        return _spread([_list_item(item, text) for item in items], num_layers, text)
+    raise PlanError(_not_a_plan(name))
+
+
+def write_reach(reach: Sequence[Reach]) -> str:
+    """Return the shortest usual notation that reads back as `reach` for the same number of layers.
+
+    >>> write_reach([0, 0, None, None]), write_reach([0, None, 0, 0, 0]), write_reach([0, 0, 3, 3])
+    ('0011', '01000', '0,3')
+    """
+    wanted = tuple(reach)
+    for text in _candidates(wanted):
+        if read_reach(text, len(wanted)) == wanted:
+            return text
+    return write_list(wanted)
+
+
+def write_list(reach: Sequence[Reach]) -> str:
+    """Return the comma list with one item a layer; a trailing comma marks a list of one.
+
+    >>> write_list([0, 4, None]), write_list([7])
+    ('0,4,*', '7,')
+    """
+    text = ",".join("*" if value is None else str(value) for value in reach)
+    return text if len(reach) > 1 else text + ","
+
+
+def kind_of(value: Reach) -> str:
+    """Return the name of a layer's mask: causal, bidirectional or look-ahead k."""
+    if value is None:
+        return "bidirectional"
+    return "causal" if value == 0 else f"look-ahead {value}"
+
+
+def layer_groups(m: int, num_layers: int) -> tuple[range, ...]:
+    """Return the layers of each of `m` groups in order, spread as evenly as the depth allows.
+
+    >>> layer_groups(4, 30)
+    (range(0, 8), range(8, 15), range(15, 23), range(23, 30))
+    """
+    if not 1 <= m <= num_layers:
+        raise PlanError(
+            f"{m} groups do not fit {num_layers} layers; allowed are 1 to {num_layers} groups "
+            "(as many bits or comma-separated values)."
+        )
+    borders = [-(-group * num_layers // m) for group in range(m + 1)]
+    return tuple(range(first, last) for first, last in zip(borders, borders[1:], strict=False))
+
+
+def middle_layers(num_layers: int) -> range:
+    """Return the middle half of the layers, rounded up.
+
+    >>> middle_layers(32), middle_layers(30)
+    (range(8, 24), range(7, 22))
+    """
+    size = (num_layers + 1) // 2
+    first = (num_layers - size) // 2
+    return range(first, first + size)
+
+
+def _candidates(reach: tuple[Reach, ...]) -> Iterator[str]:
+    """Yield short notations that may stand for `reach`, the most usual first."""
+    num_layers = len(reach)
+    yield from ("causal", "full")
+    binary = all(value in (0, None) for value in reach)
+    for m in (4, 2, 3, 5, 6, 7, 8) if binary else range(1, num_layers):
+        if m <= num_layers:
+            values = [reach[layers[0]] for layers in layer_groups(m, num_layers)]
+            yield "".join("0" if value == 0 else "1" for value in values) if binary else write_list(values)
+    removed = [layer for layer, value in enumerate(reach) if value is None]
+    if binary and removed:
+        yield from ("middle", f"top:{len(removed)}", f"{removed[0]}-{removed[-1]}")
+        yield "".join("0" if value == 0 else "1" for value in reach)
+
+
+def _unlimited(layers: Sequence[int] | set[int], num_layers: int) -> tuple[Reach, ...]:
+    return tuple(None if layer in layers else 0 for layer in range(num_layers))
+
+
+def _spread(values: Sequence[Reach], num_layers: int, text: str) -> tuple[Reach, ...]:
+    if len(values) > num_layers:
+        raise PlanError(
+            f"Plan '{text}' has {len(values)} groups but the model has {num_layers} layers; "
+            f"allowed are 1 to {num_layers} groups. Type fewer bits or values."
+        )
+    groups = layer_groups(len(values), num_layers)
+    return tuple(value for value, layers in zip(values, groups, strict=True) for _ in layers)
+
+
+def _top_layers(name: str, num_layers: int) -> range:
+    count = name.removeprefix("top:").strip()
+    if not (count.isdecimal() and 1 <= int(count) <= num_layers):
+        raise PlanError(
+            f"Plan '{name}' asks for '{count}' layers nearest the output; allowed is a whole number from 1 "
+            f"to {num_layers}, the layers of the model. Type for example 'top:{(num_layers + 1) // 2}'."
+        )
+    return range(num_layers - int(count), num_layers)
+
+
+def _ranges(items: Sequence[str], num_layers: int) -> set[int]:
+    layers: set[int] = set()
+    for item in items:
+        match = re.fullmatch(r"(\d+)\s*-\s*(\d+)", item)
+        if not match:
+            raise PlanError(f"'{item}' is not a range of layers; type for example '0-{num_layers - 1}'.")
+        first, last = int(match[1]), int(match[2])
+        if first > last or last >= num_layers:
+            raise PlanError(
+                f"Layers '{item}' do not fit: the model has layers 0 to {num_layers - 1}, "
+                f"smaller number first. Type for example '0-{num_layers - 1}'."
+            )
+        layers.update(range(first, last + 1))
+    return layers
+
+
+def _list_item(item: str, text: str) -> Reach:
+    if item == "*":
+        return None
+    if item.isdecimal():
+        return int(item)
+    hint = (
+        f" Write every range with a dash (layer 7 alone is '7-7'), or one reach a group, not both: '{text}'."
+        if "-" in item
+        else ""
+    )
+    raise PlanError(
+        f"'{item}' in plan '{text}' is not a reach; allowed are 0 (causal), a whole number of tokens of "
+        f"look-ahead, or * (unlimited), as in '0,0,4,*'.{hint}"
+    )
+
+
+def _not_a_plan(name: str) -> str:
+    hint = ""
+    if name.isdecimal() and set(name) - {"0", "1"}:
+        hint = f" For {name} tokens of look-ahead in every layer type '{name},'."
+    elif name == "*":
+        hint = " For every mask removed type 'full'."
+    return f"'{name}' is not a mask plan.{hint} Allowed: {NOTATIONS}."
