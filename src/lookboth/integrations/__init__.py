@@ -1,0 +1,1 @@
+"""Where people already work: transformers pipelines and friends."""
