@@ -121,8 +121,8 @@ class WordEncoder:
             self.words_without_token.add(word)
             return (self.encoding.fallback_id,)
         if len(ids) > self.max_word_tokens:
-            half = self.max_word_tokens // 2
-            return (*ids[:half], *ids[-half:])
+            tail = self.max_word_tokens // 2
+            return (*ids[: self.max_word_tokens - tail], *ids[len(ids) - tail :])
         return tuple(ids)
 
 

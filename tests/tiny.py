@@ -1,0 +1,112 @@
+"""Tiny tokenizers and models, made in memory, one of each kind that real models have."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
+
+CORPUS = (
+    "the quick brown fox jumps over the lazy dog while the word is read in a sentence",
+    "Ada Lovelace was born in London and worked with Charles Babbage on the Analytical Engine",
+    "Toyota opened a new plant near New York in 1993 , it said on Monday .",
+    "what is the word for a house in the north of the country ? nobody knows the word !",
+)
+KINDS = ("byte-bos", "byte-bos-not-added", "byte-plain", "metaspace", "metaspace-legacy", "wordpiece")
+
+
+@lru_cache
+def tiny_tokenizer(kind: str) -> Any:
+    """Return a tokenizer of one of KINDS.
+
+    byte-bos is Llama 3's kind, byte-bos-not-added GPT-2's (it has a bos token and does not put it before a
+    text), byte-plain knows no special token at all, metaspace is SentencePiece as new Llama-2 files write it,
+    metaspace-legacy as older ones do (a normalizer puts the boundary), wordpiece is BERT's, lowercased.
+    """
+    if kind == "wordpiece":
+        return _wordpiece()
+    return _metaspace(legacy=kind.endswith("legacy")) if kind.startswith("metaspace") else _byte_level(kind)
+
+
+def _byte_level(kind: str) -> Any:
+    special = [] if kind == "byte-plain" else ["<|begin|>", "<|end|>"]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    if kind == "byte-bos":
+        begin = tokenizer.token_to_id("<|begin|>")
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single="<|begin|> $A", special_tokens=[("<|begin|>", begin)]
+        )
+    names = {"bos_token": "<|begin|>", "eos_token": "<|end|>"} if special else {}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
+
+
+def _metaspace(*, legacy: bool) -> Any:
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="first")
+    special = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=special, show_progress=False)
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    if legacy:
+        tokenizer.pre_tokenizer = None
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    tokenizer.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="first")
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", tokenizer.token_to_id("<s>"))]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    )
+
+
+def _wordpiece() -> Any:
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    trainer = trainers.WordPieceTrainer(vocab_size=300, special_tokens=special, show_progress=False)
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    border = [(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=border)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        pad_token="[PAD]",
+    )
+
+
+def tiny_config(family: str, vocab_size: int) -> Any:
+    """Return a 4-layer, 32-wide configuration of "llama" or "gpt2"."""
+    from transformers import GPT2Config, LlamaConfig
+
+    if family == "gpt2":
+        return GPT2Config(
+            vocab_size=vocab_size, n_embd=32, n_layer=4, n_head=4, n_positions=512, resid_pdrop=0.0,
+            embd_pdrop=0.0, attn_pdrop=0.0,
+        )  # fmt: skip
+    return LlamaConfig(
+        vocab_size=vocab_size, hidden_size=32, intermediate_size=64, num_hidden_layers=4,
+        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=512,
+    )  # fmt: skip
+
+
+def save_tiny_model(folder: Path, family: str, *, seed: int = 0) -> Path:
+    """Write a random model of `family` with a byte-level tokenizer as a safetensors folder."""
+    import torch
+    from transformers import AutoModel
+
+    tokenizer = tiny_tokenizer("byte-bos" if family == "llama" else "byte-bos-not-added")
+    torch.manual_seed(seed)
+    model = AutoModel.from_config(tiny_config(family, len(tokenizer)))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
