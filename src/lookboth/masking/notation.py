@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from lookboth.errors import PlanError
 
@@ -43,7 +44,7 @@ def write_reach(reach: Sequence[Reach]) -> str:
     """Return the shortest usual notation that reads back as `reach` for the same number of layers.
 
     >>> write_reach([0, 0, None, None]), write_reach([0, None, 0, 0, 0]), write_reach([0, 0, 3, 3])
-    ('0011', '01000', '0,3')
+    ('0011', '1-1', '0,3')
     """
     wanted = tuple(reach)
     for text in _candidates(wanted):
@@ -81,7 +82,7 @@ def layer_groups(m: int, num_layers: int) -> tuple[range, ...]:
             "(as many bits or comma-separated values)."
         )
     borders = [-(-group * num_layers // m) for group in range(m + 1)]
-    return tuple(range(first, last) for first, last in zip(borders, borders[1:], strict=False))
+    return tuple(range(first, last) for first, last in pairwise(borders))
 
 
 def middle_layers(num_layers: int) -> range:
@@ -99,15 +100,23 @@ def _candidates(reach: tuple[Reach, ...]) -> Iterator[str]:
     """Yield short notations that may stand for `reach`, the most usual first."""
     num_layers = len(reach)
     yield from ("causal", "full")
-    binary = all(value in (0, None) for value in reach)
-    for m in (4, 2, 3, 5, 6, 7, 8) if binary else range(1, num_layers):
-        if m <= num_layers:
-            values = [reach[layers[0]] for layers in layer_groups(m, num_layers)]
-            yield "".join("0" if value == 0 else "1" for value in values) if binary else write_list(values)
-    removed = [layer for layer, value in enumerate(reach) if value is None]
-    if binary and removed:
-        yield from ("middle", f"top:{len(removed)}", f"{removed[0]}-{removed[-1]}")
-        yield "".join("0" if value == 0 else "1" for value in reach)
+    if any(value not in (0, None) for value in reach):
+        yield from (write_list(_of_groups(reach, m)) for m in range(1, num_layers))
+        return
+    removed = [layer for layer, value in enumerate(reach) if value is None] or [0]
+    yield from (_bits(_of_groups(reach, m)) for m in (4, 2, 3) if m <= num_layers)
+    yield from ("middle", f"top:{len(removed)}", f"{removed[0]}-{removed[-1]}")
+    yield from (_bits(_of_groups(reach, m)) for m in range(5, min(8, num_layers) + 1))
+    yield _bits(reach)
+
+
+def _of_groups(reach: Sequence[Reach], m: int) -> list[Reach]:
+    """Return the reach of the first layer of each of `m` groups."""
+    return [reach[layers[0]] for layers in layer_groups(m, len(reach))]
+
+
+def _bits(values: Sequence[Reach]) -> str:
+    return "".join("0" if value == 0 else "1" for value in values)
 
 
 def _unlimited(layers: Sequence[int] | set[int], num_layers: int) -> tuple[Reach, ...]:

@@ -1,0 +1,203 @@
+"""Puts a mask plan into any Hugging Face decoder, in place, without copying a model file.
+
+transformers lets a library register an attention function and a mask function under one name. The mask
+function here returns one object with every mask the plan needs (`masks.py`); the attention function picks
+by layer and calls the stock backend (`backends.py`).
+"""
+
+import copy
+import inspect
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from torch import nn
+from transformers import PreTrainedConfig
+from transformers.utils.import_utils import is_torchdynamo_compiling
+
+from lookboth.errors import PlanError
+from lookboth.masking.backends import PREFIX, RULE, LayerRule, build_rule, register_backend
+from lookboth.masking.packed_rows import find_segments, set_current_segments
+from lookboth.masking.plan import MaskPlan
+from lookboth.masking.structure import Decoder, find_decoder
+
+PLAN_KEY = "lookboth_plan"  # key of the configuration, saved with the model
+STATE = "lookboth_state"  # attribute of the backbone: its AppliedPlan
+OWN_CONFIG = "lookboth_own_config"
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+@dataclass(slots=True)
+class AppliedPlan:
+    """What `apply_plan` did to a backbone, so that it can be checked and undone.
+
+    Args:
+        plan: the plan in force.
+        backend: the stock attention implementation underneath.
+        use_cache: the configuration's value before, None where it had none.
+        rules: the rule of every attention module, nearest the input first.
+        parameters: names of the backbone's forward parameters, in order.
+        confirmed: whether a forward pass is known to have come through every layer.
+    """
+
+    plan: MaskPlan
+    backend: str
+    use_cache: bool | None
+    rules: list[LayerRule]
+    parameters: list[str]
+    confirmed: bool = False
+
+
+def apply_plan(model: Model, plan: MaskPlan | str | None = None) -> Model:
+    """Let each decoder layer of `model` look as far right as `plan` says; in place, returned for chaining.
+
+    Works on a bare backbone, a model with any head, and a model wrapped by PEFT, before or after wrapping.
+    A plan already in force is replaced. The plan is written to the configuration, so `save_pretrained` keeps
+    it; after `from_pretrained` call `apply_plan(model)` to put it in force again. The model's configuration
+    is copied first, so other models built from the same configuration object are not touched.
+
+    Args:
+        model: any Hugging Face decoder whose attention goes through transformers' AttentionInterface.
+        plan: a MaskPlan or any notation of `MaskPlan.parse`; None takes the plan of the configuration.
+
+    Raises:
+        PlanError: the plan does not fit the model, or the model cannot take one.
+    """
+    decoder = find_decoder(model)
+    wanted = _resolve(plan, decoder)
+    backend = (decoder.config._attn_implementation or "eager").removeprefix(PREFIX)
+    _check_softcap(decoder, backend)
+    name = register_backend(backend)
+    rules = [
+        build_rule(module, backend, reach)
+        for module, reach in zip(decoder.attentions, wanted.reach, strict=True)
+    ]
+    remove_plan(model)
+    if not getattr(decoder.backbone, OWN_CONFIG, False):
+        _give_own_config(model)
+        setattr(decoder.backbone, OWN_CONFIG, True)
+    for module, rule in zip(decoder.attentions, rules, strict=True):
+        setattr(module, RULE, rule)
+    _switch_on(
+        decoder.backbone, decoder.attentions[0].config, AppliedPlan(wanted, backend, None, rules, []), name
+    )
+    return model
+
+
+def remove_plan(model: Model) -> Model:
+    """Restore the stock model: its attention, configuration and cache setting; in place, returned."""
+    for backbone in model.modules():
+        state = backbone.__dict__.get(STATE)
+        if state is None:
+            continue
+        delattr(backbone, STATE)
+        _drop_hook(backbone._forward_pre_hooks, _before_forward)
+        _drop_hook(backbone._forward_hooks, _after_forward)
+        config: Any = None
+        for module in backbone.modules():
+            if module.__dict__.pop(RULE, None) is not None:
+                config = module.config
+        if config is not None:
+            config._attn_implementation_internal = state.backend
+            config.__dict__.pop(PLAN_KEY, None)
+            if state.use_cache is not None:
+                config.use_cache = state.use_cache
+    return model
+
+
+def get_plan(model: nn.Module) -> MaskPlan | None:
+    """Return the plan in force in `model`, None for a stock model."""
+    for module in model.modules():
+        state = module.__dict__.get(STATE)
+        if state is not None:
+            return state.plan
+    return None
+
+
+def _resolve(plan: MaskPlan | str | None, decoder: Decoder) -> MaskPlan:
+    num_layers = len(decoder.attentions)
+    saved = getattr(decoder.config, PLAN_KEY, None)
+    if plan is None and saved is None:
+        raise PlanError(
+            "No plan was given and the model's configuration carries none. Type apply_plan(model, '0011')."
+        )
+    if isinstance(plan, str):
+        return MaskPlan.parse(plan, num_layers)
+    if plan is None:
+        plan = MaskPlan.parse(str(saved), str(saved).removesuffix(",").count(",") + 1)
+    if plan.num_layers != num_layers:
+        raise PlanError(
+            f"The plan is for {plan.num_layers} layers but {type(decoder.backbone).__name__} has "
+            f"{num_layers}. Type MaskPlan.parse('{plan}', {num_layers}) or apply_plan(model, '0011')."
+        )
+    return plan
+
+
+def _check_softcap(decoder: Decoder, backend: str) -> None:
+    softcap = getattr(decoder.config, "attn_logit_softcapping", None)
+    if backend == "sdpa" and softcap is not None:
+        raise PlanError(
+            f"{type(decoder.backbone).__name__} caps its attention scores (attn_logit_softcapping="
+            f"{softcap}), which sdpa cannot do. Load it with attn_implementation='eager' or 'flex_attention'."
+        )
+
+
+def _give_own_config(model: nn.Module) -> None:
+    """Replace every configuration in the model by a copy; parts that shared one go on sharing the copy."""
+    copies: dict[int, Any] = {}
+    module: Any
+    for module in model.modules():
+        config = module.__dict__.get("config")
+        if isinstance(config, PreTrainedConfig):
+            module.config = copy.deepcopy(config, copies)
+
+
+def _switch_on(backbone: Any, config: Any, state: AppliedPlan, name: str) -> None:
+    state.parameters = list(inspect.signature(backbone.forward).parameters)
+    if not state.plan.is_causal and hasattr(config, "use_cache"):
+        state.use_cache = config.use_cache
+        config.use_cache = False
+    config._attn_implementation_internal = name
+    setattr(config, PLAN_KEY, state.plan.spelled_out())
+    setattr(backbone, STATE, state)
+    backbone.register_forward_pre_hook(_before_forward, with_kwargs=True)
+    backbone.register_forward_hook(_after_forward)
+
+
+def _drop_hook(hooks: Any, function: Any) -> None:
+    for key in [key for key, hook in hooks.items() if hook is function]:
+        del hooks[key]
+
+
+def _before_forward(backbone: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Check that the plan is still switched on and find the packed texts of the batch."""
+    state: AppliedPlan = getattr(backbone, STATE)
+    if backbone.config.get_text_config(decoder=True)._attn_implementation != PREFIX + state.backend:
+        raise PlanError(
+            f"The attention implementation of {type(backbone).__name__} was changed after apply_plan, which "
+            f"switched plan '{state.plan}' off. Call apply_plan(model, '{state.plan}') again, or "
+            "remove_plan(model)."
+        )
+    given = dict(zip(state.parameters, args, strict=False)) | kwargs
+    set_current_segments(find_segments(given.get("position_ids"), given.get("attention_mask")))
+
+
+def _after_forward(backbone: Any, args: tuple[Any, ...], output: Any) -> None:
+    """Make sure, once, that every layer really went through the plan's attention."""
+    set_current_segments(None)
+    state: AppliedPlan = getattr(backbone, STATE)
+    if state.confirmed or is_torchdynamo_compiling() or _drops_layers(backbone):
+        return
+    missed = [str(layer) for layer, rule in enumerate(state.rules) if not rule.visited]
+    if missed:
+        raise PlanError(
+            f"{type(backbone).__name__} ran layers {', '.join(missed)} without the plan's attention: they "
+            "keep their own attention and the plan has no effect there. This model cannot take a plan; "
+            "call remove_plan(model)."
+        )
+    state.confirmed = True
+
+
+def _drops_layers(backbone: Any) -> bool:
+    """Whether this forward pass may have left whole layers out (LayerDrop, as in OPT)."""
+    return backbone.training and getattr(backbone.config, "layerdrop", 0) > 0

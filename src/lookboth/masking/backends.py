@@ -1,0 +1,126 @@
+"""The attention and mask functions registered with transformers, one pair a backend: `lookboth_sdpa`, ..."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMaskInterface
+from transformers.modeling_utils import AttentionInterface
+
+from lookboth.errors import PlanError
+from lookboth.masking.masks import LayerMasks, build_layer_masks
+from lookboth.masking.notation import Reach
+from lookboth.masking.packed_rows import current_segments
+from lookboth.masking.structure import stock_attention
+
+PREFIX = "lookboth_"
+RULE = "lookboth_rule"  # attribute of an attention module: its LayerRule
+
+
+@dataclass(slots=True)
+class LayerRule:
+    """What one attention module does under the plan.
+
+    Args:
+        reach: how far right it may look.
+        stock: the attention function the module would call without a plan.
+        visited: whether a forward pass came through here since the plan was applied.
+    """
+
+    reach: Reach
+    stock: Any
+    visited: bool = False
+
+
+def backends() -> list[str]:
+    """Return the stock backends a plan can be applied to."""
+    return [name for name in ALL_MASK_ATTENTION_FUNCTIONS if not name.startswith(PREFIX)]
+
+
+def build_rule(module: nn.Module, backend: str, reach: Reach) -> LayerRule:
+    """Return the rule for one attention module, with its own stock attention function looked up."""
+    return LayerRule(reach, stock_attention(module, backend))
+
+
+def register_backend(backend: str) -> str:
+    """Register the pair for a stock backend with transformers and return its name.
+
+    Raises:
+        PlanError: a backend that transformers has no mask function for.
+    """
+    if backend not in backends():
+        raise PlanError(
+            f"attn_implementation='{backend}' has no mask function in transformers, so nothing could be "
+            f"masked; allowed are {', '.join(backends())}. Load the model with attn_implementation='sdpa'."
+        )
+
+    def mask(**arguments: Any) -> LayerMasks:
+        return build_layer_masks(backend, arguments)
+
+    AttentionMaskInterface.register(PREFIX + backend, mask)
+    AttentionInterface.register(PREFIX + backend, _ATTENTION.get(backend, _flash_attention))
+    return PREFIX + backend
+
+
+def _pick(module: nn.Module, masks: Any) -> tuple[LayerRule, Any]:
+    """Return the rule of this module and the mask it may see through."""
+    rule = getattr(module, RULE, None)
+    if rule is None:
+        raise PlanError(
+            f"{type(module).__name__} runs under a mask plan that was never applied to it: its configuration "
+            "comes from a model with a plan. Call apply_plan(model)."
+        )
+    if not isinstance(masks, LayerMasks):
+        raise PlanError(
+            f"{type(module).__name__} got an attention mask of type {type(masks).__name__} that did not come "
+            "through transformers' mask functions. Pass attention_mask as a padding mask of shape (batch, "
+            "tokens), or None; a 4-D mask cannot be combined with a plan."
+        )
+    rule.visited = True
+    masks.bind(current_segments())
+    return rule, masks.for_reach(rule.reach)
+
+
+def _sdpa_attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **kwargs: Any
+) -> Any:
+    rule, mask = _pick(module, attention_mask)
+    # Explicit, because without a mask the stock function falls back to module.is_causal, which stays True.
+    return rule.stock(module, query, key, value, mask, **{**kwargs, "is_causal": rule.reach == 0})
+
+
+def _plain_attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **kwargs: Any
+) -> Any:
+    rule, mask = _pick(module, attention_mask)
+    return rule.stock(module, query, key, value, mask, **kwargs)
+
+
+def _flash_attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **kwargs: Any
+) -> Any:
+    rule, mask = _pick(module, attention_mask)
+    borders = ("position_ids", "cu_seq_lens_q")
+    if attention_mask.is_packed and all(kwargs.get(name) is None for name in borders):
+        raise PlanError(
+            f"{type(module).__name__} does not tell flash attention where packed texts begin. "
+            "Load the model with attn_implementation='sdpa'."
+        )
+    stock_module = _Renamed(
+        module, config=_Renamed(module.config, _attn_implementation=attention_mask.backend)
+    )
+    return rule.stock(stock_module, query, key, value, mask, **{**kwargs, "is_causal": rule.reach == 0})
+
+
+class _Renamed:
+    """An object with some attributes replaced: flash attention loads its kernel by the backend's name."""
+
+    def __init__(self, target: Any, **replaced: Any) -> None:
+        self._target = target
+        self.__dict__.update(replaced)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._target, name)
+
+
+_ATTENTION = {"sdpa": _sdpa_attention, "eager": _plain_attention, "flex_attention": _plain_attention}

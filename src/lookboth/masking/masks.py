@@ -1,0 +1,160 @@
+"""From what the stock model would mask to what each reach may see, for any backend."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+from transformers.utils.import_utils import is_tracing
+
+from lookboth.errors import PlanError
+from lookboth.masking.notation import Reach, kind_of
+
+IndexFunction = Callable[[Any, Any, Any, Any], Any]
+_UNBOUND = object()
+
+
+class LayerMasks:
+    """The masks of one forward pass: one for each distinct reach, built when a layer first asks.
+
+    It travels through the model in place of the mask tensor; the attention function picks from it.
+
+    Args:
+        backend: name of the stock backend, for example "sdpa".
+        arguments: the keyword arguments transformers calls the backend's mask function with.
+    """
+
+    def __init__(self, backend: str, arguments: dict[str, Any]) -> None:
+        self.backend = backend
+        self.arguments = arguments
+        self._segments: Any = _UNBOUND
+        self._built: dict[Reach, Any] = {}
+
+    def bind(self, segments: Tensor | None) -> None:
+        """Take the segments of the forward pass, shape (B, T), once: recomputation must see the same."""
+        if self._segments is _UNBOUND:
+            self._segments = segments
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether a row may hold more than one text, or the stock model overlays a special pattern."""
+        return self._segments is not None or not self.arguments.get("allow_is_causal_skip", True)
+
+    def for_reach(self, reach: Reach) -> Any:
+        """Return the backend's mask for layers of this reach; None when the backend needs none."""
+        if reach not in self._built:
+            self._built[reach] = self._build(reach)
+        return self._built[reach]
+
+    def _build(self, reach: Reach) -> Any:
+        stock_mask: Any = ALL_MASK_ATTENTION_FUNCTIONS._global_mapping[self.backend]
+        if reach == 0 and self._segments is None:
+            return stock_mask(**self.arguments)
+        self._check_no_past(reach)
+        if "flash" in self.backend:
+            self._check_flash(reach)
+            return stock_mask(**self.arguments)
+        if reach is None and self._sees_everything():
+            return None
+        changed = {
+            "mask_function": self._widened(reach),
+            "attention_mask": None,  # inside the index function, where an empty row can be avoided
+            "allow_is_causal_skip": False,
+        }
+        return stock_mask(**{**self.arguments, **changed})
+
+    def _widened(self, reach: Reach) -> IndexFunction:
+        """Return the stock index function with the right border moved to `reach`.
+
+        What the stock function allows stays allowed, so window, chunk and packing keep their left edge.
+        A token always sees itself: a padded row that sees nothing would be NaN in some backends.
+        """
+        stock: IndexFunction = self.arguments["mask_function"]
+        padding = self.arguments.get("attention_mask")
+        packed = self._segments
+        segments = None if reach == 0 else self._stock_segments(stock)
+
+        def sees(b: Any, h: Any, q: Any, kv: Any) -> Any:
+            allowed = stock(b, h, q, kv)
+            if segments is not None:
+                right = (kv > q) & (segments[b, q] == segments[b, kv])
+                allowed = allowed | (right if reach is None else right & (kv - q <= reach))
+            if packed is not None:
+                allowed = allowed & (packed[b, q] == packed[b, kv])
+            if padding is not None:
+                allowed = allowed & padding[b, kv]
+            return allowed | (q == kv)
+
+        return sees
+
+    def _stock_segments(self, stock: IndexFunction) -> Tensor:
+        """Return segment numbers, shape (B, T), read off the stock function: a border where i+1 sees no i."""
+        if self.arguments.get("local_size") == 1:
+            raise PlanError(
+                "This model has a sliding window of 1 token: no token sees its neighbour, so it has no right "
+                "side to open. Use the plan 'causal' or a model with a wider window."
+            )
+        size, length, device = (self.arguments[name] for name in ("batch_size", "q_length", "device"))
+        batch = torch.arange(size, device=device)[:, None]
+        left = torch.arange(length - 1, device=device)[None, :]
+        joined = stock(batch, torch.zeros_like(batch), left + 1, left).expand(size, length - 1)
+        return torch.nn.functional.pad((~joined).cumsum(-1), (1, 0))
+
+    def _sees_everything(self) -> bool:
+        """Whether an unlimited layer needs no mask: no padding, no packing, a window wider than the text."""
+        padding, local = self.arguments.get("attention_mask"), self.arguments.get("local_size")
+        if self.is_packed or (local is not None and self.arguments["kv_length"] >= local):
+            return False
+        return padding is None or (not is_tracing(padding) and bool(padding.all()))
+
+    def _check_no_past(self, reach: Reach) -> None:
+        offset = self.arguments.get("q_offset", 0)
+        if (
+            isinstance(offset, int)
+            and offset == 0
+            and self.arguments["q_length"] == self.arguments["kv_length"]
+        ):
+            return
+        raise PlanError(
+            f"A {kind_of(reach)} layer was given {self.arguments['q_length']} new tokens and "
+            f"{self.arguments['kv_length']} keys: a plan that looks right cannot be decoded with a key-value "
+            "cache, and the mask must be as long as the text. Pass use_cache=False and the whole text, or "
+            "call remove_plan(model) to generate."
+        )
+
+    def _check_flash(self, reach: Reach) -> None:
+        """Refuse what flash attention cannot express; it knows causal, full, and one packed row."""
+        local, padding = self.arguments.get("local_size"), self.arguments.get("attention_mask")
+        if reach is not None and reach > 0:
+            what = f"look-ahead of {reach} tokens"
+        elif reach is None and local is not None and self.arguments["kv_length"] > local:
+            what = f"unlimited reach past a sliding window of {local} tokens"
+        elif self._segments is not None and (self.arguments["batch_size"] > 1 or padding is not None):
+            what = "packed rows in a batch or with an attention_mask"
+        else:
+            return
+        raise PlanError(
+            f"{self.backend} cannot express {what}. Load the model with attn_implementation='sdpa' or "
+            "'flex_attention'."
+        )
+
+    def __getitem__(self, key: Any) -> Any:
+        raise PlanError(
+            "This model cuts its attention mask itself instead of handing it to transformers' "
+            "AttentionInterface, so a mask plan cannot reach it. Call remove_plan(model)."
+        )
+
+
+def build_layer_masks(backend: str, arguments: dict[str, Any]) -> LayerMasks:
+    """Return the masks of a forward pass from the arguments transformers gives a mask function.
+
+    Raises:
+        PlanError: transformers asks for a bidirectional mask, which is no stock causal layer.
+    """
+    if "allow_is_bidirectional_skip" in arguments:
+        raise PlanError(
+            "This model asked for a bidirectional mask: it is an encoder or has config.is_causal=False, so "
+            "it has no causal mask to plan. Set model.config.is_causal = True or call remove_plan(model)."
+        )
+    return LayerMasks(backend, arguments)
