@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from lookboth.errors import ConfigError
 
@@ -18,7 +18,9 @@ class DataConfig(_Section):
     """Where the data is and how it is read."""
 
     train: tuple[str, ...] = Field(
-        description="Sources to train on: a file, a folder, a built-in name or a hub id; 'source:split' picks a split."
+        min_length=1,
+        description="Sources to train on: a file, a folder, a built-in name or a hub id; "
+        "'source:split' picks a split.",
     )
     dev: tuple[str, ...] = Field(
         default=(),
@@ -30,7 +32,7 @@ class DataConfig(_Section):
     )
     label_map: dict[str, str] = Field(
         default_factory=dict,
-        description="Renames labels; an empty new name drops the label. '*' stands for every label not named.",
+        description="Renames labels; an empty new name drops the label. '*' stands for all not named.",
     )
     max_train_sentences: int | None = Field(
         default=None, ge=1, description="Train on the first N sentences after a shuffle by data.sample_seed."
@@ -54,7 +56,9 @@ class AdapterConfig(_Section):
         description="full: all weights; lora; qlora: lora over a 4-bit backbone; head: only the head.",
     )
     rank: int = Field(default=16, ge=1, description="LoRA rank r.")
-    alpha: float = Field(default=32, gt=0, description="LoRA alpha; the update is scaled by alpha / rank.")
+    alpha: float = Field(
+        default=32, gt=0, allow_inf_nan=False, description="LoRA alpha; the update is scaled by alpha / rank."
+    )
     dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout on the input of each LoRA pair.")
     target_modules: tuple[str, ...] | Literal["all-linear"] = Field(
         default="all-linear", description="Names of the linear layers that get a LoRA pair."
@@ -63,12 +67,22 @@ class AdapterConfig(_Section):
         default=None, description="A saved adapter folder to start from instead of a fresh adapter."
     )
 
+    @field_validator("target_modules", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) and value != "all-linear" else value
+
 
 class TrainConfig(_Section):
     """How the weights are trained."""
 
-    epochs: float = Field(default=3, gt=0, description="Passes over the training data.")
-    lr: float = Field(default=1e-3, gt=0, description="Peak learning rate of adapter (or backbone) and head.")
+    epochs: float = Field(default=3, gt=0, allow_inf_nan=False, description="Passes over the training data.")
+    lr: float = Field(
+        default=1e-3,
+        gt=0,
+        allow_inf_nan=False,
+        description="Peak learning rate of adapter (or backbone) and head.",
+    )
     schedule: Literal["linear", "cosine", "constant"] = Field(
         default="linear", description="Learning rate after warm-up."
     )
@@ -107,6 +121,13 @@ class TrainConfig(_Section):
     def _one_is_a_list(cls, value: Any) -> Any:
         return (value,) if isinstance(value, int) else value
 
+    @field_validator("seeds")
+    @classmethod
+    def _each_once(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("each seed may be named once")
+        return value
+
 
 class RunConfig(_Section):
     """One training setting: model, mask plan, data, adapter and training."""
@@ -130,10 +151,30 @@ class RunConfig(_Section):
     max_tokens: int = Field(
         default=512, ge=32, description="Longer inputs are cut into windows; every word is labeled once."
     )
-    overlap: int = Field(default=64, ge=0, description="Context tokens on each inner side of a window.")
+    overlap: int = Field(
+        default=64,
+        ge=0,
+        validate_default=True,
+        description="Context tokens on each inner side of a window; less than half of max_tokens.",
+    )
     data: DataConfig = Field(description="Where the data is.")
     adapter: AdapterConfig = Field(default_factory=AdapterConfig, description="Which weights are trained.")
     training: TrainConfig = Field(default_factory=TrainConfig, description="How they are trained.")
+
+    @field_validator("plan", mode="before")
+    @classmethod
+    def _bits_are_text(cls, value: Any) -> Any:
+        return str(value) if type(value) is int else value  # TOML reads 1100 as a number
+
+    @field_validator("overlap")
+    @classmethod
+    def _leaves_words_to_label(cls, value: int, info: ValidationInfo) -> int:
+        max_tokens = info.data.get("max_tokens", 2 * value + 1)
+        if 2 * value >= max_tokens:
+            raise ValueError(
+                f"must be less than half of max_tokens ({max_tokens}); set overlap = {max_tokens // 8}"
+            )
+        return value
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -151,6 +192,8 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such recipe. The shipped ones are in the folder recipes/.") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not a TOML file: {error}.") from error
     return parse_config(values, overrides, where=str(path))
@@ -214,7 +257,8 @@ def _set(values: dict[str, Any], override: str) -> None:
 
 
 def _explain(detail: Any) -> str:
-    key = ".".join(str(part) for part in detail["loc"] if not isinstance(part, int))
+    # Besides keys, places hold list positions and, for a key of several types, the type that was tried.
+    key = ".".join(part for part in detail["loc"] if isinstance(part, str) and "[" not in part)
     if detail["type"] == "extra_forbidden":
         known = [name for name, _, _ in document_keys()]
         close = _closest(key, known)
@@ -224,16 +268,20 @@ def _explain(detail: Any) -> str:
             + " Keys: docs/recipes.md."
         )
     if detail["type"] == "missing":
-        return f"{key!r} is missing."
-    return f"{key} = {detail.get('input')!r}: {detail['msg'][0].lower()}{detail['msg'][1:]}."
+        return f"{key!r} is missing; for example train = 'wnut17' in the section [data]."
+    if detail["type"] == "model_type":
+        return f"{key} = {detail.get('input')!r}: expected a section [{key}] of keys. Keys: docs/recipes.md."
+    if detail["type"] == "too_short":
+        return f"{key} = {detail.get('input')!r}: at least one is needed."
+    message = detail["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
+    return f"{key} = {detail.get('input')!r}: {message[0].lower()}{message[1:]}."
 
 
 def _closest(key: str, known: Sequence[str]) -> str | None:
+    """Return the known key or section whose last part is spelled most alike."""
     from difflib import get_close_matches
 
-    matches = get_close_matches(key, known, n=1, cutoff=0.6)
-    if not matches:
-        leaf = {name.rsplit(".", 1)[-1]: name for name in known}
-        found = get_close_matches(key.rsplit(".", 1)[-1], list(leaf), n=1, cutoff=0.6)
-        return leaf[found[0]] if found else None
-    return matches[0]
+    sections = {name.partition(".")[0]: name.partition(".")[0] for name in known}
+    leaves = sections | {name.rpartition(".")[2]: name for name in known}
+    matches = get_close_matches(key.rpartition(".")[2], list(leaves), n=1, cutoff=0.6)
+    return leaves[matches[0]] if matches else None
