@@ -1,5 +1,6 @@
 """Makes saved labelers known to transformers' Auto classes, at no cost until transformers is there."""
 
+import importlib
 import importlib.abc
 import importlib.machinery
 import sys
@@ -43,6 +44,5 @@ class _AfterImport(importlib.abc.MetaPathFinder):
 
 
 def _register() -> None:
-    from lookboth.integrations.transformers import register
-
-    register()
+    # It registers as it is imported; if it is being imported just now, it goes on to do so.
+    importlib.import_module("lookboth.integrations.transformers")

@@ -104,3 +104,6 @@ def _word_bounds(word: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     last = torch.zeros(num_words, dtype=torch.long, device=flat.device)
     last = last.scatter_reduce(0, flat[known], positions[known], "amax")
     return first, last
+
+
+register()
