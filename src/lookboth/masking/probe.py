@@ -1,0 +1,149 @@
+"""Runs a decoder and records what goes into and comes out of every layer, for `proof.py`."""
+
+import inspect
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lookboth.errors import PlanError
+from lookboth.masking.attention import apply_plan, get_plan, remove_plan
+from lookboth.masking.plan import MaskPlan
+from lookboth.masking.structure import Decoder, find_decoder
+
+HALVES = (torch.float16, torch.bfloat16)
+
+
+@dataclass(slots=True)
+class Run:
+    """States of one forward pass: for each layer a tensor of shape (B, T, hidden)."""
+
+    inputs: list[Tensor] = field(default_factory=list)
+    outputs: list[Tensor] = field(default_factory=list)
+
+
+class Probe:
+    """A decoder made ready for probing: which parts it has, and runs that record every layer.
+
+    Args:
+        model: any model `apply_plan` takes.
+        seed: seed of the random token ids.
+    """
+
+    def __init__(self, model: nn.Module, seed: int = 0) -> None:
+        self.model = model
+        self.decoder: Decoder = find_decoder(model)
+        self.num_layers = len(self.decoder.layers)
+        embeddings: Any = self.decoder.backbone.get_input_embeddings()
+        self.device = embeddings.weight.device
+        self._vocab_size = embeddings.weight.shape[0]
+        self._random = torch.Generator().manual_seed(seed)
+
+    @property
+    def config(self) -> Any:
+        """The configuration in force; `apply_plan` replaces it, so it is looked up each time."""
+        return self.decoder.attentions[0].config
+
+    @property
+    def window(self) -> int | None:
+        """The smallest sliding window or chunk of the model in tokens, None where it has none."""
+        sizes = (getattr(self.config, name, None) for name in ("sliding_window", "attention_chunk_size"))
+        return min((size for size in sizes if size), default=None)
+
+    def accepts(self, name: str) -> bool:
+        """Whether the backbone's forward takes an argument of this name."""
+        return name in inspect.signature(self.decoder.backbone.forward).parameters
+
+    def tokens(self, *shape: int) -> Tensor:
+        """Return random token ids of this shape."""
+        return torch.randint(self._vocab_size, shape, generator=self._random).to(self.device)
+
+    def other_tokens(self, ids: Tensor) -> Tensor:
+        """Return random token ids that differ from `ids` everywhere."""
+        shift = torch.randint(1, self._vocab_size, ids.shape, generator=self._random).to(ids.device)
+        return (ids + shift) % self._vocab_size
+
+    def run(self, ids: Tensor, *, forced: Sequence[Tensor] | None = None, **batch: Any) -> Run:
+        """Run the backbone and record every layer.
+
+        Args:
+            ids: token ids, shape (B, T).
+            forced: for each layer the states to feed it instead of what the layer below gave.
+            batch: attention_mask, position_ids.
+        """
+        run = Run()
+
+        def before(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            states = args[0] if args else kwargs["hidden_states"]
+            if forced is not None:
+                states = forced[len(run.inputs)]
+            run.inputs.append(states)
+            return ((states, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": states})
+
+        def after(layer: Any, args: tuple[Any, ...], output: Any) -> None:
+            run.outputs.append(output if isinstance(output, Tensor) else output[0])
+
+        handles: list[Any] = []
+        for layer in self.decoder.layers:
+            handles.append(layer.register_forward_pre_hook(before, with_kwargs=True))
+            handles.append(layer.register_forward_hook(after))
+        try:
+            self.decoder.backbone(input_ids=ids, use_cache=False, **batch)
+        finally:
+            for handle in handles:
+                handle.remove()
+        self._check(run, ids)
+        return run
+
+    def _check(self, run: Run, ids: Tensor) -> None:
+        shapes = {tuple(states.shape[:2]) for states in run.inputs + run.outputs}
+        if len(run.outputs) != self.num_layers or shapes != {tuple(ids.shape)}:
+            raise PlanError(
+                f"{type(self.decoder.backbone).__name__} ran {len(run.outputs)} of {self.num_layers} layers "
+                f"on states of shape {sorted(shapes)} for ids of shape {tuple(ids.shape)}; a proof needs "
+                "states of shape (batch, tokens, hidden) from every layer."
+            )
+
+
+@contextmanager
+def under_plan(model: nn.Module, plan: MaskPlan | None) -> Iterator[None]:
+    """Run the body with `plan` in force (None: the stock model), then restore what was in force before."""
+    before = get_plan(model)
+    try:
+        _set_plan(model, plan)
+        yield
+    finally:
+        _set_plan(model, before)
+
+
+def _set_plan(model: nn.Module, plan: MaskPlan | None) -> None:
+    if plan is None:
+        remove_plan(model)
+    elif get_plan(model) != plan:
+        apply_plan(model, plan)
+
+
+@contextmanager
+def ready_to_probe(model: nn.Module) -> Iterator[None]:
+    """Run the body in evaluation mode, without gradients, and in float32 where weights are half precision.
+
+    Widening a half to float32 loses nothing, and the very same tensors are put back afterwards.
+    """
+    training = {module: module.training for module in model.modules()}
+    tensors = [*model.parameters(), *model.buffers()]
+    plain = not getattr(model, "is_quantized", False) and all(not tensor.is_meta for tensor in tensors)
+    halves = [(tensor, tensor.data) for tensor in tensors if plain and tensor.dtype in HALVES]
+    try:
+        model.eval()
+        for tensor, data in halves:
+            tensor.data = data.float()
+        with torch.no_grad():
+            yield
+    finally:
+        for tensor, data in halves:
+            tensor.data = data
+        for module, mode in training.items():
+            module.training = mode

@@ -1,0 +1,236 @@
+"""Shows what every layer of a model really sees, and holds it against the plan."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lookboth.errors import PlanError
+from lookboth.masking.attention import get_plan
+from lookboth.masking.backends import PREFIX
+from lookboth.masking.notation import Reach, kind_of
+from lookboth.masking.plan import MaskPlan
+from lookboth.masking.probe import Probe, Run, ready_to_probe, under_plan
+from lookboth.masking.proof_checks import Check, batch_checks, equality_checks, far_apart
+
+LONGEST = 48  # tokens; the probe runs one row a token, so its cost grows with the square
+
+
+@dataclass(frozen=True, slots=True)
+class LayerResult:
+    """What one layer was seen to do.
+
+    Args:
+        layer: index, 0 nearest the input.
+        expected: kind of mask the plan asks for.
+        measured: kind of mask that explains which positions moved.
+        ok: whether exactly the positions moved that may see the changed one.
+        message: the first position that contradicts the plan; "" when ok.
+    """
+
+    layer: int
+    expected: str
+    measured: str
+    ok: bool
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The outcome of `prove`: one result a layer and named checks of the whole model.
+
+    Args:
+        plan: the plan the model was held against.
+        model: class name of the decoder, backend: its attention implementation, length: tokens of the probe.
+        layers: results, nearest the input first.
+        checks: named checks on batches, padding, packing and the stock model.
+    """
+
+    plan: MaskPlan
+    model: str
+    backend: str
+    length: int
+    layers: tuple[LayerResult, ...]
+    checks: tuple[Check, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every layer and every check agrees with the plan."""
+        return all(layer.ok for layer in self.layers) and all(check.ok for check in self.checks)
+
+    def describe(self) -> str:
+        """Return the proof as text: one line a layer, one a check, and the verdict."""
+        head = f"plan {self.plan} on {self.model} ({self.backend}), {self.length} random tokens"
+        lines = [
+            f"  {_mark(layer.ok)}  layer {layer.layer:>2}  {layer.measured}{_after(layer.message)}"
+            for layer in self.layers
+        ]
+        lines += [f"  {_mark(check.ok)}  {check.name}{_after(check.message)}" for check in self.checks]
+        wrong = sum(not layer.ok for layer in self.layers) + sum(not check.ok for check in self.checks)
+        verdict = "proved" if self.ok else f"NOT proved: {wrong} of {len(lines)} results contradict the plan"
+        return "\n".join([head, *lines, verdict])
+
+
+def prove(model: nn.Module, plan: MaskPlan | str | None = None, *, seed: int = 0, length: int = 12) -> Proof:
+    """Change one token at a time and hold which states move, layer by layer, against a plan.
+
+    Every layer is probed twice: in the whole stack (nothing may move that the composed plan does not reach),
+    and alone, fed the states of the unchanged text with one position exchanged, where exactly the positions
+    that may see it must move. What stock layers see to the left (sliding windows) is measured on the stock
+    model, not taken from the configuration. Costs about 20 forward passes of up to `length` short rows.
+
+    Args:
+        model: a decoder; with a plan in force it is held against `plan` as it stands, otherwise `plan` is
+            applied for the time of the proof. Left as it was found.
+        plan: what to hold it against; None: the plan in force, or causal for a stock model.
+        seed: seed of the random token ids.
+        length: least number of tokens; more are taken, up to 48, where the plan's look-ahead or a sliding
+            window would not show.
+
+    Raises:
+        PlanError: the model cannot take a plan, or the plan does not fit it.
+    """
+    probe = Probe(model, seed)
+    in_force = get_plan(model)
+    expected = _expected(plan, in_force, probe.num_layers)
+    length = _length(probe, expected, length)
+    with ready_to_probe(model):
+        ids = probe.tokens(1, length)
+        with under_plan(model, None):
+            left = _seen(probe, ids).alone
+            equalities = equality_checks(probe, length)
+        with under_plan(model, in_force or (None if plan is None else expected)):
+            seen = _seen(probe, ids)
+            batches = batch_checks(probe, length)
+    allowed = [_allowed(matrix, reach) for matrix, reach in zip(left, expected.reach, strict=True)]
+    layers = tuple(
+        _layer_result(i, expected.reach[i], allowed[i], seen.alone[i]) for i in range(len(allowed))
+    )
+    checks = (_composed(allowed, seen.stacked), seen.batch_mates, *batches, *equalities)
+    backend = (probe.config._attn_implementation or "eager").removeprefix(PREFIX)
+    return Proof(expected, type(probe.decoder.backbone).__name__, backend, length, layers, checks)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Which positions moved: for each layer a matrix (T, T), row = the position that looks.
+
+    Args:
+        alone: each layer by itself. stacked: after each layer of the whole stack.
+        batch_mates: whether a row stayed put while the rest of its batch changed.
+    """
+
+    alone: list[Tensor]
+    stacked: list[Tensor]
+    batch_mates: Check
+
+
+def _seen(probe: Probe, ids: Tensor) -> _Seen:
+    """Measure who sees whom with one row a changed token, and a last row where nothing changes."""
+    length = ids.shape[1]
+    base_ids = ids.expand(length + 1, -1).contiguous()
+    each = torch.arange(length, device=ids.device)
+    changed_ids = base_ids.clone()
+    changed_ids[each, each] = probe.other_tokens(ids)[0]
+    base, changed = probe.run(base_ids), probe.run(changed_ids)
+    forced = [states.clone() for states in base.inputs]
+    for states, other in zip(forced, changed.inputs, strict=True):
+        states[each, each] = other[each, each]
+    alone = probe.run(base_ids, forced=forced)
+    return _Seen(_moved(base, alone), _moved(base, changed), _batch_mates(base, changed))
+
+
+def _moved(base: Run, other: Run) -> list[Tensor]:
+    """Return for each layer which position (row) moved with which change (column).
+
+    Both runs have one shape, so states that see the same tokens come out bit for bit the same; only where
+    the unchanged last row moves too (mixtures of experts) is there noise to rise above.
+    """
+    matrices = []
+    for before, after in zip(base.outputs, other.outputs, strict=True):
+        distance = (after - before).abs().amax(-1).float().cpu()
+        matrices.append(~(distance[:-1] <= 8 * distance[-1].max()).T)
+    return matrices
+
+
+def _batch_mates(base: Run, changed: Run) -> Check:
+    drift = far_apart(base.outputs[-1][-1], changed.outputs[-1][-1])
+    message = f"a row moved by {drift} when only other rows changed" if drift else ""
+    return Check("batch mates move nothing", not drift, message)
+
+
+def _allowed(stock: Tensor, reach: Reach) -> Tensor:
+    """Return who may see whom: the stock left side, and `reach` tokens right up to a stock border."""
+    length = stock.shape[0]
+    places = torch.arange(length)
+    ahead = places[None, :] - places[:, None]
+    borders = torch.cat([torch.zeros(1, dtype=torch.bool), ~stock.diagonal(-1)])
+    part = borders.cumsum(0)
+    right = (ahead > 0) & (part[:, None] == part[None, :])
+    return stock.tril() | (right if reach is None else right & (ahead <= reach))
+
+
+def _layer_result(layer: int, reach: Reach, allowed: Tensor, moved: Tensor) -> LayerResult:
+    wrong = (allowed != moved).nonzero()
+    message = ""
+    if len(wrong):
+        looker, seen = wrong[0].tolist()
+        verb = "sees" if moved[looker, seen] else "does not see"
+        message = f"expected {kind_of(reach)}, but position {looker} {verb} position {seen}"
+    return LayerResult(layer, kind_of(reach), _measured_kind(moved), not len(wrong), message)
+
+
+def _measured_kind(moved: Tensor) -> str:
+    """Return the kind of mask that a who-moved matrix looks like, judged by its right side."""
+    length = moved.shape[0]
+    right = moved.triu(1)
+    if bool(right.any()) and bool(right[0, 1:].all()):
+        return "bidirectional"
+    places = torch.arange(length)
+    ahead = (places[None, :] - places[:, None])[right]
+    return kind_of(int(ahead.max()) if len(ahead) else 0)
+
+
+def _composed(allowed: list[Tensor], moved: list[Tensor]) -> Check:
+    """Check the whole stack: a change reaches no further than the layers so far can carry it."""
+    name = "in the whole stack nothing moves that may not, and all that look at a change move"
+    reached = torch.eye(allowed[0].shape[0], dtype=torch.bool)
+    for layer, (may, did) in enumerate(zip(allowed, moved, strict=True)):
+        reached = (may.float() @ reached.float()) > 0
+        for matrix, what in ((did & ~reached, "moved"), (may & ~did, "did not move")):
+            if bool(matrix.any()):
+                looker, seen = matrix.nonzero()[0].tolist()
+                return Check(name, False, f"after layer {layer} position {looker} {what} with token {seen}")
+    return Check(name, True)
+
+
+def _expected(plan: MaskPlan | str | None, in_force: MaskPlan | None, num_layers: int) -> MaskPlan:
+    if isinstance(plan, str):
+        return MaskPlan.parse(plan, num_layers)
+    plan = plan or in_force or MaskPlan((0,) * num_layers)
+    if plan.num_layers != num_layers:
+        raise PlanError(
+            f"The plan to prove is for {plan.num_layers} layers but the model has {num_layers}. "
+            f"Type MaskPlan.parse('{plan}', {num_layers})."
+        )
+    return plan
+
+
+def _length(probe: Probe, plan: MaskPlan, length: int) -> int:
+    """Return enough tokens to see past the widest look-ahead and the window, where that is affordable."""
+    wanted = [length, *(reach + 4 for reach in plan.reach if reach)]
+    if probe.window:
+        wanted.append(probe.window + 4)
+    longest = min(LONGEST, (getattr(probe.config, "max_position_embeddings", None) or LONGEST) - 4)
+    length = max([value for value in wanted if value <= longest], default=longest)
+    if length < 4:
+        raise PlanError(f"A proof needs at least 4 tokens; the model or length={length} allows fewer.")
+    return length
+
+
+def _mark(ok: bool) -> str:
+    return "ok  " if ok else "FAIL"
+
+
+def _after(message: str) -> str:
+    return f": {message}" if message else ""

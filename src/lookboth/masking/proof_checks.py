@@ -1,0 +1,144 @@
+"""The checks of a proof that concern whole batches: padding, packing, and the stock model."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lookboth.errors import PlanError
+from lookboth.masking.attention import get_plan
+from lookboth.masking.plan import MaskPlan
+from lookboth.masking.probe import Probe, Run, under_plan
+
+PADS = 3
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-3}  # of the largest state; other widths are coarser
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One named check: whether it holds, and what was found where it does not (or why it was left out)."""
+
+    name: str
+    ok: bool
+    message: str = ""
+
+
+def far_apart(first: Tensor, second: Tensor) -> str:
+    """Return the largest difference as text when it is no rounding error, "" otherwise; NaN is far."""
+    allowed = TOLERANCE.get(first.dtype, 5e-2) * first.abs().max()
+    distance = (first - second).abs().max()
+    return "" if bool(distance <= allowed) else f"{float(distance):.2g}"
+
+
+def batch_checks(probe: Probe, length: int) -> list[Check]:
+    """Check padding on either side and packed rows under the plan in force; texts are `length` tokens."""
+    checks = [_padding(probe, length, "right"), _padding(probe, length, "left"), _packing(probe, length)]
+    if get_plan(probe.model) is not None and probe.accepts("position_ids"):
+        checks.append(_packing(probe, length, masked=True))
+    return checks
+
+
+def equality_checks(probe: Probe, length: int) -> list[Check]:
+    """Check the two ends of all plans against the stock model; call it on the stock model."""
+    return [_causal_is_stock(probe, length), _full_is_unmasked(probe, length)]
+
+
+def _padding(probe: Probe, length: int, side: str) -> Check:
+    """Exchange what stands in the padding and in the other row: the text must stay put, and as when alone."""
+    name = f"padding on the {side} moves nothing"
+    place = slice(0, length) if side == "right" else slice(PADS, PADS + length)
+    ids = probe.tokens(2, length + PADS)
+    mask = torch.ones_like(ids)
+    mask[0] = 0
+    mask[0, place] = 1
+    batch: dict[str, Any] = {"attention_mask": mask}
+    if probe.accepts("position_ids"):
+        batch["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
+    other = probe.other_tokens(ids)
+    other[0, place] = ids[0, place]
+    first, second = _final(probe.run(ids, **batch)), _final(probe.run(other, **batch))
+    if not bool(first.isfinite().all()):
+        return Check(name, False, "states of padded rows are not finite")
+    if drift := far_apart(first[0, place], second[0, place]):
+        return Check(name, False, f"the text moved by {drift} when only its padding changed")
+    if side == "left" and "position_ids" not in batch:
+        return Check(name, True, "positions start at the padding in this family, so not compared with alone")
+    alone = _final(probe.run(ids[:1, place]))[0]
+    drift = far_apart(alone, first[0, place])
+    return Check(name, not drift, f"the padded text is {drift} away from the text alone" if drift else "")
+
+
+def _packing(probe: Probe, length: int, *, masked: bool = False) -> Check:
+    """Exchange one of three packed texts: the others must stay put, and be as when alone."""
+    name = "packed texts do not see each other" + (", attention mask given" if masked else "")
+    if not probe.accepts("position_ids"):
+        return Check(name, True, "left out, the model takes no position ids")
+    borders = [0, length // 3, length // 3 + max(length // 3, 2), length]
+    places = [slice(first, last) for first, last in pairwise(borders)]
+    ids = probe.tokens(1, length)
+    positions = torch.cat([torch.arange(place.stop - place.start) for place in places])[None].to(ids.device)
+    batch: dict[str, Any] = {
+        "position_ids": positions,
+        "attention_mask": torch.ones_like(ids) if masked else None,
+    }
+    try:
+        packed = _final(probe.run(ids, **batch))[0]
+        for number, place in enumerate(places):
+            other = probe.other_tokens(ids)
+            other[:, place] = ids[:, place]
+            if drift := far_apart(packed[place], _final(probe.run(other, **batch))[0, place]):
+                return Check(name, False, f"text {number} moved by {drift} when only its neighbours changed")
+            if drift := far_apart(_final(probe.run(ids[:, place]))[0], packed[place]):
+                return Check(name, False, f"text {number} is {drift} away from the same text alone")
+    except PlanError as refusal:
+        return Check(name, True, f"packed rows are refused: {refusal}")
+    return Check(name, True)
+
+
+def _causal_is_stock(probe: Probe, length: int) -> Check:
+    ids = probe.tokens(2, length)
+    mask = torch.ones_like(ids)
+    mask[0, :2] = 0
+    stock = _final(probe.run(ids, attention_mask=mask))
+    with under_plan(probe.model, MaskPlan((0,) * probe.num_layers)):
+        planned = _final(probe.run(ids, attention_mask=mask))
+    drift = far_apart(stock, planned)
+    return Check("plan 0...0 is the stock model", not drift, f"states are {drift} apart" if drift else "")
+
+
+def _full_is_unmasked(probe: Probe, length: int) -> Check:
+    """Compare with config.is_causal=False on one text no longer than the window, where both must agree."""
+    name = "plan 1...1 is the stock model with is_causal=False"
+    if getattr(probe.config, "attention_chunk_size", None):
+        return Check(name, True, "left out, the stock model has no such setting for chunked attention")
+    ids = probe.tokens(1, min(length, probe.window or length))
+    with _not_causal(probe):
+        stock = _final(probe.run(ids))
+    with under_plan(probe.model, MaskPlan((None,) * probe.num_layers)):
+        planned = _final(probe.run(ids))
+    drift = far_apart(stock, planned)
+    return Check(name, not drift, f"states are {drift} apart" if drift else "")
+
+
+@contextmanager
+def _not_causal(probe: Probe) -> Iterator[None]:
+    """Switch the causal mask off the stock way; sdpa without a mask reads the modules, not the configuration."""
+    holders: list[Any] = [probe.config, *probe.decoder.attentions]
+    before = [vars(holder).get("is_causal") for holder in holders]
+    try:
+        for holder in holders:
+            holder.is_causal = False
+        yield
+    finally:
+        for holder, value in zip(holders, before, strict=True):
+            del holder.is_causal
+            if value is not None:
+                holder.is_causal = value
+
+
+def _final(run: Run) -> Tensor:
+    return run.outputs[-1]
