@@ -110,3 +110,54 @@ def save_tiny_model(folder: Path, family: str, *, seed: int = 0) -> Path:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def tiny_labeler(
+    folder: Path | str,
+    *,
+    plan: str = "causal",
+    label_on: str = "last",
+    adapter: str = "lora",
+    labels: tuple[str, ...] = ("LOC", "PER"),
+    scheme: str = "IOB2",
+    max_tokens: int = 128,
+    dropout: float = 0.0,
+    seed: int = 0,
+) -> Any:
+    """Return a labeler on the model in `folder` with random adapter and head: it predicts nonsense, firmly."""
+    import torch
+
+    from lookboth.config import AdapterConfig
+    from lookboth.data.alignment import Encoding
+    from lookboth.data.schemes import tags_for_labels
+    from lookboth.masking.attention import apply_plan
+    from lookboth.masking.plan import MaskPlan
+    from lookboth.models.labeler import Labeler, LabelerConfig, LabelerModel
+    from lookboth.models.loading import fingerprint, load_backbone, load_tokenizer
+    from lookboth.training.adapters import add_adapter
+
+    backbone = load_backbone(str(folder), precision="fp32")
+    tokenizer = load_tokenizer(str(folder))
+    base_fingerprint = fingerprint(backbone)
+    mask_plan = MaskPlan.parse(plan, backbone.config.num_hidden_layers)
+    torch.manual_seed(seed)
+    backbone = add_adapter(apply_plan(backbone, mask_plan), AdapterConfig(kind=adapter, rank=4))
+    tags = tags_for_labels(labels, scheme)
+    model = LabelerModel(backbone, len(tags), label_on=label_on, dropout=dropout)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name or name == "head.weight":
+                parameter.normal_(std=0.05 if "lora_B" in name else 1.0)
+    config = LabelerConfig(
+        base=str(folder),
+        fingerprint=base_fingerprint,
+        plan=mask_plan,
+        tags=tags,
+        scheme=scheme,
+        label_on=label_on,
+        encoding=Encoding.detect(tokenizer),
+        adapter=adapter,
+        max_tokens=max_tokens,
+        overlap=16,
+    )
+    return Labeler(config, model.eval(), tokenizer)
