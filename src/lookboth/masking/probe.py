@@ -19,7 +19,7 @@ HALVES = (torch.float16, torch.bfloat16)
 
 @dataclass(slots=True)
 class Run:
-    """States of one forward pass: for each layer a tensor of shape (B, T, hidden)."""
+    """States of one forward pass: for each layer inputs (..., B, T, hidden) and outputs (B, T, values)."""
 
     inputs: list[Tensor] = field(default_factory=list)
     outputs: list[Tensor] = field(default_factory=list)
@@ -84,7 +84,7 @@ class Probe:
             return ((states, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": states})
 
         def after(layer: Any, args: tuple[Any, ...], output: Any) -> None:
-            run.outputs.append(output if isinstance(output, Tensor) else output[0])
+            run.outputs.append(_by_token(output if isinstance(output, Tensor) else output[0]))
 
         handles: list[Any] = []
         for layer in self.decoder.layers:
@@ -99,13 +99,18 @@ class Probe:
         return run
 
     def _check(self, run: Run, ids: Tensor) -> None:
-        shapes = {tuple(states.shape[:2]) for states in run.inputs + run.outputs}
+        shapes = {tuple(states.shape[:2]) for states in run.outputs}
         if len(run.outputs) != self.num_layers or shapes != {tuple(ids.shape)}:
             raise PlanError(
                 f"{type(self.decoder.backbone).__name__} ran {len(run.outputs)} of {self.num_layers} layers "
                 f"on states of shape {sorted(shapes)} for ids of shape {tuple(ids.shape)}; a proof needs "
                 "states of shape (batch, tokens, hidden) from every layer."
             )
+
+
+def _by_token(states: Tensor) -> Tensor:
+    """Return states with the batch first, also where a family stacks several streams before it (Gemma 3n)."""
+    return states if states.ndim == 3 else states.movedim((-3, -2), (0, 1)).flatten(2)
 
 
 @contextmanager

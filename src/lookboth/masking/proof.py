@@ -135,7 +135,7 @@ def _seen(probe: Probe, ids: Tensor) -> _Seen:
     base, changed = probe.run(base_ids), probe.run(changed_ids)
     forced = [states.clone() for states in base.inputs]
     for states, other in zip(forced, changed.inputs, strict=True):
-        states[each, each] = other[each, each]
+        states[..., each, each, :] = other[..., each, each, :]
     alone = probe.run(base_ids, forced=forced)
     return _Seen(_moved(base, alone), _moved(base, changed), _batch_mates(base, changed))
 

@@ -126,7 +126,7 @@ def _full_is_unmasked(probe: Probe, length: int) -> Check:
 
 @contextmanager
 def _not_causal(probe: Probe) -> Iterator[None]:
-    """Switch the causal mask off the stock way; sdpa without a mask reads the modules, not the configuration."""
+    """Switch the causal mask off the stock way; without a mask sdpa reads the modules, not config."""
     holders: list[Any] = [probe.config, *probe.decoder.attentions]
     before = [vars(holder).get("is_causal") for holder in holders]
     try:
