@@ -3,16 +3,22 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
 
 from lookboth.data.alignment import Encoding, WordEncoder
+from lookboth.errors import ModelError
 from lookboth.masking.plan import MaskPlan
 from lookboth.types import Prediction
 
 LabelOn = Literal["first", "last", "mean"]
+_ALLOWED = {
+    "scheme": ("IOB2", "IOBES", "plain"),
+    "label_on": get_args(LabelOn),
+    "adapter": ("full", "lora", "qlora", "head", "merged"),
+}
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,17 @@ class LabelerConfig:
     max_tokens: int = 512
     overlap: int = 64
     scores: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, allowed in _ALLOWED.items():
+            if getattr(self, name) not in allowed:
+                raise ModelError(f"{name} is {getattr(self, name)!r}; allowed are {', '.join(allowed)}.")
+        special = len(self.encoding.prefix_ids) + len(self.encoding.suffix_ids)
+        if not 0 <= 2 * self.overlap < self.max_tokens - special:
+            raise ModelError(
+                f"max_tokens is {self.max_tokens} and overlap {self.overlap}; a window needs room for more "
+                f"than two overlaps and {special} special tokens."
+            )
 
     @property
     def labels(self) -> tuple[str, ...]:
