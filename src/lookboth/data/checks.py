@@ -1,0 +1,231 @@
+"""Looks over the splits of a data set before anything is trained on them."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lookboth.data.readers import ReadOptions, find_splits, read_split, source_path, split_of
+from lookboth.types import Dataset, Example, Problem
+
+NUM_SHOWN = 20
+MIN_SPANS_TO_JUDGE = 20
+
+
+@dataclass(frozen=True, slots=True)
+class SplitCounts:
+    """What one split holds.
+
+    Args:
+        split: its name; source: the file or data set.
+        scheme: the tag scheme it is written in.
+        labels: number of spans of each label.
+    """
+
+    split: str
+    source: str
+    scheme: str
+    num_sentences: int
+    num_words: int
+    labels: Mapping[str, int]
+
+    @property
+    def num_spans(self) -> int:
+        """The number of spans of all labels."""
+        return sum(self.labels.values())
+
+
+@dataclass(frozen=True, slots=True)
+class DataReport:
+    """What `check_data` found: counts for each split and every problem.
+
+    Args:
+        splits: in the order they were given.
+        problems: those of the readers, split by split, then those between sentences and splits.
+    """
+
+    splits: tuple[SplitCounts, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether training would accept the data as it stands."""
+        return not any(problem.fatal for problem in self.problems)
+
+    def describe(self, num_shown: int = NUM_SHOWN) -> str:
+        """Return the report as a person reads it, at most `num_shown` problems of each kind."""
+        lines = [_describe_split(counts) for counts in self.splits]
+        kinds = Counter((not problem.fatal, problem.kind) for problem in self.problems)
+        for (warning, kind), count in sorted(kinds.items()):
+            lines += ["", f"{'warning' if warning else 'error'}: {kind} ({count})"]
+            of_kind = [p for p in self.problems if p.kind == kind and p.fatal is not warning]
+            lines += [_describe_problem(problem) for problem in of_kind[:num_shown]]
+            if count > num_shown:
+                lines.append(f"  ... and {count - num_shown} more")
+        return "\n".join([*lines, "", self._verdict()])
+
+    def _verdict(self) -> str:
+        fatal = sum(problem.fatal for problem in self.problems)
+        warnings = len(self.problems) - fatal
+        if fatal:
+            return f"Errors: {fatal}, warnings: {warnings}. Fix the lines or pass --repair."
+        return f"Errors: 0, warnings: {warnings}. Ready to train."
+
+
+def check_data(
+    sources: Sequence[str | Path] | Mapping[str, str | Path],
+    options: ReadOptions | None = None,
+    *,
+    repair: bool = False,
+) -> DataReport:
+    """Read the sources and report everything that is wrong or odd about them.
+
+    Errors are what stops training: lines that no reader can make sense of and ill-formed tags. Warnings
+    are labels that train lacks, repeated sentences, labels spelled in two ways and the like.
+
+    Args:
+        sources: files, folders, built-in names or hub ids; or a mapping of split name to source. The
+            split of a file is read off its name; a single file without one is "train".
+        options: how files are read.
+        repair: report what is left after a repair.
+
+    Raises:
+        DataError: if a source does not exist or cannot be read at all.
+    """
+    datasets = _read_all(sources, options, repair)
+    problems = [problem for _, dataset in datasets for problem in dataset.problems]
+    problems += [*_empty_splits(datasets), *_check_schemes(datasets), *_check_labels(datasets)]
+    problems += _find_duplicates(datasets)
+    return DataReport(tuple(_count(split, dataset) for split, dataset in datasets), tuple(problems))
+
+
+def _read_all(
+    sources: Sequence[str | Path] | Mapping[str, str | Path], options: ReadOptions | None, repair: bool
+) -> list[tuple[str, Dataset]]:
+    if isinstance(sources, str | Path):
+        sources = [sources]
+    if isinstance(sources, Mapping):
+        pairs = [(split, source) for split, source in sources.items()]
+    else:
+        pairs = [(split, source) for source in sources for split in _splits_of(source)]
+    return [(split, read_split(source, split, options, repair=repair)) for split, source in pairs]
+
+
+def _splits_of(source: str | Path) -> tuple[str, ...]:
+    path = source_path(source)
+    return (split_of(path) or "train",) if path.is_file() else find_splits(source)
+
+
+def _count(split: str, dataset: Dataset) -> SplitCounts:
+    examples = dataset.examples
+    labels = Counter(span.label for example in examples for span in example.spans)
+    num_words = sum(len(example.words) for example in examples)
+    by_count = dict(sorted(labels.items(), key=lambda item: (-item[1], item[0])))
+    return SplitCounts(split, dataset.name, dataset.scheme, len(examples), num_words, by_count)
+
+
+def _empty_splits(datasets: Sequence[tuple[str, Dataset]]) -> list[Problem]:
+    found = []
+    for split, dataset in datasets:
+        where = f"{dataset.name}:1"
+        if not dataset.examples and not any(problem.fatal for problem in dataset.problems):
+            found.append(Problem(where, f"the {split} split has no sentences", "empty-file"))
+        elif dataset.examples and not dataset.labels():
+            found.append(Problem(where, f"the {split} split labels nothing", "no-labels", fatal=False))
+    return found
+
+
+def _check_schemes(datasets: Sequence[tuple[str, Dataset]]) -> list[Problem]:
+    labeled = [(split, dataset) for split, dataset in datasets if dataset.labels()]
+    if len({dataset.scheme for _, dataset in labeled}) < 2:
+        return []
+    said = ", ".join(f"{split} {dataset.scheme}" for split, dataset in labeled)
+    message = (
+        f"the splits look written in different schemes: {said}; pass --scheme if one was detected wrongly"
+    )
+    return [Problem(f"{labeled[0][1].name}:1", message, "scheme", fatal=False)]
+
+
+def _check_labels(datasets: Sequence[tuple[str, Dataset]]) -> list[Problem]:
+    found: list[Problem] = []
+    in_train = {label for split, dataset in datasets if split == "train" for label in dataset.labels()}
+    first_seen: dict[str, str] = {}
+    for split, dataset in datasets:
+        for label, example in _first_examples(dataset).items():
+            if in_train and label not in in_train:
+                message = f"label {label!r} of {split} does not occur in train; it cannot be learned"
+                found.append(Problem(example.source, message, "label-not-in-train", fatal=False))
+            other = first_seen.setdefault(label.casefold(), label)
+            if other != label:
+                message = f"labels {other!r} and {label!r} differ in case only; they are two labels"
+                found.append(Problem(example.source, message, "label-case", fatal=False))
+        if dataset.scheme != "plain":
+            found += _one_word_labels(dataset)
+    return found
+
+
+def _first_examples(dataset: Dataset) -> dict[str, Example]:
+    first: dict[str, Example] = {}
+    for example in dataset.examples:
+        for span in example.spans:
+            first.setdefault(span.label, example)
+    return dict(sorted(first.items()))
+
+
+def _one_word_labels(dataset: Dataset) -> list[Problem]:
+    """Labels whose spans are all one word long: often a sign that 'I-' tags were lost on the way."""
+    longest: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
+    for example in dataset.examples:
+        for span in example.spans:
+            longest[span.label] = max(longest[span.label], span.end - span.start)
+            counts[span.label] += 1
+    return [
+        Problem(
+            f"{dataset.name}:1",
+            f"all {counts[label]} spans of {label!r} are one word long; check that no 'I-' tags were lost",
+            "one-word-label",
+            fatal=False,
+        )
+        for label in sorted(counts)
+        if longest[label] == 1 and counts[label] >= MIN_SPANS_TO_JUDGE
+    ]
+
+
+def _find_duplicates(datasets: Sequence[tuple[str, Dataset]]) -> list[Problem]:
+    first: dict[tuple[str, ...], tuple[str, Example]] = {}
+    found: list[Problem] = []
+    for split, dataset in datasets:
+        for example in dataset.examples:
+            before_split, before = first.setdefault(example.words, (split, example))
+            if before is not example:
+                found += _duplicates_of(split, example, before_split, before)
+    return found
+
+
+def _duplicates_of(split: str, example: Example, before_split: str, before: Example) -> list[Problem]:
+    shown = " ".join(example.words[:6]) + (" ..." if len(example.words) > 6 else "")
+    across = split != before_split
+    place = f"{before.source} in {before_split}" if across else before.source
+    message = f"the same {len(example.words)} words as {place}: {shown!r}"
+    kind = "duplicate-across-splits" if across else "duplicate"
+    found = [Problem(example.source, message, kind, fatal=False)]
+    if example.spans != before.spans:
+        found.append(
+            Problem(example.source, f"{message}, labeled differently", "label-conflict", fatal=False)
+        )
+    return found
+
+
+def _describe_split(counts: SplitCounts) -> str:
+    labels = ", ".join(f"{label} {count:,}" for label, count in counts.labels.items())
+    return (
+        f"{counts.split}: {counts.source} ({counts.scheme})\n"
+        f"  {counts.num_sentences:,} sentences, {counts.num_words:,} words, {counts.num_spans:,} spans"
+        f"{': ' + labels if labels else ''}"
+    )
+
+
+def _describe_problem(problem: Problem) -> str:
+    repaired = f" [--repair: {problem.repaired}]" if problem.repaired and problem.fatal else ""
+    return f"  {problem}{repaired}"

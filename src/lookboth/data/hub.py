@@ -1,0 +1,111 @@
+"""Data sets of the Hugging Face `datasets` library: hub ids and folders it saved."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from lookboth.data.jsonl import parse_tagged
+from lookboth.data.problems import ProblemLog
+from lookboth.data.sentences import Sentence, build_dataset
+from lookboth.errors import ConfigError, DataError
+from lookboth.types import Dataset
+
+WORD_FIELDS = ("tokens", "words")
+TAG_FIELDS = ("ner_tags", "tags", "pos_tags", "upos", "labels")
+HUB_SPLITS = {"dev": "validation"}
+
+
+def read_hub(
+    name: str,
+    split: str,
+    *,
+    config: str | None = None,
+    word_field: str | None = None,
+    tag_field: str | None = None,
+    scheme: str | None = None,
+    repair: bool = False,
+) -> Dataset:
+    """Read one split of a hub data set, or of a folder written by `save_to_disk`.
+
+    Args:
+        name: hub id or folder.
+        split: "train", "dev" (also found as "validation"), "test" or the data set's own name.
+        config: the data set's configuration, where it has several.
+        word_field, tag_field: the columns; None: the first of `WORD_FIELDS`, of `TAG_FIELDS`.
+        scheme: of the tags, one of `schemes.SCHEMES`, or None to detect it.
+        repair: read problematic rows as each problem says instead of calling them fatal.
+
+    Raises:
+        ConfigError: if the `datasets` library is missing.
+        DataError: if the data set, the split or a column cannot be had.
+    """
+    rows = _load(name, split, config)
+    words = _choose_field(word_field, WORD_FIELDS, rows.column_names, name)
+    tags = _choose_field(tag_field, TAG_FIELDS, rows.column_names, name)
+    names = _tag_names(rows.features[tags])
+    log = ProblemLog(f"{name}/{split}", repair=repair)
+    pairs = ((row[words], row[tags]) for row in rows.select_columns([words, tags]))
+    return build_dataset(_sentences(pairs, names, log), scheme, log)
+
+
+def is_saved_folder(path: Path) -> bool:
+    """Whether `datasets` wrote this folder with `save_to_disk`."""
+    return (path / "dataset_dict.json").is_file() or (path / "state.json").is_file()
+
+
+def saved_splits(path: Path) -> tuple[str, ...]:
+    """Return the splits of a folder that `save_to_disk` wrote; ("train",) for one without splits."""
+    if (path / "state.json").is_file():
+        return ("train",)
+    found = {child.name for child in path.iterdir() if child.is_dir()}
+    return tuple(s for s in ("train", "dev", "test") if s in found or HUB_SPLITS.get(s) in found)
+
+
+def _sentences(
+    pairs: Iterable[tuple[Any, Any]], names: Sequence[str] | None, log: ProblemLog
+) -> list[Sentence]:
+    sentences = []
+    for number, (words, tags) in enumerate(pairs, 1):
+        if names is not None and tags is not None:
+            tags = [names[tag] if 0 <= tag < len(names) else str(tag) for tag in tags]
+        sentence = parse_tagged(words, tags, number)
+        if isinstance(sentence, Sentence):
+            sentences.append(sentence)
+        else:
+            log.add(number, "row", sentence, "the row is left out")
+    return sentences
+
+
+def _load(name: str, split: str, config: str | None) -> Any:
+    try:
+        import datasets
+    except ImportError:
+        message = f"{name!r} needs the datasets library. Install it: pip install 'lookboth[data]'."
+        raise ConfigError(message) from None
+    try:
+        saved = is_saved_folder(Path(name))
+        found = datasets.load_from_disk(name) if saved else datasets.load_dataset(name, config)
+    except Exception as error:  # the library and its back ends raise a dozen unrelated types
+        raise DataError(
+            f"{name}: cannot be loaded by datasets: {error}. Check the name and the network."
+        ) from error
+    if isinstance(found, datasets.Dataset):
+        return found
+    for candidate in (split, HUB_SPLITS.get(split)):
+        if candidate in found:
+            return found[candidate]
+    raise DataError(f"{name}: no split {split!r}; there are {', '.join(found)}. Name one of them.")
+
+
+def _choose_field(given: str | None, usual: Sequence[str], present: Sequence[str], name: str) -> str:
+    for field in (given,) if given else usual:
+        if field in present:
+            return field
+    wanted = given or " or ".join(usual)
+    raise DataError(f"{name}: no column {wanted}; there are {', '.join(present)}. Name the column.")
+
+
+def _tag_names(feature: Any) -> list[str] | None:
+    """Return the names behind a column of lists of numbers (ClassLabel), or None for a column of strings."""
+    inner = feature[0] if isinstance(feature, list) else getattr(feature, "feature", feature)
+    return getattr(inner, "names", None)

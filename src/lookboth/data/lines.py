@@ -1,0 +1,51 @@
+"""A text file as lines, whatever its line ends and encoding trouble."""
+
+import codecs
+from pathlib import Path
+
+from lookboth.data.problems import ProblemLog
+from lookboth.errors import DataError
+
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def read_lines(path: str | Path, log: ProblemLog) -> list[str]:
+    """Return the lines of a UTF-8 file without their ends (LF, CRLF or CR) and without a byte order mark.
+
+    Only these ends end a line: a form feed or U+2028 inside a text stays in it. A line that is not UTF-8
+    is a problem, repaired with U+FFFD in place of each undecodable byte; so is a file without content.
+
+    Raises:
+        DataError: if the file does not exist, cannot be opened or is UTF-16.
+    """
+    data = _read_bytes(Path(path)).removeprefix(codecs.BOM_UTF8)
+    if data.startswith(_UTF16):
+        raise DataError(
+            f"{path}: the file is UTF-16; lookboth reads UTF-8. Convert it: iconv -f UTF-16 -t UTF-8."
+        )
+    if b"\n" not in data:
+        data = data.replace(b"\r", b"\n")
+    pieces = data.split(b"\n")
+    if not pieces[-1]:
+        pieces.pop()
+    if not data.strip():
+        log.add(1, "empty-file", "the file has no content")
+    return [_decode_line(piece.removesuffix(b"\r"), number, log) for number, piece in enumerate(pieces, 1)]
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file. Check the path.") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}. Name a readable file.") from error
+
+
+def _decode_line(line: bytes, number: int, log: ProblemLog) -> str:
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        byte = f"byte 0x{line[error.start]:02x} at position {error.start + 1}"
+        log.add(number, "encoding", f"{byte} of the line is not UTF-8", "read as U+FFFD")
+        return line.decode("utf-8", errors="replace")

@@ -1,0 +1,55 @@
+"""Where readers write down what they find, so that one pass over a file reports everything."""
+
+from lookboth.errors import DataError
+from lookboth.types import Dataset, Problem
+
+NUM_SHOWN = 10
+
+
+class ProblemLog:
+    """Collects the problems of one file, in any order, and gives them back in file order.
+
+    Args:
+        name: the file or data set as the user named it; messages start with "name:line".
+        repair: whether problems that have a repair are repaired, and so no longer fatal.
+    """
+
+    def __init__(self, name: str, *, repair: bool = False) -> None:
+        self.name = name
+        self.repair = repair
+        self._found: list[tuple[int, Problem]] = []
+
+    def where(self, line: int) -> str:
+        """Return "name:line"."""
+        return f"{self.name}:{line}"
+
+    def add(self, line: int, kind: str, message: str, repaired: str = "", *, fatal: bool = True) -> None:
+        """Note a problem; `repaired` says what a repair does, "" where there is none."""
+        fatal = fatal and not (self.repair and repaired)
+        self._found.append((line, Problem(self.where(line), message, kind, repaired, fatal)))
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Return the problems in file order."""
+        return tuple(problem for _, problem in sorted(self._found, key=lambda found: found[0]))
+
+
+def require_clean(dataset: Dataset) -> None:
+    """Refuse a data set with fatal problems, naming the first ten.
+
+    Raises:
+        DataError: if any problem is fatal.
+    """
+    fatal = [problem for problem in dataset.problems if problem.fatal]
+    if not fatal:
+        return
+    shown = [
+        f"{problem}." if not str(problem).endswith(".") else str(problem) for problem in fatal[:NUM_SHOWN]
+    ]
+    if len(fatal) > NUM_SHOWN:
+        shown.append(f"... and {len(fatal) - NUM_SHOWN} more; `lookboth check-data` shows them all.")
+    noun = "problem" if len(fatal) == 1 else "problems"
+    repairable = sum(bool(problem.repaired) for problem in fatal)
+    advice = "Fix the lines or pass --repair." if repairable else "Fix the lines."
+    if 0 < repairable < len(fatal):
+        advice += f" ({len(fatal) - repairable} of them cannot be repaired automatically.)"
+    raise DataError("\n".join([f"{dataset.name}: {len(fatal)} {noun}", *shown, advice]))

@@ -1,0 +1,189 @@
+"""One entry point for every source of data: files, folders, built-in data sets and hub ids."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lookboth.data.conll import read_conll
+from lookboth.data.hub import is_saved_folder, read_hub, saved_splits
+from lookboth.data.jsonl import read_jsonl
+from lookboth.data.problems import require_clean
+from lookboth.data.texts import example_from_text, read_text
+from lookboth.errors import DataError
+from lookboth.types import Dataset
+
+__all__ = [
+    "BUILTIN",
+    "ReadOptions",
+    "example_from_text",
+    "find_splits",
+    "read_conll",
+    "read_dataset",
+    "read_hub",
+    "read_jsonl",
+    "read_split",
+    "read_text",
+    "require_clean",
+]
+
+BUILTIN_FOLDER = Path(__file__).parent / "builtin"
+BUILTIN = ("wnut17",)
+CONLL_SUFFIXES = (".conll", ".txt", ".tsv", ".iob", ".iob2", ".bio", ".bioes", ".conllu")
+JSONL_SUFFIXES = (".jsonl", ".json")
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "dev": ("dev", "devel", "valid", "validation", "val", "testa"),
+    "test": ("test", "testing", "testb"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """How files are read; see `read_conll` for each.
+
+    Args:
+        word_column, tag_column, separator: of CoNLL columns only.
+        scheme: of the tags; None to detect it.
+    """
+
+    word_column: int = 0
+    tag_column: int = -1
+    separator: str | None = None
+    scheme: str | None = None
+
+
+def read_dataset(path: str | Path, options: ReadOptions | None = None, *, repair: bool = False) -> Dataset:
+    """Read one file, by its suffix as CoNLL columns or JSON lines.
+
+    Raises:
+        DataError: if the suffix is neither, or the file cannot be read at all.
+    """
+    options = options or ReadOptions()
+    suffix = Path(path).suffix.lower()
+    if suffix in JSONL_SUFFIXES:
+        return read_jsonl(path, scheme=options.scheme, repair=repair)
+    if suffix in CONLL_SUFFIXES:
+        return read_conll(
+            path,
+            word_column=options.word_column,
+            tag_column=options.tag_column,
+            scheme=options.scheme,
+            separator=options.separator,
+            repair=repair,
+        )
+    allowed = ", ".join(CONLL_SUFFIXES + JSONL_SUFFIXES)
+    raise DataError(f"{path}: the suffix {suffix!r} says no format; known are {allowed}. Rename the file.")
+
+
+def read_split(
+    source: str | Path, split: str, options: ReadOptions | None = None, *, repair: bool = False
+) -> Dataset:
+    """Read one split of a source.
+
+    Args:
+        source: a file (whatever it holds is the split, unless its name says that it is another one), a
+            folder with one file a split or written by `datasets`, a built-in name, or a hub id.
+        split: "train", "dev", "test" or another name the source has.
+        options: how files are read.
+        repair: repair what can be repaired instead of calling it fatal.
+
+    Raises:
+        DataError: if there is no such source or split.
+    """
+    path = source_path(source)
+    if path.is_file():
+        _refuse_other_split(path, split)
+        return read_dataset(source, options, repair=repair)
+    if path.is_dir() and not is_saved_folder(path):
+        return read_dataset(_split_file(path, split, source), options, repair=repair)
+    if not path.exists():
+        _refuse_missing_file(source)
+    return read_hub(str(source), split, scheme=options.scheme if options else None, repair=repair)
+
+
+def find_splits(source: str | Path) -> tuple[str, ...]:
+    """Return which of train, dev and test a folder or built-in data set has; a hub id is taken to have all.
+
+    Raises:
+        DataError: if a folder has none of them.
+    """
+    path = source_path(source)
+    if not path.is_dir():
+        return tuple(SPLIT_NAMES)
+    splits = saved_splits(path) if is_saved_folder(path) else ()
+    splits = splits or tuple(split for split in SPLIT_NAMES if _split_files(path, split))
+    if not splits:
+        raise DataError(_no_split_file(source, "train"))
+    return splits
+
+
+def source_path(source: str | Path) -> Path:
+    """Return the path a source stands for; a built-in name gives its folder unless a file has that name."""
+    path = Path(source)
+    if not path.exists() and str(source) in BUILTIN:
+        return BUILTIN_FOLDER / str(source)
+    return path
+
+
+def split_of(path: Path) -> str | None:
+    """Return the split that a file's name speaks of, or None.
+
+    >>> split_of(Path("en_ewt-ud-dev.iob2")), split_of(Path("news.conll"))
+    ('dev', None)
+    """
+    for split, names in SPLIT_NAMES.items():
+        if any(_names_split(path.stem, name) for name in names):
+            return split
+    return None
+
+
+def _names_split(stem: str, name: str) -> bool:
+    stem = stem.lower()
+    return stem == name or stem.endswith(("-" + name, "_" + name, "." + name))
+
+
+def _split_files(folder: Path, split: str) -> list[Path]:
+    """Return the files of a split; a file with just the split's name goes before others."""
+    names = SPLIT_NAMES.get(split, (split,))
+    files = [f for f in sorted(folder.iterdir()) if f.suffix.lower() in CONLL_SUFFIXES + JSONL_SUFFIXES]
+    exact = [file for file in files if file.stem.lower() in names]
+    return exact or [file for file in files if any(_names_split(file.stem, name) for name in names)]
+
+
+def _split_file(folder: Path, split: str, source: str | Path) -> Path:
+    found = _split_files(folder, split)
+    if not found:
+        raise DataError(_no_split_file(source, split))
+    if len(found) > 1:
+        listed = ", ".join(file.name for file in found)
+        raise DataError(f"{source}: several files for the split {split!r}: {listed}. Name the file.")
+    return found[0]
+
+
+def _no_split_file(source: str | Path, split: str) -> str:
+    names: Sequence[str] = SPLIT_NAMES.get(split, (split,))
+    suffixes = ", ".join(CONLL_SUFFIXES + JSONL_SUFFIXES)
+    return f"{source}: no file for the split {split!r}; name it {' or '.join(names)}, ending in {suffixes}."
+
+
+def _refuse_other_split(path: Path, split: str) -> None:
+    said = split_of(path)
+    if said is not None and split in SPLIT_NAMES and said != split:
+        message = (
+            f"{path}: by its name the {said} split, asked for as {split}; name a {split} file or the folder."
+        )
+        raise DataError(message)
+
+
+def _refuse_missing_file(source: str | Path) -> None:
+    """Raise unless the source can be a hub id: at most one slash and no suffix of a data file."""
+    text = str(source)
+    if (
+        text.startswith((".", "/", "~"))
+        or text.count("/") > 1
+        or Path(text).suffix in CONLL_SUFFIXES + JSONL_SUFFIXES
+    ):
+        built_in = ", ".join(BUILTIN)
+        raise DataError(
+            f"{source}: no such file or folder. Check the path, or name a built-in ({built_in}) or hub id."
+        )

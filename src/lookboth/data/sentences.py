@@ -1,0 +1,93 @@
+"""What every reader hands over, a sentence with tags or spans, and how it becomes an Example."""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lookboth.data.problems import ProblemLog
+from lookboth.data.schemes import decode_tags, detect_scheme, find_tag_errors, repair_tags, resolve_scheme
+from lookboth.types import Dataset, Example, Span
+
+_SURROGATES = dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """One sentence as it stands in a file.
+
+    Args:
+        words: the words.
+        lines: the line of each word, or one line for all.
+        tags: the tag of each word; None when `spans` say what is labeled.
+        spans: labeled spans over the words, when there are no tags.
+        text, offsets: as in `Example`.
+    """
+
+    words: tuple[str, ...]
+    lines: tuple[int, ...]
+    tags: tuple[str, ...] | None = None
+    spans: tuple[Span, ...] = ()
+    text: str | None = None
+    offsets: tuple[tuple[int, int], ...] = ()
+
+    def line(self, word: int) -> int:
+        """Return the line on which a word stands."""
+        return self.lines[min(word, len(self.lines) - 1)]
+
+
+def build_dataset(sentences: Sequence[Sentence], scheme: str | None, log: ProblemLog) -> Dataset:
+    """Check words and tags, decode the tags, and return the data set with all problems of the log.
+
+    Args:
+        sentences: in file order.
+        scheme: the tag scheme, or None to detect it over all sentences.
+        log: what the reader noted so far; ill-formed tags and odd words are added.
+    """
+    tagged = [sentence.tags for sentence in sentences if sentence.tags is not None]
+    found = resolve_scheme(scheme) if scheme else detect_scheme(tagged)
+    examples = []
+    for sentence in sentences:
+        if sentence.words:
+            examples.append(_build_example(sentence, found, log))
+        else:
+            log.add(
+                sentence.line(0), "empty-sentence", "the sentence has no words; it is left out", fatal=False
+            )
+    return Dataset(examples=examples, scheme=found, problems=log.problems(), name=log.name)
+
+
+def check_string(text: str, line: int, log: ProblemLog) -> str:
+    """Return the text with lone surrogates, which no tokenizer takes, noted and read as U+FFFD."""
+    if text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text):
+        return text
+    log.add(line, "encoding", f"{text[:40]!a} holds half of a surrogate pair", "read as U+FFFD")
+    return text.translate(_SURROGATES)
+
+
+def _build_example(sentence: Sentence, scheme: str, log: ProblemLog) -> Example:
+    words = tuple(check_string(word, sentence.line(i), log) for i, word in enumerate(sentence.words))
+    for i, word in enumerate(words):
+        if not word.isalnum() and all(map(_is_invisible, word)):
+            message = f"the word {word!a} has nothing to see; it is kept"
+            log.add(sentence.line(i), "invisible-word", message, fatal=False)
+    return Example(
+        words=words,
+        spans=sentence.spans if sentence.tags is None else _decode(sentence, sentence.tags, scheme, log),
+        text=sentence.text,
+        offsets=sentence.offsets,
+        source=log.where(sentence.line(0)),
+    )
+
+
+def _is_invisible(char: str) -> bool:
+    return char.isspace() or unicodedata.category(char) in ("Cc", "Cf")
+
+
+def _decode(sentence: Sentence, tags: tuple[str, ...], scheme: str, log: ProblemLog) -> tuple[Span, ...]:
+    errors = find_tag_errors(tags, scheme)
+    if not errors:
+        return decode_tags(tags, scheme)
+    repaired = repair_tags(tags, scheme)
+    for i, message in errors:
+        log.add(sentence.line(i), "ill-formed-tag", message, f"read as {repaired[i]!r}")
+    return decode_tags(repaired if log.repair else tags, scheme)

@@ -1,0 +1,140 @@
+import pytest
+
+from lookboth.data.readers import (
+    BUILTIN,
+    ReadOptions,
+    find_splits,
+    read_dataset,
+    read_hub,
+    read_split,
+    require_clean,
+)
+from lookboth.data.schemes import encode_spans
+from lookboth.errors import DataError
+from lookboth.types import Dataset, Problem, Span
+
+LINES = "EU\tB-ORG\nsaid\tO\n"
+
+
+def test_wnut17_ships_and_has_the_published_counts():
+    sizes = {split: read_split("wnut17", split) for split in ("train", "dev", "test")}
+    assert [len(d.examples) for d in sizes.values()] == [3394, 1009, 1287]
+    assert [sum(len(e.spans) for e in d.examples) for d in sizes.values()] == [1975, 836, 1079]
+    assert all(d.problems == () and d.scheme == "IOB2" for d in sizes.values())
+    assert BUILTIN == ("wnut17",)
+
+
+def test_reading_and_writing_wnut17_gives_the_file_back():
+    dataset = read_split("wnut17", "dev")
+    tags = [tag for e in dataset.examples for tag in encode_spans(e.spans, len(e.words), "IOB2")]
+    with open(dataset.name, encoding="utf-8") as file:
+        assert tags == [line.rstrip("\n").split("\t")[1] for line in file if line.strip()]
+
+
+@pytest.mark.parametrize("name", ["dev.conll", "valid.txt", "validation.iob2", "x-ud-dev.bio", "DEV.tsv"])
+def test_a_folder_gives_the_file_of_a_split(tmp_path, name):
+    (tmp_path / name).write_text(LINES)
+    (tmp_path / "train.conll").write_text(LINES)
+    (tmp_path / "README.md").write_text("dev")
+    assert read_split(tmp_path, "dev").name == str(tmp_path / name)
+    assert find_splits(tmp_path) == ("train", "dev")
+
+
+def test_a_folder_without_or_with_two_files_for_a_split(tmp_path):
+    with pytest.raises(DataError, match="no file for the split 'train'"):
+        find_splits(tmp_path)
+    with pytest.raises(DataError, match="no file for the split 'test'"):
+        read_split(tmp_path, "test")
+    (tmp_path / "test.conll").write_text(LINES)
+    (tmp_path / "test.jsonl").write_text("{}")
+    with pytest.raises(DataError, match=r"several files .* test.conll, test.jsonl"):
+        read_split(tmp_path, "test")
+
+
+def test_a_train_file_is_not_read_as_dev(tmp_path):
+    path = tmp_path / "train.conll"
+    path.write_text(LINES)
+    assert len(read_split(path, "train").examples) == 1
+    with pytest.raises(DataError, match="by its name the train split, asked for as dev"):
+        read_split(path, "dev")
+    other = tmp_path / "news.conll"
+    other.write_text(LINES)
+    assert len(read_split(other, "dev").examples) == 1
+
+
+def test_options_reach_the_reader(tmp_path):
+    path = tmp_path / "a.conll"
+    path.write_text("O|x\nI-A|y\n")
+    options = ReadOptions(word_column=1, tag_column=0, separator="|", scheme="IOB1")
+    assert read_dataset(path, options).examples[0].spans == (Span(1, 2, "A"),)
+
+
+@pytest.mark.parametrize("source", ["nowhere.conll", "./nowhere", "a/b/c", "/nowhere"])
+def test_a_path_that_is_not_there_is_never_sought_on_the_hub(source):
+    with pytest.raises(DataError, match="no such file or folder"):
+        read_split(source, "train")
+
+
+def test_an_unknown_suffix_is_refused(tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_text(LINES)
+    with pytest.raises(DataError, match=r"the suffix '.csv' says no format"):
+        read_dataset(path)
+
+
+def test_require_clean_lists_the_first_ten_and_says_what_to_do():
+    problems = [
+        Problem(f"d.conll:{i}", "tag 'I-X' follows 'O'", "ill-formed-tag", "read as 'B-X'") for i in range(12)
+    ]
+    warning = Problem("d.conll:99", "twice", "duplicate", fatal=False)
+    require_clean(Dataset((), problems=[warning]))
+    with pytest.raises(DataError) as caught:
+        require_clean(Dataset((), problems=[*problems, warning], name="d.conll"))
+    message = str(caught.value)
+    assert message.startswith("d.conll: 12 problems\nd.conll:0: tag 'I-X' follows 'O'.")
+    assert message.count("I-X") == 10
+    assert "and 2 more" in message
+    assert message.endswith("Fix the lines or pass --repair.")
+    assert "d.conll:99" not in message
+
+
+def test_require_clean_does_not_offer_a_repair_that_there_is_none_for(tmp_path):
+    path = tmp_path / "a.conll"
+    path.write_text("")
+    with pytest.raises(DataError, match=r"Fix the lines\.$"):
+        require_clean(read_dataset(path, repair=True))
+
+
+def test_a_folder_saved_by_datasets(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    names = ["O", "B-LOC", "I-LOC"]
+    features = datasets.Features(
+        {
+            "id": datasets.Value("string"),
+            "tokens": [datasets.Value("string")],
+            "ner_tags": [datasets.ClassLabel(names=names)],
+        }
+    )
+    rows = {"id": ["0", "1"], "tokens": [["New", "York"], ["in"]], "ner_tags": [[1, 2], [0]]}
+    data = datasets.Dataset.from_dict(rows, features=features)
+    datasets.DatasetDict({"train": data, "validation": data}).save_to_disk(tmp_path / "d")
+    dataset = read_split(tmp_path / "d", "dev")
+    assert [e.words for e in dataset.examples] == [("New", "York"), ("in",)]
+    assert dataset.examples[0].spans == (Span(0, 2, "LOC"),)
+    assert dataset.examples[1].source == f"{tmp_path / 'd'}/dev:2"
+    assert find_splits(tmp_path / "d") == ("train", "dev")
+    with pytest.raises(DataError, match="no split 'test'; there are train, validation"):
+        read_split(tmp_path / "d", "test")
+    with pytest.raises(DataError, match="no column nope; there are id, tokens, ner_tags"):
+        read_hub(str(tmp_path / "d"), "dev", tag_field="nope")
+
+
+def test_a_hub_that_does_not_answer_is_a_data_error(monkeypatch):
+    datasets = pytest.importorskip("datasets")
+
+    def fail(*args):
+        raise ConnectionError("offline")
+
+    monkeypatch.setattr(datasets, "load_dataset", fail)
+    with pytest.raises(DataError, match="cannot be loaded by datasets: offline"):
+        read_split("someone/something", "train")
