@@ -124,7 +124,7 @@ def tiny_labeler(
     dropout: float = 0.0,
     seed: int = 0,
 ) -> Any:
-    """Return a labeler on the model in `folder` with random adapter and head: it predicts nonsense, firmly."""
+    """Return a labeler on the model in `folder` with random weights: it predicts nonsense, firmly."""
     import torch
 
     from lookboth.config import AdapterConfig

@@ -1,0 +1,253 @@
+"""Labelers on disk: what is saved gives the same predictions elsewhere, what is broken is refused by name."""
+
+import json
+import pickle
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny import save_tiny_model, tiny_labeler
+
+from lookboth.errors import LookbothError, ModelError
+from lookboth.inference.pipeline import word_log_probs
+from lookboth.models import loading
+from lookboth.models.labeler import Labeler
+from lookboth.models.merging import merge_to_folder
+from lookboth.models.saving import merge_labeler
+
+KINDS = ("lora", "full", "head")
+SENTENCES = (
+    ("Ada", "Lovelace", "was", "born", "in", "London", "."),
+    ("Toyota",),
+    ("unquestionably", "burns"),
+)
+
+
+@pytest.fixture
+def base(tiny_llama_folder, monkeypatch):
+    """The tiny Llama under a built-in name, so that its labelers need no path to find it."""
+    monkeypatch.setitem(loading._BUILTIN, "tiny-llama", lambda: tiny_llama_folder)
+    return "tiny-llama"
+
+
+@pytest.fixture
+def saved(base, tmp_path) -> Path:
+    """A saved LoRA labeler to be spoiled."""
+    tiny_labeler(base, plan="0011").save_pretrained(tmp_path / "saved")
+    return tmp_path / "saved"
+
+
+def edit(file: Path, **changes) -> None:
+    data = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps({**data, **changes}), encoding="utf-8")
+
+
+def assert_same(left, right, atol=1e-5):
+    for a, b in zip(word_log_probs(left, SENTENCES), word_log_probs(right, SENTENCES), strict=True):
+        np.testing.assert_allclose(a, b, atol=atol)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("plan", ["0011", "0,0,2,*", "causal"])
+def test_saved_and_loaded_labelers_agree(base, kind, plan, tmp_path, monkeypatch):
+    labeler = tiny_labeler(base, plan=plan, adapter=kind, label_on="mean", scheme="IOBES")
+    if kind == "full":
+        with torch.no_grad():
+            for parameter in labeler.model.backbone.parameters():
+                parameter.add_(torch.randn_like(parameter) * 0.02)
+    labeler.save_pretrained(tmp_path / "saved")
+    (tmp_path / "elsewhere").mkdir()
+    shutil.move(tmp_path / "saved", tmp_path / "elsewhere" / "moved")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    loaded = Labeler.from_pretrained("./moved", device="cpu", precision="fp32")
+    assert loaded.config == labeler.config
+    assert_same(labeler, loaded)
+    assert loaded.predict("Ada was in London") == labeler.predict("Ada was in London")
+
+
+def test_another_process_in_another_folder_agrees(tiny_llama_folder, tmp_path):
+    labeler = tiny_labeler(tiny_llama_folder, plan="0011")
+    labeler.save_pretrained(tmp_path / "saved")
+    code = (
+        "import sys, json; from lookboth import Labeler\n"
+        "labeler = Labeler.from_pretrained(sys.argv[1], device='cpu', precision='fp32')\n"
+        "print(json.dumps(labeler.predict('Ada was in  London')[0].to_dict()))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "saved")], cwd="/", capture_output=True, check=True
+    )
+    assert json.loads(run.stdout) == json.loads(
+        json.dumps(labeler.predict("Ada was in  London")[0].to_dict())
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_saved_folder_names_no_path_of_this_machine(base, tiny_llama_folder, kind, tmp_path):
+    tiny_labeler(base, adapter=kind).save_pretrained(tmp_path / "saved")
+    for file in (tmp_path / "saved").rglob("*"):
+        if file.is_file():
+            content = file.read_bytes()
+            for path in (tiny_llama_folder, tmp_path, Path.home(), Path(loading.__file__).parents[3]):
+                assert str(path).encode() not in content or len(path.parts) < 3, (file.name, path)
+
+
+def test_a_saved_adapter_is_small_and_complete(base, saved):
+    names = {str(file.relative_to(saved)) for file in saved.rglob("*") if file.is_file()}
+    assert {"config.json", "head.safetensors", "README.md", "tokenizer.json"} <= names
+    assert {"adapter/adapter_config.json", "adapter/adapter_model.safetensors"} <= names
+    assert all("lora_" in name for name in load_file(saved / "adapter" / "adapter_model.safetensors"))
+    assert not any(name.endswith((".bin", ".pt", ".pkl")) for name in names)
+    card = (saved / "README.md").read_text(encoding="utf-8")
+    assert "`LOC`, `PER`" in card
+    assert "0011" in card
+
+
+@pytest.mark.parametrize("plan", ["0011", "full"])
+def test_merged_predictions_agree(base, plan, tmp_path):
+    labeler = tiny_labeler(base, plan=plan)
+    labeler.save_pretrained(tmp_path / "lora")
+    before = word_log_probs(labeler, SENTENCES)
+    said = merge_to_folder(str(tmp_path / "lora"), tmp_path / "merged")
+    assert "largest change" in said
+    merged = Labeler.from_pretrained(tmp_path / "merged", device="cpu", precision="fp32")
+    assert merged.config.adapter == "merged"
+    assert merged.config.plan == labeler.config.plan
+    for left, right in zip(before, word_log_probs(merged, SENTENCES), strict=True):
+        np.testing.assert_allclose(np.exp(left), np.exp(right), atol=1e-3)
+    shutil.rmtree(tmp_path / "lora")
+
+
+def test_a_merge_that_changes_too_much_writes_nothing(saved, tmp_path):
+    with pytest.raises(ModelError, match="merging in fp32 changes"):
+        merge_to_folder(str(saved), tmp_path / "merged", tolerance=0.0)
+    assert not (tmp_path / "merged").exists()
+
+
+@pytest.mark.parametrize("kind", ["full", "head"])
+def test_nothing_to_merge(base, kind):
+    with pytest.raises(ModelError, match="nothing to merge"):
+        merge_labeler(tiny_labeler(base, adapter=kind))
+
+
+# How a folder can be broken, and what the message must name.
+
+
+def _missing(name):
+    return lambda folder: (folder / name).unlink()
+
+
+def _truncated(name):
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:100])
+
+
+def _garbage(name):
+    return lambda folder: (folder / name).write_text("{ not json", encoding="utf-8")
+
+
+def _config(**changes):
+    return lambda folder: edit(folder / "config.json", **changes)
+
+
+def _wrong_head(folder):
+    save_file({"weight": torch.zeros(3, 32), "bias": torch.zeros(3)}, folder / "head.safetensors")
+
+
+def _pickle_only(folder):
+    (folder / "adapter" / "adapter_model.safetensors").unlink()
+    (folder / "adapter" / "adapter_model.bin").write_bytes(pickle.dumps({"lora": 1}))
+
+
+def _adapter_of_another_shape(folder):
+    file = folder / "adapter" / "adapter_model.safetensors"
+    save_file({name: torch.zeros(2, 2) for name in load_file(file)}, file)
+
+
+def _adapter_of_other_names(folder):
+    file = folder / "adapter" / "adapter_model.safetensors"
+    save_file({name.replace("q_proj", "no_proj"): value for name, value in load_file(file).items()}, file)
+
+
+BROKEN = {
+    "missing config": (_missing("config.json"), "config.json"),
+    "garbage config": (_garbage("config.json"), "config.json"),
+    "config is a list": (lambda f: (f / "config.json").write_text("[]"), "config.json"),
+    "config is not UTF-8": (lambda f: (f / "config.json").write_bytes(b"\xff\xfe{}"), "config.json"),
+    "deep config": (lambda f: (f / "config.json").write_text("[" * 100_000), "config.json"),
+    "another model's config": (_config(model_type="llama"), "config.json"),
+    "newer format": (_config(format_version=2), "format version 2"),
+    "no format": (_config(format_version=None), "format version None"),
+    "no plan": (_config(plan=None), "config.json"),
+    "impossible plan": (_config(plan="0123"), "config.json"),
+    "plan of another depth": (_config(plan="0,0,0,0,0,0", num_hidden_layers=6), "6 layers"),
+    "no tags": (_config(id2label=None), "config.json"),
+    "unknown scheme": (_config(scheme="BILOU2"), "config.json"),
+    "unknown label_on": (_config(label_on="middle"), "config.json"),
+    "unknown adapter": (_config(adapter="ia3"), "config.json"),
+    "no room": (_config(max_tokens=0), "config.json"),
+    "wrong base": (_config(base_fingerprint="0" * 16), "fingerprint"),
+    "base not there": (_config(base="./no/such/model"), "no/such/model"),
+    "missing head": (_missing("head.safetensors"), "head.safetensors"),
+    "truncated head": (_truncated("head.safetensors"), "head.safetensors"),
+    "wrong head": (_wrong_head, "head.safetensors"),
+    "more tags than the head": (_config(id2label={str(i): f"B-{i}" for i in range(9)}), "head.safetensors"),
+    "missing adapter": (_missing("adapter/adapter_model.safetensors"), "adapter"),
+    "truncated adapter": (_truncated("adapter/adapter_model.safetensors"), "adapter"),
+    "pickled adapter only": (_pickle_only, "adapter_model.safetensors"),
+    "adapter of another shape": (_adapter_of_another_shape, "adapter"),
+    "adapter of other names": (_adapter_of_other_names, "adapter"),
+    "missing adapter config": (_missing("adapter/adapter_config.json"), "adapter"),
+    "garbage adapter config": (_garbage("adapter/adapter_config.json"), "adapter"),
+    "garbage tokenizer": (_garbage("tokenizer.json"), "/saved'"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_broken_folders_are_refused_by_name(case, saved):
+    spoil, named = BROKEN[case]
+    spoil(saved)
+    with pytest.raises(LookbothError) as caught:
+        Labeler.from_pretrained(saved, device="cpu", precision="fp32")
+    assert named in str(caught.value)
+    assert "\n" not in str(caught.value).strip()
+
+
+def test_no_pickle_is_ever_opened(saved, tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "sprung",))
+
+    _pickle_only(saved)
+    for name in ("adapter/adapter_model.bin", "head.bin", "pytorch_model.bin"):
+        (saved / name).write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(ModelError):
+        Labeler.from_pretrained(saved)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_another_base_of_the_same_shape_is_refused(base, tmp_path, monkeypatch):
+    tiny_labeler(base).save_pretrained(tmp_path / "saved")
+    other = save_tiny_model(tmp_path / "other", "llama", seed=1)
+    monkeypatch.setitem(loading._BUILTIN, "tiny-llama", lambda: other)
+    with pytest.raises(ModelError, match="fingerprint"):
+        Labeler.from_pretrained(tmp_path / "saved")
+
+
+@pytest.mark.parametrize("name", ["./nothing-here", "/nothing/here", "nobody-here/no-model", "nothing"])
+def test_names_of_nothing(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match="no such folder"):
+        Labeler.from_pretrained(name)
+
+
+def test_half_size_adapters_stay_close(base, tmp_path):
+    from lookboth.models.saving import save_labeler
+
+    labeler = tiny_labeler(base)
+    save_labeler(labeler, tmp_path / "half", dtype=torch.bfloat16)
+    loaded = Labeler.from_pretrained(tmp_path / "half", device="cpu", precision="fp32")
+    assert_same(labeler, loaded, atol=0.2)
