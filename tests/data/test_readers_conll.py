@@ -66,6 +66,16 @@ def test_a_hash_with_a_tag_is_a_word(read, separator):
     assert dataset.problems == ()
 
 
+@pytest.mark.parametrize("line", ["# B-NEW", "#\tB-NEW", "#\tSYM"])
+def test_a_hash_with_a_tag_seen_nowhere_else_is_still_a_word(read, line):
+    dataset = read(f"{line}\n" + "a O\nb B-X\n".replace(" ", "\t" if "\t" in line else " "))
+    assert dataset.examples[0].words == ("#", "a", "b")
+
+
+def test_a_comment_with_a_tab_is_a_comment(read):
+    assert all_words(read("# text = a\tb\na\tO\nb\tB-X\n")) == ["a b"]
+
+
 def test_a_comment_with_as_many_columns_as_a_word_is_a_comment(read):
     assert all_words(read("# newdoc\na O\nb B-X\n")) == ["a b"]
 

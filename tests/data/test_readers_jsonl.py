@@ -116,6 +116,7 @@ def test_each_bad_span_is_named_and_left_out(read, bad, message):
         '{"tokens": "a", "tags": "O"}',
         '{"text": 1, "spans": []}',
         "[" * 100_000,
+        "1" * 5_000,
     ],
 )
 def test_a_line_that_is_no_sentence_is_reported_and_the_rest_read(read, line):

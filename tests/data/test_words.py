@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lookboth.data.readers import read_split
 from lookboth.data.words import MAX_WORD_CHARS, split_words
 
 
@@ -78,3 +79,21 @@ def test_a_long_text_without_a_space_takes_linear_time(piece):
     assert time.perf_counter() - began < 5  # quadratic time would be minutes
     assert max(end - start for start, end in spans) <= MAX_WORD_CHARS + 100
     assert sum(end - start for start, end in spans) == len(text)
+
+
+def test_words_of_tweets_are_mostly_those_of_the_annotators():
+    """WNUT-17 follows other rules in part (`I'm` and `15%` are whole), so this guards against big slips."""
+    same = total = cut = num_spans = 0
+    for example in read_split("wnut17", "dev").examples:
+        text = " ".join(example.words)
+        starts = [len(" ".join(example.words[:i])) + (i > 0) for i in range(len(example.words))]
+        expected = {(start, start + len(word)) for start, word in zip(starts, example.words, strict=True)}
+        found = split_words(text)
+        same, total = same + 2 * len(expected & set(found)), total + len(expected) + len(found)
+        begins, ends = {start for start, _ in found}, {end for _, end in found}
+        for span in example.spans:
+            num_spans += 1
+            last = span.end - 1
+            cut += starts[span.start] not in begins or starts[last] + len(example.words[last]) not in ends
+    assert same / total > 0.95
+    assert cut / num_spans < 0.01

@@ -14,6 +14,7 @@ from lookboth.types import Dataset
 
 _BLANKS = re.compile(r"[ \t]+")
 _COMMENT = re.compile(r"#(\s|$|[\w:.]+\s*=)")
+_SCHEME_TAG = re.compile(r"[BIESLU]-.")
 _NOT_A_WORD = re.compile(r"\d+[-.]\d+")  # 3-4 is a multiword token of CoNLL-U, 8.1 an empty node
 
 
@@ -47,7 +48,8 @@ def read_conll(
     log = ProblemLog(str(path), repair=repair)
     lines = read_lines(path, log)
     rows = [_split_columns(line, separator) for line in lines]
-    columns = _Columns.of(rows, word_column, tag_column)
+    blanks = separator in (None, " ") and not any("\t" in line for line in lines)
+    columns = _Columns.of(rows, word_column, tag_column, blanks=blanks)
     if columns.usual and columns.usual < columns.needed:
         log.add(columns.first_line(rows), "columns", columns.too_few(columns.usual))
         return Dataset((), problems=log.problems(), name=log.name)
@@ -62,20 +64,21 @@ def read_conll(
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """Which columns are read, how many lines usually have, and which tags occur."""
+    """Which columns are read, how many lines usually have, which tags occur, and if blanks separate."""
 
     word: int
     tag: int
     usual: int
     tags: frozenset[str]
+    blanks: bool
 
     @classmethod
-    def of(cls, rows: Sequence[list[str]], word: int, tag: int) -> "_Columns":
+    def of(cls, rows: Sequence[list[str]], word: int, tag: int, *, blanks: bool) -> "_Columns":
         plain = [row for row in rows if row and not row[0].startswith(("#", "-DOCSTART-"))]
         counts = Counter(map(len, plain or [row for row in rows if row]))
         usual = counts.most_common(1)[0][0] if counts else 0
         tags = frozenset(row[tag] for row in plain if len(row) == usual and -usual <= tag < usual)
-        return cls(word, tag, usual, tags | {"O"})
+        return cls(word, tag, usual, tags | {"O"}, blanks)
 
     @property
     def needed(self) -> int:
@@ -94,7 +97,10 @@ class _Columns:
         """Whether a '#' line at the start of a sentence is a comment and not the word '#' with its tag."""
         if not _COMMENT.match(" ".join(row)):
             return False
-        return len(row) != self.usual or row[self.tag] not in self.tags
+        if len(row) != self.usual or re.match(r"#\s", row[0]):
+            return True
+        tag = row[self.tag]
+        return self.blanks and tag not in self.tags and not _SCHEME_TAG.match(tag)
 
 
 @dataclass
