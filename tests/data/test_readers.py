@@ -2,6 +2,7 @@ import pytest
 
 from lookboth.data.readers import (
     BUILTIN,
+    BUILTIN_FOLDER,
     ReadOptions,
     find_splits,
     read_dataset,
@@ -21,7 +22,15 @@ def test_wnut17_ships_and_has_the_published_counts():
     assert [len(d.examples) for d in sizes.values()] == [3394, 1009, 1287]
     assert [sum(len(e.spans) for e in d.examples) for d in sizes.values()] == [1975, 836, 1079]
     assert all(d.problems == () and d.scheme == "IOB2" for d in sizes.values())
-    assert BUILTIN == ("wnut17",)
+
+
+@pytest.mark.parametrize("name", BUILTIN)
+def test_every_built_in_data_set_is_clean_and_names_its_source(name):
+    for split in find_splits(name):
+        dataset = read_split(name, split)
+        assert dataset.examples
+        require_clean(dataset)
+    assert "Licence" in (BUILTIN_FOLDER / name / "README.md").read_text(encoding="utf-8")
 
 
 def test_reading_and_writing_wnut17_gives_the_file_back():

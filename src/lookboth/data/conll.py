@@ -47,8 +47,9 @@ def read_conll(
         raise ConfigError("the column separator is empty; name one, or none for tabs and blanks.")
     log = ProblemLog(str(path), repair=repair)
     lines = read_lines(path, log)
-    rows = [_split_columns(line, separator) for line in lines]
-    blanks = separator in (None, " ") and not any("\t" in line for line in lines)
+    tabbed = separator is None and any("\t" in line for line in lines)
+    rows = [_split_columns(line, separator, tabbed=tabbed) for line in lines]
+    blanks = separator in (None, " ") and not tabbed
     columns = _Columns.of(rows, word_column, tag_column, blanks=blanks)
     if columns.usual and columns.usual < columns.needed:
         log.add(columns.first_line(rows), "columns", columns.too_few(columns.usual))
@@ -160,15 +161,21 @@ class _Assembler:
         self.words, self.tags, self.lines, self.comment_line = [], [], [], 0
 
 
-def _split_columns(line: str, separator: str | None) -> list[str]:
-    """Return the columns of a line; none for a blank line."""
+def _split_columns(line: str, separator: str | None, *, tabbed: bool) -> list[str]:
+    """Return the columns of a line; none for a blank line.
+
+    In a file with tabs a '#' line without one is a comment in one piece, unless it ends in a tag.
+    """
     if not line.strip():
         return []
     if separator is not None:
         return line.split(separator)
     if "\t" in line:
         return line.rstrip(" \t").split("\t")
-    return _BLANKS.split(line.strip(" "))
+    columns = _BLANKS.split(line.strip(" "))
+    if tabbed and line.startswith("#") and columns[-1] != "O" and not _SCHEME_TAG.match(columns[-1]):
+        return [line]
+    return columns
 
 
 def _find_counting_column(sentences: Sequence[Sentence]) -> int:

@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 BUILTIN_FOLDER = Path(__file__).parent / "builtin"
-BUILTIN = ("wnut17",)
+BUILTIN = tuple(sorted(folder.name for folder in BUILTIN_FOLDER.iterdir() if folder.is_dir()))
 CONLL_SUFFIXES = (".conll", ".txt", ".tsv", ".iob", ".iob2", ".bio", ".bioes", ".conllu")
 JSONL_SUFFIXES = (".jsonl", ".json")
 SPLIT_NAMES = {
