@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -62,8 +63,14 @@ def fit(
     """
     folder.mkdir(parents=True, exist_ok=True)
     keeper = _KeepBest(model, folder, score_dev, _evaluation_steps(batches, config), config.patience)
+    if keeper.finished():
+        keeper.restore_best()
+        return keeper.history
     # Frozen weights are not written into checkpoints: they can be had again from the base.
-    hook = model.register_state_dict_post_hook(_drop_frozen)
+    hooks = (
+        model.register_state_dict_post_hook(_drop_frozen),
+        model.register_load_state_dict_post_hook(_excuse_frozen),
+    )
     try:
         trainer = Trainer(
             model=model,
@@ -72,11 +79,10 @@ def fit(
             data_collator=only_batch,
             callbacks=[keeper],
         )
-        checkpoints = folder / "checkpoints"
-        last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
-        trainer.train(resume_from_checkpoint=last)
+        trainer.train(resume_from_checkpoint=_last_checkpoint(folder / "checkpoints"))
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
     keeper.restore_best()
     return keeper.history
 
@@ -90,8 +96,8 @@ def read_config_lines(
     return (
         f"model {config.model}, plan {config.plan}, adapter {config.adapter.kind}: "
         f"{num_trained:,} of {num_total:,} weights are trained",
-        f"{len(batches.pieces):,} sentences, {batches.num_tokens():,} tokens over {len(batches.epoch_ends)} epochs, "
-        f"{steps:,} steps, {100 * batches.padding():.1f} % padding",
+        f"{len(batches.pieces):,} sentences, {batches.num_tokens():,} tokens over "
+        f"{len(batches.epoch_ends)} epochs, {steps:,} steps, {100 * batches.padding():.1f} % padding",
     )
 
 
@@ -113,9 +119,7 @@ class _KeepBest(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        file = self.folder / "history.json"
-        if state.global_step and file.is_file():
-            self.history = History(**json.loads(file.read_text(encoding="utf-8")))
+        self.history = self._saved_history() if state.global_step else History()
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -134,6 +138,15 @@ class _KeepBest(TrainerCallback):
             control.should_save = True
             print(f"step {step}: dev F1 {100 * score:.2f} (best {100 * history.best_score:.2f})", flush=True)
         return control
+
+    def finished(self) -> bool:
+        """Whether an earlier run in this folder has already run out of patience; its history is then ours."""
+        self.history = self._saved_history()
+        return self.history.stopped_early
+
+    def _saved_history(self) -> History:
+        file = self.folder / "history.json"
+        return History(**json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else History()
 
     def restore_best(self) -> None:
         """Load the weights of the best dev score, if any were kept."""
@@ -181,10 +194,29 @@ def _evaluation_steps(batches: RunBatches, config: TrainConfig) -> set[int]:
     return steps
 
 
+def _last_checkpoint(folder: Path) -> str | None:
+    """Return the newest complete checkpoint, removing those that a kill left half written."""
+    while folder.is_dir() and (last := get_last_checkpoint(str(folder))):
+        try:
+            # The Trainer writes this file last.
+            json.loads((Path(last) / "trainer_state.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            shutil.rmtree(last)
+        else:
+            return str(last)
+    return None
+
+
 def _drop_frozen(module: nn.Module, state: dict[str, Any], prefix: str, _: Any) -> None:
     for name, parameter in module.named_parameters():
         if not parameter.requires_grad:
             state.pop(prefix + name, None)
+
+
+def _excuse_frozen(module: nn.Module, keys: Any) -> None:
+    """Take frozen weights off the list of what a checkpoint should have held."""
+    frozen = {name for name, parameter in module.named_parameters() if not parameter.requires_grad}
+    keys.missing_keys[:] = [key for key in keys.missing_keys if key not in frozen]
 
 
 def _write_weights(model: nn.Module, file: Path) -> None:
