@@ -1,0 +1,146 @@
+"""The proof can fail: it is shown wrong plans and broken masks, and must name them."""
+
+from typing import Any
+
+import pytest
+import torch
+from families import tiny_model, tokens
+
+from lookboth.errors import PlanError
+from lookboth.masking import MaskPlan, apply_plan, backends, get_plan, masks, prove
+from lookboth.masking.masks import LayerMasks
+
+PLANS = ["causal", "full", "0011", "1,", "0,3,*,1", "0110"]
+
+
+@pytest.mark.parametrize("wrong", PLANS)
+@pytest.mark.parametrize("right", PLANS)
+def test_a_plan_is_proved_by_itself_and_by_no_other(right: str, wrong: str) -> None:
+    proof = prove(apply_plan(tiny_model(), right), wrong)
+    assert proof.ok == (right == wrong), proof.describe()
+    differing = [a != b for a, b in zip(*(MaskPlan.parse(p, 4).reach for p in (right, wrong)), strict=True)]
+    assert [not layer.ok for layer in proof.layers] == differing
+
+
+def test_a_model_is_left_as_it_was_found() -> None:
+    model = tiny_model().train()
+    ids = tokens(1, 6)
+    before = model(ids)[0]
+    assert prove(model, "0011").ok
+    assert get_plan(model) is None
+    assert model.training
+    assert torch.equal(before, model(ids)[0])
+    apply_plan(model, "0001")
+    prove(model, "0011")
+    assert str(get_plan(model)) == "0001"
+
+
+def test_a_stock_model_is_proved_causal() -> None:
+    assert prove(tiny_model()).ok
+    assert {layer.measured for layer in prove(tiny_model()).layers} == {"causal"}
+
+
+def test_stock_opt_lets_packed_texts_see_each_other_and_the_proof_says_so() -> None:
+    proof = prove(tiny_model("opt"))
+    assert [check.name for check in proof.checks if not check.ok] == ["packed texts do not see each other"]
+
+
+def test_the_text_names_the_failure() -> None:
+    proof = prove(apply_plan(tiny_model(), "0011"), "0010")
+    text = proof.describe()
+    assert "FAIL  layer  3  bidirectional: expected causal, but position 0 sees position 1" in text
+    assert "NOT proved" in text
+    assert "FAIL" not in prove(tiny_model(), "0011").describe()
+
+
+def test_a_plan_of_another_depth_is_refused() -> None:
+    with pytest.raises(PlanError, match="5 layers but the model has 4"):
+        prove(tiny_model(), MaskPlan((0,) * 5))
+
+
+def failed(plan: str = "0,2,*,*", family: str = "llama", **kwargs: Any) -> set[str]:
+    proof = prove(tiny_model(family), plan, **kwargs)
+    wrong = {f"layer {layer.layer}" for layer in proof.layers if not layer.ok}
+    return wrong | {check.name for check in proof.checks if not check.ok}
+
+
+class TestBrokenOnPurpose:
+    """Each breaks one line of the masks and expects the proof to say which promise fell."""
+
+    def test_a_mask_that_is_never_widened(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        stock = LayerMasks._build
+        monkeypatch.setattr(LayerMasks, "_build", lambda self, reach: stock(self, 0))
+        assert {"layer 1"} <= failed()
+
+    def test_sdpa_left_to_the_module_stays_causal(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(backends._ATTENTION, "sdpa", backends._plain_attention)
+        assert {"layer 2", "layer 3"} <= failed()
+
+    def test_one_token_too_far(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        stock = LayerMasks._build
+        monkeypatch.setattr(LayerMasks, "_build", lambda self, reach: stock(self, reach and reach + 1))
+        assert failed() == {
+            "layer 1",
+            "in the whole stack nothing moves that may not, and all that look at a change move",
+        }
+
+    @pytest.mark.parametrize("value", [True, False])
+    def test_padding_forgotten(self, monkeypatch: pytest.MonkeyPatch, value: bool) -> None:
+        stock = LayerMasks._widened
+
+        def forgetful(self: LayerMasks, reach: Any) -> Any:
+            padding = self.arguments["attention_mask"]
+            self.arguments = {**self.arguments, "attention_mask": None}
+            widened = stock(self, reach)
+            self.arguments["attention_mask"] = padding
+            return widened
+
+        monkeypatch.setattr(LayerMasks, "_widened", forgetful)
+        assert failed() == {"padding on the right moves nothing", "padding on the left moves nothing"}
+
+    def test_packing_forgotten(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(backends, "current_segments", lambda: None)
+        assert failed() == {"packed texts do not see each other, attention mask given"}
+        monkeypatch.setattr(LayerMasks, "_stock_segments", lambda self, stock: torch.zeros(64, 64).long())
+        assert "packed texts do not see each other" in failed("full")
+
+    def test_left_window_forgotten(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def everything(self: LayerMasks, reach: Any) -> Any:
+            return lambda b, h, q, kv: (kv >= 0) & (q >= 0)
+
+        monkeypatch.setattr(LayerMasks, "_widened", everything)
+        assert {f"layer {layer}" for layer in range(4)} <= failed("full", "mistral")
+
+    def test_a_border_one_token_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(LayerMasks, "_sees_everything", lambda self: True)
+        assert {"layer 0", "padding on the right moves nothing"} <= failed("full", "mistral")
+
+    def test_a_row_that_sees_its_batch_mates(self) -> None:
+        model = tiny_model()
+        model.layers[1].mlp.register_forward_hook(lambda module, args, out: out + out.mean(0, keepdim=True))
+        proof = prove(model, "0011")
+        assert not next(check for check in proof.checks if check.name == "batch mates move nothing").ok
+
+    def test_a_layer_that_peeks_without_attention(self) -> None:
+        model = tiny_model()
+        model.layers[0].mlp.register_forward_hook(lambda module, args, out: out + out.roll(-1, 1))
+        proof = prove(model, "0011")
+        assert not proof.layers[0].ok
+        assert proof.layers[1].ok
+
+    def test_causal_layers_that_are_not_stock(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        stock = masks.LayerMasks.for_reach
+        monkeypatch.setattr(
+            LayerMasks, "for_reach", lambda self, reach: stock(self, 1 if reach == 0 else reach)
+        )
+        assert {"layer 0", "plan 0...0 is the stock model"} <= failed()
+
+
+@pytest.mark.slow
+def test_real_smollm2_obeys_a_plan_its_depth_does_not_divide() -> None:
+    from lookboth.models.loading import load_backbone
+
+    model = load_backbone("smollm2-135m", precision="fp32")
+    proof = prove(model, "0,3,*,0")
+    assert proof.ok, proof.describe()
+    assert len(proof.layers) == 30
