@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lookboth.data.labels import map_labels
-from lookboth.data.readers import read_split, require_clean, split_name
+from lookboth.data.sources import read_source, split_name
 from lookboth.evaluation.evaluate import Evaluation, evaluate_labeler
 from lookboth.evaluation.runfile import write_predictions, write_run
 from lookboth.models.labeler import Labeler
@@ -35,9 +35,8 @@ def evaluate_on(
         DataError, ModelError: data or labeler cannot be read.
     """
     started, clock = datetime.now(UTC), time.monotonic()
-    name, split = split_name(source)
-    dataset = read_split(name, split, repair=repair)
-    require_clean(dataset)
+    split = split_name(source)[1]
+    dataset = read_source(source, repair=repair)
     labeler = Labeler.from_pretrained(model, device=device, precision=precision)
     evaluation = evaluate_labeler(labeler, map_labels(dataset.examples, label_map or {}))
     if out is not None:

@@ -5,8 +5,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from lookboth.data.packing import build_batch, plan_batches
+from lookboth.data.texts import example_from_text
 from lookboth.data.windows import window_example
-from lookboth.data.words import split_words
 from lookboth.inference.decoding import decode_tags_constrained, span_score
 from lookboth.types import Example, PredictedSpan, Prediction, TokenizedExample
 
@@ -23,7 +23,7 @@ def label_texts(
     labeler: "Labeler", texts: Iterable[str], *, batch_tokens: int = 2048
 ) -> Iterator[Prediction]:
     """Yield the prediction for each raw text, in order; a text may be of any length, or empty."""
-    examples = (_example_from_text(text) for text in texts)
+    examples = (example_from_text(text) for text in texts)
     return label_examples(labeler, examples, batch_tokens=batch_tokens)
 
 
@@ -113,11 +113,6 @@ def _predict(labeler: "Labeler", example: Example, log_probs: "np.ndarray") -> P
         score = span_score(log_probs, ids, span)
         spans.append(PredictedSpan(span.start, span.end, span.label, text[start:end], start, end, score))
     return Prediction(text, example.words, offsets, tags, tuple(spans))
-
-
-def _example_from_text(text: str) -> Example:
-    offsets = tuple(split_words(text))
-    return Example(words=tuple(text[start:end] for start, end in offsets), text=text, offsets=offsets)
 
 
 def _join(words: Sequence[str]) -> tuple[str, tuple[tuple[int, int], ...]]:

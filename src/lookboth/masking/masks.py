@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import transformers
 from torch import Tensor
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.utils.import_utils import is_tracing
@@ -13,6 +14,7 @@ from lookboth.masking.notation import Reach, kind_of
 
 IndexFunction = Callable[[Any, Any, Any, Any], Any]
 _UNBOUND = object()
+NEEDED = ("batch_size", "q_length", "kv_length", "mask_function", "device")
 
 
 class LayerMasks:
@@ -156,5 +158,11 @@ def build_layer_masks(backend: str, arguments: dict[str, Any]) -> LayerMasks:
         raise PlanError(
             "This model asked for a bidirectional mask: it is an encoder or has config.is_causal=False, so "
             "it has no causal mask to plan. Set model.config.is_causal = True or call remove_plan(model)."
+        )
+    missing = [name for name in NEEDED if name not in arguments]
+    if missing:
+        raise PlanError(
+            f"transformers {transformers.__version__} does not tell a mask function its {', '.join(missing)}, "
+            "which a plan needs. Install the version lookboth was tested with: transformers 5.23."
         )
     return LayerMasks(backend, arguments)

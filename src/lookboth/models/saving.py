@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from lookboth.data.alignment import Encoding
-from lookboth.errors import ModelError
+from lookboth.errors import LookbothError, ModelError
 from lookboth.masking.attention import apply_plan
 from lookboth.masking.plan import MaskPlan
 from lookboth.models.card import model_card
@@ -48,7 +48,7 @@ def save_labeler(labeler: Labeler, folder: str | Path, *, dtype: torch.dtype | N
         name: value.detach().cpu().contiguous() for name, value in labeler.model.head.state_dict().items()
     }
     save_file(head, folder / HEAD_FILE, metadata={"format": "pt"})
-    labeler.tokenizer.save_pretrained(folder)
+    _save_tokenizer(labeler, folder)
     _write_json(folder / CONFIG_FILE, config_to_dict(labeler.config))
     (folder / "README.md").write_text(model_card(labeler.config), encoding="utf-8")
     return folder
@@ -164,7 +164,7 @@ def read_config(folder: Path) -> LabelerConfig:
         )
     try:
         return config_from_dict(data)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, LookbothError) as error:
         raise ModelError(
             f"{file}: incomplete or malformed ({type(error).__name__}: {_first_line(error)})."
         ) from error
@@ -229,6 +229,19 @@ def _save_backbone(labeler: Labeler, folder: Path, dtype: torch.dtype | None) ->
         backbone.save_pretrained(folder / BACKBONE_FOLDER)
 
 
+def _save_tokenizer(labeler: Labeler, folder: Path) -> None:
+    """Save the base tokenizer with what makes transformers' pipeline read text as this labeler does."""
+    labeler.tokenizer.save_pretrained(folder)
+    file = folder / "tokenizer_config.json"
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    if (folder / "tokenizer.json").is_file():
+        settings["tokenizer_class"] = "LookbothTokenizer"
+        settings["lookboth_encoding"] = labeler.config.encoding.to_dict()
+    for key in ("name_or_path", "is_local"):
+        settings.pop(key, None)
+    _write_json(file, settings)
+
+
 def _load_backbone(folder: Path, config: LabelerConfig, device: str, precision: Precision) -> tuple[Any, Any]:
     if config.adapter in {"full", "merged"}:
         backbone = load_backbone(
@@ -250,16 +263,23 @@ def _load_backbone(folder: Path, config: LabelerConfig, device: str, precision: 
 
 
 def _load_adapter(backbone: Any, folder: Path) -> Any:
-    from peft import PeftModel
-    from safetensors import SafetensorError
+    from peft import PeftModel, get_peft_model_state_dict
+    from safetensors import SafetensorError, safe_open
 
-    if not (folder / "adapter_model.safetensors").is_file():
-        raise ModelError(f"{folder}: no adapter_model.safetensors (only safetensors are read).")
+    file = folder / "adapter_model.safetensors"
+    if not file.is_file():
+        raise ModelError(f"{folder}: no {file.name} (only safetensors are read).")
     dtype = next(backbone.parameters()).dtype
     try:
+        with safe_open(file, framework="pt") as tensors:
+            found = set(tensors.keys())
         model = PeftModel.from_pretrained(backbone, folder, autocast_adapter_dtype=False)
     except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{folder}: the adapter does not fit or is damaged: {_first_line(error)}") from error
+    # PEFT leaves a weight that it does not find as it was made, with no more than a warning.
+    wrong = found ^ set(get_peft_model_state_dict(model, save_embedding_layers=False))
+    if wrong:
+        raise ModelError(f"{file}: {len(wrong)} weights are missing or unknown, for example {min(wrong)!r}.")
     return model.to(dtype)
 
 

@@ -66,7 +66,7 @@ def _load_start(model: Any, folder: Path) -> None:
     )
     if file is None:
         raise ModelError(f"adapter.start_from = {str(folder)!r}: no adapter_model.safetensors in it.")
-    result = set_peft_model_state_dict(model, load_file(file / "adapter_model.safetensors"))
+    result: Any = set_peft_model_state_dict(model, load_file(file / "adapter_model.safetensors"))
     missing = [name for name in result.missing_keys if "lora_" in name]
     if missing or result.unexpected_keys:
         raise ModelError(

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 from lookboth.config import RunConfig
 from lookboth.data.alignment import WordEncoder
 from lookboth.data.labels import map_labels
-from lookboth.data.readers import read_split, require_clean, split_name
+from lookboth.data.readers import find_splits, source_path
 from lookboth.data.schemes import tags_for_labels
+from lookboth.data.sources import read_source, split_name
 from lookboth.errors import DataError
 from lookboth.evaluation.evaluate import Evaluation, evaluate_labeler
 from lookboth.evaluation.runfile import write_predictions, write_run
@@ -197,26 +198,42 @@ def read_splits(config: RunConfig) -> Splits:
     Raises:
         DataError: ill-formed lines without data.repair, or no dev data.
     """
-    data, files = config.data, {}
+    data = config.data
+    files: dict[str, Path] = {}
 
     def read(sources: Sequence[str], split: str) -> dict[str, Sequence[Example]]:
-        result = {}
+        result: dict[str, Sequence[Example]] = {}
         for source in sources:
-            dataset = read_split(*split_name(source, split), repair=data.repair)
-            require_clean(dataset)
+            dataset = read_source(source, split, repair=data.repair)
             _remember_file(files, f"{split}:{source}", dataset)
             result[source] = map_labels(dataset.examples, data.label_map)
         return result
 
-    first = split_name(data.train[0])[0]
     train = [example for examples in read(data.train, "train").values() for example in examples]
-    dev = [example for examples in read(data.dev or (first,), "dev").values() for example in examples]
+    dev = [e for examples in read(data.dev or _default(data.train, "dev"), "dev").values() for e in examples]
     if not train or not dev:
-        raise DataError(f"{data.train}: no sentences in the {'dev' if train else 'train'} split.")
+        raise DataError(f"{', '.join(data.train)}: no sentences in the {'dev' if train else 'train'} split.")
     if data.max_train_sentences is not None:
         random.Random(data.sample_seed).shuffle(train)
         train = train[: data.max_train_sentences]
-    return Splits(train, dev, read(data.test or (first,), "test"), files)
+    return Splits(train, dev, read(data.test or _default(data.train, "test"), "test"), files)
+
+
+def _default(train: Sequence[str], split: str) -> tuple[str, ...]:
+    """Return where a split comes from when the recipe does not say: the first train source, if it has it.
+
+    Raises:
+        DataError: there is no dev split; something must choose the epoch, and it cannot be the test data.
+    """
+    first = split_name(train[0])[0]
+    if not source_path(first).is_file() and split in find_splits(first):
+        return (first,)
+    if split == "dev":
+        raise DataError(
+            f"{first}: has no dev split, and the best epoch is chosen on dev data. "
+            "Name it: --set 'data.dev=\"FILE\"', or data.dev in the recipe."
+        )
+    return ()
 
 
 def _remember_file(files: dict[str, Path], role: str, dataset: Dataset) -> None:
