@@ -162,7 +162,7 @@ def build_layer_masks(backend: str, arguments: dict[str, Any]) -> LayerMasks:
     missing = [name for name in NEEDED if name not in arguments]
     if missing:
         raise PlanError(
-            f"transformers {transformers.__version__} does not tell a mask function its {', '.join(missing)}, "
-            "which a plan needs. Install the version lookboth was tested with: transformers 5.23."
+            f"transformers {transformers.__version__} does not tell a mask function its {', '.join(missing)}; "
+            "a plan needs it. Install the version lookboth was tested with: transformers 5.23."
         )
     return LayerMasks(backend, arguments)
