@@ -1,5 +1,6 @@
 """The command line: each command parses, calls one function of the library, and prints."""
 
+import json
 import sys
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
@@ -127,8 +128,9 @@ def train(
     from lookboth.config import load_recipe, parse_config
     from lookboth.training.run import train as run_training
 
-    overrides = [f"{key}={value!r}" for key, value in (("model", model), ("plan", plan)) if value]
-    overrides += [f"data.train={data!r}"] if data else []
+    given = (("model", model), ("plan", plan), ("data.train", data))
+    # A JSON string is a TOML string, whatever quotes and backslashes it holds.
+    overrides = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given if value]
     overrides += ["data.repair=true"] if repair else []
     overrides += settings or []
     if recipe is None and data is None:

@@ -7,9 +7,9 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from lookboth.errors import ModelError
+from lookboth.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
     import torch
@@ -63,7 +63,7 @@ def load_backbone(
 
     Args:
         name: hub id, folder, or a built-in name such as "smollm2-135m".
-        precision: of the weights and the arithmetic; "auto" takes bf16 where the device computes in it natively.
+        precision: of the weights and the arithmetic; "auto" takes bf16 where the device has it natively.
         device: "cpu", "cuda", ...
         attn_implementation: "sdpa", "eager", ...; transformers' choice when None.
         four_bit: load in 4 bits (nf4, double quantization) for QLoRA; needs a CUDA device and bitsandbytes.
@@ -71,9 +71,11 @@ def load_backbone(
 
     Raises:
         ModelError: the model is not there, or 4 bits are not possible on this machine.
+        ConfigError: there is no such device or precision.
     """
     from transformers import AutoModel
 
+    _check_device(device)
     kwargs: dict[str, Any] = {"dtype": torch_dtype(precision, device), "use_safetensors": True}
     if attn_implementation:
         kwargs["attn_implementation"] = attn_implementation
@@ -84,9 +86,15 @@ def load_backbone(
 
 
 def torch_dtype(precision: Precision, device: str = "cpu") -> "torch.dtype":
-    """Return the dtype that `precision` means on `device`."""
+    """Return the dtype that `precision` means on `device`.
+
+    Raises:
+        ConfigError: another precision than auto, bf16 and fp32.
+    """
     import torch
 
+    if precision not in get_args(Precision):
+        raise ConfigError(f"precision {precision!r}: allowed are {', '.join(get_args(Precision))}.")
     if precision == "auto":
         if device.startswith("cuda"):
             native = torch.cuda.is_bf16_supported()
@@ -103,11 +111,23 @@ def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def _check_device(name: str) -> None:
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        first_line = str(error).splitlines()[0]
+        raise ConfigError(
+            f"device {name!r} is not here: {first_line} Type for example cpu or cuda."
+        ) from error
+
+
 def fingerprint(backbone: Any) -> str:
     """Return a short hash of a backbone's shape and a sample of its weights.
 
-    The sample is taken from the input embeddings, rounded to bf16, so that it does not depend on the precision
-    or the quantization the rest was loaded in, nor on an adapter.
+    The sample is taken from the input embeddings, rounded to bf16, so that it does not depend on the
+    precision or the quantization the rest was loaded in, nor on an adapter.
     """
     import torch
 
@@ -132,7 +152,8 @@ def _from_hub(auto: Any, name: str, **kwargs: Any) -> Any:
         first_line = str(error).strip().splitlines()[0]
         raise ModelError(
             f"model {name!r} cannot be loaded: {first_line} "
-            f"Give a folder with a safetensors model, a hub id you have access to, or one of {known_models()}."
+            "Give a folder with a safetensors model, a hub id you have access to, or one of "
+            f"{known_models()}."
         ) from error
 
 
@@ -162,7 +183,7 @@ def _four_bit(device: str, dtype: "torch.dtype") -> dict[str, Any]:
 
 
 def _smollm2_folder() -> Path:
-    """Return SmolLM2-135M-Instruct as a safetensors folder, converted once from the GGUF file of its wheel."""
+    """Return SmolLM2-135M-Instruct as a safetensors folder, converted once from its wheel's GGUF file."""
     import importlib.util
 
     folder = cache_dir() / f"{SMOLLM2}-{_SMOLLM2_WHEEL.split('==')[1]}"

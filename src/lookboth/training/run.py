@@ -262,7 +262,8 @@ def _claim(out: Path, config: RunConfig) -> None:
     out.mkdir(parents=True, exist_ok=True)
     file = out / "recipe.json"
     text = json.dumps(config.to_dict(), indent=2) + "\n"
-    if file.is_file() and file.read_text(encoding="utf-8") != text:
+    begun = file.is_file() and any(out.glob("seed-*"))  # else the run stopped before it trained anything
+    if begun and file.read_text(encoding="utf-8") != text:
         raise DataError(f"{out}: holds a run of another recipe. Give another --out, or remove the folder.")
     file.write_text(text, encoding="utf-8")
 

@@ -1,0 +1,241 @@
+"""The command line: every command on tiny models, and one readable line for everything that goes wrong."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny import tiny_labeler
+
+from lookboth import cli
+
+COMMANDS = ("demo", "inspect", "prove", "check-data", "train", "evaluate", "predict", "merge")
+SENTENCES = {
+    "train": "Ada B-PER\nLovelace I-PER\nwas O\nin O\nLondon B-LOC\n\nthe O\nfox O\nin O\nYork B-LOC\n\n" * 4,
+    "dev": "Ada B-PER\nwas O\nin O\nYork B-LOC\n",
+    "test": "Charles B-PER\nBabbage I-PER\nin O\nLondon B-LOC\n",
+}
+
+ILL_FORMED = "Ada B-PER\nwas O\nin I-LOC\nLondon I-LOC\n\nYork B-LOC\n"  # no scheme has a tag like line 3
+
+
+@pytest.fixture
+def run(monkeypatch, capfd):
+    """Run the command line as a user does; return exit status, standard output and standard error."""
+
+    def run(*arguments, stdin: bytes = b"") -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["lookboth", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        capfd.readouterr()
+        try:
+            cli.main()
+            status = 0
+        except SystemExit as end:
+            status = int(end.code or 0)
+        out, err = capfd.readouterr()
+        return status, out, err
+
+    return run
+
+
+@pytest.fixture
+def data(tmp_path) -> Path:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for split, text in SENTENCES.items():
+        (folder / f"{split}.conll").write_text(text.replace(" ", "\t"), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def labeler_folder(tiny_llama_folder, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("cli") / "labeler"
+    tiny_labeler(tiny_llama_folder, plan="0011").save_pretrained(folder)
+    return folder
+
+
+def test_the_command_line_is_there_before_torch():
+    """What `lookboth --help` imports decides how long it takes; torch and transformers may not be in it."""
+    code = (
+        "import sys, lookboth.cli\n"
+        "heavy = {'torch', 'transformers', 'numpy', 'peft', 'datasets'} & set(sys.modules)\n"
+        "sys.argv = ['lookboth', '--help']\n"
+        "try: lookboth.cli.main()\n"
+        "except SystemExit as end: assert not end.code\n"
+        "heavy |= {'torch', 'transformers', 'numpy', 'peft', 'datasets'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for command in COMMANDS:
+        assert command in done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(run, command):
+    status, out, _ = run(command, "--help")
+    assert status == 0
+    assert "Usage:" in out
+
+
+BAD_INPUT = {
+    "train on nothing": (["train"], "nothing to train on"),
+    "missing recipe": (["train", "no-such.toml"], "no-such.toml"),
+    "unknown key": (["train", "{recipe}"], "unknown key 'training.epoch'"),
+    "unknown key in --set": (["train", "--data", "{data}", "--set", "training.epoch=1"], "training.epoch"),
+    "value out of range": (["train", "--data", "{data}", "--set", "training.lr=-1"], "training.lr"),
+    "training data not there": (["train", "--data", "./no-data", "--model", "{model}"], "no-data"),
+    "model not there": (["train", "--data", "{data}", "--model", "./no-model"], "no-model"),
+    "plan does not fit": (["train", "--data", "{data}", "--model", "{model}", "--plan", "00112"], "00112"),
+    "ill-formed training data": (["train", "--data", "{broken}", "--model", "{model}"], "broken"),
+    "predict on a missing file": (["predict", "missing.txt"], "missing.txt"),
+    "predict with no labeler": (["predict", "a text", "--model", "./nothing"], "./nothing"),
+    "predict with a plain model": (["predict", "a text", "--model", "{model}"], "not a lookboth labeler"),
+    "predict on another encoding": (["predict", "{latin}", "--model", "{labeler}"], "latin.txt:2"),
+    "precision": (["predict", "a text", "--model", "{labeler}", "--precision", "fp64"], "fp64"),
+    "device": (["predict", "a text", "--model", "{labeler}", "--device", "abacus"], "abacus"),
+    "evaluate on unknown data": (["evaluate", "no-such-data", "--model", "{labeler}"], "no-such-data"),
+    "evaluate on a missing split": (["evaluate", "{data}:huge", "--model", "{labeler}"], "huge"),
+    "evaluate on a missing file": (["evaluate", "./x.conll", "--model", "{labeler}"], "x.conll"),
+    "evaluate with a bad map": (["evaluate", "{data}", "--model", "{labeler}", "--map", "PER"], "OLD=NEW"),
+    "inspect with a bad plan": (["inspect", "{model}", "--plan", "0012"], "0012"),
+    "inspect nothing": (["inspect", "./no-model"], "no-model"),
+    "prove with a bad plan": (["prove", "{model}", "--plan", "top:99"], "99"),
+    "prove with a bad backend": (["prove", "{model}", "--backend", "abacus"], "abacus"),
+    "check a missing file": (["check-data", "./missing.conll"], "missing.conll"),
+    "check a file of no format": (["check-data", "{model}/config.yaml"], "config.yaml"),
+    "merge nothing": (["merge", "./nothing", "{out}"], "./nothing"),
+}
+
+
+@pytest.fixture
+def places(tmp_path, data, labeler_folder, tiny_llama_folder) -> dict[str, str]:
+    recipe, latin, broken = tmp_path / "r.toml", tmp_path / "latin.txt", tmp_path / "broken"
+    recipe.write_text("[data]\ntrain = 'wnut17'\n[training]\nepoch = 3\n", encoding="utf-8")
+    latin.write_bytes(b"London\nZ\xfcrich\n")
+    broken.mkdir()
+    for split in SENTENCES:
+        (broken / f"{split}.conll").write_text(ILL_FORMED, encoding="utf-8")
+    return {
+        "recipe": recipe, "latin": latin, "broken": broken, "data": data, "labeler": labeler_folder,
+        "model": tiny_llama_folder, "out": tmp_path / "out",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD_INPUT)
+def test_bad_input_is_one_message(run, places, case, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments, named = BAD_INPUT[case]
+    status, out, err = run(*(argument.format(**places) for argument in arguments))
+    assert status == 1, (out, err)
+    message = err[err.index("error: ") :]
+    assert named in message
+    assert "Traceback" not in out + err
+
+
+def test_wrong_options_say_how_to_use_the_command(run):
+    status, _, err = run("predict", "a text", "--format", "xml")
+    assert status == 2
+    assert "--format" in err
+    assert "Traceback" not in err
+
+
+def test_check_data_shows_file_and_line(run, places):
+    status, out, err = run("check-data", places["broken"])
+    assert status == 1
+    assert "train.conll:3" in out
+    assert "Traceback" not in out + err
+
+
+def test_check_data_passes_clean_data(run, data):
+    assert run("check-data", data)[0] == 0
+
+
+def test_inspect_draws_the_plan(run, tiny_llama_folder):
+    status, out, _ = run("inspect", tiny_llama_folder, "--plan", "0011")
+    assert status == 0
+    assert "2 causal, 2 bidirectional" in out
+
+
+@pytest.mark.parametrize("extra", [[], ["--random-weights"], ["--backend", "eager"]])
+def test_prove_holds_the_model_against_the_plan(run, tiny_llama_folder, extra):
+    status, out, err = run("prove", tiny_llama_folder, "--plan", "0,0,2,*", "--length", "8", *extra)
+    assert status == 0, out + err
+
+
+def test_train_evaluate_predict_merge(run, data, tiny_llama_folder, tmp_path):
+    """The whole way, from files to a merged labeler, as a user types it."""
+    labeler, runs = tmp_path / "runs" / "seed-0" / "labeler", tmp_path / "runs"
+    settings = ["--set", "training.precision=fp32", "--set", "training.epochs=2"]
+    command = [
+        "train",
+        "--data",
+        data,
+        "--model",
+        tiny_llama_folder,
+        "--plan",
+        "0011",
+        "--out",
+        runs,
+        *settings,
+    ]
+    status, out, err = run(*command)
+    assert status == 0, out + err
+    assert f"labeler: {labeler}" in out
+    assert json.loads((runs / "seed-0" / "run.json").read_text(encoding="utf-8"))["seed"] == 0
+    assert (runs / "seed-0" / "predictions.jsonl").is_file()
+
+    status, out, _ = run("evaluate", data, "--model", labeler, "--out", tmp_path / "scored")
+    assert status == 0
+    assert (tmp_path / "scored" / "run.json").is_file()
+
+    merged = tmp_path / "merged"
+    assert run("merge", labeler, merged)[0] == 0
+    outputs = []
+    for model in (labeler, merged):
+        status, out, _ = run("predict", "Ada was  in London", "--model", model, "--format", "conll")
+        assert status == 0
+        outputs.append(out)
+    assert outputs[0] == outputs[1]
+    assert outputs[0].count("\n") >= 4
+
+    status, _, err = run(*command[:-1], "training.epochs=1")
+    assert status == 1
+    assert "another recipe" in err
+
+
+@pytest.mark.parametrize("output", ["text", "jsonl", "conll", "html"])
+def test_predict_reads_text_file_and_input(run, labeler_folder, tmp_path, output):
+    text = "Ada  Lovelace was in London 👩‍👩‍👧‍👦\n\nthe fox\n"
+    file = tmp_path / "texts.txt"
+    file.write_text(text, encoding="utf-8")
+    options = ["--model", labeler_folder, "--format", output]
+    from_file = run("predict", file, *options)
+    from_input = run("predict", "-", *options, stdin=text.encode())
+    assert from_file[0] == from_input[0] == 0
+    assert from_file[1] == from_input[1]
+    assert run("predict", "Ada Lovelace", *options)[0] == 0
+
+
+def test_predicted_offsets_are_into_the_lines(run, labeler_folder):
+    lines = ["Ada  Lovelace was in London", "", "  the fox in York\t"]
+    options = ["--model", labeler_folder, "--format", "jsonl"]
+    _, out, _ = run("predict", "-", *options, stdin="\r\n".join(lines).encode())
+    found = [json.loads(line) for line in out.splitlines()]
+    assert [record["text"] for record in found] == lines
+    for record in found:
+        for span in record["spans"]:
+            assert record["text"][span["start"] : span["end"]] == span["text"]
+    _, out, _ = run("predict", lines[0], *options, "--min-score", "1")
+    assert json.loads(out)["spans"] == []
+
+
+def test_options_may_hold_any_character(run, data, tmp_path, monkeypatch):
+    """A folder with quotes and backslashes in its name is named back as it was typed."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("it's", 'a"b', "back\\slash", "new\\name"):
+        _, _, err = run("train", "--data", data, "--model", f"./{name}/x")
+        assert f"./{name}/x" in err.replace("\\\\", "\\").replace('\\"', '"').replace("\\'", "'")
