@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import importlib.util
 import pkgutil
 import re
 from collections.abc import Iterator
@@ -73,3 +74,12 @@ def test_an_error_in_a_page_names_its_line():
     with pytest.raises(ZeroDivisionError) as caught:
         run_page("page.md", "text\n\n```python\nx = 0\n1 / x\n```\n")
     assert (str(caught.traceback[-1].path), caught.traceback[-1].lineno + 1) == ("page.md", 5)
+
+
+def test_readme_names_every_file():
+    spec = importlib.util.spec_from_file_location("write_file_map", ROOT / "docs" / "write_file_map.py")
+    assert spec is not None and spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert page == script.with_file_map(page), "type: python docs/write_file_map.py"

@@ -61,7 +61,7 @@ def inspect(
     trust_remote_code: TrustOption = False,
 ) -> None:
     """Show a model's layers under a mask plan, without loading weights."""
-    from lookboth.masking.inspect import inspect_model
+    from lookboth.models.inspect import inspect_model
 
     typer.echo(inspect_model(model, plan, trust_remote_code=trust_remote_code))
 
@@ -80,7 +80,7 @@ def prove(
     trust_remote_code: TrustOption = False,
 ) -> None:
     """Show which positions each layer really sees, and hold that against the plan."""
-    from lookboth.masking.inspect import prove_model
+    from lookboth.models.inspect import prove_model
 
     proof = prove_model(
         model,

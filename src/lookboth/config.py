@@ -56,9 +56,7 @@ class AdapterConfig(_Section):
         description="full: all weights; lora; qlora: lora over a 4-bit backbone; head: only the head.",
     )
     rank: int = Field(default=16, ge=1, description="LoRA rank r.")
-    alpha: float = Field(
-        default=32, gt=0, allow_inf_nan=False, description="LoRA alpha; the update is scaled by alpha / rank."
-    )
+    alpha: int = Field(default=32, gt=0, description="LoRA alpha; the update is scaled by alpha / rank.")
     dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout on the input of each LoRA pair.")
     target_modules: tuple[str, ...] | Literal["all-linear"] = Field(
         default="all-linear", description="Names of the linear layers that get a LoRA pair."
@@ -175,6 +173,11 @@ class RunConfig(_Section):
                 f"must be less than half of max_tokens ({max_tokens}); set overlap = {max_tokens // 8}"
             )
         return value
+
+    @field_validator("plan", mode="before")
+    @classmethod
+    def _plan_is_text(cls, value: Any) -> Any:
+        return str(value) if type(value) is int else value  # --set plan=1111 reads as a number
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""

@@ -84,7 +84,7 @@ class LabelerModel(nn.Module):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Any,
         num_tags: int,
         *,
         label_on: LabelOn = "last",
@@ -92,12 +92,12 @@ class LabelerModel(nn.Module):
         compute_dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
-        self.backbone: Any = backbone
+        self.backbone = backbone
         self.label_on = label_on
         self.compute_dtype = compute_dtype
         self.dropout = nn.Dropout(dropout)
         device = next(backbone.parameters()).device
-        hidden_size = self.backbone.config.get_text_config().hidden_size
+        hidden_size = backbone.config.get_text_config().hidden_size
         self.head = nn.Linear(hidden_size, num_tags, device=device, dtype=torch.float32)
 
     def forward(

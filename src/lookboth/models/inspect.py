@@ -22,7 +22,6 @@ def inspect_model(name: str, plan: str, *, trust_remote_code: bool = False) -> s
     mask_plan = MaskPlan.parse(plan, _num_layers(text, name))
     head = (
         f"{name}: {text.model_type}, {text.num_hidden_layers} layers, {text.hidden_size} wide\n"
-        f"plan {plan} = {mask_plan}\n"
     )
     return head + picture(mask_plan) + _sliding_note(text)
 
