@@ -50,7 +50,7 @@ def evaluate_on(
                 "label_map": dict(label_map or {}),
                 "precision": str(labeler.model.compute_dtype),
             },
-            scores={split: evaluation.scores},
+            scores={split: evaluation},
             plan=labeler.config.plan,
             seed=labeler.config.scores.get("seed"),
             started=started,

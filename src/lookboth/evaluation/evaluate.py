@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lookboth.data.schemes import encode_spans
 from lookboth.evaluation.metrics import score_spans
@@ -28,6 +28,11 @@ class Evaluation:
     interval: Interval | None
     examples: Sequence[Example]
     predictions: Sequence[Prediction]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return scores and interval for run.json."""
+        interval = None if self.interval is None else list(self.interval)
+        return {**self.scores.to_dict(), "interval": interval}
 
     def describe(self) -> str:
         """Return the table a person reads."""

@@ -64,6 +64,9 @@ def _register_if_ready(just_run: str = "") -> bool:
         spec = sys.modules[name].__spec__
         if name != just_run and spec is not None and getattr(spec, "_initializing", False):
             return False
+    ours = sys.modules.get("lookboth.integrations.transformers")
+    if ours is not None and not hasattr(ours, "register"):
+        return False  # it was imported first, is just importing transformers, and registers at its end
     from lookboth.integrations.transformers import register
 
     register()

@@ -180,3 +180,6 @@ def _number_words(word_index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor,
     known = (flat > 0).nonzero().flatten()
     last = last.scatter_reduce(0, word[known], known, "amax")
     return word.view_as(word_index), first, last
+
+
+register()

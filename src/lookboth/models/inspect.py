@@ -20,9 +20,7 @@ def inspect_model(name: str, plan: str, *, trust_remote_code: bool = False) -> s
     config = load_config(name, trust_remote_code=trust_remote_code)
     text = config.get_text_config()
     mask_plan = MaskPlan.parse(plan, _num_layers(text, name))
-    head = (
-        f"{name}: {text.model_type}, {text.num_hidden_layers} layers, {text.hidden_size} wide\n"
-    )
+    head = f"{name}: {text.model_type}, {text.num_hidden_layers} layers, {text.hidden_size} wide\n"
     return head + picture(mask_plan) + _sliding_note(text)
 
 

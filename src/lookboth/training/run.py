@@ -1,7 +1,6 @@
 """One command's worth of training: data in, labelers with their scores out, one folder a seed."""
 
 import json
-import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,35 +10,21 @@ from typing import Any, NamedTuple
 
 from lookboth.config import RunConfig
 from lookboth.data.alignment import WordEncoder
-from lookboth.data.labels import map_labels
-from lookboth.data.readers import find_splits, source_path
-from lookboth.data.schemes import tags_for_labels
-from lookboth.data.sources import read_source, split_name
 from lookboth.errors import DataError
 from lookboth.evaluation.evaluate import Evaluation, evaluate_labeler
 from lookboth.evaluation.runfile import write_predictions, write_run
 from lookboth.evaluation.significance import mean_and_sd
-from lookboth.masking.attention import apply_plan
-from lookboth.masking.plan import MaskPlan
-from lookboth.models.labeler import Labeler, LabelerConfig, LabelerModel
-from lookboth.models.loading import default_device, fingerprint, load_backbone, load_tokenizer, torch_dtype
+from lookboth.models.labeler import Labeler
 from lookboth.models.saving import save_labeler
-from lookboth.training.adapters import add_adapter, num_trainable
+from lookboth.training.adapters import num_trainable
 from lookboth.training.batches import RunBatches, tokenize_examples
+from lookboth.training.build import build_labeler
+from lookboth.training.splits import Splits, read_splits
 from lookboth.training.trainer import History, fit, read_config_lines
-from lookboth.types import Dataset, Example
+from lookboth.types import Example
 
 LABELER_FOLDER = "labeler"
 Say = Callable[[str], None]
-
-
-class Splits(NamedTuple):
-    """The data of a run; test data is scored once, after training, by data set."""
-
-    train: Sequence[Example]
-    dev: Sequence[Example]
-    tests: dict[str, Sequence[Example]]
-    files: dict[str, Path]
 
 
 class TrainedRun(NamedTuple):
@@ -136,111 +121,6 @@ def train_seed(config: RunConfig, splits: Splits, seed: int, folder: Path, *, sa
     return TrainedRun(seed, folder, labeler, history, dev, tests)
 
 
-def build_labeler(config: RunConfig, *, labels: Sequence[str], device: str | None = None) -> Labeler:
-    """Return an untrained labeler: backbone under the plan, adapter, fresh head.
-
-    Args:
-        config: a recipe.
-        labels: what the head can say.
-        device: where; a GPU where there is one when None.
-    """
-    device = device or default_device()
-    compute_dtype = torch_dtype(config.training.precision, device)
-    kind = config.adapter.kind
-    backbone = load_backbone(
-        config.model,
-        # Weights that are trained themselves are kept in fp32; small updates would vanish in bf16.
-        precision="fp32" if kind == "full" else config.training.precision,
-        device=device,
-        attn_implementation=config.attn_implementation,
-        four_bit=kind == "qlora",
-        revision=config.revision,
-        trust_remote_code=config.trust_remote_code,
-    )
-    tokenizer = load_tokenizer(
-        config.model, revision=config.revision, trust_remote_code=config.trust_remote_code
-    )
-    num_layers = backbone.config.get_text_config().num_hidden_layers
-    plan = MaskPlan.parse(config.plan, num_layers)
-    base_fingerprint = fingerprint(backbone)
-    apply_plan(backbone, plan)
-    backbone = add_adapter(backbone, config.adapter)
-    if config.training.gradient_checkpointing:
-        backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    tags = tags_for_labels(labels, config.scheme)
-    model = LabelerModel(
-        backbone,
-        len(tags),
-        label_on=config.label_on,
-        dropout=config.training.head_dropout,
-        compute_dtype=compute_dtype,
-    )
-    encoder = WordEncoder(tokenizer)
-    labeler_config = LabelerConfig(
-        base=config.model,
-        revision=config.revision,
-        fingerprint=base_fingerprint,
-        plan=plan,
-        tags=tuple(tags),
-        scheme=config.scheme,
-        label_on=config.label_on,
-        encoding=encoder.encoding,
-        adapter=kind,
-        max_tokens=config.max_tokens,
-        overlap=config.overlap,
-    )
-    return Labeler(labeler_config, model, tokenizer)
-
-
-def read_splits(config: RunConfig) -> Splits:
-    """Read, check and relabel the data of a recipe.
-
-    Raises:
-        DataError: ill-formed lines without data.repair, or no dev data.
-    """
-    data = config.data
-    files: dict[str, Path] = {}
-
-    def read(sources: Sequence[str], split: str) -> dict[str, Sequence[Example]]:
-        result: dict[str, Sequence[Example]] = {}
-        for source in sources:
-            dataset = read_source(source, split, repair=data.repair)
-            _remember_file(files, f"{split}:{source}", dataset)
-            result[source] = map_labels(dataset.examples, data.label_map)
-        return result
-
-    train = [example for examples in read(data.train, "train").values() for example in examples]
-    dev = [e for examples in read(data.dev or _default(data.train, "dev"), "dev").values() for e in examples]
-    if not train or not dev:
-        raise DataError(f"{', '.join(data.train)}: no sentences in the {'dev' if train else 'train'} split.")
-    if data.max_train_sentences is not None:
-        random.Random(data.sample_seed).shuffle(train)
-        train = train[: data.max_train_sentences]
-    return Splits(train, dev, read(data.test or _default(data.train, "test"), "test"), files)
-
-
-def _default(train: Sequence[str], split: str) -> tuple[str, ...]:
-    """Return where a split comes from when the recipe does not say: the first train source, if it has it.
-
-    Raises:
-        DataError: there is no dev split; something must choose the epoch, and it cannot be the test data.
-    """
-    first = split_name(train[0])[0]
-    if not source_path(first).is_file() and split in find_splits(first):
-        return (first,)
-    if split == "dev":
-        raise DataError(
-            f"{first}: has no dev split, and the best epoch is chosen on dev data. "
-            "Name it: --set 'data.dev=\"FILE\"', or data.dev in the recipe."
-        )
-    return ()
-
-
-def _remember_file(files: dict[str, Path], role: str, dataset: Dataset) -> None:
-    if Path(dataset.name).is_file():
-        files[role] = Path(dataset.name)
-
-
 def _labels(examples: Sequence[Example]) -> list[str]:
     return sorted({span.label for example in examples for span in example.spans})
 
@@ -269,15 +149,9 @@ def _claim(out: Path, config: RunConfig) -> None:
 
 
 def _all_scores(history: History, dev: Evaluation, tests: dict[str, Evaluation]) -> dict[str, Any]:
-    scores: dict[str, Any] = {"dev": dev.scores.to_dict()}
-    for name, evaluation in tests.items():
-        interval = evaluation.interval
-        scores[f"test:{name}"] = {
-            **evaluation.scores.to_dict(),
-            "interval": None if interval is None else list(interval),
-        }
     return {
-        **scores,
+        "dev": dev.to_dict(),
+        **{f"test:{name}": evaluation.to_dict() for name, evaluation in tests.items()},
         "history": {"steps": history.steps, "dev_f1": history.scores, "best": history.best_step},
     }
 

@@ -1,0 +1,99 @@
+"""Write the result tables and the file map of README.md anew: python docs/write_readme.py"""
+
+import ast
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+RESULTS = ROOT / "experiments" / "results"
+ORDER = (
+    "__init__",
+    "types",
+    "errors",
+    "config",
+    "data/",
+    "masking/",
+    "models/",
+    "inference/",
+    "evaluation/",
+    "training/",
+    "integrations/",
+    "demo",
+    "cli",
+)
+TEST_SETS = {
+    "uner_en_pud": "UNER PUD (news, Wikipedia; never trained on)",
+    "uner_en_ewt": "UNER EWT test (web)",
+    "wikigold": "WikiGold test (Wikipedia; never trained on)",
+}
+
+
+def file_map() -> str:
+    """Return one line a file: package files in the order data flows, then recipes and experiments."""
+    package = ROOT / "src" / "lookboth"
+    files = [path for path in package.rglob("*.py") if path.name != "__init__.py" or path.parent == package]
+    names = sorted((str(path.relative_to(package)) for path in files), key=_place)
+    rows = [("src/lookboth/", "")] + [("  " + name, _first_line(package / name)) for name in names]
+    for folder in ("recipes", "experiments"):
+        paths = sorted(path for path in (ROOT / folder).iterdir() if path.suffix in {".toml", ".py"})
+        rows += [(folder + "/", "")] + [("  " + path.name, _first_line(path)) for path in paths]
+    width = max(len(name) for name, _ in rows) + 2
+    return "\n".join(["```", *(f"{name:<{width}}{line}".rstrip() for name, line in rows), "```"])
+
+
+def result_table() -> str:
+    """Return strict micro F1 of the shipped labeler beside spaCy's small pipeline, from their run.json."""
+    rows = ["| strict micro F1 | lookboth, shipped | spaCy `en_core_web_sm` |", "|---|---|---|"]
+    for name, title in TEST_SETS.items():
+        ours, theirs = (_test_f1(RESULTS / side / name) for side in ("shipped", "spacy_small"))
+        rows.append(f"| {title} | **{ours:.1f}** | {theirs:.1f} |")
+    return "\n".join(rows)
+
+
+def plan_table() -> str:
+    """Return what the demo's short training gives for each plan, from its run.json files."""
+    rows = ["| plan | dev F1 | test F1 |", "|---|---|---|"]
+    for plan in ("causal", "0011"):
+        scores = _scores(RESULTS / "demo" / plan)
+        test = next(value for key, value in scores.items() if key.startswith("test"))
+        rows.append(
+            f"| `{plan}` | {100 * scores['dev']['micro']['f1']:.1f} | {100 * test['micro']['f1']:.1f} |"
+        )
+    return "\n".join(rows)
+
+
+def rewritten(text: str) -> str:
+    """Return the README with everything between its markers made anew."""
+    for name, make in (("results", result_table), ("plans", plan_table), ("file map", file_map)):
+        start, end = f"<!-- {name}: docs/write_readme.py -->", f"<!-- end of {name} -->"
+        block = f"{start}\n{make()}\n{end}"
+        text = re.sub(f"{re.escape(start)}.*{re.escape(end)}", lambda _, b=block: b, text, flags=re.DOTALL)
+    return text
+
+
+def _test_f1(folder: Path) -> float:
+    return float(100 * _scores(folder)["test"]["micro"]["f1"])
+
+
+def _scores(folder: Path) -> Any:
+    return json.loads((folder / "run.json").read_text(encoding="utf-8"))["scores"]
+
+
+def _place(name: str) -> tuple[int, str]:
+    return next((i for i, start in enumerate(ORDER) if name.startswith(start)), len(ORDER)), name
+
+
+def _first_line(path: Path) -> str:
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".py":
+        return (ast.get_docstring(ast.parse(text)) or "").split("\n")[0]
+    return text.split("\n")[0].lstrip("# ")
+
+
+if __name__ == "__main__":
+    README.write_text(rewritten(README.read_text(encoding="utf-8")), encoding="utf-8")
+    sys.stdout.write(f"{README.name} written\n")

@@ -1,0 +1,71 @@
+"""The train, dev and test data of a recipe, read, checked and relabeled."""
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from lookboth.config import RunConfig
+from lookboth.data.labels import map_labels
+from lookboth.data.readers import find_splits, source_path
+from lookboth.data.sources import read_source, split_name
+from lookboth.errors import DataError
+from lookboth.types import Dataset, Example
+
+
+class Splits(NamedTuple):
+    """The data of a run; test data is scored once, after training, by data set."""
+
+    train: Sequence[Example]
+    dev: Sequence[Example]
+    tests: dict[str, Sequence[Example]]
+    files: dict[str, Path]
+
+
+def read_splits(config: RunConfig) -> Splits:
+    """Read, check and relabel the data of a recipe.
+
+    Raises:
+        DataError: ill-formed lines without data.repair, or no dev data.
+    """
+    data = config.data
+    files: dict[str, Path] = {}
+
+    def read(sources: Sequence[str], split: str) -> dict[str, Sequence[Example]]:
+        result: dict[str, Sequence[Example]] = {}
+        for source in sources:
+            dataset = read_source(source, split, repair=data.repair)
+            _remember_file(files, f"{split}:{source}", dataset)
+            result[source] = map_labels(dataset.examples, data.label_map)
+        return result
+
+    train = [example for examples in read(data.train, "train").values() for example in examples]
+    dev = [e for examples in read(data.dev or _default(data.train, "dev"), "dev").values() for e in examples]
+    if not train or not dev:
+        raise DataError(f"{', '.join(data.train)}: no sentences in the {'dev' if train else 'train'} split.")
+    if data.max_train_sentences is not None:
+        random.Random(data.sample_seed).shuffle(train)
+        train = train[: data.max_train_sentences]
+    return Splits(train, dev, read(data.test or _default(data.train, "test"), "test"), files)
+
+
+def _default(train: Sequence[str], split: str) -> tuple[str, ...]:
+    """Return where a split comes from when the recipe does not say: the first train source, if it has it.
+
+    Raises:
+        DataError: there is no dev split; something must choose the epoch, and it cannot be the test data.
+    """
+    first = split_name(train[0])[0]
+    if not source_path(first).is_file() and split in find_splits(first):
+        return (first,)
+    if split == "dev":
+        raise DataError(
+            f"{first}: has no dev split, and the best epoch is chosen on dev data. "
+            "Name it: --set 'data.dev=\"FILE\"', or data.dev in the recipe."
+        )
+    return ()
+
+
+def _remember_file(files: dict[str, Path], role: str, dataset: Dataset) -> None:
+    if Path(dataset.name).is_file():
+        files[role] = Path(dataset.name)
