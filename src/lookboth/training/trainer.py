@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from transformers.trainer_utils import get_last_checkpoint
 
 from lookboth.config import RunConfig, TrainConfig
+from lookboth.errors import ConfigError
 from lookboth.training.batches import RunBatches, only_batch
 
 _SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
@@ -61,6 +63,7 @@ def fit(
         folder: for checkpoints, history and the best weights.
         score_dev: scores the model as it stands on dev data, higher is better.
     """
+    _check_tracker(config.track)
     folder.mkdir(parents=True, exist_ok=True)
     keeper = _KeepBest(model, folder, score_dev, _evaluation_steps(batches, config), config.patience)
     if keeper.finished():
@@ -181,6 +184,13 @@ def _arguments(config: TrainConfig, folder: Path, seed: int) -> TrainingArgument
         use_cpu=not torch.cuda.is_available(),
         label_names=["labels"],
     )
+
+
+def _check_tracker(track: str) -> None:
+    if track != "none" and find_spec(track) is None:
+        raise ConfigError(
+            f"training.track = {track!r}: the package is not installed. Type: pip install {track}"
+        )
 
 
 def _evaluation_steps(batches: RunBatches, config: TrainConfig) -> set[int]:
