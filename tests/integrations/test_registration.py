@@ -4,9 +4,7 @@ import subprocess
 import sys
 
 ORDERS = {
-    "ours first": "import lookboth; from transformers import AutoConfig",
     "transformers first": "from transformers import AutoConfig; import lookboth",
-    "models first": "import transformers, lookboth; from transformers import LlamaModel",
     "the integration first": "import lookboth.integrations.transformers",
     "saving first": "import lookboth.models.saving",
 }
