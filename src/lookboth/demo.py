@@ -87,6 +87,6 @@ def demo_config(plan: str) -> RunConfig:
             "model": "smollm2-135m",
             "plan": plan,
             "data": {"train": "uner_en_ewt", "max_train_sentences": 2000},
-            "training": {"epochs": 2, "evals_per_epoch": 1, "batch_tokens": 512},
+            "training": {"epochs": 2, "evals_per_epoch": 0, "batch_tokens": 512},
         }
     )

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lookboth.config import RunConfig
-from lookboth.data.alignment import WordEncoder
 from lookboth.errors import DataError
 from lookboth.evaluation.evaluate import Evaluation, evaluate_labeler
 from lookboth.evaluation.runfile import write_predictions, write_run
@@ -66,7 +65,7 @@ def train(config: RunConfig, out: str | Path, *, say: Say = print) -> list[Train
     if len(runs) > 1:
         for name in runs[0].tests:
             mean, sd = mean_and_sd([run.tests[name].scores.headline for run in runs])
-            say(f"{name}: F1 {100 * mean:.2f} ± {100 * (sd or 0):.2f} over {len(runs)} seeds")
+            say(f"{name}: {100 * mean:.2f} ± {100 * (sd or 0):.2f} (mean and sd over {len(runs)} seeds)")
     return runs
 
 
@@ -77,48 +76,81 @@ def train_seed(config: RunConfig, splits: Splits, seed: int, folder: Path, *, sa
     started, clock = datetime.now(UTC), time.monotonic()
     set_seed(seed)
     labeler = build_labeler(config, labels=_labels([*splits.train, *splits.dev]))
-    encoder, model = labeler.encoder, labeler.model
-    pieces = tokenize_examples(splits.train, encoder, tags=labeler.config.tags, config=config)
+    pieces = tokenize_examples(splits.train, labeler.encoder, tags=labeler.config.tags, config=config)
     batches = RunBatches.build(pieces, config=config, seed=seed, pad_id=_pad_id(labeler.tokenizer))
-    total = sum(parameter.numel() for parameter in model.parameters())
-    for line in read_config_lines(config, batches, num_trainable(model), total):
-        say(line)
-    _report_odd_words(encoder, say)
+    _announce(labeler, batches, config, say)
+    score_dev = _DevScorer(labeler, splits.dev)
     history = fit(
-        model,
+        labeler.model,
         batches,
         config=config.training,
         seed=seed,
         folder=folder / "training",
-        score_dev=lambda: evaluate_labeler(labeler, splits.dev, interval=False).scores.headline,
+        score_dev=score_dev,
     )
     if history.best_score == 0:
-        say(
-            "Nothing was learned: dev F1 is 0. Train longer, raise training.lr, or look at the data (check-data)."
-        )
-    dev = evaluate_labeler(labeler, splits.dev)
+        say("Nothing was learned: dev F1 is 0. Train longer, raise training.lr, or look at the data.")
+    dev = score_dev.at(history.best_score)
     tests = {name: evaluate_labeler(labeler, examples) for name, examples in splits.tests.items()}
     labeler = _with_scores(labeler, config, seed, history, dev, tests)
-    save_labeler(labeler, folder / LABELER_FOLDER)
+    run = TrainedRun(seed, folder, labeler, history, dev, tests)
+    _write(run, config, splits.files, started=started, wall_seconds=time.monotonic() - clock)
+    for name, evaluation in {"dev": dev, **tests}.items():
+        say(f"\n{name}\n{evaluation.describe()}")
+    return run
+
+
+class _DevScorer:
+    """Scores dev data and remembers the best evaluation, so that it need not be made again."""
+
+    def __init__(self, labeler: Labeler, examples: Sequence[Example]) -> None:
+        self.labeler, self.examples = labeler, examples
+        self.best: Evaluation | None = None
+
+    def __call__(self) -> float:
+        evaluation = evaluate_labeler(self.labeler, self.examples)
+        if self.best is None or evaluation.scores.headline > self.best.scores.headline:
+            self.best = evaluation
+        return evaluation.scores.headline
+
+    def at(self, score: float) -> Evaluation:
+        """Return the evaluation that gave `score`; made anew when an earlier process saw it."""
+        if self.best is None or self.best.scores.headline != score:
+            return evaluate_labeler(self.labeler, self.examples)
+        return self.best
+
+
+def _announce(labeler: Labeler, batches: RunBatches, config: RunConfig, say: Say) -> None:
+    total = sum(parameter.numel() for parameter in labeler.model.parameters())
+    for line in read_config_lines(config, batches, num_trainable(labeler.model), total):
+        say(line)
+    odd = sorted(labeler.encoder.words_without_token)
+    if odd:
+        some = ", ".join(map(repr, odd[:5]))
+        say(f"{len(odd)} words have no token of their own ({some}); they are still labeled.")
+
+
+def _write(
+    run: TrainedRun, config: RunConfig, files: dict[str, Path], *, started: datetime, wall_seconds: float
+) -> None:
+    """Write labeler, run.json and predictions.jsonl of a finished run."""
+    save_labeler(run.labeler, run.folder / LABELER_FOLDER)
     write_run(
-        folder,
+        run.folder,
         config=config.to_dict(),
-        scores=_all_scores(history, dev, tests),
-        plan=labeler.config.plan,
-        seed=seed,
+        scores=_all_scores(run.history, run.dev, run.tests),
+        plan=run.labeler.config.plan,
+        seed=run.seed,
         started=started,
-        wall_seconds=time.monotonic() - clock,
-        data_files=splits.files,
+        wall_seconds=wall_seconds,
+        data_files=files,
     )
-    scored = [dev, *tests.values()]
+    scored = [run.dev, *run.tests.values()]
     write_predictions(
-        folder,
+        run.folder,
         [example for evaluation in scored for example in evaluation.examples],
         [prediction.spans for evaluation in scored for prediction in evaluation.predictions],
     )
-    for name, evaluation in {"dev": dev, **tests}.items():
-        say(f"\n{name}\n{evaluation.describe()}")
-    return TrainedRun(seed, folder, labeler, history, dev, tests)
 
 
 def _labels(examples: Sequence[Example]) -> list[str]:
@@ -127,14 +159,6 @@ def _labels(examples: Sequence[Example]) -> list[str]:
 
 def _pad_id(tokenizer: Any) -> int:
     return next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
-
-
-def _report_odd_words(encoder: WordEncoder, say: Say) -> None:
-    if encoder.words_without_token:
-        some = ", ".join(map(repr, sorted(encoder.words_without_token)[:5]))
-        say(
-            f"{len(encoder.words_without_token)} words have no token of their own ({some}); they are still labeled."
-        )
 
 
 def _claim(out: Path, config: RunConfig) -> None:

@@ -195,7 +195,7 @@ def _check_tracker(track: str) -> None:
 
 def _evaluation_steps(batches: RunBatches, config: TrainConfig) -> set[int]:
     """Return the optimizer steps after which dev data is scored; the last step is always one."""
-    steps, start = set(), 0
+    steps, start = {max(1, -(-len(batches) // config.accumulation))}, 0
     for end in batches.epoch_ends:
         for part in range(1, config.evals_per_epoch + 1):
             batch = start + (end - start) * part // config.evals_per_epoch
