@@ -100,8 +100,11 @@ class LookbothForTokenClassification(PreTrainedModel):
     def from_pretrained(  # type: ignore[override]
         cls, pretrained_model_name_or_path: str | Path, *_: Any, config: Any = None, **kwargs: Any
     ) -> "LookbothForTokenClassification":
-        """Load a labeler folder or hub id; dtype and device are the labeler's own defaults."""
-        labeler = Labeler.from_pretrained(pretrained_model_name_or_path)
+        """Load a labeler folder or hub id onto the CPU; `dtype` may be torch.float32 or torch.bfloat16."""
+        precision = {"float32": "fp32", "bfloat16": "bf16"}.get(
+            str(kwargs.get("dtype")).split(".")[-1], "auto"
+        )
+        labeler = Labeler.from_pretrained(pretrained_model_name_or_path, device="cpu", precision=precision)
         config = config or LookbothConfig.from_pretrained(pretrained_model_name_or_path)
         return cls(config, labeler).eval()
 

@@ -99,7 +99,9 @@ def torch_dtype(precision: Precision, device: str = "cpu") -> "torch.dtype":
         if device.startswith("cuda"):
             native = torch.cuda.is_bf16_supported()
         else:
-            native = device == "cpu" and torch.cpu._is_avx512_bf16_supported()
+            # A private name of torch; where it is missing fp32 is right, only slower.
+            supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+            native = device == "cpu" and supported()
         precision = "bf16" if native else "fp32"
     return torch.bfloat16 if precision == "bf16" else torch.float32
 

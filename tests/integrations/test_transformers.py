@@ -1,0 +1,97 @@
+"""A saved labeler in transformers' own pipeline gives lookboth's spans, whichever is imported first."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from tiny import tiny_labeler
+
+import lookboth
+from lookboth.errors import ModelError
+
+TEXTS = ("Ada's friend (U.S.) didn't burn Rome.", "  Ünïcode 👩‍👩‍👧 New\r\nYork", "x")
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_llama_folder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pipeline") / "labeler"
+    labeler = tiny_labeler(tiny_llama_folder, plan="0011")
+    with torch.no_grad():  # large weights: every tag occurs, and no two are nearly equal
+        labeler.model.head.weight.normal_(0, 2.0)
+    labeler.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def labeler(folder):
+    return lookboth.Labeler.from_pretrained(folder, device="cpu", precision="fp32")
+
+
+def make_pipeline(folder, **options):
+    from transformers import pipeline
+
+    return pipeline("token-classification", model=str(folder), dtype=torch.float32, **options)
+
+
+def well_formed(labeler, text):
+    """Whether the best tag of each word alone is a well-formed sequence: the pipeline knows no other."""
+    from lookboth.data.schemes import find_tag_errors
+    from lookboth.data.words import split_words
+    from lookboth.inference.pipeline import word_log_probs
+
+    words = [text[start:end] for start, end in split_words(text)]
+    tags = [labeler.config.tags[i] for i in word_log_probs(labeler, [words])[0].argmax(1)]
+    return not find_tag_errors(tags, labeler.config.scheme)
+
+
+def test_the_pipeline_finds_the_same_spans(folder, labeler):
+    ner = make_pipeline(folder, aggregation_strategy="simple")
+    compared = 0
+    for text in TEXTS:
+        if well_formed(labeler, text):
+            found = [(e["entity_group"], e["start"], e["end"]) for e in ner(text)]
+            wanted = [(s.label, s.start_char, s.end_char) for s in labeler.predict(text)[0].spans]
+            assert found == wanted
+            compared += len(wanted)
+    assert compared
+
+
+def test_batches_of_the_pipeline_change_nothing(folder):
+    alone, batched = make_pipeline(folder), make_pipeline(folder, batch_size=3)
+    for one, many in zip([alone(text) for text in TEXTS], batched(list(TEXTS)), strict=True):
+        assert [e["entity"] for e in one] == [e["entity"] for e in many]
+        assert [e["score"] for e in one] == pytest.approx([e["score"] for e in many], abs=1e-4)
+
+
+def test_tokens_of_a_word_go_on_with_its_span(folder):
+    from transformers import AutoModelForTokenClassification, AutoTokenizer
+
+    model = AutoModelForTokenClassification.from_pretrained(folder, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    batch = tokenizer("unquestionably", return_tensors="pt")
+    tags = [model.config.id2label[i] for i in model(**batch).logits[0].argmax(-1).tolist()]
+    assert (batch["word_index"] == 0).sum() == 1
+    assert not any(tag.startswith("B-") for tag in tags[2:])
+
+
+def test_foreign_tokens_are_refused(folder):
+    from transformers import AutoModelForTokenClassification
+
+    model = AutoModelForTokenClassification.from_pretrained(folder, dtype=torch.float32)
+    with pytest.raises(ModelError, match="word_index"):
+        model(input_ids=torch.tensor([[1, 2, 3]]))
+
+
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import lookboth; from transformers import pipeline",
+        "from transformers import pipeline; import lookboth",
+        "import lookboth; import transformers; from transformers import AutoConfig; pipeline = transformers.pipeline",
+    ],
+)
+def test_the_order_of_imports_does_not_matter(folder, imports):
+    code = f"{imports}; pipeline('token-classification', model={str(folder)!r})('Ada')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
