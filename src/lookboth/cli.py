@@ -251,7 +251,9 @@ def _write(piece: str) -> None:
 def _quiet_libraries() -> None:
     """Keep the progress bars of weight loading off the user's screen."""
     import os
+    import warnings
 
+    warnings.filterwarnings("ignore", category=FutureWarning)  # between transformers and PEFT, not the user's
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")

@@ -57,7 +57,10 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def fingerprint(path: str | Path) -> dict[str, Any]:
-    """Return a data file's path as given, its size in bytes and the sha256 of its content.
+    """Return a data file's path, its size in bytes and the sha256 of its content.
+
+    The path is as given, but for files that ship with lookboth: those are named from the package on, so that a
+    run does not depend on where lookboth is installed.
 
     Args:
         path: the file.
@@ -73,7 +76,10 @@ def fingerprint(path: str | Path) -> dict[str, Any]:
         raise DataError(
             f"{path}: cannot be hashed ({error.strerror}); name an existing data file."
         ) from error
-    return {"path": str(path), "bytes": size, "sha256": digest}
+    path = Path(path)
+    if path.is_relative_to(PACKAGE_FOLDER):
+        path = path.relative_to(PACKAGE_FOLDER.parent)
+    return {"path": path.as_posix(), "bytes": size, "sha256": digest}
 
 
 def peak_memory() -> dict[str, int | None]:
