@@ -68,7 +68,9 @@ def compare_plans(out: Path, say: Say = print) -> None:
     for plan in PLANS:
         say(f"-- plan {plan}")
         clock = time.monotonic()
-        run = train(demo_config(plan), out / plan, say=lambda line: None)[0]
+        run = train(
+            demo_config(plan), out / plan, say=lambda line: say(line) if line.startswith("step") else None
+        )[0]
         test = next(iter(run.tests.values()))
         low, high = test.interval or (0.0, 0.0)
         rows.append(

@@ -251,3 +251,15 @@ def test_half_size_adapters_stay_close(base, tmp_path):
     save_labeler(labeler, tmp_path / "half", dtype=torch.bfloat16)
     loaded = Labeler.from_pretrained(tmp_path / "half", device="cpu", precision="fp32")
     assert_same(labeler, loaded, atol=0.2)
+
+
+def test_a_base_that_has_moved_can_be_named(tiny_llama_folder, tmp_path, monkeypatch):
+    moved = shutil.copytree(tiny_llama_folder, tmp_path / "moved")
+    monkeypatch.setitem(loading._BUILTIN, "gone", lambda: tiny_llama_folder)
+    labeler = tiny_labeler("gone", plan="0011")
+    labeler.save_pretrained(tmp_path / "saved")
+    monkeypatch.delitem(loading._BUILTIN, "gone")
+    assert_same(labeler, Labeler.from_pretrained(tmp_path / "saved", precision="fp32", base=str(moved)))
+    other = save_tiny_model(tmp_path / "other", "llama", seed=1)
+    with pytest.raises(ModelError, match="fingerprint"):
+        Labeler.from_pretrained(tmp_path / "saved", base=str(other))

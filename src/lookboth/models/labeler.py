@@ -171,7 +171,13 @@ class Labeler:
 
     @classmethod
     def from_pretrained(
-        cls, name: str | Path | None = None, *, device: str | None = None, precision: str = "auto"
+        cls,
+        name: str | Path | None = None,
+        *,
+        device: str | None = None,
+        precision: str = "auto",
+        base: str | None = None,
+        trust_remote_code: bool = False,
     ) -> "Labeler":
         """Load a labeler from a folder or the Hub; the one that ships with lookboth when `name` is None.
 
@@ -179,13 +185,17 @@ class Labeler:
             name: folder or hub id.
             device: "cpu", "cuda", ...; a GPU where there is one when None.
             precision: "auto", "bf16" or "fp32".
+            base: where the base model is on this machine, if not where the labeler says; it must be the same one.
+            trust_remote_code: let the base model's own code run.
 
         Raises:
             ModelError: the folder is missing, incomplete, from a newer version, or does not fit its base.
         """
         from lookboth.models.saving import load_labeler
 
-        return load_labeler(name, device=device, precision=precision)
+        return load_labeler(
+            name, device=device, precision=precision, base=base, trust_remote_code=trust_remote_code
+        )
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write adapter, head, plan, tags and model card into one small folder."""

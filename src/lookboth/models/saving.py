@@ -55,18 +55,24 @@ def save_labeler(labeler: Labeler, folder: str | Path, *, dtype: torch.dtype | N
 
 
 def load_labeler(
-    name: str | Path | None = None, *, device: str | None = None, precision: str = "auto"
+    name: str | Path | None = None,
+    *,
+    device: str | None = None,
+    precision: str = "auto",
+    base: str | None = None,
+    trust_remote_code: bool = False,
 ) -> Labeler:
     """Load a labeler from a folder or the Hub; the shipped one when `name` is None.
 
-    Raises:
-        ModelError: see `Labeler.from_pretrained`.
+    Args, Raises: see `Labeler.from_pretrained`.
     """
     folder = find_folder(name)
     config = read_config(folder)
+    if base is not None:
+        config = replace(config, base=base, revision=None)
     device = device or default_device()
     choice: Precision = precision  # type: ignore[assignment]
-    backbone, tokenizer = _load_backbone(folder, config, device, choice)
+    backbone, tokenizer = _load_backbone(folder, config, device, choice, trust_remote_code)
     apply_plan(backbone, config.plan)
     model = LabelerModel(
         backbone,
@@ -246,18 +252,29 @@ def _save_tokenizer(labeler: Labeler, folder: Path) -> None:
     _write_json(file, settings)
 
 
-def _load_backbone(folder: Path, config: LabelerConfig, device: str, precision: Precision) -> tuple[Any, Any]:
+def _load_backbone(
+    folder: Path, config: LabelerConfig, device: str, precision: Precision, trust: bool
+) -> tuple[Any, Any]:
     if config.adapter in {"full", "merged"}:
         backbone = load_backbone(
-            str((folder / BACKBONE_FOLDER).absolute()), precision=precision, device=device
+            str((folder / BACKBONE_FOLDER).absolute()),
+            precision=precision,
+            device=device,
+            trust_remote_code=trust,
         )
         return backbone, load_tokenizer(str(folder.absolute()))
-    backbone = load_backbone(config.base, precision=precision, device=device, revision=config.revision)
+    backbone = load_backbone(
+        config.base,
+        precision=precision,
+        device=device,
+        revision=config.revision,
+        trust_remote_code=trust,
+    )
     found = fingerprint(backbone)
     if found != config.fingerprint:
         raise ModelError(
             f"{folder}: trained on base {config.base!r} with fingerprint {config.fingerprint}, but the base found "
-            f"here has {found}. Load the base it was trained on."
+            f"here has {found}. Load the base it was trained on: Labeler.from_pretrained(..., base='PATH OR HUB ID')."
         )
     if config.adapter != "head":
         backbone = _load_adapter(backbone, folder / ADAPTER_FOLDER)

@@ -87,6 +87,7 @@ def train_seed(config: RunConfig, splits: Splits, seed: int, folder: Path, *, sa
         seed=seed,
         folder=folder / "training",
         score_dev=score_dev,
+        say=say,
     )
     if history.best_score == 0:
         say("Nothing was learned: dev F1 is 0. Train longer, raise training.lr, or look at the data.")

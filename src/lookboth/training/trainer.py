@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import get_last_checkpoint
 
 from lookboth.config import RunConfig, TrainConfig
@@ -50,6 +52,7 @@ def fit(
     seed: int,
     folder: Path,
     score_dev: Callable[[], float],
+    say: Callable[[str], None] = print,
 ) -> History:
     """Train `model` in place and leave it with the weights of the best dev score.
 
@@ -62,10 +65,11 @@ def fit(
         seed: of dropout (the batches have theirs already).
         folder: for checkpoints, history and the best weights.
         score_dev: scores the model as it stands on dev data, higher is better.
+        say: told of progress and dev scores, a line at a time.
     """
     _check_tracker(config.track)
     folder.mkdir(parents=True, exist_ok=True)
-    keeper = _KeepBest(model, folder, score_dev, _evaluation_steps(batches, config), config.patience)
+    keeper = _KeepBest(model, folder, score_dev, _evaluation_steps(batches, config), config.patience, say)
     if keeper.finished():
         keeper.restore_best()
         return keeper.history
@@ -80,8 +84,9 @@ def fit(
             args=_arguments(config, folder, seed),
             train_dataset=batches,  # type: ignore[arg-type]
             data_collator=only_batch,
-            callbacks=[keeper],
+            callbacks=[keeper, _Progress(say)],
         )
+        trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=_last_checkpoint(folder / "checkpoints"))
     finally:
         for hook in hooks:
@@ -114,8 +119,9 @@ class _KeepBest(TrainerCallback):
         score_dev: Callable[[], float],
         at_steps: set[int],
         patience: int | None,
+        say: Callable[[str], None],
     ) -> None:
-        self.model, self.folder, self.score_dev = model, folder, score_dev
+        self.model, self.folder, self.score_dev, self.say = model, folder, score_dev, say
         self.at_steps, self.patience = at_steps, patience
         self.history = History()
 
@@ -139,7 +145,7 @@ class _KeepBest(TrainerCallback):
                 history.stopped_early = control.should_training_stop = True
             _replace(self.folder / "history.json", json.dumps(asdict(history)).encode())
             control.should_save = True
-            print(f"step {step}: dev F1 {100 * score:.2f} (best {100 * history.best_score:.2f})", flush=True)
+            self.say(f"step {step}: dev {100 * score:.2f} (best {100 * history.best_score:.2f})")
         return control
 
     def finished(self) -> bool:
@@ -160,6 +166,36 @@ class _KeepBest(TrainerCallback):
             self.model.load_state_dict(load_file(file), strict=False)
 
 
+class _Progress(TrainerCallback):
+    """Says every few steps how far the run is, at what loss, and how long it still takes."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say = say
+        self.start: tuple[int, float] = (0, 0.0)
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self.start = (state.global_step, time.monotonic())
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        if not logs or "loss" not in logs or state.global_step == self.start[0]:
+            return
+        step, clock = self.start
+        left = (time.monotonic() - clock) / (state.global_step - step) * (state.max_steps - state.global_step)
+        self.say(
+            f"step {state.global_step}/{state.max_steps}: loss {float(logs['loss']):.4f}, "
+            f"{left // 60:.0f}:{left % 60:02.0f} left"
+        )
+
+
 def _arguments(config: TrainConfig, folder: Path, seed: int) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(folder / "checkpoints"),
@@ -176,6 +212,7 @@ def _arguments(config: TrainConfig, folder: Path, seed: int) -> TrainingArgument
         save_steps=config.checkpoint_steps,
         save_total_limit=1,
         logging_steps=25,
+        disable_tqdm=True,
         report_to=[] if config.track == "none" else [config.track],
         seed=seed,
         data_seed=seed,

@@ -1,0 +1,61 @@
+"""The labeler that ships with the package: small, honest about itself, and good on text it has not seen."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lookboth import Labeler, evaluate_labeler, prove, read_split
+from lookboth.models.saving import SHIPPED
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def labeler():
+    return Labeler.from_pretrained(device="cpu", precision="fp32")
+
+
+def test_it_is_small():
+    assert sum(file.stat().st_size for file in SHIPPED.rglob("*") if file.is_file()) <= 10_000_000
+
+
+def test_its_card_names_every_data_set_with_its_licence():
+    card = (SHIPPED / "README.md").read_text(encoding="utf-8")
+    for name in ("Universal NER", "CC BY-SA 4.0", "CrossNER", "MIT", "SEC filings", "CC BY 3.0", "OntoNotes"):
+        assert name in card
+
+
+@pytest.mark.parametrize("name", ["uner_en_pud", "uner_en_ewt", "wikigold"])
+def test_it_is_fifteen_points_above_spacy_in_the_committed_runs(name):
+    ours, theirs = (
+        json.loads((ROOT / "experiments" / "results" / side / name / "run.json").read_text(encoding="utf-8"))
+        for side in ("shipped", "spacy_small")
+    )
+    assert ours["scores"]["test"]["micro"]["f1"] >= theirs["scores"]["test"]["micro"]["f1"] + 0.15
+
+
+def test_it_scores_what_its_run_says_on_unseen_text(labeler):
+    examples = read_split("uner_en_pud", "test").examples[:150]
+    scores = evaluate_labeler(labeler, examples, interval=False).scores
+    assert scores.micro.f1 > 0.72  # 79.3 on all 1,000 sentences; the interval of 150 reaches down to about 73
+
+
+def test_it_labels_raw_text_with_exact_offsets(labeler):
+    text = "  Yesterday Angela Merkel 😀 left\r\nBerlin for  New York.  "
+    (prediction,) = labeler.predict(text)
+    found = [(span.label, text[span.start_char : span.end_char]) for span in prediction.spans]
+    assert found == [("PER", "Angela Merkel"), ("LOC", "Berlin"), ("LOC", "New York")]
+
+
+def test_a_prediction_does_not_depend_on_its_batch_mates(labeler):
+    texts = ["Ada Lovelace lived in London.", "x", "Shares of Ericsson fell in Stockholm. " * 40]
+    together = labeler.predict(texts)
+    for text, prediction in zip(texts, together, strict=True):
+        (alone,) = labeler.predict(text)
+        assert alone.tags == prediction.tags
+
+
+def test_its_layers_see_what_its_plan_says(labeler):
+    assert prove(labeler.model.backbone, labeler.config.plan).ok
