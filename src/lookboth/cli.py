@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from lookboth.errors import ConfigError, LookbothError
+from lookboth.quiet import quiet_libraries
 
 app = typer.Typer(
     name="lookboth",
@@ -137,7 +138,7 @@ def train(
             "nothing to train on. Type: lookboth train RECIPE.toml, or lookboth train --data FOLDER"
         )
     config = load_recipe(recipe, overrides) if recipe else parse_config({}, overrides, where="options")
-    _quiet_libraries()
+    quiet_libraries()
     runs = run_training(config, out, say=typer.echo)
     for run in runs:
         typer.echo(f"labeler: {run.folder / 'labeler'}")
@@ -161,7 +162,7 @@ def evaluate(
     """Score a labeler on labeled data, every word counted."""
     from lookboth.evaluation.command import evaluate_on
 
-    _quiet_libraries()
+    quiet_libraries()
     evaluation = evaluate_on(
         data,
         model,
@@ -194,7 +195,7 @@ def predict(
     from lookboth.models.labeler import Labeler
 
     examples = read_inputs(source, sys.stdin.buffer)
-    _quiet_libraries()
+    quiet_libraries()
     labeler = Labeler.from_pretrained(model, device=device, precision=precision)
     kept = (prediction.above(min_score) for prediction in label_examples(labeler, examples))
     for piece in render(kept, output.value):
@@ -210,7 +211,7 @@ def merge(
     """Fold the adapter into the backbone and check that predictions stay the same."""
     from lookboth.models.merging import merge_to_folder
 
-    _quiet_libraries()
+    quiet_libraries()
     typer.echo(merge_to_folder(labeler, out, precision=precision))
 
 
@@ -246,20 +247,6 @@ def _write(piece: str) -> None:
     """Write text that may hold lone surrogates."""
     sys.stdout.buffer.write(piece.encode("utf-8", "backslashreplace"))
     sys.stdout.buffer.flush()
-
-
-def _quiet_libraries() -> None:
-    """Keep the progress bars of weight loading off the user's screen."""
-    import os
-    import warnings
-
-    warnings.filterwarnings("ignore", category=FutureWarning)  # between transformers and PEFT, not the user's
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
 
 
 if __name__ == "__main__":

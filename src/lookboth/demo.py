@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lookboth.config import RunConfig, parse_config
+from lookboth.quiet import quiet_libraries
 from lookboth.types import Prediction
 
 Say = Callable[[str], None]
@@ -29,9 +30,7 @@ def run_demo(out: str | Path, *, train: bool = True, say: Say = print) -> None:
         train: also train; without it the demo takes about a minute.
         say: told what to show, a piece at a time.
     """
-    from lookboth.cli import _quiet_libraries
-
-    _quiet_libraries()
+    quiet_libraries()
     started = time.monotonic()
     show_shipped_labeler(say)
     if train:

@@ -17,8 +17,7 @@ from lookboth.errors import LookbothError, ModelError
 from lookboth.inference.pipeline import word_log_probs
 from lookboth.models import loading
 from lookboth.models.labeler import Labeler
-from lookboth.models.merging import merge_to_folder
-from lookboth.models.saving import merge_labeler
+from lookboth.models.merging import merge_labeler, merge_to_folder
 
 KINDS = ("lora", "full", "head")
 SENTENCES = (

@@ -4,7 +4,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lookboth.models.labeler import LabelerConfig
+    from lookboth.models.labeler_config import LabelerConfig
 
 
 def model_card(config: "LabelerConfig") -> str:

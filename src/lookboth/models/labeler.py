@@ -1,72 +1,17 @@
 """The labeler: a backbone under a mask plan, a head over word states, and what is needed to read text."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import nn
 
-from lookboth.data.alignment import Encoding, WordEncoder
-from lookboth.errors import ModelError
+from lookboth.data.alignment import WordEncoder
 from lookboth.masking.plan import MaskPlan
+from lookboth.models.labeler_config import LabelerConfig, LabelOn
 from lookboth.types import Prediction
-
-LabelOn = Literal["first", "last", "mean"]
-_ALLOWED = {
-    "scheme": ("IOB2", "IOBES", "plain"),
-    "label_on": get_args(LabelOn),
-    "adapter": ("full", "lora", "qlora", "head", "merged"),
-}
-
-
-@dataclass(frozen=True)
-class LabelerConfig:
-    """Everything about a labeler that is not weights; `config.json` of a saved labeler.
-
-    Args:
-        base: hub id, folder or built-in name of the backbone; revision: its hub revision.
-        fingerprint: of the backbone (see `loading.fingerprint`).
-        plan: which layer may look how far right.
-        tags: the tag of each output; scheme: "IOB2", "IOBES" or "plain".
-        label_on: the sub-token whose state stands for the word, or "mean".
-        encoding: how words become tokens.
-        adapter: "full", "lora", "qlora", "head", or "merged".
-        max_tokens, overlap: windows of long inputs, in tokens.
-        scores: what the labeler reached, by data set, for its card.
-    """
-
-    base: str
-    fingerprint: str
-    plan: MaskPlan
-    tags: tuple[str, ...]
-    scheme: str
-    label_on: LabelOn
-    encoding: Encoding
-    adapter: str = "lora"
-    revision: str | None = None
-    max_tokens: int = 512
-    overlap: int = 64
-    scores: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name, allowed in _ALLOWED.items():
-            if getattr(self, name) not in allowed:
-                raise ModelError(f"{name} is {getattr(self, name)!r}; allowed are {', '.join(allowed)}.")
-        special = len(self.encoding.prefix_ids) + len(self.encoding.suffix_ids)
-        if not 0 <= 2 * self.overlap < self.max_tokens - special:
-            raise ModelError(
-                f"max_tokens is {self.max_tokens} and overlap {self.overlap}; a window needs room for more "
-                f"than two overlaps and {special} special tokens."
-            )
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The labels without scheme prefixes, in order."""
-        if self.scheme == "plain":
-            return tuple(tag for tag in self.tags if tag != "O")
-        return tuple(dict.fromkeys(tag.partition("-")[2] for tag in self.tags if tag != "O"))
 
 
 class LabelerModel(nn.Module):

@@ -1,9 +1,11 @@
 """Folding an adapter into its backbone, with a check that predictions stay what they were."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from lookboth.errors import ModelError
-from lookboth.models.saving import load_labeler, merge_labeler, save_labeler
+from lookboth.models.labeler import Labeler, LabelerModel
+from lookboth.models.saving import load_labeler, save_labeler
 
 TOLERANCE = 1e-3
 _PROBE = (
@@ -11,6 +13,30 @@ _PROBE = (
     "Toyota opened a plant in Burnaston, Derbyshire, says the BBC.",
     "no names here , only words",
 )
+
+
+def merge_labeler(labeler: Labeler) -> Labeler:
+    """Return a labeler whose adapter is folded into the backbone: the same predictions within rounding.
+
+    The weights are changed in place: use the labeler that is returned, not the one that was given.
+
+    Raises:
+        ModelError: there is no adapter to fold in.
+    """
+    backbone = labeler.model.backbone
+    if not hasattr(backbone, "merge_and_unload"):
+        raise ModelError(
+            f"nothing to merge: this labeler was trained with adapter = {labeler.config.adapter!r}."
+        )
+    merged = backbone.merge_and_unload()
+    model = LabelerModel(
+        merged,
+        len(labeler.config.tags),
+        label_on=labeler.config.label_on,
+        compute_dtype=labeler.model.compute_dtype,
+    )
+    model.head.load_state_dict(labeler.model.head.state_dict())
+    return Labeler(replace(labeler.config, adapter="merged"), model.eval(), labeler.tokenizer)
 
 
 def merge_to_folder(

@@ -8,12 +8,11 @@ from typing import Any
 
 import torch
 
-from lookboth.data.alignment import Encoding
-from lookboth.errors import LookbothError, ModelError
+from lookboth.errors import ModelError
 from lookboth.masking.attention import apply_plan
-from lookboth.masking.plan import MaskPlan
 from lookboth.models.card import model_card
-from lookboth.models.labeler import Labeler, LabelerConfig, LabelerModel
+from lookboth.models.labeler import Labeler, LabelerModel
+from lookboth.models.labeler_config import CONFIG_FILE, LabelerConfig, config_to_dict, first_line, read_config
 from lookboth.models.loading import (
     Precision,
     default_device,
@@ -23,8 +22,6 @@ from lookboth.models.loading import (
     torch_dtype,
 )
 
-FORMAT_VERSION = 1
-CONFIG_FILE = "config.json"
 HEAD_FILE = "head.safetensors"
 ADAPTER_FOLDER = "adapter"
 BACKBONE_FOLDER = "backbone"
@@ -84,28 +81,6 @@ def load_labeler(
     return Labeler(config, model.eval(), tokenizer)
 
 
-def merge_labeler(labeler: Labeler) -> Labeler:
-    """Return a labeler whose adapter is folded into the backbone: the same predictions within rounding.
-
-    Raises:
-        ModelError: there is no adapter to fold in.
-    """
-    backbone = labeler.model.backbone
-    if not hasattr(backbone, "merge_and_unload"):
-        raise ModelError(
-            f"nothing to merge: this labeler was trained with adapter = {labeler.config.adapter!r}."
-        )
-    merged = backbone.merge_and_unload()
-    model = LabelerModel(
-        merged,
-        len(labeler.config.tags),
-        label_on=labeler.config.label_on,
-        compute_dtype=labeler.model.compute_dtype,
-    )
-    model.head.load_state_dict(labeler.model.head.state_dict())
-    return Labeler(replace(labeler.config, adapter="merged"), model.eval(), labeler.tokenizer)
-
-
 def push_labeler(labeler: Labeler, name: str, *, private: bool = False) -> str:
     """Upload a labeler to the Hub under `name` ("user/model") and return its address."""
     import tempfile
@@ -144,78 +119,8 @@ def find_folder(name: str | Path | None) -> Path:
         )
     except Exception as error:
         raise ModelError(
-            f"labeler {str(name)!r}: no such folder, and the Hub did not give it: {_first_line(error)}"
+            f"labeler {str(name)!r}: no such folder, and the Hub did not give it: {first_line(error)}"
         ) from error
-
-
-def read_config(folder: Path) -> LabelerConfig:
-    """Read and check `config.json` of a saved labeler."""
-    file = folder / CONFIG_FILE
-    try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ModelError(f"{folder}: no {CONFIG_FILE}, so this is no saved labeler.") from error
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{file}: not valid JSON: {_first_line(error)}") from error
-    if not isinstance(data, dict) or data.get("model_type") != "lookboth":
-        raise ModelError(
-            f"{file}: not a lookboth labeler (model_type is {_get(data, 'model_type')!r}). "
-            "To train one on this model, type: lookboth train --model FOLDER ..."
-        )
-    version = data.get("format_version")
-    if not isinstance(version, int) or version > FORMAT_VERSION:
-        raise ModelError(
-            f"{file}: format version {version!r}, this lookboth reads up to {FORMAT_VERSION}. "
-            "Type: pip install --upgrade lookboth"
-        )
-    try:
-        return config_from_dict(data)
-    except (KeyError, TypeError, ValueError, AttributeError, LookbothError) as error:
-        raise ModelError(
-            f"{file}: incomplete or malformed ({type(error).__name__}: {_first_line(error)})."
-        ) from error
-
-
-def config_to_dict(config: LabelerConfig) -> dict[str, Any]:
-    """Return the JSON form, which is also what transformers expects of a `config.json`."""
-    return {
-        "model_type": "lookboth",
-        "architectures": ["LookbothForTokenClassification"],
-        "format_version": FORMAT_VERSION,
-        "base": config.base,
-        "base_revision": config.revision,
-        "base_fingerprint": config.fingerprint,
-        "plan": str(config.plan),
-        "num_hidden_layers": config.plan.num_layers,
-        "scheme": config.scheme,
-        "label_on": config.label_on,
-        "id2label": {str(index): tag for index, tag in enumerate(config.tags)},
-        "label2id": {tag: index for index, tag in enumerate(config.tags)},
-        "adapter": config.adapter,
-        "encoding": config.encoding.to_dict(),
-        "max_tokens": config.max_tokens,
-        "overlap": config.overlap,
-        "scores": config.scores,
-    }
-
-
-def config_from_dict(data: Mapping[str, Any]) -> LabelerConfig:
-    """Read what `config_to_dict` wrote."""
-    tags = tuple(data["id2label"][str(index)] for index in range(len(data["id2label"])))
-    return LabelerConfig(
-        base=data["base"],
-        revision=data.get("base_revision"),
-        fingerprint=data["base_fingerprint"],
-        plan=MaskPlan.parse(data["plan"], data["num_hidden_layers"]),
-        tags=tags,
-        scheme=data["scheme"],
-        label_on=data["label_on"],
-        encoding=Encoding.from_dict(data["encoding"]),
-        adapter=data["adapter"],
-        max_tokens=data["max_tokens"],
-        overlap=data["overlap"],
-        scores=data.get("scores", {}),
-    )
 
 
 def _save_backbone(labeler: Labeler, folder: Path, dtype: torch.dtype | None) -> None:
@@ -296,7 +201,7 @@ def _load_adapter(backbone: Any, folder: Path) -> Any:
             found = set(tensors.keys())
         model = PeftModel.from_pretrained(backbone, folder, autocast_adapter_dtype=False)
     except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{folder}: the adapter does not fit or is damaged: {_first_line(error)}") from error
+        raise ModelError(f"{folder}: the adapter does not fit or is damaged: {first_line(error)}") from error
     # PEFT leaves a weight that it does not find as it was made, with no more than a warning.
     wrong = found ^ set(get_peft_model_state_dict(model, save_embedding_layers=False))
     if wrong:
@@ -311,7 +216,7 @@ def _load_head(folder: Path, model: LabelerModel) -> dict[str, torch.Tensor]:
     try:
         state = load_file(folder / HEAD_FILE)
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"{folder / HEAD_FILE}: cannot be read: {_first_line(error)}") from error
+        raise ModelError(f"{folder / HEAD_FILE}: cannot be read: {first_line(error)}") from error
     wanted = {name: tuple(value.shape) for name, value in model.head.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in state.items()}
     if wanted != found:
@@ -321,11 +226,3 @@ def _load_head(folder: Path, model: LabelerModel) -> dict[str, torch.Tensor]:
 
 def _write_json(file: Path, data: Mapping[str, Any]) -> None:
     file.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def _get(data: Any, key: str) -> Any:
-    return data.get(key) if isinstance(data, dict) else None

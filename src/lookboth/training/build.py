@@ -7,7 +7,8 @@ from lookboth.data.alignment import WordEncoder
 from lookboth.data.schemes import tags_for_labels
 from lookboth.masking.attention import apply_plan
 from lookboth.masking.plan import MaskPlan
-from lookboth.models.labeler import Labeler, LabelerConfig, LabelerModel
+from lookboth.models.labeler import Labeler, LabelerModel
+from lookboth.models.labeler_config import LabelerConfig
 from lookboth.models.loading import default_device, fingerprint, load_backbone, load_tokenizer, torch_dtype
 from lookboth.training.adapters import add_adapter
 

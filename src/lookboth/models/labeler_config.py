@@ -1,0 +1,147 @@
+"""What a labeler is but its weights, and the `config.json` that says so."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from lookboth.data.alignment import Encoding
+from lookboth.errors import LookbothError, ModelError
+from lookboth.masking.plan import MaskPlan
+
+FORMAT_VERSION = 1
+CONFIG_FILE = "config.json"
+LabelOn = Literal["first", "last", "mean"]
+_ALLOWED = {
+    "scheme": ("IOB2", "IOBES", "plain"),
+    "label_on": get_args(LabelOn),
+    "adapter": ("full", "lora", "qlora", "head", "merged"),
+}
+
+
+@dataclass(frozen=True)
+class LabelerConfig:
+    """Everything about a labeler that is not weights; `config.json` of a saved labeler.
+
+    Args:
+        base: hub id, folder or built-in name of the backbone; revision: its hub revision.
+        fingerprint: of the backbone (see `loading.fingerprint`).
+        plan: which layer may look how far right.
+        tags: the tag of each output; scheme: "IOB2", "IOBES" or "plain".
+        label_on: the sub-token whose state stands for the word, or "mean".
+        encoding: how words become tokens.
+        adapter: "full", "lora", "qlora", "head", or "merged".
+        max_tokens, overlap: windows of long inputs, in tokens.
+        scores: what the labeler reached, by data set, for its card.
+    """
+
+    base: str
+    fingerprint: str
+    plan: MaskPlan
+    tags: tuple[str, ...]
+    scheme: str
+    label_on: LabelOn
+    encoding: Encoding
+    adapter: str = "lora"
+    revision: str | None = None
+    max_tokens: int = 512
+    overlap: int = 64
+    scores: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, allowed in _ALLOWED.items():
+            if getattr(self, name) not in allowed:
+                raise ModelError(f"{name} is {getattr(self, name)!r}; allowed are {', '.join(allowed)}.")
+        special = len(self.encoding.prefix_ids) + len(self.encoding.suffix_ids)
+        if not 0 <= 2 * self.overlap < self.max_tokens - special:
+            raise ModelError(
+                f"max_tokens is {self.max_tokens} and overlap {self.overlap}; a window needs room for more "
+                f"than two overlaps and {special} special tokens."
+            )
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels without scheme prefixes, in order."""
+        if self.scheme == "plain":
+            return tuple(tag for tag in self.tags if tag != "O")
+        return tuple(dict.fromkeys(tag.partition("-")[2] for tag in self.tags if tag != "O"))
+
+
+def read_config(folder: Path) -> LabelerConfig:
+    """Read and check `config.json` of a saved labeler."""
+    file = folder / CONFIG_FILE
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelError(f"{folder}: no {CONFIG_FILE}, so this is no saved labeler.") from error
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{file}: not valid JSON: {first_line(error)}") from error
+    if not isinstance(data, dict) or data.get("model_type") != "lookboth":
+        raise ModelError(
+            f"{file}: not a lookboth labeler (model_type is {_get(data, 'model_type')!r}). "
+            "To train one on this model, type: lookboth train --model FOLDER ..."
+        )
+    version = data.get("format_version")
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise ModelError(
+            f"{file}: format version {version!r}, this lookboth reads up to {FORMAT_VERSION}. "
+            "Type: pip install --upgrade lookboth"
+        )
+    try:
+        return config_from_dict(data)
+    except (KeyError, TypeError, ValueError, AttributeError, LookbothError) as error:
+        raise ModelError(
+            f"{file}: incomplete or malformed ({type(error).__name__}: {first_line(error)})."
+        ) from error
+
+
+def config_to_dict(config: LabelerConfig) -> dict[str, Any]:
+    """Return the JSON form, which is also what transformers expects of a `config.json`."""
+    return {
+        "model_type": "lookboth",
+        "architectures": ["LookbothForTokenClassification"],
+        "format_version": FORMAT_VERSION,
+        "base": config.base,
+        "base_revision": config.revision,
+        "base_fingerprint": config.fingerprint,
+        "plan": str(config.plan),
+        "num_hidden_layers": config.plan.num_layers,
+        "scheme": config.scheme,
+        "label_on": config.label_on,
+        "id2label": {str(index): tag for index, tag in enumerate(config.tags)},
+        "label2id": {tag: index for index, tag in enumerate(config.tags)},
+        "adapter": config.adapter,
+        "encoding": config.encoding.to_dict(),
+        "max_tokens": config.max_tokens,
+        "overlap": config.overlap,
+        "scores": config.scores,
+    }
+
+
+def config_from_dict(data: Mapping[str, Any]) -> LabelerConfig:
+    """Read what `config_to_dict` wrote."""
+    tags = tuple(data["id2label"][str(index)] for index in range(len(data["id2label"])))
+    return LabelerConfig(
+        base=data["base"],
+        revision=data.get("base_revision"),
+        fingerprint=data["base_fingerprint"],
+        plan=MaskPlan.parse(data["plan"], data["num_hidden_layers"]),
+        tags=tags,
+        scheme=data["scheme"],
+        label_on=data["label_on"],
+        encoding=Encoding.from_dict(data["encoding"]),
+        adapter=data["adapter"],
+        max_tokens=data["max_tokens"],
+        overlap=data["overlap"],
+        scores=data.get("scores", {}),
+    )
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its kind where it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _get(data: Any, key: str) -> Any:
+    return data.get(key) if isinstance(data, dict) else None
