@@ -28,6 +28,7 @@ ORDER = (
 SHORT_RUNS = {
     "demo": "MAMS, aspect terms with polarity, 1,500 sentences (`make demo`)",
     "demo_ner": "UNER EWT, names, 2,000 sentences",
+    "open_ner": "UNER EWT, names, 18,902 sentences (`recipes/open_ner.toml`)",
 }
 TEST_SETS = {
     "uner_en_pud": "UNER PUD (news, Wikipedia; never trained on)",

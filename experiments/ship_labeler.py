@@ -97,7 +97,7 @@ def ship(run: Path) -> None:
     shutil.rmtree(SHIPPED, ignore_errors=True)
     labeler = Labeler.from_pretrained(run / "labeler", device="cpu", precision="fp32")
     save_labeler(labeler, SHIPPED, dtype=torch.bfloat16)
-    target = RESULTS / "open_ner"
+    target = RESULTS / "open_ner" / "0011"
     target.mkdir(parents=True, exist_ok=True)
     shutil.copy(run / "run.json", target / "run.json")
     size = sum(file.stat().st_size for file in SHIPPED.rglob("*") if file.is_file()) / 1e6
@@ -116,7 +116,7 @@ def card(note: str) -> str:
             f"| {name} | {100 * ours['micro']['f1']:.1f} | {100 * low:.1f} to {100 * high:.1f} "
             f"| {100 * theirs['micro']['f1']:.1f} |"
         )
-    training = _read(RESULTS / "open_ner")
+    training = _read(RESULTS / "open_ner" / "0011")
     return CARD.format(
         table="\n".join(rows),
         epochs=training["config"]["training"]["epochs"],

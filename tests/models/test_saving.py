@@ -262,3 +262,24 @@ def test_a_base_that_has_moved_can_be_named(tiny_llama_folder, tmp_path, monkeyp
     other = save_tiny_model(tmp_path / "other", "llama", seed=1)
     with pytest.raises(ModelError, match="fingerprint"):
         Labeler.from_pretrained(tmp_path / "saved", base=str(other))
+
+
+def test_what_is_pushed_to_the_hub_loads_from_it_by_name(base, tmp_path, monkeypatch):
+    """The Hub is played by a folder: what is uploaded under a name is what a download of that name gives."""
+    import huggingface_hub
+
+    hub = tmp_path / "hub"
+
+    class FakeApi:
+        def create_repo(self, name, *, private, exist_ok):
+            (hub / name).mkdir(parents=True, exist_ok=exist_ok)
+
+        def upload_folder(self, *, repo_id, folder_path):
+            shutil.copytree(folder_path, hub / repo_id, dirs_exist_ok=True)
+            return f"https://hub/{repo_id}"
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", FakeApi)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, allow_patterns: str(hub / name))
+    labeler = tiny_labeler(base, plan="0011")
+    assert labeler.push_to_hub("me/tagger") == "https://hub/me/tagger"
+    assert_same(labeler, Labeler.from_pretrained("me/tagger", precision="fp32"))
