@@ -1,7 +1,7 @@
 """Tokenized examples to batches with next to no padding: packed rows, or rows of nearly one length."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -73,9 +73,15 @@ def plan_batches(
         rng.shuffle(order)
     if layout == "bucketed":
         order.sort(key=lambda index: lengths[index])
-        batches = list(_bucket(order, lengths, max_tokens))
-    else:
-        batches = list(_pack(order, lengths, max_tokens))
+
+    def fits_bucket(examples: int, tokens: int, length: int) -> bool:
+        room = (examples + 1) * length  # sorted: the newcomer is the longest, and all rows are as long
+        return room <= max_tokens and room - tokens - length <= MAX_PADDING * room
+
+    def fits_row(examples: int, tokens: int, length: int) -> bool:
+        return tokens + length <= max_tokens
+
+    batches = list(_fill(order, lengths, fits_bucket if layout == "bucketed" else fits_row))
     if seed is not None:
         rng.shuffle(batches)
     return batches
@@ -128,25 +134,14 @@ def padding_share(lengths: Sequence[int], batches: Sequence[Sequence[int]]) -> f
     return 1.0 - sum(lengths) / total if total else 0.0
 
 
-def _bucket(order: Sequence[int], lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
+def _fill(
+    order: Sequence[int], lengths: Sequence[int], fits: Callable[[int, int, int], bool]
+) -> Iterator[list[int]]:
+    """Put examples into batches in order; `fits(examples, tokens, length)` says if one more goes in."""
     batch: list[int] = []
     used = 0
     for index in order:
-        room = (len(batch) + 1) * lengths[index]
-        if batch and (room > max_tokens or room - used - lengths[index] > MAX_PADDING * room):
-            yield batch
-            batch, used = [], 0
-        batch.append(index)
-        used += lengths[index]
-    if batch:
-        yield batch
-
-
-def _pack(order: Sequence[int], lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
-    batch: list[int] = []
-    used = 0
-    for index in order:
-        if batch and used + lengths[index] > max_tokens:
+        if batch and not fits(len(batch), used, lengths[index]):
             yield batch
             batch, used = [], 0
         batch.append(index)
