@@ -24,13 +24,26 @@ def test_wnut17_ships_and_has_the_published_counts():
     assert all(d.problems == () and d.scheme == "IOB2" for d in sizes.values())
 
 
-@pytest.mark.parametrize("name", BUILTIN)
-def test_every_built_in_data_set_is_clean_and_names_its_source(name):
+@pytest.mark.parametrize("name", [name for name, task in BUILTIN.items() if task == "labeling"])
+def test_every_built_in_data_set_of_labeled_words_is_clean(name):
     for split in find_splits(name):
         dataset = read_split(name, split)
         assert dataset.examples
+        assert (dataset.scheme == "plain") is name.endswith("_pos")
         require_clean(dataset)
+
+
+@pytest.mark.parametrize("name", BUILTIN)
+def test_every_built_in_data_set_names_its_source(name):
     assert "Licence" in (BUILTIN_FOLDER / name / "README.md").read_text(encoding="utf-8")
+
+
+def test_built_in_data_sets_say_what_they_are_for():
+    assert {name: task for name, task in BUILTIN.items() if task != "labeling"} == {
+        "banking77_cls": "classification",
+        "sentence_polarity_cls": "classification",
+        "wikitext2_text": "text",
+    }
 
 
 def test_reading_and_writing_wnut17_gives_the_file_back():

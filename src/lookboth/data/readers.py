@@ -27,7 +27,12 @@ __all__ = [
 ]
 
 BUILTIN_FOLDER = Path(__file__).parent / "builtin"
-BUILTIN = tuple(sorted(folder.name for folder in BUILTIN_FOLDER.iterdir() if folder.is_dir()))
+_SUFFIX_TASKS = {".conll": "labeling", ".tsv": "classification", ".txt": "text"}  # of built-in files only
+BUILTIN = {
+    folder.name: next(task for suffix, task in _SUFFIX_TASKS.items() if any(folder.glob(f"*{suffix}")))
+    for folder in sorted(BUILTIN_FOLDER.iterdir())
+    if folder.is_dir()
+}  # what each built-in data set is for: labeled words, labels of whole texts, or raw text
 CONLL_SUFFIXES = (".conll", ".txt", ".tsv", ".iob", ".iob2", ".bio", ".bioes", ".conllu")
 JSONL_SUFFIXES = (".jsonl", ".json")
 SPLIT_NAMES = {
