@@ -143,17 +143,11 @@ def tiny_labeler(
     mask_plan = MaskPlan.parse(plan, backbone.config.num_hidden_layers)
     torch.manual_seed(seed)
     backbone = add_adapter(apply_plan(backbone, mask_plan), AdapterConfig(kind=adapter, rank=4))
-    tags = tags_for_labels(labels, scheme)
-    model = LabelerModel(backbone, len(tags), label_on=label_on, dropout=dropout)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "lora_B" in name or name == "head.weight":
-                parameter.normal_(std=0.05 if "lora_B" in name else 1.0)
     config = LabelerConfig(
         base=str(folder),
         fingerprint=base_fingerprint,
         plan=mask_plan,
-        tags=tags,
+        tags=tags_for_labels(labels, scheme),
         scheme=scheme,
         label_on=label_on,
         encoding=Encoding.detect(tokenizer),
@@ -161,4 +155,9 @@ def tiny_labeler(
         max_tokens=max_tokens,
         overlap=16,
     )
+    model = LabelerModel(backbone, config, dropout=dropout)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name or name == "head.weight":
+                parameter.normal_(std=0.05 if "lora_B" in name else 1.0)
     return Labeler(config, model.eval(), tokenizer)

@@ -26,9 +26,10 @@ class DataConfig(_Section):
         default=(),
         description="Sources that choose the epoch; default: the dev split of the first train source.",
     )
-    test: tuple[str, ...] = Field(
-        default=(),
-        description="Sources scored once, after training; default: the test split of the first train source.",
+    test: tuple[str, ...] | None = Field(
+        default=None,
+        description="Sources scored once, after training; default: the test split of the first train source; "
+        "[]: none.",
     )
     label_map: dict[str, str] = Field(
         default_factory=dict,
@@ -37,7 +38,14 @@ class DataConfig(_Section):
     max_train_sentences: int | None = Field(
         default=None, ge=1, description="Train on the first N sentences after a shuffle by data.sample_seed."
     )
-    sample_seed: int = Field(default=0, description="Which sentences data.max_train_sentences keeps.")
+    max_dev_sentences: int | None = Field(
+        default=None,
+        ge=1,
+        description="Score dev on the first N sentences after a shuffle by data.sample_seed.",
+    )
+    sample_seed: int = Field(
+        default=0, description="Which sentences data.max_train_sentences and data.max_dev_sentences keep."
+    )
     repair: bool = Field(
         default=False, description="Repair ill-formed tags as conlleval does instead of stopping."
     )
@@ -127,6 +135,12 @@ class TrainConfig(_Section):
         return value
 
 
+class HeadConfig(_Section):
+    """What turns word states into tags."""
+
+    kind: str = Field(default="linear", description="linear: one score a tag from the state of the word.")
+
+
 class RunConfig(_Section):
     """One training setting: model, mask plan, data, adapter and training."""
 
@@ -139,6 +153,22 @@ class RunConfig(_Section):
     plan: str = Field(
         default="causal",
         description="Mask plan: causal, full, middle, 0011, top:8, 8-31 or one reach a group.",
+    )
+    train_plan: str | None = Field(
+        default=None,
+        description="Mask plan while training, where it differs from the plan of prediction; default: plan.",
+    )
+    exit_layer: int | None = Field(
+        default=None,
+        ge=1,
+        description="Take states after this many layers; those above are neither loaded nor run, and plans "
+        "speak of the layers that are left.",
+    )
+    repetition: int = Field(
+        default=0,
+        ge=0,
+        le=16,
+        description="Sequence repetition: the words are put in this many times more; the last copy is labeled.",
     )
     scheme: Literal["IOB2", "IOBES", "plain"] = Field(
         default="IOB2", description="Tag scheme the head learns; plain: one label a word (POS)."
@@ -156,13 +186,9 @@ class RunConfig(_Section):
         description="Context tokens on each inner side of a window; less than half of max_tokens.",
     )
     data: DataConfig = Field(description="Where the data is.")
+    head: HeadConfig = Field(default_factory=HeadConfig, description="What turns word states into tags.")
     adapter: AdapterConfig = Field(default_factory=AdapterConfig, description="Which weights are trained.")
     training: TrainConfig = Field(default_factory=TrainConfig, description="How they are trained.")
-
-    @field_validator("plan", mode="before")
-    @classmethod
-    def _bits_are_text(cls, value: Any) -> Any:
-        return str(value) if type(value) is int else value  # TOML reads 1100 as a number
 
     @field_validator("overlap")
     @classmethod
@@ -174,10 +200,10 @@ class RunConfig(_Section):
             )
         return value
 
-    @field_validator("plan", mode="before")
+    @field_validator("plan", "train_plan", mode="before")
     @classmethod
     def _plan_is_text(cls, value: Any) -> Any:
-        return str(value) if type(value) is int else value  # --set plan=1111 reads as a number
+        return str(value) if type(value) is int else value  # TOML and --set read 1100 as a number
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""

@@ -54,7 +54,7 @@ def test_the_right_states_are_labeled(folder, label_on, layout):
             states = labeler.model.backbone(input_ids=ids).last_hidden_state[0]
             for first, end in example.word_tokens:
                 pick = {"first": states[first], "last": states[end - 1], "mean": states[first:end].mean(0)}
-                expected.append(labeler.model.head(pick[label_on]))
+                expected.append(labeler.model.head(pick[label_on], torch.tensor([1])))
     assert any(end - first > 2 for example in examples for first, end in example.word_tokens)
     torch.testing.assert_close(
         logits_of(labeler, examples, layout), torch.stack(expected), atol=2e-4, rtol=1e-4

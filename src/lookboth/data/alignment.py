@@ -28,12 +28,15 @@ class Encoding:
             without a special token there the first word's state is spoiled.
         suffix_ids: special tokens after the text ([SEP] of an encoder).
         fallback_id: stands for a word that yields no token at all.
+        repetition: how many more times the words are put in; the last copy is labeled, having seen the whole
+            text in the copies before it (sequence repetition; Kukić et al. 2026).
     """
 
     word_prefix: str
     prefix_ids: tuple[int, ...]
     suffix_ids: tuple[int, ...]
     fallback_id: int
+    repetition: int = 0
 
     @classmethod
     def detect(cls, tokenizer: Any) -> "Encoding":
@@ -50,7 +53,11 @@ class Encoding:
     def from_dict(cls, data: dict[str, Any]) -> "Encoding":
         """Read what `to_dict` wrote."""
         return cls(
-            data["word_prefix"], tuple(data["prefix_ids"]), tuple(data["suffix_ids"]), data["fallback_id"]
+            data["word_prefix"],
+            tuple(data["prefix_ids"]),
+            tuple(data["suffix_ids"]),
+            data["fallback_id"],
+            data.get("repetition", 0),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -137,6 +144,9 @@ def join_words(
 ) -> TokenizedExample:
     """Join the tokens of words, the first and last `context` words being there only to be looked at.
 
+    With `encoding.repetition` r the words stand r + 1 times between the special tokens and `word_tokens` point
+    into the last copy.
+
     Args:
         word_ids: token ids of each word, context words included.
         encoding: gives the special tokens around the words.
@@ -144,7 +154,8 @@ def join_words(
         example, first_word: see TokenizedExample.
         context: number of context words (left, right); they get no entry in `word_tokens`.
     """
-    input_ids = list(encoding.prefix_ids)
+    copy = [token for ids in word_ids for token in ids]
+    input_ids = [*encoding.prefix_ids, *copy * encoding.repetition]
     ranges = []
     for ids in word_ids:
         ranges.append((len(input_ids), len(input_ids) + len(ids)))

@@ -23,6 +23,7 @@ class PackedBatch:
         position_ids: shape (b, t); in a packed row they restart at each segment.
         attention_mask: shape (b, t), True where a token is; None where nothing is padded (packed rows).
         word_first, word_last: flat index into b * t of each word's first and last token, shape (w,).
+        num_words: words of each example, shape (s,).
         labels: tag ids, shape (w,), -100 ignored; None for prediction.
         examples: what is in the batch, in the order of its words.
     """
@@ -32,6 +33,7 @@ class PackedBatch:
     attention_mask: "torch.Tensor | None"
     word_first: "torch.Tensor"
     word_last: "torch.Tensor"
+    num_words: "torch.Tensor"
     labels: "torch.Tensor | None"
     examples: tuple[TokenizedExample, ...]
 
@@ -43,6 +45,7 @@ class PackedBatch:
             "attention_mask",
             "word_first",
             "word_last",
+            "num_words",
             "labels",
         )
         return {name: getattr(self, name) for name in fields if getattr(self, name) is not None}
@@ -119,6 +122,7 @@ def build_batch(
         attention_mask=None if packed else mask,
         word_first=word_first,
         word_last=word_last,
+        num_words=torch.tensor([len(example.word_tokens) for example in examples], dtype=torch.long),
         labels=None if labels is None else torch.tensor(labels, dtype=torch.long),
         examples=tuple(examples),
     )

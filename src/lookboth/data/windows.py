@@ -64,7 +64,7 @@ def window_example(
         encoding: gives the special tokens, which count against `max_tokens`.
         labels: the tag id of each word, shape (w,), or None.
         example: index carried along.
-        max_tokens, overlap: in tokens, as in `plan_windows`.
+        max_tokens, overlap: in tokens, as in `plan_windows`; copies that sequence repetition adds are not counted.
     """
     room = max_tokens - len(encoding.prefix_ids) - len(encoding.suffix_ids)
     if sum(map(len, word_ids)) <= room:

@@ -70,7 +70,8 @@ def word_log_probs(
         for indices in plan:
             batch = build_batch([pieces[i] for i in indices])
             inputs = {key: value.to(labeler.device) for key, value in batch.tensors().items()}
-            log_probs = torch.log_softmax(labeler.model(**inputs)["logits"], dim=-1).cpu().numpy()
+            scores = labeler.model(**inputs)["logits"]
+            log_probs = labeler.model.head.log_probs(scores, inputs["num_words"]).cpu().numpy()
             start = 0
             for piece in batch.examples:
                 num_words = len(piece.word_tokens)

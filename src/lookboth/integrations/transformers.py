@@ -127,8 +127,14 @@ class LookbothForTokenClassification(PreTrainedModel):
             )
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         word, first, last = _number_words(word_index)
+        num_words = torch.zeros(len(word), dtype=torch.long, device=word.device)
+        num_words.index_add_(0, first // word.shape[1], torch.ones_like(first))
         output = self.labeler_model(
-            input_ids=input_ids, attention_mask=mask.bool(), word_first=first, word_last=last
+            input_ids=input_ids,
+            attention_mask=mask.bool(),
+            word_first=first,
+            word_last=last,
+            num_words=num_words,
         )
         logits = output["logits"]
         inner = self._inside(logits)

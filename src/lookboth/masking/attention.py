@@ -7,6 +7,8 @@ by layer and calls the stock backend (`backends.py`).
 
 import copy
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -103,6 +105,23 @@ def remove_plan(model: Model) -> Model:
             if state.use_cache is not None:
                 config.use_cache = state.use_cache
     return model
+
+
+@contextmanager
+def under_plan(model: nn.Module, plan: MaskPlan) -> Iterator[None]:
+    """Put `plan` in force for a while, then the plan that was in force before."""
+    before = get_plan(model)
+    if before == plan:
+        yield
+        return
+    apply_plan(model, plan)
+    try:
+        yield
+    finally:
+        if before is None:
+            remove_plan(model)
+        else:
+            apply_plan(model, before)
 
 
 def get_plan(model: nn.Module) -> MaskPlan | None:

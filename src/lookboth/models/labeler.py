@@ -10,17 +10,17 @@ from torch import nn
 
 from lookboth.data.alignment import WordEncoder
 from lookboth.masking.plan import MaskPlan
+from lookboth.models.heads import build_head
 from lookboth.models.labeler_config import LabelerConfig, LabelOn
 from lookboth.types import Prediction
 
 
 class LabelerModel(nn.Module):
-    """Backbone and linear head; gives every word its tag scores.
+    """Backbone and head; gives every word its tag scores.
 
     Args:
         backbone: a Hugging Face model without vocabulary head, the mask plan applied, with or without adapter.
-        num_tags: outputs of the head.
-        label_on: the sub-token of a word that is labeled.
+        config: gives the head, its tags and the sub-token of a word that is labeled.
         dropout: before the head, in training.
         compute_dtype: arithmetic of the backbone; the head always works in fp32.
     """
@@ -30,32 +30,38 @@ class LabelerModel(nn.Module):
     def __init__(
         self,
         backbone: Any,
-        num_tags: int,
+        config: LabelerConfig,
         *,
-        label_on: LabelOn = "last",
         dropout: float = 0.0,
         compute_dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
         self.backbone = backbone
-        self.label_on = label_on
+        self.label_on: LabelOn = config.label_on
         self.compute_dtype = compute_dtype
         self.dropout = nn.Dropout(dropout)
-        device = next(backbone.parameters()).device
-        hidden_size = backbone.config.get_text_config().hidden_size
-        self.head = nn.Linear(hidden_size, num_tags, device=device, dtype=torch.float32)
+        head = build_head(
+            config.head,
+            hidden_size=backbone.config.get_text_config().hidden_size,
+            tags=config.tags,
+            scheme=config.scheme,
+        )
+        self.head = head.to(device=next(backbone.parameters()).device, dtype=torch.float32)
 
     def forward(
         self,
         input_ids: torch.Tensor,
         word_first: torch.Tensor,
         word_last: torch.Tensor,
+        num_words: torch.Tensor,
         position_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> dict[str, torch.Tensor]:
         """Return {"logits": (w, num_tags)} and, with labels, {"loss": scalar}; shapes as in PackedBatch.
+
+        Logits are what the head gives: log probabilities come from `head.log_probs`.
 
         `num_items_in_batch` is the number of labels in all batches of one optimizer step: the loss is then the
         sum over words divided by it, so that accumulation weighs every word alike.
@@ -72,11 +78,11 @@ class LabelerModel(nn.Module):
                 **({"use_cache": False} if hasattr(self.backbone.config, "use_cache") else {}),
             ).last_hidden_state
         words = self._word_states(states.flatten(0, 1), word_first, word_last)
-        logits = self.head(self.dropout(words.float()))
+        logits = self.head(self.dropout(words.float()), num_words)
         output = {"logits": logits}
         if labels is not None:
             count = (labels != -100).sum() if num_items_in_batch is None else num_items_in_batch
-            summed = nn.functional.cross_entropy(logits, labels, ignore_index=-100, reduction="sum")
+            summed = self.head.loss(logits, labels, num_words)
             output["loss"] = summed / torch.as_tensor(count, device=logits.device).clamp(min=1)
         return output
 
@@ -157,7 +163,7 @@ class Labeler:
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.model.head.weight.device
+        return next(self.model.head.parameters()).device
 
     def predict(self, texts: str | Iterable[str], *, batch_tokens: int = 2048) -> list[Prediction]:
         """Label raw texts of any length; offsets are into the strings as given.

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from lookboth.config import HeadConfig
 from lookboth.data.alignment import Encoding
 from lookboth.errors import LookbothError, ModelError
 from lookboth.masking.plan import MaskPlan
@@ -32,6 +33,8 @@ class LabelerConfig:
         label_on: the sub-token whose state stands for the word, or "mean".
         encoding: how words become tokens.
         adapter: "full", "lora", "qlora", "head", or "merged".
+        head: what turns word states into tags.
+        exit_layer: how many layers of the base are used; all when None. The plan is for these.
         max_tokens, overlap: windows of long inputs, in tokens.
         scores: what the labeler reached, by data set, for its card.
     """
@@ -45,6 +48,8 @@ class LabelerConfig:
     encoding: Encoding
     adapter: str = "lora"
     revision: str | None = None
+    head: HeadConfig = field(default_factory=HeadConfig)
+    exit_layer: int | None = None
     max_tokens: int = 512
     overlap: int = 64
     scores: dict[str, Any] = field(default_factory=dict)
@@ -112,6 +117,8 @@ def config_to_dict(config: LabelerConfig) -> dict[str, Any]:
         "id2label": {str(index): tag for index, tag in enumerate(config.tags)},
         "label2id": {tag: index for index, tag in enumerate(config.tags)},
         "adapter": config.adapter,
+        "head": config.head.model_dump(mode="json"),
+        "exit_layer": config.exit_layer,
         "encoding": config.encoding.to_dict(),
         "max_tokens": config.max_tokens,
         "overlap": config.overlap,
@@ -132,6 +139,8 @@ def config_from_dict(data: Mapping[str, Any]) -> LabelerConfig:
         label_on=data["label_on"],
         encoding=Encoding.from_dict(data["encoding"]),
         adapter=data["adapter"],
+        head=HeadConfig.model_validate(data.get("head", {})),
+        exit_layer=data.get("exit_layer"),
         max_tokens=data["max_tokens"],
         overlap=data["overlap"],
         scores=data.get("scores", {}),

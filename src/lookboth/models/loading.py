@@ -56,6 +56,7 @@ def load_backbone(
     device: str = "cpu",
     attn_implementation: str | None = None,
     four_bit: bool = False,
+    num_layers: int | None = None,
     revision: str | None = None,
     trust_remote_code: bool = False,
 ) -> Any:
@@ -67,11 +68,12 @@ def load_backbone(
         device: "cpu", "cuda", ...
         attn_implementation: "sdpa", "eager", ...; transformers' choice when None.
         four_bit: load in 4 bits (nf4, double quantization) for QLoRA; needs a CUDA device and bitsandbytes.
+        num_layers: keep only so many layers, those nearest the input; the others are not read from disk.
         revision, trust_remote_code: as in transformers; remote code runs only when asked for here.
 
     Raises:
         ModelError: the model is not there, or 4 bits are not possible on this machine.
-        ConfigError: there is no such device or precision.
+        ConfigError: there is no such device or precision, or more layers are wanted than there are.
     """
     from transformers import AutoModel
 
@@ -81,8 +83,26 @@ def load_backbone(
         kwargs["attn_implementation"] = attn_implementation
     if four_bit:
         kwargs |= _four_bit(device, kwargs["dtype"])
+    if num_layers is not None:
+        config = load_config(name, revision=revision, trust_remote_code=trust_remote_code)
+        kwargs["config"] = _first_layers(config, num_layers)
     model = _from_hub(AutoModel, name, revision=revision, trust_remote_code=trust_remote_code, **kwargs)
     return (model if four_bit else model.to(device)).eval()
+
+
+def _first_layers(config: Any, num_layers: int) -> Any:
+    """Return `config` cut to its first `num_layers` layers, with every list that has one entry a layer."""
+    inner = config.get_text_config()
+    depth = inner.num_hidden_layers
+    if not 1 <= num_layers <= depth:
+        raise ConfigError(
+            f"exit_layer = {num_layers}: this model has {depth} layers; allowed are 1 to {depth}."
+        )
+    for key, value in list(vars(inner).items()):
+        if isinstance(value, list | tuple) and len(value) == depth and key != "architectures":
+            setattr(inner, key, value[:num_layers])
+    inner.num_hidden_layers = num_layers
+    return config
 
 
 def torch_dtype(precision: Precision, device: str = "cpu") -> "torch.dtype":

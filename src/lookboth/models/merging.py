@@ -29,14 +29,10 @@ def merge_labeler(labeler: Labeler) -> Labeler:
             f"nothing to merge: this labeler was trained with adapter = {labeler.config.adapter!r}."
         )
     merged = backbone.merge_and_unload()
-    model = LabelerModel(
-        merged,
-        len(labeler.config.tags),
-        label_on=labeler.config.label_on,
-        compute_dtype=labeler.model.compute_dtype,
-    )
+    config = replace(labeler.config, adapter="merged")
+    model = LabelerModel(merged, config, compute_dtype=labeler.model.compute_dtype)
     model.head.load_state_dict(labeler.model.head.state_dict())
-    return Labeler(replace(labeler.config, adapter="merged"), model.eval(), labeler.tokenizer)
+    return Labeler(config, model.eval(), labeler.tokenizer)
 
 
 def merge_to_folder(

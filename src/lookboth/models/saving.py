@@ -71,12 +71,7 @@ def load_labeler(
     choice: Precision = precision  # type: ignore[assignment]
     backbone, tokenizer = _load_backbone(folder, config, device, choice, trust_remote_code)
     apply_plan(backbone, config.plan)
-    model = LabelerModel(
-        backbone,
-        len(config.tags),
-        label_on=config.label_on,
-        compute_dtype=torch_dtype(choice, device),
-    )
+    model = LabelerModel(backbone, config, compute_dtype=torch_dtype(choice, device))
     model.head.load_state_dict(_load_head(folder, model))
     return Labeler(config, model.eval(), tokenizer)
 
@@ -172,6 +167,7 @@ def _load_backbone(
         config.base,
         precision=precision,
         device=device,
+        num_layers=config.exit_layer,
         revision=config.revision,
         trust_remote_code=trust,
     )

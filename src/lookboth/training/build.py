@@ -1,9 +1,10 @@
 """An untrained labeler from a recipe: backbone under the plan, adapter, fresh head."""
 
+import dataclasses
 from collections.abc import Sequence
 
 from lookboth.config import RunConfig
-from lookboth.data.alignment import WordEncoder
+from lookboth.data.alignment import Encoding
 from lookboth.data.schemes import tags_for_labels
 from lookboth.masking.attention import apply_plan
 from lookboth.masking.plan import MaskPlan
@@ -14,7 +15,9 @@ from lookboth.training.adapters import add_adapter
 
 
 def build_labeler(config: RunConfig, *, labels: Sequence[str], device: str | None = None) -> Labeler:
-    """Return an untrained labeler: backbone under the plan, adapter, fresh head.
+    """Return an untrained labeler: backbone under the plan it is trained with, adapter, fresh head.
+
+    Its configuration carries the plan of prediction; `under_plan` puts that in force for a while.
 
     Args:
         config: a recipe.
@@ -31,6 +34,7 @@ def build_labeler(config: RunConfig, *, labels: Sequence[str], device: str | Non
         device=device,
         attn_implementation=config.attn_implementation,
         four_bit=kind == "qlora",
+        num_layers=config.exit_layer,
         revision=config.revision,
         trust_remote_code=config.trust_remote_code,
     )
@@ -40,30 +44,26 @@ def build_labeler(config: RunConfig, *, labels: Sequence[str], device: str | Non
     num_layers = backbone.config.get_text_config().num_hidden_layers
     plan = MaskPlan.parse(config.plan, num_layers)
     base_fingerprint = fingerprint(backbone)
-    apply_plan(backbone, plan)
+    apply_plan(backbone, plan if config.train_plan is None else config.train_plan)
     backbone = add_adapter(backbone, config.adapter)
     if config.training.gradient_checkpointing:
         backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    tags = tags_for_labels(labels, config.scheme)
-    model = LabelerModel(
-        backbone,
-        len(tags),
-        label_on=config.label_on,
-        dropout=config.training.head_dropout,
-        compute_dtype=compute_dtype,
-    )
-    encoder = WordEncoder(tokenizer)
     labeler_config = LabelerConfig(
         base=config.model,
         revision=config.revision,
         fingerprint=base_fingerprint,
         plan=plan,
-        tags=tuple(tags),
+        tags=tuple(tags_for_labels(labels, config.scheme)),
         scheme=config.scheme,
         label_on=config.label_on,
-        encoding=encoder.encoding,
+        encoding=dataclasses.replace(Encoding.detect(tokenizer), repetition=config.repetition),
         adapter=kind,
+        head=config.head,
+        exit_layer=config.exit_layer,
         max_tokens=config.max_tokens,
         overlap=config.overlap,
+    )
+    model = LabelerModel(
+        backbone, labeler_config, dropout=config.training.head_dropout, compute_dtype=compute_dtype
     )
     return Labeler(labeler_config, model, tokenizer)

@@ -13,6 +13,7 @@ from lookboth.errors import DataError
 from lookboth.evaluation.evaluate import Evaluation, evaluate_labeler
 from lookboth.evaluation.runfile import write_predictions, write_run
 from lookboth.evaluation.significance import mean_and_sd
+from lookboth.masking.attention import apply_plan, under_plan
 from lookboth.models.labeler import Labeler
 from lookboth.models.saving import save_labeler
 from lookboth.training.adapters import num_trainable
@@ -89,6 +90,7 @@ def train_seed(config: RunConfig, splits: Splits, seed: int, folder: Path, *, sa
         score_dev=score_dev,
         say=say,
     )
+    apply_plan(labeler.model.backbone, labeler.config.plan)
     if history.best_score == 0:
         say("Nothing was learned: dev F1 is 0. Train longer, raise training.lr, or look at the data.")
     dev = score_dev.at(history.best_score)
@@ -109,7 +111,8 @@ class _DevScorer:
         self.best: Evaluation | None = None
 
     def __call__(self) -> float:
-        evaluation = evaluate_labeler(self.labeler, self.examples)
+        with under_plan(self.labeler.model.backbone, self.labeler.config.plan):
+            evaluation = evaluate_labeler(self.labeler, self.examples)
         if self.best is None or evaluation.scores.headline > self.best.scores.headline:
             self.best = evaluation
         return evaluation.scores.headline

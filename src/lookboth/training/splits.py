@@ -43,10 +43,21 @@ def read_splits(config: RunConfig) -> Splits:
     dev = [e for examples in read(data.dev or _default(data.train, "dev"), "dev").values() for e in examples]
     if not train or not dev:
         raise DataError(f"{', '.join(data.train)}: no sentences in the {'dev' if train else 'train'} split.")
-    if data.max_train_sentences is not None:
-        random.Random(data.sample_seed).shuffle(train)
-        train = train[: data.max_train_sentences]
-    return Splits(train, dev, read(data.test or _default(data.train, "test"), "test"), files)
+    test = _default(data.train, "test") if data.test is None else data.test
+    return Splits(
+        _sample(train, data.max_train_sentences, data.sample_seed),
+        _sample(dev, data.max_dev_sentences, data.sample_seed),
+        read(test, "test"),
+        files,
+    )
+
+
+def _sample(examples: list[Example], limit: int | None, seed: int) -> list[Example]:
+    """Return the first `limit` examples after a shuffle; all of them, in order, where there is no limit."""
+    if limit is None:
+        return examples
+    random.Random(seed).shuffle(examples)
+    return examples[:limit]
 
 
 def _default(train: Sequence[str], split: str) -> tuple[str, ...]:

@@ -1,0 +1,102 @@
+"""Methods that are values in a recipe: sequence repetition, an early exit, a plan for training only."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModel
+
+from lookboth.config import parse_config
+from lookboth.errors import ConfigError
+from lookboth.inference.pipeline import word_log_probs
+from lookboth.masking.attention import get_plan
+from lookboth.models.labeler import Labeler
+from lookboth.models.loading import load_backbone
+from lookboth.training.build import build_labeler
+from lookboth.training.run import train
+
+WORDS = ("Ada", "Lovelace", "lived", "in", "London")
+
+
+def recipe(folder, **settings):
+    base = {"model": str(folder), "data": {"train": "x"}, "max_tokens": 64, "overlap": 8}
+    return parse_config({**base, "training": {"precision": "fp32"}, **settings})
+
+
+def build(folder, **settings):
+    torch.manual_seed(0)
+    labeler = build_labeler(recipe(folder, **settings), labels=["LOC", "PER"], device="cpu")
+    labeler.model.eval()
+    return labeler
+
+
+def test_repetition_is_the_last_copy_of_the_repeated_sentence(tiny_llama_folder):
+    repeated = build(tiny_llama_folder, repetition=2)
+    once = build(tiny_llama_folder)
+    got = word_log_probs(repeated, [WORDS])[0]
+    by_hand = word_log_probs(once, [WORDS * 3])[0][2 * len(WORDS) :]
+    np.testing.assert_allclose(got, by_hand, atol=1e-5)
+
+
+@pytest.mark.parametrize("repetition", [0, 1])
+def test_only_repetition_lets_a_causal_model_see_what_follows(tiny_llama_folder, repetition):
+    labeler = build(tiny_llama_folder, repetition=repetition)
+    one, other = word_log_probs(labeler, [WORDS, (*WORDS[:-1], "Paris")])
+    moved = np.abs(one - other)[: len(WORDS) - 1].max() > 1e-6
+    assert moved == (repetition > 0)
+
+
+def test_repetition_comes_back_with_a_saved_labeler(tiny_llama_folder, tmp_path):
+    labeler = build(tiny_llama_folder, repetition=1, exit_layer=2, plan="01,")
+    labeler.save_pretrained(tmp_path)
+    again = Labeler.from_pretrained(tmp_path, precision="fp32")
+    assert again.config.encoding.repetition == 1
+    assert again.config.plan.num_layers == again.config.exit_layer == 2
+    long = WORDS * 30  # several windows
+    np.testing.assert_allclose(
+        word_log_probs(again, [WORDS, long])[1], word_log_probs(labeler, [WORDS, long])[1], atol=1e-5
+    )
+
+
+def test_repeated_windows_label_every_word_once(tiny_llama_folder):
+    labeler = build(tiny_llama_folder, repetition=1)
+    prediction = labeler.predict_words([WORDS * 40])[0]
+    assert len(prediction.tags) == 40 * len(WORDS)
+
+
+def test_exit_layer_gives_the_normed_state_of_that_layer(tiny_llama_folder):
+    whole = AutoModel.from_pretrained(tiny_llama_folder)
+    ids = torch.tensor([[3, 5, 7, 9]])
+    for exit_layer in range(1, whole.config.num_hidden_layers):
+        cut = load_backbone(str(tiny_llama_folder), precision="fp32", num_layers=exit_layer)
+        assert len(cut.layers) == exit_layer
+        with torch.no_grad():
+            state = whole(ids, output_hidden_states=True).hidden_states[exit_layer]
+            assert torch.allclose(cut(ids).last_hidden_state, whole.norm(state), atol=1e-5)
+
+
+def test_exit_layer_must_exist(tiny_llama_folder):
+    with pytest.raises(ConfigError, match="this model has"):
+        build(tiny_llama_folder, exit_layer=99)
+
+
+def test_a_training_plan_is_in_force_in_training_only(tiny_llama_folder, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    rows = "\n".join(f"{word} {'B-LOC' if word == 'London' else 'O'}" for word in WORDS)
+    for split in ("train", "dev", "test"):
+        (data / f"{split}.conll").write_text((rows + "\n\n") * 20, encoding="utf-8")
+    settings = {"data": {"train": [str(data)]}, "adapter": {"rank": 2}}
+    runs = {}
+    for name, plans in {
+        "both": {"plan": "causal"},
+        "only": {"plan": "full", "train_plan": "causal"},
+    }.items():
+        config = recipe(tiny_llama_folder, **settings, **plans)
+        config = config.model_copy(update={"training": config.training.model_copy(update={"epochs": 1})})
+        runs[name] = train(config, tmp_path / name, say=lambda _: None)[0]
+    both, only = (runs[name].labeler for name in ("both", "only"))
+    trained = [dict(labeler.model.named_parameters()) for labeler in (both, only)]
+    assert all(torch.equal(trained[0][name], trained[1][name]) for name in trained[0])
+    assert str(get_plan(only.model.backbone)) == str(only.config.plan) == "full"
+    assert np.abs(word_log_probs(both, [WORDS])[0] - word_log_probs(only, [WORDS])[0]).max() > 1e-6
+    assert not (only.config.plan.is_causal)
