@@ -30,6 +30,13 @@ class Format(StrEnum):
     html = "html"
 
 
+class TaskName(StrEnum):
+    """What the labels of data belong to."""
+
+    labeling = "labeling"
+    classification = "classification"
+
+
 PlanOption = Annotated[
     str, typer.Option(help="Mask plan: causal, full, middle, 0011, top:8, 8-31, 0,0,4,* ...")
 ]
@@ -100,11 +107,16 @@ def check_data(
     files: Annotated[
         list[str], typer.Argument(help="Files, a folder with train/dev/test, or a built-in name.")
     ],
+    task: Annotated[
+        TaskName | None,
+        typer.Option(help="What has labels, words or whole texts. Default: words, but for built-in data."),
+    ] = None,
 ) -> None:
     """Report everything odd in data files, with file and line."""
     from lookboth.data.checks import check_data as check
+    from lookboth.data.readers import ReadOptions
 
-    report = check(files)
+    report = check(files, ReadOptions(task=task.value) if task else None)
     typer.echo(report.describe())
     if not report.ok:
         raise typer.Exit(1)

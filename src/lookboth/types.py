@@ -28,6 +28,7 @@ class Example:
         text: the raw text the words were cut from, or None when the data came as words.
         offsets: (start, end) of each word in `text`, end exclusive; empty when `text` is None.
         source: "file:line" of the first word, for messages.
+        text_labels: labels of the whole text, in text classification; several in a multi-label task.
     """
 
     words: tuple[str, ...]
@@ -35,6 +36,11 @@ class Example:
     text: str | None = None
     offsets: tuple[tuple[int, int], ...] = ()
     source: str = ""
+    text_labels: tuple[str, ...] = ()
+
+    def labels(self) -> tuple[str, ...]:
+        """Return the label of each span and those of the whole text, in order, as often as they occur."""
+        return (*(span.label for span in self.spans), *self.text_labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +152,8 @@ class Dataset:
 
     Args:
         examples: in file order.
-        scheme: the tag scheme the data is written in ("IOB2", "plain", ...).
+        scheme: the tag scheme the data is written in ("IOB2", "plain", ...); "text" where labels belong to
+            whole texts.
         problems: what the reader found, in file order; empty for clean data.
         name: the file or data set id it came from.
     """
@@ -158,4 +165,4 @@ class Dataset:
 
     def labels(self) -> tuple[str, ...]:
         """Return the labels that occur, sorted."""
-        return tuple(sorted({span.label for example in self.examples for span in example.spans}))
+        return tuple(sorted({label for example in self.examples for label in example.labels()}))

@@ -5,7 +5,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lookboth.data.readers import ReadOptions, find_splits, read_split, source_path, split_of
+from lookboth.data.readers import (
+    BUILTIN,
+    ReadOptions,
+    Task,
+    find_splits,
+    read_split,
+    source_path,
+    split_of,
+)
 from lookboth.types import Dataset, Example, Problem
 
 NUM_SHOWN = 20
@@ -19,7 +27,7 @@ class SplitCounts:
     Args:
         split: its name; source: the file or data set.
         scheme: the tag scheme it is written in.
-        labels: number of spans of each label.
+        labels: number of spans (or of texts, where labels belong to whole texts) of each label.
     """
 
     split: str
@@ -86,7 +94,7 @@ def check_data(
     Args:
         sources: files, folders, built-in names or hub ids; or a mapping of split name to source. The
             split of a file is read off its name; a single file without one is "train".
-        options: how files are read.
+        options: how files are read; None: built-in data as what they are, others as labeled words.
         repair: report what is left after a repair.
 
     Raises:
@@ -104,21 +112,26 @@ def _read_all(
 ) -> list[tuple[str, Dataset]]:
     if isinstance(sources, str | Path):
         sources = [sources]
-    if isinstance(sources, Mapping):
-        pairs = [(split, source) for split, source in sources.items()]
-    else:
-        pairs = [(split, source) for source in sources for split in _splits_of(source)]
-    return [(split, read_split(source, split, options, repair=repair)) for split, source in pairs]
+    read = []
+    for split, source in sources.items() if isinstance(sources, Mapping) else ((None, s) for s in sources):
+        how = options or ReadOptions(task=_task_of(source))
+        splits = [split] if split else _splits_of(source, how.task)
+        read += [(name, read_split(source, name, how, repair=repair)) for name in splits]
+    return read
 
 
-def _splits_of(source: str | Path) -> tuple[str, ...]:
+def _task_of(source: str | Path) -> Task:
+    return "classification" if BUILTIN.get(str(source)) == "classification" else "labeling"
+
+
+def _splits_of(source: str | Path, task: Task) -> Sequence[str]:
     path = source_path(source)
-    return (split_of(path) or "train",) if path.is_file() else find_splits(source)
+    return (split_of(path) or "train",) if path.is_file() else find_splits(source, task)
 
 
 def _count(split: str, dataset: Dataset) -> SplitCounts:
     examples = dataset.examples
-    labels = Counter(span.label for example in examples for span in example.spans)
+    labels = Counter(label for example in examples for label in example.labels())
     num_words = sum(len(example.words) for example in examples)
     by_count = dict(sorted(labels.items(), key=lambda item: (-item[1], item[0])))
     return SplitCounts(split, dataset.name, dataset.scheme, len(examples), num_words, by_count)
@@ -159,7 +172,7 @@ def _check_labels(datasets: Sequence[tuple[str, Dataset]]) -> list[Problem]:
             if other != label:
                 message = f"labels {other!r} and {label!r} differ in case only; they are two labels"
                 found.append(Problem(example.source, message, "label-case", fatal=False))
-        if dataset.scheme != "plain":
+        if dataset.scheme not in ("plain", "text"):
             found += _one_word_labels(dataset)
     return found
 
@@ -167,8 +180,8 @@ def _check_labels(datasets: Sequence[tuple[str, Dataset]]) -> list[Problem]:
 def _first_examples(dataset: Dataset) -> dict[str, Example]:
     first: dict[str, Example] = {}
     for example in dataset.examples:
-        for span in example.spans:
-            first.setdefault(span.label, example)
+        for label in example.labels():
+            first.setdefault(label, example)
     return dict(sorted(first.items()))
 
 
@@ -210,7 +223,7 @@ def _duplicates_of(split: str, example: Example, before_split: str, before: Exam
     message = f"the same {len(example.words)} words as {place}: {shown!r}"
     kind = "duplicate-across-splits" if across else "duplicate"
     found = [Problem(example.source, message, kind, fatal=False)]
-    if example.spans != before.spans:
+    if example.labels() != before.labels() or example.spans != before.spans:
         found.append(
             Problem(example.source, f"{message}, labeled differently", "label-conflict", fatal=False)
         )
@@ -219,9 +232,10 @@ def _duplicates_of(split: str, example: Example, before_split: str, before: Exam
 
 def _describe_split(counts: SplitCounts) -> str:
     labels = ", ".join(f"{label} {count:,}" for label, count in counts.labels.items())
+    units = ("texts", "labels") if counts.scheme == "text" else ("sentences", "spans")
     return (
         f"{counts.split}: {counts.source} ({counts.scheme})\n"
-        f"  {counts.num_sentences:,} sentences, {counts.num_words:,} words, {counts.num_spans:,} spans"
+        f"  {counts.num_sentences:,} {units[0]}, {counts.num_words:,} words, {counts.num_spans:,} {units[1]}"
         f"{': ' + labels if labels else ''}"
     )
 

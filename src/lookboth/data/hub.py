@@ -1,9 +1,10 @@
 """Data sets of the Hugging Face `datasets` library: hub ids and folders it saved."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from lookboth.data.classification import FieldNames, LabeledText, build_text_dataset, parse_labels
 from lookboth.data.jsonl import parse_tagged
 from lookboth.data.problems import ProblemLog
 from lookboth.data.sentences import Sentence, build_dataset
@@ -48,6 +49,39 @@ def read_hub(
     return build_dataset(_sentences(pairs, names, log), scheme, log)
 
 
+def read_hub_texts(
+    name: str,
+    split: str,
+    *,
+    text_field: str | None = None,
+    label_field: str | None = None,
+    repair: bool = False,
+) -> Dataset:
+    """Read one split of a data set whose labels belong to whole texts.
+
+    Args:
+        name, split: as in `read_hub`.
+        text_field, label_field: the columns; None: the first of `classification.TEXT_FIELDS`, of
+            `classification.LABEL_FIELDS`.
+        repair: read problematic rows as each problem says instead of calling them fatal.
+
+    Raises:
+        ConfigError: if the `datasets` library is missing.
+        DataError: if the data set, the split or a column cannot be had.
+    """
+    rows = _load(name, split, None)
+    fields = FieldNames.of(text_field, label_field)
+    found = fields.find(rows.column_names)
+    if found is None:
+        present = ", ".join(rows.column_names)
+        raise DataError(f"{name}: needs columns {fields}; there are {present}. Name the columns.")
+    text, label = found
+    names = _tag_names(rows.features[label])
+    log = ProblemLog(f"{name}/{split}", repair=repair)
+    pairs = ((row[text], row[label]) for row in rows.select_columns([text, label]))
+    return build_text_dataset(_texts(pairs, names, log), log)
+
+
 def is_saved_folder(path: Path) -> bool:
     """Whether `datasets` wrote this folder with `save_to_disk`."""
     return (path / "dataset_dict.json").is_file() or (path / "state.json").is_file()
@@ -74,6 +108,19 @@ def _sentences(
         else:
             log.add(number, "row", sentence, "the row is left out")
     return sentences
+
+
+def _texts(
+    pairs: Iterable[tuple[Any, Any]], names: Sequence[str] | None, log: ProblemLog
+) -> Iterator[LabeledText]:
+    for number, (text, value) in enumerate(pairs, 1):
+        labels = parse_labels(value, names)
+        if isinstance(labels, str):
+            log.add(number, "row", labels, "the row is left out")
+        elif not isinstance(text, str):
+            log.add(number, "row", f"the text {text!r:.40} is no string", "the row is left out")
+        else:
+            yield LabeledText(number, text, labels, isinstance(value, list))
 
 
 def _load(name: str, split: str, config: str | None) -> Any:

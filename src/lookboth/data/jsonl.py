@@ -1,6 +1,7 @@
 """JSON lines: one object a line, with tokens and tags or with a text and its spans."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,33 +31,45 @@ def read_jsonl(path: str | Path, *, scheme: str | None = None, repair: bool = Fa
     """
     log = ProblemLog(str(path), repair=repair)
     sentences = []
-    for number, line in enumerate(read_lines(path, log), 1):
-        if number == 1 and line.lstrip().startswith("["):
-            log.add(1, "json", f"the file is one JSON list; {_ALLOWED}, one object a line")
-            break
-        if line.strip():
-            sentence = _parse_line(line, number, log)
-            sentences += [sentence] if sentence else []
+    for number, record in json_objects(path, log, _ALLOWED):
+        sentence = _parse_record(record, number, log)
+        if isinstance(sentence, Sentence):
+            sentences.append(sentence)
+        else:
+            log.add(number, "json", sentence, "the line is left out")
     return build_dataset(sentences, scheme, log)
 
 
-def _parse_line(line: str, number: int, log: ProblemLog) -> Sentence | None:
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as error:  # a number of 5,000 digits is a bare ValueError
-        log.add(number, "json", f"not JSON: {error}", "the line is left out")
-        return None
-    sentence = _parse_record(record, number, log)
-    if isinstance(sentence, Sentence):
-        return sentence
-    log.add(number, "json", sentence, "the line is left out")
-    return None
+def json_objects(path: str | Path, log: ProblemLog, allowed: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number, object) of a file with a JSON object a line; lines that are none are problems.
+
+    Args:
+        path: the file, UTF-8.
+        log: takes the problems.
+        allowed: what to write instead, for messages.
+
+    Raises:
+        DataError: if the file cannot be read at all.
+    """
+    for number, line in enumerate(read_lines(path, log), 1):
+        if number == 1 and line.lstrip().startswith("["):
+            log.add(1, "json", f"the file is one JSON list; {allowed}, one object a line")
+            return
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:  # a number of 5,000 digits is a bare ValueError
+            log.add(number, "json", f"not JSON: {error}", "the line is left out")
+            continue
+        if isinstance(record, dict):
+            yield number, record
+        else:
+            log.add(number, "json", f"not a JSON object; {allowed}", "the line is left out")
 
 
-def _parse_record(record: Any, number: int, log: ProblemLog) -> Sentence | str:
+def _parse_record(record: dict[str, Any], number: int, log: ProblemLog) -> Sentence | str:
     """Return the sentence, or why there is none."""
-    if not isinstance(record, dict):
-        return f"not a JSON object; {_ALLOWED}"
     tags = record.get("tags", record.get("ner_tags"))
     spans = record.get("spans", record.get("entities"))
     if "tokens" in record and tags is not None:

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+from lookboth.data.classification import read_classification
 from lookboth.data.conll import read_conll
-from lookboth.data.hub import is_saved_folder, read_hub, saved_splits
+from lookboth.data.hub import is_saved_folder, read_hub, read_hub_texts, saved_splits
 from lookboth.data.jsonl import read_jsonl
 from lookboth.data.problems import require_clean
 from lookboth.data.texts import example_from_text, read_text
@@ -15,8 +17,10 @@ from lookboth.types import Dataset
 __all__ = [
     "BUILTIN",
     "ReadOptions",
+    "Task",
     "example_from_text",
     "find_splits",
+    "read_classification",
     "read_conll",
     "read_dataset",
     "read_hub",
@@ -26,15 +30,25 @@ __all__ = [
     "require_clean",
 ]
 
+Task = Literal["labeling", "classification"]
 BUILTIN_FOLDER = Path(__file__).parent / "builtin"
 _SUFFIX_TASKS = {".conll": "labeling", ".tsv": "classification", ".txt": "text"}  # of built-in files only
-BUILTIN = {
+BUILTIN: dict[str, str] = {
     folder.name: next(task for suffix, task in _SUFFIX_TASKS.items() if any(folder.glob(f"*{suffix}")))
     for folder in sorted(BUILTIN_FOLDER.iterdir())
     if folder.is_dir()
 }  # what each built-in data set is for: labeled words, labels of whole texts, or raw text
 CONLL_SUFFIXES = (".conll", ".txt", ".tsv", ".iob", ".iob2", ".bio", ".bioes", ".conllu")
 JSONL_SUFFIXES = (".jsonl", ".json")
+SUFFIXES: dict[Task, tuple[str, ...]] = {
+    "labeling": CONLL_SUFFIXES + JSONL_SUFFIXES,
+    "classification": (".tsv", ".txt", ".csv", *JSONL_SUFFIXES),
+}
+_TASK_NAMES = {
+    "labeling": "labeling words",
+    "classification": "classifying texts",
+    "text": "adaptation to raw text",
+}
 SPLIT_NAMES = {
     "train": ("train", "training"),
     "dev": ("dev", "devel", "valid", "validation", "val", "testa"),
@@ -44,40 +58,50 @@ SPLIT_NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
-    """How files are read; see `read_conll` for each.
+    """How files are read; see `read_conll` and `read_classification` for each.
 
     Args:
+        task: "labeling", where words have labels, or "classification", where whole texts have.
         word_column, tag_column, separator: of CoNLL columns only.
         scheme: of the tags; None to detect it.
+        text_field, label_field: of classification only; None for the usual names.
     """
 
+    task: Task = "labeling"
     word_column: int = 0
     tag_column: int = -1
     separator: str | None = None
     scheme: str | None = None
+    text_field: str | None = None
+    label_field: str | None = None
 
 
 def read_dataset(path: str | Path, options: ReadOptions | None = None, *, repair: bool = False) -> Dataset:
-    """Read one file, by its suffix as CoNLL columns or JSON lines.
+    """Read one file, in the format that its suffix names for the task.
 
     Raises:
-        DataError: if the suffix is neither, or the file cannot be read at all.
+        DataError: if the suffix names none, or the file cannot be read at all.
     """
     options = options or ReadOptions()
     suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES[options.task]:
+        allowed = ", ".join(SUFFIXES[options.task])
+        message = f"the suffix {suffix!r} says no format of {options.task} data; known are {allowed}"
+        raise DataError(f"{path}: {message}. Rename the file.")
+    if options.task == "classification":
+        return read_classification(
+            path, text_field=options.text_field, label_field=options.label_field, repair=repair
+        )
     if suffix in JSONL_SUFFIXES:
         return read_jsonl(path, scheme=options.scheme, repair=repair)
-    if suffix in CONLL_SUFFIXES:
-        return read_conll(
-            path,
-            word_column=options.word_column,
-            tag_column=options.tag_column,
-            scheme=options.scheme,
-            separator=options.separator,
-            repair=repair,
-        )
-    allowed = ", ".join(CONLL_SUFFIXES + JSONL_SUFFIXES)
-    raise DataError(f"{path}: the suffix {suffix!r} says no format; known are {allowed}. Rename the file.")
+    return read_conll(
+        path,
+        word_column=options.word_column,
+        tag_column=options.tag_column,
+        scheme=options.scheme,
+        separator=options.separator,
+        repair=repair,
+    )
 
 
 def read_split(
@@ -93,21 +117,35 @@ def read_split(
         repair: repair what can be repaired instead of calling it fatal.
 
     Raises:
-        DataError: if there is no such source or split.
+        DataError: if there is no such source or split, or a built-in name is for another task.
     """
+    options = options or ReadOptions()
     path = source_path(source)
+    _refuse_other_task(source, path, options.task)
     if path.is_file():
         _refuse_other_split(path, split)
         return read_dataset(source, options, repair=repair)
     if path.is_dir() and not is_saved_folder(path):
-        return read_dataset(_split_file(path, split, source), options, repair=repair)
+        return read_dataset(_split_file(path, split, source, options.task), options, repair=repair)
     if not path.exists():
         _refuse_missing_file(source)
-    return read_hub(str(source), split, scheme=options.scheme if options else None, repair=repair)
+    if options.task == "classification":
+        return read_hub_texts(
+            str(source),
+            split,
+            text_field=options.text_field,
+            label_field=options.label_field,
+            repair=repair,
+        )
+    return read_hub(str(source), split, scheme=options.scheme, repair=repair)
 
 
-def find_splits(source: str | Path) -> tuple[str, ...]:
+def find_splits(source: str | Path, task: Task = "labeling") -> tuple[str, ...]:
     """Return which of train, dev and test a folder or built-in data set has; a hub id is taken to have all.
+
+    Args:
+        source: as in `read_split`.
+        task: which files of a folder count.
 
     Raises:
         DataError: if a folder has none of them.
@@ -116,9 +154,9 @@ def find_splits(source: str | Path) -> tuple[str, ...]:
     if not path.is_dir():
         return tuple(SPLIT_NAMES)
     splits = saved_splits(path) if is_saved_folder(path) else ()
-    splits = splits or tuple(split for split in SPLIT_NAMES if _split_files(path, split))
+    splits = splits or tuple(split for split in SPLIT_NAMES if _split_files(path, split, task))
     if not splits:
-        raise DataError(_no_split_file(source, "train"))
+        raise DataError(_no_split_file(source, "train", task))
     return splits
 
 
@@ -147,27 +185,27 @@ def _names_split(stem: str, name: str) -> bool:
     return stem == name or stem.endswith(("-" + name, "_" + name, "." + name))
 
 
-def _split_files(folder: Path, split: str) -> list[Path]:
+def _split_files(folder: Path, split: str, task: Task) -> list[Path]:
     """Return the files of a split; a file with just the split's name goes before others."""
     names = SPLIT_NAMES.get(split, (split,))
-    files = [f for f in sorted(folder.iterdir()) if f.suffix.lower() in CONLL_SUFFIXES + JSONL_SUFFIXES]
+    files = [f for f in sorted(folder.iterdir()) if f.suffix.lower() in SUFFIXES[task]]
     exact = [file for file in files if file.stem.lower() in names]
     return exact or [file for file in files if any(_names_split(file.stem, name) for name in names)]
 
 
-def _split_file(folder: Path, split: str, source: str | Path) -> Path:
-    found = _split_files(folder, split)
+def _split_file(folder: Path, split: str, source: str | Path, task: Task) -> Path:
+    found = _split_files(folder, split, task)
     if not found:
-        raise DataError(_no_split_file(source, split))
+        raise DataError(_no_split_file(source, split, task))
     if len(found) > 1:
         listed = ", ".join(file.name for file in found)
         raise DataError(f"{source}: several files for the split {split!r}: {listed}. Name the file.")
     return found[0]
 
 
-def _no_split_file(source: str | Path, split: str) -> str:
+def _no_split_file(source: str | Path, split: str, task: Task) -> str:
     names: Sequence[str] = SPLIT_NAMES.get(split, (split,))
-    suffixes = ", ".join(CONLL_SUFFIXES + JSONL_SUFFIXES)
+    suffixes = ", ".join(SUFFIXES[task])
     return f"{source}: no file for the split {split!r}; name it {' or '.join(names)}, ending in {suffixes}."
 
 
@@ -180,13 +218,21 @@ def _refuse_other_split(path: Path, split: str) -> None:
         raise DataError(message)
 
 
+def _refuse_other_task(source: str | Path, path: Path, task: Task) -> None:
+    holds = BUILTIN.get(path.name, task) if path.parent == BUILTIN_FOLDER else task
+    if holds != task:
+        message = f"built-in data for {_TASK_NAMES[holds]}, asked for as data for {_TASK_NAMES[task]}"
+        names = ", ".join(name for name, kind in BUILTIN.items() if kind == task)
+        raise DataError(f"{source}: {message}; for that there are {names}.")
+
+
 def _refuse_missing_file(source: str | Path) -> None:
     """Raise unless the source can be a hub id: at most one slash and no suffix of a data file."""
     text = str(source)
     if (
         text.startswith((".", "/", "~"))
         or text.count("/") > 1
-        or Path(text).suffix in CONLL_SUFFIXES + JSONL_SUFFIXES
+        or Path(text).suffix in {suffix for suffixes in SUFFIXES.values() for suffix in suffixes}
     ):
         built_in = ", ".join(BUILTIN)
         raise DataError(

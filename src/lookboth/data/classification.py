@@ -1,0 +1,210 @@
+"""Texts with labels of the whole text: tab-separated, CSV and JSON lines."""
+
+import csv
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lookboth.data.jsonl import json_objects
+from lookboth.data.lines import read_lines
+from lookboth.data.problems import ProblemLog
+from lookboth.data.sentences import check_string
+from lookboth.data.texts import example_from_text
+from lookboth.types import Dataset, Example
+
+TEXT_FIELDS = ("text", "sentence", "content")
+LABEL_FIELDS = ("label_text", "label", "labels")  # label_text names what is a number in label
+_ALLOWED = 'write {"text": "...", "label": "..."} or {"text": "...", "labels": ["...", "..."]}'
+
+
+class LabeledText(NamedTuple):
+    """One text as it stands in a file.
+
+    Args:
+        line: its first line.
+        text: as it stands there.
+        labels: of the whole text.
+        listed: whether the labels came as a list, which may be empty.
+    """
+
+    line: int
+    text: str
+    labels: tuple[str, ...]
+    listed: bool = False
+
+
+class FieldNames(NamedTuple):
+    """What the columns (or keys) of text and label may be called, the preferred name first."""
+
+    text: Sequence[str]
+    label: Sequence[str]
+
+    @classmethod
+    def of(cls, text: str | None, label: str | None) -> "FieldNames":
+        """Return the given names, or the usual ones."""
+        return cls((text,) if text else TEXT_FIELDS, (label,) if label else LABEL_FIELDS)
+
+    def find(self, present: Iterable[str]) -> tuple[str, str] | None:
+        """Return the columns of text and label among those present, upper and lower case alike, or None."""
+        there = {name.strip().lower(): name for name in present}
+        text, label = (
+            next((there[name.lower()] for name in names if name.lower() in there), None) for names in self
+        )
+        return None if text is None or label is None else (text, label)
+
+    def __str__(self) -> str:
+        return f"{' or '.join(self.text)} and {' or '.join(self.label)}"
+
+
+class _Row(NamedTuple):
+    line: int
+    columns: Sequence[str]
+
+
+def read_classification(
+    path: str | Path,
+    *,
+    text_field: str | None = None,
+    label_field: str | None = None,
+    repair: bool = False,
+) -> Dataset:
+    """Read texts with labels of the whole text; every problem is listed in the result.
+
+    A .csv file has a header and the quoting of CSV. Any other file is JSON lines if its suffix says so, else
+    `label<TAB>text` a line without quoting, or columns in the order of its header. In CSV and tab-separated
+    files `|` separates the labels of one text.
+
+    Args:
+        path: the file, UTF-8.
+        text_field, label_field: columns or keys; None: the first of `TEXT_FIELDS`, of `LABEL_FIELDS`.
+        repair: read problematic lines as each problem says instead of calling them fatal.
+
+    Raises:
+        DataError: if the file cannot be read at all.
+    """
+    log = ProblemLog(str(path), repair=repair)
+    names = FieldNames.of(text_field, label_field)
+    suffix = Path(path).suffix.lower()
+    if suffix in (".jsonl", ".json"):
+        return build_text_dataset(_from_objects(path, names, log), log)
+    rows = _csv_rows(path, log) if suffix == ".csv" else _tsv_rows(path, log)
+    return build_text_dataset(_from_rows(rows, names, log, header=suffix == ".csv"), log)
+
+
+def build_text_dataset(texts: Iterable[LabeledText], log: ProblemLog) -> Dataset:
+    """Check texts and labels and return the data set with all problems of the log.
+
+    Args:
+        texts: in file order.
+        log: what the reader noted so far. A text without words is added; so is one without a label, unless
+            its labels came as a list or other texts have several.
+    """
+    found = list(texts)
+    several = any(len(text.labels) > 1 for text in found)
+    examples = []
+    for text in found:
+        if not (text.labels or text.listed or several):
+            log.add(text.line, "no-label", "the text has no label", "the text is left out")
+            continue
+        example = _build_example(text, log)
+        if example.words:
+            examples.append(example)
+        else:
+            log.add(text.line, "empty-text", "the text has no words; it is left out", fatal=False)
+    return Dataset(examples=examples, scheme="text", problems=log.problems(), name=log.name)
+
+
+def parse_labels(value: Any, names: Sequence[str] | None = None) -> tuple[str, ...] | str:
+    """Return the labels of one value (a name, a number, or a list of them), or why there are none.
+
+    Args:
+        value: as it came from JSON or a data set.
+        names: the name behind each number; None: a number is its own name.
+
+    >>> parse_labels("spam"), parse_labels([0, 2], ["joy", "fear", "anger"])
+    (('spam',), ('joy', 'anger'))
+    """
+    if isinstance(value, list):
+        parsed = [parse_labels(item, names) for item in value if not isinstance(item, list)]
+        wrong = [item for item in parsed if isinstance(item, str)]
+        if wrong or len(parsed) < len(value):
+            return wrong[0] if wrong else "the labels are a list of lists; a label is a name"
+        return tuple(dict.fromkeys(label for labels in parsed for label in labels))
+    if isinstance(value, str) and value.strip():
+        return (value.strip(),)
+    if type(value) is not int:
+        return f"the label {value!r:.40} is not a name; a label is a string or a whole number"
+    if names is None:
+        return (str(value),)
+    if value == -1:
+        return "the label -1 stands for one that is kept secret; such a split cannot be scored"
+    if 0 <= value < len(names):
+        return (names[value],)
+    return f"the label {value} has no name; there are {len(names)}, counted from 0"
+
+
+def _build_example(text: LabeledText, log: ProblemLog) -> Example:
+    example = example_from_text(check_string(text.text, text.line, log), log.where(text.line))
+    labels = tuple(check_string(label, text.line, log) for label in text.labels)
+    return replace(example, text_labels=labels)
+
+
+def _from_objects(path: str | Path, names: FieldNames, log: ProblemLog) -> Iterator[LabeledText]:
+    for number, record in json_objects(path, log, _ALLOWED):
+        fields = names.find(record)
+        text, value = (record[field] for field in fields) if fields else (None, None)
+        if not isinstance(text, str):
+            message = f"keys {sorted(record)!r:.100} are not what is read; {_ALLOWED}"
+            log.add(number, "json", message, "the line is left out")
+            continue
+        labels = parse_labels(value)
+        if isinstance(labels, str):
+            log.add(number, "label", labels, "the line is left out")
+        else:
+            yield LabeledText(number, text, labels, isinstance(value, list))
+
+
+def _tsv_rows(path: str | Path, log: ProblemLog) -> Iterator[_Row]:
+    for number, line in enumerate(read_lines(path, log), 1):
+        if line.strip():
+            yield _Row(number, line.split("\t"))
+
+
+def _csv_rows(path: str | Path, log: ProblemLog) -> Iterator[_Row]:
+    reader = csv.reader((line + "\n" for line in read_lines(path, log)), strict=True)
+    line = 1
+    try:
+        for columns in reader:
+            if columns:
+                yield _Row(line, columns)
+            line = reader.line_num + 1
+    except csv.Error as error:
+        log.add(line, "csv", f"not CSV from here on: {error}")
+
+
+def _from_rows(
+    rows: Iterator[_Row], names: FieldNames, log: ProblemLog, *, header: bool
+) -> Iterator[LabeledText]:
+    """Yield the texts of rows whose first may be (`header`: must be) the names of the columns."""
+    first = next(rows, None)
+    if first is None:
+        return
+    heads = names.find(first.columns)
+    if heads:
+        text_column, label_column = map(first.columns.index, heads)
+        count = len(first.columns)
+    elif header:
+        log.add(first.line, "columns", f"the header has {', '.join(first.columns)!r:.100}; it needs {names}")
+        return
+    else:
+        text_column, label_column, count = 1, 0, 2
+        rows = chain([first], rows)
+    for row in rows:
+        if len(row.columns) != count:
+            message = f"{len(row.columns)} columns; a line has {count}, a label and a text among them"
+            log.add(row.line, "columns", message, "the line is left out")
+            continue
+        labels = dict.fromkeys(label.strip() for label in row.columns[label_column].split("|"))
+        yield LabeledText(row.line, row.columns[text_column], tuple(filter(None, labels)))
