@@ -135,6 +135,14 @@ def test_predictions_hold_words_gold_and_scored_spans(tmp_path):
     assert "hübsch" in (tmp_path / "predictions.jsonl").read_text(encoding="utf-8")
 
 
+def test_rows_say_which_split_they_belong_to(tmp_path):
+    examples = [Example((word,), (Span(0, 1, "X"),), source=word) for word in "abc"]
+    with pytest.raises(DataError, match="no split for example 2"):
+        write_predictions(tmp_path, examples, [[]] * 3, splits=["dev", "dev"])
+    write_predictions(tmp_path, examples, [[]] * 3, splits=["dev", "test:x", "dev"])
+    assert [record["split"] for record in read_predictions(tmp_path)] == ["dev", "test:x", "dev"]
+
+
 @given(words=st.lists(st.text(st.characters(), max_size=5) | st.just("a\ud800b") | st.just("\u2028\x85")))
 def test_any_words_come_back(tmp_path_factory, words):
     folder = tmp_path_factory.mktemp("run")

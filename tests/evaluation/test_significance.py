@@ -1,7 +1,7 @@
 """Intervals and p-values held against what they promise: coverage, calibration, repeatability."""
 
-import statistics
 import time
+from itertools import product
 
 import numpy as np
 import pytest
@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from lookboth.errors import ConfigError, DataError
 from lookboth.evaluation.metrics import score_spans
-from lookboth.evaluation.significance import bootstrap_interval, mean_and_sd, paired_bootstrap
+from lookboth.evaluation.significance import (
+    approximate_randomization,
+    bootstrap_interval,
+    bootstrap_seeds,
+    paired_bootstrap,
+    randomize_seeds,
+    sentence_counts,
+)
 from lookboth.types import Span
 
 
@@ -112,17 +119,60 @@ def test_pairing_tells_apart_what_unpaired_intervals_cannot():
     assert paired_bootstrap(gold, second, first).p_value < 0.05
 
 
-@given(st.lists(st.floats(0, 1), min_size=2, max_size=8))
-def test_mean_and_sd_equal_the_standard_library(values):
-    result = mean_and_sd(values)
-    assert result.mean == pytest.approx(statistics.fmean(values), abs=1e-12)
-    assert result.sd == pytest.approx(statistics.stdev(values), abs=1e-9)
+def f1_gap(counts, swapped):
+    """Difference in mean F1 over seeds after exchanging the outputs of the marked sentences, the slow way."""
+    totals = np.zeros_like(counts[:, 0])  # (2, seeds, 3)
+    for sentence, swap in enumerate(swapped):
+        totals += counts[:, sentence][:: -1 if swap else 1]
+    f1 = 2 * totals[..., 0] / np.maximum(totals[..., 1] + totals[..., 2], 1)
+    return f1[0].mean() - f1[1].mean()
 
 
-def test_one_seed_has_no_standard_deviation():
-    assert mean_and_sd([0.4]) == (0.4, None)
-    with pytest.raises(DataError, match="at least one run"):
-        mean_and_sd([])
+@given(seed=st.integers(0, 10_000), num_seeds=st.integers(1, 3))
+def test_randomization_approaches_the_share_of_all_exchanges(seed, num_seeds):
+    rng = np.random.default_rng(seed)
+    gold = rng.integers(0, 3, size=(1, 6))
+    right = rng.integers(0, gold + 1, size=(2, num_seeds, 6))
+    predicted = right + rng.integers(0, 2, size=right.shape)
+    counts = np.stack([right, predicted, np.broadcast_to(gold, right.shape)], axis=-1)  # (2, seeds, 6, 3)
+    by_sentence = counts.transpose(0, 2, 1, 3)
+    gaps = [f1_gap(by_sentence, swapped) for swapped in product([False, True], repeat=6)]
+    exact = np.mean(np.abs(gaps) >= abs(gaps[0]) - 1e-12)
+    result = randomize_seeds(counts[0], counts[1], num_shuffles=2000, seed=seed)
+    assert result.difference == pytest.approx(gaps[0])
+    assert result.p_value == pytest.approx(exact, abs=0.06)
+
+
+def test_randomization_and_bootstrap_agree_and_the_order_only_turns_the_sign():
+    rng = np.random.default_rng(7)
+    gold, first = noisy_pair(300, 0.75, rng)
+    second = corrupt(gold, 0.7, rng)
+    there = approximate_randomization(gold, first, second)
+    back = approximate_randomization(gold, second, first)
+    assert back.difference == -there.difference
+    assert back.p_value == pytest.approx(there.p_value, abs=0.02)
+    assert there.p_value == pytest.approx(paired_bootstrap(gold, first, second).p_value, abs=0.1)
+    assert approximate_randomization(gold, first, first) == (0.0, 1.0)
+    worlds_apart = approximate_randomization(gold, gold, [[] for _ in gold], num_shuffles=499)
+    assert worlds_apart.p_value == pytest.approx(1 / 500)
+
+
+def test_the_same_run_three_times_is_one_run():
+    rng = np.random.default_rng(8)
+    gold, first = noisy_pair(80, 0.75, rng)
+    a, b = sentence_counts(gold, first)[None], sentence_counts(gold, corrupt(gold, 0.6, rng))[None]
+    thrice = [counts.repeat(3, axis=0) for counts in (a, b)]
+    assert bootstrap_seeds(*thrice) == pytest.approx(bootstrap_seeds(a, b))
+    assert randomize_seeds(*thrice) == pytest.approx(randomize_seeds(a, b))
+
+
+def test_ten_thousand_shuffles_of_two_thousand_sentences_are_quick():
+    rng = np.random.default_rng(9)
+    gold, first = noisy_pair(2000, 0.7, rng)
+    second = corrupt(gold, 0.68, rng)
+    start = time.process_time()
+    approximate_randomization(gold, first, second)
+    assert time.process_time() - start < 3.0
 
 
 def test_bad_arguments_name_what_is_allowed():
@@ -135,3 +185,7 @@ def test_bad_arguments_name_what_is_allowed():
         bootstrap_interval(gold, gold, level=95)
     with pytest.raises(ConfigError, match="at least 1"):
         bootstrap_interval(gold, gold, num_resamples=0)
+    with pytest.raises(ConfigError, match="num_shuffles is 0"):
+        approximate_randomization(gold, gold, gold, num_shuffles=0)
+    with pytest.raises(DataError, match="the same sentences"):
+        bootstrap_seeds(np.ones((1, 4, 3)), np.ones((2, 4, 3)))

@@ -1,5 +1,6 @@
 """Scores, intervals, run folders and reports."""
 
+from lookboth.evaluation.corrections import benjamini_hochberg, holm
 from lookboth.evaluation.metrics import (
     conlleval_f1,
     count_per_sentence,
@@ -8,15 +9,17 @@ from lookboth.evaluation.metrics import (
     score_tags,
     token_accuracy,
 )
+from lookboth.evaluation.nested_plans import group_effects, nested_pairs, nested_plan_test
 from lookboth.evaluation.report import SeedGroup, collect_runs, seed_table
 from lookboth.evaluation.runfile import Run, read_predictions, read_run, write_predictions, write_run
 from lookboth.evaluation.scores import Average, Counts, Scores
+from lookboth.evaluation.seeds import MeanAndSd, PairedDifference, mean_and_sd, paired_difference
 from lookboth.evaluation.significance import (
     Comparison,
     Interval,
-    MeanAndSd,
+    Randomization,
+    approximate_randomization,
     bootstrap_interval,
-    mean_and_sd,
     paired_bootstrap,
 )
 
@@ -26,16 +29,25 @@ __all__ = [
     "Counts",
     "Interval",
     "MeanAndSd",
+    "PairedDifference",
+    "Randomization",
     "Run",
     "Scores",
     "SeedGroup",
+    "approximate_randomization",
+    "benjamini_hochberg",
     "bootstrap_interval",
     "collect_runs",
     "conlleval_f1",
     "count_per_sentence",
     "count_spans",
+    "group_effects",
+    "holm",
     "mean_and_sd",
+    "nested_pairs",
+    "nested_plan_test",
     "paired_bootstrap",
+    "paired_difference",
     "read_predictions",
     "read_run",
     "score_spans",

@@ -57,5 +57,10 @@ def evaluate_on(
             wall_seconds=time.monotonic() - clock,
             data_files={split: dataset.name} if is_file else {},
         )
-        write_predictions(out, evaluation.examples, [p.spans for p in evaluation.predictions])
+        write_predictions(
+            out,
+            evaluation.examples,
+            [p.spans for p in evaluation.predictions],
+            splits=[split] * len(evaluation.examples),
+        )
     return evaluation

@@ -8,7 +8,7 @@ from typing import Any
 
 from lookboth.errors import DataError
 from lookboth.evaluation.runfile import RUN_FILE, Run, read_run
-from lookboth.evaluation.significance import MeanAndSd, mean_and_sd
+from lookboth.evaluation.seeds import MeanAndSd, mean_and_sd
 
 # What may differ between two seeds of the same setting: the seed itself and where the run was written.
 SEED_KEYS = frozenset({"seed", "seeds", "output", "output_dir", "output_folder", "run_folder"})

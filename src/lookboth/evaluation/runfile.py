@@ -137,7 +137,11 @@ def read_run(folder: str | Path) -> Run:
 
 
 def write_predictions(
-    folder: str | Path, examples: Iterable[Example], predicted: Iterable[Sequence[AnySpan]]
+    folder: str | Path,
+    examples: Iterable[Example],
+    predicted: Iterable[Sequence[AnySpan]],
+    *,
+    splits: Iterable[str] | None = None,
 ) -> Path:
     """Write `predictions.jsonl`: for each sentence its words, gold spans and predicted spans with scores.
 
@@ -145,17 +149,18 @@ def write_predictions(
         folder: made when it is missing.
         examples: the scored examples, in order.
         predicted: the predicted spans of each; a span without a score gets none.
+        splits: for each example the name its scores have in run.json, such as "dev" or "test:wnut17".
 
     Raises:
         DataError: when there is not one prediction for every example; nothing is written then.
     """
     path = Path(folder) / PREDICTIONS_FILE
-    _write_atomically(path, _prediction_lines(examples, predicted))
+    _write_atomically(path, _prediction_lines(examples, predicted, splits))
     return path
 
 
 def read_predictions(folder: str | Path) -> Iterator[dict[str, Any]]:
-    """Yield the sentences of `predictions.jsonl`: words, gold and predicted spans, source.
+    """Yield the sentences of `predictions.jsonl`: words, gold and predicted spans, source, split where known.
 
     Args:
         folder: the run folder.
@@ -174,17 +179,24 @@ def read_predictions(folder: str | Path) -> Iterator[dict[str, Any]]:
         ) from error
 
 
-def _prediction_lines(examples: Iterable[Example], predicted: Iterable[Sequence[AnySpan]]) -> Iterator[str]:
+def _prediction_lines(
+    examples: Iterable[Example], predicted: Iterable[Sequence[AnySpan]], splits: Iterable[str] | None
+) -> Iterator[str]:
+    names = None if splits is None else iter(splits)
     for index, (example, spans) in enumerate(zip_longest(examples, predicted)):
         if example is None or spans is None:
             more = "predictions than examples" if example is None else "examples than predictions"
             raise DataError(f"more {more}, from number {index} on; give one prediction for every example.")
-        record = {
+        record: dict[str, Any] = {
             "words": example.words,
             "gold": [span._asdict() for span in example.spans],
             "predicted": [_span_record(span) for span in spans],
             "source": example.source,
         }
+        if names is not None:
+            record["split"] = next(names, None)
+            if record["split"] is None:
+                raise DataError(f"no split for example {index}; give one for every example.")
         yield json.dumps(record, ensure_ascii=False) + "\n"
 
 

@@ -12,7 +12,7 @@ from lookboth.config import RunConfig
 from lookboth.errors import DataError
 from lookboth.evaluation.evaluate import Evaluation, evaluate_labeler
 from lookboth.evaluation.runfile import write_predictions, write_run
-from lookboth.evaluation.significance import mean_and_sd
+from lookboth.evaluation.seeds import mean_and_sd
 from lookboth.masking.attention import apply_plan, under_plan
 from lookboth.models.labeler import Labeler
 from lookboth.models.saving import save_labeler
@@ -149,11 +149,12 @@ def _write(
         wall_seconds=wall_seconds,
         data_files=files,
     )
-    scored = [run.dev, *run.tests.values()]
+    scored = {"dev": run.dev, **{f"test:{name}": evaluation for name, evaluation in run.tests.items()}}
     write_predictions(
         run.folder,
-        [example for evaluation in scored for example in evaluation.examples],
-        [prediction.spans for evaluation in scored for prediction in evaluation.predictions],
+        [example for evaluation in scored.values() for example in evaluation.examples],
+        [prediction.spans for evaluation in scored.values() for prediction in evaluation.predictions],
+        splits=[name for name, evaluation in scored.items() for _ in evaluation.examples],
     )
 
 
