@@ -157,6 +157,35 @@ def train(
 
 
 @app.command()
+def study(
+    file: Annotated[Path, typer.Argument(help="Study file (TOML).")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the runs. Default: runs/ and the name of the study.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Runs at once. Default: by cores and memory.")
+    ] = None,
+    only: Annotated[str, typer.Option(help="Pattern of the settings to run, such as 'ner/*'.")] = "*",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run.")] = False,
+) -> None:
+    """Run a grid of trainings that can be stopped and resumed: methods, plans, data sets, seeds."""
+    from lookboth.study.config import load_study
+    from lookboth.study.runner import describe_study, run_study
+
+    config = load_study(file)
+    folder = out or Path("runs") / config.name
+    if dry_run:
+        typer.echo(describe_study(config, folder, only=only))
+        return
+    state = run_study(config, folder, workers=workers, only=only, say=typer.echo)
+    for name, error in state.failed.items():
+        typer.echo(f"{name} failed: {error}", err=True)
+    if state.failed:
+        raise typer.Exit(1)
+    typer.echo(f"{len(state.scores)} runs are done. Next: lookboth report {folder}")
+
+
+@app.command()
 def evaluate(
     data: Annotated[
         str, typer.Argument(help="File, folder, built-in name or hub id; 'name:split' for a split.")

@@ -185,6 +185,12 @@ class RunConfig(_Section):
         validate_default=True,
         description="Context tokens on each inner side of a window; less than half of max_tokens.",
     )
+    method: str = Field(
+        default="classifier", description="classifier: a head over the states of words, or of the whole text."
+    )
+    study: dict[str, str] | None = Field(
+        default=None, description="The run's place in a study; written by `lookboth study`."
+    )
     data: DataConfig = Field(description="Where the data is.")
     head: HeadConfig = Field(default_factory=HeadConfig, description="What turns word states into tags.")
     adapter: AdapterConfig = Field(default_factory=AdapterConfig, description="Which weights are trained.")
@@ -236,7 +242,7 @@ def parse_config(
     >>> parse_config({"data": {"train": "wnut17"}}, ["training.lr=2e-4"]).training.lr
     0.0002
     """
-    merged = _deep_copy(values)
+    merged = overlay(values)
     for override in overrides:
         _set(merged, override)
     try:
@@ -244,6 +250,36 @@ def parse_config(
     except ValidationError as error:
         lines = [_explain(detail) for detail in error.errors()]
         raise ConfigError(f"{where}: " + "\n  ".join(lines)) from None
+
+
+def overlay(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested settings laid over each other, the last one on top.
+
+    >>> overlay({"plan": "causal", "training": {"lr": 1, "epochs": 2}}, {"training": {"lr": 3}})
+    {'plan': 'causal', 'training': {'lr': 3, 'epochs': 2}}
+    """
+    result: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            below = result.get(key)
+            if isinstance(value, Mapping):
+                value = overlay(below, value) if isinstance(below, Mapping) else overlay(value)
+            result[key] = value
+    return result
+
+
+def nest(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with dotted keys as nested ones.
+
+    >>> nest({"training.lr": 1, "plan": "full"})
+    {'training': {'lr': 1}, 'plan': 'full'}
+    """
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        for part in reversed(key.split(".")):
+            value = {part: value}
+        result = overlay(result, value)
+    return result
 
 
 def document_keys() -> list[tuple[str, str, str]]:
@@ -263,10 +299,6 @@ def _walk(section: type[BaseModel], prefix: str) -> list[tuple[str, str, str]]:
             )
             rows.append((prefix + name, default, field.description or ""))
     return rows
-
-
-def _deep_copy(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: _deep_copy(v) if isinstance(v, Mapping) else v for key, v in values.items()}
 
 
 def _set(values: dict[str, Any], override: str) -> None:

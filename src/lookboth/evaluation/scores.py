@@ -117,6 +117,7 @@ class Scores:
         return {
             "scorer": self.scorer,
             "scheme": self.scheme,
+            "headline": self.headline,
             "micro": self.micro.to_dict(),
             "macro": self.macro._asdict(),
             "per_label": {label: counts.to_dict() for label, counts in self.per_label.items()},

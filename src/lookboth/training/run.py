@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lookboth.config import RunConfig
-from lookboth.errors import DataError
+from lookboth.errors import ConfigError, DataError
 from lookboth.evaluation.evaluate import Evaluation, evaluate_labeler
 from lookboth.evaluation.runfile import write_predictions, write_run
 from lookboth.evaluation.seeds import mean_and_sd
@@ -62,7 +62,7 @@ def train(config: RunConfig, out: str | Path, *, say: Say = print) -> list[Train
     splits = read_splits(config)
     out = Path(out)
     _claim(out, config)
-    runs = [train_seed(config, splits, seed, out / f"seed-{seed}", say=say) for seed in config.training.seeds]
+    runs = [train_one(config, splits, seed, out / f"seed-{seed}", say=say) for seed in config.training.seeds]
     if len(runs) > 1:
         for name in runs[0].tests:
             mean, sd = mean_and_sd([run.tests[name].scores.headline for run in runs])
@@ -70,8 +70,19 @@ def train(config: RunConfig, out: str | Path, *, say: Say = print) -> list[Train
     return runs
 
 
-def train_seed(config: RunConfig, splits: Splits, seed: int, folder: Path, *, say: Say = print) -> TrainedRun:
-    """Train one labeler; see `train`."""
+def train_one(config: RunConfig, splits: Splits, seed: int, folder: Path, *, say: Say = print) -> TrainedRun:
+    """Train one labeler by the recipe's method; see `train`.
+
+    Raises:
+        ConfigError: there is no such method.
+    """
+    if config.method not in METHODS:
+        raise ConfigError(f"method = {config.method!r}: allowed are {', '.join(sorted(METHODS))}.")
+    return METHODS[config.method](config, splits, seed, folder, say)
+
+
+def train_classifier(config: RunConfig, splits: Splits, seed: int, folder: Path, say: Say) -> TrainedRun:
+    """Train a head over states, and the adapter below it."""
     from transformers import set_seed
 
     started, clock = datetime.now(UTC), time.monotonic()
@@ -137,8 +148,15 @@ def _announce(labeler: Labeler, batches: RunBatches, config: RunConfig, say: Say
 def _write(
     run: TrainedRun, config: RunConfig, files: dict[str, Path], *, started: datetime, wall_seconds: float
 ) -> None:
-    """Write labeler, run.json and predictions.jsonl of a finished run."""
+    """Write labeler, predictions.jsonl and, last, run.json of a finished run."""
     save_labeler(run.labeler, run.folder / LABELER_FOLDER)
+    scored = {"dev": run.dev, **{f"test:{name}": evaluation for name, evaluation in run.tests.items()}}
+    write_predictions(
+        run.folder,
+        [example for evaluation in scored.values() for example in evaluation.examples],
+        [prediction.spans for evaluation in scored.values() for prediction in evaluation.predictions],
+        splits=[name for name, evaluation in scored.items() for _ in evaluation.examples],
+    )
     write_run(
         run.folder,
         config=config.to_dict(),
@@ -149,13 +167,10 @@ def _write(
         wall_seconds=wall_seconds,
         data_files=files,
     )
-    scored = {"dev": run.dev, **{f"test:{name}": evaluation for name, evaluation in run.tests.items()}}
-    write_predictions(
-        run.folder,
-        [example for evaluation in scored.values() for example in evaluation.examples],
-        [prediction.spans for evaluation in scored.values() for prediction in evaluation.predictions],
-        splits=[name for name, evaluation in scored.items() for _ in evaluation.examples],
-    )
+
+
+Method = Callable[[RunConfig, Splits, int, Path, Say], TrainedRun]
+METHODS: dict[str, Method] = {"classifier": train_classifier}
 
 
 def _labels(examples: Sequence[Example]) -> list[str]:

@@ -1,0 +1,60 @@
+"""One cell of a study, run: the method's training on the cell's data, into the cell's folder."""
+
+import shutil
+from collections.abc import Callable
+from functools import lru_cache
+
+from filelock import FileLock
+
+from lookboth.config import RunConfig
+from lookboth.study.cells import TUNING, Cell
+from lookboth.training.run import LABELER_FOLDER, train_one
+from lookboth.training.splits import Splits, read_splits
+
+TRAINING_FOLDER = "training"
+
+
+def run_cell(cell: Cell, say: Callable[[str], None]) -> None:
+    """Run `cell` unless it is done; a cell that was killed goes on from its last checkpoint.
+
+    Weights that are no longer needed are removed: those of a reported run, unless they are kept; those of a
+    tuning run only when the study is over, since the run with the chosen values takes them over.
+    """
+    cell.folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(cell.folder / ".lock"):  # a worker of an earlier, killed study may still be at it
+        if cell.outcome() is not None:
+            return
+        _take_over(cell)
+        with (cell.folder / "log.txt").open("a", encoding="utf-8") as log:
+
+            def tell(line: str) -> None:
+                print(line, file=log, flush=True)
+                say(line)
+
+            train_one(cell.config, _splits(_data_key(cell.config)), cell.seed, cell.folder, say=tell)
+        tuning = (cell.config.study or {}).get("stage") == TUNING
+        if not tuning:
+            shutil.rmtree(cell.folder / TRAINING_FOLDER, ignore_errors=True)
+        if tuning or not cell.keep_labeler:
+            shutil.rmtree(cell.folder / LABELER_FOLDER, ignore_errors=True)
+
+
+def _take_over(cell: Cell) -> None:
+    """Begin with the weights of the tuning run that trained exactly this."""
+    target = cell.folder / TRAINING_FOLDER
+    if cell.start_from is None or target.exists() or not (cell.start_from / TRAINING_FOLDER).is_dir():
+        return
+    work = cell.folder / "copying"
+    shutil.rmtree(work, ignore_errors=True)
+    shutil.copytree(cell.start_from / TRAINING_FOLDER, work)
+    work.rename(target)
+
+
+def _data_key(config: RunConfig) -> str:
+    """Return the recipe as text with everything but the data at its default."""
+    return RunConfig(data=config.data).model_dump_json()
+
+
+@lru_cache(maxsize=4)
+def _splits(key: str) -> Splits:
+    return read_splits(RunConfig.model_validate_json(key))

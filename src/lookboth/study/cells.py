@@ -1,0 +1,182 @@
+"""The runs of a study: which there are, where they are written, which are done, what dev data chose."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from functools import cached_property
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from lookboth.config import RunConfig, nest, overlay, parse_config
+from lookboth.errors import ConfigError, DataError
+from lookboth.evaluation.runfile import PREDICTIONS_FILE, RUN_FILE
+from lookboth.study.config import StudyConfig, Values
+
+TUNING = "tuning"  # folder of the runs that only choose values; no test data is read there
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training run of a study.
+
+    Args:
+        setting: "data set/method", with the model in front where there are several.
+        seed: its seed.
+        folder: where it is written.
+        config: its recipe.
+        start_from: folder of a tuning run with the same training, whose weights are taken over if it is there.
+        keep_labeler: whether the trained weights stay in the folder.
+    """
+
+    setting: str
+    seed: int
+    folder: Path
+    config: RunConfig
+    start_from: Path | None = None
+    keep_labeler: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.setting}/seed-{self.seed}"
+
+    def outcome(self) -> tuple[float, float] | None:
+        """Return the headline score on dev data and the seconds the run took, None while it is not finished.
+
+        Raises:
+            DataError: the folder holds a finished run of another recipe.
+        """
+        run = self._finished()
+        return None if run is None else (float(run["scores"]["dev"]["headline"]), float(run["wall_seconds"]))
+
+    def _finished(self) -> Mapping[str, Any] | None:
+        file = self.folder / RUN_FILE
+        if not file.is_file() or not (self.folder / PREDICTIONS_FILE).is_file():
+            return None
+        run = json.loads(file.read_text(encoding="utf-8"))
+        if run["config"] != self.config.to_dict():
+            keys = ", ".join(_differences(run["config"], self.config.to_dict()))
+            raise DataError(
+                f"{self.folder}: holds a run of another recipe (it differs in {keys}). "
+                "Give another --out, or move that folder away."
+            )
+        return dict(run)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One method on one data set with one model: its tuning runs, and the runs that are reported.
+
+    Args:
+        name: as in Cell.setting.
+        keys: its recipe keys.
+        study: what run.json says of its place in the study.
+        folder: of the reported runs, one folder a seed below; tuning: of the tuning runs.
+        choices: the combinations of values that are tried, with every one of `tune_seeds`.
+        keep_labelers: whether the trained weights of reported runs stay.
+    """
+
+    name: str
+    keys: Values
+    study: Mapping[str, str]
+    folder: Path
+    tuning: Path
+    choices: Sequence[Mapping[str, Any]] = field(default=({},))
+    tune_seeds: Sequence[int] = (0,)
+    keep_labelers: bool = False
+
+    @cached_property
+    def tuning_cells(self) -> list[Cell]:
+        """The runs that choose values, none where nothing is tuned."""
+        return [cell for choice in self.choices if choice for cell in self._trials(choice)]
+
+    def chosen(self, scores: Mapping[str, float]) -> Mapping[str, Any] | None:
+        """Return the values with the best mean dev score, None while a tuning run is missing.
+
+        Of equal ones the first in the file is taken.
+
+        Args:
+            scores: dev scores of finished runs by their name.
+        """
+        if len(self.choices) == 1:
+            return self.choices[0]
+        means = []
+        for choice in self.choices:
+            names = [str(cell) for cell in self._trials(choice)]
+            if any(name not in scores for name in names):
+                return None
+            means.append(mean(scores[name] for name in names))
+        return self.choices[means.index(max(means))]
+
+    def final_cell(self, seed: int, choice: Mapping[str, Any]) -> Cell:
+        """Return a run that is reported."""
+        study = dict(self.study)
+        if choice:
+            study["tuned"] = _slug(choice)
+        keys = overlay(self.keys, nest(choice), {"study": study, "training": {"seeds": [seed]}})
+        twin = self._trial_folder(choice, seed) if choice and seed in self.tune_seeds else None
+        folder = self.folder / f"seed-{seed}"
+        return Cell(self.name, seed, folder, self._parse(keys), twin, self.keep_labelers)
+
+    def _trials(self, choice: Mapping[str, Any]) -> Iterator[Cell]:
+        for seed in self.tune_seeds:
+            study = {**self.study, "stage": TUNING}
+            own = {"study": study, "training": {"seeds": [seed]}, "data": {"test": []}}
+            keys = overlay(self.keys, nest(choice), own)
+            name = f"{TUNING}/{self.name}/{_slug(choice)}"
+            yield Cell(name, seed, self._trial_folder(choice, seed), self._parse(keys))
+
+    def _trial_folder(self, choice: Mapping[str, Any], seed: int) -> Path:
+        return self.tuning / _slug(choice) / f"seed-{seed}"
+
+    def _parse(self, keys: Values) -> RunConfig:
+        return parse_config(keys, where=self.name)
+
+
+def study_settings(study: StudyConfig, out: Path, *, only: str = "*") -> list[Setting]:
+    """Return the settings of a study whose name matches the pattern `only`, all of them checked.
+
+    Raises:
+        ConfigError: a recipe key that is unknown or has a value that is not allowed; nothing matches `only`.
+    """
+    settings = []
+    for model, dataset, method, keys in study.combinations():
+        name = "/".join(filter(None, (model, dataset, method)))
+        if not fnmatch(name, only):
+            continue
+        place = {"name": study.name, "data": dataset, "method": method} | ({"model": model} if model else {})
+        setting = Setting(
+            name,
+            keys,
+            place,
+            folder=out / name,
+            tuning=out / TUNING / name,
+            choices=study.tune.choices(),
+            tune_seeds=study.tune.seeds,
+            keep_labelers=study.keep_labelers,
+        )
+        for choice in setting.choices:
+            setting.final_cell(study.seeds[0], choice)  # parsed, so that mistakes show before anything runs
+        settings.append(setting)
+    if not settings:
+        raise ConfigError(f"--only {only!r}: matches none of the settings, such as {_some_name(study)}.")
+    return settings
+
+
+def _some_name(study: StudyConfig) -> str:
+    return "/".join(filter(None, study.combinations()[0][:3]))
+
+
+def _slug(choice: Mapping[str, Any]) -> str:
+    return ",".join(f"{key.rpartition('.')[2]}={value}" for key, value in choice.items())
+
+
+def _differences(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> list[str]:
+    keys = []
+    for key in dict.fromkeys([*one, *other]):
+        left, right = one.get(key), other.get(key)
+        if isinstance(left, Mapping) and isinstance(right, Mapping):
+            keys += _differences(left, right, f"{prefix}{key}.")
+        elif left != right:
+            keys.append(prefix + key)
+    return keys

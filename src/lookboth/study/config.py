@@ -1,0 +1,134 @@
+"""The study file: what is compared, on what, over which seeds, and what is tuned on dev."""
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from lookboth.config import overlay
+from lookboth.errors import ConfigError
+
+Values = Mapping[str, Any]
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+
+
+class TuneConfig(BaseModel):
+    """What is tuned for every method on every data set alike, by its score on dev data.
+
+    Args:
+        grid: recipe key to the values tried, for example {"training.lr": [5e-4, 2e-3]}.
+        seeds: a value is judged by its mean over these.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    grid: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+
+    @field_validator("grid")
+    @classmethod
+    def _something_to_choose(cls, grid: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+        short = [key for key, values in grid.items() if len(values) < 2]
+        if short:
+            raise ValueError(f"{short[0]} has fewer than two values; put it into [recipe]")
+        return grid
+
+    def choices(self) -> list[dict[str, Any]]:
+        """Return every combination of values; one empty combination where nothing is tuned."""
+        return [dict(zip(self.grid, values, strict=True)) for values in product(*self.grid.values())]
+
+
+class StudyConfig(BaseModel):
+    """A grid of runs: model x data set x method x seed.
+
+    Args:
+        name: of the study.
+        recipe: recipe keys that all runs share.
+        models: name to recipe keys; without it the recipe's model is the only one.
+        datasets: name to recipe keys.
+        methods: name to recipe keys; a method that names its own model runs once, not once a model.
+        plans: also every plan of so many layer groups is a method, named by its bits.
+        seeds: of the runs that are reported.
+        tune: what is chosen on dev data before.
+        keep_labelers: keep the trained weights of every run.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    recipe: dict[str, Any] = Field(default_factory=dict)
+    models: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    datasets: dict[str, dict[str, Any]] = Field(min_length=1)
+    methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    plans: int | None = Field(default=None, ge=1, le=8)
+    seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
+    tune: TuneConfig = Field(default_factory=TuneConfig)
+    keep_labelers: bool = False
+
+    @model_validator(mode="after")
+    def _names_make_folders(self) -> "StudyConfig":
+        for name in [*self.models, *self.datasets, *self.methods]:
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"{name!r} cannot name a folder; use letters, digits and . _ + -")
+        if not self.all_methods():
+            raise ValueError("nothing to compare; add [methods.NAME] tables, or plans = 4")
+        return self
+
+    def all_methods(self) -> dict[str, dict[str, Any]]:
+        """Return the methods by name, the plans of the layer groups included."""
+        bits = ["".join(plan) for plan in product("01", repeat=self.plans)] if self.plans else []
+        return self.methods | {plan: {"plan": plan} for plan in bits if plan not in self.methods}
+
+    def combinations(self) -> list[tuple[str, str, str, Values]]:
+        """Return (model, data set, method, recipe keys) of every setting, in the order of the file."""
+        rows: list[tuple[str, str, str, Values]] = []
+        for number, (model, model_keys) in enumerate((self.models or {"": {}}).items()):
+            for dataset, data_keys in self.datasets.items():
+                for method, method_keys in self.all_methods().items():
+                    own = "model" in method_keys
+                    if own and number:
+                        continue
+                    keys = overlay(self.recipe, model_keys, data_keys, method_keys)
+                    rows.append(("" if own else model, dataset, method, keys))
+        return rows
+
+
+def load_study(path: str | Path) -> StudyConfig:
+    """Read a study file (TOML).
+
+    Raises:
+        ConfigError: not TOML, an unknown key, or a value that is not allowed; all of them in one message.
+    """
+    path = Path(path)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{path}: no such study. The shipped ones are in the folder recipes/studies/."
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not a TOML file: {error}.") from error
+    try:
+        return StudyConfig.model_validate({"name": path.stem, **values})
+    except ValidationError as error:
+        raise ConfigError(f"{path}: " + "\n  ".join(map(_explain, error.errors()))) from None
+
+
+def _explain(detail: Any) -> str:
+    key = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        allowed = _keys(TuneConfig if key.startswith("tune.") else StudyConfig)
+        return f"unknown key {key!r}; allowed are {', '.join(allowed)}. Recipe keys go into [recipe]."
+    if detail["type"] in {"missing", "too_short"} and key == "datasets":
+        return "no data sets; for example [datasets.ner] with data.train = 'wnut17'."
+    return f"{key}: {detail['msg'].removeprefix('Value error, ')}." if key else f"{detail['ctx']['error']}."
+
+
+def _keys(section: type[BaseModel]) -> Sequence[str]:
+    return list(section.model_fields)

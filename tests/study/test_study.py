@@ -1,0 +1,245 @@
+"""Studies: what is run, what dev data chooses, and that a killed study comes to the same table."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lookboth.config import parse_config
+from lookboth.errors import ConfigError, DataError
+from lookboth.study.cells import study_settings
+from lookboth.study.config import StudyConfig, load_study
+from lookboth.study.progress import estimate_seconds, method_rows
+from lookboth.study.runner import StudyState, run_study
+
+WORDS = ("Ada", "Lovelace", "lived", "in", "London")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    rows = "\n".join(f"{word} {'B-LOC' if word == 'London' else 'O'}" for word in WORDS)
+    for split in ("train", "dev", "test"):
+        (folder / f"{split}.conll").write_text((rows + "\n\n") * 8, encoding="utf-8")
+    return folder
+
+
+def values(model, data, **more):
+    return {
+        "name": "small",
+        "seeds": [0, 1],
+        "recipe": {
+            "model": str(model),
+            "adapter": {"rank": 2},
+            "training": {"epochs": 1, "precision": "fp32", "batch_tokens": 32},
+        },
+        "datasets": {"towns": {"data": {"train": [str(data)]}}},
+        "methods": {"causal": {"plan": "causal"}, "full": {"plan": "full"}},
+        **more,
+    }
+
+
+def run(study, out):
+    lines = []
+    state = run_study(StudyConfig.model_validate(study), out, workers=1, say=lines.append)
+    assert not state.failed, state.failed
+    return state, lines
+
+
+def scores(out):
+    files = [file for file in sorted(Path(out).rglob("run.json")) if "tuning" not in file.parts]
+    return {str(file.parent.relative_to(out)): json.loads(file.read_text())["scores"] for file in files}
+
+
+def test_a_study_runs_once_and_adds_what_is_new(tiny_llama_folder, data, tmp_path):
+    study = values(tiny_llama_folder, data)
+    state, lines = run(study, tmp_path)
+    assert len(state.scores) == 4
+    assert sum("dev" in line for line in lines) == 4
+    before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("run.json")}
+    study["methods"]["0011"] = {"plan": "top:1"}
+    state, lines = run(study, tmp_path)
+    assert sum("dev" in line for line in lines) == 2
+    assert all(file.stat().st_mtime_ns == time for file, time in before.items())
+    stored = json.loads((tmp_path / "towns" / "0011" / "seed-1" / "run.json").read_text())
+    assert stored["config"]["study"] == {"name": "small", "data": "towns", "method": "0011"}
+    assert parse_config(stored["config"]).to_dict() == stored["config"]
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_a_changed_recipe_does_not_mix_with_old_runs(tiny_llama_folder, data, tmp_path):
+    study = values(tiny_llama_folder, data, seeds=[0])
+    run(study, tmp_path)
+    study["recipe"]["training"]["lr"] = 0.5
+    with pytest.raises(DataError, match=r"differs in training\.lr"):
+        run(study, tmp_path)
+
+
+def test_values_are_chosen_by_dev_and_no_test_data_is_read_for_it(tiny_llama_folder, data, tmp_path):
+    grid = {"training.lr": [1e-9, 0.05]}
+    study = values(tiny_llama_folder, data, tune={"grid": grid, "seeds": [0]}, keep_labelers=True)
+    study["methods"] = {"full": {"plan": "full"}}
+    study["recipe"]["training"]["epochs"] = 6
+    hidden = data.parent / "hidden.conll"
+    shutil.move(data / "test.conll", hidden)
+    try:
+        only_tuning = {**study, "seeds": [0]}
+        settings = study_settings(StudyConfig.model_validate(only_tuning), tmp_path)
+        from lookboth.study.cell_run import run_cell
+
+        for cell in settings[0].tuning_cells:  # without test data there is nothing to leak
+            run_cell(cell, lambda _: None)
+    finally:
+        shutil.move(hidden, data / "test.conll")
+    state, _ = run(study, tmp_path)
+    stored = json.loads((tmp_path / "towns" / "full" / "seed-0" / "run.json").read_text())
+    assert stored["config"]["training"]["lr"] == 0.05
+    assert stored["config"]["study"]["tuned"] == "lr=0.05"
+    trials = {name: score for name, score in state.scores.items() if name.startswith("tuning")}
+    assert trials["tuning/towns/full/lr=0.05/seed-0"] > trials["tuning/towns/full/lr=1e-09/seed-0"]
+    # The chosen tuning run is the reported run of its seed: same scores, not trained again.
+    assert stored["scores"]["dev"]["headline"] == trials["tuning/towns/full/lr=0.05/seed-0"]
+    log = (tmp_path / "towns" / "full" / "seed-0" / "log.txt").read_text()
+    assert "step 1:" not in log
+    assert any("test:" in name for name in stored["scores"])
+    assert (tmp_path / "towns" / "full" / "seed-1" / "labeler" / "config.json").is_file()
+
+
+def test_a_cell_that_fails_does_not_stop_the_others(tiny_llama_folder, data, tmp_path):
+    study = values(tiny_llama_folder, data, seeds=[0])
+    study["methods"]["deep"] = {"exit_layer": 99}
+    state = run_study(StudyConfig.model_validate(study), tmp_path, workers=1, say=lambda _: None)
+    assert list(state.failed) == ["towns/deep/seed-0"]
+    assert "this model has" in state.failed["towns/deep/seed-0"]
+    assert len(state.scores) == 2
+
+
+def test_a_killed_study_resumes_to_the_same_scores(tiny_llama_folder, data, tmp_path):
+    study = values(tiny_llama_folder, data, tune={"grid": {"training.lr": [1e-3, 1e-2]}})
+    study["recipe"]["training"] |= {"epochs": 3, "checkpoint_steps": 1}
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    run(study, whole)
+    file = tmp_path / "study.json"
+    file.write_text(json.dumps(study))
+    code = (
+        "import json, sys; from lookboth.study.config import StudyConfig; "
+        "from lookboth.study.runner import run_study; "
+        "run_study(StudyConfig.model_validate(json.load(open(sys.argv[1]))), sys.argv[2], workers=1)"
+    )
+    for wanted in ("tuning/towns/causal/*/seed-0/training/history.json", "towns/causal/seed-1/log.txt"):
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, str(file), str(killed)], start_new_session=True
+        )
+        deadline = time.monotonic() + 90
+        while not list(killed.glob(wanted)) and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert len(list(killed.rglob("run.json"))) < len(list(whole.rglob("run.json")))
+    run(study, killed)
+    assert scores(killed) == scores(whole)
+
+
+def test_a_worker_that_dies_is_replaced(tiny_llama_folder, data, tmp_path):
+    study = StudyConfig.model_validate(values(tiny_llama_folder, data, seeds=[0]))
+    lines = []
+
+    def kill_once(line):
+        lines.append(line)
+
+    import multiprocessing
+    import threading
+
+    def killer():
+        while not list(tmp_path.rglob("log.txt")):
+            time.sleep(0.02)
+        for child in multiprocessing.active_children():
+            os.kill(child.pid, signal.SIGKILL)
+
+    thread = threading.Thread(target=killer)
+    thread.start()
+    state = run_study(study, tmp_path, workers=1, say=kill_once)
+    thread.join()
+    assert any("died" in line for line in lines)
+    assert not state.failed
+    assert len(state.scores) == 2
+
+
+def test_the_grid(tmp_path):
+    study = StudyConfig.model_validate(
+        {
+            "name": "s",
+            "recipe": {"training": {"epochs": 1}},
+            "models": {"a": {"model": "x/a"}, "b": {"model": "x/b"}},
+            "datasets": {"ner": {"data": {"train": "wnut17"}}, "absa": {"data": {"train": "mams_absa"}}},
+            "methods": {"first": {"plan": "causal", "label_on": "first"}, "encoder": {"model": "x/enc"}},
+            "plans": 2,
+        }
+    )
+    settings = study_settings(study, tmp_path)
+    names = {setting.name for setting in settings}
+    assert len(settings) == len(names) == 2 * 2 * 5 + 2
+    assert {"a/ner/01", "b/absa/first", "ner/encoder"} <= names
+    assert not any(name.endswith("/encoder") and name.count("/") == 2 for name in names)
+    cell = next(s for s in settings if s.name == "b/absa/first").final_cell(7, {})
+    assert (cell.config.model, cell.config.label_on, cell.config.training.seeds) == ("x/b", "first", (7,))
+    assert cell.config.training.epochs == 1
+    assert len(study_settings(study, tmp_path, only="a/ner/*")) == 5
+    with pytest.raises(ConfigError, match="matches none"):
+        study_settings(study, tmp_path, only="none/*")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"metods": {}}, "unknown key 'metods'"),
+        ({"datasets": {}}, "no data sets"),
+        ({"methods": {}}, "nothing to compare"),
+        ({"methods": {"a/b": {}}}, "cannot name a folder"),
+        ({"tune": {"grid": {"training.lr": [1e-3]}}}, "fewer than two values"),
+    ],
+)
+def test_a_wrong_study_file_says_what_is_wrong(change, message, tmp_path):
+    lines = {"datasets": {"d": {"data": {"train": "wnut17"}}}, "methods": {"causal": {}}, **change}
+    file = tmp_path / "study.toml"
+    file.write_text("\n".join(f"{key} = {toml(value)}" for key, value in lines.items()))
+    with pytest.raises(ConfigError, match=message):
+        load_study(file)
+
+
+def test_a_wrong_recipe_key_is_known_before_anything_runs(tmp_path):
+    study = StudyConfig.model_validate(
+        {"name": "s", "datasets": {"d": {"data": {"train": "wnut17"}}}, "methods": {"m": {"plann": "full"}}}
+    )
+    with pytest.raises(ConfigError, match=r"d/m: unknown key 'plann'. Did you mean 'plan'"):
+        run_study(study, tmp_path)
+
+
+def test_time_left_and_rows(tmp_path):
+    study = StudyConfig.model_validate(
+        {
+            "name": "s",
+            "seeds": [0, 1],
+            "datasets": {"x": {"data": {"train": "wnut17"}}, "y": {"data": {"train": "wnut17"}}},
+            "methods": {"slow": {"plan": "full"}, "quick": {"plan": "causal"}},
+        }
+    )
+    state = StudyState(study_settings(study, tmp_path), study.seeds)
+    assert estimate_seconds(state) == 0
+    state.scores = {"x/slow/seed-0": 0.5, "x/quick/seed-0": 0.25, "x/quick/seed-1": 0.75}
+    state.seconds = {"x/slow/seed-0": 100, "x/quick/seed-0": 10, "x/quick/seed-1": 30}
+    # x/slow: one more at 100; y/slow: two as the method's 100; y/quick: two as the method's mean 20
+    assert estimate_seconds(state) == 100 + 200 + 40
+    assert method_rows(state)["quick"] == {"x": "50.0 (2/2)", "y": ""}
+
+
+def toml(value):
+    if isinstance(value, dict):
+        return "{" + ", ".join(f'"{key}" = {toml(inner)}' for key, inner in value.items()) + "}"
+    return json.dumps(value)
