@@ -21,6 +21,7 @@ ORDER = (
     "inference/",
     "evaluation/",
     "training/",
+    "study/",
     "integrations/",
     "demo",
     "cli",
