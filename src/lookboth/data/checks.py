@@ -121,7 +121,8 @@ def _read_all(
 
 
 def _task_of(source: str | Path) -> Task:
-    return "classification" if BUILTIN.get(str(source)) == "classification" else "labeling"
+    kind = BUILTIN.get(str(source), "labeling")
+    return "labeling" if kind == "text" else kind
 
 
 def _splits_of(source: str | Path, task: Task) -> Sequence[str]:

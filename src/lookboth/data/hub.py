@@ -4,7 +4,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from lookboth.data.classification import FieldNames, LabeledText, build_text_dataset, parse_labels
+from lookboth.data.classification import (
+    TEXT_FIELDS,
+    FieldNames,
+    LabeledText,
+    build_text_dataset,
+    parse_labels,
+)
 from lookboth.data.jsonl import parse_tagged
 from lookboth.data.problems import ProblemLog
 from lookboth.data.sentences import Sentence, build_dataset
@@ -80,6 +86,22 @@ def read_hub_texts(
     log = ProblemLog(f"{name}/{split}", repair=repair)
     pairs = ((row[text], row[label]) for row in rows.select_columns([text, label]))
     return build_text_dataset(_texts(pairs, names, log), log)
+
+
+def read_hub_raw(name: str, split: str) -> list[str]:
+    """Return the raw texts of one split: its text column, or the words of each row joined by spaces.
+
+    Args:
+        name, split: as in `read_hub`.
+
+    Raises:
+        ConfigError: if the `datasets` library is missing.
+        DataError: if the data set, the split or a column cannot be had.
+    """
+    rows = _load(name, split, None)
+    field = _choose_field(None, (*TEXT_FIELDS, *WORD_FIELDS), rows.column_names, name)
+    values = (row[field] for row in rows.select_columns([field]))
+    return [value if isinstance(value, str) else " ".join(value) for value in values if value]
 
 
 def is_saved_folder(path: Path) -> bool:

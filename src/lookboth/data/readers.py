@@ -31,20 +31,22 @@ __all__ = [
 ]
 
 Task = Literal["labeling", "classification"]
+Kind = Literal["labeling", "classification", "text"]  # what data is for: a task, or raw text without one
 BUILTIN_FOLDER = Path(__file__).parent / "builtin"
-_SUFFIX_TASKS = {".conll": "labeling", ".tsv": "classification", ".txt": "text"}  # of built-in files only
-BUILTIN: dict[str, str] = {
-    folder.name: next(task for suffix, task in _SUFFIX_TASKS.items() if any(folder.glob(f"*{suffix}")))
+_BUILTIN_SUFFIXES: dict[str, Kind] = {".conll": "labeling", ".tsv": "classification", ".txt": "text"}
+BUILTIN: dict[str, Kind] = {
+    folder.name: next(kind for suffix, kind in _BUILTIN_SUFFIXES.items() if any(folder.glob(f"*{suffix}")))
     for folder in sorted(BUILTIN_FOLDER.iterdir())
     if folder.is_dir()
-}  # what each built-in data set is for: labeled words, labels of whole texts, or raw text
+}
 CONLL_SUFFIXES = (".conll", ".txt", ".tsv", ".iob", ".iob2", ".bio", ".bioes", ".conllu")
 JSONL_SUFFIXES = (".jsonl", ".json")
-SUFFIXES: dict[Task, tuple[str, ...]] = {
+SUFFIXES: dict[Kind, tuple[str, ...]] = {
     "labeling": CONLL_SUFFIXES + JSONL_SUFFIXES,
     "classification": (".tsv", ".txt", ".csv", *JSONL_SUFFIXES),
+    "text": (".txt",),
 }
-_TASK_NAMES = {
+_KIND_NAMES = {
     "labeling": "labeling words",
     "classification": "classifying texts",
     "text": "adaptation to raw text",
@@ -120,15 +122,9 @@ def read_split(
         DataError: if there is no such source or split, or a built-in name is for another task.
     """
     options = options or ReadOptions()
-    path = source_path(source)
-    _refuse_other_task(source, path, options.task)
-    if path.is_file():
-        _refuse_other_split(path, split)
-        return read_dataset(source, options, repair=repair)
-    if path.is_dir() and not is_saved_folder(path):
-        return read_dataset(_split_file(path, split, source, options.task), options, repair=repair)
-    if not path.exists():
-        _refuse_missing_file(source)
+    file = find_file(source, split, options.task)
+    if file is not None:
+        return read_dataset(file, options, repair=repair)
     if options.task == "classification":
         return read_hub_texts(
             str(source),
@@ -140,12 +136,34 @@ def read_split(
     return read_hub(str(source), split, scheme=options.scheme, repair=repair)
 
 
-def find_splits(source: str | Path, task: Task = "labeling") -> tuple[str, ...]:
+def find_file(source: str | Path, split: str, kind: Kind = "labeling") -> Path | None:
+    """Return the file that holds a split, or None where the `datasets` library is to be asked.
+
+    Args:
+        source, split: as in `read_split`.
+        kind: what the data is for; says which files of a folder count.
+
+    Raises:
+        DataError: if there is no such file or split, or a built-in name is of another kind.
+    """
+    path = source_path(source)
+    _refuse_other_kind(source, path, kind)
+    if path.is_file():
+        _refuse_other_split(path, split)
+        return path
+    if path.is_dir() and not is_saved_folder(path):
+        return _split_file(path, split, source, kind)
+    if not path.exists():
+        _refuse_missing_file(source)
+    return None
+
+
+def find_splits(source: str | Path, kind: Kind = "labeling") -> tuple[str, ...]:
     """Return which of train, dev and test a folder or built-in data set has; a hub id is taken to have all.
 
     Args:
         source: as in `read_split`.
-        task: which files of a folder count.
+        kind: what the data is for; says which files of a folder count.
 
     Raises:
         DataError: if a folder has none of them.
@@ -154,9 +172,9 @@ def find_splits(source: str | Path, task: Task = "labeling") -> tuple[str, ...]:
     if not path.is_dir():
         return tuple(SPLIT_NAMES)
     splits = saved_splits(path) if is_saved_folder(path) else ()
-    splits = splits or tuple(split for split in SPLIT_NAMES if _split_files(path, split, task))
+    splits = splits or tuple(split for split in SPLIT_NAMES if split_files(path, split, kind))
     if not splits:
-        raise DataError(_no_split_file(source, "train", task))
+        raise DataError(_no_split_file(source, "train", kind))
     return splits
 
 
@@ -185,27 +203,27 @@ def _names_split(stem: str, name: str) -> bool:
     return stem == name or stem.endswith(("-" + name, "_" + name, "." + name))
 
 
-def _split_files(folder: Path, split: str, task: Task) -> list[Path]:
+def split_files(folder: Path, split: str, kind: Kind) -> list[Path]:
     """Return the files of a split; a file with just the split's name goes before others."""
     names = SPLIT_NAMES.get(split, (split,))
-    files = [f for f in sorted(folder.iterdir()) if f.suffix.lower() in SUFFIXES[task]]
+    files = [f for f in sorted(folder.iterdir()) if f.suffix.lower() in SUFFIXES[kind]]
     exact = [file for file in files if file.stem.lower() in names]
     return exact or [file for file in files if any(_names_split(file.stem, name) for name in names)]
 
 
-def _split_file(folder: Path, split: str, source: str | Path, task: Task) -> Path:
-    found = _split_files(folder, split, task)
+def _split_file(folder: Path, split: str, source: str | Path, kind: Kind) -> Path:
+    found = split_files(folder, split, kind)
     if not found:
-        raise DataError(_no_split_file(source, split, task))
+        raise DataError(_no_split_file(source, split, kind))
     if len(found) > 1:
         listed = ", ".join(file.name for file in found)
         raise DataError(f"{source}: several files for the split {split!r}: {listed}. Name the file.")
     return found[0]
 
 
-def _no_split_file(source: str | Path, split: str, task: Task) -> str:
+def _no_split_file(source: str | Path, split: str, kind: Kind) -> str:
     names: Sequence[str] = SPLIT_NAMES.get(split, (split,))
-    suffixes = ", ".join(SUFFIXES[task])
+    suffixes = ", ".join(SUFFIXES[kind])
     return f"{source}: no file for the split {split!r}; name it {' or '.join(names)}, ending in {suffixes}."
 
 
@@ -218,11 +236,11 @@ def _refuse_other_split(path: Path, split: str) -> None:
         raise DataError(message)
 
 
-def _refuse_other_task(source: str | Path, path: Path, task: Task) -> None:
-    holds = BUILTIN.get(path.name, task) if path.parent == BUILTIN_FOLDER else task
-    if holds != task:
-        message = f"built-in data for {_TASK_NAMES[holds]}, asked for as data for {_TASK_NAMES[task]}"
-        names = ", ".join(name for name, kind in BUILTIN.items() if kind == task)
+def _refuse_other_kind(source: str | Path, path: Path, kind: Kind) -> None:
+    holds = BUILTIN.get(path.name, kind) if path.parent == BUILTIN_FOLDER else kind
+    if holds != kind:
+        message = f"built-in data for {_KIND_NAMES[holds]}, asked for as data for {_KIND_NAMES[kind]}"
+        names = ", ".join(name for name, of_kind in BUILTIN.items() if of_kind == kind)
         raise DataError(f"{source}: {message}; for that there are {names}.")
 
 

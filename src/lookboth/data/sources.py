@@ -1,27 +1,54 @@
 """Data by the names recipes and commands use: "wnut17", "wnut17:dev", a file, a folder, a hub id."""
 
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
+
 from lookboth.data.problems import require_clean
 from lookboth.data.readers import ReadOptions, Task, read_split
 from lookboth.types import Dataset
+
+_SOURCE = re.compile(r"(?P<name>.+):(?P<split>[^\W\d]\w*(\[(\d+%?)?:(\d+%?)?\])?)")
+_PART = re.compile(r"\[(.*):(.*)\]")
+_T = TypeVar("_T")
 
 
 def split_name(source: str, default: str = "test") -> tuple[str, str]:
     """Cut "name:split" in two; a name without a split gets the default one.
 
-    >>> split_name("wnut17"), split_name("wnut17:dev")
-    (('wnut17', 'test'), ('wnut17', 'dev'))
+    >>> split_name("wnut17"), split_name("wnut17:dev"), split_name("wnut17:train[90%:]")
+    (('wnut17', 'test'), ('wnut17', 'dev'), ('wnut17', 'train[90%:]'))
     """
-    name, sign, split = source.rpartition(":")
-    return (name, split) if sign and split.isidentifier() else (source, default)
+    match = _SOURCE.fullmatch(source)
+    return (match["name"], match["split"]) if match else (source, default)
+
+
+def whole_split(split: str) -> str:
+    """Return the split of which "split[start:stop]" is a part."""
+    return split.partition("[")[0]
+
+
+def take_part(items: Sequence[_T], split: str) -> Sequence[_T]:
+    """Return the part of a split's items that "split[start:stop]" names, counted or in percent.
+
+    >>> take_part("abcdefghij", "train[80%:]"), take_part("abcdefghij", "train[:3]"), take_part("ab", "train")
+    ('ij', 'abc', 'ab')
+    """
+    match = _PART.search(split)
+    if match is None:
+        return items
+    start, stop = (_place(bound, len(items)) for bound in match.groups())
+    return items[start:stop]
 
 
 def read_source(
     source: str, default_split: str = "test", *, repair: bool = False, task: Task = "labeling"
 ) -> Dataset:
-    """Read "name" or "name:split" and refuse data with errors.
+    """Read "name", "name:split" or "name:split[90%:]" and refuse data with errors.
 
     Args:
-        source: a file, folder, built-in name or hub id, with or without ":split".
+        source: a file, folder, built-in name or hub id, with or without ":split" or a part of it.
         default_split: the split to read where none is named.
         repair: repair ill-formed tags instead of refusing them.
         task: "labeling", where words have labels, or "classification", where whole texts have.
@@ -29,6 +56,13 @@ def read_source(
     Raises:
         DataError: there is no such data, or it has errors that were not repaired.
     """
-    dataset = read_split(*split_name(source, default_split), ReadOptions(task=task), repair=repair)
+    name, split = split_name(source, default_split)
+    dataset = read_split(name, whole_split(split), ReadOptions(task=task), repair=repair)
     require_clean(dataset)
-    return dataset
+    return replace(dataset, examples=take_part(dataset.examples, split))
+
+
+def _place(bound: str, count: int) -> int | None:
+    if not bound:
+        return None
+    return int(bound[:-1]) * count // 100 if bound.endswith("%") else int(bound)

@@ -1,0 +1,101 @@
+"""Raw text for training without labels: text files, or labeled data without their labels."""
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from lookboth.data.hub import is_saved_folder, read_hub_raw
+from lookboth.data.lines import read_lines
+from lookboth.data.problems import ProblemLog, require_clean
+from lookboth.data.readers import BUILTIN, Kind, find_file, source_path, split_files
+from lookboth.data.sources import read_source, split_name, take_part, whole_split
+from lookboth.errors import DataError
+from lookboth.types import Dataset
+
+MIN_PIECE = 8
+_MARK = re.compile(r" @([-,.])@(?: |$)")
+_LOST = re.compile(r"\S*<unk>\S*")
+_HEADING = re.compile(r"\s*=.*=\s*")
+_TAG = re.compile(r"O|[BIESLU]-\S+")
+_NUM_LOOKED_AT = 200
+
+
+def read_raw_text(
+    source: str, default_split: str = "train", *, kind: Kind | None = None, repair: bool = False
+) -> list[str]:
+    """Return the texts of a source, without labels and without blank ones.
+
+    A line of a .txt file is one text. Of labeled data, the words of one example, joined by spaces, are one:
+    the form in which a labeler reads them. WikiText's marks are undone (see `undo_wikitext`).
+
+    Args:
+        source: a file, folder, built-in name or hub id, with or without ":split" or a part of it.
+        default_split: the split to read where none is named.
+        kind: what the data are for; None: built-in data as what they are; else a .txt file, a folder with one
+            for the split, and a hub data set as text, others as labeled words.
+        repair: read undecodable bytes as U+FFFD and repair ill-formed labels instead of refusing them.
+
+    Raises:
+        DataError: there is no such data, they have errors, or a .txt file holds columns of words and tags.
+
+    >>> read_raw_text("ud_en_atis_pos:dev[2:3]")
+    ['show me round trip flights from chicago to detroit leaving next tuesday and returning the day after']
+    """
+    name, split = split_name(source, default_split)
+    kind = kind or BUILTIN.get(name) or _guess_kind(name, whole_split(split))
+    if kind == "text":
+        texts = _read_texts(name, whole_split(split), repair=repair)
+    else:
+        dataset = read_source(f"{name}:{whole_split(split)}", repair=repair, task=kind)
+        texts = [" ".join(example.words) for example in dataset.examples]
+    return list(take_part(texts, split))
+
+
+def undo_wikitext(texts: Iterable[str]) -> Iterator[str]:
+    """Yield the texts of WikiText without the marks of its makers; texts of other data come as they are.
+
+    Headings are left out, ` @-@ ` becomes `-`, and a text is cut at each `<unk>` (alone or in a compound),
+    which stands for a rare word that is lost; pieces of fewer than `MIN_PIECE` words are left out.
+
+    >>> list(undo_wikitext([" = Title = ", "Born in <unk> , she had a part @-@ time job at 1 @,@ 000 a year ."]))
+    [', she had a part-time job at 1,000 a year .']
+    """
+    for text in texts:
+        if _HEADING.fullmatch(text):
+            continue
+        pieces = _LOST.split(_MARK.sub(r"\1", text))
+        yield from (piece.strip() for piece in pieces if len(pieces) == 1 or len(piece.split()) >= MIN_PIECE)
+
+
+def _guess_kind(name: str, split: str) -> Kind:
+    path = source_path(name)
+    if path.is_file():
+        suffix = path.suffix.lower()
+        return "text" if suffix == ".txt" else "classification" if suffix == ".csv" else "labeling"
+    if path.is_dir() and not is_saved_folder(path):
+        return "text" if split_files(path, split, "text") else "labeling"
+    return "text"
+
+
+def _read_texts(name: str, split: str, *, repair: bool) -> list[str]:
+    file = find_file(name, split, "text")
+    texts = read_hub_raw(name, split) if file is None else _file_texts(file, repair=repair)
+    if any(_MARK.search(text) for text in texts):
+        texts = list(undo_wikitext(texts))
+    return [text for text in texts if text.strip()]
+
+
+def _file_texts(file: Path, *, repair: bool) -> list[str]:
+    log = ProblemLog(str(file), repair=repair)
+    lines = read_lines(file, log)
+    require_clean(Dataset((), problems=log.problems(), name=log.name))
+    shown = [line for line in lines[:_NUM_LOOKED_AT] if line.strip()]
+    if shown and all(_is_tagged_word(line) for line in shown):
+        message = f"holds words and tags ({shown[0]!r:.40}), not raw text"
+        raise DataError(f"{file}: {message}; rename it to end in .conll and its words are read.")
+    return [line.strip() for line in lines]
+
+
+def _is_tagged_word(line: str) -> bool:
+    columns = line.split()
+    return len(columns) > 1 and bool(_TAG.fullmatch(columns[-1]))

@@ -1,0 +1,80 @@
+import pytest
+
+from lookboth.data.rawtext import MIN_PIECE, read_raw_text, undo_wikitext
+from lookboth.data.readers import BUILTIN, read_split
+from lookboth.data.sources import read_source, take_part
+from lookboth.errors import DataError
+
+
+@pytest.mark.parametrize("name", ["wnut17", "ud_en_atis_pos", "sentence_polarity_cls"])
+def test_labeled_data_give_their_words(name):
+    task = "labeling" if BUILTIN[name] == "labeling" else "classification"
+    examples = read_source(f"{name}:dev", task=task).examples
+    texts = read_raw_text(f"{name}:dev")
+    assert [tuple(text.split(" ")) for text in texts] == [example.words for example in examples]
+
+
+def test_wikitext_comes_without_its_marks():
+    for split in ("train", "dev"):
+        texts = read_raw_text("wikitext2_text", split)
+        assert sum(len(text.split()) for text in texts) > 150_000
+        assert not any(mark in text for text in texts for mark in ("<unk>", "@-@", "@,@", "@.@", " = = "))
+        assert all(len(text.split()) > 0 and text == text.strip() for text in texts)
+    with pytest.raises(DataError, match="no file for the split 'test'"):
+        read_raw_text("wikitext2_text:test")
+
+
+def test_a_text_is_cut_at_a_lost_word_and_short_pieces_go():
+    words = " ".join("abcdefghij"[:MIN_PIECE])
+    (long, short) = (f"{words} <unk> {words} x", f"a b <unk> {words[:-2]}")
+    assert list(undo_wikitext([long, short, "a few words"])) == [words, f"{words} x", "a few words"]
+
+
+def test_lines_of_a_file_are_texts(tmp_path):
+    (tmp_path / "train.txt").write_text(
+        "One text. <unk>\n\n  Another = one = \r\n= title =\n", encoding="utf-8"
+    )
+    expected = ["One text. <unk>", "Another = one =", "= title ="]
+    assert read_raw_text(str(tmp_path / "train.txt")) == expected
+    assert read_raw_text(str(tmp_path)) == expected
+    assert read_raw_text(f"{tmp_path}:train[1:]") == expected[1:]
+    (tmp_path / "dev.conll").write_text("EU\tB-ORG\nsaid\tO\n")
+    assert read_raw_text(f"{tmp_path}:dev") == ["EU said"]
+    with pytest.raises(DataError, match="by its name the train split"):
+        read_raw_text(str(tmp_path / "train.txt"), "dev")
+
+
+def test_columns_in_a_text_file_are_no_raw_text(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("EU B-ORG\nsaid O\n\n")
+    with pytest.raises(DataError, match=r"holds words and tags \('EU B-ORG'\), not raw text; rename it"):
+        read_raw_text(str(path))
+    path.write_bytes(b"caf\xe9\n")
+    with pytest.raises(DataError, match="not UTF-8"):
+        read_raw_text(str(path))
+    assert read_raw_text(str(path), repair=True) == ["caf\ufffd"]
+
+
+def test_texts_of_other_forms(tmp_path):
+    (tmp_path / "a.csv").write_text("label,text\nx,It's so\n")
+    assert read_raw_text(str(tmp_path / "a.csv")) == ["It 's so"]
+    (tmp_path / "a.tsv").write_text("x\tIt is\n")
+    assert read_raw_text(str(tmp_path / "a.tsv"), kind="classification") == ["It is"]
+
+
+def test_columns_of_hub_data_sets(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    datasets.Dataset.from_dict({"text": ["a b", "", "c"], "id": [1, 2, 3]}).save_to_disk(tmp_path / "text")
+    assert read_raw_text(str(tmp_path / "text")) == ["a b", "c"]
+    datasets.Dataset.from_dict({"tokens": [["a", "b"]]}).save_to_disk(tmp_path / "words")
+    assert read_raw_text(str(tmp_path / "words")) == ["a b"]
+
+
+def test_parts_of_a_split_are_disjoint_and_whole():
+    whole = read_split("wnut17", "dev").examples
+    first, rest = (read_source(f"wnut17:dev[{part}]").examples for part in (":90%", "90%:"))
+    assert [*first, *rest] == list(whole)
+    assert len(rest) == len(whole) - len(whole) * 90 // 100
+    assert take_part(range(10), "dev[2:4]") == range(2, 4)
+    with pytest.raises(DataError):
+        read_source("wnut17:dev[a:]")
