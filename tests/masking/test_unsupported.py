@@ -35,8 +35,8 @@ GROUPED = {**SMALL, "num_key_value_heads": 2}
         ("Rwkv", {"vocab_size": 97, "hidden_size": 32, "num_hidden_layers": 2}, "state-space"),
         ("Jamba", {**GROUPED, "attn_layer_period": 2, "attn_layer_offset": 1}, "linear_attention"),
         ("Lfm2", {**GROUPED, "layer_types": ["conv", "full_attention"]}, "conv"),
-        ("Bert", SMALL, "already looks both ways"),
-        ("ModernBert", {**SMALL, "pad_token_id": 0}, "already looks both ways"),
+        ("Albert", {**SMALL, "embedding_size": 32}, "share one layer"),
+        ("RoFormer", SMALL, "keep their own attention"),
         ("T5", {"vocab_size": 97, "d_model": 32, "d_kv": 8, "d_ff": 32, "num_layers": 2}, "encoder-decoder"),
     ],
 )

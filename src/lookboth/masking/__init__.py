@@ -9,14 +9,25 @@ from typing import TYPE_CHECKING, Any
 from lookboth.masking.plan import MaskPlan, group_plans, picture
 
 if TYPE_CHECKING:
-    from lookboth.masking.attention import apply_plan, get_plan, remove_plan
+    from lookboth.masking.attention import apply_plan, get_plan, own_plan, remove_plan
     from lookboth.masking.proof import Proof, prove
 
-__all__ = ["MaskPlan", "Proof", "apply_plan", "get_plan", "group_plans", "picture", "prove", "remove_plan"]
+__all__ = [
+    "MaskPlan",
+    "Proof",
+    "apply_plan",
+    "get_plan",
+    "group_plans",
+    "own_plan",
+    "picture",
+    "prove",
+    "remove_plan",
+]
 
 _NEEDS_TORCH = {
     "apply_plan": "attention",
     "get_plan": "attention",
+    "own_plan": "attention",
     "remove_plan": "attention",
     "Proof": "proof",
     "prove": "proof",

@@ -1,8 +1,9 @@
-"""Puts a mask plan into any Hugging Face decoder, in place, without copying a model file.
+"""Puts a mask plan into any Hugging Face decoder or encoder, in place, without copying a model file.
 
 transformers lets a library register an attention function and a mask function under one name. The mask
 function here returns one object with every mask the plan needs (`masks.py`); the attention function picks
-by layer and calls the stock backend (`backends.py`).
+by layer and calls the stock backend (`backends.py`). Encoders that keep their own attention have their layers
+handed the mask instead (`own_attention.py`).
 """
 
 import copy
@@ -17,10 +18,11 @@ from transformers import PreTrainedConfig
 from transformers.utils.import_utils import is_torchdynamo_compiling
 
 from lookboth.errors import PlanError
-from lookboth.masking.backends import PREFIX, RULE, LayerRule, build_rule, register_backend
+from lookboth.masking.backends import PREFIX, RULE, LayerRule, build_rules, register_backend
+from lookboth.masking.own_attention import check_own_attention, drop_hook, hook_layers, unhook_layer
 from lookboth.masking.packed_rows import find_segments, set_current_segments
 from lookboth.masking.plan import MaskPlan
-from lookboth.masking.structure import Decoder, find_decoder
+from lookboth.masking.structure import Stack, find_stack
 
 PLAN_KEY = "lookboth_plan"  # key of the configuration, saved with the model
 STATE = "lookboth_state"  # attribute of the backbone: its AppliedPlan
@@ -51,7 +53,7 @@ class AppliedPlan:
 
 
 def apply_plan(model: Model, plan: MaskPlan | str | None = None) -> Model:
-    """Let each decoder layer of `model` look as far right as `plan` says; in place, returned for chaining.
+    """Let each layer of `model` look as far right as `plan` says; in place, returned for chaining.
 
     Works on a bare backbone, a model with any head, and a model wrapped by PEFT, before or after wrapping.
     A plan already in force is replaced. The plan is written to the configuration, so `save_pretrained` keeps
@@ -59,30 +61,29 @@ def apply_plan(model: Model, plan: MaskPlan | str | None = None) -> Model:
     is copied first, so other models built from the same configuration object are not touched.
 
     Args:
-        model: any Hugging Face decoder whose attention goes through transformers' AttentionInterface.
+        model: any Hugging Face decoder or encoder whose attention goes through transformers'
+            AttentionInterface, MPNet and DeBERTa besides. A decoder's mask is removed, an encoder's enforced.
         plan: a MaskPlan or any notation of `MaskPlan.parse`; None takes the plan of the configuration.
 
     Raises:
         PlanError: the plan does not fit the model, or the model cannot take one.
     """
-    decoder = find_decoder(model)
-    wanted = _resolve(plan, decoder)
-    backend = (decoder.config._attn_implementation or "eager").removeprefix(PREFIX)
-    _check_softcap(decoder, backend)
+    stack = find_stack(model)
+    wanted = _resolve(plan, stack)
+    backend = (stack.config._attn_implementation or "eager").removeprefix(PREFIX)
+    _check_softcap(stack, backend)
     name = register_backend(backend)
-    rules = [
-        build_rule(module, backend, reach)
-        for module, reach in zip(decoder.attentions, wanted.reach, strict=True)
-    ]
+    rules = build_rules(stack, backend, wanted)
+    check_own_attention(stack, wanted)
     remove_plan(model)
-    if not getattr(decoder.backbone, OWN_CONFIG, False):
+    if not getattr(stack.backbone, OWN_CONFIG, False):
         _give_own_config(model)
-        setattr(decoder.backbone, OWN_CONFIG, True)
-    for module, rule in zip(decoder.attentions, rules, strict=True):
+        setattr(stack.backbone, OWN_CONFIG, True)
+    for module, rule in zip(stack.ruled, rules, strict=True):
         setattr(module, RULE, rule)
-    _switch_on(
-        decoder.backbone, decoder.attentions[0].config, AppliedPlan(wanted, backend, None, rules, []), name
-    )
+    if stack.own_attention:
+        hook_layers(stack)
+    _switch_on(stack, AppliedPlan(wanted, backend, None, rules, []), name)
     return model
 
 
@@ -93,17 +94,16 @@ def remove_plan(model: Model) -> Model:
         if state is None:
             continue
         delattr(backbone, STATE)
-        _drop_hook(backbone._forward_pre_hooks, _before_forward)
-        _drop_hook(backbone._forward_hooks, _after_forward)
-        config: Any = None
+        drop_hook(backbone._forward_pre_hooks, _before_forward)
+        drop_hook(backbone._forward_hooks, _after_forward)
         for module in backbone.modules():
-            if module.__dict__.pop(RULE, None) is not None:
-                config = module.config
-        if config is not None:
-            config._attn_implementation_internal = state.backend
-            config.__dict__.pop(PLAN_KEY, None)
-            if state.use_cache is not None:
-                config.use_cache = state.use_cache
+            module.__dict__.pop(RULE, None)
+            unhook_layer(module)
+        config = backbone.config.get_text_config(decoder=True)
+        config._attn_implementation_internal = state.backend
+        config.__dict__.pop(PLAN_KEY, None)
+        if state.use_cache is not None:
+            config.use_cache = state.use_cache
     return model
 
 
@@ -133,9 +133,19 @@ def get_plan(model: nn.Module) -> MaskPlan | None:
     return None
 
 
-def _resolve(plan: MaskPlan | str | None, decoder: Decoder) -> MaskPlan:
-    num_layers = len(decoder.attentions)
-    saved = getattr(decoder.config, PLAN_KEY, None)
+def own_plan(model: nn.Module) -> MaskPlan:
+    """Return the plan a model was made with: causal for a decoder, full for an encoder.
+
+    Raises:
+        PlanError: the model cannot take a plan.
+    """
+    stack = find_stack(model)
+    return MaskPlan((None if stack.is_encoder else 0,) * len(stack.layers))
+
+
+def _resolve(plan: MaskPlan | str | None, stack: Stack) -> MaskPlan:
+    num_layers = len(stack.layers)
+    saved = getattr(stack.config, PLAN_KEY, None)
     if plan is None and saved is None:
         raise PlanError(
             "No plan was given and the model's configuration carries none. Type apply_plan(model, '0011')."
@@ -146,17 +156,17 @@ def _resolve(plan: MaskPlan | str | None, decoder: Decoder) -> MaskPlan:
         plan = MaskPlan.parse(str(saved), str(saved).removesuffix(",").count(",") + 1)
     if plan.num_layers != num_layers:
         raise PlanError(
-            f"The plan is for {plan.num_layers} layers but {type(decoder.backbone).__name__} has "
+            f"The plan is for {plan.num_layers} layers but {type(stack.backbone).__name__} has "
             f"{num_layers}. Type MaskPlan.parse('{plan}', {num_layers}) or apply_plan(model, '0011')."
         )
     return plan
 
 
-def _check_softcap(decoder: Decoder, backend: str) -> None:
-    softcap = getattr(decoder.config, "attn_logit_softcapping", None)
+def _check_softcap(stack: Stack, backend: str) -> None:
+    softcap = getattr(stack.config, "attn_logit_softcapping", None)
     if backend == "sdpa" and softcap is not None:
         raise PlanError(
-            f"{type(decoder.backbone).__name__} caps its attention scores (attn_logit_softcapping="
+            f"{type(stack.backbone).__name__} caps its attention scores (attn_logit_softcapping="
             f"{softcap}), which sdpa cannot do. Load it with attn_implementation='eager' or 'flex_attention'."
         )
 
@@ -171,7 +181,8 @@ def _give_own_config(model: nn.Module) -> None:
             module.config = copy.deepcopy(config, copies)
 
 
-def _switch_on(backbone: Any, config: Any, state: AppliedPlan, name: str) -> None:
+def _switch_on(stack: Stack, state: AppliedPlan, name: str) -> None:
+    backbone, config = stack.backbone, stack.config
     state.parameters = list(inspect.signature(backbone.forward).parameters)
     if not state.plan.is_causal and hasattr(config, "use_cache"):
         state.use_cache = config.use_cache
@@ -181,11 +192,6 @@ def _switch_on(backbone: Any, config: Any, state: AppliedPlan, name: str) -> Non
     setattr(backbone, STATE, state)
     backbone.register_forward_pre_hook(_before_forward, with_kwargs=True)
     backbone.register_forward_hook(_after_forward)
-
-
-def _drop_hook(hooks: Any, function: Any) -> None:
-    for key in [key for key, hook in hooks.items() if hook is function]:
-        del hooks[key]
 
 
 def _before_forward(backbone: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

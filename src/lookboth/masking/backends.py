@@ -11,7 +11,8 @@ from lookboth.errors import PlanError
 from lookboth.masking.masks import LayerMasks, build_layer_masks
 from lookboth.masking.notation import Reach
 from lookboth.masking.packed_rows import current_segments
-from lookboth.masking.structure import stock_attention
+from lookboth.masking.plan import MaskPlan
+from lookboth.masking.structure import Stack, stock_attention
 
 PREFIX = "lookboth_"
 RULE = "lookboth_rule"  # attribute of an attention module: its LayerRule
@@ -23,12 +24,14 @@ class LayerRule:
 
     Args:
         reach: how far right it may look.
-        stock: the attention function the module would call without a plan.
+        stock: the attention function the module would call without a plan; None where it keeps its own.
+        is_encoder: whether the stock layer looks both ways.
         visited: whether a forward pass came through here since the plan was applied.
     """
 
     reach: Reach
     stock: Any
+    is_encoder: bool = False
     visited: bool = False
 
 
@@ -37,9 +40,14 @@ def backends() -> list[str]:
     return [name for name in ALL_MASK_ATTENTION_FUNCTIONS if not name.startswith(PREFIX)]
 
 
-def build_rule(module: nn.Module, backend: str, reach: Reach) -> LayerRule:
-    """Return the rule for one attention module, with its own stock attention function looked up."""
-    return LayerRule(reach, stock_attention(module, backend))
+def build_rules(stack: Stack, backend: str, plan: MaskPlan) -> list[LayerRule]:
+    """Return the rule of every layer, nearest the input first, its own stock attention function looked up."""
+    return [
+        LayerRule(
+            reach, None if stack.own_attention else stock_attention(module, backend), stack.is_encoder
+        )
+        for module, reach in zip(stack.ruled, plan.reach, strict=True)
+    ]
 
 
 def register_backend(backend: str) -> str:
@@ -62,7 +70,7 @@ def register_backend(backend: str) -> str:
     return PREFIX + backend
 
 
-def _pick(module: nn.Module, masks: Any) -> tuple[LayerRule, Any]:
+def pick(module: nn.Module, masks: Any) -> tuple[LayerRule, Any]:
     """Return the rule of this module and the mask it may see through."""
     rule = getattr(module, RULE, None)
     if rule is None:
@@ -77,29 +85,30 @@ def _pick(module: nn.Module, masks: Any) -> tuple[LayerRule, Any]:
             "tokens), or None; a 4-D mask cannot be combined with a plan."
         )
     rule.visited = True
-    masks.bind(current_segments())
+    masks.bind(current_segments(), is_encoder=rule.is_encoder)
     return rule, masks.for_reach(rule.reach)
 
 
 def _sdpa_attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **kwargs: Any
 ) -> Any:
-    rule, mask = _pick(module, attention_mask)
+    rule, mask = pick(module, attention_mask)
     # Explicit, because without a mask the stock function falls back to module.is_causal, which stays True.
-    return rule.stock(module, query, key, value, mask, **{**kwargs, "is_causal": rule.reach == 0})
+    causal = rule.reach == 0 and not rule.is_encoder
+    return rule.stock(module, query, key, value, mask, **{**kwargs, "is_causal": causal})
 
 
 def _plain_attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **kwargs: Any
 ) -> Any:
-    rule, mask = _pick(module, attention_mask)
+    rule, mask = pick(module, attention_mask)
     return rule.stock(module, query, key, value, mask, **kwargs)
 
 
 def _flash_attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **kwargs: Any
 ) -> Any:
-    rule, mask = _pick(module, attention_mask)
+    rule, mask = pick(module, attention_mask)
     borders = ("position_ids", "cu_seq_lens_q")
     if attention_mask.is_packed and all(kwargs.get(name) is None for name in borders):
         raise PlanError(

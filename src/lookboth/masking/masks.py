@@ -31,12 +31,23 @@ class LayerMasks:
         self.backend = backend
         self.arguments = arguments
         self._segments: Any = _UNBOUND
+        self._is_encoder = False
         self._built: dict[Reach, Any] = {}
 
-    def bind(self, segments: Tensor | None) -> None:
-        """Take the segments of the forward pass, shape (B, T), once: recomputation must see the same."""
+    def bind(self, segments: Tensor | None, *, is_encoder: bool = False) -> None:
+        """Take the segments of the forward pass, shape (B, T), once: recomputation must see the same.
+
+        Args:
+            segments: number of the text each token belongs to, None when no row holds two texts.
+            is_encoder: whether the stock layers look both ways.
+
+        Raises:
+            PlanError: the stock masks are of the other kind.
+        """
         if self._segments is _UNBOUND:
             self._segments = segments
+            self._is_encoder = is_encoder
+            self._check_kind()
 
     @property
     def is_packed(self) -> bool:
@@ -51,7 +62,7 @@ class LayerMasks:
 
     def _build(self, reach: Reach) -> Any:
         stock_mask: Any = ALL_MASK_ATTENTION_FUNCTIONS._global_mapping[self.backend]
-        if reach == 0 and self._segments is None:
+        if reach == (None if self._is_encoder else 0) and self._segments is None:
             return stock_mask(**self.arguments)
         self._check_no_past(reach)
         if "flash" in self.backend:
@@ -60,28 +71,23 @@ class LayerMasks:
         if reach is None and self._sees_everything():
             return None
         changed = {
-            "mask_function": self._widened(reach),
+            "mask_function": self._seen(reach),
             "attention_mask": None,  # inside the index function, where an empty row can be avoided
             "allow_is_causal_skip": False,
+            "allow_is_bidirectional_skip": False,
         }
         return stock_mask(**{**self.arguments, **changed})
 
-    def _widened(self, reach: Reach) -> IndexFunction:
-        """Return the stock index function with the right border moved to `reach`.
+    def _seen(self, reach: Reach) -> IndexFunction:
+        """Return the index function of what a layer of this reach may see, packing and padding included.
 
-        What the stock function allows stays allowed, so window, chunk and packing keep their left edge.
         A token always sees itself: a padded row that sees nothing would be NaN in some backends.
         """
-        stock: IndexFunction = self.arguments["mask_function"]
-        padding = self.arguments.get("attention_mask")
-        packed = self._segments
-        segments = None if reach == 0 else self._stock_segments(stock)
+        bordered = self._narrowed(reach) if self._is_encoder else self._widened(reach)
+        padding, packed = self.arguments.get("attention_mask"), self._segments
 
         def sees(b: Any, h: Any, q: Any, kv: Any) -> Any:
-            allowed = stock(b, h, q, kv)
-            if segments is not None:
-                right = (kv > q) & (segments[b, q] == segments[b, kv])
-                allowed = allowed | (right if reach is None else right & (kv - q <= reach))
+            allowed = bordered(b, h, q, kv)
             if packed is not None:
                 allowed = allowed & (packed[b, q] == packed[b, kv])
             if padding is not None:
@@ -89,6 +95,29 @@ class LayerMasks:
             return allowed | (q == kv)
 
         return sees
+
+    def _narrowed(self, reach: Reach) -> IndexFunction:
+        """Return an encoder's stock index function cut `reach` tokens to the right."""
+        stock: IndexFunction = self.arguments["mask_function"]
+        if reach is None:
+            return stock
+        return lambda b, h, q, kv: stock(b, h, q, kv) & (kv - q <= reach)
+
+    def _widened(self, reach: Reach) -> IndexFunction:
+        """Return a decoder's stock index function with the right border moved to `reach`.
+
+        What the stock function allows stays allowed, so window, chunk and packing keep their left edge.
+        """
+        stock: IndexFunction = self.arguments["mask_function"]
+        if reach == 0:
+            return stock
+        segments = self._stock_segments(stock)
+
+        def widened(b: Any, h: Any, q: Any, kv: Any) -> Any:
+            right = (kv > q) & (segments[b, q] == segments[b, kv])
+            return stock(b, h, q, kv) | (right if reach is None else right & (kv - q <= reach))
+
+        return widened
 
     def _stock_segments(self, stock: IndexFunction) -> Tensor:
         """Return segment numbers, shape (B, T), read off the stock function: a border where i+1 sees no i."""
@@ -102,6 +131,23 @@ class LayerMasks:
         left = torch.arange(length - 1, device=device)[None, :]
         joined = stock(batch, torch.zeros_like(batch), left + 1, left).expand(size, length - 1)
         return torch.nn.functional.pad((~joined).cumsum(-1), (1, 0))
+
+    def _check_kind(self) -> None:
+        """Refuse a stock mask that was switched to the other kind after the plan was applied."""
+        if not self._is_encoder and "allow_is_bidirectional_skip" in self.arguments:
+            raise PlanError(
+                "This model asked for a bidirectional mask: it has config.is_causal=False, so it has no causal "
+                "mask to plan. Set model.config.is_causal = True or call remove_plan(model)."
+            )
+        if not self._is_encoder or self.arguments["q_length"] == 1:
+            return
+        zero = torch.zeros((), dtype=torch.long, device=self.arguments["device"])
+        sees_right = self.arguments["mask_function"](zero, zero, zero, zero + 1)
+        if not is_tracing(sees_right) and not bool(sees_right):
+            raise PlanError(
+                "The layers of this model look both ways but it asked for a causal mask: its configuration was "
+                "changed after loading. Set it back (is_decoder, is_causal) and call apply_plan(model, ...)."
+            )
 
     def _sees_everything(self) -> bool:
         """Whether an unlimited layer needs no mask: no padding, no packing, a window wider than the text."""
@@ -130,7 +176,7 @@ class LayerMasks:
         local, padding = self.arguments.get("local_size"), self.arguments.get("attention_mask")
         if reach is not None and reach > 0:
             what = f"look-ahead of {reach} tokens"
-        elif reach is None and local is not None and self.arguments["kv_length"] > local:
+        elif reach is None and not self._is_encoder and local is not None and self.arguments["kv_length"] > local:
             what = f"unlimited reach past a sliding window of {local} tokens"
         elif self._segments is not None and (self.arguments["batch_size"] > 1 or padding is not None):
             what = "packed rows in a batch or with an attention_mask"
@@ -152,13 +198,8 @@ def build_layer_masks(backend: str, arguments: dict[str, Any]) -> LayerMasks:
     """Return the masks of a forward pass from the arguments transformers gives a mask function.
 
     Raises:
-        PlanError: transformers asks for a bidirectional mask, which is no stock causal layer.
+        PlanError: this version of transformers leaves an argument out.
     """
-    if "allow_is_bidirectional_skip" in arguments:
-        raise PlanError(
-            "This model asked for a bidirectional mask: it is an encoder or has config.is_causal=False, so "
-            "it has no causal mask to plan. Set model.config.is_causal = True or call remove_plan(model)."
-        )
     missing = [name for name in NEEDED if name not in arguments]
     if missing:
         raise PlanError(

@@ -1,4 +1,4 @@
-"""Runs a decoder and records what goes into and comes out of every layer, for `proof.py`."""
+"""Runs a model and records what goes into and comes out of every layer, for `proof.py`."""
 
 import inspect
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from lookboth.errors import PlanError
 from lookboth.masking.attention import apply_plan, get_plan, remove_plan
 from lookboth.masking.plan import MaskPlan
-from lookboth.masking.structure import Decoder, find_decoder
+from lookboth.masking.positions import first_position
+from lookboth.masking.structure import Stack, find_stack
 
 HALVES = (torch.float16, torch.bfloat16)
 
@@ -26,7 +27,7 @@ class Run:
 
 
 class Probe:
-    """A decoder made ready for probing: which parts it has, and runs that record every layer.
+    """A model made ready for probing: which parts it has, and runs that record every layer.
 
     Args:
         model: any model `apply_plan` takes.
@@ -35,17 +36,21 @@ class Probe:
 
     def __init__(self, model: nn.Module, seed: int = 0) -> None:
         self.model = model
-        self.decoder: Decoder = find_decoder(model)
-        self.num_layers = len(self.decoder.layers)
-        embeddings: Any = self.decoder.backbone.get_input_embeddings()
+        self.stack: Stack = find_stack(model)
+        self.num_layers = len(self.stack.layers)
+        embeddings: Any = self.stack.backbone.get_input_embeddings()
         self.device = embeddings.weight.device
-        self._vocab_size = embeddings.weight.shape[0]
+        self.first_position = first_position(model)
+        num_ids = embeddings.weight.shape[0]
+        # A padding token inside a text takes no position in the RoBERTa family: no text holds one.
+        pad = embeddings.padding_idx if self.first_position else None
+        self._ids = torch.tensor([id for id in range(num_ids) if id != pad])
         self._random = torch.Generator().manual_seed(seed)
 
     @property
     def config(self) -> Any:
         """The configuration in force; `apply_plan` replaces it, so it is looked up each time."""
-        return self.decoder.attentions[0].config
+        return self.stack.config
 
     @property
     def window(self) -> int | None:
@@ -55,16 +60,17 @@ class Probe:
 
     def accepts(self, name: str) -> bool:
         """Whether the backbone's forward takes an argument of this name."""
-        return name in inspect.signature(self.decoder.backbone.forward).parameters
+        return name in inspect.signature(self.stack.backbone.forward).parameters
 
     def tokens(self, *shape: int) -> Tensor:
         """Return random token ids of this shape."""
-        return torch.randint(self._vocab_size, shape, generator=self._random).to(self.device)
+        return self._ids[torch.randint(len(self._ids), shape, generator=self._random)].to(self.device)
 
     def other_tokens(self, ids: Tensor) -> Tensor:
         """Return random token ids that differ from `ids` everywhere."""
-        shift = torch.randint(1, self._vocab_size, ids.shape, generator=self._random).to(ids.device)
-        return (ids + shift) % self._vocab_size
+        places = torch.searchsorted(self._ids, ids.cpu().contiguous())
+        shift = torch.randint(1, len(self._ids), ids.shape, generator=self._random)
+        return self._ids[(places + shift) % len(self._ids)].to(ids.device)
 
     def run(self, ids: Tensor, *, forced: Sequence[Tensor] | None = None, **batch: Any) -> Run:
         """Run the backbone and record every layer.
@@ -87,11 +93,13 @@ class Probe:
             run.outputs.append(_by_token(output if isinstance(output, Tensor) else output[0]))
 
         handles: list[Any] = []
-        for layer in self.decoder.layers:
+        for layer in self.stack.layers:
             handles.append(layer.register_forward_pre_hook(before, with_kwargs=True))
             handles.append(layer.register_forward_hook(after))
         try:
-            self.decoder.backbone(input_ids=ids, use_cache=False, **batch)
+            if self.accepts("use_cache"):
+                batch["use_cache"] = False
+            self.stack.backbone(input_ids=ids, **batch)
         finally:
             for handle in handles:
                 handle.remove()
@@ -102,7 +110,7 @@ class Probe:
         shapes = {tuple(states.shape[:2]) for states in run.outputs}
         if len(run.outputs) != self.num_layers or shapes != {tuple(ids.shape)}:
             raise PlanError(
-                f"{type(self.decoder.backbone).__name__} ran {len(run.outputs)} of {self.num_layers} layers "
+                f"{type(self.stack.backbone).__name__} ran {len(run.outputs)} of {self.num_layers} layers "
                 f"on states of shape {sorted(shapes)} for ids of shape {tuple(ids.shape)}; a proof needs "
                 "states of shape (batch, tokens, hidden) from every layer."
             )

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lookboth.errors import PlanError
-from lookboth.masking.attention import get_plan
+from lookboth.masking.attention import get_plan, own_plan
 from lookboth.masking.backends import PREFIX
 from lookboth.masking.notation import Reach, kind_of
 from lookboth.masking.plan import MaskPlan
@@ -76,14 +76,15 @@ def prove(model: nn.Module, plan: MaskPlan | str | None = None, *, seed: int = 0
 
     Every layer is probed twice: in the whole stack (nothing may move that the composed plan does not reach),
     and alone, fed the states of the unchanged text with one position exchanged, where exactly the positions
-    that may see it must move. What stock layers see to the left (sliding windows) is measured on the stock
+    that may see it must move. What stock layers see (sliding windows) is measured on the stock
     model, not taken from the configuration. Costs about 30 forward passes,
     six of them with one row a token, the others with one to three rows.
 
     Args:
-        model: a decoder; with a plan in force it is held against `plan` as it stands, otherwise `plan` is
+        model: a decoder or encoder; with a plan in force it is held against `plan` as it stands, otherwise `plan` is
             applied for the time of the proof. Left as it was found.
-        plan: what to hold it against; None: the plan in force, or causal for a stock model.
+        plan: what to hold it against; None: the plan in force, or for a stock model the one
+            it was made with (causal for a decoder, full for an encoder).
         seed: seed of the random token ids.
         length: least number of tokens; more are taken, up to 48, where the plan's look-ahead or a sliding
             window would not show.
@@ -93,23 +94,24 @@ def prove(model: nn.Module, plan: MaskPlan | str | None = None, *, seed: int = 0
     """
     probe = Probe(model, seed)
     in_force = get_plan(model)
-    expected = _expected(plan, in_force, probe.num_layers)
+    expected = _expected(plan, in_force or own_plan(model), probe.num_layers)
     length = _length(probe, expected, length)
     with ready_to_probe(model):
         ids = probe.tokens(1, length)
         with under_plan(model, None):
-            left = _seen(probe, ids).alone
+            stock = _seen(probe, ids).alone
             equalities = equality_checks(probe, length)
         with under_plan(model, in_force or (None if plan is None else expected)):
             seen = _seen(probe, ids)
             batches = batch_checks(probe, length)
-    allowed = [_allowed(matrix, reach) for matrix, reach in zip(left, expected.reach, strict=True)]
+    visible = _narrowed if probe.stack.is_encoder else _widened
+    allowed = [visible(matrix, reach) for matrix, reach in zip(stock, expected.reach, strict=True)]
     layers = tuple(
         _layer_result(i, expected.reach[i], allowed[i], seen.alone[i]) for i in range(len(allowed))
     )
     checks = (_composed(allowed, seen.stacked), seen.batch_mates, *batches, *equalities)
     backend = (probe.config._attn_implementation or "eager").removeprefix(PREFIX)
-    return Proof(expected, type(probe.decoder.backbone).__name__, backend, length, layers, checks)
+    return Proof(expected, type(probe.stack.backbone).__name__, backend, length, layers, checks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +162,14 @@ def _batch_mates(base: Run, changed: Run) -> Check:
     return Check("batch mates move nothing", not drift, message)
 
 
-def _allowed(stock: Tensor, reach: Reach) -> Tensor:
-    """Return who may see whom: the stock left side, and `reach` tokens right up to a stock border."""
+def _narrowed(stock: Tensor, reach: Reach) -> Tensor:
+    """Return who may see whom in an encoder: what the stock layer sees, cut `reach` tokens to the right."""
+    places = torch.arange(stock.shape[0])
+    return stock if reach is None else stock & (places[None, :] - places[:, None] <= reach)
+
+
+def _widened(stock: Tensor, reach: Reach) -> Tensor:
+    """Return who may see whom in a decoder: the stock left side, `reach` tokens right up to a stock border."""
     length = stock.shape[0]
     places = torch.arange(length)
     ahead = places[None, :] - places[:, None]
@@ -205,10 +213,10 @@ def _composed(allowed: list[Tensor], moved: list[Tensor]) -> Check:
     return Check(name, True)
 
 
-def _expected(plan: MaskPlan | str | None, in_force: MaskPlan | None, num_layers: int) -> MaskPlan:
+def _expected(plan: MaskPlan | str | None, otherwise: MaskPlan, num_layers: int) -> MaskPlan:
     if isinstance(plan, str):
         return MaskPlan.parse(plan, num_layers)
-    plan = plan or in_force or MaskPlan((0,) * num_layers)
+    plan = plan or otherwise
     if plan.num_layers != num_layers:
         raise PlanError(
             f"The plan to prove is for {plan.num_layers} layers but the model has {num_layers}. "

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lookboth.errors import PlanError
-from lookboth.masking.attention import get_plan
+from lookboth.masking.attention import get_plan, own_plan
 from lookboth.masking.plan import MaskPlan
 from lookboth.masking.probe import Probe, Run, under_plan
 
@@ -43,8 +43,9 @@ def batch_checks(probe: Probe, length: int) -> list[Check]:
 
 
 def equality_checks(probe: Probe, length: int) -> list[Check]:
-    """Check the two ends of all plans against the stock model; call it on the stock model."""
-    return [_causal_is_stock(probe, length), _full_is_unmasked(probe, length)]
+    """Check the ends of all plans against the stock model; call it on the stock model."""
+    checks = [_own_plan_is_stock(probe, length)]
+    return checks if probe.stack.is_encoder else [*checks, _full_is_unmasked(probe, length)]
 
 
 def _padding(probe: Probe, length: int, side: str) -> Check:
@@ -57,7 +58,7 @@ def _padding(probe: Probe, length: int, side: str) -> Check:
     mask[0, place] = 1
     batch: dict[str, Any] = {"attention_mask": mask}
     if probe.accepts("position_ids"):
-        batch["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
+        batch["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0) + probe.first_position
     other = probe.other_tokens(ids)
     other[0, place] = ids[0, place]
     first, second = _final(probe.run(ids, **batch)), _final(probe.run(other, **batch))
@@ -82,7 +83,7 @@ def _packing(probe: Probe, length: int, *, masked: bool = False) -> Check:
     ids = probe.tokens(1, length)
     positions = torch.cat([torch.arange(place.stop - place.start) for place in places])[None].to(ids.device)
     batch: dict[str, Any] = {
-        "position_ids": positions,
+        "position_ids": positions + probe.first_position,
         "attention_mask": torch.ones_like(ids) if masked else None,
     }
     try:
@@ -99,15 +100,17 @@ def _packing(probe: Probe, length: int, *, masked: bool = False) -> Check:
     return Check(name, True)
 
 
-def _causal_is_stock(probe: Probe, length: int) -> Check:
+def _own_plan_is_stock(probe: Probe, length: int) -> Check:
+    plan = own_plan(probe.model)
+    bit = "0" if plan.is_causal else "1"
     ids = probe.tokens(2, length)
     mask = torch.ones_like(ids)
     mask[0, :2] = 0
     stock = _final(probe.run(ids, attention_mask=mask))
-    with under_plan(probe.model, MaskPlan((0,) * probe.num_layers)):
+    with under_plan(probe.model, plan):
         planned = _final(probe.run(ids, attention_mask=mask))
     drift = far_apart(stock, planned)
-    return Check("plan 0...0 is the stock model", not drift, f"states are {drift} apart" if drift else "")
+    return Check(f"plan {bit}...{bit} is the stock model", not drift, f"states are {drift} apart" if drift else "")
 
 
 def _full_is_unmasked(probe: Probe, length: int) -> Check:
@@ -127,7 +130,7 @@ def _full_is_unmasked(probe: Probe, length: int) -> Check:
 @contextmanager
 def _not_causal(probe: Probe) -> Iterator[None]:
     """Switch the causal mask off the stock way; without a mask sdpa reads the modules, not config."""
-    holders: list[Any] = [probe.config, *probe.decoder.attentions]
+    holders: list[Any] = [probe.config, *probe.stack.ruled]
     before = [vars(holder).get("is_causal") for holder in holders]
     try:
         for holder in holders:

@@ -1,4 +1,4 @@
-"""Where a plan goes in a Hugging Face model: its decoder, its attention modules, and why some have none."""
+"""Where a plan goes in a Hugging Face model: its stack of layers, their attention, and why some have none."""
 
 import inspect
 from collections import Counter
@@ -13,31 +13,47 @@ from lookboth.errors import PlanError
 
 INTERFACE = "ALL_ATTENTION_FUNCTIONS"  # the name under which every modeling file knows the registry
 MASKED_LAYER_TYPES = {"full_attention", "sliding_attention", "chunked_attention"}
-FAMILIES = "Llama, Mistral, Qwen2, Qwen3, Gemma 2 and 3, Phi-3, GPT-2, OPT, GPT-NeoX and OLMo"
+FAMILIES = (
+    "Llama, Mistral, Qwen2, Qwen3, Gemma 2 and 3, Phi-3, GPT-2, OPT, GPT-NeoX and OLMo, or an encoder such as "
+    "BERT, RoBERTa, XLM-R, Electra, DistilBERT, ModernBERT, MPNet and DeBERTa"
+)
+# Encoders whose layers are handed a mask and do the attention themselves (see own_attention.py).
+OWN_ATTENTION = {"mpnet", "deberta", "deberta-v2"}
 
 
 @dataclass(frozen=True, slots=True)
-class Decoder:
+class Stack:
     """The parts of a model that a plan touches.
 
     Args:
         backbone: the module whose forward builds the masks and runs the layers.
-        config: the configuration the attention modules read.
-        attentions: one self-attention module a layer, nearest the input first.
-        layers: the decoder layers that hold them, in the same order.
+        ruled: the module of each layer that gets its rule, nearest the input first: its self-attention, or the
+            layer itself in families that keep their own attention.
+        layers: the layers, in the same order.
+        is_encoder: whether the stock layers look both ways.
     """
 
     backbone: PreTrainedModel
-    config: Any
-    attentions: tuple[nn.Module, ...]
+    ruled: tuple[nn.Module, ...]
     layers: tuple[nn.Module, ...]
+    is_encoder: bool
+
+    @property
+    def config(self) -> Any:
+        """The configuration in force; `apply_plan` replaces it, so it is looked up each time."""
+        return self.backbone.config.get_text_config(decoder=True)
+
+    @property
+    def own_attention(self) -> bool:
+        """Whether the layers do their attention themselves, outside transformers' AttentionInterface."""
+        return self.ruled == self.layers
 
 
-def find_decoder(model: nn.Module) -> Decoder:
-    """Return the decoder inside `model`: a backbone, a model with a head, or one wrapped by PEFT.
+def find_stack(model: nn.Module) -> Stack:
+    """Return the layers inside `model`: a backbone, a model with a head, or one wrapped by PEFT.
 
     Raises:
-        PlanError: no Hugging Face decoder, an encoder, or layers whose attention a plan cannot reach.
+        PlanError: no Hugging Face model, an encoder-decoder, or layers whose attention a plan cannot reach.
     """
     owners = [module for module in model.modules() if isinstance(module, PreTrainedModel)]
     if not owners:
@@ -45,14 +61,21 @@ def find_decoder(model: nn.Module) -> Decoder:
             f"{type(model).__name__} holds no Hugging Face transformers model; a plan needs one. "
             "Load it with transformers.AutoModel.from_pretrained(...)."
         )
-    config = _decoder_config(owners[0])
+    name, config = type(owners[0]).__name__, _text_config(owners[0])
+    if config.model_type in OWN_ATTENTION:
+        return _own_attention_stack(owners)
     named = _attention_modules(model, config)
-    _check_every_layer(type(owners[0]).__name__, config, [module for _, module in named])
-    named.sort(key=lambda item: item[1].layer_idx)
-    layers = tuple(_enclosing_layer(model, name) for name, _ in named)
-    _check_no_recurrence(type(owners[0]).__name__, layers)
-    backbone = _innermost_owner(model, [name for name, _ in named])
-    return Decoder(backbone, config, tuple(module for _, module in named), layers)
+    _check_every_layer(name, config, [module for _, module in named])
+    layers = tuple(_enclosing_layer(model, path) for path, _ in named)
+    _check_no_recurrence(name, layers)
+    is_encoder = all(getattr(module, "is_causal", True) is False for _, module in named)
+    if not is_encoder and getattr(config, "is_causal", True) is False:
+        raise PlanError(
+            f"{name} has config.is_causal=False, which drops the mask of every layer already. "
+            "Set model.config.is_causal = True, then give the plan 'full' or another."
+        )
+    backbone = _innermost_owner(model, [path for path, _ in named])
+    return Stack(backbone, tuple(module for _, module in named), layers, is_encoder)
 
 
 def interface_call(module: nn.Module) -> Any:
@@ -88,18 +111,13 @@ def stock_attention(module: nn.Module, backend: str) -> Callable[..., Any]:
     return found
 
 
-def _decoder_config(owner: PreTrainedModel) -> Any:
+def _text_config(owner: PreTrainedModel) -> Any:
     name, config = type(owner).__name__, owner.config
     if getattr(config, "is_encoder_decoder", False):
         raise PlanError(
-            f"{name} is an encoder-decoder model; a mask plan is for decoder-only models ({FAMILIES})."
+            f"{name} is an encoder-decoder model; a mask plan is for models of one stack ({FAMILIES})."
         )
     config = config.get_text_config(decoder=True)
-    if getattr(config, "is_causal", True) is False:
-        raise PlanError(
-            f"{name} has config.is_causal=False, which drops the mask of every layer already. "
-            "Set model.config.is_causal = True, then give the plan 'full' or another."
-        )
     kinds = set(getattr(config, "layer_types", None) or ()) - MASKED_LAYER_TYPES
     if kinds:
         raise PlanError(
@@ -110,23 +128,36 @@ def _decoder_config(owner: PreTrainedModel) -> Any:
     return config
 
 
+def _own_attention_stack(owners: list[PreTrainedModel]) -> Stack:
+    backbone = next(owner for owner in owners if hasattr(getattr(owner, "encoder", None), "layer"))
+    layers = tuple(backbone.encoder.layer)
+    return Stack(backbone, layers, layers, is_encoder=True)
+
+
 def _attention_modules(model: nn.Module, config: Any) -> list[tuple[str, Any]]:
-    return [
+    """Return name and module of each self-attention, nearest the input first.
+
+    Decoders number them; some encoders (DistilBERT) leave it at the order of their layers.
+    """
+    found = [
         (name, module)
         for name, module in model.named_modules()
-        if isinstance(getattr(module, "layer_idx", None), int)
-        and getattr(module, "config", None) is config
+        if getattr(module, "config", None) is config
+        and not isinstance(module, PreTrainedModel)
         and interface_call(module) is not None
     ]
+    numbered: list[tuple[str, Any]] = [item for item in found if _layer_number(item[1]) is not None]
+    return sorted(numbered, key=lambda item: item[1].layer_idx) or found
+
+
+def _layer_number(module: Any) -> int | None:
+    number = getattr(module, "layer_idx", None)
+    return number if isinstance(number, int) else None
 
 
 def _check_every_layer(name: str, config: Any, attentions: list[Any]) -> None:
-    if any(getattr(module, "is_causal", True) is False for module in attentions):
-        raise PlanError(
-            f"{name} is an encoder: its attention already looks both ways, so there is no causal mask to "
-            "remove. Use it without a plan."
-        )
-    counts = Counter(module.layer_idx for module in attentions)
+    numbers = [_layer_number(module) for module in attentions]
+    counts = Counter(range(len(attentions)) if None in numbers else numbers)
     num_layers = config.num_hidden_layers
     lacking = [layer for layer in range(num_layers) if counts[layer] != 1]
     if not lacking and len(counts) == num_layers:
@@ -134,8 +165,8 @@ def _check_every_layer(name: str, config: Any, attentions: list[Any]) -> None:
     which = "no layer" if not counts else f"not exactly one in layers {', '.join(map(str, lacking))}"
     raise PlanError(
         f"{name} cannot take a mask plan: of its {num_layers} layers, {which} has self-attention that goes "
-        "through transformers' AttentionInterface. Models that keep their own attention (Falcon), and "
-        f"state-space or linear-attention layers (Mamba, RWKV) cannot be unmasked. "
+        "through transformers' AttentionInterface. Models that keep their own attention (Falcon) or share one "
+        "layer (ALBERT), and state-space or linear-attention layers (Mamba, RWKV) cannot be planned. "
         f"Use a decoder such as {FAMILIES}."
     )
 

@@ -1,0 +1,105 @@
+"""Encoders that keep their own attention (MPNet, DeBERTa): each layer is handed the mask of its reach.
+
+Their layers take the mask as an argument, so a hook before each layer is enough. MPNet builds its masks
+through transformers and gets `LayerMasks` there; DeBERTa makes a mask of ones and zeros itself.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lookboth.errors import PlanError
+from lookboth.masking.backends import RULE, LayerRule, pick
+from lookboth.masking.masks import LayerMasks
+from lookboth.masking.packed_rows import current_segments
+from lookboth.masking.plan import MaskPlan
+from lookboth.masking.structure import Stack
+
+
+def check_own_attention(stack: Stack, plan: MaskPlan) -> None:
+    """Refuse what a mask cannot do: DeBERTa-v2-xlarge has a convolution, which looks both ways.
+
+    Raises:
+        PlanError: a plan other than full for such a model.
+    """
+    if _convolves(getattr(stack.backbone, "encoder", None)) and any(value is not None for value in plan.reach):
+        raise PlanError(
+            f"{type(stack.backbone).__name__} mixes tokens outside attention (a convolution after layer 0), which "
+            f"no mask can stop from looking right. Allowed is 'full' only; found '{plan}'."
+        )
+
+
+def hook_layers(stack: Stack) -> None:
+    """Let every layer be handed its own mask, and the first one the packed texts of the row."""
+    encoder: Any = stack.backbone.encoder
+    encoder.register_forward_pre_hook(_separate_texts, with_kwargs=True)
+    for layer in stack.layers:
+        layer.register_forward_pre_hook(_hand_mask, with_kwargs=True)
+
+
+def unhook_layer(module: nn.Module) -> None:
+    """Undo `hook_layers` for one module; modules that were not hooked stay as they are."""
+    drop_hook(module._forward_pre_hooks, _hand_mask)
+    drop_hook(module._forward_pre_hooks, _separate_texts)
+
+
+def drop_hook(hooks: Any, function: Any) -> None:
+    """Remove `function` from a module's dictionary of hooks."""
+    for key in [key for key, hook in hooks.items() if hook is function]:
+        del hooks[key]
+
+
+def _hand_mask(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Replace the mask given to a layer by what its rule lets it see."""
+
+    def of_layer(given: Any) -> Any:
+        if isinstance(given, LayerMasks):
+            return pick(layer, given)[1]
+        rule: LayerRule = getattr(layer, RULE)
+        rule.visited = True
+        if rule.reach is None:
+            return given
+        places = torch.arange(given.shape[-1], device=given.device)
+        return given * (places[None, :] - places[:, None] <= rule.reach)
+
+    return _with_mask(args, kwargs, of_layer)
+
+
+def _separate_texts(encoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Put the borders of packed texts into DeBERTa's mask, before checkpointing may run a layer again later."""
+
+    def of_row(given: Any) -> Any:
+        segments = current_segments()
+        if segments is None or isinstance(given, LayerMasks):
+            return given
+        if _convolves(encoder):
+            raise PlanError(
+                "A convolution carries one packed text into the next; use one text a row "
+                "(training.layout = 'bucketed')."
+            )
+        return _pairs(given) * (segments[:, None, :, None] == segments[:, None, None, :])
+
+    return _with_mask(args, kwargs, of_row)
+
+
+def _pairs(mask: Tensor) -> Tensor:
+    """Return who may see whom, (B, 1, T, T), of a padding mask (B, T)."""
+    if mask.ndim != 2:
+        raise PlanError(
+            f"attention_mask has shape {tuple(mask.shape)}; packed rows under a plan take a padding mask of shape "
+            "(batch, tokens), or None."
+        )
+    return mask[:, None, :, None] * mask[:, None, None, :]
+
+
+def _with_mask(args: tuple[Any, ...], kwargs: dict[str, Any], change: Callable[[Any], Any]) -> Any:
+    """Return the arguments of a forward with its mask, the second one, changed."""
+    if "attention_mask" in kwargs:
+        return args, {**kwargs, "attention_mask": change(kwargs["attention_mask"])}
+    return (args[0], change(args[1]), *args[2:]), kwargs
+
+
+def _convolves(encoder: Any) -> bool:
+    return getattr(encoder, "conv", None) is not None
