@@ -27,7 +27,7 @@ def refused(values, overrides=(), **kwargs):
 def test_a_minimal_configuration_has_defaults():
     config = parse_config(DATA)
     assert config.data.train == ("wnut17",)
-    assert (config.plan, config.training.seeds, config.adapter.kind) == ("causal", (0,), "lora")
+    assert (config.plan, config.training.seeds, config.adapter.kind) == (None, (0,), "lora")
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)

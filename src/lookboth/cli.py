@@ -38,9 +38,14 @@ class TaskName(StrEnum):
 
 
 PlanOption = Annotated[
-    str, typer.Option(help="Mask plan: causal, full, middle, 0011, top:8, 8-31, 0,0,4,* ...")
+    str | None,
+    typer.Option(
+        help="Mask plan: causal, full, middle, 0011, top:8, 8-31, 0,0,4,* ... Default: as the model was made."
+    ),
 ]
-ModelArgument = Annotated[str, typer.Argument(help="Hub id, folder, or built-in name (smollm2-135m).")]
+ModelArgument = Annotated[
+    str, typer.Argument(help="Hub id, folder, or built-in name (smollm2-135m, minilm-l6).")
+]
 LabelerOption = Annotated[
     str | None,
     typer.Option("--model", "-m", help="Saved labeler: folder or hub id. Default: the shipped one."),
@@ -64,7 +69,7 @@ def demo(
 @app.command()
 def inspect(
     model: ModelArgument,
-    plan: PlanOption = "causal",
+    plan: PlanOption = None,
     trust_remote_code: TrustOption = False,
 ) -> None:
     """Show a model's layers under a mask plan, without loading weights."""
@@ -76,7 +81,7 @@ def inspect(
 @app.command()
 def prove(
     model: ModelArgument,
-    plan: PlanOption = "causal",
+    plan: PlanOption = None,
     attn_implementation: Annotated[
         str | None, typer.Option("--backend", help="Attention backend: sdpa, eager, flex_attention ...")
     ] = None,
@@ -128,7 +133,9 @@ def train(
     data: Annotated[
         str | None, typer.Option(help="File, folder, built-in name or hub id to train on.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Decoder: hub id, folder, or built-in name.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Decoder or encoder: hub id, folder, or built-in name.")
+    ] = None,
     plan: Annotated[str | None, typer.Option(help="Mask plan.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the run.")] = Path("runs/train"),
     settings: Annotated[

@@ -150,9 +150,10 @@ class RunConfig(_Section):
     attn_implementation: str | None = Field(
         default=None, description="Attention backend: sdpa, eager, flex_attention, flash_attention_2."
     )
-    plan: str = Field(
-        default="causal",
-        description="Mask plan: causal, full, middle, 0011, top:8, 8-31 or one reach a group.",
+    plan: str | None = Field(
+        default=None,
+        description="Mask plan: causal, full, middle, 0011, top:8, 8-31 or one reach a group; default: as the "
+        "model was made, causal for a decoder, full for an encoder.",
     )
     train_plan: str | None = Field(
         default=None,

@@ -86,16 +86,16 @@ class TestBrokenOnPurpose:
 
     @pytest.mark.parametrize("value", [True, False])
     def test_padding_forgotten(self, monkeypatch: pytest.MonkeyPatch, value: bool) -> None:
-        stock = LayerMasks._widened
+        stock = LayerMasks._seen
 
         def forgetful(self: LayerMasks, reach: Any) -> Any:
             padding = self.arguments["attention_mask"]
             self.arguments = {**self.arguments, "attention_mask": None}
-            widened = stock(self, reach)
+            seen = stock(self, reach)
             self.arguments["attention_mask"] = padding
-            return widened
+            return seen
 
-        monkeypatch.setattr(LayerMasks, "_widened", forgetful)
+        monkeypatch.setattr(LayerMasks, "_seen", forgetful)
         assert failed() == {"padding on the right moves nothing", "padding on the left moves nothing"}
 
     def test_packing_forgotten(self, monkeypatch: pytest.MonkeyPatch) -> None:

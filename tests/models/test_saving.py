@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,9 +14,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny import save_tiny_model, tiny_labeler
 
+import lookboth
 from lookboth.errors import LookbothError, ModelError
 from lookboth.inference.pipeline import word_log_probs
-from lookboth.models import loading
+from lookboth.models.builtin_models import BUILTIN
 from lookboth.models.labeler import Labeler
 from lookboth.models.merging import merge_labeler, merge_to_folder
 
@@ -30,7 +32,7 @@ SENTENCES = (
 @pytest.fixture
 def base(tiny_llama_folder, monkeypatch):
     """The tiny Llama under a built-in name, so that its labelers need no path to find it."""
-    monkeypatch.setitem(loading._BUILTIN, "tiny-llama", lambda: tiny_llama_folder)
+    monkeypatch.setitem(BUILTIN, "tiny-llama", SimpleNamespace(folder=lambda name: tiny_llama_folder))
     return "tiny-llama"
 
 
@@ -91,7 +93,7 @@ def test_a_saved_folder_names_no_path_of_this_machine(base, tiny_llama_folder, k
     for file in (tmp_path / "saved").rglob("*"):
         if file.is_file():
             content = file.read_bytes()
-            for path in (tiny_llama_folder, tmp_path, Path.home(), Path(loading.__file__).parents[3]):
+            for path in (tiny_llama_folder, tmp_path, Path.home(), Path(lookboth.__file__).parents[3]):
                 assert str(path).encode() not in content or len(path.parts) < 3, (file.name, path)
 
 
@@ -231,7 +233,7 @@ def test_no_pickle_is_ever_opened(saved, tmp_path):
 def test_another_base_of_the_same_shape_is_refused(base, tmp_path, monkeypatch):
     tiny_labeler(base).save_pretrained(tmp_path / "saved")
     other = save_tiny_model(tmp_path / "other", "llama", seed=1)
-    monkeypatch.setitem(loading._BUILTIN, "tiny-llama", lambda: other)
+    monkeypatch.setitem(BUILTIN, "tiny-llama", SimpleNamespace(folder=lambda name: other))
     with pytest.raises(ModelError, match="fingerprint"):
         Labeler.from_pretrained(tmp_path / "saved")
 
@@ -254,10 +256,10 @@ def test_half_size_adapters_stay_close(base, tmp_path):
 
 def test_a_base_that_has_moved_can_be_named(tiny_llama_folder, tmp_path, monkeypatch):
     moved = shutil.copytree(tiny_llama_folder, tmp_path / "moved")
-    monkeypatch.setitem(loading._BUILTIN, "gone", lambda: tiny_llama_folder)
+    monkeypatch.setitem(BUILTIN, "gone", SimpleNamespace(folder=lambda name: tiny_llama_folder))
     labeler = tiny_labeler("gone", plan="0011")
     labeler.save_pretrained(tmp_path / "saved")
-    monkeypatch.delitem(loading._BUILTIN, "gone")
+    monkeypatch.delitem(BUILTIN, "gone")
     assert_same(labeler, Labeler.from_pretrained(tmp_path / "saved", precision="fp32", base=str(moved)))
     other = save_tiny_model(tmp_path / "other", "llama", seed=1)
     with pytest.raises(ModelError, match="fingerprint"):

@@ -89,6 +89,7 @@ def apply_plan(model: Model, plan: MaskPlan | str | None = None) -> Model:
 
 def remove_plan(model: Model) -> Model:
     """Restore the stock model: its attention, configuration and cache setting; in place, returned."""
+    backbone: Any
     for backbone in model.modules():
         state = backbone.__dict__.get(STATE)
         if state is None:

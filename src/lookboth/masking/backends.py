@@ -43,9 +43,7 @@ def backends() -> list[str]:
 def build_rules(stack: Stack, backend: str, plan: MaskPlan) -> list[LayerRule]:
     """Return the rule of every layer, nearest the input first, its own stock attention function looked up."""
     return [
-        LayerRule(
-            reach, None if stack.own_attention else stock_attention(module, backend), stack.is_encoder
-        )
+        LayerRule(reach, None if stack.own_attention else stock_attention(module, backend), stack.is_encoder)
         for module, reach in zip(stack.ruled, plan.reach, strict=True)
     ]
 

@@ -176,7 +176,12 @@ class LayerMasks:
         local, padding = self.arguments.get("local_size"), self.arguments.get("attention_mask")
         if reach is not None and reach > 0:
             what = f"look-ahead of {reach} tokens"
-        elif reach is None and not self._is_encoder and local is not None and self.arguments["kv_length"] > local:
+        elif (
+            reach is None
+            and not self._is_encoder
+            and local is not None
+            and self.arguments["kv_length"] > local
+        ):
             what = f"unlimited reach past a sliding window of {local} tokens"
         elif self._segments is not None and (self.arguments["batch_size"] > 1 or padding is not None):
             what = "packed rows in a batch or with an attention_mask"

@@ -24,7 +24,9 @@ def check_own_attention(stack: Stack, plan: MaskPlan) -> None:
     Raises:
         PlanError: a plan other than full for such a model.
     """
-    if _convolves(getattr(stack.backbone, "encoder", None)) and any(value is not None for value in plan.reach):
+    if _convolves(getattr(stack.backbone, "encoder", None)) and any(
+        value is not None for value in plan.reach
+    ):
         raise PlanError(
             f"{type(stack.backbone).__name__} mixes tokens outside attention (a convolution after layer 0), which "
             f"no mask can stop from looking right. Allowed is 'full' only; found '{plan}'."

@@ -110,7 +110,9 @@ def _own_plan_is_stock(probe: Probe, length: int) -> Check:
     with under_plan(probe.model, plan):
         planned = _final(probe.run(ids, attention_mask=mask))
     drift = far_apart(stock, planned)
-    return Check(f"plan {bit}...{bit} is the stock model", not drift, f"states are {drift} apart" if drift else "")
+    return Check(
+        f"plan {bit}...{bit} is the stock model", not drift, f"states are {drift} apart" if drift else ""
+    )
 
 
 def _full_is_unmasked(probe: Probe, length: int) -> Check:

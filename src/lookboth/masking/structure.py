@@ -129,7 +129,7 @@ def _text_config(owner: PreTrainedModel) -> Any:
 
 
 def _own_attention_stack(owners: list[PreTrainedModel]) -> Stack:
-    backbone = next(owner for owner in owners if hasattr(getattr(owner, "encoder", None), "layer"))
+    backbone: Any = next(owner for owner in owners if hasattr(getattr(owner, "encoder", None), "layer"))
     layers = tuple(backbone.encoder.layer)
     return Stack(backbone, layers, layers, is_encoder=True)
 

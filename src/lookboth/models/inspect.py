@@ -10,23 +10,24 @@ if TYPE_CHECKING:
     from lookboth.masking.proof import Proof
 
 
-def inspect_model(name: str, plan: str, *, trust_remote_code: bool = False) -> str:
+def inspect_model(name: str, plan: str | None = None, *, trust_remote_code: bool = False) -> str:
     """Return a model's layers and their kinds under `plan` as text; no weights are loaded.
 
     Args:
         name: hub id, folder, or built-in name.
-        plan: any notation of MaskPlan.parse.
+        plan: any notation of MaskPlan.parse; None: the plan the model was made with.
     """
     config = load_config(name, trust_remote_code=trust_remote_code)
     text = config.get_text_config()
-    mask_plan = MaskPlan.parse(plan, _num_layers(text, name))
+    num_layers = _num_layers(text, name)
+    mask_plan = _made_with(config, trust_remote_code) if plan is None else MaskPlan.parse(plan, num_layers)
     head = f"{name}: {text.model_type}, {text.num_hidden_layers} layers, {text.hidden_size} wide\n"
     return head + picture(mask_plan) + _sliding_note(text)
 
 
 def prove_model(
     name: str,
-    plan: str,
+    plan: str | None = None,
     *,
     attn_implementation: str | None = None,
     length: int = 12,
@@ -37,11 +38,12 @@ def prove_model(
 
     Args:
         name: hub id, folder, or built-in name.
-        plan: any notation of MaskPlan.parse.
+        plan: any notation of MaskPlan.parse; None: the plan the model was made with.
         attn_implementation: backend to prove; transformers' choice when None.
         length: tokens of the probe.
         random_weights: build the model from its configuration alone.
     """
+    from lookboth.masking.attention import own_plan
     from lookboth.masking.proof import prove
 
     if random_weights:
@@ -53,8 +55,7 @@ def prove_model(
             attn_implementation=attn_implementation,
             trust_remote_code=trust_remote_code,
         )
-    text = model.config.get_text_config()
-    return prove(model, MaskPlan.parse(plan, _num_layers(text, name)), length=length)
+    return prove(model, own_plan(model) if plan is None else plan, length=length)
 
 
 def _random_model(name: str, attn_implementation: str | None, trust_remote_code: bool) -> Any:
@@ -63,6 +64,17 @@ def _random_model(name: str, attn_implementation: str | None, trust_remote_code:
     config = load_config(name, trust_remote_code=trust_remote_code)
     extra = {"attn_implementation": attn_implementation} if attn_implementation else {}
     return AutoModel.from_config(config, trust_remote_code=trust_remote_code, **extra).eval()
+
+
+def _made_with(config: Any, trust_remote_code: bool) -> MaskPlan:
+    """Return the plan of a stock model, asked of the model built without memory for its weights."""
+    import torch
+    from transformers import AutoModel
+
+    from lookboth.masking.attention import own_plan
+
+    with torch.device("meta"):
+        return own_plan(AutoModel.from_config(config, trust_remote_code=trust_remote_code))
 
 
 def _num_layers(config: Any, name: str) -> int:

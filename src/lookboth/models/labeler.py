@@ -10,6 +10,7 @@ from torch import nn
 
 from lookboth.data.alignment import WordEncoder
 from lookboth.masking.plan import MaskPlan
+from lookboth.masking.positions import first_position
 from lookboth.models.heads import build_head
 from lookboth.models.labeler_config import LabelerConfig, LabelOn
 from lookboth.types import Prediction
@@ -39,6 +40,7 @@ class LabelerModel(nn.Module):
         self.backbone = backbone
         self.label_on: LabelOn = config.label_on
         self.compute_dtype = compute_dtype
+        self.first_position = first_position(backbone)
         self.dropout = nn.Dropout(dropout)
         head = build_head(
             config.head,
@@ -67,14 +69,16 @@ class LabelerModel(nn.Module):
         sum over words divided by it, so that accumulation weighs every word alike.
         """
         # Rows padded on the right count positions from 0 by themselves; only packed rows need telling.
-        packed = attention_mask is None
+        packed = {}
+        if attention_mask is None and position_ids is not None:
+            packed["position_ids"] = position_ids + self.first_position
         with torch.autocast(
             input_ids.device.type, dtype=torch.bfloat16, enabled=self.compute_dtype == torch.bfloat16
         ):
             states = self.backbone(
                 input_ids=input_ids,
                 attention_mask=attention_mask,
-                **({"position_ids": position_ids} if packed else {}),
+                **packed,
                 **({"use_cache": False} if hasattr(self.backbone.config, "use_cache") else {}),
             ).last_hidden_state
         words = self._word_states(states.flatten(0, 1), word_first, word_last)

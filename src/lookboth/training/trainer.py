@@ -102,7 +102,7 @@ def read_config_lines(
     training = config.training
     steps = -(-len(batches) // training.accumulation)
     return (
-        f"model {config.model}, plan {config.plan}, adapter {config.adapter.kind}: "
+        f"model {config.model}, plan {config.plan or 'as the model was made'}, adapter {config.adapter.kind}: "
         f"{num_trained:,} of {num_total:,} weights are trained",
         f"{len(batches.pieces):,} sentences, {batches.num_tokens():,} tokens over "
         f"{len(batches.epoch_ends)} epochs, {steps:,} steps, {100 * batches.padding():.1f} % padding",
