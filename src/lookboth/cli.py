@@ -172,7 +172,7 @@ def study(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Runs at once. Default: by cores and memory.")
     ] = None,
-    only: Annotated[str, typer.Option(help="Pattern of the settings to run, such as 'ner/*'.")] = "*",
+    only: Annotated[str, typer.Option(help="Patterns of the settings to run: 'ner/*,*/full'.")] = "*",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run.")] = False,
 ) -> None:
     """Run a grid of trainings that can be stopped and resumed: methods, plans, data sets, seeds."""

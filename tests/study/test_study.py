@@ -191,6 +191,7 @@ def test_the_grid(tmp_path):
     assert (cell.config.model, cell.config.label_on, cell.config.training.seeds) == ("x/b", "first", (7,))
     assert cell.config.training.epochs == 1
     assert len(study_settings(study, tmp_path, only="a/ner/*")) == 5
+    assert len(study_settings(study, tmp_path, only="a/ner/*, b/absa/00")) == 6
     with pytest.raises(ConfigError, match="matches none"):
         study_settings(study, tmp_path, only="none/*")
 

@@ -134,7 +134,7 @@ class Setting:
 
 
 def study_settings(study: StudyConfig, out: Path, *, only: str = "*") -> list[Setting]:
-    """Return the settings of a study whose name matches the pattern `only`, all of them checked.
+    """Return the settings of a study whose name matches one of the patterns in `only` (commas between), all of them checked.
 
     Raises:
         ConfigError: a recipe key that is unknown or has a value that is not allowed; nothing matches `only`.
@@ -142,7 +142,7 @@ def study_settings(study: StudyConfig, out: Path, *, only: str = "*") -> list[Se
     settings = []
     for model, dataset, method, keys in study.combinations():
         name = "/".join(filter(None, (model, dataset, method)))
-        if not fnmatch(name, only):
+        if not any(fnmatch(name, pattern.strip()) for pattern in only.split(",")):
             continue
         place = {"name": study.name, "data": dataset, "method": method} | ({"model": model} if model else {})
         setting = Setting(

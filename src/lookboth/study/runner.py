@@ -81,7 +81,7 @@ def run_study(
         study: what to run (`load_study`).
         out: folder; `out/DATA/METHOD/seed-N/` gets run.json and predictions.jsonl.
         workers: runs at once; by cores and free memory when None.
-        only: pattern of the settings to run, for example "ner/*".
+        only: patterns of the settings to run, commas between, for example "ner/*,*/full".
         say: told what is going on where there is no terminal to draw a table in.
 
     Raises:
