@@ -134,7 +134,7 @@ class Setting:
 
 
 def study_settings(study: StudyConfig, out: Path, *, only: str = "*") -> list[Setting]:
-    """Return the settings of a study whose name matches one of the patterns in `only` (commas between), all of them checked.
+    """Return the settings of a study whose name matches a pattern in `only` (commas between), all of them checked.
 
     Raises:
         ConfigError: a recipe key that is unknown or has a value that is not allowed; nothing matches `only`.

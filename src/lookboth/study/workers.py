@@ -111,12 +111,11 @@ def _work(pipe: Any, threads: int) -> None:
     from lookboth.quiet import quiet_libraries
 
     quiet_libraries()
-    while True:
-        try:
-            cell = pipe.recv()
-        except EOFError:
-            return
-        pipe.send(_run(cell, pipe, threads))
+    try:
+        while True:
+            pipe.send(_run(pipe.recv(), pipe, threads))
+    except (EOFError, ConnectionError):
+        return  # the process that started us is gone
 
 
 def _run(cell: Cell, pipe: Any, threads: int) -> tuple[str, str]:
@@ -134,6 +133,8 @@ def _run(cell: Cell, pipe: Any, threads: int) -> tuple[str, str]:
 
     try:
         run_cell(cell, say)
+    except ConnectionError:
+        raise
     except LookbothError as error:
         return "failed", str(error)
     except MemoryError:
