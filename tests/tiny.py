@@ -122,12 +122,13 @@ def tiny_labeler(
     scheme: str = "IOB2",
     max_tokens: int = 128,
     dropout: float = 0.0,
+    head: dict[str, Any] | None = None,
     seed: int = 0,
 ) -> Any:
     """Return a labeler on the model in `folder` with random weights: it predicts nonsense, firmly."""
     import torch
 
-    from lookboth.config import AdapterConfig
+    from lookboth.config import AdapterConfig, HeadConfig
     from lookboth.data.alignment import Encoding
     from lookboth.data.schemes import tags_for_labels
     from lookboth.masking.attention import apply_plan
@@ -152,12 +153,13 @@ def tiny_labeler(
         label_on=label_on,
         encoding=Encoding.detect(tokenizer),
         adapter=adapter,
+        head=HeadConfig(**head or {}),
         max_tokens=max_tokens,
         overlap=16,
     )
     model = LabelerModel(backbone, config, dropout=dropout)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if "lora_B" in name or name == "head.weight":
+            if "lora_B" in name or name in {"head.weight", "head.steps"}:
                 parameter.normal_(std=0.05 if "lora_B" in name else 1.0)
     return Labeler(config, model.eval(), tokenizer)

@@ -138,7 +138,11 @@ class TrainConfig(_Section):
 class HeadConfig(_Section):
     """What turns word states into tags."""
 
-    kind: str = Field(default="linear", description="linear: one score a tag from the state of the word.")
+    kind: str = Field(
+        default="linear",
+        description="linear: one score a tag from the state of the word; crf: linear, and learned scores of each tag "
+        "after each other.",
+    )
 
 
 class RunConfig(_Section):

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from lookboth.data.schemes import encode_spans, find_tag_errors, tags_for_labels
-from lookboth.inference.decoding import allowed_transitions, decode_tags_constrained, span_score
+from lookboth.data.transitions import allowed_transitions
+from lookboth.inference.decoding import decode_tags_constrained, span_score
 from lookboth.types import Span
 
 TAGS = {

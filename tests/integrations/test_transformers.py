@@ -95,3 +95,20 @@ def test_the_order_of_imports_does_not_matter(folder, imports):
     code = f"{imports}; pipeline('token-classification', model={str(folder)!r})('Ada')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_crf_gives_transformers_its_marginals(tiny_llama_folder, tmp_path):
+    from transformers import AutoModelForTokenClassification, AutoTokenizer
+
+    from lookboth.data.words import split_words
+    from lookboth.inference.pipeline import word_log_probs
+
+    labeler = tiny_labeler(tiny_llama_folder, head={"kind": "crf"})
+    labeler.save_pretrained(tmp_path)
+    model = AutoModelForTokenClassification.from_pretrained(tmp_path, dtype=torch.float32)
+    batch = AutoTokenizer.from_pretrained(tmp_path)(TEXTS[0], return_tensors="pt")
+    found = model(**batch).logits[0].softmax(-1)
+    words = [TEXTS[0][start:end] for start, end in split_words(TEXTS[0])]
+    first = [batch["word_index"][0].tolist().index(number) for number in range(1, len(words) + 1)]
+    wanted = torch.from_numpy(word_log_probs(labeler, [words])[0]).exp()
+    torch.testing.assert_close(found[first], wanted, atol=1e-4, rtol=0)

@@ -1,9 +1,9 @@
-"""Word scores to tags: the most probable tag sequence that is well-formed."""
+"""Word scores to tags: the best tag sequence that is well-formed."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from lookboth.data.transitions import allowed_transitions
 from lookboth.types import Span
 
 if TYPE_CHECKING:
@@ -12,38 +12,26 @@ if TYPE_CHECKING:
 _FORBIDDEN = -1e9
 
 
-@lru_cache(maxsize=64)
-def allowed_transitions(tags: tuple[str, ...], scheme: str) -> "np.ndarray":
-    """Return which tag may follow which, shape (n + 1, n + 1), True = allowed.
+def decode_tags_constrained(
+    scores: "np.ndarray", tags: tuple[str, ...], scheme: str, transitions: "np.ndarray | None" = None
+) -> list[int]:
+    """Return the tag ids of the best well-formed sequence (Viterbi over allowed transitions).
 
-    Row and column n stand for the border of the text: row n says which tags may come first, column n which
-    may come last.
+    Where no transitions are learned and the best tag of each word alone already forms a well-formed sequence, that
+    is the answer.
 
     Args:
-        tags: the n tags.
-        scheme: "IOB2", "IOBES" or "plain" (everything is allowed).
+        scores: of each tag for each word, shape (w, n); what is added to all tags of a word changes nothing.
+        tags, scheme: as in `allowed_transitions`.
+        transitions: learned score of each tag after each other, shape (n + 1, n + 1), as `Head.transitions` gives it.
     """
     import numpy as np
 
-    states = [_split(tag) for tag in tags] + [("O", "")]
-    if scheme == "plain":
-        return np.ones((len(states), len(states)), dtype=bool)
-    return np.array([[_may_follow(left, right, scheme) for right in states] for left in states])
-
-
-def decode_tags_constrained(log_probs: "np.ndarray", tags: tuple[str, ...], scheme: str) -> list[int]:
-    """Return the tag ids of the best well-formed sequence (Viterbi over allowed transitions).
-
-    Where the best tag of each word alone already forms a well-formed sequence, that is the answer.
-
-    Args:
-        log_probs: shape (w, n).
-        tags, scheme: as in `allowed_transitions`.
-    """
-    best = log_probs.argmax(axis=1)
-    if len(best) == 0 or _is_allowed(best, allowed_transitions(tags, scheme)):
+    allowed = allowed_transitions(tags, scheme)
+    best = scores.argmax(axis=1)
+    if len(best) == 0 or (transitions is None and _is_allowed(best, allowed)):
         return [int(tag) for tag in best]
-    return _viterbi(log_probs, allowed_transitions(tags, scheme))
+    return _viterbi(scores, np.where(allowed, 0.0 if transitions is None else transitions, _FORBIDDEN))
 
 
 def span_score(log_probs: "np.ndarray", tag_ids: Sequence[int], span: Span) -> float:
@@ -62,31 +50,16 @@ def _is_allowed(ids: "np.ndarray", allowed: "np.ndarray") -> bool:
     return bool(allowed[path[:-1], path[1:]].all())
 
 
-def _viterbi(log_probs: "np.ndarray", allowed: "np.ndarray") -> list[int]:
-    import numpy as np
-
-    penalty = np.where(allowed, 0.0, _FORBIDDEN)
-    inner = penalty[:-1, :-1]
-    score = log_probs[0] + penalty[-1, :-1]
+def _viterbi(scores: "np.ndarray", steps: "np.ndarray") -> list[int]:
+    """Return the path with the largest sum of scores (w, n) and steps (n + 1, n + 1; the last are the border's)."""
+    inner = steps[:-1, :-1]
+    score = scores[0] + steps[-1, :-1]
     back = []
-    for row in log_probs[1:]:
+    for row in scores[1:]:
         total = score[:, None] + inner
         back.append(total.argmax(axis=0))
         score = total.max(axis=0) + row
-    path = [int((score + penalty[:-1, -1]).argmax())]
+    path = [int((score + steps[:-1, -1]).argmax())]
     for pointers in reversed(back):
         path.append(int(pointers[path[-1]]))
     return path[::-1]
-
-
-def _split(tag: str) -> tuple[str, str]:
-    prefix, _, label = tag.partition("-")
-    return prefix, label
-
-
-def _may_follow(left: tuple[str, str], right: tuple[str, str], scheme: str) -> bool:
-    """Say whether tag `right` may come directly after `left`."""
-    if right[0] in {"I", "E"}:
-        return left[0] in {"B", "I"} and left[1] == right[1]
-    # An IOB2 span may stop anywhere; in IOBES an open span must reach its E.
-    return scheme == "IOB2" or left[0] not in {"B", "I"}

@@ -46,15 +46,25 @@ def label_examples(
         batch_tokens: tokens computed at once.
     """
     for chunk in _chunks(examples):
-        scores = word_log_probs(labeler, [example.words for example in chunk], batch_tokens=batch_tokens)
-        for example, log_probs in zip(chunk, scores, strict=True):
-            yield _predict(labeler, example, log_probs)
+        scores = word_scores(labeler, [example.words for example in chunk], batch_tokens=batch_tokens)
+        log_probs = _log_probs(labeler, scores)
+        transitions = labeler.model.head.transitions()
+        for example, own, probs in zip(chunk, scores, log_probs, strict=True):
+            ids = decode_tags_constrained(own, labeler.config.tags, labeler.config.scheme, transitions)
+            yield _predict(labeler, example, ids, probs)
 
 
 def word_log_probs(
     labeler: "Labeler", sentences: Sequence[Sequence[str]], *, batch_tokens: int = 2048
 ) -> "list[np.ndarray]":
-    """Return the log probability of every tag for every word, one (w, num_tags) array a sentence.
+    """Return the log probability of every tag for every word, one (w, num_tags) array a sentence."""
+    return _log_probs(labeler, word_scores(labeler, sentences, batch_tokens=batch_tokens))
+
+
+def word_scores(
+    labeler: "Labeler", sentences: Sequence[Sequence[str]], *, batch_tokens: int = 2048
+) -> "list[np.ndarray]":
+    """Return what the head gives for every word, one (w, num_tags) array a sentence.
 
     Sentences are sorted by length into batches; long ones go through overlapping windows.
     """
@@ -70,16 +80,29 @@ def word_log_probs(
         for indices in plan:
             batch = build_batch([pieces[i] for i in indices])
             inputs = {key: value.to(labeler.device) for key, value in batch.tensors().items()}
-            scores = labeler.model(**inputs)["logits"]
-            log_probs = labeler.model.head.log_probs(scores, inputs["num_words"]).cpu().numpy()
+            scores = labeler.model(**inputs)["logits"].cpu().numpy()
             start = 0
             for piece in batch.examples:
                 num_words = len(piece.word_tokens)
                 target = slice(piece.first_word, piece.first_word + num_words)
-                result[piece.example][target] = log_probs[start : start + num_words]
+                result[piece.example][target] = scores[start : start + num_words]
                 start += num_words
     labeler.model.train(was_training)
     return result
+
+
+def _log_probs(labeler: "Labeler", scores: "Sequence[np.ndarray]") -> "list[np.ndarray]":
+    """Turn the scores of whole sentences into log probabilities, windows of one sentence together."""
+    import numpy as np
+    import torch
+
+    if not scores:
+        return []
+    num_words = torch.tensor([len(rows) for rows in scores], device=labeler.device)
+    with torch.inference_mode():
+        flat = torch.from_numpy(np.concatenate(scores)).to(labeler.device)
+        log_probs = labeler.model.head.log_probs(flat, num_words).cpu().numpy()
+    return np.split(log_probs, np.cumsum([len(rows) for rows in scores])[:-1])
 
 
 def _tokenize(labeler: "Labeler", sentences: Sequence[Sequence[str]]) -> list[TokenizedExample]:
@@ -99,11 +122,11 @@ def _tokenize(labeler: "Labeler", sentences: Sequence[Sequence[str]]) -> list[To
     ]
 
 
-def _predict(labeler: "Labeler", example: Example, log_probs: "np.ndarray") -> Prediction:
+def _predict(labeler: "Labeler", example: Example, ids: Sequence[int], log_probs: "np.ndarray") -> Prediction:
+    """Return the prediction that the tag ids (w,) stand for; spans are scored by `log_probs` (w, num_tags)."""
     from lookboth.data.schemes import decode_tags
 
     config = labeler.config
-    ids = decode_tags_constrained(log_probs, config.tags, config.scheme)
     tags = tuple(config.tags[i] for i in ids)
     text, offsets = example.text, example.offsets
     if text is None:

@@ -117,6 +117,9 @@ class LookbothForTokenClassification(PreTrainedModel):
     ) -> TokenClassifierOutput:
         """Return logits (b, t, num_tags): the word's for its first token, "goes on" for the others.
 
+        Logits are log probabilities: transformers takes the best tag of each token alone, so that of a CRF head, whose
+        best sequence is not its best tags, they are the marginals'.
+
         Raises:
             ModelError: no `word_index`; it comes from the labeler's own tokenizer.
         """
@@ -136,7 +139,7 @@ class LookbothForTokenClassification(PreTrainedModel):
             word_last=last,
             num_words=num_words,
         )
-        logits = output["logits"]
+        logits = self.labeler_model.head.log_probs(output["logits"], num_words)
         inner = self._inside(logits)
         none = (
             torch.full_like(logits[:1], -_SURE)

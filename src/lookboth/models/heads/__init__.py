@@ -3,9 +3,10 @@
 from lookboth.config import HeadConfig
 from lookboth.errors import ConfigError
 from lookboth.models.heads.base import Head
+from lookboth.models.heads.crf import CRFHead
 from lookboth.models.heads.linear import LinearHead
 
-HEADS: dict[str, type[Head]] = {"linear": LinearHead}
+HEADS: dict[str, type[Head]] = {"linear": LinearHead, "crf": CRFHead}
 
 
 def build_head(config: HeadConfig, *, hidden_size: int, tags: tuple[str, ...], scheme: str) -> Head:

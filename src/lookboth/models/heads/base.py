@@ -41,12 +41,17 @@ class Head(nn.Module):
         return nn.functional.cross_entropy(scores, labels, ignore_index=-100, reduction="sum")
 
     def log_probs(self, scores: torch.Tensor, num_words: torch.Tensor) -> torch.Tensor:
-        """Return the log probability of each tag for each word, (w, num_tags)."""
+        """Return the log probability of each tag for each word, (w, num_tags).
+
+        Args:
+            scores: what `forward` gave, shape (w, num_tags); of a text that was cut into windows all of them together.
+            num_words: words of each text, shape (s,).
+        """
         return torch.log_softmax(scores, dim=-1)
 
     def transitions(self) -> "np.ndarray | None":
         """Return the learned score of each tag after each other, (n + 1, n + 1), or None where nothing is learned.
 
-        Row and column n stand for the border of the text, as in `inference.decoding.allowed_transitions`.
+        Row and column n stand for the border of the text, as in `data.transitions.allowed_transitions`.
         """
         return None

@@ -1,0 +1,42 @@
+"""Which tag may follow which in a tag scheme."""
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@lru_cache(maxsize=64)
+def allowed_transitions(tags: tuple[str, ...], scheme: str) -> "np.ndarray":
+    """Return which tag may follow which, shape (n + 1, n + 1), True = allowed.
+
+    Row and column n stand for the border of the text: row n says which tags may come first, column n which
+    may come last.
+
+    Args:
+        tags: the n tags.
+        scheme: "IOB2", "IOBES" or "plain" (everything is allowed).
+
+    >>> allowed_transitions(("O", "B-A", "I-A"), "IOB2")[:, 2].tolist()  # before I-A; last: at the beginning
+    [False, True, True, False]
+    """
+    import numpy as np
+
+    states = [_split(tag) for tag in tags] + [("O", "")]
+    if scheme == "plain":
+        return np.ones((len(states), len(states)), dtype=bool)
+    return np.array([[_may_follow(left, right, scheme) for right in states] for left in states])
+
+
+def _split(tag: str) -> tuple[str, str]:
+    prefix, _, label = tag.partition("-")
+    return prefix, label
+
+
+def _may_follow(left: tuple[str, str], right: tuple[str, str], scheme: str) -> bool:
+    """Say whether tag `right` may come directly after `left`."""
+    if right[0] in {"I", "E"}:
+        return left[0] in {"B", "I"} and left[1] == right[1]
+    # An IOB2 span may stop anywhere; in IOBES an open span must reach its E.
+    return scheme == "IOB2" or left[0] not in {"B", "I"}
