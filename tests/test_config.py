@@ -14,7 +14,7 @@ from lookboth.config import RunConfig, document_keys, load_recipe, parse_config
 from lookboth.errors import ConfigError
 
 ROOT = Path(__file__).parent.parent
-RECIPES = sorted((ROOT / "recipes").glob("**/*.toml"))
+RECIPES = sorted(f for f in (ROOT / "recipes").glob("**/*.toml") if f.parent.name != "studies")
 DATA = {"data": {"train": "wnut17"}}
 
 

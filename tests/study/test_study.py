@@ -18,6 +18,7 @@ from lookboth.study.config import StudyConfig, load_study
 from lookboth.study.progress import estimate_seconds, method_rows
 from lookboth.study.runner import StudyState, run_study
 
+ROOT = Path(__file__).parent.parent.parent
 WORDS = ("Ada", "Lovelace", "lived", "in", "London")
 
 
@@ -244,3 +245,12 @@ def toml(value):
     if isinstance(value, dict):
         return "{" + ", ".join(f'"{key}" = {toml(inner)}' for key, inner in value.items()) + "}"
     return json.dumps(value)
+
+
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "recipes" / "studies").glob("*.toml")), ids=lambda file: file.stem
+)
+def test_every_shipped_study_is_a_grid_of_valid_recipes(file, tmp_path):
+    study = load_study(file)
+    settings = study_settings(study, tmp_path)
+    assert len(settings) == len(study.combinations())
