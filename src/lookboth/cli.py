@@ -128,6 +128,34 @@ def check_data(
 
 
 @app.command()
+def convert(
+    kind: Annotated[str, typer.Argument(help="ace05, conll2003, nlupp or semeval-absa.")],
+    source: Annotated[Path, typer.Argument(metavar="IN", help="File as published.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write: .conll or .jsonl.")],
+    column: Annotated[str | None, typer.Option(help="conll2003: ner, chunk or pos. Default: ner.")] = None,
+    documents: Annotated[
+        bool, typer.Option("--documents", help="conll2003: keep the borders of documents.")
+    ] = False,
+    polarities: Annotated[
+        int | None, typer.Option(help="semeval-absa: 3, or 4 to keep 'conflict'. Default: 3.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="ace05: full event type, type or subtype. Default: full.")
+    ] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Leave out or repair what cannot be taken over; all is named.")
+    ] = False,
+) -> None:
+    """Convert the papers' data from the form in which they are published."""
+    from lookboth.data.conversion.convert import convert as convert_file
+    from lookboth.data.conversion.options import ConvertOptions
+
+    options = ConvertOptions(column=column, documents=documents or None, polarities=polarities, label=label)
+    typer.echo(convert_file(kind, source, out, options, repair=repair).describe())
+    typer.echo(f"written: {out}")
+
+
+@app.command()
 def train(
     recipe: Annotated[Path | None, typer.Argument(help="Recipe file (TOML).")] = None,
     data: Annotated[

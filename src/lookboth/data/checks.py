@@ -104,7 +104,7 @@ def check_data(
     problems = [problem for _, dataset in datasets for problem in dataset.problems]
     problems += [*_empty_splits(datasets), *_check_schemes(datasets), *_check_labels(datasets)]
     problems += _find_duplicates(datasets)
-    return DataReport(tuple(_count(split, dataset) for split, dataset in datasets), tuple(problems))
+    return DataReport(tuple(count_split(split, dataset) for split, dataset in datasets), tuple(problems))
 
 
 def _read_all(
@@ -130,7 +130,8 @@ def _splits_of(source: str | Path, task: Task) -> Sequence[str]:
     return (split_of(path) or "train",) if path.is_file() else find_splits(source, task)
 
 
-def _count(split: str, dataset: Dataset) -> SplitCounts:
+def count_split(split: str, dataset: Dataset) -> SplitCounts:
+    """Return what a split holds."""
     examples = dataset.examples
     labels = Counter(label for example in examples for label in example.labels())
     num_words = sum(len(example.words) for example in examples)
@@ -242,5 +243,6 @@ def _describe_split(counts: SplitCounts) -> str:
 
 
 def _describe_problem(problem: Problem) -> str:
-    repaired = f" [--repair: {problem.repaired}]" if problem.repaired and problem.fatal else ""
-    return f"  {problem}{repaired}"
+    if not problem.repaired:
+        return f"  {problem}"
+    return f"  {problem} [{'--repair' if problem.fatal else 'repaired'}: {problem.repaired}]"

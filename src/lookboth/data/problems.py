@@ -12,16 +12,18 @@ class ProblemLog:
     Args:
         name: the file or data set as the user named it; messages start with "name:line".
         repair: whether problems that have a repair are repaired, and so no longer fatal.
+        unit: what is counted where lines are not, for example "record ".
     """
 
-    def __init__(self, name: str, *, repair: bool = False) -> None:
+    def __init__(self, name: str, *, repair: bool = False, unit: str = "") -> None:
         self.name = name
         self.repair = repair
+        self.unit = unit
         self._found: list[tuple[int, Problem]] = []
 
     def where(self, line: int) -> str:
-        """Return "name:line"."""
-        return f"{self.name}:{line}"
+        """Return "name:line", or "name:record 3"."""
+        return f"{self.name}:{self.unit}{line}"
 
     def add(self, line: int, kind: str, message: str, repaired: str = "", *, fatal: bool = True) -> None:
         """Note a problem; `repaired` says what a repair does, "" where there is none."""

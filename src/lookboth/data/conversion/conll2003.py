@@ -1,0 +1,44 @@
+"""CoNLL-2003 as published: word, part of speech, chunk and entity, separated by blanks, tags IOB1."""
+
+import re
+from bisect import bisect_left
+from pathlib import Path
+
+from lookboth.data.conll import read_conll
+from lookboth.data.conversion.options import COLUMNS, Converted, ConvertOptions
+from lookboth.data.lines import read_lines
+from lookboth.data.problems import ProblemLog
+from lookboth.errors import DataError
+
+DOCUMENT = "-DOCSTART-"
+_COLUMN = re.compile(r"[^ \t]+")
+_NUM_COLUMNS = 4
+
+
+def read_conll2003(path: str | Path, options: ConvertOptions, *, repair: bool = False) -> Converted:
+    """Read one column of tags of a CoNLL-2003 file; IOB1 (as published) and IOB2 are told apart.
+
+    The original marks chunks and entities in IOB1: a span begins with B- only where it follows another of its
+    label. Many later copies are IOB2.
+
+    Args:
+        path: eng.train, eng.testa, eng.testb, or a copy with the same four columns.
+        options: `column` and `documents`.
+        repair: repair ill-formed tags instead of calling them fatal.
+
+    Raises:
+        DataError: if the file cannot be read, or a line has not four columns.
+    """
+    lines = read_lines(path, ProblemLog(str(path), repair=True))
+    for number, line in enumerate(lines, 1):
+        count = len(_COLUMN.findall(line))
+        if count not in (0, _NUM_COLUMNS) and not line.startswith(DOCUMENT):
+            wanted = "word, part of speech, chunk and entity. Files with other columns need no conversion"
+            raise DataError(f"{path}:{number}: {count} columns; a line of CoNLL-2003 has four: {wanted}.")
+    dataset = read_conll(path, tag_column=COLUMNS[options.column or "ner"], repair=repair)
+    if not options.documents:
+        return Converted(dataset)
+    first_lines = [int(example.source.rpartition(":")[2]) for example in dataset.examples]
+    borders = [number for number, line in enumerate(lines, 1) if line.startswith(DOCUMENT)]
+    starts = {bisect_left(first_lines, border) for border in borders}
+    return Converted(dataset, tuple(sorted(starts - {len(first_lines)})))

@@ -1,0 +1,80 @@
+"""The kinds of published data that are converted, and the one way from such a file to one that lookboth reads."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+from lookboth.data.checks import DataReport, count_split
+from lookboth.data.conversion.conll2003 import read_conll2003
+from lookboth.data.conversion.events import read_events
+from lookboth.data.conversion.options import Converted, ConvertOptions
+from lookboth.data.conversion.semeval import read_semeval
+from lookboth.data.conversion.slots import read_slots
+from lookboth.data.conversion.writing import write_data
+from lookboth.data.problems import require_clean
+from lookboth.errors import ConfigError
+
+
+class Kind(NamedTuple):
+    """A kind of published data.
+
+    Args:
+        read: reads a file of it, with the options and whether to repair.
+        options: names of the options that mean something for it.
+        describe: what it is.
+    """
+
+    read: Callable[..., Converted]
+    options: tuple[str, ...]
+    describe: str
+
+
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {
+        "ace05": Kind(read_events, ("label",), "ACE 2005 event triggers: JSON of the usual preprocessings"),
+        "conll2003": Kind(read_conll2003, ("column", "documents"), "the four columns of CoNLL-2003"),
+        "nlupp": Kind(read_slots, (), "NLU++ slots: JSON"),
+        "semeval-absa": Kind(
+            read_semeval, ("polarities",), "SemEval 2014-16 aspect terms with polarity: XML"
+        ),
+    }
+)
+
+
+def convert(
+    kind: str,
+    source: str | Path,
+    out: str | Path,
+    options: ConvertOptions | None = None,
+    *,
+    repair: bool = False,
+) -> DataReport:
+    """Convert a file of published data, and read it back to see that nothing changed on the way.
+
+    Args:
+        kind: one of `KINDS`.
+        source: the file as published.
+        out: the file to write: `.conll`, or `.jsonl` (raw text is kept there).
+        options: what is taken over; None for the defaults of the kind.
+        repair: leave out or repair what cannot be taken over, instead of stopping; the report names it all.
+
+    Raises:
+        ConfigError: if there is no such kind, or an option means nothing for it.
+        DataError: if the file cannot be read, or holds what cannot be taken over and `repair` is not set.
+    """
+    found = KINDS.get(kind)
+    if found is None:
+        raise ConfigError(f"unknown kind of data {kind!r}; there are {', '.join(KINDS)}.")
+    options = options or ConvertOptions()
+    given = [name for name, value in asdict(options).items() if value is not None]
+    wrong = next((name for name in given if name not in found.options), None)
+    if wrong:
+        allowed = ", ".join(f"--{name}" for name in found.options) or "none"
+        raise ConfigError(f"--{wrong} means nothing for {kind}; its options: {allowed}. Leave it out.")
+    converted = found.read(source, options, repair=repair)
+    dataset = converted.dataset
+    require_clean(dataset)
+    write_data(converted, out)
+    return DataReport((count_split(kind, dataset),), tuple(dataset.problems))

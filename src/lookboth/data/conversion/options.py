@@ -1,0 +1,48 @@
+"""What of published data is taken over, and what a converter hands over."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from lookboth.errors import ConfigError
+from lookboth.types import Dataset
+
+COLUMNS = {"pos": 1, "chunk": 2, "ner": 3}
+LABELS = ("full", "type", "subtype")
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertOptions:
+    """What is taken over; each belongs to one kind of data, and None is its default there.
+
+    Args:
+        column: of conll2003: "ner" (default), "chunk" or "pos".
+        documents: of conll2003: whether the borders of documents are kept, as -DOCSTART- lines (default: no).
+        polarities: of semeval-absa: 3 (default) leaves terms of conflicting polarity unlabeled, 4 keeps them.
+        label: of ace05: "full" (default: Conflict:Attack), "type" (Conflict) or "subtype" (Attack).
+
+    Raises:
+        ConfigError: a value that is not allowed.
+    """
+
+    column: str | None = None
+    documents: bool | None = None
+    polarities: int | None = None
+    label: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("column", tuple(COLUMNS)), ("polarities", (3, 4)), ("label", LABELS)):
+            value = getattr(self, name)
+            if value is not None and value not in allowed:
+                raise ConfigError(f"--{name} {value}: it is one of {', '.join(map(str, allowed))}.")
+
+
+class Converted(NamedTuple):
+    """Published data as examples.
+
+    Args:
+        dataset: the examples with what was noticed.
+        documents: indices of the examples that begin a document, where the borders are kept.
+    """
+
+    dataset: Dataset
+    documents: tuple[int, ...] = ()

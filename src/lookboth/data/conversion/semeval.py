@@ -1,0 +1,109 @@
+"""SemEval 2014, 2015 and 2016 aspect-based sentiment analysis: XML with the character span of each term."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+from xml.parsers import expat
+
+from lookboth.data.conversion.options import Converted, ConvertOptions
+from lookboth.data.conversion.slots import text_sentence
+from lookboth.data.problems import ProblemLog
+from lookboth.data.sentences import Sentence, build_dataset
+from lookboth.errors import DataError
+
+POLARITIES = ("positive", "negative", "neutral", "conflict")
+_NO_TARGET = "NULL"
+
+
+def read_semeval(path: str | Path, options: ConvertOptions, *, repair: bool = False) -> Converted:
+    """Read aspect terms as spans labeled with their polarity.
+
+    Args:
+        path: XML of SemEval-2014 task 4 (`sentences/sentence/aspectTerms`) or of SemEval-2015 task 12 and 2016
+            task 5 (`Reviews/Review/sentences/sentence/Opinions`; targets that are not in the text have no span).
+        options: `polarities`.
+        repair: leave out or widen what is no span of whole words instead of calling it fatal.
+
+    Raises:
+        DataError: if the file cannot be read, is not such XML, or declares entities.
+    """
+    log = ProblemLog(str(path), repair=repair)
+    root, lines = _parse(path)
+    kept = POLARITIES[: options.polarities or 3]
+    sentences = [
+        _read_sentence(element, line, kept, log)
+        for element, line in zip(root.iter("sentence"), lines, strict=True)
+    ]
+    if not sentences:
+        raise DataError(f"{path}: no <sentence> in <{root.tag}>; SemEval 2014-16 has <sentence><text>.")
+    return Converted(build_dataset(sentences, "IOB2", log))
+
+
+def _parse(path: str | Path) -> tuple[ElementTree.Element, list[int]]:
+    """Return the root of the document and the line of each sentence.
+
+    A document type declaration is refused: only there can entities be declared, and a few nested ones expand to
+    gigabytes.
+    """
+    lines: list[int] = []
+    parser = expat.ParserCreate()
+
+    def refuse(*_: object) -> None:
+        where = f"{path}:{parser.CurrentLineNumber}"
+        raise DataError(f"{where}: <!DOCTYPE> is not read, since it can declare entities. Delete it.")
+
+    def note_line(name: str, _: dict[str, str]) -> None:
+        if name == "sentence":
+            lines.append(parser.CurrentLineNumber)
+
+    parser.StartDoctypeDeclHandler = refuse
+    parser.StartElementHandler = note_line
+    try:
+        content = Path(path).read_bytes()
+        parser.Parse(content, True)
+        return ElementTree.fromstring(content), lines
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file. Check the path.") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}. Name a readable file.") from error
+    except expat.ExpatError as error:
+        raise DataError(f"{path}:{error.lineno}: not XML: {expat.errors.messages[error.code]}.") from error
+
+
+def _read_sentence(
+    element: ElementTree.Element, line: int, kept: tuple[str, ...], log: ProblemLog
+) -> Sentence:
+    text = element.findtext("text") or ""
+    return text_sentence(text, list(_terms(element, text, line, kept, log)), line, log)
+
+
+def _terms(
+    element: ElementTree.Element, text: str, line: int, kept: tuple[str, ...], log: ProblemLog
+) -> Iterator[dict[str, Any]]:
+    terms = [(term, term.get("term")) for term in element.iter("aspectTerm")]
+    opinions = [(term, term.get("target")) for term in element.iter("Opinion")]
+    terms += [(term, said) for term, said in opinions if said not in (None, _NO_TARGET)]
+    for term, said in terms:
+        polarity = term.get("polarity")
+        if polarity not in POLARITIES:
+            message = f"{said!r:.40} has the polarity {polarity!r}; there are {', '.join(POLARITIES)}"
+            log.add(line, "polarity", message, "the term is left out")
+        elif polarity not in kept:
+            message = f"{said!r:.40} has the polarity {polarity!r}, which only --polarities 4 keeps"
+            log.add(line, "polarity", f"{message}; it is left out", fatal=False)
+        else:
+            yield _record(term, said, polarity, text)
+
+
+def _record(term: ElementTree.Element, said: str | None, polarity: str, text: str) -> dict[str, Any]:
+    """Return the span of a term; what is no number stays as it is, for the check of spans to name."""
+    start, end = map(_number, (term.get("from"), term.get("to")))
+    record = {"start": start, "end": end, "label": polarity}
+    covered = text[start:end] if isinstance(start, int) and isinstance(end, int) else ""
+    same = said is not None and covered.split() == said.split()  # attributes lose runs of white space
+    return record if said is None or same else {**record, "text": said}
+
+
+def _number(value: str | None) -> int | str | None:
+    return int(value) if value is not None and value.isdecimal() else value

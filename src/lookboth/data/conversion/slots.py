@@ -1,0 +1,73 @@
+"""Slots of NLU++: JSON with the character span of each slot."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lookboth.data.charspans import parse_char_spans, spans_over_words
+from lookboth.data.conversion.options import Converted, ConvertOptions
+from lookboth.data.conversion.records import open_records
+from lookboth.data.problems import ProblemLog
+from lookboth.data.sentences import Sentence, build_dataset, check_string
+from lookboth.data.words import split_words
+
+_ALLOWED = 'write {"text": "...", "slots": {"NAME": {"text": "...", "span": [start, end]}}}'
+
+
+def read_slots(path: str | Path, options: ConvertOptions, *, repair: bool = False) -> Converted:
+    """Read the slots of an NLU++ fold as spans; a text without "slots" has none.
+
+    Args:
+        path: the file, UTF-8: one JSON list, or an object a line.
+        options: none mean anything here.
+        repair: leave out or widen what is no span of whole words instead of calling it fatal.
+
+    Raises:
+        DataError: if the file cannot be read at all.
+    """
+    log, records = open_records(path, _ALLOWED, repair=repair)
+    sentences = [
+        text_sentence(record["text"], list(_slots(record.get("slots") or {}, number, log)), number, log)
+        for number, record in records
+        if _has_text(record, number, log)
+    ]
+    return Converted(build_dataset(sentences, "IOB2", log))
+
+
+def text_sentence(text: str, spans: list[dict[str, Any]], number: int, log: ProblemLog) -> Sentence:
+    """Return the words of a text with the spans over them.
+
+    Args:
+        text: as published.
+        spans: records with "start", "end", "label" and perhaps "text", not yet checked; the same twice is one.
+        number: of the record; log: takes what is wrong.
+    """
+    text = check_string(text, number, log)
+    offsets = tuple(split_words(text))
+    words = tuple(text[start:end] for start, end in offsets)
+    found = list(dict.fromkeys(parse_char_spans(spans, text, number, log)))
+    return Sentence(
+        words, (number,), None, spans_over_words(found, text, offsets, number, log), text, offsets
+    )
+
+
+def _has_text(record: dict[str, Any], number: int, log: ProblemLog) -> bool:
+    if isinstance(record.get("text"), str):
+        return True
+    log.add(
+        number, "json", f"keys {sorted(record)!r:.100} hold no 'text'; {_ALLOWED}", "the record is left out"
+    )
+    return False
+
+
+def _slots(slots: Any, number: int, log: ProblemLog) -> Iterator[dict[str, Any]]:
+    for name, values in slots.items() if isinstance(slots, dict) else [("slots", slots)]:
+        for value in values if isinstance(values, list) else [values]:
+            try:
+                start, end = value["span"]
+                said = {"text": value["text"]} if "text" in value else {}
+            except (TypeError, KeyError, ValueError):
+                message = f"slot {name!r} is {value!r:.80}; it needs a 'span' of two numbers"
+                log.add(number, "span", message, "the slot is left out")
+            else:
+                yield {"start": start, "end": end, "label": name, **said}

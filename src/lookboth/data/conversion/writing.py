@@ -1,0 +1,76 @@
+"""Examples written as CoNLL columns or JSON lines, and read back to see that they stayed the same."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from lookboth.data.conversion.options import Converted
+from lookboth.data.readers import read_dataset
+from lookboth.data.schemes import encode_spans
+from lookboth.errors import DataError
+from lookboth.types import Dataset, Example
+
+SUFFIXES = (".conll", ".jsonl")
+
+
+def write_data(data: Converted, out: str | Path) -> None:
+    """Write examples to a file and read it back.
+
+    Args:
+        data: the examples; the borders of documents become -DOCSTART- lines, or "document" numbers in JSON.
+        out: `.conll` (word, tab, IOB2 or plain tag) or `.jsonl` (the raw text with its spans, where there is one).
+
+    Raises:
+        DataError: if the suffix is neither, the file cannot be written, or the examples do not come back as they
+            were (a word that holds a tab, say).
+    """
+    path = Path(out)
+    if path.suffix not in SUFFIXES:
+        raise DataError(f"{out}: converted data are written as {' or '.join(SUFFIXES)}. Name such a file.")
+    scheme = "plain" if data.dataset.scheme == "plain" else "IOB2"
+    lines = _columns(data, scheme) if path.suffix == ".conll" else _objects(data, scheme)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise DataError(f"{out}: cannot be written: {error.strerror}. Name another file.") from error
+    _compare(data.dataset, read_dataset(path))
+
+
+def _columns(data: Converted, scheme: str) -> Iterator[str]:
+    for number, example in enumerate(data.dataset.examples):
+        if number in data.documents:
+            yield from ("-DOCSTART-\tO", "")
+        tags = encode_spans(example.spans, len(example.words), scheme)
+        yield from (f"{word}\t{tag}" for word, tag in zip(example.words, tags, strict=True))
+        yield ""
+
+
+def _objects(data: Converted, scheme: str) -> Iterator[str]:
+    document = 0
+    for number, example in enumerate(data.dataset.examples):
+        document += number in data.documents
+        record = _with_text(example) if example.text is not None else _with_tags(example, scheme)
+        yield json.dumps(record | ({"document": document} if data.documents else {}), ensure_ascii=False)
+
+
+def _with_tags(example: Example, scheme: str) -> dict[str, object]:
+    tags = encode_spans(example.spans, len(example.words), scheme)
+    return {"tokens": list(example.words), "tags": list(tags)}
+
+
+def _with_text(example: Example) -> dict[str, object]:
+    text, offsets = example.text or "", example.offsets
+    places = [(offsets[s.start][0], offsets[s.end - 1][1], s.label) for s in example.spans]
+    spans = [{"start": a, "end": b, "label": label, "text": text[a:b]} for a, b, label in places]
+    return {"text": text, "spans": spans}
+
+
+def _compare(wanted: Dataset, found: Dataset) -> None:
+    for before, after in zip(wanted.examples, found.examples, strict=False):
+        if (before.words, before.spans) != (after.words, after.spans):
+            where = f"{before.source}: {' '.join(before.words)[:60]!r}"
+            raise DataError(f"{where} cannot be written so that it is read back as it was ({after.source}).")
+    if len(wanted.examples) != len(found.examples):
+        counts = f"{len(wanted.examples)} sentences were written, {len(found.examples)} are read back"
+        raise DataError(f"{found.name}: {counts}.")
