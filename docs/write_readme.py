@@ -20,6 +20,7 @@ ORDER = (
     "models/",
     "inference/",
     "evaluation/",
+    "generative/",
     "training/",
     "study/",
     "integrations/",

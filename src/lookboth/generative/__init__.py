@@ -1,0 +1,1 @@
+"""Labeling by writing: answer formats, prompts, demonstrations, training, decoding."""
