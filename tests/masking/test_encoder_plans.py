@@ -6,73 +6,19 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from families import VOCAB, tokens
+from encoders import ENCODERS, SMALL, VOCAB, encoder
+from families import tokens
 
 from lookboth.errors import PlanError
 from lookboth.masking import MaskPlan, apply_plan, get_plan, own_plan, prove, remove_plan
 from lookboth.masking.positions import first_position, max_positions
 
-SMALL = {
-    "vocab_size": VOCAB,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 4,
-    "max_position_embeddings": 40,
-    "pad_token_id": 1,
-    "bos_token_id": 0,
-    "eos_token_id": 2,
-}
-RELATIVE = {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "pad_token_id": 0}
-ENCODERS: dict[str, dict[str, Any]] = {
-    "Bert": SMALL,
-    "Roberta": SMALL,
-    "XLMRoberta": SMALL,
-    "Electra": {**SMALL, "embedding_size": 16},
-    "DistilBert": {
-        "vocab_size": VOCAB,
-        "dim": 32,
-        "hidden_dim": 48,
-        "n_layers": 4,
-        "n_heads": 4,
-        "max_position_embeddings": 40,
-    },
-    "ModernBert": {
-        **SMALL,
-        "local_attention": 6,
-        "global_attn_every_n_layers": 2,
-        "cls_token_id": 0,
-        "sep_token_id": 2,
-    },
-    "MPNet": SMALL,
-    "Deberta": {**SMALL, **RELATIVE},
-    "DebertaV2": {
-        **SMALL,
-        **RELATIVE,
-        "position_biased_input": False,
-        "share_att_key": True,
-        "position_buckets": 8,
-        "norm_rel_ebd": "layer_norm",
-    },
-}
 OWN_ATTENTION = ("MPNet", "Deberta", "DebertaV2")
 FROM_TWO = ("Roberta", "XLMRoberta", "MPNet")  # positions start after the padding index
 RUNS = [(name, backend) for name in ENCODERS for backend in ("sdpa", "eager")]
 RUNS = [run for run in RUNS if run[0] not in OWN_ATTENTION or run[1] == "eager"]
 PLANS = ["full", "causal", "0011", "2,", "0,3,*,1"]
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-
-
-def encoder(name: str, backend: str | None = None, **changes: Any) -> Any:
-    torch.manual_seed(0)
-    config = getattr(transformers, f"{name}Config")(**{**ENCODERS[name], **changes})
-    given = {"attn_implementation": backend} if backend else {}
-    model = transformers.AutoModel.from_config(config, **given).eval()
-    with torch.no_grad():
-        for weight in model.parameters():
-            if weight.ndim == 2:
-                weight.normal_(0, 0.2)
-    return model
 
 
 def states(model: Any, ids: torch.Tensor, **batch: Any) -> torch.Tensor:
