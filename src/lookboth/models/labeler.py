@@ -11,6 +11,7 @@ from torch import nn
 from lookboth.data.alignment import WordEncoder
 from lookboth.masking.plan import MaskPlan
 from lookboth.masking.positions import first_position
+from lookboth.models.arithmetic import compute_in
 from lookboth.models.heads import build_head
 from lookboth.models.labeler_config import LabelerConfig, LabelOn
 from lookboth.types import Prediction
@@ -72,9 +73,7 @@ class LabelerModel(nn.Module):
         packed = {}
         if attention_mask is None and position_ids is not None:
             packed["position_ids"] = position_ids + self.first_position
-        with torch.autocast(
-            input_ids.device.type, dtype=torch.bfloat16, enabled=self.compute_dtype == torch.bfloat16
-        ):
+        with compute_in(self.compute_dtype, self.backbone):
             states = self.backbone(
                 input_ids=input_ids,
                 attention_mask=attention_mask,

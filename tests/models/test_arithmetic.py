@@ -1,0 +1,53 @@
+"""bf16 arithmetic: what is left out changes nothing, and nothing of it stays behind."""
+
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModel
+
+from lookboth.models.arithmetic import compute_in
+from lookboth.models.loading import load_backbone
+
+
+def lora(folder):
+    torch.manual_seed(0)
+    backbone = AutoModel.from_pretrained(folder, dtype=torch.bfloat16)
+    model = get_peft_model(backbone, LoraConfig(r=4, target_modules="all-linear"))
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    return model
+
+
+def states_and_gradient(model):
+    model.zero_grad()
+    states = model(input_ids=torch.tensor([[3, 5, 7, 9, 11]])).last_hidden_state
+    states.float().square().mean().backward()
+    return states.detach(), next(p.grad for n, p in model.named_parameters() if "lora_A" in n).clone()
+
+
+def test_leaving_out_casts_changes_no_bit(tiny_llama_folder):
+    model = lora(tiny_llama_folder)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        expected = states_and_gradient(model)
+    with compute_in(torch.bfloat16, model):
+        got = states_and_gradient(model)
+    assert torch.equal(expected[0], got[0])
+    assert torch.equal(expected[1], got[1])
+
+
+def test_afterwards_the_model_runs_alone_again(tiny_llama_folder):
+    model = lora(tiny_llama_folder)
+    before = model(input_ids=torch.tensor([[3, 5]])).last_hidden_state
+    with compute_in(torch.bfloat16, model):
+        model(input_ids=torch.tensor([[3, 5]]))
+    assert torch.equal(before, model(input_ids=torch.tensor([[3, 5]])).last_hidden_state)
+    assert not torch.is_autocast_enabled("cpu")
+
+
+def test_attention_of_bf16_on_a_cpu_is_eager_unless_asked(tiny_llama_folder):
+    def backend(**kwargs):
+        return load_backbone(str(tiny_llama_folder), **kwargs).config._attn_implementation
+
+    assert backend(precision="bf16") == "eager"
+    assert backend(precision="bf16", attn_implementation="sdpa") == "sdpa"
+    assert backend(precision="fp32") == "sdpa"
