@@ -1,0 +1,119 @@
+"""The papers' studies: their published settings, and a cell of each on made-up data of the same form."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lookboth.config import overlay
+from lookboth.data.conversion.convert import convert
+from lookboth.data.conversion.options import ConvertOptions
+from lookboth.masking.plan import MaskPlan
+from lookboth.study.cell_run import run_cell
+from lookboth.study.cells import study_settings
+from lookboth.study.config import StudyConfig, load_study
+
+STUDIES = Path(__file__).parent.parent.parent / "recipes" / "studies"
+CONLL = "-DOCSTART- -X- O O\n\nMira NNP I-NP I-PER\nsaw VBD I-VP O\nTarn NNP I-NP I-LOC\n\n" * 6
+WORDS = ["Rebels", "shot", "at", "the", "convoy"]
+EVENT = {"trigger": {"text": "shot", "start": 1, "end": 2}, "event_type": "Conflict:Attack", "arguments": []}
+REVIEW = """<sentence id="{}"><text>The soup was cold</text><aspectTerms>
+<aspectTerm term="soup" polarity="{}" from="4" to="8"/></aspectTerms></sentence>"""
+SLOT = {"text": "a table at nine", "slots": {"time": {"text": "nine", "span": [11, 15]}}}
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """The folders the studies name, converted from made-up files in the form of the published ones."""
+    monkeypatch.chdir(tmp_path)
+    polarities = ("positive", "negative", "neutral", "conflict") * 5
+    reviews = "".join(REVIEW.format(i, polarity) for i, polarity in enumerate(polarities))
+    sources = {
+        "conll": CONLL,
+        "ace": json.dumps([{"words": WORDS, "golden-event-mentions": [EVENT]}] * 6),
+        "rest": f"<sentences>{reviews}</sentences>",
+        "fold": json.dumps([SLOT] * 6),
+    }
+    for name, content in sources.items():
+        Path(name).write_text(content, encoding="utf-8")
+    for split in ("train", "dev", "test"):
+        convert("conll2003", "conll", f"data/conll2003_ner/{split}.conll")
+        convert("conll2003", "conll", f"data/ontonotes5/{split}.jsonl")
+        convert("conll2003", "conll", f"data/conll2003_chunk/{split}.conll", ConvertOptions(column="chunk"))
+        convert("ace05", "ace", f"data/ace05/{split}.conll")
+        convert("nlupp", "fold", f"data/nlupp/{split}.conll")
+        if split != "dev":
+            convert("semeval-absa", "rest", f"data/rest14/{split}.conll", ConvertOptions(polarities=4))
+
+
+def test_llm_unmasking_is_sixteen_plans_on_four_tasks_with_five_seeds():
+    study = load_study(STUDIES / "llm_unmasking.toml")
+    plans = [name for name in study.all_methods() if set(name) <= {"0", "1"}]
+    assert (len(plans), len(study.datasets), study.seeds) == (16, 4, (120, 121, 122, 123, 124))
+    recipe = study.recipe
+    assert recipe["adapter"] == {
+        "kind": "qlora",
+        "rank": 64,
+        "alpha": 16,
+        "dropout": 0.1,
+        "target_modules": ["q_proj", "v_proj"],
+    }
+    training = recipe["training"]
+    assert (training["lr"], training["schedule"], training["epochs"]) == (2e-4, "cosine", 5)
+    assert (training["weight_decay"], training["accumulation"], training["clip"]) == (0.1, 4, 1.0)
+
+
+DEPTHS = {"mistral": 32, "gemma-7b": 28, "2-2b": 26, "2-9b": 42, "1.7b": 28, "4b": 36, "8b": 36}
+
+
+def test_repetition_sl_removes_the_mask_in_the_layers_its_code_does():
+    study = load_study(STUDIES / "repetition_sl.toml")
+    middle = {name: keys for name, keys in study.methods.items() if name.startswith("middle-")}
+    assert {keys["model"] for keys in middle.values()} == {keys["model"] for keys in study.models.values()}
+    for name, keys in middle.items():
+        depth = next(depth for part, depth in DEPTHS.items() if part in name)
+        half_width = depth / 3 // 2
+        wanted = [depth / 2 - 1 - half_width <= layer <= depth / 2 + half_width for layer in range(depth)]
+        assert [reach is None for reach in MaskPlan.parse(keys["plan"], depth).reach] == wanted
+
+
+def test_a_batch_of_repeated_sentences_holds_as_many_sentences():
+    study = load_study(STUDIES / "repetition_sl.toml")
+    single = study.recipe["training"]["batch_tokens"]
+    repeated = [keys for keys in study.methods.values() if "repetition" in keys]
+    assert len(repeated) == 4 + 16
+    for keys in repeated:
+        assert keys["training"]["batch_tokens"] == single * (keys["repetition"] + 1)
+
+
+@pytest.mark.parametrize(
+    ("file", "dataset", "method"),
+    [
+        ("llm_unmasking", "ner", "0110"),
+        ("llm_unmasking", "chunk", "full_predict_only"),
+        ("llm_unmasking", "absa", "1111"),
+        ("llm_unmasking", "triggers", "0011"),
+        ("repetition_sl", "slots", "sr2"),
+        ("repetition_sl", "triggers", "full"),
+        ("ls_llama_words", "ontonotes", "ls-unllama"),
+    ],
+)
+def test_one_cell_runs_on_a_tiny_model(published, tiny_llama_folder, tmp_path, file, dataset, method):
+    study = load_study(STUDIES / f"{file}.toml")
+    training = {"precision": "fp32", "epochs": 1, "accumulation": 1}
+    tiny = {"model": str(tiny_llama_folder), "adapter": {"kind": "lora"}, "training": training}
+    small = StudyConfig.model_validate(
+        {
+            "name": file,
+            "seeds": study.seeds[:1],
+            "recipe": overlay(study.recipe, tiny),
+            "datasets": {dataset: study.datasets[dataset]},
+            "methods": {method: study.all_methods()[method]},
+        }
+    )
+    (setting,) = study_settings(small, tmp_path / "out")
+    cell = setting.final_cell(study.seeds[0], {})
+    run_cell(cell, lambda line: None)
+    run = json.loads((cell.folder / "run.json").read_text(encoding="utf-8"))
+    assert run["seed"] == study.seeds[0]
+    assert {"dev", "test"} <= {name.partition(":")[0] for name in run["scores"]}
