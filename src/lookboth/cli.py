@@ -165,6 +165,9 @@ def train(
         str | None, typer.Option(help="Decoder or encoder: hub id, folder, or built-in name.")
     ] = None,
     plan: Annotated[str | None, typer.Option(help="Mask plan.")] = None,
+    task: Annotated[
+        TaskName | None, typer.Option(help="What has labels: words (labeling) or whole texts.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the run.")] = Path("runs/train"),
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Any recipe key, as key=value; may be repeated.")
@@ -175,7 +178,7 @@ def train(
     from lookboth.config import load_recipe, parse_config
     from lookboth.training.run import train as run_training
 
-    given = (("model", model), ("plan", plan), ("data.train", data))
+    given = (("model", model), ("plan", plan), ("task", task), ("data.train", data))
     # A JSON string is a TOML string, whatever quotes and backslashes it holds.
     overrides = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given if value]
     overrides += ["data.repair=true"] if repair else []
@@ -259,7 +262,7 @@ def predict(
     model: LabelerOption = None,
     output: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.text,
     min_score: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Leave out spans below this score.")
+        float, typer.Option(min=0.0, max=1.0, help="Leave out spans and labels below this score.")
     ] = 0.0,
     device: DeviceOption = None,
     precision: PrecisionOption = "auto",

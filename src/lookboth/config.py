@@ -141,13 +141,20 @@ class HeadConfig(_Section):
     kind: str = Field(
         default="linear",
         description="linear: one score a tag from the state of the word; crf: linear, and learned scores of each tag "
-        "after each other.",
+        "after each other; multi_label: linear, each label by itself, so that a text may have several (needs "
+        "task = 'classification').",
+    )
+    threshold: float = Field(
+        default=0.5, gt=0, lt=1, description="multi_label: a text gets the labels at least this probable."
     )
 
 
 class RunConfig(_Section):
     """One training setting: model, mask plan, data, adapter and training."""
 
+    task: Literal["labeling", "classification"] = Field(
+        default="labeling", description="What has labels: words (labeling) or whole texts (classification)."
+    )
     model: str = Field(default="smollm2-135m", description="Hub id, folder, or a built-in name.")
     revision: str | None = Field(default=None, description="Hub revision of the model.")
     trust_remote_code: bool = Field(default=False, description="Allow the model's own code to run.")
@@ -176,13 +183,19 @@ class RunConfig(_Section):
         description="Sequence repetition: the words are put in this many times more; the last copy is labeled.",
     )
     scheme: Literal["IOB2", "IOBES", "plain"] = Field(
-        default="IOB2", description="Tag scheme the head learns; plain: one label a word (POS)."
+        default="IOB2",
+        description="Tag scheme the head learns; plain: one label a word (POS). Whole texts have none.",
     )
-    label_on: Literal["first", "last", "mean"] = Field(
-        default="last", description="Sub-token whose state is labeled; mean: their average."
+    label_on: Literal["first", "last", "mean", "max"] = Field(
+        default="last",
+        description="Token of a word (of a whole text) whose state is labeled; mean: the average of all; max: the "
+        "largest value in each dimension.",
     )
     max_tokens: int = Field(
-        default=512, ge=32, description="Longer inputs are cut into windows; every word is labeled once."
+        default=512,
+        ge=32,
+        description="Longer inputs are cut into windows; every word is labeled once, a whole text by the average "
+        "of its windows.",
     )
     overlap: int = Field(
         default=64,
@@ -209,6 +222,13 @@ class RunConfig(_Section):
             raise ValueError(
                 f"must be less than half of max_tokens ({max_tokens}); set overlap = {max_tokens // 8}"
             )
+        return value
+
+    @field_validator("head")
+    @classmethod
+    def _several_labels_are_of_texts(cls, value: HeadConfig, info: ValidationInfo) -> HeadConfig:
+        if value.kind == "multi_label" and info.data.get("task") != "classification":
+            raise ValueError("a word has one tag; multi_label needs task = 'classification'")
         return value
 
     @field_validator("plan", "train_plan", mode="before")

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+Task = Literal["labeling", "classification"]  # what has labels: the words of a text, or the whole text
 
 
 class Span(NamedTuple):
@@ -42,6 +44,14 @@ class Example:
         """Return the label of each span and those of the whole text, in order, as often as they occur."""
         return (*(span.label for span in self.spans), *self.text_labels)
 
+    def labeled_spans(self) -> tuple[Span, ...]:
+        """Return the spans, a label of the whole text as a span over all words.
+
+        >>> Example(("so", "it", "is"), text_labels=("joy",)).labeled_spans()
+        (Span(start=0, end=3, label='joy'),)
+        """
+        return (*self.spans, *(Span(0, len(self.words), label) for label in self.text_labels))
+
 
 @dataclass(frozen=True, slots=True)
 class TokenizedExample:
@@ -50,14 +60,15 @@ class TokenizedExample:
     Args:
         input_ids: token ids, shape (t,), special tokens included.
         word_tokens: for each word its half-open token range [first, end) in `input_ids`, shape (w, 2).
-        labels: the tag id of each word, shape (w,), -100 where a word is context only; None for prediction.
+        labels: the tag id of each word, shape (w,), -100 where a word is context only; 0 or 1 for each tag,
+            shape (w, num_tags), where a text may have several labels; None for prediction.
         example: index of the Example this comes from.
         first_word: index in the Example of the first word here (not 0 only in later windows).
     """
 
     input_ids: tuple[int, ...]
     word_tokens: tuple[tuple[int, int], ...]
-    labels: tuple[int, ...] | None = None
+    labels: tuple[int | tuple[int, ...], ...] | None = None
     example: int = 0
     first_word: int = 0
 
@@ -86,6 +97,13 @@ class PredictedSpan(NamedTuple):
     score: float
 
 
+class TextLabel(NamedTuple):
+    """A label of a whole text with the probability the model gives it, in [0, 1]."""
+
+    label: str
+    score: float
+
+
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """What a labeler found in one text.
@@ -93,8 +111,10 @@ class Prediction:
     Args:
         text: the caller's text; for given words, the words joined by one space.
         words: the words that were labeled; offsets: their character ranges in `text`.
-        tags: the tag of each word in the labeler's scheme.
+        tags: the tag of each word in the labeler's scheme; none where whole texts are labeled.
         spans: the labeled spans, in order.
+        labels: the labels of the whole text, best first: one, or any number in a multi-label task; None where
+            words are labeled.
     """
 
     text: str
@@ -102,13 +122,28 @@ class Prediction:
     offsets: tuple[tuple[int, int], ...]
     tags: tuple[str, ...]
     spans: tuple[PredictedSpan, ...] = ()
+    labels: tuple[TextLabel, ...] | None = None
 
     def above(self, score: float) -> "Prediction":
-        """Return the prediction without the spans that score below `score`; the tags stay as they are."""
-        return replace(self, spans=tuple(span for span in self.spans if span.score >= score))
+        """Return the prediction without what scores below `score`; the tags stay as they are."""
+        spans = tuple(span for span in self.spans if span.score >= score)
+        if self.labels is None:
+            return replace(self, spans=spans)
+        return replace(
+            self, spans=spans, labels=tuple(label for label in self.labels if label.score >= score)
+        )
+
+    def labeled_spans(self) -> tuple[PredictedSpan, ...]:
+        """Return the spans, a label of the whole text as a span over all words."""
+        words, chars = len(self.words), len(self.text)
+        whole = (PredictedSpan(0, words, n, self.text, 0, chars, score) for n, score in self.labels or ())
+        return (*self.spans, *whole)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form: the text and its spans with character offsets and scores."""
+        """Return the JSON form: the text and its spans with character offsets and scores, or its labels."""
+        if self.labels is not None:
+            labels = [{"label": label, "score": round(score, 4)} for label, score in self.labels]
+            return {"text": self.text, "labels": labels}
         return {
             "text": self.text,
             "spans": [

@@ -113,6 +113,12 @@ class WordEncoder:
         """
         return join_words(self.encode_words(words), self.encoding, labels=labels, example=example)
 
+    def encode_texts(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """Return the token ids of each whole text as the tokenizer cuts it, without special tokens, at least one."""
+        clean = [_SURROGATES.sub("\ufffd", text.strip()) for text in texts]
+        encoded = self.tokenizer(clean, add_special_tokens=False, verbose=False)["input_ids"] if clean else []
+        return [tuple(ids) or (self.encoding.fallback_id,) for ids in encoded]
+
     def _encode_new(self, words: list[str]) -> list[tuple[int, ...]]:
         texts = [self.encoding.word_prefix + _SURROGATES.sub("\ufffd", self._cut(word)) for word in words]
         encoded = self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]

@@ -12,7 +12,7 @@ from lookboth.data.jsonl import read_jsonl
 from lookboth.data.problems import require_clean
 from lookboth.data.texts import example_from_text, read_text
 from lookboth.errors import DataError
-from lookboth.types import Dataset
+from lookboth.types import Dataset, Task
 
 __all__ = [
     "BUILTIN",
@@ -30,7 +30,6 @@ __all__ = [
     "require_clean",
 ]
 
-Task = Literal["labeling", "classification"]
 Kind = Literal["labeling", "classification", "text"]  # what data is for: a task, or raw text without one
 BUILTIN_FOLDER = Path(__file__).parent / "builtin"
 _BUILTIN_SUFFIXES: dict[str, Kind] = {".conll": "labeling", ".tsv": "classification", ".txt": "text"}
@@ -241,7 +240,8 @@ def _refuse_other_kind(source: str | Path, path: Path, kind: Kind) -> None:
     if holds != kind:
         message = f"built-in data for {_KIND_NAMES[holds]}, asked for as data for {_KIND_NAMES[kind]}"
         names = ", ".join(name for name, of_kind in BUILTIN.items() if of_kind == kind)
-        raise DataError(f"{source}: {message}; for that there are {names}.")
+        other = f" Or set task = {holds!r}." if "text" not in (holds, kind) else ""
+        raise DataError(f"{source}: {message}; for that there are {names}.{other}")
 
 
 def _refuse_missing_file(source: str | Path) -> None:

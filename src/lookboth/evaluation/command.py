@@ -36,8 +36,8 @@ def evaluate_on(
     """
     started, clock = datetime.now(UTC), time.monotonic()
     split = split_name(source)[1]
-    dataset = read_source(source, repair=repair)
     labeler = Labeler.from_pretrained(model, device=device, precision=precision)
+    dataset = read_source(source, repair=repair, task=labeler.config.task)
     evaluation = evaluate_labeler(labeler, map_labels(dataset.examples, label_map or {}))
     if out is not None:
         is_file = Path(dataset.name).is_file()
@@ -60,7 +60,7 @@ def evaluate_on(
         write_predictions(
             out,
             evaluation.examples,
-            [p.spans for p in evaluation.predictions],
+            [p.labeled_spans() for p in evaluation.predictions],
             splits=[split] * len(evaluation.examples),
         )
     return evaluation

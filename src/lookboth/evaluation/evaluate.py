@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lookboth.data.schemes import encode_spans
+from lookboth.data.whole_texts import require_one_label
 from lookboth.evaluation.metrics import score_spans
 from lookboth.evaluation.scores import Scores
 from lookboth.evaluation.significance import Interval, bootstrap_interval
+from lookboth.evaluation.text_scores import score_texts
 from lookboth.types import Example, Prediction, Span
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ class Evaluation:
     """What a labeler predicted on a data set and how it scored.
 
     Args:
-        scores: strict entity-level scores, or token accuracy for plain tags.
+        scores: strict entity-level scores, token accuracy for plain tags, or the scores of whole texts.
         interval: bootstrap interval of the headline score over sentences; None for plain tags.
         examples: what was scored; predictions: one for each.
     """
@@ -39,7 +41,7 @@ class Evaluation:
         text = self.scores.describe()
         if self.interval is not None:
             low, high = (100 * bound for bound in self.interval)
-            text += f"\n95 % bootstrap interval of micro F1: {low:.1f} to {high:.1f}"
+            text += f"\n95 % bootstrap interval of {self.scores.headline_name}: {low:.1f} to {high:.1f}"
         return text
 
 
@@ -48,25 +50,44 @@ def evaluate_labeler(
 ) -> Evaluation:
     """Label `examples` and score the result strictly.
 
+    For whole texts, micro F1 of a single-label task is its accuracy, and so is its interval.
+
     Args:
         labeler: a labeler; labels of the data it does not know count as missed.
-        examples: with gold spans.
+        examples: with gold spans, or labels of whole texts.
         batch_tokens: tokens computed at once.
         interval: also resample sentences for a 95 % interval.
+
+    Raises:
+        DataError: a text without exactly one label, where the labeler gives one.
     """
+    of_texts = labeler.config.task == "classification"
+    if of_texts and not labeler.config.multi_label:
+        for example in examples:
+            require_one_label(example)
     predictions = list(_predict(labeler, examples, batch_tokens))
-    scheme = labeler.config.scheme
-    gold = [example.spans for example in examples]
-    found = [[Span(s.start, s.end, s.label) for s in prediction.spans] for prediction in predictions]
-    scores = score_spans(
+    gold = [example.labeled_spans() for example in examples]
+    found = [prediction.labeled_spans() for prediction in predictions]
+    if of_texts:
+        scores: Scores = score_texts(
+            [example.text_labels for example in examples],
+            [[span.label for span in spans] for spans in found],
+            multi_label=labeler.config.multi_label,
+        )
+    else:
+        scores = _score_words(gold, predictions, labeler.config.scheme)
+    wanted = interval and (of_texts or labeler.config.scheme != "plain") and bool(examples)
+    return Evaluation(scores, bootstrap_interval(gold, found) if wanted else None, examples, predictions)
+
+
+def _score_words(gold: Sequence[Sequence[Span]], predictions: Sequence[Prediction], scheme: str) -> Scores:
+    return score_spans(
         gold,
-        found,
-        gold_tags=[encode_spans(example.spans, len(example.words), scheme) for example in examples],
+        [prediction.spans for prediction in predictions],
+        gold_tags=[encode_spans(s, len(p.words), scheme) for s, p in zip(gold, predictions, strict=True)],
         predicted_tags=[prediction.tags for prediction in predictions],
         scheme=scheme,
     )
-    wanted = interval and scheme != "plain" and bool(examples)
-    return Evaluation(scores, bootstrap_interval(gold, found) if wanted else None, examples, predictions)
 
 
 def _predict(labeler: "Labeler", examples: Sequence[Example], batch_tokens: int) -> Sequence[Prediction]:

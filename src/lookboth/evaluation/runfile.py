@@ -145,6 +145,8 @@ def write_predictions(
 ) -> Path:
     """Write `predictions.jsonl`: for each sentence its words, gold spans and predicted spans with scores.
 
+    A label of a whole text is written as a span over all its words.
+
     Args:
         folder: made when it is missing.
         examples: the scored examples, in order.
@@ -189,7 +191,7 @@ def _prediction_lines(
             raise DataError(f"more {more}, from number {index} on; give one prediction for every example.")
         record: dict[str, Any] = {
             "words": example.words,
-            "gold": [span._asdict() for span in example.spans],
+            "gold": [span._asdict() for span in example.labeled_spans()],
             "predicted": [_span_record(span) for span in spans],
             "source": example.source,
         }

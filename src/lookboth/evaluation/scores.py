@@ -112,6 +112,11 @@ class Scores:
             return self.token_accuracy
         return self.micro.f1
 
+    @property
+    def headline_name(self) -> str:
+        """What `headline` is called."""
+        return "token accuracy" if self.scheme == "plain" else "micro F1"
+
     def to_dict(self) -> dict[str, Any]:
         """Return everything for JSON; what was not computed is None."""
         return {

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lookboth.data.transitions import allowed_transitions
-from lookboth.types import Span
+from lookboth.types import Span, TextLabel
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,6 +40,28 @@ def span_score(log_probs: "np.ndarray", tag_ids: Sequence[int], span: Span) -> f
 
     words = np.arange(span.start, span.end)
     return float(np.exp(log_probs[words, np.asarray(tag_ids)[words]].mean()))
+
+
+def choose_labels(
+    log_probs: "np.ndarray", labels: Sequence[str], *, threshold: float | None = None
+) -> tuple[TextLabel, ...]:
+    """Return the labels of a text, best first: the best one, or all that reach the threshold.
+
+    Args:
+        log_probs: of each label, shape (num_labels,).
+        labels: their names.
+        threshold: for multi-label tasks, in (0, 1); None where a text has one label.
+
+    >>> import numpy as np
+    >>> choose_labels(np.log([0.25, 0.75]), ["bad", "good"])
+    (TextLabel(label='good', score=0.75),)
+    """
+    import numpy as np
+
+    scores = np.exp(log_probs)
+    order = np.argsort(-scores, kind="stable")
+    chosen = order[:1] if threshold is None else [i for i in order if scores[i] >= threshold]
+    return tuple(TextLabel(labels[i], float(scores[i])) for i in chosen)
 
 
 def _is_allowed(ids: "np.ndarray", allowed: "np.ndarray") -> bool:

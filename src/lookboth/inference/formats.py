@@ -25,13 +25,14 @@ def render(predictions: Iterable[Prediction], format: str = "text", *, color: bo
 
     Args:
         predictions: what a labeler found, in order.
-        format: "text" (spans marked in the text), "jsonl" (character offsets), "conll" (a word and its
-            tag a line) or "html" (a page that needs no other file).
+        format: "text" (spans marked in the text, labels of a whole text and a tab before it), "jsonl"
+            (character offsets), "conll" (a word and its tag a line) or "html" (a page that needs no other file).
         color: colour the spans with ANSI codes; "text" only.
 
     Raises:
         ConfigError: when there is no such format.
-        DataError: while iterating, when spans overlap or a word does not fit into a CoNLL line.
+        DataError: while iterating, when spans overlap or a word or a label of a whole text does not fit into
+            a CoNLL line.
 
     >>> ada = PredictedSpan(0, 1, "PER", "Ada", 0, 3, 0.98)
     >>> prediction = Prediction("Ada slept", ("Ada", "slept"), ((0, 3), (4, 9)), ("B-PER", "O"), (ada,))
@@ -65,7 +66,7 @@ def render_json_line(prediction: Prediction) -> str:
 def _render_text(predictions: Iterable[Prediction], color: bool) -> Iterator[str]:
     colors: dict[str, int] = {}
     for prediction in predictions:
-        pieces = []
+        pieces = [_labels_before(prediction)]
         for text, span in _split_at_spans(prediction):
             shown = _storable(text).translate(_CONTROL_PICTURES)
             if span is not None:
@@ -77,7 +78,17 @@ def _render_text(predictions: Iterable[Prediction], color: bool) -> Iterator[str
         yield "".join(pieces) + "\n"
 
 
+def _labels_before(prediction: Prediction) -> str:
+    """Return "label score, label score" and a tab; nothing where words are labeled."""
+    if prediction.labels is None:
+        return ""
+    shown = ", ".join(f"{label} {score:.2f}" for label, score in prediction.labels)
+    return _storable(shown or "-").translate(_CONTROL_PICTURES) + "\t"
+
+
 def _render_conll(prediction: Prediction) -> str:
+    if prediction.labels is not None:
+        raise DataError("a CoNLL line holds a word and its tag, not a label of the whole text. Use 'jsonl'.")
     for index, word in enumerate(prediction.words):
         if re.search("[\t\n\r\v\f\x1c-\x1e\x85\u2028\u2029]", word) or not word.strip():
             raise DataError(
@@ -126,23 +137,25 @@ def _render_html(predictions: Iterable[Prediction]) -> Iterator[str]:
     counts: Counter[str] = Counter()
     hues: dict[str, int] = {}
     yield _HTML_HEAD
+
+    def mark(label: str, score: float, text: str) -> str:
+        counts[label] += 1
+        hue = hues.setdefault(label, _hue(len(hues)))
+        shown = _escape(label)
+        return f'<mark style="--hue:{hue}" data-label="{shown}" title="{shown} {score:.2f}">{_escape(text)}</mark>'
+
     for prediction in predictions:
-        pieces = []
-        for text, span in _split_at_spans(prediction):
-            if span is None:
-                pieces.append(_escape(text))
-                continue
-            counts[span.label] += 1
-            hue = hues.setdefault(span.label, _hue(len(hues)))
-            label = _escape(span.label)
-            opening = f'<mark style="--hue:{hue}" data-label="{label}" title="{label} {span.score:.2f}">'
-            pieces.append(f"{opening}{_escape(text)}</mark>")
+        pieces = [mark(label, score, "") + " " for label, score in prediction.labels or ()]
+        pieces += (
+            _escape(text) if span is None else mark(span.label, span.score, text)
+            for text, span in _split_at_spans(prediction)
+        )
         yield f'<p class="text" lang="" dir="auto">{"".join(pieces)}</p>\n'
     items = (
         f'<li><mark style="--hue:{hues[label]}">{_escape(label)}</mark> {count}</li>\n'
         for label, count in sorted(counts.items())
     )
-    legend = f'<footer>\n<ul aria-label="Number of spans by label">\n{"".join(items)}</ul>\n</footer>\n'
+    legend = f'<footer>\n<ul aria-label="Number by label">\n{"".join(items)}</ul>\n</footer>\n'
     yield f"</main>\n{legend if counts else ''}</body>\n</html>\n"
 
 

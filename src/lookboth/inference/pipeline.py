@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from lookboth.data.packing import build_batch, plan_batches
 from lookboth.data.texts import example_from_text
+from lookboth.data.whole_texts import text_of, tokenize_texts
 from lookboth.data.windows import window_example
-from lookboth.inference.decoding import decode_tags_constrained, span_score
+from lookboth.inference.decoding import choose_labels, decode_tags_constrained, span_score
 from lookboth.types import Example, PredictedSpan, Prediction, TokenizedExample
 
 if TYPE_CHECKING:
@@ -45,13 +46,65 @@ def label_examples(
         examples: words, with or without the text they were cut from; gold spans are not looked at.
         batch_tokens: tokens computed at once.
     """
+    predict = _predict_texts if labeler.config.task == "classification" else _predict_words
     for chunk in _chunks(examples):
-        scores = word_scores(labeler, [example.words for example in chunk], batch_tokens=batch_tokens)
-        log_probs = _log_probs(labeler, scores)
-        transitions = labeler.model.head.transitions()
-        for example, own, probs in zip(chunk, scores, log_probs, strict=True):
-            ids = decode_tags_constrained(own, labeler.config.tags, labeler.config.scheme, transitions)
-            yield _predict(labeler, example, ids, probs)
+        yield from predict(labeler, chunk, batch_tokens)
+
+
+def text_log_probs(
+    labeler: "Labeler", texts: Sequence[str], *, batch_tokens: int = 2048
+) -> "list[np.ndarray]":
+    """Return the log probability of every label for every whole text, one (num_labels,) array a text."""
+    scores = text_scores(labeler, texts, batch_tokens=batch_tokens)
+    return [rows[0] for rows in _log_probs(labeler, scores)]
+
+
+def text_scores(labeler: "Labeler", texts: Sequence[str], *, batch_tokens: int = 2048) -> "list[np.ndarray]":
+    """Return what the head gives for every whole text, one (1, num_labels) array a text.
+
+    Texts are sorted by length into batches. A text of several windows gets the average of their scores, weighted by
+    tokens: for a linear head on averaged states the same as averaging over all tokens of the text.
+    """
+    import numpy as np
+
+    config = labeler.config
+    pieces = tokenize_texts(
+        texts,
+        labeler.encoder,
+        label_on=config.label_on,
+        max_tokens=config.max_tokens,
+        overlap=config.overlap,
+    )
+    summed = np.zeros((len(texts), len(config.tags)))
+    num_tokens = np.zeros(len(texts))
+    for piece, scores in _piece_scores(labeler, pieces, batch_tokens):
+        first, end = piece.word_tokens[0]
+        summed[piece.example] += (end - first) * scores[0]
+        num_tokens[piece.example] += end - first
+    return list((summed / num_tokens[:, None]).astype(np.float32)[:, None])
+
+
+def _predict_texts(
+    labeler: "Labeler", examples: Sequence[Example], batch_tokens: int
+) -> Iterator[Prediction]:
+    config = labeler.config
+    threshold = config.head.threshold if config.multi_label else None
+    texts = [text_of(example) for example in examples]
+    log_probs = text_log_probs(labeler, texts, batch_tokens=batch_tokens)
+    for example, row in zip(examples, log_probs, strict=True):
+        labels = choose_labels(row, config.tags, threshold=threshold)
+        yield Prediction(*_text_and_offsets(example), tags=(), labels=labels)
+
+
+def _predict_words(
+    labeler: "Labeler", examples: Sequence[Example], batch_tokens: int
+) -> Iterator[Prediction]:
+    scores = word_scores(labeler, [example.words for example in examples], batch_tokens=batch_tokens)
+    log_probs = _log_probs(labeler, scores)
+    transitions = labeler.model.head.transitions()
+    for example, own, probs in zip(examples, scores, log_probs, strict=True):
+        ids = decode_tags_constrained(own, labeler.config.tags, labeler.config.scheme, transitions)
+        yield _predict(labeler, example, ids, probs)
 
 
 def word_log_probs(
@@ -69,26 +122,33 @@ def word_scores(
     Sentences are sorted by length into batches; long ones go through overlapping windows.
     """
     import numpy as np
-    import torch
 
     pieces = _tokenize(labeler, sentences)
     result = [np.zeros((len(words), len(labeler.config.tags)), dtype=np.float32) for words in sentences]
+    for piece, scores in _piece_scores(labeler, pieces, batch_tokens):
+        result[piece.example][piece.first_word : piece.first_word + len(scores)] = scores
+    return result
+
+
+def _piece_scores(
+    labeler: "Labeler", pieces: Sequence[TokenizedExample], batch_tokens: int
+) -> "Iterator[tuple[TokenizedExample, np.ndarray]]":
+    """Yield each piece with what the head gives for its words, (w, num_tags), batch by batch."""
+    import torch
+
     plan = plan_batches([len(piece) for piece in pieces], max_tokens=batch_tokens)
     was_training = labeler.model.training
     labeler.model.eval()
-    with torch.inference_mode():
-        for indices in plan:
-            batch = build_batch([pieces[i] for i in indices])
-            inputs = {key: value.to(labeler.device) for key, value in batch.tensors().items()}
+    for indices in plan:
+        batch = build_batch([pieces[i] for i in indices])
+        inputs = {key: value.to(labeler.device) for key, value in batch.tensors().items()}
+        with torch.inference_mode():
             scores = labeler.model(**inputs)["logits"].cpu().numpy()
-            start = 0
-            for piece in batch.examples:
-                num_words = len(piece.word_tokens)
-                target = slice(piece.first_word, piece.first_word + num_words)
-                result[piece.example][target] = scores[start : start + num_words]
-                start += num_words
+        start = 0
+        for piece in batch.examples:
+            yield piece, scores[start : start + len(piece.word_tokens)]
+            start += len(piece.word_tokens)
     labeler.model.train(was_training)
-    return result
 
 
 def _log_probs(labeler: "Labeler", scores: "Sequence[np.ndarray]") -> "list[np.ndarray]":
@@ -128,23 +188,24 @@ def _predict(labeler: "Labeler", example: Example, ids: Sequence[int], log_probs
 
     config = labeler.config
     tags = tuple(config.tags[i] for i in ids)
-    text, offsets = example.text, example.offsets
-    if text is None:
-        text, offsets = _join(example.words)
+    text, words, offsets = _text_and_offsets(example)
     spans = []
     for span in decode_tags(tags, config.scheme):
         start, end = offsets[span.start][0], offsets[span.end - 1][1]
         score = span_score(log_probs, ids, span)
         spans.append(PredictedSpan(span.start, span.end, span.label, text[start:end], start, end, score))
-    return Prediction(text, example.words, offsets, tags, tuple(spans))
+    return Prediction(text, words, offsets, tags, tuple(spans))
 
 
-def _join(words: Sequence[str]) -> tuple[str, tuple[tuple[int, int], ...]]:
+def _text_and_offsets(example: Example) -> tuple[str, tuple[str, ...], tuple[tuple[int, int], ...]]:
+    """Return the text of an example, its words and where they stand; words alone are joined by one space."""
+    if example.text is not None:
+        return example.text, example.words, example.offsets
     offsets, position = [], 0
-    for word in words:
+    for word in example.words:
         offsets.append((position, position + len(word)))
         position += len(word) + 1
-    return " ".join(words), tuple(offsets)
+    return text_of(example), example.words, tuple(offsets)
 
 
 def _chunks(examples: Iterable[Example]) -> Iterator[list[Example]]:

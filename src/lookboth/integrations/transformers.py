@@ -104,8 +104,13 @@ class LookbothForTokenClassification(PreTrainedModel):
         precision = {"float32": "fp32", "bfloat16": "bf16"}.get(
             str(kwargs.get("dtype")).split(".")[-1], "auto"
         )
-        labeler = Labeler.from_pretrained(pretrained_model_name_or_path, device="cpu", precision=precision)
         config = config or LookbothConfig.from_pretrained(pretrained_model_name_or_path)
+        if getattr(config, "task", "labeling") == "classification":
+            raise ModelError(
+                f"{pretrained_model_name_or_path}: labels whole texts, not tokens. "
+                "Type: Labeler.from_pretrained(FOLDER).predict(TEXT), or lookboth predict TEXT --model FOLDER"
+            )
+        labeler = Labeler.from_pretrained(pretrained_model_name_or_path, device="cpu", precision=precision)
         return cls(config, labeler).eval()
 
     def forward(

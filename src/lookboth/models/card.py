@@ -10,18 +10,20 @@ if TYPE_CHECKING:
 def model_card(config: "LabelerConfig") -> str:
     """Return the README.md of a saved labeler: what it is, how to use it, what it scored."""
     labels = ", ".join(f"`{label}`" for label in config.labels)
+    of_texts = config.task == "classification"
+    kind = "text-classification" if of_texts else "token-classification"
+    strict = not of_texts and config.scheme != "plain"
     lines = [
         "---",
         "library_name: lookboth",
-        "pipeline_tag: token-classification",
+        f"pipeline_tag: {kind}",
         f"base_model: {json.dumps(config.base)}",
-        "tags: [token-classification, sequence-labeling, lookboth]",
+        f"tags: [{kind}, {'label-supervised' if of_texts else 'sequence-labeling'}, lookboth]",
         "---",
         "",
-        f"# Sequence labeler on {config.base}",
+        f"# {'Text classifier' if of_texts else 'Sequence labeler'} on {config.base}",
         "",
-        f"Labels: {labels}. Scheme {config.scheme}; each word is labeled on its "
-        f"{config.label_on} sub-token{'s (average)' if config.label_on == 'mean' else ''}.",
+        f"Labels: {labels}. {_how_labeled(config)}",
         "",
         f"Mask plan: `{config.plan}` over {config.plan.num_layers} layers. Adapter: {config.adapter}.",
         "",
@@ -33,15 +35,28 @@ def model_card(config: "LabelerConfig") -> str:
         "```",
         "",
     ]
-    return "\n".join([*lines, *_score_table(config.scores), *_training(config.scores)])
+    return "\n".join([*lines, *_score_table(config.scores, strict=strict), *_training(config.scores)])
 
 
-def _score_table(scores: dict[str, Any]) -> list[str]:
+def _how_labeled(config: "LabelerConfig") -> str:
+    pooled = {"mean": "the average of all its tokens", "max": "the largest values of all its tokens"}
+    on = pooled.get(config.label_on, f"its {config.label_on} token")
+    if config.task == "labeling":
+        return f"Scheme {config.scheme}; each word is labeled on {on}."
+    number = (
+        f"any number of labels ({config.head.threshold:g} or more)" if config.multi_label else "one label"
+    )
+    return f"Each whole text gets {number}, on {on}."
+
+
+def _score_table(scores: dict[str, Any], *, strict: bool) -> list[str]:
     tests = scores.get("test", {})
     if not tests:
         return []
+    metric = scores.get("metric", "micro F1")
+    rule = f"Strict entity-level {metric}" if strict else f"{metric[0].upper()}{metric[1:]}"
     rows = [f"| {name} | {100 * value:.1f} |" for name, value in tests.items()]
-    return ["## Scores", "", "Strict entity-level micro F1.", "", "| data | F1 |", "|---|---|", *rows, ""]
+    return ["## Scores", "", f"{rule}.", "", f"| data | {metric} |", "|---|---|", *rows, ""]
 
 
 def _training(scores: dict[str, Any]) -> list[str]:

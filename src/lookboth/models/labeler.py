@@ -90,7 +90,7 @@ class LabelerModel(nn.Module):
         return output
 
     def _word_states(self, states: torch.Tensor, first: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
-        """Pick or average token states, (tokens, hidden) -> (w, hidden)."""
+        """Pick or pool token states, (tokens, hidden) -> (w, hidden)."""
         if self.label_on == "first":
             return states[first]
         if self.label_on == "last":
@@ -98,9 +98,11 @@ class LabelerModel(nn.Module):
         lengths = last - first + 1
         word = torch.repeat_interleave(torch.arange(len(first), device=states.device), lengths)
         offset = torch.arange(len(word), device=states.device) - (lengths.cumsum(0) - lengths)[word]
-        summed = torch.zeros(len(first), states.shape[1], dtype=torch.float32, device=states.device)
-        summed.index_add_(0, word, states[first[word] + offset].float())
-        return summed / lengths[:, None]
+        tokens = states[first[word] + offset].float()
+        pooled = torch.zeros(len(first), states.shape[1], device=states.device)
+        if self.label_on == "max":
+            return pooled.index_reduce(0, word, tokens, "amax", include_self=False)
+        return pooled.index_add(0, word, tokens) / lengths[:, None]
 
 
 class Labeler:

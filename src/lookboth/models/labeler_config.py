@@ -10,13 +10,19 @@ from lookboth.config import HeadConfig
 from lookboth.data.alignment import Encoding
 from lookboth.errors import LookbothError, ModelError
 from lookboth.masking.plan import MaskPlan
+from lookboth.types import Task
 
 FORMAT_VERSION = 1
 CONFIG_FILE = "config.json"
-LabelOn = Literal["first", "last", "mean"]
+ARCHITECTURES = {
+    "labeling": "LookbothForTokenClassification",
+    "classification": "LookbothForSequenceClassification",
+}
+LabelOn = Literal["first", "last", "mean", "max"]
 _ALLOWED = {
     "scheme": ("IOB2", "IOBES", "plain"),
     "label_on": get_args(LabelOn),
+    "task": get_args(Task),
     "adapter": ("full", "lora", "qlora", "head", "merged"),
 }
 
@@ -29,11 +35,12 @@ class LabelerConfig:
         base: hub id, folder or built-in name of the backbone; revision: its hub revision.
         fingerprint: of the backbone (see `loading.fingerprint`).
         plan: which layer may look how far right.
-        tags: the tag of each output; scheme: "IOB2", "IOBES" or "plain".
-        label_on: the sub-token whose state stands for the word, or "mean".
+        tags: the tag of each output; scheme: "IOB2", "IOBES" or "plain" (tags are labels, as for whole texts).
+        label_on: the token whose state stands for the word or the whole text, or "mean" or "max" of all.
         encoding: how words become tokens.
         adapter: "full", "lora", "qlora", "head", or "merged".
         head: what turns word states into tags.
+        task: whether words or whole texts are labeled.
         exit_layer: how many layers of the base are used; all when None. The plan is for these.
         max_tokens, overlap: windows of long inputs, in tokens.
         scores: what the labeler reached, by data set, for its card.
@@ -49,6 +56,7 @@ class LabelerConfig:
     adapter: str = "lora"
     revision: str | None = None
     head: HeadConfig = field(default_factory=HeadConfig)
+    task: Task = "labeling"
     exit_layer: int | None = None
     max_tokens: int = 512
     overlap: int = 64
@@ -68,9 +76,16 @@ class LabelerConfig:
     @property
     def labels(self) -> tuple[str, ...]:
         """The labels without scheme prefixes, in order."""
+        if self.task == "classification":
+            return self.tags
         if self.scheme == "plain":
             return tuple(tag for tag in self.tags if tag != "O")
         return tuple(dict.fromkeys(tag.partition("-")[2] for tag in self.tags if tag != "O"))
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a text may have several labels, or none."""
+        return self.head.kind == "multi_label"
 
 
 def read_config(folder: Path) -> LabelerConfig:
@@ -105,13 +120,14 @@ def config_to_dict(config: LabelerConfig) -> dict[str, Any]:
     """Return the JSON form, which is also what transformers expects of a `config.json`."""
     return {
         "model_type": "lookboth",
-        "architectures": ["LookbothForTokenClassification"],
+        "architectures": [ARCHITECTURES[config.task]],
         "format_version": FORMAT_VERSION,
         "base": config.base,
         "base_revision": config.revision,
         "base_fingerprint": config.fingerprint,
         "plan": str(config.plan),
         "num_hidden_layers": config.plan.num_layers,
+        "task": config.task,
         "scheme": config.scheme,
         "label_on": config.label_on,
         "id2label": {str(index): tag for index, tag in enumerate(config.tags)},
@@ -140,6 +156,7 @@ def config_from_dict(data: Mapping[str, Any]) -> LabelerConfig:
         encoding=Encoding.from_dict(data["encoding"]),
         adapter=data["adapter"],
         head=HeadConfig.model_validate(data.get("head", {})),
+        task=data.get("task", "labeling"),
         exit_layer=data.get("exit_layer"),
         max_tokens=data["max_tokens"],
         overlap=data["overlap"],

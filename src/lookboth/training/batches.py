@@ -9,6 +9,7 @@ from lookboth.config import RunConfig
 from lookboth.data.alignment import WordEncoder
 from lookboth.data.packing import Layout, build_batch, padding_share, plan_batches
 from lookboth.data.schemes import encode_spans
+from lookboth.data.whole_texts import require_one_label, text_of, tokenize_texts
 from lookboth.data.windows import window_example
 from lookboth.errors import DataError
 from lookboth.types import Example, TokenizedExample
@@ -17,12 +18,22 @@ from lookboth.types import Example, TokenizedExample
 def tokenize_examples(
     examples: Sequence[Example], encoder: WordEncoder, *, tags: Sequence[str], config: RunConfig
 ) -> list[TokenizedExample]:
-    """Return the examples as tokens with a tag id for every word, long ones as several windows.
+    """Return the examples as tokens with a tag id for every word (every text), long ones as several windows.
 
     Raises:
-        DataError: an example carries a label that `tags` does not hold.
+        DataError: an example carries a label that `tags` does not hold, or several where one is learned.
     """
     tag_ids = {tag: index for index, tag in enumerate(tags)}
+    if config.task == "classification":
+        learn = _each_tag if config.head.kind == "multi_label" else _only_tag
+        return tokenize_texts(
+            [text_of(example) for example in examples],
+            encoder,
+            label_on=config.label_on,
+            labels=[learn(example, tag_ids) for example in examples],
+            max_tokens=config.max_tokens,
+            overlap=config.overlap,
+        )
     word_ids = iter(encoder.encode_words(word for example in examples for word in example.words))
     pieces: list[TokenizedExample] = []
     for index, example in enumerate(examples):
@@ -106,7 +117,20 @@ def only_batch(items: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _tag_ids(example: Example, tag_ids: dict[str, int], scheme: str) -> list[int]:
-    tags = encode_spans(example.spans, len(example.words), scheme)
+    return _look_up(encode_spans(example.spans, len(example.words), scheme), tag_ids, example)
+
+
+def _only_tag(example: Example, tag_ids: dict[str, int]) -> int:
+    require_one_label(example)
+    return _look_up(example.text_labels, tag_ids, example)[0]
+
+
+def _each_tag(example: Example, tag_ids: dict[str, int]) -> tuple[int, ...]:
+    present = _look_up(example.text_labels, tag_ids, example)
+    return tuple(int(index in present) for index in range(len(tag_ids)))
+
+
+def _look_up(tags: Sequence[str], tag_ids: dict[str, int], example: Example) -> list[int]:
     try:
         return [tag_ids[tag] for tag in tags]
     except KeyError as error:

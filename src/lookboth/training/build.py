@@ -54,13 +54,15 @@ def build_labeler(config: RunConfig, *, labels: Sequence[str], device: str | Non
     backbone = add_adapter(backbone, config.adapter)
     if config.training.gradient_checkpointing:
         backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    of_texts = config.task == "classification"
     labeler_config = LabelerConfig(
         base=config.model,
         revision=config.revision,
         fingerprint=base_fingerprint,
         plan=plan,
-        tags=tuple(tags_for_labels(labels, config.scheme)),
-        scheme=config.scheme,
+        task=config.task,
+        tags=tuple(labels) if of_texts else tags_for_labels(labels, config.scheme),
+        scheme="plain" if of_texts else config.scheme,
         label_on=config.label_on,
         encoding=dataclasses.replace(Encoding.detect(tokenizer), repetition=config.repetition),
         adapter=kind,

@@ -103,7 +103,7 @@ def train_classifier(config: RunConfig, splits: Splits, seed: int, folder: Path,
     )
     apply_plan(labeler.model.backbone, labeler.config.plan)
     if history.best_score == 0:
-        say("Nothing was learned: dev F1 is 0. Train longer, raise training.lr, or look at the data.")
+        say("Nothing was learned: the dev score is 0. Train longer, raise training.lr, or look at the data.")
     dev = score_dev.at(history.best_score)
     tests = {name: evaluate_labeler(labeler, examples) for name, examples in splits.tests.items()}
     labeler = _with_scores(labeler, config, seed, history, dev, tests)
@@ -154,7 +154,11 @@ def _write(
     write_predictions(
         run.folder,
         [example for evaluation in scored.values() for example in evaluation.examples],
-        [prediction.spans for evaluation in scored.values() for prediction in evaluation.predictions],
+        [
+            prediction.labeled_spans()
+            for evaluation in scored.values()
+            for prediction in evaluation.predictions
+        ],
         splits=[name for name, evaluation in scored.items() for _ in evaluation.examples],
     )
     write_run(
@@ -174,7 +178,7 @@ METHODS: dict[str, Method] = {"classifier": train_classifier}
 
 
 def _labels(examples: Sequence[Example]) -> list[str]:
-    return sorted({span.label for example in examples for span in example.spans})
+    return sorted({label for example in examples for label in example.labels()})
 
 
 def _pad_id(tokenizer: Any) -> int:
@@ -209,6 +213,7 @@ def _with_scores(
     tests: dict[str, Evaluation],
 ) -> Labeler:
     scores = {
+        "metric": dev.scores.headline_name,
         "dev": round(dev.scores.headline, 5),
         "test": {name: round(evaluation.scores.headline, 5) for name, evaluation in tests.items()},
         "seed": seed,

@@ -10,7 +10,7 @@ from lookboth.data.labels import map_labels
 from lookboth.data.readers import find_splits, source_path
 from lookboth.data.sources import read_source, split_name
 from lookboth.errors import DataError
-from lookboth.types import Dataset, Example
+from lookboth.types import Dataset, Example, Task
 
 
 class Splits(NamedTuple):
@@ -34,16 +34,20 @@ def read_splits(config: RunConfig) -> Splits:
     def read(sources: Sequence[str], split: str) -> dict[str, Sequence[Example]]:
         result: dict[str, Sequence[Example]] = {}
         for source in sources:
-            dataset = read_source(source, split, repair=data.repair)
+            dataset = read_source(source, split, repair=data.repair, task=config.task)
             _remember_file(files, f"{split}:{source}", dataset)
             result[source] = map_labels(dataset.examples, data.label_map)
         return result
 
     train = [example for examples in read(data.train, "train").values() for example in examples]
-    dev = [e for examples in read(data.dev or _default(data.train, "dev"), "dev").values() for e in examples]
+    dev = [
+        e
+        for examples in read(data.dev or _default(data.train, "dev", config.task), "dev").values()
+        for e in examples
+    ]
     if not train or not dev:
         raise DataError(f"{', '.join(data.train)}: no sentences in the {'dev' if train else 'train'} split.")
-    test = _default(data.train, "test") if data.test is None else data.test
+    test = _default(data.train, "test", config.task) if data.test is None else data.test
     return Splits(
         _sample(train, data.max_train_sentences, data.sample_seed),
         _sample(dev, data.max_dev_sentences, data.sample_seed),
@@ -60,14 +64,14 @@ def _sample(examples: list[Example], limit: int | None, seed: int) -> list[Examp
     return examples[:limit]
 
 
-def _default(train: Sequence[str], split: str) -> tuple[str, ...]:
+def _default(train: Sequence[str], split: str, task: Task) -> tuple[str, ...]:
     """Return where a split comes from when the recipe does not say: the first train source, if it has it.
 
     Raises:
         DataError: there is no dev split; something must choose the epoch, and it cannot be the test data.
     """
     first = split_name(train[0])[0]
-    if not source_path(first).is_file() and split in find_splits(first):
+    if not source_path(first).is_file() and split in find_splits(first, task):
         return (first,)
     if split == "dev":
         raise DataError(

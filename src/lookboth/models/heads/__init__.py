@@ -5,8 +5,9 @@ from lookboth.errors import ConfigError
 from lookboth.models.heads.base import Head
 from lookboth.models.heads.crf import CRFHead
 from lookboth.models.heads.linear import LinearHead
+from lookboth.models.heads.multi_label import MultiLabelHead
 
-HEADS: dict[str, type[Head]] = {"linear": LinearHead, "crf": CRFHead}
+HEADS: dict[str, type[Head]] = {"linear": LinearHead, "crf": CRFHead, "multi_label": MultiLabelHead}
 
 
 def build_head(config: HeadConfig, *, hidden_size: int, tags: tuple[str, ...], scheme: str) -> Head:

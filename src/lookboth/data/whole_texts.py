@@ -1,0 +1,70 @@
+"""Whole texts as tokens: what is labeled is one long word, or one in each window of a text that is too long."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from lookboth.data.alignment import WordEncoder
+from lookboth.data.windows import window_example
+from lookboth.errors import DataError
+from lookboth.types import Example, TokenizedExample
+
+
+def text_of(example: Example) -> str:
+    """Return the text of an example; the words joined by one space where it has words only."""
+    return " ".join(example.words) if example.text is None else example.text
+
+
+def tokenize_texts(
+    texts: Sequence[str],
+    encoder: WordEncoder,
+    *,
+    label_on: str,
+    labels: Sequence[int | tuple[int, ...]] | None = None,
+    max_tokens: int = 512,
+    overlap: int = 64,
+) -> list[TokenizedExample]:
+    """Return each text as one word over all its tokens, or as several windows with one word each.
+
+    The word covers the tokens of the text; in a window, those that no other window covers. Special tokens do not
+    belong to it, but for the classification token of an encoder when the first token is labeled.
+
+    Args:
+        texts: one string each, cut into tokens as the tokenizer does; white space around it is dropped.
+        encoder: of the labeler.
+        label_on: which of the tokens is labeled, as in a recipe.
+        labels: the tag id of each text, or 0 or 1 for each tag, as `TokenizedExample.labels`; windows share it.
+        max_tokens, overlap: as in `window_example`.
+    """
+    pieces: list[TokenizedExample] = []
+    from_start = label_on == "first" and encoder.tokenizer.cls_token_id in encoder.encoding.prefix_ids
+    for index, ids in enumerate(encoder.encode_texts(texts)):
+        windows = window_example(
+            [(token,) for token in ids],
+            encoder.encoding,
+            example=index,
+            max_tokens=max_tokens,
+            overlap=overlap,
+        )
+        label = None if labels is None else (labels[index],)
+        pieces += (replace(piece, labels=label) for piece in _one_word_each(windows, from_start))
+    return pieces
+
+
+def _one_word_each(windows: Sequence[TokenizedExample], from_start: bool) -> Iterator[TokenizedExample]:
+    for number, window in enumerate(windows):
+        first, end = window.word_tokens[0][0], window.word_tokens[-1][1]
+        yield replace(window, word_tokens=((0 if from_start else first, end),), first_word=number)
+
+
+def require_one_label(example: Example) -> None:
+    """Refuse a text that has not exactly one label.
+
+    Raises:
+        DataError: it has none or several; the message names its line.
+    """
+    if len(example.text_labels) != 1:
+        found = ", ".join(example.text_labels) or "none"
+        raise DataError(
+            f"{example.source or 'example'}: labels {found}; a single-label task gives each text exactly one. "
+            "For several, or none, train with head.kind = 'multi_label'."
+        )

@@ -1,0 +1,24 @@
+"""The head of multi-label texts: the plain linear layer, but every label is decided by itself."""
+
+import torch
+from torch import nn
+
+from lookboth.models.heads.linear import LinearHead
+
+
+class MultiLabelHead(LinearHead):
+    """One linear layer; a sigmoid for each label, so that a text may have several labels or none."""
+
+    def loss(self, scores: torch.Tensor, labels: torch.Tensor, num_words: torch.Tensor) -> torch.Tensor:
+        """Return the binary cross entropy summed over texts and labels.
+
+        Args:
+            scores: what `forward` gave, shape (w, num_tags).
+            labels: 0 or 1 for each label, shape (w, num_tags).
+            num_words: words of each text, shape (s,).
+        """
+        return nn.functional.binary_cross_entropy_with_logits(scores, labels.to(scores), reduction="sum")
+
+    def log_probs(self, scores: torch.Tensor, num_words: torch.Tensor) -> torch.Tensor:
+        """Return the log probability of each label, whatever the others are, (w, num_tags)."""
+        return nn.functional.logsigmoid(scores)
