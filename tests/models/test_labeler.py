@@ -42,7 +42,7 @@ def logits_of(labeler, examples, layout):
         return labeler.model(**batch.tensors())["logits"]
 
 
-@pytest.mark.parametrize("label_on", ["first", "last", "mean"])
+@pytest.mark.parametrize("label_on", ["first", "last", "mean", "max"])
 @pytest.mark.parametrize("layout", ["bucketed", "packed"])
 def test_the_right_states_are_labeled(folder, label_on, layout):
     labeler = tiny_labeler(folder, label_on=label_on, plan="0011")
@@ -53,7 +53,8 @@ def test_the_right_states_are_labeled(folder, label_on, layout):
             ids = torch.tensor([example.input_ids])
             states = labeler.model.backbone(input_ids=ids).last_hidden_state[0]
             for first, end in example.word_tokens:
-                pick = {"first": states[first], "last": states[end - 1], "mean": states[first:end].mean(0)}
+                word = states[first:end]
+                pick = {"first": word[0], "last": word[-1], "mean": word.mean(0), "max": word.amax(0)}
                 expected.append(labeler.model.head(pick[label_on], torch.tensor([1])))
     assert any(end - first > 2 for example in examples for first, end in example.word_tokens)
     torch.testing.assert_close(

@@ -101,7 +101,8 @@ class LabelerModel(nn.Module):
         tokens = states[first[word] + offset].float()
         pooled = torch.zeros(len(first), states.shape[1], device=states.device)
         if self.label_on == "max":
-            return pooled.index_reduce(0, word, tokens, "amax", include_self=False)
+            rows = word[:, None].expand_as(tokens)
+            return pooled.scatter_reduce(0, rows, tokens, "amax", include_self=False)
         return pooled.index_add(0, word, tokens) / lengths[:, None]
 
 
