@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as npst
 
 from lookboth.data.schemes import encode_spans, find_tag_errors, tags_for_labels
 from lookboth.data.transitions import allowed_transitions
-from lookboth.inference.decoding import decode_tags_constrained, span_score
+from lookboth.inference.decoding import choose_labels, decode_tags_constrained, span_score
 from lookboth.types import Span
 
 TAGS = {
@@ -94,3 +94,12 @@ def test_span_score_is_the_geometric_mean():
     log_probs = np.log(np.array([[0.5, 0.5], [0.9, 0.1], [0.2, 0.8]]))
     assert span_score(log_probs, [0, 1, 1], Span(1, 3, "A")) == pytest.approx((0.1 * 0.8) ** 0.5)
     assert span_score(log_probs, [0, 0, 1], Span(0, 1, "A")) == pytest.approx(0.5)
+
+
+def test_the_best_label_or_all_that_reach_the_threshold():
+    log_probs = np.log([0.5, 0.2, 0.9])
+    names = ("joy", "fear", "anger")
+    assert choose_labels(log_probs, names) == (("anger", pytest.approx(0.9)),)
+    chosen = choose_labels(log_probs, names, threshold=0.5 - 1e-9)
+    assert chosen == (("anger", pytest.approx(0.9)), ("joy", pytest.approx(0.5)))
+    assert choose_labels(log_probs, names, threshold=0.95) == ()

@@ -51,6 +51,29 @@ def label_examples(
         yield from predict(labeler, chunk, batch_tokens)
 
 
+def word_log_probs(
+    labeler: "Labeler", sentences: Sequence[Sequence[str]], *, batch_tokens: int = 2048
+) -> "list[np.ndarray]":
+    """Return the log probability of every tag for every word, one (w, num_tags) array a sentence."""
+    return _log_probs(labeler, word_scores(labeler, sentences, batch_tokens=batch_tokens))
+
+
+def word_scores(
+    labeler: "Labeler", sentences: Sequence[Sequence[str]], *, batch_tokens: int = 2048
+) -> "list[np.ndarray]":
+    """Return what the head gives for every word, one (w, num_tags) array a sentence.
+
+    Sentences are sorted by length into batches; long ones go through overlapping windows.
+    """
+    import numpy as np
+
+    pieces = _tokenize(labeler, sentences)
+    result = [np.zeros((len(words), len(labeler.config.tags)), dtype=np.float32) for words in sentences]
+    for piece, scores in _piece_scores(labeler, pieces, batch_tokens):
+        result[piece.example][piece.first_word : piece.first_word + len(scores)] = scores
+    return result
+
+
 def text_log_probs(
     labeler: "Labeler", texts: Sequence[str], *, batch_tokens: int = 2048
 ) -> "list[np.ndarray]":
@@ -82,52 +105,6 @@ def text_scores(labeler: "Labeler", texts: Sequence[str], *, batch_tokens: int =
         summed[piece.example] += (end - first) * scores[0]
         num_tokens[piece.example] += end - first
     return list((summed / num_tokens[:, None]).astype(np.float32)[:, None])
-
-
-def _predict_texts(
-    labeler: "Labeler", examples: Sequence[Example], batch_tokens: int
-) -> Iterator[Prediction]:
-    config = labeler.config
-    threshold = config.head.threshold if config.multi_label else None
-    texts = [text_of(example) for example in examples]
-    log_probs = text_log_probs(labeler, texts, batch_tokens=batch_tokens)
-    for example, row in zip(examples, log_probs, strict=True):
-        labels = choose_labels(row, config.tags, threshold=threshold)
-        yield Prediction(*_text_and_offsets(example), tags=(), labels=labels)
-
-
-def _predict_words(
-    labeler: "Labeler", examples: Sequence[Example], batch_tokens: int
-) -> Iterator[Prediction]:
-    scores = word_scores(labeler, [example.words for example in examples], batch_tokens=batch_tokens)
-    log_probs = _log_probs(labeler, scores)
-    transitions = labeler.model.head.transitions()
-    for example, own, probs in zip(examples, scores, log_probs, strict=True):
-        ids = decode_tags_constrained(own, labeler.config.tags, labeler.config.scheme, transitions)
-        yield _predict(labeler, example, ids, probs)
-
-
-def word_log_probs(
-    labeler: "Labeler", sentences: Sequence[Sequence[str]], *, batch_tokens: int = 2048
-) -> "list[np.ndarray]":
-    """Return the log probability of every tag for every word, one (w, num_tags) array a sentence."""
-    return _log_probs(labeler, word_scores(labeler, sentences, batch_tokens=batch_tokens))
-
-
-def word_scores(
-    labeler: "Labeler", sentences: Sequence[Sequence[str]], *, batch_tokens: int = 2048
-) -> "list[np.ndarray]":
-    """Return what the head gives for every word, one (w, num_tags) array a sentence.
-
-    Sentences are sorted by length into batches; long ones go through overlapping windows.
-    """
-    import numpy as np
-
-    pieces = _tokenize(labeler, sentences)
-    result = [np.zeros((len(words), len(labeler.config.tags)), dtype=np.float32) for words in sentences]
-    for piece, scores in _piece_scores(labeler, pieces, batch_tokens):
-        result[piece.example][piece.first_word : piece.first_word + len(scores)] = scores
-    return result
 
 
 def _piece_scores(
@@ -180,6 +157,29 @@ def _tokenize(labeler: "Labeler", sentences: Sequence[Sequence[str]]) -> list[To
         )
         if words
     ]
+
+
+def _predict_texts(
+    labeler: "Labeler", examples: Sequence[Example], batch_tokens: int
+) -> Iterator[Prediction]:
+    config = labeler.config
+    threshold = config.head.threshold if config.multi_label else None
+    texts = [text_of(example) for example in examples]
+    log_probs = text_log_probs(labeler, texts, batch_tokens=batch_tokens)
+    for example, row in zip(examples, log_probs, strict=True):
+        labels = choose_labels(row, config.tags, threshold=threshold)
+        yield Prediction(*_text_and_offsets(example), tags=(), labels=labels)
+
+
+def _predict_words(
+    labeler: "Labeler", examples: Sequence[Example], batch_tokens: int
+) -> Iterator[Prediction]:
+    scores = word_scores(labeler, [example.words for example in examples], batch_tokens=batch_tokens)
+    log_probs = _log_probs(labeler, scores)
+    transitions = labeler.model.head.transitions()
+    for example, own, probs in zip(examples, scores, log_probs, strict=True):
+        ids = decode_tags_constrained(own, labeler.config.tags, labeler.config.scheme, transitions)
+        yield _predict(labeler, example, ids, probs)
 
 
 def _predict(labeler: "Labeler", example: Example, ids: Sequence[int], log_probs: "np.ndarray") -> Prediction:
