@@ -149,6 +149,61 @@ class HeadConfig(_Section):
     )
 
 
+class GenerativeConfig(_Section):
+    """How a model that labels by writing is asked, shown examples, and trained."""
+
+    format: Literal["pairs", "tags", "markup", "json"] = Field(
+        default="markup",
+        description="Answer: pairs (span:type;span:type), tags (a tag a word), markup ([text | LABEL] inside the "
+        "text) or json.",
+    )
+    instruction: bool | str = Field(
+        default=True,
+        description="true: an instruction made from format and labels; false: none; or your own text, in which "
+        "{labels} and {format} are filled in.",
+    )
+    descriptions: dict[str, str] = Field(
+        default_factory=dict, description="What each label means, for the instruction."
+    )
+    question: str = Field(default="Text: {text}", description="How a text is put to the model.")
+    reply: str = Field(
+        default="Answer:",
+        description="What stands between text and answer where there is no chat template.",
+    )
+    chat: bool | None = Field(
+        default=None, description="Use the tokenizer's chat template; default: where it has one."
+    )
+    k: int = Field(default=5, ge=0, description="Demonstrations in a prompt; 0 in instruction tuning.")
+    demonstrations: Literal["random", "fixed", "stratified", "bm25", "embedding"] = Field(
+        default="random",
+        description="Training sentences shown: random; fixed: the first k; stratified: every label in turn; bm25, "
+        "embedding: those most like the text.",
+    )
+    embedding_model: str = Field(
+        default="minilm-l6", description="Encoder whose mean state compares sentences for embedding."
+    )
+    loss: Literal["vanilla", "single", "multi"] = Field(
+        default="multi",
+        description="Tokens SIFT learns: vanilla: of the whole prompt; single: of the last answer; multi: of every "
+        "answer, demonstrations included.",
+    )
+    max_tokens: int = Field(
+        default=2048,
+        ge=64,
+        description="Longest prompt with its answer; demonstrations are left out, the first ones first, until it fits.",
+    )
+    max_answer_tokens: int | None = Field(
+        default=None, ge=1, description="Longest answer; default: four times the text, and 32."
+    )
+
+    @field_validator("question")
+    @classmethod
+    def _holds_the_text(cls, value: str) -> str:
+        if value.count("{text}") != 1:
+            raise ValueError("must hold {text} once, for example 'Text: {text}'")
+        return value
+
+
 class RunConfig(_Section):
     """One training setting: model, mask plan, data, adapter and training."""
 
@@ -204,13 +259,18 @@ class RunConfig(_Section):
         description="Context tokens on each inner side of a window; less than half of max_tokens.",
     )
     method: str = Field(
-        default="classifier", description="classifier: a head over the states of words, or of the whole text."
+        default="classifier",
+        description="classifier: a head over the states of words, or of the whole text; sift, instruction_tuning, "
+        "icl (no training): the model writes the labels, see [generative].",
     )
     study: dict[str, str] | None = Field(
         default=None, description="The run's place in a study; written by `lookboth study`."
     )
     data: DataConfig = Field(description="Where the data is.")
     head: HeadConfig = Field(default_factory=HeadConfig, description="What turns word states into tags.")
+    generative: GenerativeConfig = Field(
+        default_factory=GenerativeConfig, description="How labels are written."
+    )
     adapter: AdapterConfig = Field(default_factory=AdapterConfig, description="Which weights are trained.")
     training: TrainConfig = Field(default_factory=TrainConfig, description="How they are trained.")
 

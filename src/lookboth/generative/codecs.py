@@ -26,9 +26,14 @@ class Codec(ABC):
     Args:
         labels: the known labels.
         scheme: tag scheme, for the format that writes tags.
+
+    Attributes:
+        markers: characters with a meaning, escaped inside words and labels.
+        explanation: what an instruction says about the format.
     """
 
     markers: str
+    explanation: str
 
     def __init__(self, labels: Sequence[str], scheme: str = "IOB2") -> None:
         self.labels = tuple(labels)
@@ -71,6 +76,9 @@ class PairsCodec(Codec):
     """
 
     markers = ":;"
+    explanation = (
+        "Answer with the spans in order, written span:type;span:type, or with nothing if there is none."
+    )
 
     def pieces(self, words: Sequence[str], spans: Sequence[Span]) -> list[str]:
         """Return words, label and separators, piece by piece."""
@@ -105,6 +113,7 @@ class JsonCodec(Codec):
     """
 
     markers = ""
+    explanation = 'Answer with a JSON list of the spans in order: [{"text": "span", "label": "type"}].'
 
     def pieces(self, words: Sequence[str], spans: Sequence[Span]) -> list[str]:
         """Return the list piece by piece: brackets, and one piece a span."""
@@ -155,6 +164,7 @@ class MarkupCodec(Codec):
     """
 
     markers = "[]|"
+    explanation = "Copy the text and put each span in brackets with its type: [span | type]."
 
     def word_piece(self, word: str, *, first: bool) -> str:
         """Return a word as a piece; `first` in the answer or after an opening bracket it has no space before."""
@@ -200,6 +210,7 @@ class TagsCodec(Codec):
     """
 
     markers = "/"
+    explanation = "Copy the text with a tag after each word: word/tag."
 
     def pieces(self, words: Sequence[str], spans: Sequence[Span]) -> list[str]:
         """Return words and tags in turn."""

@@ -1,0 +1,132 @@
+"""Which training sentences a prompt shows: drawn, fixed, by label, or those most like the text."""
+
+import random
+from collections.abc import Sequence
+from itertools import cycle
+from typing import Protocol
+
+from lookboth.config import GenerativeConfig
+from lookboth.types import Example
+
+NO_SPAN = ""  # stands for "no label at all" among the labels that are shown in turn
+
+
+class Retriever(Protocol):
+    """Finds the sentences of a pool that are most like others."""
+
+    def rank(self, queries: Sequence[Sequence[str]], count: int) -> list[list[int]]:
+        """Return for each query (words) the `count` most similar sentences of the pool, best first."""
+
+
+class Demonstrations:
+    """Chooses demonstrations from a pool of training sentences.
+
+    Args:
+        pool: labeled training sentences; dev and test sentences have no business here.
+        config: says how many and which.
+        seed: of what is drawn.
+    """
+
+    def __init__(self, pool: Sequence[Example], config: GenerativeConfig, *, seed: int = 0) -> None:
+        self.pool, self.config, self.seed = list(pool), config, seed
+        self._retriever: Retriever | None = None
+
+    @property
+    def retrieves(self) -> bool:
+        """Whether every text gets its own demonstrations."""
+        return self.config.demonstrations in {"bm25", "embedding"} and self.config.k > 0
+
+    def for_texts(self, texts: Sequence[Sequence[str]]) -> list[list[Example]]:
+        """Return the demonstrations for each text, the most similar one last, next to the text.
+
+        Where they are not retrieved, all texts share one draw, so that its tokens can be computed once.
+        """
+        if self.retrieves:
+            ranked = self._rank(texts, self.config.k)
+            return [[self.pool[i] for i in reversed(indices)] for indices in ranked]
+        shared = self.shared()
+        return [shared for _ in texts]
+
+    def shared(self) -> list[Example]:
+        """Return the demonstrations that all texts share where none are retrieved."""
+        return [self.pool[i] for i in self._draw(random.Random(self.seed), set())]
+
+    def kept(self) -> list[Example]:
+        """Return the sentences a saved labeler needs: those that are shown, or all where it retrieves."""
+        if self.config.k == 0:
+            return []
+        return self.pool if self.retrieves else self.shared()
+
+    def for_training(self, epoch: int) -> list[list[Example]]:
+        """Return the demonstrations for every sentence of the pool in one epoch, itself not among them.
+
+        Drawn anew each epoch, unless fixed or retrieved; sentences with the same words are left out as well.
+        """
+        if self.config.k == 0:
+            return [[] for _ in self.pool]
+        twins: dict[tuple[str, ...], set[int]] = {}
+        for index, example in enumerate(self.pool):
+            twins.setdefault(example.words, set()).add(index)
+        if self.retrieves:
+            return self._retrieved_for_training(twins)
+        rng = random.Random(f"{self.seed}:{epoch}")
+        return [[self.pool[i] for i in self._draw(rng, twins[example.words])] for example in self.pool]
+
+    def _retrieved_for_training(self, twins: dict[tuple[str, ...], set[int]]) -> list[list[Example]]:
+        most = max(map(len, twins.values()))
+        ranked = self._rank([example.words for example in self.pool], self.config.k + most)
+        result = []
+        for example, indices in zip(self.pool, ranked, strict=True):
+            others = [i for i in indices if i not in twins[example.words]][: self.config.k]
+            result.append([self.pool[i] for i in reversed(others)])
+        return result
+
+    def _draw(self, rng: random.Random, without: set[int]) -> list[int]:
+        count = min(self.config.k, len(self.pool) - len(without))
+        if self.config.demonstrations == "stratified":
+            return self._draw_by_label(rng, without, count)
+        if self.config.demonstrations == "random":
+            drawn = rng.sample(range(len(self.pool)), min(len(self.pool), count + len(without)))
+        else:
+            drawn = list(range(min(len(self.pool), count + len(without))))
+        return [index for index in drawn if index not in without][:count]
+
+    def _draw_by_label(self, rng: random.Random, without: set[int], count: int) -> list[int]:
+        """Draw a sentence with each label in turn, and one without any, in random order of labels."""
+        strata = {label: list(indices) for label, indices in self._strata().items()}
+        order = sorted(strata)
+        rng.shuffle(order)
+        chosen: list[int] = []
+        for label in cycle(order):
+            if len(chosen) >= count:
+                break
+            left = strata[label] = [i for i in strata[label] if i not in without and i not in chosen]
+            if left:
+                chosen.append(rng.choice(left))
+        return chosen
+
+    def _strata(self) -> dict[str, list[int]]:
+        strata: dict[str, list[int]] = {}
+        for index, example in enumerate(self.pool):
+            for label in set(example.labels()) or {NO_SPAN}:
+                strata.setdefault(label, []).append(index)
+        return strata
+
+    def _rank(self, queries: Sequence[Sequence[str]], count: int) -> list[list[int]]:
+        if self._retriever is None:
+            self._retriever = build_retriever([example.words for example in self.pool], self.config)
+        return self._retriever.rank(queries, min(count, len(self.pool)))
+
+
+def build_retriever(pool: Sequence[Sequence[str]], config: GenerativeConfig) -> Retriever:
+    """Return the retriever of a recipe over the sentences of `pool`.
+
+    Raises:
+        ConfigError: the package for BM25 is not installed.
+        ModelError: the embedding model is not there.
+    """
+    from lookboth.generative.retrieval import Bm25Retriever, EmbeddingRetriever
+
+    if config.demonstrations == "bm25":
+        return Bm25Retriever(pool)
+    return EmbeddingRetriever(pool, config.embedding_model)

@@ -1,0 +1,90 @@
+"""Sentences most like a text: by words they share (BM25) or by mean states of an encoder."""
+
+import importlib.util
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from lookboth.data.alignment import WordEncoder
+from lookboth.data.packing import build_batch, plan_batches
+from lookboth.errors import ConfigError
+from lookboth.masking.positions import max_positions
+from lookboth.models.loading import default_device, load_backbone, load_tokenizer
+
+
+class Bm25Retriever:
+    """Ranks by BM25 over lower-cased words (the package bm25s).
+
+    Args:
+        pool: sentences as words.
+
+    Raises:
+        ConfigError: the package is not installed.
+    """
+
+    def __init__(self, pool: Sequence[Sequence[str]]) -> None:
+        if importlib.util.find_spec("bm25s") is None:
+            raise ConfigError(
+                "generative.demonstrations = 'bm25': the package bm25s is not installed. "
+                "Type: pip install 'lookboth[generative]'"
+            )
+        import bm25s
+
+        self._size = len(pool)
+        self._index = bm25s.BM25()
+        self._index.index([_terms(words) for words in pool], show_progress=False)
+
+    def rank(self, queries: Sequence[Sequence[str]], count: int) -> list[list[int]]:
+        """Return for each query the `count` best sentences of the pool, best first."""
+        return [_best(self._scores(words), count) for words in queries]
+
+    def _scores(self, words: Sequence[str]) -> np.ndarray:
+        return np.asarray(self._index.get_scores(_terms(words))) if words else np.zeros(self._size)
+
+
+class EmbeddingRetriever:
+    """Ranks by the cosine of mean token states of an encoder.
+
+    Args:
+        pool: sentences as words.
+        model: encoder by built-in name, folder or hub id.
+    """
+
+    def __init__(self, pool: Sequence[Sequence[str]], model: str) -> None:
+        self._backbone = load_backbone(model, device=default_device())
+        longest = max_positions(self._backbone) or 512
+        self._encoder = WordEncoder(load_tokenizer(model), max_word_tokens=4)
+        self._max_words = max(1, longest // 4 - 1)
+        self._pool = self.embed(pool)
+
+    def rank(self, queries: Sequence[Sequence[str]], count: int) -> list[list[int]]:
+        """Return for each query the `count` best sentences of the pool, best first."""
+        return [_best(scores, count) for scores in self.embed(queries) @ self._pool.T]
+
+    def embed(self, sentences: Sequence[Sequence[str]]) -> np.ndarray:
+        """Return one vector of length 1 a sentence, shape (n, hidden); the start of a very long one counts."""
+        pieces = [self._encoder.encode(words[: self._max_words]) for words in sentences]
+        vectors: list[Any] = [None] * len(pieces)
+        device = next(self._backbone.parameters()).device
+        with torch.inference_mode():
+            for indices in plan_batches([len(piece) for piece in pieces], max_tokens=4096):
+                batch = build_batch([pieces[i] for i in indices])
+                mask = batch.attention_mask.to(device) if batch.attention_mask is not None else None
+                states = self._backbone(input_ids=batch.input_ids.to(device), attention_mask=mask)
+                weights = mask.float()[..., None] if mask is not None else 1.0
+                mean = (states.last_hidden_state.float() * weights).sum(1)
+                unit = torch.nn.functional.normalize(mean, dim=-1).cpu().numpy()
+                for index, vector in zip(indices, unit, strict=True):
+                    vectors[index] = vector
+        return np.stack(vectors)
+
+
+def _terms(words: Sequence[str]) -> list[str]:
+    return [word.lower() for word in words]
+
+
+def _best(scores: np.ndarray, count: int) -> list[int]:
+    """Return the indices of the highest scores; equal scores in the order of the pool."""
+    return [int(i) for i in np.argsort(-np.asarray(scores), kind="stable")[:count]]

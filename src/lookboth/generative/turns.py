@@ -1,0 +1,138 @@
+"""What stands around instruction, questions and answers in a prompt: a chat template, or plain text."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from lookboth.config import GenerativeConfig
+from lookboth.data.alignment import Encoding
+from lookboth.errors import ConfigError
+
+_MARK = "\ue000{}\ue000"  # stands for a content while a chat template is read
+
+
+class Turns(NamedTuple):
+    """The fixed text of a prompt: start, instruction, body, then for each text: question, reply, answer, next.
+
+    Args:
+        start: before the instruction; body: after it; reply: from question to answer.
+        next: from an answer to the next question; its first token ends an answer.
+    """
+
+    start: str
+    body: str
+    reply: str
+    next: str
+
+
+def find_turns(tokenizer: Any, config: GenerativeConfig, *, has_instruction: bool) -> Turns:
+    """Return the turns of a recipe for this tokenizer.
+
+    Raises:
+        ConfigError: a chat template is asked for and there is none, or it changes from turn to turn.
+    """
+    template = getattr(tokenizer, "chat_template", None)
+    if config.chat is False or (config.chat is None and not template):
+        return Turns("", "\n\n" if has_instruction else "", f"\n{config.reply}\n", "\n\n")
+    if not template:
+        raise ConfigError("generative.chat = true: this tokenizer has no chat template. Leave the key out.")
+    turns = _chat_turns(tokenizer, has_instruction)
+    if turns is None:
+        raise ConfigError(
+            "the chat template of this tokenizer does not write every turn alike, so prompts cannot be built from "
+            "it. Set generative.chat = false."
+        )
+    return turns
+
+
+def first_tokens(tokenizer: Any, turns: Turns) -> tuple[int, ...]:
+    """Return the special tokens a prompt begins with, where its text does not begin with one by itself."""
+    ids = TextEncoder(tokenizer).encode(turns.start, special=True)
+    prefix = Encoding.detect(tokenizer).prefix_ids
+    begins = bool(ids) and (ids[0] in tokenizer.all_special_ids)
+    return () if begins else prefix
+
+
+class TextEncoder:
+    """Token ids of parts of a prompt, each encoded alone.
+
+    Args:
+        tokenizer: any Hugging Face tokenizer.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        bracket = tokenizer.convert_ids_to_tokens(self._ids("]", False))
+        self._adds_space = bracket[0].startswith("▁")
+        self._cached = lru_cache(maxsize=100_000)(self._encode)
+
+    def encode(self, text: str, *, special: bool = False) -> tuple[int, ...]:
+        """Return the tokens of `text` as it stands inside a prompt.
+
+        Args:
+            text: a part of a prompt.
+            special: whether names of special tokens in it are those tokens; never so for the user's own text.
+        """
+        return self._cached(text, special)
+
+    def _encode(self, text: str, special: bool) -> tuple[int, ...]:
+        if not text:
+            return ()
+        if self._adds_space:  # SentencePiece puts a word boundary before the first character of a text
+            line, both = self._ids("\n", special), self._ids("\n" + text, special)
+            if both[: len(line)] == line:
+                return tuple(both[len(line) :])
+        return tuple(self._ids(text, special))
+
+    def _ids(self, text: str, special: bool) -> list[int]:
+        encoded = self.tokenizer(
+            text, add_special_tokens=False, split_special_tokens=not special, verbose=False
+        )
+        return list(encoded["input_ids"])
+
+
+def _chat_turns(tokenizer: Any, has_instruction: bool) -> Turns | None:
+    instruction, contents = _MARK.format("i"), [_MARK.format(number) for number in range(5)]
+    roles = ("user", "assistant") * 3
+    messages = [{"role": r, "content": c} for r, c in zip(roles, contents, strict=False)]
+    text = _render(tokenizer, messages)
+    if has_instruction:
+        text = _with_instruction(tokenizer, messages, instruction) or ""
+    between = _split(text, [instruction, *contents] if has_instruction else contents)
+    if between is None:
+        return None
+    start, *rest = between
+    body, *rest = rest if has_instruction else ["", *rest]
+    reply, after, second_reply, second_after, _ = rest
+    if (reply, after) != (second_reply, second_after):
+        return None
+    return Turns(start, body, reply, after.lstrip(" ") or after)
+
+
+def _with_instruction(tokenizer: Any, messages: list[dict[str, str]], instruction: str) -> str | None:
+    """Return the conversation with a system message, or with the instruction before the first text."""
+    text = _render(tokenizer, [{"role": "system", "content": instruction}, *messages])
+    if text is None or instruction not in text:
+        first = {"role": "user", "content": f"{instruction}\n\n{messages[0]['content']}"}
+        text = _render(tokenizer, [first, *messages[1:]])
+    return text
+
+
+def _render(tokenizer: Any, messages: list[dict[str, str]]) -> str | None:
+    from jinja2.exceptions import TemplateError
+
+    try:
+        return str(tokenizer.apply_chat_template(messages, tokenize=False))
+    except TemplateError:
+        return None
+
+
+def _split(text: str | None, marks: Sequence[str]) -> list[str] | None:
+    """Return what stands before, between and after the marks; None where one is not there once, in order."""
+    parts, rest = [], text or ""
+    for mark in marks:
+        before, found, rest = rest.partition(mark)
+        if not found or mark in rest:
+            return None
+        parts.append(before)
+    return [*parts, rest]
