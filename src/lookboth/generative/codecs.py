@@ -80,13 +80,25 @@ class PairsCodec(Codec):
         "Answer with the spans in order, written span:type;span:type, or with nothing if there is none."
     )
 
+    def open_piece(self, *, first: bool) -> str:
+        """Return the piece before a span: nothing before the first."""
+        return "" if first else ";"
+
+    def word_piece(self, word: str, *, first: bool) -> str:
+        """Return a word of a span as a piece; the first has no space before it."""
+        return ("" if first else " ") + escape(word, self.markers)
+
+    def label_piece(self, label: str) -> str:
+        """Return the piece that labels a span."""
+        return ":" + _write_label(label, self.markers)
+
     def pieces(self, words: Sequence[str], spans: Sequence[Span]) -> list[str]:
         """Return words, label and separators, piece by piece."""
         result: list[str] = []
         for span in sorted(spans):
-            result += [";"] if result else []
-            result += _word_pieces(words[span.start : span.end], self.markers)
-            result.append(":" + _write_label(span.label, self.markers))
+            result += [self.open_piece(first=False)] if result else []
+            result += [self.word_piece(words[i], first=i == span.start) for i in range(*span[:2])]
+            result.append(self.label_piece(span.label))
         return result
 
     def parse(self, answer: str, words: Sequence[str]) -> Parsed:
@@ -115,20 +127,32 @@ class JsonCodec(Codec):
     markers = ""
     explanation = 'Answer with a JSON list of the spans in order: [{"text": "span", "label": "type"}].'
 
+    def open_piece(self, *, first: bool) -> str:
+        """Return the piece before the words of a span."""
+        return '{"text": "' if first else ', {"text": "'
+
+    def word_piece(self, word: str, *, first: bool) -> str:
+        """Return a word of a span as a piece; the first has no space before it."""
+        return ("" if first else " ") + _json_text(escape(word, self.markers))
+
+    def label_piece(self, label: str) -> str:
+        """Return the piece that ends the words of a span and labels it."""
+        return f'", "label": "{_json_text(label)}"'
+
+    def nth_piece(self, nth: int) -> str:
+        """Return the piece that says which occurrence is meant and closes the span."""
+        return f', "nth": {nth}}}' if nth > 1 else "}"
+
     def pieces(self, words: Sequence[str], spans: Sequence[Span]) -> list[str]:
-        """Return the list piece by piece: brackets, and one piece a span."""
+        """Return the list piece by piece: brackets, the words of a span, its label, which occurrence it is."""
         normal = normalize(words)
         result, end = ["["], 0
         for span in sorted(spans):
-            record: dict[str, Any] = {
-                "text": self.show_words(words[span.start : span.end]),
-                "label": span.label,
-            }
             before = occurrences(normal[span.start : span.end], normal, end)
-            nth = sum(start <= span.start for start in before)
-            record |= {"nth": nth} if nth > 1 else {}
-            comma = ", " if len(result) > 1 else ""
-            result.append(comma + json.dumps(record, ensure_ascii=False))
+            result.append(self.open_piece(first=len(result) == 1))
+            result += [self.word_piece(words[i], first=i == span.start) for i in range(*span[:2])]
+            result.append(self.label_piece(span.label))
+            result.append(self.nth_piece(sum(start <= span.start for start in before)))
             end = span.end
         return [*result, "]"]
 
@@ -212,13 +236,21 @@ class TagsCodec(Codec):
     markers = "/"
     explanation = "Copy the text with a tag after each word: word/tag."
 
+    def word_piece(self, word: str, *, first: bool) -> str:
+        """Return a word as a piece; the first has no space before it."""
+        return ("" if first else " ") + escape(word, self.markers)
+
+    def tag_piece(self, tag: str) -> str:
+        """Return the piece that tags the word before it."""
+        return "/" + escape(tag, self.markers)
+
     def pieces(self, words: Sequence[str], spans: Sequence[Span]) -> list[str]:
         """Return words and tags in turn."""
         result = []
         for index, (word, tag) in enumerate(
             zip(words, encode_spans(spans, len(words), self.scheme), strict=True)
         ):
-            result += [(" " if index else "") + escape(word, self.markers), "/" + escape(tag, self.markers)]
+            result += [self.word_piece(word, first=index == 0), self.tag_piece(tag)]
         return result
 
     def parse(self, answer: str, words: Sequence[str]) -> Parsed:
@@ -293,8 +325,8 @@ def _read_markup(answer: str) -> tuple[list[str], list[_Marked], list[AnswerProb
     return words, marked, [AnswerProblem("unparseable", answer[slice(*place)]) for place in broken]
 
 
-def _word_pieces(words: Sequence[str], markers: str) -> list[str]:
-    return [(" " if index else "") + escape(word, markers) for index, word in enumerate(words)]
+def _json_text(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
 def _write_label(label: str, markers: str) -> str:
