@@ -5,8 +5,8 @@ and its spans are known by construction, never by parsing.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from lookboth.data.schemes import OUTSIDE, decode_tags, tags_for_labels
 from lookboth.errors import ConfigError
@@ -16,7 +16,7 @@ from lookboth.inference.decoding import allowed_transitions
 from lookboth.types import Span
 
 END = ("end",)
-State = Hashable
+State = Any  # a tuple whose meaning is the own affair of each automaton
 
 
 class Choice(NamedTuple):
@@ -107,7 +107,7 @@ class MarkupAutomaton(Automaton):
         self._codec = codec
 
     def _from(self, state: State) -> list[Choice]:
-        word, start = state  # type: ignore[misc]
+        word, start = state
         if start is None:
             return self._outside(word)
         inside = [self._word(word, start)] if word < len(self.words) else []
@@ -130,7 +130,7 @@ class MarkupAutomaton(Automaton):
 
     def draft(self, state: State) -> Sequence[Choice]:
         """Guess that no span opens, and that a span holds capitalized words."""
-        word, start = state  # type: ignore[misc]
+        word, start = state
         choices = self.choices(state)
         if start is None or word == start or self._goes_on(start, word):
             return choices[:1]
@@ -158,7 +158,7 @@ class TagsAutomaton(Automaton):
         self.start = (0, False, len(self._tags))
 
     def _from(self, state: State) -> list[Choice]:
-        word, written, before = state  # type: ignore[misc]
+        word, written, before = state
         if word == len(self.words):
             return [Choice("", END)]
         if not written:
@@ -172,7 +172,7 @@ class TagsAutomaton(Automaton):
 
     def draft(self, state: State) -> Sequence[Choice]:
         """Guess "O", and that a span goes on over capitalized words."""
-        word, written, before = state  # type: ignore[misc]
+        word, written, before = state
         choices = self.choices(state)
         if not written or not choices:
             return choices
@@ -209,7 +209,7 @@ class MentionsAutomaton(Automaton):
         self.start = ("head",)
 
     def _from(self, state: State) -> list[Choice]:
-        kind, *rest = state  # type: ignore[misc]
+        kind, *rest = state
         if kind == "head":
             return [Choice("[" if isinstance(self._codec, JsonCodec) else "", ("list", 0, True))]
         return {"list": self._list, "words": self._inside, "nth": self._nth}[kind](*rest)
@@ -251,14 +251,14 @@ class MentionsAutomaton(Automaton):
 
     def draft(self, state: State) -> Sequence[Choice]:
         """Guess that a span holds capitalized words and that the next occurrence is meant."""
-        kind, *rest = state  # type: ignore[misc]
+        kind, *rest = state
         choices = self.choices(state)
         if kind != "words":
             return choices[:1] if kind == "nth" or len(choices) == 1 else ()
         starts, length = rest
         if length == 0 or self._goes_on(starts[0], starts[0] + length):
             return choices[:1] if length else ()
-        return [choice for choice in choices if choice.state[0] == "nth"]  # type: ignore[index]
+        return [choice for choice in choices if choice.state[0] == "nth"]
 
 
 def build_automaton(codec: Codec, words: Sequence[str]) -> Automaton:
