@@ -212,7 +212,9 @@ class MentionsAutomaton(Automaton):
         kind, *rest = state
         if kind == "head":
             return [Choice("[" if isinstance(self._codec, JsonCodec) else "", ("list", 0, True))]
-        return {"list": self._list, "words": self._inside, "nth": self._nth}[kind](*rest)
+        if kind == "list":
+            return self._list(*rest)
+        return self._inside(*rest) if kind == "words" else self._nth(*rest)
 
     def _list(self, end: int, first: bool) -> list[Choice]:
         stop = Choice("]" if isinstance(self._codec, JsonCodec) else "", END)
