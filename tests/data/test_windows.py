@@ -2,7 +2,7 @@
 
 import time
 
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from lookboth.data.alignment import Encoding
@@ -38,6 +38,8 @@ def test_no_window_is_too_long(setting):
         assert sum(lengths[w.start : w.end]) <= max_tokens
 
 
+@example(([2, 6, 1], 7, 2))
+@example(([1, 1, 6], 7, 2))
 @given(window_settings())
 def test_inner_borders_have_context_where_there_is_room(setting):
     lengths, max_tokens, overlap = setting

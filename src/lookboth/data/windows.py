@@ -35,11 +35,12 @@ def plan_windows(word_lengths: Sequence[int], *, max_tokens: int, overlap: int) 
     windows: list[Window] = []
     label_start = start = 0
     while label_start < total:
-        while start < label_start and ends[label_start] - ends[start] > overlap:
+        while start < label_start and (
+            ends[label_start] - ends[start] > overlap
+            or ends[label_start + 1] - ends[start] > max_tokens  # a long word leaves less room for context
+        ):
             start += 1
         end = max(_last_fitting(ends, start, max_tokens, label_start), label_start + 1)
-        if end - label_start == 1 and ends[end] - ends[start] > max_tokens:
-            start = label_start  # one word so long that its left context does not fit
         label_end = end
         while end < total and label_end > label_start + 1 and ends[end] - ends[label_end] < overlap:
             label_end -= 1
