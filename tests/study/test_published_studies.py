@@ -99,21 +99,49 @@ def test_a_batch_of_repeated_sentences_holds_as_many_sentences():
     ],
 )
 def test_one_cell_runs_on_a_tiny_model(published, tiny_llama_folder, tmp_path, file, dataset, method):
+    cell = tiny_cell(file, dataset, method, tiny_llama_folder, tmp_path)
+    run_cell(cell, lambda line: None)
+    run = json.loads((cell.folder / "run.json").read_text(encoding="utf-8"))
+    assert run["seed"] == cell.seed
+    assert {"dev", "test"} <= {name.partition(":")[0] for name in run["scores"]}
+
+
+# The columns of the hub data sets, with invented rows; their splits are those of the hub.
+TEXTS = {
+    "sst2": ("stanfordnlp/sst2", "sentence", ("train", "validation", "test")),
+    "agnews": ("fancyzhx/ag_news", "text", ("train", "test")),
+}
+
+
+@pytest.mark.parametrize(("dataset", "method"), [("sst2", "ls-llama"), ("agnews", "ls-unllama-max")])
+def test_one_cell_of_texts_runs_on_a_tiny_model(tmp_path, monkeypatch, tiny_llama_folder, dataset, method):
+    datasets = pytest.importorskip("datasets")
+    name, column, splits = TEXTS[dataset]
+    rows = datasets.Dataset.from_dict({column: ["so good", "too bad"] * 20, "label": [1, 0] * 20})
+    rows = rows.cast_column("label", datasets.ClassLabel(names=["negative", "positive"]))
+    hidden = rows.map(lambda row: {"label": -1})
+    monkeypatch.chdir(tmp_path)
+    data = {split: hidden if (dataset, split) == ("sst2", "test") else rows for split in splits}
+    datasets.DatasetDict(data).save_to_disk(name)
+    cell = tiny_cell("ls_llama_texts", dataset, method, tiny_llama_folder, tmp_path)
+    run_cell(cell, lambda line: None)
+    run = json.loads((cell.folder / "run.json").read_text(encoding="utf-8"))
+    assert {"dev", "test"} <= {name.partition(":")[0] for name in run["scores"]}
+
+
+def tiny_cell(file, dataset, method, model, folder):
+    """Return a cell of a study with a tiny model in place of its own, and one epoch."""
     study = load_study(STUDIES / f"{file}.toml")
     training = {"precision": "fp32", "epochs": 1, "accumulation": 1}
-    tiny = {"model": str(tiny_llama_folder), "adapter": {"kind": "lora"}, "training": training}
+    tiny = {"model": str(model), "adapter": {"kind": "lora"}, "training": training}
     small = StudyConfig.model_validate(
         {
             "name": file,
             "seeds": study.seeds[:1],
-            "recipe": overlay(study.recipe, tiny),
+            "recipe": study.recipe,
             "datasets": {dataset: study.datasets[dataset]},
-            "methods": {method: study.all_methods()[method]},
+            "methods": {method: overlay(study.all_methods()[method], tiny)},
         }
     )
-    (setting,) = study_settings(small, tmp_path / "out")
-    cell = setting.final_cell(study.seeds[0], {})
-    run_cell(cell, lambda line: None)
-    run = json.loads((cell.folder / "run.json").read_text(encoding="utf-8"))
-    assert run["seed"] == study.seeds[0]
-    assert {"dev", "test"} <= {name.partition(":")[0] for name in run["scores"]}
+    (setting,) = study_settings(small, folder / "out")
+    return setting.final_cell(study.seeds[0], {})

@@ -51,8 +51,8 @@ def _take_over(cell: Cell) -> None:
 
 
 def _data_key(config: RunConfig) -> str:
-    """Return the recipe as text with everything but the data at its default."""
-    return RunConfig(data=config.data).model_dump_json()
+    """Return the recipe as text with everything but task and data at its default."""
+    return RunConfig(task=config.task, data=config.data).model_dump_json()
 
 
 @lru_cache(maxsize=4)
