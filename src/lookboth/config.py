@@ -107,6 +107,14 @@ class TrainConfig(_Section):
     gradient_checkpointing: bool = Field(
         default=False, description="Less memory for about a third more time."
     )
+    class_weights: Literal["none", "balanced"] | dict[str, float] = Field(
+        default="none",
+        description="How much the words of a label count in the loss: none: all alike; balanced: the fewer there "
+        "are the more; {PER = 2.0}: as said, 1 where nothing is said ('O': words without label).",
+    )
+    label_smoothing: float = Field(
+        default=0.0, ge=0, lt=1, description="Share of each target that is spread evenly over all tags."
+    )
     head_dropout: float = Field(default=0.1, ge=0, lt=1, description="Dropout before the head.")
     evals_per_epoch: int = Field(default=1, ge=0, description="Dev scores per epoch; 0: only at the end.")
     patience: int | None = Field(
@@ -122,6 +130,21 @@ class TrainConfig(_Section):
         default="none", description="Where curves are sent."
     )
 
+    @field_validator("class_weights", mode="before")
+    @classmethod
+    def _known_or_above_zero(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            right = all(
+                type(weight) in (int, float) and 0 < weight < float("inf") for weight in value.values()
+            )
+        else:
+            right = value in ("none", "balanced")
+        if not right:
+            raise ValueError(
+                "must be 'none', 'balanced' or a weight above 0 for each label, as in {PER = 2.0}"
+            )
+        return value
+
     @field_validator("seeds", mode="before")
     @classmethod
     def _one_is_a_list(cls, value: Any) -> Any:
@@ -136,17 +159,27 @@ class TrainConfig(_Section):
 
 
 class HeadConfig(_Section):
-    """What turns word states into tags."""
+    """What turns word states into tags; saved with a labeler."""
 
     kind: str = Field(
         default="linear",
         description="linear: one score a tag from the state of the word; crf: linear, and learned scores of each tag "
-        "after each other; multi_label: linear, each label by itself, so that a text may have several (needs "
+        "after each other; context_gate: linear, over states mixed with that of the text's last word; "
+        "multi_label: linear, each label by itself, so that a text may have several (needs "
         "task = 'classification').",
+    )
+    layers: Literal["last", "mix"] = Field(
+        default="last",
+        description="last: states of the last layer (exit_layer says which that is); mix: a learned mix of all "
+        "layers and the embeddings.",
     )
     threshold: float = Field(
         default=0.5, gt=0, lt=1, description="multi_label: a text gets the labels at least this probable."
     )
+
+    def __str__(self) -> str:
+        """Return one readable phrase."""
+        return f"{self.kind} on {'a mix of all layers' if self.layers == 'mix' else 'the last layer'}"
 
 
 class GenerativeConfig(_Section):

@@ -25,7 +25,8 @@ def model_card(config: "LabelerConfig") -> str:
         "",
         f"Labels: {labels}. {_how_labeled(config)}",
         "",
-        f"Mask plan: `{config.plan}` over {config.plan.num_layers} layers. Adapter: {config.adapter}.",
+        f"Mask plan: `{config.plan}` over {config.plan.num_layers} layers. Adapter: {config.adapter}. "
+        f"Head: {config.head}.",
         "",
         "```python",
         "from lookboth import Labeler",

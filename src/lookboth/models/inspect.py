@@ -1,9 +1,11 @@
 """Mask plans of named models: what they mean layer by layer, and whether the model obeys them."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lookboth.errors import ModelError
 from lookboth.masking.plan import MaskPlan, picture
+from lookboth.models.labeler_config import is_labeler, read_config
 from lookboth.models.loading import load_backbone, load_config
 
 if TYPE_CHECKING:
@@ -14,9 +16,11 @@ def inspect_model(name: str, plan: str | None = None, *, trust_remote_code: bool
     """Return a model's layers and their kinds under `plan` as text; no weights are loaded.
 
     Args:
-        name: hub id, folder, or built-in name.
+        name: hub id, folder, or built-in name of a model, or the folder of a saved labeler.
         plan: any notation of MaskPlan.parse; None: the plan the model was made with.
     """
+    if is_labeler(Path(name)):
+        return _inspect_labeler(name, plan)
     config = load_config(name, trust_remote_code=trust_remote_code)
     text = config.get_text_config()
     num_layers = _num_layers(text, name)
@@ -56,6 +60,15 @@ def prove_model(
             trust_remote_code=trust_remote_code,
         )
     return prove(model, own_plan(model) if plan is None else plan, length=length)
+
+
+def _inspect_labeler(name: str, plan: str | None) -> str:
+    config = read_config(Path(name))
+    mask_plan = config.plan if plan is None else MaskPlan.parse(plan, config.plan.num_layers)
+    return (
+        f"{name}: labeler on {config.base}, {config.plan.num_layers} layers\n"
+        f"head {config.head}, adapter {config.adapter}, labels {', '.join(config.labels)}\n{picture(mask_plan)}"
+    )
 
 
 def _random_model(name: str, attn_implementation: str | None, trust_remote_code: bool) -> Any:

@@ -43,9 +43,11 @@ class LabelerModel(nn.Module):
         self.compute_dtype = compute_dtype
         self.first_position = first_position(backbone)
         self.dropout = nn.Dropout(dropout)
+        text = backbone.config.get_text_config()
         head = build_head(
             config.head,
-            hidden_size=backbone.config.get_text_config().hidden_size,
+            hidden_size=text.hidden_size,
+            num_layers=text.num_hidden_layers,
             tags=config.tags,
             scheme=config.scheme,
         )
@@ -79,15 +81,24 @@ class LabelerModel(nn.Module):
                 attention_mask=attention_mask,
                 **packed,
                 **({"use_cache": False} if hasattr(self.backbone.config, "use_cache") else {}),
-            ).last_hidden_state
-        words = self._word_states(states.flatten(0, 1), word_first, word_last)
-        logits = self.head(self.dropout(words.float()), num_words)
+                **({} if self.head.mix is None else {"output_hidden_states": True}),
+            )
+        words = self._read_states(states, word_first, word_last)
+        logits = self.head(self.dropout(words), num_words)
         output = {"logits": logits}
         if labels is not None:
             count = (labels != -100).sum() if num_items_in_batch is None else num_items_in_batch
             summed = self.head.loss(logits, labels, num_words)
             output["loss"] = summed / torch.as_tensor(count, device=logits.device).clamp(min=1)
         return output
+
+    def _read_states(self, output: Any, first: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
+        """Return what the head reads of each word, (w, hidden) in fp32: the last layer, or all layers mixed."""
+        if self.head.mix is None:
+            return self._word_states(output.last_hidden_state.flatten(0, 1), first, last).float()
+        # Words are picked before the mix: only their states, not those of all tokens, are kept for its gradient.
+        states = (*output.hidden_states[:-1], output.last_hidden_state)
+        return self.head.mix(self._word_states(state.flatten(0, 1), first, last) for state in states)
 
     def _word_states(self, states: torch.Tensor, first: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
         """Pick or pool token states, (tokens, hidden) -> (w, hidden)."""

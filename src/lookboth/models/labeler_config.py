@@ -88,6 +88,15 @@ class LabelerConfig:
         return self.head.kind == "multi_label"
 
 
+def is_labeler(folder: Path) -> bool:
+    """Say whether `folder` holds a saved labeler."""
+    try:
+        data = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return bool(_get(data, "model_type") == "lookboth")
+
+
 def read_config(folder: Path) -> LabelerConfig:
     """Read and check `config.json` of a saved labeler."""
     file = folder / CONFIG_FILE

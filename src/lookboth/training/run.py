@@ -21,6 +21,7 @@ from lookboth.training.batches import RunBatches, tokenize_examples
 from lookboth.training.build import build_labeler
 from lookboth.training.splits import Splits, read_splits
 from lookboth.training.trainer import History, fit, read_config_lines
+from lookboth.training.weights import shape_loss
 from lookboth.types import Example
 
 LABELER_FOLDER = "labeler"
@@ -89,6 +90,7 @@ def train_classifier(config: RunConfig, splits: Splits, seed: int, folder: Path,
     set_seed(seed)
     labeler = build_labeler(config, labels=_labels([*splits.train, *splits.dev]))
     pieces = tokenize_examples(splits.train, labeler.encoder, tags=labeler.config.tags, config=config)
+    shape_loss(labeler.model.head, config.training, pieces)
     batches = RunBatches.build(pieces, config=config, seed=seed, pad_id=_pad_id(labeler.tokenizer))
     _announce(labeler, batches, config, say)
     score_dev = _DevScorer(labeler, splits.dev)

@@ -27,7 +27,7 @@ def make(scheme, num_words, seed, scale=2.0):
     """A CRF with random steps, and random scores, labels and lengths for texts of so many words."""
     tags = SCHEMES[scheme]
     torch.manual_seed(seed)
-    head = build_head(HeadConfig(kind="crf"), hidden_size=4, tags=tags, scheme=scheme)
+    head = build_head(HeadConfig(kind="crf"), hidden_size=4, num_layers=1, tags=tags, scheme=scheme)
     with torch.no_grad():
         head.steps.normal_(std=scale)
     total = sum(num_words)
@@ -129,7 +129,7 @@ def test_without_steps_it_is_the_linear_head(num_words, seed):
     head, scores, lengths = make("plain", num_words, seed)  # a scheme that forbids nothing
     with torch.no_grad():
         head.steps.zero_()
-    linear = build_head(HeadConfig(), hidden_size=4, tags=head.tags, scheme="plain")
+    linear = build_head(HeadConfig(), hidden_size=4, num_layers=1, tags=head.tags, scheme="plain")
     labels = torch.randint(0, len(head.tags), (len(scores),))
     torch.testing.assert_close(head.loss(scores, labels, lengths), linear.loss(scores, labels, lengths))
     torch.testing.assert_close(head.log_probs(scores, lengths), linear.log_probs(scores, lengths))

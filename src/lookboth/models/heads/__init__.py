@@ -3,19 +3,37 @@
 from lookboth.config import HeadConfig
 from lookboth.errors import ConfigError
 from lookboth.models.heads.base import Head
+from lookboth.models.heads.context_gate import ContextGateHead
 from lookboth.models.heads.crf import CRFHead
 from lookboth.models.heads.linear import LinearHead
+from lookboth.models.heads.mix import LayerMix
 from lookboth.models.heads.multi_label import MultiLabelHead
 
-HEADS: dict[str, type[Head]] = {"linear": LinearHead, "crf": CRFHead, "multi_label": MultiLabelHead}
+HEADS: dict[str, type[Head]] = {
+    "linear": LinearHead,
+    "crf": CRFHead,
+    "context_gate": ContextGateHead,
+    "multi_label": MultiLabelHead,
+}
 
 
-def build_head(config: HeadConfig, *, hidden_size: int, tags: tuple[str, ...], scheme: str) -> Head:
+def build_head(
+    config: HeadConfig, *, hidden_size: int, num_layers: int, tags: tuple[str, ...], scheme: str
+) -> Head:
     """Return a fresh head.
+
+    Args:
+        config: what kind of head, on which layers.
+        hidden_size: width of a state.
+        num_layers: of the backbone.
+        tags: the tag of each output; scheme: "IOB2", "IOBES" or "plain".
 
     Raises:
         ConfigError: there is no head of this kind.
     """
     if config.kind not in HEADS:
         raise ConfigError(f"head.kind = {config.kind!r}: allowed are {', '.join(sorted(HEADS))}.")
-    return HEADS[config.kind](hidden_size, tags, scheme)
+    head = HEADS[config.kind](hidden_size, tags, scheme)
+    if config.layers == "mix":
+        head.mix = LayerMix(num_layers + 1)
+    return head

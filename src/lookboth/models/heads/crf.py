@@ -31,6 +31,7 @@ class CRFHead(LinearHead):
     "Neural Architectures for Named Entity Recognition" (arXiv 1603.01360), section 2.2.
     """
 
+    can_weigh = False
     allowed: torch.Tensor
 
     def __init__(self, hidden_size: int, tags: tuple[str, ...], scheme: str) -> None:

@@ -9,6 +9,8 @@ from lookboth.models.heads.linear import LinearHead
 class MultiLabelHead(LinearHead):
     """One linear layer; a sigmoid for each label, so that a text may have several labels or none."""
 
+    can_weigh = False
+
     def loss(self, scores: torch.Tensor, labels: torch.Tensor, num_words: torch.Tensor) -> torch.Tensor:
         """Return the binary cross entropy summed over texts and labels.
 
