@@ -42,6 +42,14 @@ def test_the_two_wnut17_recipes_differ_in_the_plan_only():
     assert causal.model_copy(update={"plan": unmasked.plan}) == unmasked
 
 
+def test_ls_llama_and_ls_unllama_differ_in_plan_and_pooling_only():
+    one, other = (
+        load_recipe(ROOT / "recipes" / f"ls_{name}_banking77.toml") for name in ("llama", "unllama")
+    )
+    assert (one.plan, one.label_on, other.plan, other.label_on) == ("causal", "last", "full", "mean")
+    assert one.model_copy(update={"plan": other.plan, "label_on": other.label_on}) == other
+
+
 @pytest.mark.parametrize(
     ("section", "key", "meant"),
     [

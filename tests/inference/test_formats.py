@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lookboth.errors import ConfigError, DataError
 from lookboth.inference.formats import FORMATS, render
-from lookboth.types import PredictedSpan, Prediction
+from lookboth.types import PredictedSpan, Prediction, TextLabel
 
 ADA = Prediction(
     "Ada  met Bob\r\nin Bonn.",
@@ -25,6 +25,10 @@ ADA = Prediction(
     ),
 )
 EMPTY = Prediction("", (), (), ())
+GLAD = Prediction(
+    "so <it> is", ("so", "it", "is"), ((0, 2), (4, 6), (8, 10)), (), (),
+    (TextLabel("joy", 0.9), TextLabel("<fear>", 0.6)),
+)  # fmt: skip
 
 NASTY = st.sampled_from(
     ["<b>", "&amp;", '"', "'", "\r\n", "\r", "\u2028", "\x85", "😀", "e\u0301", "\x1b[31m", "]]>"]
@@ -241,3 +245,27 @@ def test_marks_are_readable_in_light_and_dark_mode_for_every_hue():
             rgb = colorsys.hls_to_rgb(hue / 360, int(lightness) / 100, int(saturation) / 100)
             low, high = sorted((ink, relative_luminance(*rgb)))
             assert (high + 0.05) / (low + 0.05) >= 4.5
+
+
+def test_labels_of_whole_texts_stand_before_the_text():
+    assert "".join(render([GLAD, GLAD.above(0.95)])) == "joy 0.90, <fear> 0.60\tso <it> is\n-\tso <it> is\n"
+
+
+def test_labels_of_whole_texts_in_json():
+    lines = [json.loads(line) for line in render([GLAD, GLAD.above(0.7), GLAD.above(0.95)], "jsonl")]
+    assert [line["text"] for line in lines] == [GLAD.text] * 3
+    labels = [[(label["label"], label["score"]) for label in line["labels"]] for line in lines]
+    assert labels == [[("joy", 0.9), ("<fear>", 0.6)], [("joy", 0.9)], []]
+    assert all(set(line) == {"text", "labels"} for line in lines)
+
+
+def test_labels_of_whole_texts_on_a_page():
+    page = "".join(render([GLAD], "html"))
+    assert page.count('data-label="joy"') == page.count('data-label="&lt;fear&gt;"') == 1
+    assert "so &lt;it&gt; is</p>" in page
+    assert "&lt;fear&gt;</mark> 1</li>" in page
+
+
+def test_a_conll_file_holds_no_labels_of_whole_texts():
+    with pytest.raises(DataError, match=r"not a label of the whole text\. Use 'jsonl'"):
+        list(render([GLAD], "conll"))
