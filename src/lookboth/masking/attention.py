@@ -109,20 +109,14 @@ def remove_plan(model: Model) -> Model:
 
 
 @contextmanager
-def under_plan(model: nn.Module, plan: MaskPlan) -> Iterator[None]:
-    """Put `plan` in force for a while, then the plan that was in force before."""
+def under_plan(model: nn.Module, plan: MaskPlan | None) -> Iterator[None]:
+    """Put `plan` in force for a while (None: the stock model), then what was in force before."""
     before = get_plan(model)
-    if before == plan:
-        yield
-        return
-    apply_plan(model, plan)
     try:
+        _put_in_force(model, plan)
         yield
     finally:
-        if before is None:
-            remove_plan(model)
-        else:
-            apply_plan(model, before)
+        _put_in_force(model, before)
 
 
 def get_plan(model: nn.Module) -> MaskPlan | None:
@@ -142,6 +136,13 @@ def own_plan(model: nn.Module) -> MaskPlan:
     """
     stack = find_stack(model)
     return MaskPlan((None if stack.is_encoder else 0,) * len(stack.layers))
+
+
+def _put_in_force(model: nn.Module, plan: MaskPlan | None) -> None:
+    if plan is None:
+        remove_plan(model)
+    elif get_plan(model) != plan:
+        apply_plan(model, plan)
 
 
 def _resolve(plan: MaskPlan | str | None, stack: Stack) -> MaskPlan:

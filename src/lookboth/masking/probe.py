@@ -10,8 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from lookboth.errors import PlanError
-from lookboth.masking.attention import apply_plan, get_plan, remove_plan
-from lookboth.masking.plan import MaskPlan
 from lookboth.masking.positions import first_position
 from lookboth.masking.structure import Stack, find_stack
 
@@ -119,24 +117,6 @@ class Probe:
 def _by_token(states: Tensor) -> Tensor:
     """Return states with the batch first, also where a family stacks several streams before it (Gemma 3n)."""
     return states if states.ndim == 3 else states.movedim((-3, -2), (0, 1)).flatten(2)
-
-
-@contextmanager
-def under_plan(model: nn.Module, plan: MaskPlan | None) -> Iterator[None]:
-    """Run the body with `plan` in force (None: the stock model), then restore what was in force before."""
-    before = get_plan(model)
-    try:
-        _set_plan(model, plan)
-        yield
-    finally:
-        _set_plan(model, before)
-
-
-def _set_plan(model: nn.Module, plan: MaskPlan | None) -> None:
-    if plan is None:
-        remove_plan(model)
-    elif get_plan(model) != plan:
-        apply_plan(model, plan)
 
 
 @contextmanager

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from lookboth.errors import PlanError
-from lookboth.masking.attention import get_plan, own_plan
+from lookboth.masking.attention import get_plan, own_plan, under_plan
 from lookboth.masking.backends import PREFIX
 from lookboth.masking.notation import Reach, kind_of
 from lookboth.masking.plan import MaskPlan
-from lookboth.masking.probe import Probe, Run, ready_to_probe, under_plan
+from lookboth.masking.probe import Probe, Run, ready_to_probe
 from lookboth.masking.proof_checks import Check, batch_checks, equality_checks, far_apart
 
 LONGEST = 48  # tokens; the probe runs one row a token, so its cost grows with the square

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from lookboth.errors import PlanError
-from lookboth.masking.attention import get_plan, own_plan
+from lookboth.masking.attention import get_plan, own_plan, under_plan
 from lookboth.masking.plan import MaskPlan
-from lookboth.masking.probe import Probe, Run, under_plan
+from lookboth.masking.probe import Probe, Run
 
 PADS = 3
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-3}  # of the largest state; other widths are coarser
