@@ -297,9 +297,7 @@ def decode_constrained(
         prefix = encode_prefix(model, common_prefix(prompts))
     answers: list[Answer | None] = [None] * len(prompts)
     for wave in _waves(prompts, len(prefix.ids), kept_tokens):
-        begun = [
-            Hypothesis(i, grammars[i].begin(), None, tuple(prompts[i][len(prefix.ids) :])) for i in wave
-        ]
+        begun = [Hypothesis(i, grammars[i].begin(), None, tuple(prompts[i][len(prefix.ids) :])) for i in wave]
         for hypothesis in _decode_greedily(model, prefix, begun, batch_tokens):
             answers[hypothesis.query] = read_answer(hypothesis)
     return [answer for answer in answers if answer is not None]
@@ -327,7 +325,9 @@ def _waves(prompts: Sequence[Sequence[int]], num_prefix: int, kept_tokens: int) 
     wave: list[int] = []
     kept = 0
     for index in sorted(range(len(prompts)), key=lambda i: len(prompts[i])):
-        needed = 3 * (len(prompts[index]) - num_prefix)  # the question and an answer that may be twice as long
+        needed = 3 * (
+            len(prompts[index]) - num_prefix
+        )  # the question and an answer that may be twice as long
         if wave and kept + needed > kept_tokens:
             yield wave
             wave, kept = [], 0
