@@ -1,6 +1,5 @@
 """Constrained decoding gives what token by token decoding gives, whatever else is in the batch."""
 
-import math
 import random
 
 import pytest
@@ -92,3 +91,60 @@ def test_answers_do_not_depend_on_the_batch(settings):
         assert answer.tokens == other.tokens
         assert answer.log_probability == pytest.approx(other.log_probability, abs=1e-4)
         assert answer.spans == tuple((span, pytest.approx(score, abs=1e-4)) for span, score in other.spans)
+
+
+def test_a_given_prefix_changes_nothing():
+    model = tiny_causal_lm("llama")
+    prompts, grammars = queries("markup", 1)
+    shared = common_prefix(prompts)
+    found = decode_constrained(model, prompts, grammars)
+    for ids in ((), shared[:3], shared):
+        given = decode_constrained(model, prompts, grammars, prefix=encode_prefix(model, ids))
+        assert [answer.tokens for answer in given] == [answer.tokens for answer in found]
+
+
+def test_a_causal_plan_changes_nothing():
+    model = tiny_causal_lm("llama")
+    prompts, grammars = queries("markup", 2)
+    stock = decode_constrained(model, prompts, grammars)
+    assert decode_constrained(apply_plan(model, "causal"), prompts, grammars) == stock
+
+
+def test_the_probability_is_that_of_the_allowed_tokens_in_one_forward_pass():
+    model = tiny_causal_lm("llama")
+    prompts, grammars = queries("markup", 4)
+    for answer, prompt, grammar in zip(
+        decode_constrained(model, prompts, grammars), prompts, grammars, strict=True
+    ):
+        assert answer.log_probability == pytest.approx(
+            log_probability(model, prompt, grammar, answer.tokens), abs=1e-4
+        )
+        assert all(0 < score <= 1 for _, score in answer.spans)
+
+
+def log_probability(model, prompt, grammar, tokens):
+    with torch.no_grad():
+        logits = model(torch.tensor([[*prompt, *tokens]])).logits[0]
+    total, walk = 0.0, grammar.begin()
+    for place, token in enumerate(tokens, len(prompt) - 1):
+        allowed = list(walk.allowed)
+        total += logits[place, allowed].log_softmax(-1)[allowed.index(token)].item()
+        walk = walk.advance(token)
+    return total
+
+
+def test_few_forward_passes(monkeypatch):
+    """An answer without spans takes one pass, however long the text."""
+    model, calls = tiny_causal_lm("llama"), []
+    words = " ".join(CORPUS).split()
+    grammar = Grammar(build_automaton(build_codec("markup", LABELS), words), encode, (END_ID,))
+    monkeypatch.setattr(
+        decoding,
+        "_score",
+        lambda logits, walks: [[0.0 if t == w.draft else -1.0 for t in w.allowed] for w in walks],
+    )
+    run_feeds = decoding.run_feeds
+    monkeypatch.setattr(decoding, "run_feeds", lambda *args: (calls.append(args), run_feeds(*args))[1])
+    (answer,) = decode_constrained(model, [[1, 2, 3]], [grammar], prefix=encode_prefix(model, (1,)))
+    assert answer.text == " ".join(words)
+    assert len(calls) == 1

@@ -1,0 +1,181 @@
+"""Constrained decoding against transformers' `generate` under the same constraint: same model, prompts and answers.
+
+    python experiments/bench_generative.py --sentences 32 --out bench.json
+
+Both sides take turns in one run, block by block of sentences, so that whatever else the machine does falls on both
+alike; only their ratio means something. `generate` is timed one prompt at a time and in batches, and its side computes
+the allowed tokens incrementally, so that its constraint costs as little as ours.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, LogitsProcessor, LogitsProcessorList
+
+from lookboth.config import GenerativeConfig
+from lookboth.data.readers import read_split
+from lookboth.generative.codecs import build_codec
+from lookboth.generative.constrained import build_automaton
+from lookboth.generative.decoding import decode_constrained
+from lookboth.generative.demonstrations import Demonstrations
+from lookboth.generative.prompts import PromptWriter
+from lookboth.generative.walk import Grammar, Walk
+from lookboth.models.builtin_models import resolve_model
+from lookboth.models.loading import load_tokenizer
+
+Tokens = tuple[int, ...]
+Task = tuple[Tokens, Grammar]
+
+
+class Constraint(LogitsProcessor):
+    """Forbids every token that a grammar does not allow next; walks on by one token a step."""
+
+    def __init__(self, grammars: Sequence[Grammar], prompt_length: int) -> None:
+        self.walks: list[Walk] = [grammar.begin() for grammar in grammars]
+        self.prompt_length = prompt_length
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Return the scores, those of forbidden tokens minus infinity."""
+        if input_ids.shape[1] > self.prompt_length:
+            last = input_ids[:, -1].tolist()
+            self.walks = [w.advance(t) if w.allowed else w for w, t in zip(self.walks, last, strict=True)]
+        forbidden = torch.full_like(scores, -torch.inf)
+        for row, walk in enumerate(self.walks):
+            allowed = list(walk.allowed) or [0]
+            forbidden[row, allowed] = scores[row, allowed]
+        return forbidden
+
+
+def generate(model: Any, tasks: Sequence[Task], end_id: int, batch: int) -> list[Tokens]:
+    """Return what `generate` writes, prompts padded on the left, sorted by length."""
+    answers: dict[int, Tokens] = {}
+    order = sorted(range(len(tasks)), key=lambda i: len(tasks[i][0]))
+    for first in range(0, len(order), batch):
+        rows = order[first : first + batch]
+        width = max(len(tasks[i][0]) for i in rows)
+        ids = torch.tensor([[end_id] * (width - len(tasks[i][0])) + list(tasks[i][0]) for i in rows])
+        mask = torch.tensor([[0] * (width - len(tasks[i][0])) + [1] * len(tasks[i][0]) for i in rows])
+        output = model.generate(
+            ids,
+            attention_mask=mask,
+            logits_processor=LogitsProcessorList([Constraint([tasks[i][1] for i in rows], width)]),
+            do_sample=False,
+            max_new_tokens=1000,
+            eos_token_id=end_id,
+            pad_token_id=end_id,
+        )
+        for i, row in zip(rows, output[:, width:].tolist(), strict=True):
+            answers[i] = tuple(row[: row.index(end_id) + 1])
+    return [answers[i] for i in range(len(tasks))]
+
+
+def make_tasks(args: argparse.Namespace, tokenizer: Any) -> tuple[list[Task], int]:
+    """Return prompts with their grammars, and the token that ends an answer."""
+    train, dev = read_split(args.data, "train"), read_split(args.data, "dev")
+    config = GenerativeConfig(k=args.k, demonstrations=args.demonstrations, chat=args.chat)
+    writer = PromptWriter(tokenizer, build_codec(args.format, train.labels()), config)
+    queries = [example.words for example in dev.examples[args.skip : args.skip + args.sentences]]
+    shown = Demonstrations(train.examples, config, seed=args.seed).for_texts(queries)
+    tasks = []
+    for words, demonstrations in zip(queries, shown, strict=True):
+        prompt = writer.prompt(words, demonstrations)
+        automaton = build_automaton(writer.codec, prompt.words)
+        tasks.append((prompt.input_ids, Grammar(automaton, writer.encoder.encode, (writer.end_id,))))
+    return tasks, writer.end_id
+
+
+def main() -> None:
+    """Time all sides and print and write the result."""
+    args = parse_arguments()
+    torch.set_num_threads(args.threads)
+    model = (
+        AutoModelForCausalLM.from_pretrained(resolve_model(args.model), dtype=torch.float32)
+        .to(args.device)
+        .eval()
+    )
+    tasks, end_id = make_tasks(args, load_tokenizer(args.model))
+    sides: dict[str, Callable[[Sequence[Task]], list[Tokens]]] = {
+        "lookboth": lambda t: [
+            a.tokens for a in decode_constrained(model, [p for p, _ in t], [g for _, g in t])
+        ]
+    }
+    for size in args.batch:
+        sides[f"generate, batch {size}"] = lambda t, size=size: generate(model, t, end_id, size)
+    seconds = dict.fromkeys(sides, 0.0)
+    answers: dict[str, list[Tokens]] = {name: [] for name in sides}
+    with torch.inference_mode():
+        for first in range(0, len(tasks), args.block):
+            for name, side in sides.items():
+                began = time.perf_counter()
+                answers[name] += side(tasks[first : first + args.block])
+                seconds[name] += time.perf_counter() - began
+    report(args, tasks, seconds, answers)
+
+
+def report(
+    args: argparse.Namespace,
+    tasks: Sequence[Task],
+    seconds: dict[str, float],
+    answers: dict[str, list[Tokens]],
+) -> None:
+    """Print the table and write the JSON file."""
+    ours = answers["lookboth"]
+    rows = [
+        {
+            "side": name,
+            "seconds": round(taken, 2),
+            "times_slower": round(taken / seconds["lookboth"], 2),
+            "identical_answers": sum(map(tuple.__eq__, answers[name], ours)) / len(ours),
+        }
+        for name, taken in seconds.items()
+    ]
+    result = {
+        **{k: v for k, v in vars(args).items() if k != "out"},
+        "torch": torch.__version__,
+        "prompt_tokens": round(sum(len(prompt) for prompt, _ in tasks) / len(tasks), 1),
+        "answer_tokens": round(sum(map(len, ours)) / len(ours), 1),
+        "sides": rows,
+    }
+    print(
+        f"{len(tasks)} sentences, {result['prompt_tokens']} prompt and {result['answer_tokens']} answer tokens each"
+    )
+    for row in rows:
+        print(
+            f"{row['side']:22} {row['seconds']:8.2f} s {row['times_slower']:7.2f} x "
+            f"{row['identical_answers']:7.1%} identical"
+        )
+    if args.out:
+        args.out.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Return the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", default="smollm2-135m")
+    parser.add_argument("--data", default="wnut17")
+    parser.add_argument("--format", default="markup")
+    parser.add_argument("--demonstrations", default="stratified")
+    parser.add_argument("--chat", action=argparse.BooleanOptionalAction, default=None)
+    parser.add_argument("--k", type=int, default=5)
+    parser.add_argument("--sentences", type=int, default=32)
+    parser.add_argument("--skip", type=int, default=0)
+    parser.add_argument(
+        "--block", type=int, default=16, help="sentences a side decodes before the other one's turn"
+    )
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 16], help="batch sizes of generate")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--out", type=Path, default=None)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
