@@ -177,8 +177,9 @@ def _pad(pasts: Sequence[Tensor | None], room: int) -> Tensor:
 def _read_cache(cache: DynamicCache, first: int) -> KeyValues:
     """Return what the cache holds from slot `first` on."""
     try:
-        keys = torch.stack([layer.keys[:, :, first:] for layer in cache.layers])
-        values = torch.stack([layer.values[:, :, first:] for layer in cache.layers])
+        layers: list[Any] = cache.layers
+        keys = torch.stack([layer.keys[:, :, first:] for layer in layers])
+        values = torch.stack([layer.values[:, :, first:] for layer in layers])
     except (RuntimeError, TypeError, AttributeError) as error:
         raise ModelError(
             "this model does not keep keys and values of one shape in every layer (shared, sliding or recurrent "
