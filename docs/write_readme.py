@@ -23,6 +23,7 @@ ORDER = (
     "generative/",
     "training/",
     "study/",
+    "reporting/",
     "integrations/",
     "demo",
     "cli",

@@ -224,6 +224,22 @@ def study(
 
 
 @app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder that holds run folders, at any depth.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the report. Default: report/ in that folder.")
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="Method to compare with. Default: the causal one.")
+    ] = None,
+) -> None:
+    """Write tables, plots and an error page of all runs below a folder."""
+    from lookboth.reporting.report import write_report
+
+    typer.echo(f"report: {write_report(folder, out, baseline=baseline) / 'index.html'}")
+
+
+@app.command()
 def evaluate(
     data: Annotated[
         str, typer.Argument(help="File, folder, built-in name or hub id; 'name:split' for a split.")

@@ -10,9 +10,9 @@ from lookboth.evaluation.metrics import (
     token_accuracy,
 )
 from lookboth.evaluation.nested_plans import group_effects, nested_pairs, nested_plan_test
-from lookboth.evaluation.report import SeedGroup, collect_runs, seed_table
 from lookboth.evaluation.runfile import Run, read_predictions, read_run, write_predictions, write_run
 from lookboth.evaluation.scores import Average, Counts, Scores
+from lookboth.evaluation.seed_table import SeedGroup, collect_runs, seed_table
 from lookboth.evaluation.seeds import MeanAndSd, PairedDifference, mean_and_sd, paired_difference
 from lookboth.evaluation.significance import (
     Comparison,

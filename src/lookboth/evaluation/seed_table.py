@@ -1,4 +1,4 @@
-"""Tables from run folders: what many runs say together."""
+"""Runs that differ in their seed only, found below a folder and averaged."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -21,7 +21,7 @@ class SeedGroup:
     Args:
         config: the configuration without the keys of `SEED_KEYS`.
         plan: the mask plan, or None.
-        seeds: the seeds, sorted.
+        seeds: the seeds, sorted; runs: one for each, in that order.
         scores: mean and standard deviation of every number the runs share, by dotted name
             ("test.micro.f1").
     """
@@ -30,6 +30,7 @@ class SeedGroup:
     plan: str | None
     seeds: tuple[int | None, ...]
     scores: Mapping[str, MeanAndSd]
+    runs: tuple[Run, ...] = ()
 
 
 def collect_runs(folder: str | Path) -> list[Run]:
@@ -75,13 +76,15 @@ def _average(runs: list[Run]) -> SeedGroup:
                 f"{twin.folder} and {run.folder} are the same setting with the same seed {run.seed}; "
                 "a mean over seeds counts each once. Move one of them away."
             )
+    seeds = tuple(sorted(by_seed, key=lambda seed: (seed is not None, seed)))
     flat = [_flatten(run.scores) for run in runs]
     shared = [name for name in flat[0] if all(name in other for other in flat)]
     return SeedGroup(
         config=_without_seed(runs[0].config),
         plan=runs[0].plan,
-        seeds=tuple(sorted(by_seed, key=lambda seed: (seed is not None, seed))),
+        seeds=seeds,
         scores={name: mean_and_sd([scores[name] for scores in flat]) for name in shared},
+        runs=tuple(by_seed[seed] for seed in seeds),
     )
 
 

@@ -1,0 +1,158 @@
+"""Every method against the baseline: over seeds, over sentences, corrected for how many comparisons there are."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+
+from lookboth.evaluation.corrections import benjamini_hochberg, holm
+from lookboth.evaluation.predictions import ScoredSentence, predictions_by_split
+from lookboth.evaluation.runfile import PREDICTIONS_FILE, Run
+from lookboth.evaluation.seeds import PairedDifference, paired_difference
+from lookboth.evaluation.significance import Comparison, bootstrap_seeds, randomize_seeds, sentence_counts
+from lookboth.reporting.results import DataResults, Result, Seed
+
+ALPHA = 0.05
+
+
+class Verdict(StrEnum):
+    """What a comparison says."""
+
+    better = "better"
+    worse = "worse"
+    unsure = "not sure for other seeds"
+    noise = "within noise"
+    unknown = "cannot be told"
+
+
+@dataclass(frozen=True)
+class Gain:
+    """One method against the baseline on test data.
+
+    Args:
+        data: the data set.
+        result: the method; baseline: what it is compared with.
+        seeds: paired over the seeds that both have.
+        sentences: bootstrap interval and randomization p-value of the mean over those seeds on the same test sentences;
+            None where predictions are missing or the sentences are not the same.
+        holm_seeds, holm_sentences, bh_sentences: the p-values corrected over all comparisons of the report.
+    """
+
+    data: DataResults
+    result: Result
+    baseline: Result
+    seeds: PairedDifference
+    sentences: Comparison | None = None
+    holm_seeds: float | None = None
+    holm_sentences: float | None = None
+    bh_sentences: float | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """Sure when sentences (corrected by Holm) and seeds (their 95 % interval leaves out 0) agree.
+
+        Without predictions the seeds alone must say it, corrected by Holm.
+        """
+        interval = self.seeds.interval
+        seeds_agree = interval is not None and not interval.low <= 0 <= interval.high
+        p_value = self.holm_seeds if self.holm_sentences is None else self.holm_sentences
+        if p_value is None:
+            return Verdict.unknown
+        if p_value >= ALPHA:
+            return Verdict.noise
+        if not seeds_agree:
+            return Verdict.unsure
+        return Verdict.better if self.seeds.difference > 0 else Verdict.worse
+
+
+class TestSentences:
+    """The test sentences of runs, read once: what they are, and their counts."""
+
+    __test__ = False  # not for pytest
+
+    def __init__(self) -> None:
+        self._read: dict[Path, dict[str, tuple[str, np.ndarray]]] = {}
+
+    def counts(self, run: Run, test: str) -> tuple[str, np.ndarray] | None:
+        """Return a fingerprint of words and gold spans with `sentence_counts`, None without predictions."""
+        folder = run.folder
+        if folder is None or not (folder / PREDICTIONS_FILE).is_file():
+            return None
+        if folder not in self._read:
+            splits = predictions_by_split(run)
+            self._read[folder] = {name: _counted(sentences) for name, sentences in splits.items()}
+        return self._read[folder].get(test)
+
+
+def compare_with_baselines(data: Sequence[DataResults]) -> list[Gain]:
+    """Compare every result with the baseline of its data set and correct the p-values over all of them.
+
+    Args:
+        data: all data sets of a report.
+
+    Raises:
+        DataError: predictions that cannot be read.
+    """
+    sentences = TestSentences()
+    gains = []
+    for results in data:
+        for result in results.results:
+            baseline = results.baseline_of(result)
+            seeds = [seed for seed in result.tests if baseline is not None and seed in baseline.tests]
+            if baseline is not None and seeds:
+                gains.append(_gain(results, result, baseline, seeds, sentences))
+    return _corrected(gains)
+
+
+def _gain(
+    data: DataResults, result: Result, baseline: Result, seeds: Sequence[Seed], sentences: TestSentences
+) -> Gain:
+    pairs = paired_difference([result.tests[s] for s in seeds], [baseline.tests[s] for s in seeds])
+    return Gain(data, result, baseline, pairs, _on_sentences(result, baseline, seeds, sentences))
+
+
+def _on_sentences(
+    result: Result, baseline: Result, seeds: Sequence[Seed], sentences: TestSentences
+) -> Comparison | None:
+    """Compare on the same sentences; None where they are missing or not the same."""
+    sides = []
+    for side in (result, baseline):
+        found = [sentences.counts(side.runs[seed], side.test or "") for seed in seeds]
+        sides.append([counts for counts in found if counts is not None])
+    texts = {fingerprint for side in sides for fingerprint, _ in side}
+    if len(texts) != 1 or any(len(side) < len(seeds) for side in sides):
+        return None
+    first, second = (np.stack([counts for _, counts in side]) for side in sides)
+    p_value = randomize_seeds(first, second).p_value
+    return bootstrap_seeds(first, second)._replace(p_value=p_value)
+
+
+def _corrected(gains: list[Gain]) -> list[Gain]:
+    by_seeds = [gain.seeds.p_value for gain in gains]
+    by_sentences = [gain.sentences.p_value if gain.sentences else None for gain in gains]
+    columns = (
+        _correct(holm, by_seeds),
+        _correct(holm, by_sentences),
+        _correct(benjamini_hochberg, by_sentences),
+    )
+    return [
+        replace(gain, holm_seeds=seeds, holm_sentences=family, bh_sentences=rate)
+        for gain, seeds, family, rate in zip(gains, *columns, strict=True)
+    ]
+
+
+def _correct(
+    method: Callable[[Sequence[float]], list[float]], p_values: Sequence[float | None]
+) -> list[float | None]:
+    """Correct the p-values that there are."""
+    corrected = iter(method([p for p in p_values if p is not None]))
+    return [None if p is None else next(corrected) for p in p_values]
+
+
+def _counted(sentences: Sequence[ScoredSentence]) -> tuple[str, np.ndarray]:
+    text = repr([(sentence.words, sentence.gold) for sentence in sentences])
+    counts = sentence_counts([s.gold for s in sentences], [s.predicted for s in sentences])
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest(), counts

@@ -1,0 +1,124 @@
+"""A table, once, and its forms: Markdown, LaTeX, CSV and HTML."""
+
+import csv
+import html
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "−": r"$-$",
+    "<": "$<$",
+    ">": "$>$",
+    "→": r"$\rightarrow$",
+    "†": r"\textsuperscript{\dag}",
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text, and the same with all digits.
+
+    Args:
+        name: of its files.
+        caption: what it shows, one or two sentences.
+        columns: titles; the first `num_headers` columns name the row, the others hold numbers.
+        rows: one text a column.
+        records: for CSV, one mapping a row, all with the same keys.
+    """
+
+    name: str
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    records: Sequence[Mapping[str, object]]
+    num_headers: int = 1
+
+
+def to_markdown(table: Table) -> str:
+    """Return the table as GitHub's Markdown, caption above it.
+
+    >>> print(to_markdown(Table("t", "Scores.", ["method", "F1"], [["a|b", "1.0"]], [])), end="")
+    Scores.
+    <BLANKLINE>
+    | method | F1 |
+    |---|--:|
+    | a\\|b | 1.0 |
+    """
+    rule = ["---"] * table.num_headers + ["--:"] * (len(table.columns) - table.num_headers)
+    lines = [_markdown_row(table.columns), f"|{'|'.join(rule)}|", *map(_markdown_row, table.rows)]
+    return f"{escape_markdown(table.caption)}\n\n" + "\n".join(lines) + "\n"
+
+
+def to_latex(table: Table) -> str:
+    """Return the table as LaTeX (package booktabs).
+
+    >>> [line for line in to_latex(Table("t", "", ["m", "F1"], [["sr_1", "1 ± 2"]], [])).splitlines() if "&" in line]
+    ['m & F1 \\\\\\\\', 'sr\\\\_1 & 1 $\\\\pm$ 2 \\\\\\\\']
+    """
+    layout = "l" * table.num_headers + "r" * (len(table.columns) - table.num_headers)
+    head, *body = (" & ".join(map(escape_latex, row)) + r" \\" for row in (table.columns, *table.rows))
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{escape_latex(table.caption)}}}",
+        rf"\label{{tab:{table.name}}}",
+        rf"\begin{{tabular}}{{{layout}}}",
+        r"\toprule",
+        head,
+        r"\midrule",
+        *body,
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def to_csv(table: Table) -> str:
+    """Return the records as CSV with a header; missing values are empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(
+        text, fieldnames=list(table.records[0]) if table.records else [], lineterminator="\n"
+    )
+    writer.writeheader()
+    writer.writerows(table.records)
+    return text.getvalue()
+
+
+def to_html(table: Table) -> str:
+    """Return the table as HTML in a box that scrolls sideways, with its caption and row headers."""
+    head = "".join(f'<th scope="col">{html.escape(title)}</th>' for title in table.columns)
+    rows = "\n".join(f"<tr>{_html_cells(row, table.num_headers)}</tr>" for row in table.rows)
+    caption = html.escape(table.caption)
+    return (
+        f'<div class="table" role="region" tabindex="0" aria-label="{html.escape(table.name)}">\n'
+        f"<table>\n<caption>{caption}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>\n</div>\n"
+    )
+
+
+def escape_markdown(text: str) -> str:
+    """Return text that Markdown shows as it stands."""
+    return re.sub(r"([\\`*|<\[\]])", r"\\\1", text)
+
+
+def escape_latex(text: str) -> str:
+    """Return text that LaTeX prints as it stands."""
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(map(escape_markdown, cells))} |"
+
+
+def _html_cells(row: Sequence[str], num_headers: int) -> str:
+    cells = [html.escape(cell) for cell in row]
+    heads = [f'<th scope="row">{cell}</th>' for cell in cells[:1]]
+    names = [f'<td class="name">{cell}</td>' for cell in cells[1:num_headers]]
+    return "".join(heads + names + [f"<td>{cell}</td>" for cell in cells[num_headers:]])

@@ -1,0 +1,98 @@
+"""Results that differ in their mask plan only: the paper's figure and its tests are about these."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lookboth.errors import DataError
+from lookboth.evaluation.nested_plans import group_effects, nested_pairs, nested_plan_test
+from lookboth.evaluation.seed_table import SEED_KEYS
+from lookboth.evaluation.seeds import PairedDifference
+from lookboth.reporting.naming import is_bits
+from lookboth.reporting.results import DataResults, Result, Seed, best_on_dev
+
+# The learning rate may have been tuned for each plan by itself; everything else must be the same.
+_MAY_DIFFER = SEED_KEYS | {"plan", "training", "study"}
+
+
+@dataclass(frozen=True)
+class PlanFamily:
+    """The results of one model on one data set that differ in their plan only.
+
+    Args:
+        model: its name.
+        num_groups: bits of the plans.
+        results: by plan; in bits of `num_groups` groups, 0...0 first, then plans that are no such bits.
+    """
+
+    model: str
+    num_groups: int
+    results: Mapping[str, Result]
+
+    @property
+    def chosen(self) -> str | None:
+        """The plan with the best mean dev score."""
+        best = best_on_dev(self.results.values())
+        return next((plan for plan, result in self.results.items() if result is best), None)
+
+    def scores(self, split: str) -> dict[str, dict[Seed, float]]:
+        """Return dev or test scores by plan and seed, of plans in bits."""
+        found = {
+            plan: r.dev if split == "dev" else r.tests for plan, r in self.results.items() if is_bits(plan)
+        }
+        return {plan: scores for plan, scores in found.items() if scores}
+
+    def nested_test(self, split: str) -> PairedDifference | None:
+        """Return the paper's test (see `nested_plan_test`), None where no two plans are nested."""
+        scores = self.scores(split)
+        there = [(a, b) for a, b in nested_pairs(self.num_groups) if a in scores and b in scores]
+        return nested_plan_test(scores) if there else None
+
+    def effects(self, split: str) -> list[PairedDifference]:
+        """Return what each group changes (see `group_effects`), nothing where a group was never switched alone."""
+        try:
+            return group_effects(self.scores(split))
+        except DataError:
+            return []
+
+
+def plan_families(data: DataResults) -> Iterator[PlanFamily]:
+    """Yield, for each model, the largest family of results that differ in their plan only, two plans at least.
+
+    Args:
+        data: all results on one data set.
+    """
+    for model, results in data.by_model().items():
+        families: dict[str, list[Result]] = {}
+        for result in results:
+            if result.plan:
+                families.setdefault(_all_but_plan(result.group.config), []).append(result)
+        largest = max(families.values(), key=len, default=[])
+        if len(largest) > 1:
+            yield _family(model, largest)
+
+
+def _family(model: str, results: list[Result]) -> PlanFamily:
+    num_groups = max((len(plan) for r in results if is_bits(plan := r.plan or "")), default=1)
+    by_plan: dict[str, Result] = {}
+    for result in results:
+        by_plan.setdefault(_in_bits(result.plan or "", num_groups), result)
+    order = sorted(by_plan, key=lambda plan: (not is_bits(plan), plan))
+    return PlanFamily(model, num_groups, {plan: by_plan[plan] for plan in order})
+
+
+def _in_bits(plan: str, num_groups: int) -> str:
+    """Return a plan as bits of so many groups; as it stands where it is none.
+
+    >>> _in_bits("causal", 4), _in_bits("01", 4), _in_bits("middle", 4)
+    ('0000', '0011', 'middle')
+    """
+    plan = {"causal": "0", "full": "1"}.get(plan, plan)
+    if is_bits(plan) and num_groups % len(plan) == 0:
+        return "".join(bit * (num_groups // len(plan)) for bit in plan)
+    return plan
+
+
+def _all_but_plan(config: Mapping[str, Any]) -> str:
+    return json.dumps({key: value for key, value in config.items() if key not in _MAY_DIFFER}, sort_keys=True)

@@ -1,0 +1,242 @@
+"""What each method reached on each data set, read from run folders; what stands as baseline, what dev data chose."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from lookboth.errors import ConfigError, DataError
+from lookboth.evaluation.runfile import Run
+from lookboth.evaluation.seed_table import SeedGroup, collect_runs, seed_table
+from lookboth.evaluation.seeds import MeanAndSd, mean_and_sd
+from lookboth.reporting.naming import data_name, data_settings, differences, is_bits, method_name, model_name
+from lookboth.study.cells import TUNING
+
+Seed: TypeAlias = int | None
+DEV, TEST = "dev", "test"
+
+
+@dataclass(frozen=True, eq=False)  # each is itself: a key of mappings
+class Result:
+    """What one method reached on one data set, seed by seed.
+
+    Args:
+        model, method: their names.
+        group: the runs, one a seed.
+        test: the name of the test scores in run.json ("test:wnut17"); None where only dev was scored.
+    """
+
+    model: str
+    method: str
+    group: SeedGroup
+    test: str | None
+
+    @cached_property
+    def dev(self) -> dict[Seed, float]:
+        """The dev score of each seed that has one."""
+        return self._scores(DEV)
+
+    @cached_property
+    def tests(self) -> dict[Seed, float]:
+        """The test score of each seed that has one."""
+        return self._scores(self.test) if self.test else {}
+
+    @property
+    def dev_mean(self) -> MeanAndSd | None:
+        """Mean and sd of the dev scores."""
+        return mean_and_sd(list(self.dev.values())) if self.dev else None
+
+    @property
+    def test_mean(self) -> MeanAndSd | None:
+        """Mean and sd of the test scores."""
+        return mean_and_sd(list(self.tests.values())) if self.tests else None
+
+    @property
+    def runs(self) -> dict[Seed, Run]:
+        """The run of each seed."""
+        return dict(zip(self.group.seeds, self.group.runs, strict=True))
+
+    @property
+    def plan(self) -> str | None:
+        """The mask plan as the recipe has it."""
+        return self.group.config.get("plan") or self.group.plan
+
+    def _scores(self, name: str) -> dict[Seed, float]:
+        found = {seed: _headline(run.scores.get(name)) for seed, run in self.runs.items()}
+        return {seed: score for seed, score in found.items() if score is not None}
+
+
+@dataclass(frozen=True, eq=False)  # each is itself: a key of mappings
+class DataResults:
+    """All methods on one data set, and on one of its test sets.
+
+    Args:
+        name: of the data set.
+        metric: what the scores are.
+        results: in the order of tables: by model, the baseline first, then plans by their bits, then by name.
+        wanted_baseline: the method to compare with; None finds the causal one.
+    """
+
+    name: str
+    metric: str
+    results: tuple[Result, ...]
+    wanted_baseline: str | None = None
+
+    @cached_property
+    def baselines(self) -> dict[str, Result]:
+        """The causal result of each model that has one."""
+        by_model = {model: self._baseline(of_model) for model, of_model in self.by_model().items()}
+        return {model: result for model, result in by_model.items() if result is not None}
+
+    @cached_property
+    def chosen(self) -> dict[str, Result]:
+        """What has the best mean dev score, for each model with more than one method."""
+        best = {model: best_on_dev(r) for model, r in self.by_model().items() if len(r) > 1}
+        return {model: result for model, result in best.items() if result is not None}
+
+    def by_model(self) -> dict[str, list[Result]]:
+        """The results of each model."""
+        models: dict[str, list[Result]] = {}
+        for result in self.results:
+            models.setdefault(result.model, []).append(result)
+        return models
+
+    def baseline_of(self, result: Result) -> Result | None:
+        """Return what a result is compared with: its model's baseline, or the only one there is."""
+        only = next(iter(self.baselines.values())) if len(self.baselines) == 1 else None
+        baseline = self.baselines.get(result.model, only)
+        return None if baseline is result else baseline
+
+    def is_chosen(self, result: Result) -> bool:
+        """Whether dev data chose this among the methods of its model."""
+        return self.chosen.get(result.model) is result
+
+    def featured(self, limit: int = 6) -> list[Result]:
+        """Return the results to look at closely: baselines and what dev chose, then the best on dev."""
+        first = [r for r in self.results if r in self.baselines.values() or self.is_chosen(r)]
+        rest = [r for r in self.results if r not in first]
+        rest.sort(key=lambda r: -(r.dev_mean or MeanAndSd(0.0, None)).mean)
+        return (first + rest)[:limit]
+
+    def _baseline(self, results: Sequence[Result]) -> Result | None:
+        if self.wanted_baseline is not None:
+            return next((r for r in results if r.method == self.wanted_baseline), None)
+        exact = (r for r in results if r.method == "causal" or (is_bits(r.method) and "1" not in r.method))
+        alike = [r for r in results if r.method.startswith("causal")]
+        return next(exact, None) or best_on_dev(alike) or next(iter(alike), None)
+
+
+@dataclass(frozen=True)
+class Collection:
+    """All results below a folder.
+
+    Args:
+        data: one for each data set and test set.
+        num_runs: runs that are reported; num_tuning: runs that only chose values on dev.
+    """
+
+    data: tuple[DataResults, ...]
+    num_runs: int
+    num_tuning: int
+
+
+def read_results(folder: str | Path, *, baseline: str | None = None) -> Collection:
+    """Read every run below a folder and sort them by data set, model, method and seed.
+
+    Names come from the run's place in a study; without one, from its data, model and plan, and from the recipe keys
+    that tell it from others with the same plan.
+
+    Args:
+        folder: searched to any depth.
+        baseline: the method to compare with; default: the causal one.
+
+    Raises:
+        DataError: no runs, a broken run, or two settings that cannot be told apart.
+        ConfigError: no method is called `baseline`.
+    """
+    runs = collect_runs(folder)
+    reported = [run for run in runs if (run.config.get("study") or {}).get("stage") != TUNING]
+    if not reported:
+        raise DataError(
+            f"{folder}: no finished runs below it; `lookboth train` and `lookboth study` write them."
+        )
+    groups = seed_table(reported)
+    names = [data_name(group.config) for group in groups]
+    added = differences(names, [data_settings(group.config) for group in groups])
+    columns = [f"{name} ({only})" if only else name for name, only in zip(names, added, strict=True)]
+    data: list[DataResults] = []
+    for column in dict.fromkeys(columns):
+        members = [group for group, name in zip(groups, columns, strict=True) if name == column]
+        data += _of_column(column, members, baseline)
+    known = dict.fromkeys(r.method for d in data for r in d.results)
+    if baseline is not None and baseline not in known:
+        raise ConfigError(f"no method is called {baseline!r}; there are {', '.join(known)}.")
+    return Collection(tuple(data), len(reported), len(runs) - len(reported))
+
+
+def best_on_dev(results: Iterable[Result]) -> Result | None:
+    """Return the result with the best mean dev score, the first of equals; None where nothing has one."""
+    scored = [(result, result.dev_mean.mean) for result in results if result.dev_mean is not None]
+    return max(scored, key=lambda pair: pair[1])[0] if scored else None
+
+
+def _of_column(name: str, groups: Sequence[SeedGroup], baseline: str | None) -> list[DataResults]:
+    """Return the results of one data set, once for each of its test sets."""
+    tests: dict[str | None, list[SeedGroup]] = {}
+    for group in groups:
+        for test in _tests(group):
+            tests.setdefault(test, []).append(group)
+    found = []
+    for test, members in tests.items():
+        title = name if len(tests) == 1 else f"{name} → {test.removeprefix('test:') if test else 'no test'}"
+        found.append(_with_names(title, test, members, baseline))
+    return found
+
+
+def _with_names(
+    name: str, test: str | None, groups: Sequence[SeedGroup], baseline: str | None
+) -> DataResults:
+    own = [(model_name(group.config), method_name(group.config, group.plan)) for group in groups]
+    added = differences(own, [group.config for group in groups])
+    results: dict[tuple[str, str], Result] = {}
+    for (model, plain), only, group in zip(own, added, groups, strict=True):
+        method = f"{plain}, {only}" if only else plain
+        twin = results.setdefault((model, method), Result(model, method, group, test))
+        if twin.group is not group:
+            raise DataError(
+                f"{twin.group.runs[0].folder} and {group.runs[0].folder} are the same setting on different data files, "
+                "so they cannot be averaged. Report them apart, or move one of them away."
+            )
+    unsorted = DataResults(name, _metric(groups, test), tuple(results.values()), baseline)
+    bases = list(unsorted.baselines.values())
+    order = sorted(unsorted.results, key=lambda r: (r.model, r not in bases, not is_bits(r.method), r.method))
+    return DataResults(name, unsorted.metric, tuple(order), baseline)
+
+
+def _tests(group: SeedGroup) -> list[str | None]:
+    """Return the names of the test scores that all runs of a group have, None alone where there are none."""
+    first, *others = [dict(run.scores) for run in group.runs]
+    names: list[str | None] = [
+        name
+        for name, scores in first.items()
+        if name != DEV and _headline(scores) is not None and all(name in other for other in others)
+    ]
+    return names or [None]
+
+
+def _metric(groups: Iterable[SeedGroup], test: str | None) -> str:
+    """Return what the headline score of these runs is called."""
+    scores = next(iter(groups)).runs[0].scores.get(test or DEV, {})
+    if scores.get("scheme") == "plain":
+        return "token accuracy"
+    return "accuracy" if "accuracy" in scores and scores.get("scheme") != "multi-label" else "micro F1"
+
+
+def _headline(scores: Any) -> float | None:
+    """Return the one number of some scores; older run.json files do not name it."""
+    if not isinstance(scores, Mapping) or "micro" not in scores:
+        return None
+    plain = scores.get("token_accuracy") if scores.get("scheme") == "plain" else None
+    value = scores.get("headline", plain if plain is not None else scores["micro"].get("f1"))
+    return None if value is None else float(value)
