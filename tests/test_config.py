@@ -57,6 +57,8 @@ def test_ls_llama_and_ls_unllama_differ_in_plan_and_pooling_only():
         ("", "trainig", "training"),
         ("", "lr", "training.lr"),
         ("training", "epoch", "training.epochs"),
+        ("adaptation", "epoch", "adaptation.epochs"),
+        ("adaptation", "plans", "adaptation.plan"),
         ("adapter", "ranks", "adapter.rank"),
         ("data", "training", "training"),
     ],

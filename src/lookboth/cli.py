@@ -240,6 +240,24 @@ def report(
 
 
 @app.command()
+def adapt(
+    recipe: Annotated[Path, typer.Argument(help="Recipe file (TOML) with a section [adaptation].")],
+    out: Annotated[Path, typer.Option(help="Folder for the adapter.")] = Path("runs/adapt"),
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Any recipe key, as key=value; may be repeated.")
+    ] = None,
+) -> None:
+    """Train only the adapter of a recipe on its raw text; for adapter.start_from of other recipes."""
+    from lookboth.config import load_recipe
+    from lookboth.training.run import adapt as run_adaptation
+
+    config = load_recipe(recipe, settings or [])
+    quiet_libraries()
+    run_adaptation(config, out, say=typer.echo)
+    typer.echo(f"{'model' if config.adapter.kind == 'full' else 'adapter'}: {out}")
+
+
+@app.command()
 def evaluate(
     data: Annotated[
         str, typer.Argument(help="File, folder, built-in name or hub id; 'name:split' for a split.")

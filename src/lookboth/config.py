@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
@@ -237,6 +237,48 @@ class GenerativeConfig(_Section):
         return value
 
 
+class AdaptationConfig(_Section):
+    """Training on raw text before labeling; what is not said here is as in [training]."""
+
+    objective: Literal["mntp", "mlm", "clm"] = Field(
+        default="mntp",
+        description="mntp: a masked token is predicted from the position before it; mlm: from its own position; "
+        "clm: every token from the position before it.",
+    )
+    text: tuple[str, ...] = Field(
+        default=(),
+        description="Raw text: .txt files, built-in or labeled data, read without labels; 'source:split' picks "
+        "a split; default: the train sentences of the recipe.",
+    )
+    plan: str | None = Field(
+        default=None,
+        description="Mask plan of this step; default: causal for clm, else the plan labeling is trained with.",
+    )
+    epochs: float = Field(default=1, gt=0, allow_inf_nan=False, description="Passes over the text.")
+    steps: int | None = Field(
+        default=None, ge=1, description="Optimizer steps, however many passes they need; goes before epochs."
+    )
+    lr: float = Field(default=2e-4, gt=0, allow_inf_nan=False, description="Peak learning rate of this step.")
+    batch_tokens: int = Field(default=1024, ge=16, description="Tokens in one batch of this step.")
+    mask_share: float = Field(
+        default=0.2, gt=0, lt=1, description="Share of tokens to be predicted (mntp and mlm)."
+    )
+    mask_token: str | None = Field(
+        default=None,
+        description="Token that stands for a hidden one; default: the tokenizer's mask token, else '_'.",
+    )
+
+    @field_validator("text", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("plan", mode="before")
+    @classmethod
+    def _plan_is_text(cls, value: Any) -> Any:
+        return str(value) if type(value) is int else value
+
+
 class RunConfig(_Section):
     """One training setting: model, mask plan, data, adapter and training."""
 
@@ -306,6 +348,9 @@ class RunConfig(_Section):
     )
     adapter: AdapterConfig = Field(default_factory=AdapterConfig, description="Which weights are trained.")
     training: TrainConfig = Field(default_factory=TrainConfig, description="How they are trained.")
+    adaptation: AdaptationConfig | None = Field(
+        default=None, description="Training on raw text before labeling; no such step without the section."
+    )
 
     @field_validator("overlap")
     @classmethod
@@ -322,6 +367,15 @@ class RunConfig(_Section):
     def _several_labels_are_of_texts(cls, value: HeadConfig, info: ValidationInfo) -> HeadConfig:
         if value.kind == "multi_label" and info.data.get("task") != "classification":
             raise ValueError("a word has one tag; multi_label needs task = 'classification'")
+        return value
+
+    @field_validator("adaptation")
+    @classmethod
+    def _something_can_be_adapted(
+        cls, value: AdaptationConfig | None, info: ValidationInfo
+    ) -> AdaptationConfig | None:
+        if value is not None and "adapter" in info.data and info.data["adapter"].kind == "head":
+            raise ValueError("adapter.kind = 'head' leaves nothing to adapt; set lora, qlora or full")
         return value
 
     @field_validator("plan", "train_plan", mode="before")
@@ -408,8 +462,8 @@ def document_keys() -> list[tuple[str, str, str]]:
 def _walk(section: type[BaseModel], prefix: str) -> list[tuple[str, str, str]]:
     rows = []
     for name, field in section.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
+        inner = next((t for t in (field.annotation, *get_args(field.annotation)) if _is_section(t)), None)
+        if inner is not None:
             rows += _walk(inner, f"{prefix}{name}.")
         else:
             default = (
@@ -417,6 +471,10 @@ def _walk(section: type[BaseModel], prefix: str) -> list[tuple[str, str, str]]:
             )
             rows.append((prefix + name, default, field.description or ""))
     return rows
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 def _set(values: dict[str, Any], override: str) -> None:
@@ -461,6 +519,9 @@ def _closest(key: str, known: Sequence[str]) -> str | None:
     from difflib import get_close_matches
 
     sections = {name.partition(".")[0]: name.partition(".")[0] for name in known}
-    leaves = sections | {name.rpartition(".")[2]: name for name in known}
+    section = key.rpartition(".")[0]
+    # Of keys of one name that in the section at hand is meant, else the first.
+    here = [name for name in known if name.rpartition(".")[0] == section]
+    leaves = sections | {name.rpartition(".")[2]: name for name in [*known[::-1], *here]}
     matches = get_close_matches(key.rpartition(".")[2], list(leaves), n=1, cutoff=0.6)
     return leaves[matches[0]] if matches else None

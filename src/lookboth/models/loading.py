@@ -3,11 +3,13 @@
 import hashlib
 import json
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from lookboth.errors import ConfigError, ModelError
 from lookboth.models.builtin_models import known_models, resolve_model
+from lookboth.quiet import without_load_report
 
 if TYPE_CHECKING:
     import torch
@@ -19,14 +21,14 @@ def load_config(name: str, *, revision: str | None = None, trust_remote_code: bo
     """Return the transformers configuration of a model without loading weights."""
     from transformers import AutoConfig
 
-    return _from_hub(AutoConfig, name, revision=revision, trust_remote_code=trust_remote_code)
+    return from_hub(AutoConfig, name, revision=revision, trust_remote_code=trust_remote_code)
 
 
 def load_tokenizer(name: str, *, revision: str | None = None, trust_remote_code: bool = False) -> Any:
     """Return the tokenizer of a model."""
     from transformers import AutoTokenizer
 
-    return _from_hub(AutoTokenizer, name, revision=revision, trust_remote_code=trust_remote_code)
+    return from_hub(AutoTokenizer, name, revision=revision, trust_remote_code=trust_remote_code)
 
 
 def load_backbone(
@@ -66,8 +68,9 @@ def load_backbone(
         kwargs |= _four_bit(device, kwargs["dtype"])
     if num_layers is not None:
         config = load_config(name, revision=revision, trust_remote_code=trust_remote_code)
-        kwargs["config"] = _first_layers(config, num_layers)
-    model = _from_hub(AutoModel, name, revision=revision, trust_remote_code=trust_remote_code, **kwargs)
+        kwargs["config"] = first_layers(config, num_layers)
+    with nullcontext() if num_layers is None else without_load_report():
+        model = from_hub(AutoModel, name, revision=revision, trust_remote_code=trust_remote_code, **kwargs)
     if getattr(model, "pooler", None) is not None:
         model.pooler = None  # an encoder's summary of a whole text, which nothing here reads
     return (model if four_bit else model.to(device)).eval()
@@ -84,7 +87,7 @@ def _faster_attention(dtype: "torch.dtype", device: str) -> str | None:
     return "eager" if device == "cpu" and dtype == torch.bfloat16 else None
 
 
-def _first_layers(config: Any, num_layers: int) -> Any:
+def first_layers(config: Any, num_layers: int) -> Any:
     """Return `config` cut to its first `num_layers` layers, with every list that has one entry a layer."""
     inner = config.get_text_config()
     depth = inner.num_hidden_layers
@@ -155,7 +158,12 @@ def fingerprint(backbone: Any) -> str:
     return hashlib.sha256(json.dumps(shape).encode() + sample).hexdigest()[:16]
 
 
-def _from_hub(auto: Any, name: str, **kwargs: Any) -> Any:
+def from_hub(auto: Any, name: str, **kwargs: Any) -> Any:
+    """Return what `auto` (AutoModel, AutoTokenizer, ...) loads for a hub id, folder or built-in name.
+
+    Raises:
+        ModelError: there is no such model, or it cannot be loaded.
+    """
     path = resolve_model(name)
     looks_local = os.sep in path and (path.startswith((".", os.sep, "~")) or path.count(os.sep) > 1)
     if looks_local and not Path(path).expanduser().is_dir():

@@ -118,19 +118,28 @@ def find_folder(name: str | Path | None) -> Path:
         ) from error
 
 
+def save_adapter(
+    backbone: Any, folder: Path, *, base: str, revision: str | None, dtype: torch.dtype | None = None
+) -> None:
+    """Write the LoRA adapter of `backbone` into `folder`, naming `base` as what it belongs to."""
+    from peft import get_peft_model_state_dict
+
+    state = get_peft_model_state_dict(backbone)
+    if dtype is not None:
+        state = {name: value.to(dtype) for name, value in state.items()}
+    # PEFT would write the path the base was loaded from on this machine.
+    adapter = backbone.peft_config["default"]
+    adapter.base_model_name_or_path, adapter.revision = base, revision
+    backbone.save_pretrained(folder, state_dict=state, save_embedding_layers=False)
+    (folder / "README.md").unlink(missing_ok=True)
+
+
 def _save_backbone(labeler: Labeler, folder: Path, dtype: torch.dtype | None) -> None:
     config, backbone = labeler.config, labeler.model.backbone
     if config.adapter in {"lora", "qlora"}:
-        from peft import get_peft_model_state_dict
-
-        state = get_peft_model_state_dict(backbone)
-        if dtype is not None:
-            state = {name: value.to(dtype) for name, value in state.items()}
-        # PEFT would write the path the base was loaded from on this machine.
-        adapter = backbone.peft_config["default"]
-        adapter.base_model_name_or_path, adapter.revision = config.base, config.revision
-        backbone.save_pretrained(folder / ADAPTER_FOLDER, state_dict=state, save_embedding_layers=False)
-        (folder / ADAPTER_FOLDER / "README.md").unlink(missing_ok=True)
+        save_adapter(
+            backbone, folder / ADAPTER_FOLDER, base=config.base, revision=config.revision, dtype=dtype
+        )
     elif config.adapter in {"full", "merged"}:
         backbone.save_pretrained(folder / BACKBONE_FOLDER)
 

@@ -116,6 +116,11 @@ def only_batch(items: list[dict[str, Any]]) -> dict[str, Any]:
     return items[0]
 
 
+def find_pad_id(tokenizer: Any) -> int:
+    """Return the token that fills rows up; any will do, since nothing sees it."""
+    return next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
+
+
 def _tag_ids(example: Example, tag_ids: dict[str, int], scheme: str) -> list[int]:
     return _look_up(encode_spans(example.spans, len(example.words), scheme), tag_ids, example)
 

@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from lookboth.config import RunConfig
 from lookboth.data.alignment import Encoding
@@ -18,18 +18,30 @@ from lookboth.models.loading import default_device, fingerprint, load_backbone, 
 from lookboth.training.adapters import add_adapter
 
 
-def build_labeler(config: RunConfig, *, labels: Sequence[str], device: str | None = None) -> Labeler:
-    """Return an untrained labeler: backbone under the plan it is trained with, adapter, fresh head.
+class Base(NamedTuple):
+    """What a labeler is built on.
 
-    Its configuration carries the plan of prediction; `under_plan` puts that in force for a while.
+    Args:
+        backbone: under the plan it is trained with, with its adapter.
+        tokenizer: of the backbone.
+        plan: of prediction.
+        fingerprint: of the stock weights.
+    """
+
+    backbone: Any
+    tokenizer: Any
+    plan: MaskPlan
+    fingerprint: str
+
+
+def build_base(config: RunConfig, *, device: str | None = None) -> Base:
+    """Return backbone and tokenizer of a recipe: under the plan of training, with a fresh adapter.
 
     Args:
         config: a recipe.
-        labels: what the head can say.
         device: where; a GPU where there is one when None.
     """
     device = device or default_device()
-    compute_dtype = torch_dtype(config.training.precision, device)
     kind = config.adapter.kind
     backbone = load_backbone(
         config.model,
@@ -54,27 +66,45 @@ def build_labeler(config: RunConfig, *, labels: Sequence[str], device: str | Non
     backbone = add_adapter(backbone, config.adapter)
     if config.training.gradient_checkpointing:
         backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    return Base(backbone, tokenizer, plan, base_fingerprint)
+
+
+def build_labeler(config: RunConfig, *, labels: Sequence[str], device: str | None = None) -> Labeler:
+    """Return an untrained labeler: backbone under the plan it is trained with, adapter, fresh head.
+
+    Its configuration carries the plan of prediction; `under_plan` puts that in force for a while.
+
+    Args:
+        config: a recipe.
+        labels: what the head can say.
+        device: where; a GPU where there is one when None.
+    """
+    device = device or default_device()
+    base = build_base(config, device=device)
     of_texts = config.task == "classification"
     labeler_config = LabelerConfig(
         base=config.model,
         revision=config.revision,
-        fingerprint=base_fingerprint,
-        plan=plan,
+        fingerprint=base.fingerprint,
+        plan=base.plan,
         task=config.task,
         tags=tuple(labels) if of_texts else tags_for_labels(labels, config.scheme),
         scheme="plain" if of_texts else config.scheme,
         label_on=config.label_on,
-        encoding=dataclasses.replace(Encoding.detect(tokenizer), repetition=config.repetition),
-        adapter=kind,
+        encoding=dataclasses.replace(Encoding.detect(base.tokenizer), repetition=config.repetition),
+        adapter=config.adapter.kind,
         head=config.head,
         exit_layer=config.exit_layer,
         max_tokens=config.max_tokens,
         overlap=config.overlap,
     )
     model = LabelerModel(
-        backbone, labeler_config, dropout=config.training.head_dropout, compute_dtype=compute_dtype
+        base.backbone,
+        labeler_config,
+        dropout=config.training.head_dropout,
+        compute_dtype=torch_dtype(config.training.precision, device),
     )
-    return Labeler(labeler_config, model, tokenizer)
+    return Labeler(labeler_config, model, base.tokenizer)
 
 
 def check_backbone(backbone: Any, config: RunConfig) -> None:

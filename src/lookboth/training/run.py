@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,10 +16,12 @@ from lookboth.evaluation.seeds import mean_and_sd
 from lookboth.masking.attention import apply_plan, under_plan
 from lookboth.models.labeler import Labeler
 from lookboth.models.saving import save_labeler
+from lookboth.training.adaptation import AdaptationReport, adapt_backbone
 from lookboth.training.adapters import num_trainable
-from lookboth.training.batches import RunBatches, tokenize_examples
-from lookboth.training.build import build_labeler
+from lookboth.training.batches import RunBatches, find_pad_id, tokenize_examples
+from lookboth.training.build import build_base, build_labeler
 from lookboth.training.splits import Splits, read_splits
+from lookboth.training.texts import text_section
 from lookboth.training.trainer import History, fit, read_config_lines
 from lookboth.training.weights import shape_loss
 from lookboth.types import Example
@@ -36,6 +38,7 @@ class TrainedRun(NamedTuple):
         labeler: with the weights of the best dev score.
         history: dev scores along the way.
         dev, tests: the final scores.
+        adaptation: what was done before labeling, if anything.
     """
 
     seed: int
@@ -44,6 +47,7 @@ class TrainedRun(NamedTuple):
     history: History
     dev: Evaluation
     tests: dict[str, Evaluation]
+    adaptation: AdaptationReport | None = None
 
 
 def train(config: RunConfig, out: str | Path, *, say: Say = print) -> list[TrainedRun]:
@@ -71,6 +75,41 @@ def train(config: RunConfig, out: str | Path, *, say: Say = print) -> list[Train
     return runs
 
 
+def adapt(config: RunConfig, out: str | Path, *, say: Say = print) -> AdaptationReport:
+    """Do only the adaptation of a recipe, with its first seed, and write what was trained into `out`.
+
+    `out/adapter` can be named as adapter.start_from of another recipe; with adapter.kind = "full" it is
+    `out/backbone`, which can be named as its model. A killed call goes on when it is made again.
+
+    Args:
+        config: a recipe with the section [adaptation].
+        out: folder; it also gets run.json.
+        say: told what is going on, a line at a time.
+
+    Raises:
+        LookbothError: as `train`.
+    """
+    from transformers import set_seed
+
+    out, seed, started, clock = Path(out), config.training.seeds[0], datetime.now(UTC), time.monotonic()
+    text_section(config)
+    _claim(out, config)
+    set_seed(seed)
+    base = build_base(config)
+    report = adapt_backbone(config, base.backbone, base.tokenizer, seed=seed, folder=out, say=say)
+    write_run(
+        out,
+        config=config.to_dict(),
+        scores={"adaptation": asdict(report)},
+        plan=report.plan,
+        seed=seed,
+        started=started,
+        wall_seconds=time.monotonic() - clock,
+        data_files={},
+    )
+    return report
+
+
 def train_one(config: RunConfig, splits: Splits, seed: int, folder: Path, *, say: Say = print) -> TrainedRun:
     """Train one labeler by the recipe's method; see `train`.
 
@@ -89,9 +128,13 @@ def train_classifier(config: RunConfig, splits: Splits, seed: int, folder: Path,
     started, clock = datetime.now(UTC), time.monotonic()
     set_seed(seed)
     labeler = build_labeler(config, labels=_labels([*splits.train, *splits.dev]))
+    adaptation = None
+    if config.adaptation is not None:
+        backbone, work = labeler.model.backbone, folder / "training" / "adaptation"
+        adaptation = adapt_backbone(config, backbone, labeler.tokenizer, seed=seed, folder=work, say=say)
     pieces = tokenize_examples(splits.train, labeler.encoder, tags=labeler.config.tags, config=config)
     shape_loss(labeler.model.head, config.training, pieces)
-    batches = RunBatches.build(pieces, config=config, seed=seed, pad_id=_pad_id(labeler.tokenizer))
+    batches = RunBatches.build(pieces, config=config, seed=seed, pad_id=find_pad_id(labeler.tokenizer))
     _announce(labeler, batches, config, say)
     score_dev = _DevScorer(labeler, splits.dev)
     history = fit(
@@ -109,7 +152,7 @@ def train_classifier(config: RunConfig, splits: Splits, seed: int, folder: Path,
     dev = score_dev.at(history.best_score)
     tests = {name: evaluate_labeler(labeler, examples) for name, examples in splits.tests.items()}
     labeler = _with_scores(labeler, config, seed, history, dev, tests)
-    run = TrainedRun(seed, folder, labeler, history, dev, tests)
+    run = TrainedRun(seed, folder, labeler, history, dev, tests, adaptation)
     _write(run, config, splits.files, started=started, wall_seconds=time.monotonic() - clock)
     for name, evaluation in {"dev": dev, **tests}.items():
         say(f"\n{name}\n{evaluation.describe()}")
@@ -166,7 +209,7 @@ def _write(
     write_run(
         run.folder,
         config=config.to_dict(),
-        scores=_all_scores(run.history, run.dev, run.tests),
+        scores=_all_scores(run),
         plan=run.labeler.config.plan,
         seed=run.seed,
         started=started,
@@ -183,26 +226,27 @@ def _labels(examples: Sequence[Example]) -> list[str]:
     return sorted({label for example in examples for label in example.labels()})
 
 
-def _pad_id(tokenizer: Any) -> int:
-    return next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
-
-
 def _claim(out: Path, config: RunConfig) -> None:
     """Refuse to mix two settings in one folder."""
     out.mkdir(parents=True, exist_ok=True)
     file = out / "recipe.json"
     text = json.dumps(config.to_dict(), indent=2) + "\n"
-    begun = file.is_file() and any(out.glob("seed-*"))  # else the run stopped before it trained anything
+    # Else the run stopped before it trained anything.
+    begun = file.is_file() and any(
+        f for name in ("seed-*", "checkpoints", "run.json") for f in out.glob(name)
+    )
     if begun and file.read_text(encoding="utf-8") != text:
         raise DataError(f"{out}: holds a run of another recipe. Give another --out, or remove the folder.")
     file.write_text(text, encoding="utf-8")
 
 
-def _all_scores(history: History, dev: Evaluation, tests: dict[str, Evaluation]) -> dict[str, Any]:
+def _all_scores(run: TrainedRun) -> dict[str, Any]:
+    history = run.history
     return {
-        "dev": dev.to_dict(),
-        **{f"test:{name}": evaluation.to_dict() for name, evaluation in tests.items()},
+        "dev": run.dev.to_dict(),
+        **{f"test:{name}": evaluation.to_dict() for name, evaluation in run.tests.items()},
         "history": {"steps": history.steps, "dev_f1": history.scores, "best": history.best_step},
+        **({} if run.adaptation is None else {"adaptation": asdict(run.adaptation)}),
     }
 
 

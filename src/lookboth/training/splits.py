@@ -49,14 +49,14 @@ def read_splits(config: RunConfig) -> Splits:
         raise DataError(f"{', '.join(data.train)}: no sentences in the {'dev' if train else 'train'} split.")
     test = _default(data.train, "test", config.task) if data.test is None else data.test
     return Splits(
-        _sample(train, data.max_train_sentences, data.sample_seed),
-        _sample(dev, data.max_dev_sentences, data.sample_seed),
+        sample(train, data.max_train_sentences, data.sample_seed),
+        sample(dev, data.max_dev_sentences, data.sample_seed),
         read(test, "test"),
         files,
     )
 
 
-def _sample(examples: list[Example], limit: int | None, seed: int) -> list[Example]:
+def sample(examples: list[Example], limit: int | None, seed: int) -> list[Example]:
     """Return the first `limit` examples after a shuffle; all of them, in order, where there is no limit."""
     if limit is None:
         return examples

@@ -20,6 +20,7 @@ from lookboth.config import RunConfig, TrainConfig
 from lookboth.errors import ConfigError
 from lookboth.training.batches import RunBatches, only_batch
 
+BEST_FILE = "best.safetensors"
 _SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 
 
@@ -59,7 +60,7 @@ def fit(
     A run that was killed goes on from its last checkpoint in `folder` when called again.
 
     Args:
-        model: a LabelerModel.
+        model: a LabelerModel or LanguageModel.
         batches: all batches of the run.
         config: the training section of a recipe.
         seed: of dropout (the batches have theirs already).
@@ -93,6 +94,13 @@ def fit(
             hook.remove()
     keeper.restore_best()
     return keeper.history
+
+
+def load_weights(model: nn.Module, file: Path) -> None:
+    """Load trained weights that `fit` kept; the others stay as they are."""
+    from safetensors.torch import load_file
+
+    model.load_state_dict(load_file(file), strict=False)
 
 
 def read_config_lines(
@@ -140,10 +148,10 @@ class _KeepBest(TrainerCallback):
             history.scores.append(score)
             if score > history.best_score:
                 history.best_step, history.best_score = step, score
-                _write_weights(self.model, self.folder / "best.safetensors")
+                _write_weights(self.model, self.folder / BEST_FILE)
             if self.patience is not None and history.since_best() >= self.patience:
                 history.stopped_early = control.should_training_stop = True
-            _replace(self.folder / "history.json", json.dumps(asdict(history)).encode())
+            replace_file(self.folder / "history.json", json.dumps(asdict(history)).encode())
             control.should_save = True
             self.say(f"step {step}: dev {100 * score:.2f} (best {100 * history.best_score:.2f})")
         return control
@@ -159,11 +167,9 @@ class _KeepBest(TrainerCallback):
 
     def restore_best(self) -> None:
         """Load the weights of the best dev score, if any were kept."""
-        from safetensors.torch import load_file
-
-        file = self.folder / "best.safetensors"
+        file = self.folder / BEST_FILE
         if self.history.steps and file.is_file():
-            self.model.load_state_dict(load_file(file), strict=False)
+            load_weights(self.model, file)
 
 
 class _Progress(TrainerCallback):
@@ -254,26 +260,32 @@ def _last_checkpoint(folder: Path) -> str | None:
     return None
 
 
+def _trained(module: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the trained weights by name; a weight that is tied to another only once."""
+    return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+
+
 def _drop_frozen(module: nn.Module, state: dict[str, Any], prefix: str, _: Any) -> None:
-    for name, parameter in module.named_parameters():
-        if not parameter.requires_grad:
+    kept = _trained(module)
+    for name, _parameter in module.named_parameters(remove_duplicate=False):
+        if name not in kept:
             state.pop(prefix + name, None)
 
 
 def _excuse_frozen(module: nn.Module, keys: Any) -> None:
-    """Take frozen weights off the list of what a checkpoint should have held."""
-    frozen = {name for name, parameter in module.named_parameters() if not parameter.requires_grad}
-    keys.missing_keys[:] = [key for key in keys.missing_keys if key not in frozen]
+    """Take frozen and tied weights off the list of what a checkpoint should have held."""
+    kept = _trained(module)
+    excused = {name for name, _ in module.named_parameters(remove_duplicate=False) if name not in kept}
+    keys.missing_keys[:] = [key for key in keys.missing_keys if key not in excused]
 
 
 def _write_weights(model: nn.Module, file: Path) -> None:
     from safetensors.torch import save
 
-    trained = {n: p.detach().cpu().contiguous() for n, p in model.named_parameters() if p.requires_grad}
-    _replace(file, save(trained))
+    replace_file(file, save({name: p.detach().cpu().contiguous() for name, p in _trained(model).items()}))
 
 
-def _replace(file: Path, content: bytes) -> None:
+def replace_file(file: Path, content: bytes) -> None:
     """Write `file` so that a kill leaves the old or the new content, never half of it."""
     work = file.with_suffix(file.suffix + ".part")
     work.write_bytes(content)

@@ -1,0 +1,92 @@
+"""What is predicted from what: causal, masked and masked-next-token language modeling."""
+
+import random
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from lookboth.data.alignment import Encoding
+from lookboth.errors import ConfigError
+from lookboth.types import TokenizedExample
+
+ObjectiveName = Literal["clm", "mntp", "mlm"]
+_SHARE_MASKED, _SHARE_RANDOM = 0.8, 0.1  # of the tokens to be predicted; the rest is left as it is (BERT)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A way to make a text predict its own tokens.
+
+    clm: every token is predicted from the position before it. mntp: masked tokens are, also from the position
+    before them (LLM2Vec, BehnamGhader et al. 2024, section 2.1). mlm: masked tokens from their own position.
+    Of the tokens to be predicted 80 % are masked, 10 % replaced by a random one, 10 % left (Devlin et al. 2019,
+    section 3.1). Special tokens around a text are neither masked nor predicted.
+
+    Args:
+        name: which of the three.
+        encoding: says how many special tokens stand around a text.
+        mask_share: share of tokens to be predicted under mntp and mlm.
+        mask_id: the token that stands for a hidden one.
+        vocab_size: random tokens are drawn from range(vocab_size).
+    """
+
+    name: ObjectiveName
+    encoding: Encoding
+    mask_share: float = 0.2
+    mask_id: int = 0
+    vocab_size: int = 1
+
+    def set_targets(self, piece: TokenizedExample, rng: random.Random) -> TokenizedExample:
+        """Return `piece` with tokens hidden, and a "word" of one token at each position that predicts.
+
+        The label of such a word is the token to be predicted.
+
+        >>> nothing_around = Encoding("", (), (), 0)
+        >>> text = TokenizedExample((5, 6, 7), ())
+        >>> Objective("clm", nothing_around).set_targets(text, random.Random(0))
+        TokenizedExample(input_ids=(5, 6, 7), word_tokens=((0, 1), (1, 2)), labels=(6, 7), example=0, first_word=0)
+        """
+        ids = list(piece.input_ids)
+        shift = 0 if self.name == "mlm" else 1
+        first, end = max(len(self.encoding.prefix_ids), shift), len(ids) - len(self.encoding.suffix_ids)
+        chosen = [
+            place for place in range(first, end) if self.name == "clm" or rng.random() < self.mask_share
+        ]
+        if self.name != "clm":
+            for place in chosen:
+                ids[place] = self._hide(ids[place], rng)
+        return replace(
+            piece,
+            input_ids=tuple(ids),
+            word_tokens=tuple((place - shift, place - shift + 1) for place in chosen),
+            labels=tuple(piece.input_ids[place] for place in chosen),
+        )
+
+    def _hide(self, token: int, rng: random.Random) -> int:
+        draw = rng.random()
+        if draw < _SHARE_MASKED:
+            return self.mask_id
+        return rng.randrange(self.vocab_size) if draw < _SHARE_MASKED + _SHARE_RANDOM else token
+
+
+def find_mask_token(tokenizer: Any, wanted: str | None = None) -> int:
+    """Return the id of the token that stands for a hidden one.
+
+    A decoder's tokenizer knows no mask token; "_" takes its place, as in LLM2Vec for Llama and Mistral.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        wanted: a token to be used instead.
+
+    Raises:
+        ConfigError: `wanted` is not in the vocabulary.
+    """
+    if wanted is not None:
+        found = tokenizer.get_vocab().get(wanted)
+        if found is None:
+            raise ConfigError(
+                f"adaptation.mask_token = {wanted!r}: no token of this model. Leave it out for the default."
+            )
+        return int(found)
+    if tokenizer.mask_token_id is not None:
+        return int(tokenizer.mask_token_id)
+    return int(tokenizer("_", add_special_tokens=False, verbose=False)["input_ids"][-1])
