@@ -293,7 +293,9 @@ def test_text_is_the_train_sentences_and_dev_and_test_are_never_read(folder, dat
     )
     plan = texts.plan_texts
     monkeypatch.setattr(
-        adaptation, "plan_texts", lambda words, *a, **k: tokenized.update(*words) or plan(words, *a, **k)
+        adaptation,
+        "plan_texts",
+        lambda words, *a, **k: tokenized.update(w for e in words for w in e.words) or plan(words, *a, **k),
     )
     config = recipe(folder / "tied", data, steps=1)
     adapt(config, tmp_path / "a", **quiet)
@@ -307,7 +309,7 @@ def test_the_sample_of_train_sentences_is_that_of_labeling(folder, data):
     from lookboth.training.splits import read_splits
 
     config = recipe(folder / "tied", data, "data.max_train_sentences=10")
-    assert read_texts(config) == [example.words for example in read_splits(config).train]
+    assert list(read_texts(config)) == list(read_splits(config).train)
 
 
 @pytest.mark.parametrize("text", ["{data}:dev", "{data}:test", "{data}/dev.conll:dev", "{data}:test[:3]"])
@@ -323,14 +325,29 @@ def test_other_text_is_cut_into_words_and_held_out_texts_are_not_trained_on(fold
     file = tmp_path / "raw.txt"
     file.write_text("".join(f"Text number {i}, it said.\n\n" for i in range(50)), encoding="utf-8")
     words = read_texts(recipe(folder / "tied", data, text=str(file)))
-    assert words[3] == ("Text", "number", "3", ",", "it", "said", ".")
+    assert words[3].words == ("Text", "number", "3", ",", "it", "said", ".")
     assert len(words) == 50
     kept, aside = hold_out(words)
-    assert sorted(kept + aside) == sorted(words)
+    assert {e.words for e in kept + aside} == {e.words for e in words}
     assert len(aside) == 2
     file.write_text("one\n", encoding="utf-8")
     with pytest.raises(DataError, match="two or more"):
         read_texts(recipe(folder / "tied", data, text=str(file)))
+
+
+def test_whole_texts_are_tokenized_as_classification_does(folder, tmp_path):
+    from lookboth.data.alignment import WordEncoder
+    from lookboth.data.whole_texts import tokenize_texts
+
+    rows = [f"topic{i % 2}\tRead no. {i} (twice), it said.\n" for i in range(30)]
+    for split in ("train", "dev"):
+        (tmp_path / f"{split}.tsv").write_text("".join(rows), encoding="utf-8")
+    config = parse_config(recipe(folder / "tied", tmp_path).to_dict(), ["task=classification"])
+    examples = read_texts(config)
+    batches = plan_texts(examples, config, tiny_tokenizer("byte-bos"), vocab_size=400, seed=0)
+    encoder = WordEncoder(tiny_tokenizer("byte-bos"))
+    expected = tokenize_texts([example.text for example in examples], encoder, label_on="last")
+    assert [piece.input_ids for piece in batches.pieces] == [piece.input_ids for piece in expected]
 
 
 def test_nothing_can_be_adapted_when_only_the_head_is_trained(folder, data):

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from lookboth.errors import ModelError
 from lookboth.masking.positions import first_position
+from lookboth.models.arithmetic import compute_in
 from lookboth.models.loading import first_layers, from_hub, load_config
 from lookboth.quiet import without_load_report
 
@@ -53,12 +54,7 @@ class LanguageModel(nn.Module):
         packed = {}
         if attention_mask is None and position_ids is not None:
             packed["position_ids"] = position_ids + self.first_position
-        with (
-            torch.autocast(
-                input_ids.device.type, dtype=torch.bfloat16, enabled=self.compute_dtype == torch.bfloat16
-            ),
-            self._states_only_at(positions),
-        ):
+        with compute_in(self.compute_dtype, self.model), self._states_only_at(positions):
             logits = self.model(
                 input_ids=input_ids,
                 attention_mask=attention_mask,

@@ -1,7 +1,7 @@
 """The raw text of a recipe: read, some of it held out, and planned as batches."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -13,14 +13,14 @@ from lookboth.data.rawtext import read_raw_text
 from lookboth.data.readers import source_path
 from lookboth.data.sources import read_source, split_name, whole_split
 from lookboth.data.texts import example_from_text
+from lookboth.data.whole_texts import text_of
 from lookboth.data.windows import window_example
 from lookboth.errors import ConfigError, DataError
 from lookboth.training.batches import RunBatches, find_pad_id
 from lookboth.training.objectives import Objective, find_mask_token
 from lookboth.training.splits import sample
-from lookboth.types import TokenizedExample
+from lookboth.types import Example, TokenizedExample
 
-Words = tuple[str, ...]
 HELD_OUT_SHARE, MAX_HELD_OUT = 0.05, 100
 
 
@@ -59,8 +59,8 @@ def text_section(config: RunConfig) -> AdaptationConfig:
     return config.adaptation
 
 
-def read_texts(config: RunConfig) -> list[Words]:
-    """Return the words of the texts a recipe adapts to: never those of its dev and test data.
+def read_texts(config: RunConfig) -> list[Example]:
+    """Return the texts a recipe adapts to: never those of its dev and test data.
 
     Raises:
         ConfigError: adaptation.text names dev or test data of the recipe.
@@ -70,15 +70,16 @@ def read_texts(config: RunConfig) -> list[Words]:
     if wanted:
         _refuse_evaluated(config)
         raw = [text for source in wanted for text in read_raw_text(source, repair=data.repair)]
-        texts = [example_from_text(text).words for text in raw]
+        texts = [example_from_text(text) for text in raw]
     else:
         read = [
             read_source(source, "train", repair=data.repair, task=config.task).examples
             for source in data.train
         ]
-        examples = [example for part in read for example in part]
-        texts = [e.words for e in sample(examples, data.max_train_sentences, data.sample_seed)]
-    texts = [words for words in texts if words]
+        texts = sample(
+            [example for part in read for example in part], data.max_train_sentences, data.sample_seed
+        )
+    texts = [example for example in texts if example.words]
     if len(texts) < 2:
         raise DataError(
             f"{', '.join(wanted or data.train)}: {len(texts)} texts; adaptation needs two or more."
@@ -86,7 +87,7 @@ def read_texts(config: RunConfig) -> list[Words]:
     return texts
 
 
-def hold_out(texts: Sequence[Words]) -> tuple[list[Words], list[Words]]:
+def hold_out(texts: Sequence[Example]) -> tuple[list[Example], list[Example]]:
     """Return (texts to train on, texts kept aside): one in twenty, at least one and at most `MAX_HELD_OUT`."""
     shuffled = list(texts)
     random.Random(0).shuffle(shuffled)
@@ -95,12 +96,12 @@ def hold_out(texts: Sequence[Words]) -> tuple[list[Words], list[Words]]:
 
 
 def plan_texts(
-    texts: Sequence[Words], config: RunConfig, tokenizer: Any, *, vocab_size: int, seed: int
+    texts: Sequence[Example], config: RunConfig, tokenizer: Any, *, vocab_size: int, seed: int
 ) -> TextBatches:
-    """Return batches of texts, tokenized as labeling tokenizes words: as many as adaptation.epochs says.
+    """Return batches of texts, tokenized as labeling tokenizes them: as many as adaptation.epochs says.
 
     Args:
-        texts: words of each text; long texts are cut, without overlap.
+        texts: only words and text of each count; long texts are cut, without overlap.
         config: a recipe with the section [adaptation].
         tokenizer: of the backbone.
         vocab_size: rows of its embeddings.
@@ -115,7 +116,7 @@ def plan_texts(
         mask_id=find_mask_token(tokenizer, section.mask_token),
         vocab_size=min(vocab_size, len(tokenizer)),
     )
-    pieces = _tokenize(texts, encoder, config.max_tokens)
+    pieces = _tokenize(texts, encoder, config)
     batches = _plan(pieces, config, seed=seed, pad_id=find_pad_id(tokenizer))
     return TextBatches(**vars(batches), objective=objective, seed=seed)
 
@@ -143,17 +144,18 @@ def _plan(pieces: Sequence[TokenizedExample], config: RunConfig, *, seed: int, p
     return replace(batches, plan=batches.plan[:wanted], epoch_ends=ends)
 
 
-def _tokenize(texts: Sequence[Words], encoder: WordEncoder, max_tokens: int) -> list[TokenizedExample]:
-    word_ids = iter(encoder.encode_words(word for words in texts for word in words))
+def _tokenize(texts: Sequence[Example], encoder: WordEncoder, config: RunConfig) -> list[TokenizedExample]:
+    ids: Iterator[list[tuple[int, ...]]]
+    if config.task == "classification":
+        ids = ([(token,) for token in text] for text in encoder.encode_texts([text_of(e) for e in texts]))
+    else:
+        words = iter(encoder.encode_words(word for example in texts for word in example.words))
+        ids = (list(islice(words, len(example.words))) for example in texts)
     return [
         piece
-        for index, words in enumerate(texts)
+        for index, units in enumerate(ids)
         for piece in window_example(
-            list(islice(word_ids, len(words))),
-            encoder.encoding,
-            example=index,
-            max_tokens=max_tokens,
-            overlap=0,
+            units, encoder.encoding, example=index, max_tokens=config.max_tokens, overlap=0
         )
     ]
 
