@@ -205,6 +205,7 @@ def test_the_grid(tmp_path):
         ({"methods": {}}, "nothing to compare"),
         ({"methods": {"a/b": {}}}, "cannot name a folder"),
         ({"tune": {"grid": {"training.lr": [1e-3]}}}, "fewer than two values"),
+        ({"methods": {"m": {"tune": {"training.lr": [1e-3, 1e-4]}}}}, "2 combinations, .tune. has 1"),
     ],
 )
 def test_a_wrong_study_file_says_what_is_wrong(change, message, tmp_path):
@@ -239,6 +240,22 @@ def test_time_left_and_rows(tmp_path):
     # x/slow: one more at 100; y/slow: two as the method's 100; y/quick: two as the method's mean 20
     assert estimate_seconds(state) == 100 + 200 + 40
     assert method_rows(state)["quick"] == {"x": "50.0 (2/2)", "y": ""}
+
+
+def test_a_method_may_have_its_own_values_to_choose_from(tmp_path):
+    study = StudyConfig.model_validate(
+        {
+            "name": "s",
+            "tune": {"grid": {"training.lr": [1e-3, 2e-3]}},
+            "datasets": {"x": {"data": {"train": "wnut17"}}},
+            "methods": {"decoder": {}, "encoder": {"model": "m", "tune": {"training.lr": [1e-4, 3e-4]}}},
+        }
+    )
+    rates = [
+        [cell.config.training.lr for cell in setting.tuning_cells]
+        for setting in study_settings(study, tmp_path)
+    ]
+    assert rates == [[1e-3, 2e-3], [1e-4, 3e-4]]
 
 
 def toml(value):

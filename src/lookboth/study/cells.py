@@ -151,7 +151,7 @@ def study_settings(study: StudyConfig, out: Path, *, only: str = "*") -> list[Se
             place,
             folder=out / name,
             tuning=out / TUNING / name,
-            choices=study.tune.choices(),
+            choices=study.choices(method),
             tune_seeds=study.tune.seeds,
             keep_labelers=study.keep_labelers,
         )

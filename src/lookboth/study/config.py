@@ -13,6 +13,7 @@ from lookboth.config import overlay
 from lookboth.errors import ConfigError
 
 Values = Mapping[str, Any]
+OWN_TUNING = "tune"  # key of a method beside its recipe keys
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 
@@ -37,9 +38,14 @@ class TuneConfig(BaseModel):
             raise ValueError(f"{short[0]} has fewer than two values; put it into [recipe]")
         return grid
 
-    def choices(self) -> list[dict[str, Any]]:
-        """Return every combination of values; one empty combination where nothing is tuned."""
-        return [dict(zip(self.grid, values, strict=True)) for values in product(*self.grid.values())]
+    def choices(self, own: Mapping[str, Sequence[Any]] | None = None) -> list[dict[str, Any]]:
+        """Return every combination of values; one empty combination where nothing is tuned.
+
+        Args:
+            own: the values a method has for itself, instead of `grid`.
+        """
+        grid = self.grid if own is None else own
+        return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
 
 
 class StudyConfig(BaseModel):
@@ -50,7 +56,8 @@ class StudyConfig(BaseModel):
         recipe: recipe keys that all runs share.
         models: name to recipe keys; without it the recipe's model is the only one.
         datasets: name to recipe keys.
-        methods: name to recipe keys; a method that names its own model runs once, not once a model.
+        methods: name to recipe keys; a method that names its own model runs once, not once a model. Its key
+            `tune` gives it its own values to choose from, as many as every other method has.
         plans: also every plan of so many layer groups is a method, named by its bits.
         seeds: of the runs that are reported.
         tune: what is chosen on dev data before.
@@ -74,6 +81,14 @@ class StudyConfig(BaseModel):
         for name in [*self.models, *self.datasets, *self.methods]:
             if not _NAME.fullmatch(name):
                 raise ValueError(f"{name!r} cannot name a folder; use letters, digits and . _ + -")
+        shared = len(self.tune.choices())
+        for name, keys in self.methods.items():
+            count = len(self.tune.choices(keys.get(OWN_TUNING)))
+            if count != shared:
+                raise ValueError(
+                    f"methods.{name}.tune has {count} combinations, [tune] has {shared}; every method gets the "
+                    "same number, or the comparison is not fair"
+                )
         if not self.all_methods():
             raise ValueError("nothing to compare; add [methods.NAME] tables, or plans = 4")
         return self
@@ -82,6 +97,10 @@ class StudyConfig(BaseModel):
         """Return the methods by name, the plans of the layer groups included."""
         bits = ["".join(plan) for plan in product("01", repeat=self.plans)] if self.plans else []
         return self.methods | {plan: {"plan": plan} for plan in bits if plan not in self.methods}
+
+    def choices(self, method: str) -> list[dict[str, Any]]:
+        """Return the values tried for a method."""
+        return self.tune.choices(self.methods.get(method, {}).get(OWN_TUNING))
 
     def combinations(self) -> list[tuple[str, str, str, Values]]:
         """Return (model, data set, method, recipe keys) of every setting, in the order of the file."""
@@ -93,6 +112,7 @@ class StudyConfig(BaseModel):
                     if own and number:
                         continue
                     keys = overlay(self.recipe, model_keys, data_keys, method_keys)
+                    keys.pop(OWN_TUNING, None)
                     rows.append(("" if own else model, dataset, method, keys))
         return rows
 
