@@ -91,7 +91,7 @@ def test_a_crf_refuses_what_is_meant_for_single_words(tiny_llama_folder, setting
 
 
 @pytest.mark.parametrize("head", [{"kind": "crf"}, {"kind": "context_gate", "layers": "mix"}])
-def test_a_recipe_trains_and_resumes_other_heads(tiny_llama_folder, tmp_path, head):
+def test_a_recipe_trains_other_heads(tiny_llama_folder, tmp_path, head):
     from lookboth.models.labeler import Labeler
 
     words = ("Ada", "lived", "in", "London")
