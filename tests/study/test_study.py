@@ -82,6 +82,17 @@ def test_a_changed_recipe_does_not_mix_with_old_runs(tiny_llama_folder, data, tm
         run(study, tmp_path)
 
 
+def test_a_run_from_before_a_key_was_invented_still_counts(tiny_llama_folder, data, tmp_path):
+    study = values(tiny_llama_folder, data, seeds=[0])
+    run(study, tmp_path)
+    for file in tmp_path.rglob("run.json"):
+        stored = json.loads(file.read_text())
+        del stored["config"]["repetition"], stored["config"]["training"]["clip"]
+        file.write_text(json.dumps(stored))
+    _, lines = run(study, tmp_path)
+    assert lines == []
+
+
 def test_values_are_chosen_by_dev_and_no_test_data_is_read_for_it(tiny_llama_folder, data, tmp_path):
     grid = {"training.lr": [1e-9, 0.05]}
     study = values(tiny_llama_folder, data, tune={"grid": grid, "seeds": [0]}, keep_labelers=True)

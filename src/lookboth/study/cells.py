@@ -54,8 +54,9 @@ class Cell:
         if not file.is_file() or not (self.folder / PREDICTIONS_FILE).is_file():
             return None
         run = json.loads(file.read_text(encoding="utf-8"))
-        if run["config"] != self.config.to_dict():
-            keys = ", ".join(_differences(run["config"], self.config.to_dict()))
+        stored = _as_read_today(run["config"])
+        if stored != self.config.to_dict():
+            keys = ", ".join(_differences(stored, self.config.to_dict()))
             raise DataError(
                 f"{self.folder}: holds a run of another recipe (it differs in {keys}). "
                 "Give another --out, or move that folder away."
@@ -161,6 +162,14 @@ def study_settings(study: StudyConfig, out: Path, *, only: str = "*") -> list[Se
     if not settings:
         raise ConfigError(f"--only {only!r}: matches none of the settings, such as {_some_name(study)}.")
     return settings
+
+
+def _as_read_today(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a stored recipe with the keys that recipes have got since at their defaults."""
+    try:
+        return parse_config(config).to_dict()
+    except ConfigError:
+        return config
 
 
 def _some_name(study: StudyConfig) -> str:
