@@ -23,6 +23,7 @@ from lookboth.generative.codecs import build_codec
 from lookboth.generative.constrained import build_automaton
 from lookboth.generative.decoding import decode_constrained
 from lookboth.generative.demonstrations import Demonstrations
+from lookboth.generative.key_values import Prefix, common_prefix, encode_prefix
 from lookboth.generative.prompts import PromptWriter
 from lookboth.generative.walk import Grammar, Walk
 from lookboth.models.builtin_models import resolve_model
@@ -49,6 +50,20 @@ class Constraint(LogitsProcessor):
             allowed = list(walk.allowed) or [0]
             forbidden[row, allowed] = scores[row, allowed]
         return forbidden
+
+
+class Ours:
+    """Decodes block by block; the shared prefix is encoded within the first call."""
+
+    def __init__(self, model: Any, shared: Tokens) -> None:
+        self.model, self.shared = model, shared
+        self.prefix: Prefix | None = None
+
+    def __call__(self, tasks: Sequence[Task]) -> list[Tokens]:
+        """Return the answers."""
+        self.prefix = self.prefix or encode_prefix(self.model, self.shared)
+        prompts, grammars = zip(*tasks, strict=True)
+        return [a.tokens for a in decode_constrained(self.model, prompts, grammars, prefix=self.prefix)]
 
 
 def generate(model: Any, tasks: Sequence[Task], end_id: int, batch: int) -> list[Tokens]:
@@ -99,16 +114,16 @@ def main() -> None:
         .eval()
     )
     tasks, end_id = make_tasks(args, load_tokenizer(args.model))
-    sides: dict[str, Callable[[Sequence[Task]], list[Tokens]]] = {
-        "lookboth": lambda t: [
-            a.tokens for a in decode_constrained(model, [p for p, _ in t], [g for _, g in t])
-        ]
-    }
+    shared = common_prefix([prompt for prompt, _ in tasks])
+    sides: dict[str, Callable[[Sequence[Task]], list[Tokens]]] = {"lookboth": Ours(model, shared)}
     for size in args.batch:
         sides[f"generate, batch {size}"] = lambda t, size=size: generate(model, t, end_id, size)
     seconds = dict.fromkeys(sides, 0.0)
     answers: dict[str, list[Tokens]] = {name: [] for name in sides}
     with torch.inference_mode():
+        for side in sides.values():  # what only the first call costs
+            side(tasks[:1])
+        sides["lookboth"] = Ours(model, shared)
         for first in range(0, len(tasks), args.block):
             for name, side in sides.items():
                 began = time.perf_counter()

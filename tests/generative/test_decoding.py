@@ -1,5 +1,6 @@
 """Constrained decoding gives what token by token decoding gives, whatever else is in the batch."""
 
+import math
 import random
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from tiny import CORPUS, tiny_config, tiny_tokenizer
 from transformers import AutoModelForCausalLM
 
-from lookboth.generative import decoding
+from lookboth.generative import drafts
 from lookboth.generative.codecs import CODECS, build_codec
 from lookboth.generative.constrained import build_automaton
 from lookboth.generative.decoding import decode_constrained
@@ -139,12 +140,51 @@ def test_few_forward_passes(monkeypatch):
     words = " ".join(CORPUS).split()
     grammar = Grammar(build_automaton(build_codec("markup", LABELS), words), encode, (END_ID,))
     monkeypatch.setattr(
-        decoding,
+        drafts,
         "_score",
         lambda logits, walks: [[0.0 if t == w.draft else -1.0 for t in w.allowed] for w in walks],
     )
-    run_feeds = decoding.run_feeds
-    monkeypatch.setattr(decoding, "run_feeds", lambda *args: (calls.append(args), run_feeds(*args))[1])
+    run_feeds = drafts.run_feeds
+    monkeypatch.setattr(drafts, "run_feeds", lambda *args: (calls.append(args), run_feeds(*args))[1])
     (answer,) = decode_constrained(model, [[1, 2, 3]], [grammar], prefix=encode_prefix(model, (1,)))
     assert answer.text == " ".join(words)
     assert len(calls) == 1
+
+
+def every_answer(grammar):
+    """Yield the tokens of every answer of a grammar."""
+    begun = [(grammar.begin(), ())]
+    while begun:
+        walk, tokens = begun.pop()
+        if not walk.allowed:
+            yield tokens
+        begun += [(walk.advance(token), (*tokens, token)) for token in walk.allowed]
+
+
+@pytest.mark.parametrize("name", sorted(CODECS))
+def test_a_wide_search_finds_the_most_probable_of_all_answers(name):
+    model = tiny_causal_lm("llama", 7)
+    prompt, words = [1, *encode("the word \n")], ["the", "word"]
+    grammar = Grammar(build_automaton(build_codec(name, ["LOC", "LOCATION"]), words), encode, (END_ID,))
+    probabilities = {t: log_probability(model, prompt, grammar, t) for t in every_answer(grammar)}
+    assert sum(map(math.exp, probabilities.values())) == pytest.approx(1, abs=1e-4)
+    best = max(probabilities, key=probabilities.__getitem__)
+    (answer,) = decode_constrained(model, [prompt], [grammar], num_beams=1000)
+    assert (answer.tokens, answer.is_best) == (best, True)
+    assert answer.log_probability == pytest.approx(probabilities[best], abs=1e-4)
+    (narrow,) = decode_constrained(model, [prompt], [grammar], num_beams=2)
+    assert narrow.tokens == best or not narrow.is_best
+    assert narrow.log_probability == pytest.approx(probabilities[narrow.tokens], abs=1e-4)
+
+
+def test_a_search_is_no_worse_for_what_else_is_in_the_batch():
+    model = tiny_causal_lm("llama", 5)
+    prompts, grammars = queries("markup", 5)
+    greedy = decode_constrained(model, prompts, grammars)
+    searched = decode_constrained(model, prompts, grammars, num_beams=4)
+    alone = [
+        decode_constrained(model, [p], [g], num_beams=4)[0] for p, g in zip(prompts, grammars, strict=True)
+    ]
+    assert [answer.tokens for answer in searched] == [answer.tokens for answer in alone]
+    for one, other in zip(searched, greedy, strict=True):
+        assert one.log_probability > other.log_probability - 1e-4 or not one.is_best

@@ -8,26 +8,15 @@ costs nothing; Leviathan et al. 2023, arXiv 2211.17192, section 2, greedy case).
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor
-
-from lookboth.generative.key_values import (
-    Fed,
-    Feed,
-    KeyValues,
-    Prefix,
-    common_prefix,
-    encode_prefix,
-    run_feeds,
-)
-from lookboth.generative.walk import Grammar, Walk
+from lookboth.generative.drafts import Hypothesis, ask, draft_answer, finish
+from lookboth.generative.key_values import Prefix, common_prefix, encode_prefix
+from lookboth.generative.search import search_answers
+from lookboth.generative.walk import Grammar
 from lookboth.types import Span
-
-_PASS_COST = 64  # tokens whose work takes about as long as what every forward pass costs besides
 
 
 class ScoredSpan(NamedTuple):
@@ -64,214 +53,6 @@ class Answer:
         return "".join(self.pieces)
 
 
-class Decision(NamedTuple):
-    """A choice among several tokens: the index of the chosen one in the answer and its log-probability."""
-
-    place: int
-    log_probability: float
-
-
-@dataclass(frozen=True, slots=True)
-class Hypothesis:
-    """An answer begun.
-
-    Args:
-        query: index of its prompt.
-        walk: where it stands.
-        past: what the model keeps of it, without prefix and pending tokens.
-        pending: tokens the model has not seen yet: of the prompt at first, then the last one decided.
-        tokens: of the answer so far.
-        decisions: so far.
-        log_probability: their sum.
-    """
-
-    query: int
-    walk: Walk
-    past: KeyValues | None
-    pending: tuple[int, ...]
-    tokens: tuple[int, ...] = ()
-    decisions: tuple[Decision, ...] = ()
-    log_probability: float = 0.0
-
-
-class Point(NamedTuple):
-    """A decision on the way of a draft.
-
-    Args:
-        fed: index of the fed token after which it is taken.
-        walk: where it is taken.
-        num_tail: how many tokens were drafted before it; the next one is the guess.
-    """
-
-    fed: int
-    walk: Walk
-    num_tail: int
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A hypothesis continued without asking the model.
-
-    Args:
-        hypothesis: what is continued.
-        fed: tokens to feed: those pending, and the draft up to its last decision.
-        points: the decisions on its way; none when the rest of the answer is forced.
-        tail: the drafted tokens, to the end of the answer or the last point.
-        walk: where the draft leads.
-    """
-
-    hypothesis: Hypothesis
-    fed: tuple[int, ...]
-    points: tuple[Point, ...]
-    tail: tuple[int, ...]
-    walk: Walk
-
-    @property
-    def feed(self) -> Feed:
-        """What the model is asked."""
-        return Feed(self.hypothesis.past, self.fed, [point.fed for point in self.points])
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the draft reaches the end of the answer."""
-        return not self.walk.allowed
-
-    def guess(self, point: Point) -> int | None:
-        """Return the token drafted at a point, None at the last one of a draft that stops there."""
-        return self.tail[point.num_tail] if point.num_tail < len(self.tail) else None
-
-
-class Scored(NamedTuple):
-    """A point with the log-probability of each allowed token, in the order of `Walk.allowed`."""
-
-    point: Point
-    log_probabilities: list[float]
-
-    def best(self) -> tuple[int, float]:
-        """Return the most probable token, the smallest of equals, and its log-probability."""
-        best = max(self.log_probabilities)
-        return self.point.walk.allowed[self.log_probabilities.index(best)], best
-
-
-def draft_answer(hypothesis: Hypothesis) -> Draft:
-    """Continue a hypothesis by what is forced and what its automaton guesses."""
-    walk, fed = hypothesis.walk, list(hypothesis.pending)
-    points: list[Point] = []
-    tail: list[int] = []
-    while walk.allowed:
-        token: int | None = walk.allowed[0]
-        if len(walk.allowed) > 1:
-            points.append(Point(len(fed) - 1, walk, len(tail)))
-            token = walk.draft
-        if token is None:
-            break
-        fed.append(token)
-        tail.append(token)
-        walk = walk.advance(token)
-    num_fed = points[-1].fed + 1 if points else 0
-    return Draft(hypothesis, tuple(fed[:num_fed]), tuple(points), tuple(tail), walk)
-
-
-class Verdict(NamedTuple):
-    """What the model says about a draft.
-
-    Args:
-        draft: what was fed.
-        scored: its points with their scores.
-        fed, row: where its keys and values are.
-    """
-
-    draft: Draft
-    scored: list[Scored]
-    fed: Fed
-    row: int
-
-    def decisions(self, until: int) -> tuple[Decision, ...]:
-        """Return the decisions of the draft as it stands, before point number `until`."""
-        before = len(self.draft.hypothesis.tokens)
-        taken = []
-        for point, scores in self.scored[:until]:
-            index = point.walk.allowed.index(self.draft.tail[point.num_tail])
-            taken.append(Decision(before + point.num_tail, scores[index]))
-        return tuple(taken)
-
-    def depart(self, number: int, token: int, log_probability: float) -> Hypothesis:
-        """Return the hypothesis that follows the draft to a point and takes `token` there."""
-        point, old = self.scored[number].point, self.draft.hypothesis
-        tokens = (*old.tokens, *self.draft.tail[: point.num_tail])
-        decisions = (*old.decisions, *self.decisions(number), Decision(len(tokens), log_probability))
-        return Hypothesis(
-            old.query,
-            point.walk.advance(token),
-            self.fed.past_of(self.row, self.draft.feed, point.fed + 1),
-            (token,),
-            (*tokens, token),
-            decisions,
-            math.fsum(decision.log_probability for decision in decisions),
-        )
-
-    def follow(self) -> Hypothesis:
-        """Return the hypothesis that follows a whole draft to its end."""
-        old = self.draft.hypothesis
-        return finish(self.draft, (*old.decisions, *self.decisions(len(self.scored))))
-
-    def greedy(self) -> Hypothesis:
-        """Return the hypothesis that takes the most probable token at every point."""
-        for number, scored in enumerate(self.scored):
-            token, log_probability = scored.best()
-            if token != self.draft.guess(scored.point):
-                return self.depart(number, token, log_probability)
-        return self.follow()
-
-
-def finish(draft: Draft, decisions: tuple[Decision, ...]) -> Hypothesis:
-    """Return the finished hypothesis at the end of a whole draft."""
-    old = draft.hypothesis
-    total = math.fsum(decision.log_probability for decision in decisions)
-    return Hypothesis(old.query, draft.walk, None, (), (*old.tokens, *draft.tail), decisions, total)
-
-
-def ask(model: Any, prefix: Prefix, drafts: Sequence[Draft], batch_tokens: int) -> Iterator[Verdict]:
-    """Yield what the model says about each draft, in batches of at most `batch_tokens` new tokens."""
-    for batch in _plan([len(draft.fed) for draft in drafts], batch_tokens):
-        chosen = [drafts[index] for index in batch]
-        fed = run_feeds(model, prefix, [draft.feed for draft in chosen])
-        scores = iter(_score(fed.logits, [point.walk for draft in chosen for point in draft.points]))
-        for row, draft in enumerate(chosen):
-            yield Verdict(draft, [Scored(point, next(scores)) for point in draft.points], fed, row)
-
-
-def _plan(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Yield batches of indices, longest first: one more row as long as its padding is cheaper than a pass."""
-    batch: list[int] = []
-    padding = 0
-    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        if batch:
-            padding += lengths[batch[0]] - lengths[index]
-            if padding > _PASS_COST or lengths[batch[0]] * (len(batch) + 1) > batch_tokens:
-                yield batch
-                batch, padding = [], 0
-        batch.append(index)
-    if batch:
-        yield batch
-
-
-@torch.inference_mode()
-def _score(logits: Tensor, walks: Sequence[Walk]) -> list[list[float]]:
-    """Return the log-probability of each allowed token of each walk, renormalized over them.
-
-    Args:
-        logits: shape (m, vocabulary).
-        walks: the m places they belong to.
-    """
-    width = max(len(walk.allowed) for walk in walks)
-    padded = torch.tensor([walk.allowed + (-1,) * (width - len(walk.allowed)) for walk in walks])
-    allowed = padded.to(logits.device)
-    chosen = logits.gather(1, allowed.clamp(min=0)).float().masked_fill(allowed < 0, -torch.inf)
-    rows = chosen.log_softmax(-1).tolist()
-    return [row[: len(walk.allowed)] for row, walk in zip(rows, walks, strict=True)]
-
-
 def decode_constrained(
     model: Any,
     prompts: Sequence[Sequence[int]],
@@ -288,7 +69,8 @@ def decode_constrained(
         model: a causal language model of transformers in evaluation mode, stock or under a causal plan.
         prompts: token ids of each prompt.
         grammars: what each answer may be.
-        num_beams: 1 takes the most probable token at every decision.
+        num_beams: 1 takes the most probable token at every decision; more look for the most probable answer, with so
+            many beginnings of it at once.
         prefix: what all prompts begin with, from `encode_prefix`; found and encoded when None.
         batch_tokens: new tokens of a forward pass, padding included.
         kept_tokens: tokens whose keys and values are kept at once; so many texts are under way together.
@@ -296,10 +78,15 @@ def decode_constrained(
     if prefix is None:
         prefix = encode_prefix(model, common_prefix(prompts))
     answers: list[Answer | None] = [None] * len(prompts)
-    for wave in _waves(prompts, len(prefix.ids), kept_tokens):
+    for wave in _waves(prompts, len(prefix.ids), kept_tokens // num_beams):
         begun = [Hypothesis(i, grammars[i].begin(), None, tuple(prompts[i][len(prefix.ids) :])) for i in wave]
-        for hypothesis in _decode_greedily(model, prefix, begun, batch_tokens):
-            answers[hypothesis.query] = read_answer(hypothesis)
+        found: Iterable[tuple[Hypothesis, bool]]
+        if num_beams == 1:
+            found = ((h, False) for h in _decode_greedily(model, prefix, begun, batch_tokens))
+        else:
+            found = search_answers(model, prefix, begun, num_beams, batch_tokens)
+        for hypothesis, is_best in found:
+            answers[hypothesis.query] = read_answer(hypothesis, is_best=is_best)
     return [answer for answer in answers if answer is not None]
 
 
