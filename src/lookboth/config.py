@@ -220,10 +220,11 @@ class GenerativeConfig(_Section):
         description="Tokens SIFT learns: vanilla: of the whole prompt; single: of the last answer; multi: of every "
         "answer, demonstrations included.",
     )
-    max_tokens: int = Field(
-        default=2048,
+    max_tokens: int | None = Field(
+        default=None,
         ge=64,
-        description="Longest prompt with its answer; demonstrations are left out, the first ones first, until it fits.",
+        description="Longest prompt with its answer; demonstrations are left out, the first ones first, until it fits; "
+        "default: what the model takes, at most 2048.",
     )
     max_answer_tokens: int | None = Field(
         default=None, ge=1, description="Longest answer; default: four times the text, and 32."

@@ -115,6 +115,8 @@ class Prediction:
         spans: the labeled spans, in order.
         labels: the labels of the whole text, best first: one, or any number in a multi-label task; None where
             words are labeled.
+        problems: the kind of each thing a generative labeler wrote that could not be read; see
+            `generative.reading.AnswerProblem`.
     """
 
     text: str
@@ -123,6 +125,7 @@ class Prediction:
     tags: tuple[str, ...]
     spans: tuple[PredictedSpan, ...] = ()
     labels: tuple[TextLabel, ...] | None = None
+    problems: tuple[str, ...] = ()
 
     def above(self, score: float) -> "Prediction":
         """Return the prediction without what scores below `score`; the tags stay as they are."""

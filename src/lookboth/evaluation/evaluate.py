@@ -1,7 +1,7 @@
 """Score a labeler on data: every word of every sentence counts."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lookboth.data.schemes import encode_spans
@@ -13,7 +13,7 @@ from lookboth.evaluation.text_scores import score_texts
 from lookboth.types import Example, Prediction, Span
 
 if TYPE_CHECKING:
-    from lookboth.models.labeler import Labeler
+    from lookboth.models.base import TextLabeler
 
 
 @dataclass(frozen=True)
@@ -24,17 +24,19 @@ class Evaluation:
         scores: strict entity-level scores, token accuracy for plain tags, or the scores of whole texts.
         interval: bootstrap interval of the headline score over sentences; None for plain tags.
         examples: what was scored; predictions: one for each.
+        extra: what the labeler tells beside the scores: a generative one, how often its answers went wrong.
     """
 
     scores: Scores
     interval: Interval | None
     examples: Sequence[Example]
     predictions: Sequence[Prediction]
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return scores and interval for run.json."""
         interval = None if self.interval is None else list(self.interval)
-        return {**self.scores.to_dict(), "interval": interval}
+        return {**self.scores.to_dict(), "interval": interval, **self.extra}
 
     def describe(self) -> str:
         """Return the table a person reads."""
@@ -42,11 +44,13 @@ class Evaluation:
         if self.interval is not None:
             low, high = (100 * bound for bound in self.interval)
             text += f"\n95 % bootstrap interval of {self.scores.headline_name}: {low:.1f} to {high:.1f}"
+        for name, counts in self.extra.items():
+            text += f"\n{name}: " + ", ".join(f"{key} {value}" for key, value in counts.items())
         return text
 
 
 def evaluate_labeler(
-    labeler: "Labeler", examples: Sequence[Example], *, batch_tokens: int = 2048, interval: bool = True
+    labeler: "TextLabeler", examples: Sequence[Example], *, batch_tokens: int = 2048, interval: bool = True
 ) -> Evaluation:
     """Label `examples` and score the result strictly.
 
@@ -77,7 +81,8 @@ def evaluate_labeler(
     else:
         scores = _score_words(gold, predictions, labeler.config.scheme)
     wanted = interval and (of_texts or labeler.config.scheme != "plain") and bool(examples)
-    return Evaluation(scores, bootstrap_interval(gold, found) if wanted else None, examples, predictions)
+    bounds = bootstrap_interval(gold, found) if wanted else None
+    return Evaluation(scores, bounds, examples, predictions, labeler.summarize(predictions))
 
 
 def _score_words(gold: Sequence[Sequence[Span]], predictions: Sequence[Prediction], scheme: str) -> Scores:
@@ -90,7 +95,7 @@ def _score_words(gold: Sequence[Sequence[Span]], predictions: Sequence[Predictio
     )
 
 
-def _predict(labeler: "Labeler", examples: Sequence[Example], batch_tokens: int) -> Sequence[Prediction]:
+def _predict(labeler: "TextLabeler", examples: Sequence[Example], batch_tokens: int) -> Sequence[Prediction]:
     from lookboth.inference.pipeline import label_examples
 
     return list(label_examples(labeler, examples, batch_tokens=batch_tokens))

@@ -30,6 +30,7 @@ class Demonstrations:
     def __init__(self, pool: Sequence[Example], config: GenerativeConfig, *, seed: int = 0) -> None:
         self.pool, self.config, self.seed = list(pool), config, seed
         self._retriever: Retriever | None = None
+        self._is_draw = False
 
     @property
     def retrieves(self) -> bool:
@@ -49,6 +50,8 @@ class Demonstrations:
 
     def shared(self) -> list[Example]:
         """Return the demonstrations that all texts share where none are retrieved."""
+        if self._is_draw:
+            return self.pool[: self.config.k]
         return [self.pool[i] for i in self._draw(random.Random(self.seed), set())]
 
     def kept(self) -> list[Example]:
@@ -56,6 +59,10 @@ class Demonstrations:
         if self.config.k == 0:
             return []
         return self.pool if self.retrieves else self.shared()
+
+    def as_saved(self) -> None:
+        """Take the pool as what `kept` gave: where nothing is retrieved, it is the draw itself, in order."""
+        self._is_draw = not self.retrieves
 
     def for_training(self, epoch: int) -> list[list[Example]]:
         """Return the demonstrations for every sentence of the pool in one epoch, itself not among them.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from difflib import SequenceMatcher
 
 _NEWLINE, _EMPTY = "\\n", "\\0"
+MAX_WORD_CHARS = 200
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -65,8 +66,10 @@ def split_unescaped(text: str, marker: str) -> list[tuple[int, str]]:
     return [*parts, (start, text[start:])]
 
 
-def printable(word: str) -> str:
-    """Return `word` without lone surrogates, which no tokenizer takes."""
+def readable(word: str) -> str:
+    """Return `word` as a model is shown it: no lone surrogates, which no tokenizer takes, and not endless."""
+    if len(word) > MAX_WORD_CHARS:
+        word = word[: MAX_WORD_CHARS // 2] + word[-MAX_WORD_CHARS // 2 :]
     return _SURROGATES.sub("\ufffd", word)
 
 

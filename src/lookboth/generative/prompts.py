@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 from lookboth.config import GenerativeConfig
 from lookboth.errors import ConfigError
 from lookboth.generative.codecs import Codec
-from lookboth.generative.escaping import printable
+from lookboth.generative.escaping import readable
 from lookboth.generative.turns import TextEncoder, find_turns, first_tokens
 from lookboth.types import Example
+
+MAX_TOKENS = 2048
 
 
 class Block(NamedTuple):
@@ -68,6 +70,11 @@ class PromptWriter:
         codec: the answer format with its labels.
         config: the section [generative] of a recipe.
 
+    Attributes:
+        head_ids: what a prompt begins with, the instruction included.
+        reply_ids: from question to answer; next_ids: from an answer to the next question.
+        stop_ids: tokens at which an answer is over: its end, the end of the text, and line ends.
+
     Raises:
         ConfigError: a description of a label that there is not, or a chat template that cannot be used.
     """
@@ -75,6 +82,7 @@ class PromptWriter:
     def __init__(self, tokenizer: Any, codec: Codec, config: GenerativeConfig) -> None:
         self.tokenizer, self.codec, self.config = tokenizer, codec, config
         self.encoder = TextEncoder(tokenizer)
+        self.max_tokens = config.max_tokens or MAX_TOKENS
         instruction = write_instruction(codec, config)
         turns = find_turns(tokenizer, config, has_instruction=bool(instruction))
         self.head_ids = (
@@ -85,6 +93,7 @@ class PromptWriter:
         )
         self.reply_ids = self.encoder.encode(turns.reply, special=True)
         self.next_ids = self.encoder.encode(turns.next, special=True)
+        self.stop_ids = frozenset({self.end_id, *_ids_of_line_ends(tokenizer)} | _end_of_text(tokenizer))
         self._blocks: dict[Example, Block] = {}
 
     @property
@@ -94,12 +103,12 @@ class PromptWriter:
 
     def question_ids(self, words: Sequence[str]) -> tuple[int, ...]:
         """Return the tokens of a text and of what leads to its answer."""
-        text = self.codec.show_words([printable(word) for word in words])
+        text = self.codec.show_words([readable(word) for word in words])
         return self.encoder.encode(self.config.question.replace("{text}", text)) + self.reply_ids
 
     def answer_ids(self, example: Example) -> tuple[int, ...]:
         """Return the tokens of the right answer, each piece tokenized alone, without the end."""
-        pieces = self.codec.pieces([printable(word) for word in example.words], example.spans)
+        pieces = self.codec.pieces([readable(word) for word in example.words], example.spans)
         return tuple(token for piece in pieces for token in self.encoder.encode(piece))
 
     def block(self, example: Example) -> Block:
@@ -117,13 +126,13 @@ class PromptWriter:
             ConfigError: it is too long even without demonstrations.
         """
         query = self.question_ids(words)
-        room = self.config.max_tokens - len(self.head_ids) - len(query)
+        room = self.max_tokens - len(self.head_ids) - len(query)
         answer = self.config.max_answer_tokens or min(32 + 4 * len(query), max(room, len(query)))
         what = f"{' '.join(words)[:60]!r}"
         blocks = [self.block(example) for example in demonstrations]
         shown = self._that_fit(blocks, len(query) + answer, what)
         return Prompt(
-            tuple(printable(word) for word in words),
+            tuple(readable(word) for word in words),
             self._prefix(shown),
             query,
             answer,
@@ -164,11 +173,11 @@ class PromptWriter:
         return tuple(ids)
 
     def _that_fit(self, blocks: Sequence[Block], needed: int, what: str) -> Sequence[Block]:
-        room = self.config.max_tokens - len(self.head_ids) - needed
+        room = self.max_tokens - len(self.head_ids) - needed
         if room < 0:
             raise ConfigError(
-                f"{what}: instruction, text and answer need {self.config.max_tokens - room} tokens, more than "
-                f"generative.max_tokens = {self.config.max_tokens}. Raise it, or lower max_tokens, at which texts "
+                f"{what}: instruction, text and answer need {self.max_tokens - room} tokens, more than "
+                f"generative.max_tokens = {self.max_tokens}. Raise it, or lower max_tokens, at which texts "
                 "are cut."
             )
         first = len(blocks)
@@ -176,6 +185,17 @@ class PromptWriter:
             room -= size
             first -= 1
         return blocks[first:]
+
+
+def _ids_of_line_ends(tokenizer: Any) -> list[int]:
+    """Return the tokens with a line end in them, which no answer holds."""
+    return [
+        i for token, i in tokenizer.get_vocab().items() if "Ċ" in token or "\n" in token or token == "<0x0A>"
+    ]
+
+
+def _end_of_text(tokenizer: Any) -> set[int]:
+    return set() if tokenizer.eos_token_id is None else {tokenizer.eos_token_id}
 
 
 def write_instruction(codec: Codec, config: GenerativeConfig) -> str:

@@ -1,13 +1,13 @@
 """What an answer says about its text: spans that can be placed, and problems for all that cannot."""
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from lookboth.generative.escaping import align_words, normalize
 from lookboth.types import Span
 
-ProblemKind = Literal["unparseable", "invented", "unknown_label", "miscopied"]
-PROBLEM_KINDS: tuple[ProblemKind, ...] = ("unparseable", "invented", "unknown_label", "miscopied")
+ProblemKind = Literal["unparseable", "invented", "unknown_label", "miscopied", "unfinished"]
+PROBLEM_KINDS: tuple[ProblemKind, ...] = get_args(ProblemKind)
 
 
 class AnswerProblem(NamedTuple):
@@ -15,7 +15,8 @@ class AnswerProblem(NamedTuple):
 
     Args:
         kind: "unparseable": not of the format; "invented": a span whose words are not in the text, or not once
-            more; "unknown_label"; "miscopied": an answer over all words that changes or leaves out some.
+            more; "unknown_label"; "miscopied": an answer over all words that changes or leaves out some;
+            "unfinished": the model wrote as much as it may without an end.
         piece: the part of the answer.
     """
 

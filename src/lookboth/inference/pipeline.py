@@ -14,6 +14,7 @@ from lookboth.types import Example, PredictedSpan, Prediction, TokenizedExample
 if TYPE_CHECKING:
     import numpy as np
 
+    from lookboth.models.base import TextLabeler
     from lookboth.models.labeler import Labeler
 
 _CHUNK_WORDS = 100_000
@@ -21,7 +22,7 @@ _CHUNK_TEXTS = 4096
 
 
 def label_texts(
-    labeler: "Labeler", texts: Iterable[str], *, batch_tokens: int = 2048
+    labeler: "TextLabeler", texts: Iterable[str], *, batch_tokens: int = 2048
 ) -> Iterator[Prediction]:
     """Yield the prediction for each raw text, in order; a text may be of any length, or empty."""
     examples = (example_from_text(text) for text in texts)
@@ -29,7 +30,7 @@ def label_texts(
 
 
 def label_words(
-    labeler: "Labeler", sentences: Iterable[Sequence[str]], *, batch_tokens: int = 2048
+    labeler: "TextLabeler", sentences: Iterable[Sequence[str]], *, batch_tokens: int = 2048
 ) -> Iterator[Prediction]:
     """Yield the prediction for each sentence given as words, in order."""
     examples = (Example(words=tuple(words)) for words in sentences)
@@ -37,7 +38,7 @@ def label_words(
 
 
 def label_examples(
-    labeler: "Labeler", examples: Iterable[Example], *, batch_tokens: int = 2048
+    labeler: "TextLabeler", examples: Iterable[Example], *, batch_tokens: int = 2048
 ) -> Iterator[Prediction]:
     """Yield the prediction for each example, in order; memory does not grow with their number.
 
@@ -46,9 +47,16 @@ def label_examples(
         examples: words, with or without the text they were cut from; gold spans are not looked at.
         batch_tokens: tokens computed at once.
     """
-    predict = _predict_texts if labeler.config.task == "classification" else _predict_words
     for chunk in _chunks(examples):
-        yield from predict(labeler, chunk, batch_tokens)
+        yield from labeler.label_chunk(chunk, batch_tokens=batch_tokens)
+
+
+def label_chunk(
+    labeler: "Labeler", examples: Sequence[Example], *, batch_tokens: int
+) -> Iterator[Prediction]:
+    """Yield the prediction of a labeler with a head for each example, in order."""
+    predict = _predict_texts if labeler.config.task == "classification" else _predict_words
+    return predict(labeler, examples, batch_tokens)
 
 
 def word_log_probs(
@@ -168,7 +176,7 @@ def _predict_texts(
     log_probs = text_log_probs(labeler, texts, batch_tokens=batch_tokens)
     for example, row in zip(examples, log_probs, strict=True):
         labels = choose_labels(row, config.tags, threshold=threshold)
-        yield Prediction(*_text_and_offsets(example), tags=(), labels=labels)
+        yield Prediction(*text_and_offsets(example), tags=(), labels=labels)
 
 
 def _predict_words(
@@ -188,7 +196,7 @@ def _predict(labeler: "Labeler", example: Example, ids: Sequence[int], log_probs
 
     config = labeler.config
     tags = tuple(config.tags[i] for i in ids)
-    text, words, offsets = _text_and_offsets(example)
+    text, words, offsets = text_and_offsets(example)
     spans = []
     for span in decode_tags(tags, config.scheme):
         start, end = offsets[span.start][0], offsets[span.end - 1][1]
@@ -197,7 +205,7 @@ def _predict(labeler: "Labeler", example: Example, ids: Sequence[int], log_probs
     return Prediction(text, words, offsets, tags, tuple(spans))
 
 
-def _text_and_offsets(example: Example) -> tuple[str, tuple[str, ...], tuple[tuple[int, int], ...]]:
+def text_and_offsets(example: Example) -> tuple[str, tuple[str, ...], tuple[tuple[int, int], ...]]:
     """Return the text of an example, its words and where they stand; words alone are joined by one space."""
     if example.text is not None:
         return example.text, example.words, example.offsets

@@ -19,7 +19,7 @@ from transformers.tokenization_utils_tokenizers import PreTrainedTokenizerFast
 from lookboth.data.alignment import Encoding, WordEncoder
 from lookboth.data.words import split_words
 from lookboth.errors import ModelError
-from lookboth.models.labeler import Labeler
+from lookboth.models.labeler import Labeler, require_head
 
 ENCODING_KEY = "lookboth_encoding"  # key of tokenizer_config.json
 _SURE = 30.0  # a logit that makes a tag certain
@@ -110,7 +110,8 @@ class LookbothForTokenClassification(PreTrainedModel):
                 f"{pretrained_model_name_or_path}: labels whole texts, not tokens. "
                 "Type: Labeler.from_pretrained(FOLDER).predict(TEXT), or lookboth predict TEXT --model FOLDER"
             )
-        labeler = Labeler.from_pretrained(pretrained_model_name_or_path, device="cpu", precision=precision)
+        loaded = Labeler.from_pretrained(pretrained_model_name_or_path, device="cpu", precision=precision)
+        labeler = require_head(loaded, "loaded by transformers")
         return cls(config, labeler).eval()
 
     def forward(

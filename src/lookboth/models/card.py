@@ -28,15 +28,44 @@ def model_card(config: "LabelerConfig") -> str:
         f"Mask plan: `{config.plan}` over {config.plan.num_layers} layers. Adapter: {config.adapter}. "
         f"Head: {config.head}.",
         "",
-        "```python",
-        "from lookboth import Labeler",
-        "",
-        'labeler = Labeler.from_pretrained("PATH OR HUB ID OF THIS FOLDER")',
-        'labeler.predict("Ada Lovelace was born in London.")',
-        "```",
-        "",
+        *_USAGE,
     ]
     return "\n".join([*lines, *_score_table(config.scores, strict=strict), *_training(config.scores)])
+
+
+def generative_card(config: Any) -> str:
+    """Return the README.md of a saved generative labeler (a GenerativeLabelerConfig)."""
+    labels, settings = ", ".join(f"`{label}`" for label in config.labels), config.generative
+    shown = f"{settings.k} demonstrations ({settings.demonstrations})" if settings.k else "no demonstrations"
+    lines = [
+        "---",
+        "library_name: lookboth",
+        "pipeline_tag: text-generation",
+        f"base_model: {json.dumps(config.base)}",
+        "tags: [sequence-labeling, generative, lookboth]",
+        "---",
+        "",
+        f"# Generative sequence labeler on {config.base}",
+        "",
+        f"Labels: {labels}. Answers in the format {settings.format}, {shown}. Adapter: {config.adapter}.",
+        "",
+        "The sentences it shows as demonstrations are in demonstrations.jsonl.",
+        "",
+        *_USAGE,
+    ]
+    strict = config.scheme != "plain"
+    return "\n".join([*lines, *_score_table(config.scores, strict=strict), *_training(config.scores)])
+
+
+_USAGE = (
+    "```python",
+    "from lookboth import Labeler",
+    "",
+    'labeler = Labeler.from_pretrained("PATH OR HUB ID OF THIS FOLDER")',
+    'labeler.predict("Ada Lovelace was born in London.")',
+    "```",
+    "",
+)
 
 
 def _how_labeled(config: "LabelerConfig") -> str:

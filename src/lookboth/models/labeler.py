@@ -1,6 +1,6 @@
 """The labeler: a backbone under a mask plan, a head over word states, and what is needed to read text."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,12 +9,14 @@ import torch
 from torch import nn
 
 from lookboth.data.alignment import WordEncoder
+from lookboth.errors import ModelError
 from lookboth.masking.plan import MaskPlan
 from lookboth.masking.positions import first_position
 from lookboth.models.arithmetic import compute_in
+from lookboth.models.base import TextLabeler
 from lookboth.models.heads import build_head
 from lookboth.models.labeler_config import LabelerConfig, LabelOn
-from lookboth.types import Prediction
+from lookboth.types import Example, Prediction
 
 
 class LabelerModel(nn.Module):
@@ -117,7 +119,7 @@ class LabelerModel(nn.Module):
         return pooled.index_add(0, word, tokens) / lengths[:, None]
 
 
-class Labeler:
+class Labeler(TextLabeler):
     """A trained sequence labeler.
 
     Args:
@@ -146,8 +148,10 @@ class Labeler:
         precision: str = "auto",
         base: str | None = None,
         trust_remote_code: bool = False,
-    ) -> "Labeler":
+    ) -> TextLabeler:
         """Load a labeler from a folder or the Hub; the one that ships with lookboth when `name` is None.
+
+        A folder that a generative labeler was saved into gives a GenerativeLabeler.
 
         Args:
             name: folder or hub id.
@@ -171,39 +175,16 @@ class Labeler:
 
         save_labeler(self, folder)
 
-    def push_to_hub(self, name: str, *, private: bool = False) -> str:
-        """Upload the labeler to the Hugging Face Hub under `name`; return its address."""
-        from lookboth.models.saving import push_labeler
-
-        return push_labeler(self, name, private=private)
-
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.model.head.parameters()).device
 
-    def predict(self, texts: str | Iterable[str], *, batch_tokens: int = 2048) -> list[Prediction]:
-        """Label raw texts of any length; offsets are into the strings as given.
+    def label_chunk(self, examples: Sequence[Example], *, batch_tokens: int) -> Iterator[Prediction]:
+        """Yield the prediction for each example, in order; see `TextLabeler.label_chunk`."""
+        from lookboth.inference.pipeline import label_chunk
 
-        Args:
-            texts: one text or many.
-            batch_tokens: tokens computed at once.
-        """
-        return list(self.stream([texts] if isinstance(texts, str) else texts, batch_tokens=batch_tokens))
-
-    def predict_words(
-        self, sentences: Iterable[Sequence[str]], *, batch_tokens: int = 2048
-    ) -> list[Prediction]:
-        """Label sentences given as words; every word gets exactly one tag."""
-        from lookboth.inference.pipeline import label_words
-
-        return list(label_words(self, sentences, batch_tokens=batch_tokens))
-
-    def stream(self, texts: Iterable[str], *, batch_tokens: int = 2048) -> Iterator[Prediction]:
-        """Yield predictions in the order of `texts`, reading them as they are needed."""
-        from lookboth.inference.pipeline import label_texts
-
-        return label_texts(self, texts, batch_tokens=batch_tokens)
+        return label_chunk(self, examples, batch_tokens=batch_tokens)
 
     def with_plan(self, plan: str | MaskPlan) -> "Labeler":
         """Return this labeler under another plan, sharing (and changing the mask of) the same weights."""
@@ -213,3 +194,18 @@ class Labeler:
             plan = MaskPlan.parse(plan, self.config.plan.num_layers)
         apply_plan(self.model.backbone, plan)
         return Labeler(replace(self.config, plan=plan), self.model, self.tokenizer)
+
+
+def require_head(labeler: TextLabeler, what: str) -> Labeler:
+    """Return `labeler` as one with a head.
+
+    Args:
+        labeler: as loaded.
+        what: what only such a labeler can be, for the message.
+
+    Raises:
+        ModelError: it writes its answers.
+    """
+    if not isinstance(labeler, Labeler):
+        raise ModelError(f"a generative labeler has no head and cannot be {what}; use it as it is.")
+    return labeler

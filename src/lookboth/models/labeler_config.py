@@ -1,10 +1,10 @@
 """What a labeler is but its weights, and the `config.json` that says so."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from lookboth.config import HeadConfig
 from lookboth.data.alignment import Encoding
@@ -14,10 +14,12 @@ from lookboth.types import Task
 
 FORMAT_VERSION = 1
 CONFIG_FILE = "config.json"
+KIND_KEY = "kind"  # of a saved labeler that is not backbone and head
 ARCHITECTURES = {
     "labeling": "LookbothForTokenClassification",
     "classification": "LookbothForSequenceClassification",
 }
+Config = TypeVar("Config")
 LabelOn = Literal["first", "last", "mean", "max"]
 _ALLOWED = {
     "scheme": ("IOB2", "IOBES", "plain"),
@@ -98,7 +100,16 @@ def is_labeler(folder: Path) -> bool:
 
 
 def read_config(folder: Path) -> LabelerConfig:
-    """Read and check `config.json` of a saved labeler."""
+    """Read and check `config.json` of a saved labeler with a head."""
+    return parse_settings(folder, read_settings(folder), config_from_dict)
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """Read `config.json` of a saved labeler of any kind.
+
+    Raises:
+        ModelError: there is none, or it is none of this version's.
+    """
     file = folder / CONFIG_FILE
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
@@ -117,8 +128,16 @@ def read_config(folder: Path) -> LabelerConfig:
             f"{file}: format version {version!r}, this lookboth reads up to {FORMAT_VERSION}. "
             "Type: pip install --upgrade lookboth"
         )
+    return data
+
+
+def parse_settings(
+    folder: Path, data: Mapping[str, Any], parse: Callable[[Mapping[str, Any]], Config]
+) -> Config:
+    """Return `parse(data)`; whatever is missing or malformed is a ModelError that names the file."""
+    file = folder / CONFIG_FILE
     try:
-        return config_from_dict(data)
+        return parse(data)
     except (KeyError, TypeError, ValueError, AttributeError, LookbothError) as error:
         raise ModelError(
             f"{file}: incomplete or malformed ({type(error).__name__}: {first_line(error)})."

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lookboth.errors import ModelError
-from lookboth.models.labeler import Labeler, LabelerModel
+from lookboth.models.labeler import Labeler, LabelerModel, require_head
 from lookboth.models.saving import load_labeler, save_labeler
 
 TOLERANCE = 1e-3
@@ -54,7 +54,7 @@ def merge_to_folder(
     from lookboth.data.words import split_words
     from lookboth.inference.pipeline import word_log_probs
 
-    loaded = load_labeler(labeler, precision=precision)
+    loaded = require_head(load_labeler(labeler, precision=precision), "merged")
     words = [[text[start:end] for start, end in split_words(text)] for text in _PROBE]
     before = word_log_probs(loaded, words)
     merged = merge_labeler(loaded)

@@ -10,9 +10,18 @@ import torch
 
 from lookboth.errors import ModelError
 from lookboth.masking.attention import apply_plan
+from lookboth.models.base import TextLabeler
 from lookboth.models.card import model_card
 from lookboth.models.labeler import Labeler, LabelerModel
-from lookboth.models.labeler_config import CONFIG_FILE, LabelerConfig, config_to_dict, first_line, read_config
+from lookboth.models.labeler_config import (
+    CONFIG_FILE,
+    KIND_KEY,
+    config_from_dict,
+    config_to_dict,
+    first_line,
+    parse_settings,
+    read_settings,
+)
 from lookboth.models.loading import (
     Precision,
     default_device,
@@ -46,7 +55,7 @@ def save_labeler(labeler: Labeler, folder: str | Path, *, dtype: torch.dtype | N
     }
     save_file(head, folder / HEAD_FILE, metadata={"format": "pt"})
     _save_tokenizer(labeler, folder)
-    _write_json(folder / CONFIG_FILE, config_to_dict(labeler.config))
+    write_json(folder / CONFIG_FILE, config_to_dict(labeler.config))
     (folder / "README.md").write_text(model_card(labeler.config), encoding="utf-8")
     return folder
 
@@ -58,25 +67,32 @@ def load_labeler(
     precision: str = "auto",
     base: str | None = None,
     trust_remote_code: bool = False,
-) -> Labeler:
+) -> TextLabeler:
     """Load a labeler from a folder or the Hub; the shipped one when `name` is None.
 
     Args, Raises: see `Labeler.from_pretrained`.
     """
     folder = find_folder(name)
-    config = read_config(folder)
+    data = read_settings(folder)
+    if data.get(KIND_KEY) == "generative":
+        from lookboth.generative.saving import load_generative
+
+        return load_generative(
+            folder, data, device=device, precision=precision, base=base, trust_remote_code=trust_remote_code
+        )
+    config = parse_settings(folder, data, config_from_dict)
     if base is not None:
         config = replace(config, base=base, revision=None)
     device = device or default_device()
     choice: Precision = precision  # type: ignore[assignment]
-    backbone, tokenizer = _load_backbone(folder, config, device, choice, trust_remote_code)
+    backbone, tokenizer = load_parts(folder, config, device, choice, trust_remote_code)
     apply_plan(backbone, config.plan)
     model = LabelerModel(backbone, config, compute_dtype=torch_dtype(choice, device))
     model.head.load_state_dict(_load_head(folder, model))
     return Labeler(config, model.eval(), tokenizer)
 
 
-def push_labeler(labeler: Labeler, name: str, *, private: bool = False) -> str:
+def push_labeler(labeler: TextLabeler, name: str, *, private: bool = False) -> str:
     """Upload a labeler to the Hub under `name` ("user/model") and return its address."""
     import tempfile
 
@@ -84,7 +100,7 @@ def push_labeler(labeler: Labeler, name: str, *, private: bool = False) -> str:
 
     api = HfApi()
     with tempfile.TemporaryDirectory() as folder:
-        save_labeler(labeler, folder)
+        labeler.save_pretrained(folder)
         api.create_repo(name, private=private, exist_ok=True)
         return str(api.upload_folder(repo_id=name, folder_path=folder))
 
@@ -158,12 +174,20 @@ def _save_tokenizer(labeler: Labeler, folder: Path) -> None:
         )
     for key in ("name_or_path", "is_local"):
         settings.pop(key, None)
-    _write_json(file, settings)
+    write_json(file, settings)
 
 
-def _load_backbone(
-    folder: Path, config: LabelerConfig, device: str, precision: Precision, trust: bool
-) -> tuple[Any, Any]:
+def load_parts(folder: Path, config: Any, device: str, precision: Precision, trust: bool) -> tuple[Any, Any]:
+    """Return backbone (with its adapter) and tokenizer of a saved labeler.
+
+    Args:
+        folder: of the labeler.
+        config: says base, revision, fingerprint, exit_layer and adapter.
+        device, precision: see `load_labeler`; trust: let the base model's own code run.
+
+    Raises:
+        ModelError: the base is not there or is another one, or the adapter does not fit.
+    """
     if config.adapter in {"full", "merged"}:
         backbone = load_backbone(
             str((folder / BACKBONE_FOLDER).absolute()),
@@ -186,7 +210,7 @@ def _load_backbone(
             f"{folder}: trained on base {config.base!r} with fingerprint {config.fingerprint}, but the base found "
             f"here has {found}. Load the base it was trained on: Labeler.from_pretrained(..., base='PATH OR HUB ID')."
         )
-    if config.adapter != "head":
+    if config.adapter in {"lora", "qlora"}:
         backbone = _load_adapter(backbone, folder / ADAPTER_FOLDER)
     own = (folder / "tokenizer_config.json").is_file()
     tokenizer = load_tokenizer(str(folder.absolute()) if own else config.base)
@@ -229,5 +253,6 @@ def _load_head(folder: Path, model: LabelerModel) -> dict[str, torch.Tensor]:
     return state
 
 
-def _write_json(file: Path, data: Mapping[str, Any]) -> None:
+def write_json(file: Path, data: Mapping[str, Any]) -> None:
+    """Write a JSON object, readable."""
     file.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -8,7 +8,8 @@ from filelock import FileLock
 
 from lookboth.config import RunConfig
 from lookboth.study.cells import TUNING, Cell
-from lookboth.training.run import LABELER_FOLDER, train_one
+from lookboth.training.outcome import LABELER_FOLDER
+from lookboth.training.run import train_one
 from lookboth.training.splits import Splits, read_splits
 
 TRAINING_FOLDER = "training"

@@ -1,53 +1,28 @@
 """One command's worth of training: data in, labelers with their scores out, one folder a seed."""
 
 import json
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from lookboth.config import RunConfig
 from lookboth.errors import ConfigError, DataError
 from lookboth.evaluation.evaluate import Evaluation, evaluate_labeler
-from lookboth.evaluation.runfile import write_predictions, write_run
+from lookboth.evaluation.runfile import write_run
 from lookboth.evaluation.seeds import mean_and_sd
+from lookboth.generative.training import GENERATIVE_METHODS, train_generative
 from lookboth.masking.attention import apply_plan, under_plan
 from lookboth.models.labeler import Labeler
-from lookboth.models.saving import save_labeler
 from lookboth.training.adaptation import AdaptationReport, adapt_backbone
 from lookboth.training.adapters import num_trainable
 from lookboth.training.batches import RunBatches, find_pad_id, tokenize_examples
 from lookboth.training.build import build_base, build_labeler
+from lookboth.training.outcome import DevScorer, Say, Start, TrainedRun, finish_run, labels_of
 from lookboth.training.splits import Splits, read_splits
 from lookboth.training.texts import text_section
-from lookboth.training.trainer import History, fit, read_config_lines
+from lookboth.training.trainer import fit, read_config_lines
 from lookboth.training.weights import shape_loss
 from lookboth.types import Example
-
-LABELER_FOLDER = "labeler"
-Say = Callable[[str], None]
-
-
-class TrainedRun(NamedTuple):
-    """One finished training run.
-
-    Args:
-        seed: its seed; folder: where everything is.
-        labeler: with the weights of the best dev score.
-        history: dev scores along the way.
-        dev, tests: the final scores.
-        adaptation: what was done before labeling, if anything.
-    """
-
-    seed: int
-    folder: Path
-    labeler: Labeler
-    history: History
-    dev: Evaluation
-    tests: dict[str, Evaluation]
-    adaptation: AdaptationReport | None = None
 
 
 def train(config: RunConfig, out: str | Path, *, say: Say = print) -> list[TrainedRun]:
@@ -91,7 +66,7 @@ def adapt(config: RunConfig, out: str | Path, *, say: Say = print) -> Adaptation
     """
     from transformers import set_seed
 
-    out, seed, started, clock = Path(out), config.training.seeds[0], datetime.now(UTC), time.monotonic()
+    out, seed, start = Path(out), config.training.seeds[0], Start.now()
     text_section(config)
     _claim(out, config)
     set_seed(seed)
@@ -103,8 +78,8 @@ def adapt(config: RunConfig, out: str | Path, *, say: Say = print) -> Adaptation
         scores={"adaptation": asdict(report)},
         plan=report.plan,
         seed=seed,
-        started=started,
-        wall_seconds=time.monotonic() - clock,
+        started=start.time,
+        wall_seconds=start.seconds(),
         data_files={},
     )
     return report
@@ -125,9 +100,9 @@ def train_classifier(config: RunConfig, splits: Splits, seed: int, folder: Path,
     """Train a head over states, and the adapter below it."""
     from transformers import set_seed
 
-    started, clock = datetime.now(UTC), time.monotonic()
+    start = Start.now()
     set_seed(seed)
-    labeler = build_labeler(config, labels=_labels([*splits.train, *splits.dev]))
+    labeler = build_labeler(config, labels=labels_of([*splits.train, *splits.dev]))
     adaptation = None
     if config.adaptation is not None:
         backbone, work = labeler.model.backbone, folder / "training" / "adaptation"
@@ -136,7 +111,7 @@ def train_classifier(config: RunConfig, splits: Splits, seed: int, folder: Path,
     shape_loss(labeler.model.head, config.training, pieces)
     batches = RunBatches.build(pieces, config=config, seed=seed, pad_id=find_pad_id(labeler.tokenizer))
     _announce(labeler, batches, config, say)
-    score_dev = _DevScorer(labeler, splits.dev)
+    score_dev = DevScorer(lambda: _evaluate(labeler, splits.dev))
     history = fit(
         labeler.model,
         batches,
@@ -147,37 +122,15 @@ def train_classifier(config: RunConfig, splits: Splits, seed: int, folder: Path,
         say=say,
     )
     apply_plan(labeler.model.backbone, labeler.config.plan)
-    if history.best_score == 0:
-        say("Nothing was learned: the dev score is 0. Train longer, raise training.lr, or look at the data.")
     dev = score_dev.at(history.best_score)
     tests = {name: evaluate_labeler(labeler, examples) for name, examples in splits.tests.items()}
-    labeler = _with_scores(labeler, config, seed, history, dev, tests)
     run = TrainedRun(seed, folder, labeler, history, dev, tests, adaptation)
-    _write(run, config, splits.files, started=started, wall_seconds=time.monotonic() - clock)
-    for name, evaluation in {"dev": dev, **tests}.items():
-        say(f"\n{name}\n{evaluation.describe()}")
-    return run
+    return finish_run(run, config, splits.files, start, say)
 
 
-class _DevScorer:
-    """Scores dev data and remembers the best evaluation, so that it need not be made again."""
-
-    def __init__(self, labeler: Labeler, examples: Sequence[Example]) -> None:
-        self.labeler, self.examples = labeler, examples
-        self.best: Evaluation | None = None
-
-    def __call__(self) -> float:
-        with under_plan(self.labeler.model.backbone, self.labeler.config.plan):
-            evaluation = evaluate_labeler(self.labeler, self.examples)
-        if self.best is None or evaluation.scores.headline > self.best.scores.headline:
-            self.best = evaluation
-        return evaluation.scores.headline
-
-    def at(self, score: float) -> Evaluation:
-        """Return the evaluation that gave `score`; made anew when an earlier process saw it."""
-        if self.best is None or self.best.scores.headline != score:
-            return evaluate_labeler(self.labeler, self.examples)
-        return self.best
+def _evaluate(labeler: Labeler, examples: Sequence[Example]) -> Evaluation:
+    with under_plan(labeler.model.backbone, labeler.config.plan):
+        return evaluate_labeler(labeler, examples)
 
 
 def _announce(labeler: Labeler, batches: RunBatches, config: RunConfig, say: Say) -> None:
@@ -190,40 +143,11 @@ def _announce(labeler: Labeler, batches: RunBatches, config: RunConfig, say: Say
         say(f"{len(odd)} words have no token of their own ({some}); they are still labeled.")
 
 
-def _write(
-    run: TrainedRun, config: RunConfig, files: dict[str, Path], *, started: datetime, wall_seconds: float
-) -> None:
-    """Write labeler, predictions.jsonl and, last, run.json of a finished run."""
-    save_labeler(run.labeler, run.folder / LABELER_FOLDER)
-    scored = {"dev": run.dev, **{f"test:{name}": evaluation for name, evaluation in run.tests.items()}}
-    write_predictions(
-        run.folder,
-        [example for evaluation in scored.values() for example in evaluation.examples],
-        [
-            prediction.labeled_spans()
-            for evaluation in scored.values()
-            for prediction in evaluation.predictions
-        ],
-        splits=[name for name, evaluation in scored.items() for _ in evaluation.examples],
-    )
-    write_run(
-        run.folder,
-        config=config.to_dict(),
-        scores=_all_scores(run),
-        plan=run.labeler.config.plan,
-        seed=run.seed,
-        started=started,
-        wall_seconds=wall_seconds,
-        data_files=files,
-    )
-
-
 Method = Callable[[RunConfig, Splits, int, Path, Say], TrainedRun]
-METHODS: dict[str, Method] = {"classifier": train_classifier}
-
-
-def _labels(examples: Sequence[Example]) -> list[str]:
-    return sorted({label for example in examples for label in example.labels()})
+METHODS: dict[str, Method] = {
+    "classifier": train_classifier,
+    **dict.fromkeys(GENERATIVE_METHODS, train_generative),
+}
 
 
 def _claim(out: Path, config: RunConfig) -> None:
@@ -238,32 +162,3 @@ def _claim(out: Path, config: RunConfig) -> None:
     if begun and file.read_text(encoding="utf-8") != text:
         raise DataError(f"{out}: holds a run of another recipe. Give another --out, or remove the folder.")
     file.write_text(text, encoding="utf-8")
-
-
-def _all_scores(run: TrainedRun) -> dict[str, Any]:
-    history = run.history
-    return {
-        "dev": run.dev.to_dict(),
-        **{f"test:{name}": evaluation.to_dict() for name, evaluation in run.tests.items()},
-        "history": {"steps": history.steps, "dev_f1": history.scores, "best": history.best_step},
-        **({} if run.adaptation is None else {"adaptation": asdict(run.adaptation)}),
-    }
-
-
-def _with_scores(
-    labeler: Labeler,
-    config: RunConfig,
-    seed: int,
-    history: History,
-    dev: Evaluation,
-    tests: dict[str, Evaluation],
-) -> Labeler:
-    scores = {
-        "metric": dev.scores.headline_name,
-        "dev": round(dev.scores.headline, 5),
-        "test": {name: round(evaluation.scores.headline, 5) for name, evaluation in tests.items()},
-        "seed": seed,
-        "best_step": history.best_step,
-        "recipe": config.to_dict(),
-    }
-    return Labeler(replace(labeler.config, scores=scores), labeler.model, labeler.tokenizer)

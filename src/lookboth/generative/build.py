@@ -1,0 +1,105 @@
+"""An untrained generative labeler from a recipe."""
+
+from collections.abc import Sequence
+
+from lookboth.config import AdapterConfig, GenerativeConfig, RunConfig
+from lookboth.errors import ConfigError
+from lookboth.generative.labeler import GenerativeLabeler, GenerativeModel
+from lookboth.generative.labeler_config import GenerativeLabelerConfig
+from lookboth.generative.prompts import MAX_TOKENS
+from lookboth.generative.saving import bare_backbone
+from lookboth.models.language_model import LanguageModel, load_language_model
+from lookboth.models.loading import default_device, torch_dtype
+from lookboth.training.build import Base, build_base
+from lookboth.types import Example
+
+ICL, TUNING, SIFT = "icl", "instruction_tuning", "sift"
+
+
+def build_generative(
+    config: RunConfig, *, labels: Sequence[str], pool: Sequence[Example], seed: int, device: str | None = None
+) -> GenerativeLabeler:
+    """Return the language model of a recipe with its prompts, and an adapter where it is to be trained.
+
+    Args:
+        config: a recipe whose method writes labels.
+        labels: what may be written.
+        pool: training sentences, for demonstrations.
+        seed: of those that are drawn.
+        device: where; a GPU where there is one when None.
+
+    Raises:
+        ConfigError: settings that a generative labeler cannot have.
+    """
+    check_settings(config)
+    device = device or default_device()
+    if config.method == ICL:
+        config = config.model_copy(update={"adapter": AdapterConfig(kind="head")})  # freezes everything
+    base = build_base(config, device=device)
+    if not base.plan.is_causal:
+        raise ConfigError(f"model = {config.model!r}: an encoder cannot write. Name a decoder.")
+    language = LanguageModel(
+        load_language_model(
+            config.model,
+            bare_backbone(base.backbone),
+            revision=config.revision,
+            trust_remote_code=config.trust_remote_code,
+        ),
+        compute_dtype=torch_dtype(config.training.precision, device),
+    )
+    for module in language.model.children():
+        if module is not bare_backbone(base.backbone):  # the vocabulary head
+            module.requires_grad_(config.adapter.kind == "full")
+    labeler_config = GenerativeLabelerConfig(
+        base=config.model,
+        revision=config.revision,
+        fingerprint=base.fingerprint,
+        labels=tuple(labels),
+        scheme=config.scheme,
+        generative=_settings(config, base),
+        adapter="none" if config.method == ICL else config.adapter.kind,
+        exit_layer=config.exit_layer,
+        max_tokens=config.max_tokens,
+    )
+    model = GenerativeModel(base.backbone, language)
+    return GenerativeLabeler(labeler_config, model, base.tokenizer, pool, seed=seed)
+
+
+def check_settings(config: RunConfig) -> None:
+    """Refuse what only a labeler with a head can have.
+
+    Raises:
+        ConfigError: with what to change.
+    """
+    refused = {
+        "task": (config.task != "labeling", "whole texts are not labeled by writing"),
+        "repetition": (
+            config.repetition > 0,
+            "a decoder that writes has read the text already; leave it out",
+        ),
+        "plan": (
+            config.plan not in {None, "causal"} or config.train_plan not in {None, "causal"},
+            "a model that writes is causal; leave it out",
+        ),
+        "adapter.kind": (
+            config.adapter.kind == "head" and config.method != ICL,
+            "there is no head to train; set lora, qlora or full, or method = 'icl'",
+        ),
+    }
+    for key, (wrong, why) in refused.items():
+        if wrong:
+            raise ConfigError(f"{key} does not go with method = {config.method!r}: {why}.")
+
+
+def _settings(config: RunConfig, base: Base) -> GenerativeConfig:
+    """Return the section [generative] as the method means it, with the longest prompt the model takes."""
+    settings = config.generative
+    limit = getattr(base.backbone.config.get_text_config(), "max_position_embeddings", None)
+    if settings.max_tokens and limit and settings.max_tokens > limit:
+        raise ConfigError(
+            f"generative.max_tokens = {settings.max_tokens}: {config.model} takes {limit} tokens. "
+            f"Set generative.max_tokens = {limit}, or leave it out."
+        )
+    longest = settings.max_tokens or min(MAX_TOKENS, limit or MAX_TOKENS)
+    update = {"max_tokens": longest, **({"k": 0, "loss": "single"} if config.method == TUNING else {})}
+    return settings.model_copy(update=update)

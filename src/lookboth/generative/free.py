@@ -1,0 +1,123 @@
+"""Free decoding: what a model writes by itself, with the probability of every token."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
+
+from lookboth.data.packing import plan_batches
+from lookboth.generative.prompts import Prompt, PromptWriter
+from lookboth.models.arithmetic import compute_in
+from lookboth.models.language_model import LanguageModel
+
+
+@dataclass(frozen=True, slots=True)
+class FreeAnswer:
+    """What a model wrote.
+
+    Args:
+        text: the answer, without what ends it.
+        token_ends: for each token how many characters of `text` are written after it.
+        log_probs: the log probability of each token given all before it.
+        finished: whether the model ended the answer itself.
+    """
+
+    text: str
+    token_ends: tuple[int, ...]
+    log_probs: tuple[float, ...]
+    finished: bool
+
+    def log_prob(self, start: int, end: int) -> float:
+        """Return the mean log probability of the tokens that write the characters [start, end).
+
+        >>> FreeAnswer("a bc", (1, 2, 4), (-1.0, -2.0, -4.0), True).log_prob(2, 4)
+        -4.0
+        """
+        starts = (0, *self.token_ends)
+        inside = [
+            value
+            for begin, stop, value in zip(starts, self.token_ends, self.log_probs, strict=False)
+            if begin < end and stop > start
+        ]
+        return sum(inside) / len(inside) if inside else 0.0
+
+
+def write_freely(
+    model: LanguageModel, writer: PromptWriter, prompts: Sequence[Prompt], *, batch_tokens: int = 2048
+) -> list[FreeAnswer]:
+    """Return the model's most probable answer to each prompt, token by token.
+
+    Args:
+        model: the language model.
+        writer: that wrote the prompts.
+        prompts: of any lengths; those of nearly one length are answered together.
+        batch_tokens: tokens of prompts computed at once.
+    """
+    answers: list[Any] = [None] * len(prompts)
+    was_training = model.training
+    model.eval()
+    for indices in plan_batches([len(prompt.input_ids) for prompt in prompts], max_tokens=batch_tokens):
+        batch = [prompts[i] for i in indices]
+        for index, answer in zip(indices, _generate(model, writer, batch), strict=True):
+            answers[index] = answer
+    model.train(was_training)
+    return answers
+
+
+class _KeepLogProbs(LogitsProcessor):
+    """Keeps the log probability of the token that greedy decoding takes at each step."""
+
+    def __init__(self) -> None:
+        self.steps: list[torch.Tensor] = []
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        self.steps.append(scores.float().log_softmax(-1).amax(-1))
+        return scores
+
+
+def _generate(model: LanguageModel, writer: PromptWriter, prompts: Sequence[Prompt]) -> list[FreeAnswer]:
+    device = next(model.parameters()).device
+    longest = max(len(prompt.input_ids) for prompt in prompts)
+    ids = torch.full((len(prompts), longest), writer.end_id)
+    mask = torch.zeros_like(ids)
+    for row, prompt in enumerate(prompts):  # padded on the left: the answer follows the prompt directly
+        ids[row, longest - len(prompt.input_ids) :] = torch.tensor(prompt.input_ids)
+        mask[row, longest - len(prompt.input_ids) :] = 1
+    kept = _KeepLogProbs()
+    settings = GenerationConfig(
+        max_new_tokens=max(prompt.max_answer_tokens for prompt in prompts),
+        do_sample=False,
+        eos_token_id=sorted(writer.stop_ids),
+        pad_token_id=writer.end_id,
+    )
+    with torch.inference_mode(), compute_in(model.compute_dtype, model.model):
+        written = model.model.generate(
+            ids.to(device),
+            attention_mask=mask.to(device),
+            generation_config=settings,
+            logits_processor=LogitsProcessorList([kept]),
+            use_cache=True,
+        )
+    tokens = written[:, longest:].tolist()
+    log_probs = torch.stack(kept.steps, 1).tolist()
+    return [
+        read_answer(writer, row[: prompt.max_answer_tokens], values)
+        for row, values, prompt in zip(tokens, log_probs, prompts, strict=True)
+    ]
+
+
+def read_answer(writer: PromptWriter, tokens: Sequence[int], log_probs: Sequence[float]) -> FreeAnswer:
+    """Return the answer that tokens write, up to the first one that ends it.
+
+    Args:
+        writer: knows the tokens that end an answer.
+        tokens: as generated, possibly padded.
+        log_probs: of each of them.
+    """
+    length = next((i for i, token in enumerate(tokens) if token in writer.stop_ids), len(tokens))
+    prefixes = [list(tokens[: i + 1]) for i in range(length)]
+    texts = writer.tokenizer.batch_decode(prefixes, clean_up_tokenization_spaces=False) if prefixes else [""]
+    ends = tuple(len(text) for text in texts[:length])
+    return FreeAnswer(texts[-1], ends, tuple(log_probs[:length]), length < len(tokens))

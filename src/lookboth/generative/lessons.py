@@ -1,0 +1,114 @@
+"""Training data of a generative labeler: prompts with answers, their demonstrations drawn anew each epoch."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, overload
+
+from lookboth.config import TrainConfig
+from lookboth.data.packing import build_batch, padding_share, plan_batches
+from lookboth.generative.demonstrations import Demonstrations
+from lookboth.generative.prompts import PromptWriter
+from lookboth.training.batches import RunBatches
+from lookboth.types import Example, TokenizedExample
+
+
+class Lessons(Sequence[TokenizedExample]):
+    """The prompts of all epochs, epoch after epoch, put together when they are asked for.
+
+    In each, `word_tokens` are the positions whose next token is learned, and `labels` those tokens.
+
+    Args:
+        writer: writes the prompts.
+        demonstrations: over the training sentences.
+        num_epochs: for how many.
+        loss: see `PromptWriter.lesson`.
+    """
+
+    def __init__(
+        self, writer: PromptWriter, demonstrations: Demonstrations, *, num_epochs: int, loss: str
+    ) -> None:
+        self.writer, self.loss = writer, loss
+        self.queries = demonstrations.pool
+        self.shown: list[list[Example]] = []
+        for epoch in range(num_epochs):
+            self.shown += demonstrations.for_training(epoch)
+
+    def __len__(self) -> int:
+        """Return the number of prompts of all epochs."""
+        return len(self.shown)
+
+    @overload
+    def __getitem__(self, index: int) -> TokenizedExample: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[TokenizedExample]: ...
+    def __getitem__(self, index: int | slice) -> TokenizedExample | list[TokenizedExample]:
+        """Return one prompt with its answer as tokens."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        query = index % len(self.queries)
+        lesson = self.writer.lesson(self.queries[query], self.shown[index], self.loss)
+        ids, predicting = lesson
+        return TokenizedExample(
+            ids, tuple((p, p + 1) for p in predicting), tuple(ids[p + 1] for p in predicting), query
+        )
+
+
+@dataclass
+class LessonBatches(RunBatches):
+    """Batches of lessons; see `RunBatches`.
+
+    Args:
+        lengths: tokens of each lesson.
+    """
+
+    lengths: Sequence[int] = ()
+
+    @classmethod
+    def of(cls, lessons: Lessons, *, config: TrainConfig, seed: int, pad_id: int) -> "LessonBatches":
+        """Plan `training.epochs` epochs, each with its own lessons, shuffled anew."""
+        lengths = [len(lesson) for lesson in lessons]
+        plan: list[list[int]] = []
+        ends: list[int] = []
+        for epoch, share in enumerate(_epoch_shares(config.epochs)):
+            first = epoch * len(lessons.queries)
+            batches = plan_batches(
+                lengths[first : first + len(lessons.queries)],
+                max_tokens=config.batch_tokens,
+                layout=config.layout,
+                seed=seed * 10_007 + epoch,
+            )
+            kept = batches if share == 1 else batches[: max(1, round(share * len(batches)))]
+            plan += [[first + index for index in batch] for batch in kept]
+            ends.append(len(plan))
+        return cls(lessons, plan, tuple(ends), config.layout, pad_id, lengths)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return the tensors of one batch, as `LanguageModel.forward` takes them."""
+        pieces = [self.pieces[i] for i in self.plan[index]]
+        tensors = build_batch(pieces, layout=self.layout, pad_id=self.pad_id).tensors()
+        tensors["positions"] = tensors.pop("word_first")
+        del tensors["word_last"], tensors["num_words"]
+        return tensors
+
+    def num_tokens(self) -> int:
+        """Return the tokens of all batches, padding not counted."""
+        return sum(self.lengths[i] for batch in self.plan for i in batch)
+
+    def padding(self) -> float:
+        """Return the share of computed positions that is padding."""
+        if self.layout == "packed":
+            return 0.0
+        rows = sorted(i for batch in self.plan for i in batch)
+        place = {index: number for number, index in enumerate(rows)}
+        return padding_share([self.lengths[i] for i in rows], [[place[i] for i in b] for b in self.plan])
+
+
+def num_epochs(epochs: float) -> int:
+    """Return how many epochs are begun."""
+    return max(1, ceil(epochs - 1e-9))
+
+
+def _epoch_shares(epochs: float) -> Iterator[float]:
+    for epoch in range(num_epochs(epochs)):
+        yield min(1.0, epochs - epoch)

@@ -1,0 +1,93 @@
+"""Generative labelers on disk: adapter, labels, template and demonstrations in one folder."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lookboth.errors import ModelError
+from lookboth.generative.labeler import GenerativeLabeler, GenerativeModel
+from lookboth.generative.labeler_config import GenerativeLabelerConfig
+from lookboth.models.card import generative_card
+from lookboth.models.labeler_config import CONFIG_FILE, first_line, parse_settings
+from lookboth.models.language_model import LanguageModel, load_language_model
+from lookboth.models.loading import Precision, default_device, torch_dtype
+from lookboth.models.saving import ADAPTER_FOLDER, BACKBONE_FOLDER, load_parts, save_adapter, write_json
+from lookboth.types import Example, Span
+
+DEMONSTRATIONS_FILE = "demonstrations.jsonl"
+
+
+def save_generative(labeler: GenerativeLabeler, folder: str | Path) -> Path:
+    """Write a generative labeler into `folder`; the sentences it shows as demonstrations are part of it."""
+    folder, config = Path(folder), labeler.config
+    folder.mkdir(parents=True, exist_ok=True)
+    if config.adapter in {"lora", "qlora"}:
+        save_adapter(
+            labeler.model.backbone, folder / ADAPTER_FOLDER, base=config.base, revision=config.revision
+        )
+    elif config.adapter == "full":
+        labeler.model.language.model.save_pretrained(folder / BACKBONE_FOLDER)
+    labeler.tokenizer.save_pretrained(folder)
+    _write_examples(folder / DEMONSTRATIONS_FILE, labeler.demonstrations.kept())
+    write_json(folder / CONFIG_FILE, config.to_dict())
+    (folder / "README.md").write_text(generative_card(config), encoding="utf-8")
+    return folder
+
+
+def load_generative(
+    folder: Path,
+    data: Mapping[str, Any],
+    *,
+    device: str | None,
+    precision: str,
+    base: str | None,
+    trust_remote_code: bool,
+) -> GenerativeLabeler:
+    """Load what `save_generative` wrote.
+
+    Args:
+        folder: of the labeler; data: its config.json.
+        device, precision, base, trust_remote_code: see `Labeler.from_pretrained`.
+
+    Raises:
+        ModelError: the folder is incomplete or does not fit its base.
+    """
+    config = parse_settings(folder, data, GenerativeLabelerConfig.from_dict)
+    if base is not None:
+        config = replace(config, base=base, revision=None)
+    device = device or default_device()
+    choice: Precision = precision  # type: ignore[assignment]
+    backbone, tokenizer = load_parts(folder, config, device, choice, trust_remote_code)
+    name = str((folder / BACKBONE_FOLDER).absolute()) if config.adapter == "full" else config.base
+    language = LanguageModel(
+        load_language_model(
+            name, bare_backbone(backbone), revision=config.revision, trust_remote_code=trust_remote_code
+        ),
+        compute_dtype=torch_dtype(choice, device),
+    )
+    pool = _read_examples(folder / DEMONSTRATIONS_FILE)
+    labeler = GenerativeLabeler(config, GenerativeModel(backbone, language.eval()), tokenizer, pool)
+    labeler.demonstrations.as_saved()
+    return labeler
+
+
+def bare_backbone(backbone: Any) -> Any:
+    """Return a backbone without PEFT's wrapper; its LoRA layers stay in it."""
+    return backbone.get_base_model() if hasattr(backbone, "peft_config") else backbone
+
+
+def _write_examples(file: Path, examples: Iterable[Example]) -> None:
+    rows = ({"words": e.words, "spans": [list(span) for span in e.spans]} for e in examples)
+    # A lone surrogate, which UTF-8 cannot hold, is written as its JSON escape.
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    file.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def _read_examples(file: Path) -> list[Example]:
+    try:
+        rows = [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
+        return [Example(tuple(row["words"]), tuple(Span(*span) for span in row["spans"])) for row in rows]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{file}: cannot be read: {first_line(error)}") from error

@@ -1,0 +1,73 @@
+"""What every labeler can do, whether it scores tags or writes its answers."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lookboth.types import Example, Prediction
+
+
+class TextLabeler(ABC):
+    """Labels texts; the face that the command line, evaluation and everything that serves know.
+
+    Attributes:
+        config: everything but the weights; model: the weights; tokenizer: of the backbone.
+    """
+
+    config: Any
+    model: Any
+    tokenizer: Any
+
+    @property
+    @abstractmethod
+    def device(self) -> torch.device:
+        """Where the weights are."""
+
+    @abstractmethod
+    def label_chunk(self, examples: Sequence[Example], *, batch_tokens: int) -> Iterator[Prediction]:
+        """Yield the prediction for each example, in order.
+
+        Args:
+            examples: words, with or without the text they were cut from; gold labels are not looked at.
+            batch_tokens: tokens computed at once.
+        """
+
+    @abstractmethod
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write everything that is needed to load the labeler elsewhere into one folder."""
+
+    def summarize(self, predictions: Sequence[Prediction]) -> dict[str, Any]:
+        """Return what run.json tells of predictions beside their scores."""
+        return {}
+
+    def push_to_hub(self, name: str, *, private: bool = False) -> str:
+        """Upload the labeler to the Hugging Face Hub under `name`; return its address."""
+        from lookboth.models.saving import push_labeler
+
+        return push_labeler(self, name, private=private)
+
+    def predict(self, texts: str | Iterable[str], *, batch_tokens: int = 2048) -> list[Prediction]:
+        """Label raw texts of any length; offsets are into the strings as given.
+
+        Args:
+            texts: one text or many.
+            batch_tokens: tokens computed at once.
+        """
+        return list(self.stream([texts] if isinstance(texts, str) else texts, batch_tokens=batch_tokens))
+
+    def predict_words(
+        self, sentences: Iterable[Sequence[str]], *, batch_tokens: int = 2048
+    ) -> list[Prediction]:
+        """Label sentences given as words; every word gets exactly one tag."""
+        from lookboth.inference.pipeline import label_words
+
+        return list(label_words(self, sentences, batch_tokens=batch_tokens))
+
+    def stream(self, texts: Iterable[str], *, batch_tokens: int = 2048) -> Iterator[Prediction]:
+        """Yield predictions in the order of `texts`, reading them as they are needed."""
+        from lookboth.inference.pipeline import label_texts
+
+        return label_texts(self, texts, batch_tokens=batch_tokens)

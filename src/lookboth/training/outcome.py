@@ -1,0 +1,150 @@
+"""What every method of training ends with: dev score kept, labeler saved, run.json and predictions written."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lookboth.config import RunConfig
+from lookboth.evaluation.evaluate import Evaluation
+from lookboth.evaluation.runfile import write_predictions, write_run
+from lookboth.training.adaptation import AdaptationReport
+from lookboth.training.trainer import History
+from lookboth.types import Example
+
+LABELER_FOLDER = "labeler"
+Say = Callable[[str], None]
+
+
+class TrainedRun(NamedTuple):
+    """One finished training run.
+
+    Args:
+        seed: its seed; folder: where everything is.
+        labeler: with the weights of the best dev score.
+        history: dev scores along the way.
+        dev, tests: the final scores.
+        adaptation: what was done before labeling, if anything.
+    """
+
+    seed: int
+    folder: Path
+    labeler: Any
+    history: History
+    dev: Evaluation
+    tests: dict[str, Evaluation]
+    adaptation: AdaptationReport | None = None
+
+
+class Start(NamedTuple):
+    """When a run began.
+
+    Args:
+        time: with its time zone; clock: seconds of a clock that never goes back.
+    """
+
+    time: datetime
+    clock: float
+
+    @classmethod
+    def now(cls) -> "Start":
+        """Return the present."""
+        return cls(datetime.now(UTC), time.monotonic())
+
+    def seconds(self) -> float:
+        """Return how long ago it was."""
+        return time.monotonic() - self.clock
+
+
+class DevScorer:
+    """Scores dev data and remembers the best evaluation, so that it need not be made again.
+
+    Args:
+        evaluate: scores the model as it stands.
+    """
+
+    def __init__(self, evaluate: Callable[[], Evaluation]) -> None:
+        self.evaluate = evaluate
+        self.best: Evaluation | None = None
+
+    def __call__(self) -> float:
+        """Return the dev score of the model as it stands."""
+        evaluation = self.evaluate()
+        if self.best is None or evaluation.scores.headline > self.best.scores.headline:
+            self.best = evaluation
+        return evaluation.scores.headline
+
+    def at(self, score: float) -> Evaluation:
+        """Return the evaluation that gave `score`; made anew when an earlier process saw it."""
+        if self.best is None or self.best.scores.headline != score:
+            return self.evaluate()
+        return self.best
+
+
+def finish_run(
+    run: TrainedRun, config: RunConfig, files: Mapping[str, Path], start: Start, say: Say
+) -> TrainedRun:
+    """Write labeler, predictions.jsonl and, last, run.json of a finished run; return the run.
+
+    Args:
+        run: with its scores; they are put on the labeler's card.
+        config: the recipe.
+        files: the data files by role.
+        start: when the run began.
+        say: told the scores.
+    """
+    if run.history.steps and run.history.best_score == 0:
+        say("Nothing was learned: the dev score is 0. Train longer, raise training.lr, or look at the data.")
+    run.labeler.config = replace(run.labeler.config, scores=_card_scores(run, config))
+    run.labeler.save_pretrained(run.folder / LABELER_FOLDER)
+    _write_results(run, config, files, start)
+    for name, evaluation in {"dev": run.dev, **run.tests}.items():
+        say(f"\n{name}\n{evaluation.describe()}")
+    return run
+
+
+def labels_of(examples: Sequence[Example]) -> list[str]:
+    """Return the labels that occur, sorted."""
+    return sorted({label for example in examples for label in example.labels()})
+
+
+def _write_results(run: TrainedRun, config: RunConfig, files: Mapping[str, Path], start: Start) -> None:
+    scored = {"dev": run.dev, **{f"test:{name}": evaluation for name, evaluation in run.tests.items()}}
+    write_predictions(
+        run.folder,
+        [example for evaluation in scored.values() for example in evaluation.examples],
+        [
+            prediction.labeled_spans()
+            for evaluation in scored.values()
+            for prediction in evaluation.predictions
+        ],
+        splits=[name for name, evaluation in scored.items() for _ in evaluation.examples],
+    )
+    history = run.history
+    write_run(
+        run.folder,
+        config=config.to_dict(),
+        scores={
+            **{name: evaluation.to_dict() for name, evaluation in scored.items()},
+            "history": {"steps": history.steps, "dev_f1": history.scores, "best": history.best_step},
+            **({} if run.adaptation is None else {"adaptation": asdict(run.adaptation)}),
+        },
+        plan=run.labeler.config.plan,
+        seed=run.seed,
+        started=start.time,
+        wall_seconds=start.seconds(),
+        data_files=files,
+    )
+
+
+def _card_scores(run: TrainedRun, config: RunConfig) -> dict[str, Any]:
+    return {
+        "metric": run.dev.scores.headline_name,
+        "dev": round(run.dev.scores.headline, 5),
+        "test": {name: round(evaluation.scores.headline, 5) for name, evaluation in run.tests.items()},
+        "seed": run.seed,
+        "best_step": run.history.best_step,
+        "recipe": config.to_dict(),
+    }

@@ -1,0 +1,125 @@
+"""Training by writing, end to end on tiny models: it learns, saves, loads, and shows training sentences only."""
+
+import pytest
+import torch
+
+from lookboth.config import parse_config
+from lookboth.errors import ConfigError
+from lookboth.evaluation.runfile import read_run
+from lookboth.generative import prompts
+from lookboth.generative.demonstrations import Demonstrations
+from lookboth.generative.labeler import GenerativeLabeler
+from lookboth.models.labeler import Labeler
+from lookboth.training.run import train
+
+NAMES, PLACES = ("Ada", "Charles", "Babbage", "Lovelace"), ("London", "York", "north", "house")
+
+
+def sentences(start):
+    for number in range(start, start + 12):
+        yield NAMES[number % 4], "was", "born", "in", PLACES[number // 4 % 4], str(number)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    for split, start in (("train", 0), ("dev", 100), ("test", 200)):
+        rows = [
+            f"{w} {'B-PER' if w in NAMES else 'B-LOC' if w in PLACES else 'O'}" if w else ""
+            for words in sentences(start)
+            for w in (*words, "")
+        ]
+        (folder / f"{split}.conll").write_text("\n".join(rows), encoding="utf-8")
+    return folder
+
+
+def recipe(model, data, method="sift", *overrides):
+    base = {
+        "model": str(model),
+        "method": method,
+        "data": {"train": str(data)},
+        "generative": {"k": 2, "format": "pairs", "instruction": False},
+        "adapter": {"rank": 4},
+        "training": {"precision": "fp32", "epochs": 1, "batch_tokens": 512, "lr": 5e-3},
+    }
+    return parse_config(base, overrides)
+
+
+@pytest.mark.parametrize(
+    ("method", "overrides"),
+    [
+        ("sift", ["generative.loss=vanilla", "training.layout=packed"]),
+        ("sift", ["generative.loss=multi", "generative.demonstrations=bm25"]),
+        ("sift", ["generative.loss=single", "adapter.kind=full", "training.epochs=1.5"]),
+        ("instruction_tuning", ["generative.format=markup", "generative.instruction=true"]),
+        ("icl", []),
+    ],
+)
+def test_a_run_saves_what_it_scored(tiny_writer_folder, data, tmp_path, monkeypatch, method, overrides):
+    shown = set()
+    draw = prompts.PromptWriter._prefix, prompts.PromptWriter.lesson
+    monkeypatch.setattr(
+        prompts.PromptWriter, "lesson", lambda self, e, d, loss: (shown.update(d), draw[1](self, e, d, loss))[1]
+    )  # fmt: skip
+    real = prompts.PromptWriter.prompt
+    monkeypatch.setattr(
+        prompts.PromptWriter, "prompt", lambda self, w, d=(): (shown.update(d), real(self, w, d))[1]
+    )
+    config = recipe(tiny_writer_folder, data, method, "generative.max_answer_tokens=40", *overrides)
+    run = train(config, tmp_path, say=lambda _: None)[0]
+    train_words = set(sentences(0))
+    assert {example.words for example in shown} <= train_words
+    assert bool(shown) == (method != "instruction_tuning")
+    scores = read_run(run.folder).scores
+    assert scores["dev"]["answers"]["num_texts"] == 12
+    assert 0 <= scores["dev"]["answers"]["unparseable_rate"] <= 1
+    again = Labeler.from_pretrained(run.folder / "labeler", device="cpu", precision="fp32")
+    assert isinstance(again, GenerativeLabeler)
+    words = list(sentences(200))
+    assert (
+        again.predict_words(words)
+        == run.labeler.predict_words(words)
+        == list(run.tests[str(data)].predictions)
+    )
+
+
+def test_sift_learns_the_format(tiny_writer_folder, data, tmp_path):
+    config = recipe(
+        tiny_writer_folder, data, "sift", "adapter.kind=full", "training.epochs=40", "generative.k=1",
+        "training.evals_per_epoch=0", "generative.max_answer_tokens=30", "data.test=[]", "training.lr=0.01",
+    )  # fmt: skip
+    run = train(config, tmp_path / "sift", say=lambda _: None)[0]
+    assert run.dev.scores.headline > 0
+    answers = run.dev.extra["answers"]
+    assert answers["invented"] > 0  # it has learned to write names, but not yet to copy them
+    assert not any(answers[kind] for kind in ("unparseable", "unknown_label", "unfinished"))
+
+
+def test_a_killed_run_goes_on(tiny_writer_folder, data, tmp_path):
+    config = recipe(tiny_writer_folder, data, "sift", "generative.max_answer_tokens=8", "data.test=[]")
+    whole = train(config, tmp_path / "whole", say=lambda _: None)[0]
+    again = train(config, tmp_path / "whole", say=lambda _: None)[0]  # finds the finished training
+    for (name, one), (_, other) in zip(
+        whole.labeler.model.language.named_parameters(),
+        again.labeler.model.language.named_parameters(),
+        strict=True,
+    ):
+        assert torch.equal(one, other), name
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("plan=full", "causal"),
+        ("repetition=1", "has read the text already"),
+        ("adapter.kind=head", "no head to train"),
+        ("generative.max_tokens=4096", "takes 512 tokens"),
+    ],
+)
+def test_settings_that_do_not_go_with_writing(tiny_writer_folder, data, tmp_path, override, message):
+    with pytest.raises(ConfigError, match=message):
+        train(recipe(tiny_writer_folder, data, "sift", override), tmp_path, say=lambda _: None)
+
+
+def test_demonstrations_of_a_run_are_drawn_by_its_seed():
+    assert Demonstrations([], recipe("x", "y").generative, seed=1).shared() == []
