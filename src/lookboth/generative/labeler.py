@@ -12,8 +12,8 @@ import torch
 from lookboth.data.alignment import WordEncoder
 from lookboth.data.schemes import encode_spans
 from lookboth.generative.codecs import build_codec
-from lookboth.generative.free import FreeAnswer, write_freely
 from lookboth.generative.demonstrations import Demonstrations
+from lookboth.generative.free import FreeAnswer, write_freely
 from lookboth.generative.labeler_config import GenerativeLabelerConfig
 from lookboth.generative.prompts import Prompt, PromptWriter
 from lookboth.generative.reading import PROBLEM_KINDS
