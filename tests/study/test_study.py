@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from lookboth.config import parse_config
@@ -151,8 +152,11 @@ def test_a_killed_study_resumes_to_the_same_scores(tiny_llama_folder, data, tmp_
         deadline = time.monotonic() + 90
         while not list(killed.glob(wanted)) and time.monotonic() < deadline and process.poll() is None:
             time.sleep(0.02)
-        os.killpg(process.pid, signal.SIGKILL)
+        workers = psutil.Process(process.pid).children(recursive=True)
+        process.kill()  # the workers are not asked; they end because it is gone
         process.wait()
+        _, alive = psutil.wait_procs(workers, timeout=20)
+        assert not alive
     assert len(list(killed.rglob("run.json"))) < len(list(whole.rglob("run.json")))
     run(study, killed)
     assert scores(killed) == scores(whole)

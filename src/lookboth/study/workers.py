@@ -2,11 +2,12 @@
 
 import os
 import signal
+import threading
 import time
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
-from multiprocessing import connection, get_context
+from multiprocessing import connection, get_context, parent_process
 from multiprocessing.process import BaseProcess
 from typing import Any, Literal
 
@@ -108,6 +109,7 @@ class Workers:
 def _work(pipe: Any, threads: int) -> None:
     """Run the cells that come through the pipe until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started us
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     from lookboth.quiet import quiet_libraries
 
     quiet_libraries()
@@ -115,7 +117,15 @@ def _work(pipe: Any, threads: int) -> None:
         while True:
             pipe.send(_run(pipe.recv(), pipe, threads))
     except (EOFError, ConnectionError):
-        return  # the process that started us is gone
+        return
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it is gone, killed without a chance to say so."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _run(cell: Cell, pipe: Any, threads: int) -> tuple[str, str]:
