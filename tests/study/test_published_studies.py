@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+from tiny import tiny_config, tiny_tokenizer
+from transformers import AutoModelForCausalLM
 
 from lookboth.config import overlay
 from lookboth.data.conversion.convert import convert
@@ -46,6 +48,16 @@ def published(tmp_path, monkeypatch):
             convert("semeval-absa", "rest", f"data/rest14/{split}.conll", ConvertOptions(polarities=4))
 
 
+@pytest.fixture(scope="module")
+def tiny_language_model(tmp_path_factory):
+    """A tiny Llama with its vocabulary head, which adaptation needs."""
+    folder = tmp_path_factory.mktemp("tiny") / "llama-lm"
+    tokenizer = tiny_tokenizer("byte-bos")
+    AutoModelForCausalLM.from_config(tiny_config("llama", len(tokenizer))).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 def test_llm_unmasking_is_sixteen_plans_on_four_tasks_with_five_seeds():
     study = load_study(STUDIES / "llm_unmasking.toml")
     plans = [name for name in study.all_methods() if set(name) <= {"0", "1"}]
@@ -61,6 +73,15 @@ def test_llm_unmasking_is_sixteen_plans_on_four_tasks_with_five_seeds():
     training = recipe["training"]
     assert (training["lr"], training["schedule"], training["epochs"]) == (2e-4, "cosine", 5)
     assert (training["weight_decay"], training["accumulation"], training["clip"]) == (0.1, 4, 1.0)
+
+
+def test_tapt_adds_the_adaptation_and_changes_nothing_else():
+    plain, tapt = (load_study(STUDIES / f"llm_unmasking{end}.toml") for end in ("", "_tapt"))
+    adaptation = tapt.recipe["adaptation"]
+    assert {**tapt.recipe, "adaptation": None} == {**plain.recipe, "adaptation": None}
+    training = plain.recipe["training"]
+    assert all(adaptation[key] == training[key] for key in ("epochs", "lr", "batch_tokens"))
+    assert (tapt.datasets, tapt.models, tapt.seeds) == (plain.datasets, plain.models, plain.seeds)
 
 
 DEPTHS = {"mistral": 32, "gemma-7b": 28, "2-2b": 26, "2-9b": 42, "1.7b": 28, "4b": 36, "8b": 36}
@@ -93,13 +114,14 @@ def test_a_batch_of_repeated_sentences_holds_as_many_sentences():
         ("llm_unmasking", "chunk", "full_predict_only"),
         ("llm_unmasking", "absa", "1111"),
         ("llm_unmasking", "triggers", "0011"),
+        ("llm_unmasking_tapt", "ner", "0011"),
         ("repetition_sl", "slots", "sr2"),
         ("repetition_sl", "triggers", "full"),
         ("ls_llama_words", "ontonotes", "ls-unllama"),
     ],
 )
-def test_one_cell_runs_on_a_tiny_model(published, tiny_llama_folder, tmp_path, file, dataset, method):
-    cell = tiny_cell(file, dataset, method, tiny_llama_folder, tmp_path)
+def test_one_cell_runs_on_a_tiny_model(published, tiny_language_model, tmp_path, file, dataset, method):
+    cell = tiny_cell(file, dataset, method, tiny_language_model, tmp_path)
     run_cell(cell, lambda line: None)
     run = json.loads((cell.folder / "run.json").read_text(encoding="utf-8"))
     assert run["seed"] == cell.seed
@@ -134,6 +156,8 @@ def tiny_cell(file, dataset, method, model, folder):
     study = load_study(STUDIES / f"{file}.toml")
     training = {"precision": "fp32", "epochs": 1, "accumulation": 1}
     tiny = {"model": str(model), "adapter": {"kind": "lora"}, "training": training}
+    if "adaptation" in study.recipe:
+        tiny["adaptation"] = {"epochs": 1}
     small = StudyConfig.model_validate(
         {
             "name": file,
