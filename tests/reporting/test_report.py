@@ -3,6 +3,7 @@
 import csv
 import re
 from html.parser import HTMLParser
+from xml.etree import ElementTree
 
 import pytest
 from fake_study import write_study
@@ -14,6 +15,7 @@ from lookboth.reporting.markup import Table, to_csv, to_html, to_latex, to_markd
 from lookboth.reporting.report import write_report
 
 pytest.importorskip("scipy")
+pytest.importorskip("matplotlib")
 
 VOID = {"meta", "img", "input", "br", "link"}
 
@@ -50,13 +52,6 @@ def study(tmp_path_factory):
 @pytest.fixture(scope="module")
 def report(study):
     return write_report(study)
-
-
-def test_the_report_lies_in_the_folder_and_is_not_taken_for_runs(study, report):
-    assert report == study / "report"
-    before = (report / "report.md").read_text(encoding="utf-8")
-    write_report(study)
-    assert (report / "report.md").read_text(encoding="utf-8") == before
 
 
 def test_tables_come_in_three_forms_and_agree(report):
@@ -107,13 +102,48 @@ def test_the_page_says_what_was_compared_and_is_well_formed(report):
     assert words("Of 34 comparisons") in words(text)
 
 
-def test_the_command_names_the_page_and_errors_are_one_message(study, tmp_path):
+def test_plots_are_well_formed(report):
+    files = {path.stem: path for path in (report / "plots").iterdir()}
+    assert set(files) == {
+        "plans",
+        "gains",
+        "learning",
+        "confusion-ner",
+        "confusion-events",
+        "length",
+        "frequency",
+    }
+    for path in files.values():
+        assert ElementTree.parse(path).getroot().tag.endswith("svg")
+
+
+def test_what_cannot_be_drawn_is_said(tmp_path):
+    root = write_study(
+        tmp_path / "runs", datasets=("ner",), methods=("0000", "0011"), num_seeds=1, num_sentences=6
+    )
+    (tmp_path / "ner.conll").unlink()
+    text = (write_report(root) / "report.md").read_text(encoding="utf-8")
+    assert "ner: no plot by frequency in training data; training data cannot be read" in text
+    for file in root.rglob("predictions.jsonl"):
+        file.unlink()
+    text = (write_report(root, tmp_path / "r") / "report.md").read_text(encoding="utf-8")
+    assert "No predictions.jsonl, so no breakdowns and no error pages: ner." in text
+    assert {path.stem for path in (tmp_path / "r" / "plots").iterdir()} == {"gains", "learning"}
+
+
+def test_the_command_writes_the_same_again_and_names_the_page(study, report, tmp_path):
+    assert report == study / "report"
     done = CliRunner().invoke(app, ["report", str(study), "--out", str(tmp_path / "r")])
     assert done.output.strip() == f"report: {tmp_path / 'r' / 'index.html'}"
-    assert (tmp_path / "r" / "index.html").is_file()
+    for path in report.rglob("*.*"):
+        assert (tmp_path / "r" / path.relative_to(report)).read_bytes() == path.read_bytes()
+
+
+def test_nowhere_to_write_is_one_message(tmp_path):
+    root = write_study(tmp_path / "runs", datasets=("ner",), methods=("0000",), num_seeds=1, num_sentences=6)
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="give another --out"):
-        write_report(study, tmp_path / "file")
+        write_report(root, tmp_path / "file")
 
 
 def test_odd_names_survive_every_form():

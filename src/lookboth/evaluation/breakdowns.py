@@ -66,7 +66,7 @@ def frequency_bucket(train: Iterable[Example]) -> Callable[[Words, Span], str]:
     >>> bucket(["Rome"], Span(0, 1, "ORG")), bucket(["Oslo"], Span(0, 1, "LOC"))
     ('1', '0')
     """
-    seen = Counter(tuple(e.words[span.start : span.end]) for e in train for span in e.spans)
+    seen = Counter(tuple(e.words[span.start : span.end]) for e in train for span in e.labeled_spans())
 
     def bucket(words: Words, span: Span) -> str:
         count = seen[tuple(words[span.start : span.end])]

@@ -1,20 +1,45 @@
 """`lookboth report`: tables, plots and pages of all runs below a folder, made from the run folders alone."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from lookboth.errors import DataError
+from lookboth.evaluation.breakdowns import FREQUENCIES, LENGTHS, frequency_bucket, length_bucket
 from lookboth.evaluation.predictions import ScoredSentence, predictions_by_split
 from lookboth.evaluation.runfile import PREDICTIONS_FILE
-from lookboth.reporting import summary, tables
+from lookboth.reporting import score_plots, span_plots, summary, tables
 from lookboth.reporting.comparisons import Gain, compare_with_baselines
+from lookboth.reporting.files import slug, write_text
 from lookboth.reporting.markup import Table, to_csv, to_latex, to_markdown
 from lookboth.reporting.page import Block, Heading, Items, Paragraph, page_to_html, page_to_markdown
-from lookboth.reporting.plan_families import plan_families
+from lookboth.reporting.plan_families import PlanFamily, plan_families
 from lookboth.reporting.results import Collection, DataResults, Result, read_results
+from lookboth.reporting.style import Plot
+from lookboth.reporting.train_data import read_train_data
 
 REPORT_FOLDER = "report"
-Featured = dict[tuple[str, Result], list[list[ScoredSentence]]]
+_IN_BREAKDOWNS = 3  # methods in one panel
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything a report is written from.
+
+    Args:
+        collection: all results.
+        gains: every comparison with a baseline.
+        families: what differs in its plan only, by data set.
+        sentences: for each data set the test sentences of its featured results, seed by seed.
+        notes: what could not be made, and why; added to while plots are drawn.
+    """
+
+    collection: Collection
+    gains: Sequence[Gain]
+    families: Sequence[tuple[DataResults, PlanFamily]]
+    sentences: dict[DataResults, dict[Result, list[list[ScoredSentence]]]]
+    notes: list[str] = field(default_factory=list)
 
 
 def write_report(folder: str | Path, out: str | Path | None = None, *, baseline: str | None = None) -> Path:
@@ -29,72 +54,104 @@ def write_report(folder: str | Path, out: str | Path | None = None, *, baseline:
         DataError: no runs, a broken run folder, or nowhere to write.
         ConfigError: no method is called `baseline`, or the packages of the extra "report" are missing.
     """
-    collection = read_results(folder, baseline=baseline)
+    found = _find(read_results(folder, baseline=baseline))
     out = Path(folder) / REPORT_FOLDER if out is None else Path(out)
-    gains = compare_with_baselines(collection.data)
-    featured = _featured(collection.data)
-    made = _tables(collection, gains, featured)
+    made = _tables(found)
     for table in made:
         _write_table(out / "tables", table)
-    _write_table(out / "tables", tables.run_records(collection.data), readable=False)
-    blocks = _blocks(collection, gains, made)
-    _write(out / "report.md", page_to_markdown(blocks))
-    _write(out / "index.html", page_to_html(blocks))
+    write_text(out / "tables" / "runs.csv", to_csv(tables.run_records(found.collection.data)))
+    pictures = [plot.save(out / "plots", relative_to=out) for plot in _plots(found)]
+    blocks = _blocks(found, [*pictures, Heading("Tables"), *made])
+    write_text(out / "report.md", page_to_markdown(blocks))
+    write_text(out / "index.html", page_to_html(blocks))
     return out
 
 
-def _featured(data: Iterable[DataResults]) -> Featured:
-    """Return the test sentences of baselines and dev choices, seed by seed, where predictions are there."""
-    found: Featured = {}
-    for results in data:
-        for result in results.featured():
-            runs = [
-                run
-                for run in result.runs.values()
-                if run.folder and (run.folder / PREDICTIONS_FILE).is_file()
-            ]
-            splits = [predictions_by_split(run) for run in runs]
-            sentences = [split[result.test] for split in splits if result.test in split]
-            if sentences:
-                found[results.name, result] = sentences
+def _find(collection: Collection) -> Findings:
+    data = collection.data
+    families = [(results, family) for results in data for family in plan_families(results)]
+    sentences = {results: dict(_featured_sentences(results)) for results in data}
+    found = Findings(collection, compare_with_baselines(data), families, sentences)
+    without = [results.name for results, featured in sentences.items() if not featured]
+    if without:
+        found.notes.append(
+            f"No {PREDICTIONS_FILE}, so no breakdowns and no error pages: {'; '.join(without)}."
+        )
     return found
 
 
-def _tables(collection: Collection, gains: Sequence[Gain], featured: Featured) -> list[Table]:
-    families = [(data, family) for data in collection.data for family in plan_families(data)]
+def _featured_sentences(results: DataResults) -> Iterator[tuple[Result, list[list[ScoredSentence]]]]:
+    """Yield the test sentences, seed by seed, of the featured results that have predictions."""
+    for result in results.featured():
+        runs = [
+            run for run in result.runs.values() if run.folder and (run.folder / PREDICTIONS_FILE).is_file()
+        ]
+        splits = [predictions_by_split(run) for run in runs]
+        sentences = [split[result.test] for split in splits if result.test in split]
+        if sentences:
+            yield result, sentences
+
+
+def _tables(found: Findings) -> list[Table]:
+    data = found.collection.data
+    by_name = {(d.name, r): s for d, featured in found.sentences.items() for r, s in featured.items()}
     made = [
-        *tables.score_tables(collection.data),
-        tables.comparison_table(gains) if gains else None,
-        tables.nested_table(families),
-        tables.error_table(featured),
+        *tables.score_tables(data),
+        tables.comparison_table(found.gains) if found.gains else None,
+        tables.nested_table(found.families),
+        tables.error_table(by_name),
     ]
     return [table for table in made if table is not None]
 
 
-def _blocks(collection: Collection, gains: Sequence[Gain], made: Sequence[Table]) -> list[Block]:
-    found = list(summary.findings(collection.data, gains))
+def _plots(found: Findings) -> list[Plot]:
+    data = found.collection.data
+    some = {
+        d: dict(islice(featured.items(), _IN_BREAKDOWNS))
+        for d, featured in found.sentences.items()
+        if featured
+    }
+    by_length = [(d, sentences, length_bucket) for d, sentences in some.items()]
+    by_frequency = []
+    for d, sentences in some.items():
+        try:
+            train = read_train_data(next(iter(d.results[0].runs.values())))
+        except DataError as error:
+            found.notes.append(f"{d.name}: no plot by frequency in training data; {error}")
+        else:
+            by_frequency.append((d, sentences, frequency_bucket(train)))
+    made = [
+        score_plots.plot_plans(found.families),
+        score_plots.plot_gains(found.gains),
+        score_plots.plot_learning(data),
+        *(
+            span_plots.plot_confusion(f"confusion-{slug(d.name)}", d, sentences)
+            for d, sentences in some.items()
+        ),
+        span_plots.plot_buckets("length", "number of words of a span", LENGTHS, by_length),
+        span_plots.plot_buckets(
+            "frequency", "frequency of the span in training data", FREQUENCIES, by_frequency
+        ),
+    ]
+    return [plot for plot in made if plot is not None]
+
+
+def _blocks(found: Findings, body: Sequence[Block]) -> list[Block]:
+    lines = list(summary.findings(found.collection.data, found.gains))
+    notes: list[Block] = [Heading("What is missing"), Items(found.notes)] if found.notes else []
     return [
         Heading("Report", level=1),
-        *map(Paragraph, summary.what_was_compared(collection)),
+        *map(Paragraph, summary.what_was_compared(found.collection)),
         Heading("What dev data chose"),
-        Items(found) if found else Paragraph("Nothing: no model has two methods with dev scores."),
+        Items(lines) if lines else Paragraph("Nothing: no model has two methods with dev scores."),
         Heading("How sure one can be"),
-        *map(Paragraph, summary.how_sure(gains)),
-        Heading("Tables"),
-        *made,
+        *map(Paragraph, summary.how_sure(found.gains)),
+        *notes,
+        Heading("Plots"),
+        *body,
     ]
 
 
-def _write_table(folder: Path, table: Table, *, readable: bool = True) -> None:
-    _write(folder / f"{table.name}.csv", to_csv(table))
-    if readable:
-        _write(folder / f"{table.name}.md", to_markdown(table))
-        _write(folder / f"{table.name}.tex", to_latex(table))
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}); give another --out.") from error
+def _write_table(folder: Path, table: Table) -> None:
+    for suffix, write in (("csv", to_csv), ("md", to_markdown), ("tex", to_latex)):
+        write_text(folder / f"{table.name}.{suffix}", write(table))

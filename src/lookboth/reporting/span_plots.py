@@ -1,0 +1,180 @@
+"""Plots of where the score comes from: confusion between labels, F1 by span length and by frequency in training."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lookboth.evaluation.breakdowns import confusion, count_by_bucket
+from lookboth.evaluation.predictions import ScoredSentence
+from lookboth.evaluation.scores import Counts
+from lookboth.evaluation.seeds import mean_and_sd
+from lookboth.reporting.results import DataResults, Result
+from lookboth.reporting.style import COLORS, LINES, MARKERS, Plot, panels, plot_style
+from lookboth.types import Span
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+BySeed = Sequence[Sequence[ScoredSentence]]
+Bucket = Callable[[Sequence[str], Span], str]
+_MOST_LABELS = 12
+_OTHER, _MISSED, _INVENTED = "other", "missed", "invented"
+
+
+def plot_confusion(name: str, data: DataResults, sentences: Mapping[Result, BySeed]) -> Plot | None:
+    """Draw which label is taken for which, baseline and dev choice side by side.
+
+    Args:
+        name: of the file.
+        data: the data set.
+        sentences: for each result, test sentences seed by seed; the first two are drawn.
+    """
+    counts = {result: confusion(s for seed in by_seed for s in seed) for result, by_seed in sentences.items()}
+    shown = list(counts.items())[:2]
+    labels = _labels(Counter(label for _, found in shown for pair in found.elements() for label in pair))
+    if len(labels) < 2:
+        return None
+    size = 1.6 + 0.34 * (len(labels) + 1)
+    with plot_style():
+        titles = [
+            f"{data.name}: {result.method}{' †' if data.is_chosen(result) else ''}" for result, _ in shown
+        ]
+        figure, axes = panels(titles, height=size, width=size + 0.2)
+        for axis, (_, found) in zip(axes, shown, strict=True):
+            _draw_confusion(axis, found, labels)
+    return Plot(
+        figure,
+        name,
+        f"Confusion between the labels of {data.name} on test data: {' and '.join(titles)}. The most frequent "
+        f"mistakes: {_worst(shown[-1][1])}.",
+        "Of the gold spans of each row, the percentage that is predicted as each column, all seeds together; a "
+        "predicted span stands for the gold span it overlaps most. Last row: of the predicted spans that stand for no "
+        f"gold span. † chosen on dev.{_rare(labels)}",
+    )
+
+
+def plot_buckets(
+    name: str,
+    what: str,
+    order: Sequence[str],
+    shown: Sequence[tuple[DataResults, Mapping[Result, BySeed], Bucket]],
+) -> Plot | None:
+    """Draw F1 by some property of a span.
+
+    Args:
+        name: of the file.
+        what: the property, as the axis says it.
+        order: the buckets.
+        shown: for each panel the data set, test sentences by result and seed, and the bucket of a span.
+    """
+    counted = [(data, _count(sentences, bucket)) for data, sentences, bucket in shown]
+    counted = [(data, counts) for data, counts in counted if _num_buckets(counts) > 1]
+    if not counted:
+        return None
+    with plot_style():
+        figure, axes = panels([data.name for data, _ in counted], height=2.9)
+        for axis, (data, counts) in zip(axes, counted, strict=True):
+            support = next(iter(counts.values()))[0]
+            golds = {bucket: support.get(bucket, Counts()).support for bucket in order}
+            buckets = order[: 1 + max(order.index(bucket) for bucket in order if golds[bucket])]
+            for place, (result, by_seed) in enumerate(counts.items()):
+                label = result.method + (" †" if data.is_chosen(result) else "")
+                _draw_buckets(axis, buckets, by_seed, place, label)
+            axis.set_xticks(range(len(buckets)), [f"{bucket}\nn={golds[bucket]}" for bucket in buckets])
+            axis.set(xlabel=what, ylabel="F1 (%)", ylim=(0, 103))
+            axis.legend(fontsize=8)
+    return Plot(
+        figure,
+        name,
+        f"F1 by {what}, one panel a data set: {_in_words(counted[0], order)}.",
+        f"F1 on test data by {what}: mean and sd over seeds. A gold or a predicted span counts where it falls "
+        "itself; n: gold spans. † chosen on dev.",
+    )
+
+
+def _labels(counts: Counter[str | None]) -> list[str]:
+    """Return the most frequent labels, in order of the alphabet, and what stands for all others."""
+    known = [label for label, _ in counts.most_common() if label is not None]
+    return sorted(known[:_MOST_LABELS]) + ([_OTHER] if len(known) > _MOST_LABELS else [])
+
+
+def _draw_confusion(
+    axis: "Axes", counts: Counter[tuple[str | None, str | None]], labels: Sequence[str]
+) -> None:
+    place = {name: index for index, name in enumerate(labels)}
+    beyond, alone = place.get(_OTHER, 0), len(labels)  # alone: a gold or a predicted span without partner
+    table = np.zeros((alone + 1, alone + 1))
+    for (gold, predicted), number in counts.items():
+        row = alone if gold is None else place.get(gold, beyond)
+        column = alone if predicted is None else place.get(predicted, beyond)
+        table[row, column] += number
+    shares = 100 * table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    axis.imshow(shares, cmap="Blues", vmin=0, vmax=100, aspect="equal")
+    for (row, column), share in np.ndenumerate(shares):
+        if table[row, column]:
+            color = "white" if share > 55 else "black"
+            axis.text(column, row, f"{share:.0f}", ha="center", va="center", color=color, fontsize=7)
+    axis.set_xticks(range(alone + 1), [*labels, _MISSED], rotation=90)
+    axis.set_yticks(range(alone + 1), [*labels, _INVENTED])
+    axis.set(xlabel="predicted", ylabel="gold")
+    axis.grid(visible=False)
+
+
+def _worst(counts: Counter[tuple[str | None, str | None]]) -> str:
+    wrong = Counter({pair: number for pair, number in counts.items() if pair[0] != pair[1]})
+    return (
+        ", ".join(f"{gold or _INVENTED} as {found or _MISSED}" for (gold, found), _ in wrong.most_common(3))
+        or "none"
+    )
+
+
+def _rare(labels: Sequence[str]) -> str:
+    return (
+        f" Labels beyond the {_MOST_LABELS} most frequent are together in {_OTHER!r}."
+        if _OTHER in labels
+        else ""
+    )
+
+
+def _count(sentences: Mapping[Result, BySeed], bucket: Bucket) -> dict[Result, list[dict[str, Counts]]]:
+    return {
+        result: [count_by_bucket(seed, bucket) for seed in by_seed] for result, by_seed in sentences.items()
+    }
+
+
+def _num_buckets(counts: Mapping[Result, Sequence[Mapping[str, Counts]]]) -> int:
+    return max(
+        (sum(c.support > 0 for c in seed.values()) for by_seed in counts.values() for seed in by_seed),
+        default=0,
+    )
+
+
+def _draw_buckets(
+    axis: "Axes", order: Sequence[str], by_seed: Sequence[Mapping[str, Counts]], place: int, label: str
+) -> None:
+    at, means, spreads = [], [], []
+    for position, bucket in enumerate(order):
+        scores = [100 * seed[bucket].f1 for seed in by_seed if bucket in seed and seed[bucket].support]
+        if scores:
+            mean, sd = mean_and_sd(scores)
+            at.append(position + 0.08 * (place - 1))  # side by side, so that error bars can be told apart
+            means.append(mean)
+            spreads.append(sd or 0.0)
+    color, marker, line = (choices[place % len(choices)] for choices in (COLORS, MARKERS, LINES))
+    axis.errorbar(
+        at, means, spreads, color=color, marker=marker, linestyle=line, ms=4, lw=1.3, capsize=2, label=label
+    )
+
+
+def _in_words(
+    panel: tuple[DataResults, Mapping[Result, Sequence[Mapping[str, Counts]]]], order: Sequence[str]
+) -> str:
+    data, counts = panel
+    parts = []
+    for result, by_seed in list(counts.items())[:2]:
+        means = [(b, [seed[b].f1 for seed in by_seed if b in seed and seed[b].support]) for b in order]
+        values = ", ".join(f"{b}: {100 * sum(scores) / len(scores):.0f}" for b, scores in means if scores)
+        parts.append(f"{data.name} with {result.method} {values}")
+    return "; ".join(parts)
