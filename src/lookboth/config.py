@@ -226,9 +226,26 @@ class GenerativeConfig(_Section):
         description="Longest prompt with its answer; demonstrations are left out, the first ones first, until it fits; "
         "default: what the model takes, at most 2048.",
     )
-    max_answer_tokens: int | None = Field(
-        default=None, ge=1, description="Longest answer; default: four times the text, and 32."
+    decoding: Literal["constrained", "free"] = Field(
+        default="constrained",
+        description="constrained: an answer always parses, copies exactly and uses known labels; free: what the model "
+        "writes by itself.",
     )
+    num_beams: int = Field(
+        default=1, ge=1, description="Beginnings of an answer under way at once, in constrained decoding."
+    )
+    max_answer_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        description="Longest answer of free decoding; default: four times the text, and 32.",
+    )
+
+    @field_validator("num_beams")
+    @classmethod
+    def _beams_are_constrained(cls, value: int, info: ValidationInfo) -> int:
+        if value > 1 and info.data.get("decoding") == "free":
+            raise ValueError("more than one beam needs generative.decoding = 'constrained'")
+        return value
 
     @field_validator("question")
     @classmethod

@@ -1,9 +1,8 @@
 """The generative labeler: a language model that writes the labels, with prompts and demonstrations."""
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,9 @@ import torch
 
 from lookboth.data.alignment import WordEncoder
 from lookboth.data.schemes import encode_spans
+from lookboth.generative.answers import Answerer, Reading
 from lookboth.generative.codecs import build_codec
 from lookboth.generative.demonstrations import Demonstrations
-from lookboth.generative.free import FreeAnswer, write_freely
 from lookboth.generative.labeler_config import GenerativeLabelerConfig
 from lookboth.generative.prompts import Prompt, PromptWriter
 from lookboth.generative.reading import PROBLEM_KINDS
@@ -41,14 +40,6 @@ class GenerativeModel:
     def compute_dtype(self) -> torch.dtype:
         """Arithmetic of backbone and head."""
         return self.language.compute_dtype
-
-
-@dataclass
-class _Reading:
-    """What the answers about one text say, the parts of a long text put together."""
-
-    spans: list[tuple[Span, float]] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
 
 
 class GenerativeLabeler(TextLabeler):
@@ -80,6 +71,7 @@ class GenerativeLabeler(TextLabeler):
         self.writer = PromptWriter(tokenizer, codec, settings)
         self.demonstrations = Demonstrations(pool, settings, seed=seed)
         self.encoder = WordEncoder(tokenizer)
+        self.answerer = Answerer(model.language, self.writer)
 
     @property
     def device(self) -> torch.device:
@@ -106,12 +98,12 @@ class GenerativeLabeler(TextLabeler):
         """Yield the prediction for each example, in order; see `TextLabeler.label_chunk`."""
         parts = [(i, first, part) for i, e in enumerate(examples) for first, part in self.cut(e)]
         prompts = self.prompts([part for _, _, part in parts])
-        answers = write_freely(self.model.language, self.writer, prompts, batch_tokens=batch_tokens)
-        readings = [_Reading() for _ in examples]
-        for (index, first, _), prompt, answer in zip(parts, prompts, answers, strict=True):
-            self._read(readings[index], first, prompt, answer)
-        for example, reading in zip(examples, readings, strict=True):
-            yield self._predict(example, reading)
+        readings = self.answerer.answer(prompts, batch_tokens=batch_tokens)
+        of_example: list[list[tuple[int, Reading]]] = [[] for _ in examples]
+        for (index, first, _), reading in zip(parts, readings, strict=True):
+            of_example[index].append((first, reading))
+        for example, answers in zip(examples, of_example, strict=True):
+            yield self._predict(example, answers)
 
     def summarize(self, predictions: Sequence[Prediction]) -> dict[str, Any]:
         """Return what became of the answers: how many hold each kind of problem, and how many spans were invented."""
@@ -128,25 +120,21 @@ class GenerativeLabeler(TextLabeler):
         borders = cut_words(example.words, lengths, self.config.max_tokens)
         return [(start, _part(example, start, end)) for start, end in borders]
 
-    def _read(self, reading: _Reading, first: int, prompt: Prompt, answer: FreeAnswer) -> None:
-        parsed = self.writer.codec.parse(answer.text, prompt.words)
-        reading.problems += [problem.kind for problem in parsed.problems]
-        reading.problems += [] if answer.finished else ["unfinished"]
-        for span, place in zip(parsed.spans, parsed.places, strict=True):
-            if self.config.scheme == "plain" and span.end - span.start > 1:
-                reading.problems.append("unparseable")
-                continue
-            moved = Span(first + span.start, first + span.end, span.label)
-            reading.spans.append((moved, math.exp(answer.log_prob(*place))))
-
-    def _predict(self, example: Example, reading: _Reading) -> Prediction:
+    def _predict(self, example: Example, answers: Sequence[tuple[int, Reading]]) -> Prediction:
+        """Put together what the answers about the parts of an example say; with each the part's first word."""
         text, words, offsets = text_and_offsets(example)
-        found = []
-        for span, score in reading.spans:
-            start, end = offsets[span.start][0], offsets[span.end - 1][1]
-            found.append(PredictedSpan(*span, text[start:end], start, end, score))
-        tags = encode_spans([span for span, _ in reading.spans], len(words), self.config.scheme)
-        return Prediction(text, words, offsets, tags, tuple(found), problems=tuple(reading.problems))
+        problems = [problem for _, reading in answers for problem in reading.problems]
+        spans, found = [], []
+        for first, reading in answers:
+            for (start, end, label), score in reading.spans:
+                if self.config.scheme == "plain" and end - start > 1:
+                    problems.append("unparseable")  # under "plain" a span is one word
+                    continue
+                spans.append(Span(first + start, first + end, label))
+                place = (offsets[first + start][0], offsets[first + end - 1][1])
+                found.append(PredictedSpan(*spans[-1], text[slice(*place)], *place, score))
+        tags = encode_spans(spans, len(words), self.config.scheme)
+        return Prediction(text, words, offsets, tags, tuple(found), problems=tuple(problems))
 
 
 def cut_words(words: Sequence[str], lengths: Sequence[int], limit: int) -> list[tuple[int, int]]:

@@ -70,6 +70,7 @@ def load_generative(
     pool = _read_examples(folder / DEMONSTRATIONS_FILE)
     labeler = GenerativeLabeler(config, GenerativeModel(backbone, language.eval()), tokenizer, pool)
     labeler.demonstrations.as_saved()
+    labeler.answerer.keeps_prefix = True
     return labeler
 
 

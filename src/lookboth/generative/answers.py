@@ -1,0 +1,104 @@
+"""From prompts to spans: answers decoded freely or under constraints, and what of them can be used."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import exp
+
+import torch
+
+from lookboth.generative.constrained import build_automaton
+from lookboth.generative.decoding import ScoredSpan, decode_constrained
+from lookboth.generative.free import FreeAnswer, write_freely
+from lookboth.generative.key_values import Prefix, encode_prefix
+from lookboth.generative.prompts import Prompt, PromptWriter
+from lookboth.generative.walk import Grammar
+from lookboth.models.arithmetic import compute_in
+from lookboth.models.language_model import LanguageModel
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What an answer says.
+
+    Args:
+        spans: over the words of the prompt, in order, with scores.
+        problems: the kind of each thing that could not be read (see `AnswerProblem`); none under constraints.
+        text: the answer itself.
+    """
+
+    spans: tuple[ScoredSpan, ...]
+    problems: tuple[str, ...]
+    text: str
+
+
+class Answerer:
+    """Answers prompts in the way the recipe says.
+
+    Args:
+        language: the language model.
+        writer: that writes the prompts.
+        keeps_prefix: whether the keys and values of the last shared prefix are kept for the next call; only for
+            weights that do not change.
+    """
+
+    def __init__(self, language: LanguageModel, writer: PromptWriter, *, keeps_prefix: bool = False) -> None:
+        self.language, self.writer, self.keeps_prefix = language, writer, keeps_prefix
+        self._prefix: Prefix | None = None
+
+    def answer(self, prompts: Sequence[Prompt], *, batch_tokens: int = 2048) -> list[Reading]:
+        """Return what the model answers to each prompt.
+
+        Args:
+            prompts: of any lengths.
+            batch_tokens: tokens of prompts computed at once, in free decoding.
+        """
+        if self.writer.config.decoding == "free":
+            answers = write_freely(self.language, self.writer, prompts, batch_tokens=batch_tokens)
+            return [self._read(*pair) for pair in zip(prompts, answers, strict=True)]
+        was_training = self.language.training
+        self.language.eval()
+        with torch.inference_mode(), compute_in(self.language.compute_dtype, self.language.model):
+            readings = self._constrained(prompts)
+        self.language.train(was_training)
+        return readings
+
+    def _read(self, prompt: Prompt, answer: FreeAnswer) -> Reading:
+        parsed = self.writer.codec.parse(answer.text, prompt.words)
+        problems = [problem.kind for problem in parsed.problems]
+        placed = zip(parsed.spans, parsed.places, strict=True)
+        spans = tuple(ScoredSpan(span, exp(answer.log_prob(*place))) for span, place in placed)
+        return Reading(spans, (*problems, *(() if answer.finished else ("unfinished",))), answer.text)
+
+    def _constrained(self, prompts: Sequence[Prompt]) -> list[Reading]:
+        readings: dict[int, Reading] = {}
+        for group in _by_prefix(prompts):
+            chosen = [prompts[i] for i in group]
+            shared = chosen[0].prefix_ids if len({p.prefix_ids for p in chosen}) == 1 else None
+            answers = decode_constrained(
+                self.language.model,
+                [prompt.input_ids for prompt in chosen],
+                [self._grammar(prompt) for prompt in chosen],
+                num_beams=self.writer.config.num_beams,
+                prefix=None if shared is None else self._encoded(shared),
+            )
+            for index, answer in zip(group, answers, strict=True):
+                spans = tuple(sorted(answer.spans))
+                readings[index] = Reading(spans, (), answer.text)
+        return [readings[index] for index in range(len(prompts))]
+
+    def _grammar(self, prompt: Prompt) -> Grammar:
+        writer = self.writer
+        return Grammar(build_automaton(writer.codec, prompt.words), writer.encoder.encode, (writer.end_id,))
+
+    def _encoded(self, ids: tuple[int, ...]) -> Prefix:
+        if self._prefix is None or not self.keeps_prefix or self._prefix.ids != ids:
+            self._prefix = encode_prefix(self.language.model, ids)
+        return self._prefix
+
+
+def _by_prefix(prompts: Sequence[Prompt]) -> list[list[int]]:
+    """Return groups of prompts: those with one prefix together; all in one where nearly every one has its own."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, prompt in enumerate(prompts):
+        groups.setdefault(prompt.prefix_ids, []).append(index)
+    return list(groups.values()) if 4 * len(groups) <= len(prompts) + 3 else [list(range(len(prompts)))]
