@@ -145,7 +145,7 @@ def test_what_went_wrong_is_counted():
 def test_an_encoder_cannot_write(tmp_path):
     save_encoder(tmp_path, "Bert")
     with pytest.raises(ConfigError, match="an encoder cannot write"):
-        build(tmp_path)
+        build(tmp_path, "max_tokens=100", "overlap=0")
 
 
 def test_retrieving_labelers_keep_their_sentences(tiny_writer_folder, tmp_path):
