@@ -86,12 +86,16 @@ def make_start(settings: dict[str, Any], seed: int, folder: Path) -> Path:
         texts = (" ".join(example.words) for example in read_texts(config))
         tokenizer = train_tokenizer(texts, settings["vocab_size"])
         set_seed(seed)
-        shape = RobertaConfig(
-            vocab_size=len(tokenizer), bos_token_id=0, pad_token_id=1, eos_token_id=2, **settings["model"]
-        )
         tokenizer.save_pretrained(folder)
-        RobertaForMaskedLM(shape).save_pretrained(folder)
+        RobertaForMaskedLM(shape(settings, len(tokenizer))).save_pretrained(folder)
     return folder
+
+
+def shape(settings: dict[str, Any], vocab_size: int) -> RobertaConfig:
+    """Return the architecture of all twins."""
+    return RobertaConfig(
+        vocab_size=vocab_size, bos_token_id=0, pad_token_id=1, eos_token_id=2, **settings["model"]
+    )
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
@@ -119,15 +123,26 @@ def pretrain(
 ) -> Path:
     """Train all weights stage by stage; return the folder of the model."""
     for number, stage in enumerate(stages):
-        steps = round(stage.share * settings["pretraining"]["adaptation"]["steps"])
-        section = {"objective": stage.objective, "plan": stage.plan, "steps": steps}
-        config = recipe(settings["pretraining"], {"adaptation": section}, {}, model)
+        config = pretraining_recipe(settings, stage, model)
         place = f"pretraining-{number}-{stage.objective}"
         # A later stage gets batches in another order, else it would see the first half of the text twice.
         adapt(with_seed(config, seed + 1000 * number), folder / place)
         keep(folder / place, results / place / f"seed-{seed}")
         model = folder / place / "backbone"
     return model
+
+
+def pretraining_recipe(settings: dict[str, Any], stage: Stage, model: Path) -> RunConfig:
+    """Return the recipe of one stage."""
+    steps = round(stage.share * settings["pretraining"]["adaptation"]["steps"])
+    section = {"objective": stage.objective, "plan": stage.plan, "steps": steps}
+    return recipe(settings["pretraining"], {"adaptation": section}, model)
+
+
+def labeling_recipe(settings: dict[str, Any], task: str, plan: str, model: Path) -> RunConfig:
+    """Return the recipe of one fine-tuning."""
+    own = {"data": {"train": task}, "plan": plan}
+    return recipe(settings["labeling"], own, settings["tasks"][task], model)
 
 
 def recipe(*layers: dict[str, Any] | Path) -> RunConfig:

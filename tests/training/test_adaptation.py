@@ -350,6 +350,22 @@ def test_whole_texts_are_tokenized_as_classification_does(folder, tmp_path):
     assert [piece.input_ids for piece in batches.pieces] == [piece.input_ids for piece in expected]
 
 
+@pytest.mark.slow
+def test_smollm2_predicts_english(tmp_path):
+    """The real head sits on the real backbone: far from guessing, which costs 10.8 nats."""
+    config = parse_config(
+        {
+            "model": "smollm2-135m",
+            "data": {"train": "wnut17"},
+            "adaptation": {"objective": "clm", "text": "wikitext2_text:dev[:5]", "batch_tokens": 512},
+        }
+    )
+    base = build_base(config, device="cpu")
+    model = adaptation._language_model(config, base.backbone)
+    batches = plan_texts(read_texts(config), config, base.tokenizer, vocab_size=49152, seed=0)
+    assert 2 < mean_loss(model, batches) < 5
+
+
 def test_nothing_can_be_adapted_when_only_the_head_is_trained(folder, data):
     with pytest.raises(ConfigError, match="leaves nothing to adapt"):
         recipe(folder / "tied", data, "adapter.kind=head")

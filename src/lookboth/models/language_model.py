@@ -119,7 +119,8 @@ def load_language_model(
             f"model {name!r}: has no vocabulary head ({missing[0]} is not among its weights), so it cannot be "
             "adapted to raw text. Name a language model, or leave out [adaptation]."
         )
+    model.to(table.device)
     setattr(model, model.base_model_prefix, backbone)
     model.config = backbone.config
     model.tie_weights()
-    return model.to(table.device).eval()
+    return model.eval()

@@ -89,10 +89,15 @@ def train_one(config: RunConfig, splits: Splits, seed: int, folder: Path, *, say
     """Train one labeler by the recipe's method; see `train`.
 
     Raises:
-        ConfigError: there is no such method.
+        ConfigError: there is no such method, or it cannot adapt to raw text first.
     """
     if config.method not in METHODS:
         raise ConfigError(f"method = {config.method!r}: allowed are {', '.join(sorted(METHODS))}.")
+    if config.adaptation is not None and config.method != "classifier":
+        raise ConfigError(
+            f"method = {config.method!r}: does not adapt by itself. Type lookboth adapt RECIPE --out DIR, and set "
+            "adapter.start_from = DIR here."
+        )
     return METHODS[config.method](config, splits, seed, folder, say)
 
 
