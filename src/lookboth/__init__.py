@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lookboth.data.readers import read_split
     from lookboth.errors import ConfigError, DataError, LookbothError, ModelError, PlanError
     from lookboth.evaluation.evaluate import evaluate_labeler
+    from lookboth.generative.labeler import GenerativeLabeler
     from lookboth.masking.attention import apply_plan, get_plan, remove_plan
     from lookboth.masking.plan import MaskPlan
     from lookboth.masking.proof import prove
@@ -34,6 +35,7 @@ _HOME = {
     "ModelError": "lookboth.errors",
     "PlanError": "lookboth.errors",
     "evaluate_labeler": "lookboth.evaluation.evaluate",
+    "GenerativeLabeler": "lookboth.generative.labeler",
     "apply_plan": "lookboth.masking.attention",
     "get_plan": "lookboth.masking.attention",
     "remove_plan": "lookboth.masking.attention",
@@ -50,6 +52,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "Example",
+    "GenerativeLabeler",
     "Labeler",
     "LookbothError",
     "MaskPlan",

@@ -81,6 +81,7 @@ def check_settings(config: RunConfig) -> None:
             config.plan not in {None, "causal"} or config.train_plan not in {None, "causal"},
             "a model that writes is causal; leave it out",
         ),
+        "adaptation": (config.adaptation is not None, "adapt first (lookboth adapt) and name the result"),
         "adapter.kind": (
             config.adapter.kind == "head" and config.method != ICL,
             "there is no head to train; set lora, qlora or full, or method = 'icl'",
