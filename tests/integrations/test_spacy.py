@@ -82,7 +82,7 @@ def test_the_installed_package_is_found_without_an_import(folder, tmp_path):
     code = (
         f"import spacy; nlp = spacy.blank('en'); nlp.add_pipe('lookboth', config=dict(model={str(folder)!r}))"
     )
-    code += "; print(nlp.pipe_names, nlp.pipe_labels)"
+    code += "; nlp('x'); print(nlp.pipe_names, nlp.pipe_labels)"
     path = os.pathsep.join([str(tmp_path), str(Path(lookboth.__file__).parents[1])])
     done = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True

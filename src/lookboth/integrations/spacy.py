@@ -15,9 +15,8 @@ from spacy.tokens import Doc, Span, SpanGroup
 from spacy.util import minibatch
 
 from lookboth.errors import ConfigError, ModelError
+from lookboth.models.base import TextLabeler
 from lookboth.models.labeler import Labeler
-from lookboth.models.labeler_config import read_config
-from lookboth.models.saving import find_folder
 from lookboth.types import Prediction
 
 AlignmentMode = Literal["expand", "contract", "strict"]
@@ -71,7 +70,7 @@ class LookbothComponent:
         return {key: value for key, value in vars(self).items() if key != "labeler"}
 
     @cached_property
-    def labeler(self) -> Labeler:
+    def labeler(self) -> TextLabeler:
         """The labeler, loaded when it is first needed."""
         labeler = Labeler.from_pretrained(self.model, device=self.device)
         if labeler.config.task == "classification":
@@ -82,8 +81,8 @@ class LookbothComponent:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels it may give, read without loading the weights."""
-        return read_config(find_folder(self.model)).labels
+        """The labels it may give; none before the labeler is loaded, so that saving a pipeline loads nothing."""
+        return tuple(self.labeler.config.labels) if "labeler" in vars(self) else ()
 
     def __call__(self, doc: Doc) -> Doc:
         """Label one Doc."""
