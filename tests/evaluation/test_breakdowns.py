@@ -2,7 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-from test_error_kinds import sentence_spans
+from made_spans import sentence_spans
 
 from lookboth.evaluation.breakdowns import confusion, count_by_bucket, frequency_bucket, length_bucket
 from lookboth.evaluation.metrics import count_spans

@@ -4,20 +4,11 @@ from collections import Counter
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
+from made_spans import sentence_spans
 
 from lookboth.evaluation.error_kinds import ErrorKind, count_error_kinds, pair_spans
 from lookboth.evaluation.metrics import count_per_sentence
 from lookboth.types import PredictedSpan, Span
-
-
-@st.composite
-def sentence_spans(draw):
-    """Spans that do not overlap, as gold data and a labeler give them."""
-    borders = sorted(draw(st.sets(st.integers(0, 12), max_size=8)))
-    labels = st.sampled_from(["PER", "LOC"])
-    pairs = zip(borders[::2], borders[1::2], strict=False)
-    return [Span(start, end, draw(labels)) for start, end in pairs]
 
 
 @given(sentence_spans(), sentence_spans())

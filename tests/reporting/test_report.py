@@ -2,12 +2,12 @@
 
 import csv
 import re
-from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
 from fake_study import write_study
 from typer.testing import CliRunner
+from wellformed import Wellformed
 
 from lookboth.cli import app
 from lookboth.errors import DataError
@@ -16,32 +16,6 @@ from lookboth.reporting.report import write_report
 
 pytest.importorskip("scipy")
 pytest.importorskip("matplotlib")
-
-VOID = {"meta", "img", "input", "br", "link"}
-
-
-class Wellformed(HTMLParser):
-    """Checks that tags close in order, ids are unique, and collects what a test asks for."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.ids, self.attributes, self.text = [], [], [], ""
-        self.feed(text)
-        self.close()
-        assert self.open == []
-        assert len(set(self.ids)) == len(self.ids)
-
-    def handle_starttag(self, tag, attrs):
-        self.attributes.append((tag, dict(attrs)))
-        self.ids += [value for name, value in attrs if name == "id"]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += data
 
 
 @pytest.fixture(scope="module")

@@ -140,31 +140,32 @@ def _render_html(predictions: Iterable[Prediction]) -> Iterator[str]:
 
     def mark(label: str, score: float, text: str) -> str:
         counts[label] += 1
-        hue = hues.setdefault(label, _hue(len(hues)))
-        shown = _escape(label)
-        return f'<mark style="--hue:{hue}" data-label="{shown}" title="{shown} {score:.2f}">{_escape(text)}</mark>'
+        hue = hues.setdefault(label, label_hue(len(hues)))
+        shown = escape_html(label)
+        return f'<mark style="--hue:{hue}" data-label="{shown}" title="{shown} {score:.2f}">{escape_html(text)}</mark>'
 
     for prediction in predictions:
         pieces = [mark(label, score, "") + " " for label, score in prediction.labels or ()]
         pieces += (
-            _escape(text) if span is None else mark(span.label, span.score, text)
+            escape_html(text) if span is None else mark(span.label, span.score, text)
             for text, span in _split_at_spans(prediction)
         )
         yield f'<p class="text" lang="" dir="auto">{"".join(pieces)}</p>\n'
     items = (
-        f'<li><mark style="--hue:{hues[label]}">{_escape(label)}</mark> {count}</li>\n'
+        f'<li><mark style="--hue:{hues[label]}">{escape_html(label)}</mark> {count}</li>\n'
         for label, count in sorted(counts.items())
     )
     legend = f'<footer>\n<ul aria-label="Number by label">\n{"".join(items)}</ul>\n</footer>\n'
     yield f"</main>\n{legend if counts else ''}</body>\n</html>\n"
 
 
-def _hue(index: int) -> int:
+def label_hue(index: int) -> int:
     """Return a hue in degrees; steps of the golden angle keep any number of labels apart."""
     return round(210 + index * 137.508) % 360
 
 
-def _escape(text: str) -> str:
+def escape_html(text: str) -> str:
+    """Return text as HTML shows it, whatever characters it holds."""
     # A parser reads a bare carriage return as a line feed and drops a null character.
     return html.escape(_storable(text)).replace("\r", "&#13;").replace("\0", "\ufffd")
 

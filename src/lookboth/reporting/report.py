@@ -7,10 +7,11 @@ from pathlib import Path
 
 from lookboth.errors import DataError
 from lookboth.evaluation.breakdowns import FREQUENCIES, LENGTHS, frequency_bucket, length_bucket
-from lookboth.evaluation.predictions import ScoredSentence, predictions_by_split
+from lookboth.evaluation.predictions import ScoredSentence, has_predictions, predictions_by_split
 from lookboth.evaluation.runfile import PREDICTIONS_FILE
 from lookboth.reporting import score_plots, span_plots, summary, tables
 from lookboth.reporting.comparisons import Gain, compare_with_baselines
+from lookboth.reporting.errors_page import render_errors_page
 from lookboth.reporting.files import slug, write_text
 from lookboth.reporting.markup import Table, to_csv, to_latex, to_markdown
 from lookboth.reporting.page import Block, Heading, Items, Paragraph, page_to_html, page_to_markdown
@@ -21,6 +22,7 @@ from lookboth.reporting.train_data import read_train_data
 
 REPORT_FOLDER = "report"
 _IN_BREAKDOWNS = 3  # methods in one panel
+_ERROR_PAGES = 2  # methods of one data set that get a page
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def write_report(folder: str | Path, out: str | Path | None = None, *, baseline:
         _write_table(out / "tables", table)
     write_text(out / "tables" / "runs.csv", to_csv(tables.run_records(found.collection.data)))
     pictures = [plot.save(out / "plots", relative_to=out) for plot in _plots(found)]
-    blocks = _blocks(found, [*pictures, Heading("Tables"), *made])
+    blocks = _blocks(found, [*pictures, *_write_error_pages(found, out), Heading("Tables"), *made])
     write_text(out / "report.md", page_to_markdown(blocks))
     write_text(out / "index.html", page_to_html(blocks))
     return out
@@ -134,6 +136,26 @@ def _plots(found: Findings) -> list[Plot]:
         ),
     ]
     return [plot for plot in made if plot is not None]
+
+
+def _write_error_pages(found: Findings, out: Path) -> list[Block]:
+    """Write the mistakes of one seed of each baseline and each dev choice; return the list of these pages."""
+    texts, links = [], []
+    for data, sentences in found.sentences.items():
+        for result, by_seed in islice(sentences.items(), _ERROR_PAGES):
+            seed, run = next((seed, run) for seed, run in result.runs.items() if has_predictions(run))
+            title = f"Mistakes: {data.name}, {result.method}" + ("" if seed is None else f", seed {seed}")
+            facts = {
+                "model": result.model,
+                "test set": result.test or "",
+                "run": "/".join((run.folder or Path()).parts[-3:]),
+            }
+            score = result.tests.get(seed)
+            facts |= {} if score is None else {data.metric: f"{100 * score:.1f}"}
+            links.append(f"errors/{slug(f'{data.name}-{result.model}-{result.method}-seed-{seed}')}.html")
+            texts.append(title)
+            write_text(out / links[-1], render_errors_page(title, facts, by_seed[0]))
+    return [Heading("Pages of mistakes"), Items(texts, links)] if texts else []
 
 
 def _blocks(found: Findings, body: Sequence[Block]) -> list[Block]:
