@@ -6,8 +6,9 @@ import random
 import pytest
 import torch
 from tiny import CORPUS, tiny_config, tiny_tokenizer
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
+from lookboth.errors import ModelError
 from lookboth.generative import drafts
 from lookboth.generative.codecs import CODECS, build_codec
 from lookboth.generative.constrained import build_automaton
@@ -38,7 +39,24 @@ def tiny_causal_lm(family, seed=0, **changes):
     return model
 
 
-def queries(name, seed, count=6):
+def other_causal_lm(family):
+    """Return a tiny model with something of its own: a window, scaled logits, capped logits, a bias."""
+    own = {
+        "mistral": {"sliding_window": 24},
+        "cohere": {"logit_scale": 0.25},
+        "gemma2": {"sliding_window": 24, "final_logit_softcapping": 1.0, "head_dim": 8},
+        "phi": {},
+    }[family]
+    config = AutoConfig.for_model(
+        family, vocab_size=len(TOKENIZER), hidden_size=32, intermediate_size=64, num_hidden_layers=4,
+        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=512, pad_token_id=None,
+        bos_token_id=0, eos_token_id=1, **own,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    return AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
+
+
+def queries(name, seed, count=5):
     """Return prompts with one beginning and of different lengths, and their grammars."""
     rng, codec = random.Random(seed), build_codec(name, LABELS)
     shared = [TOKENIZER.bos_token_id, *encode(CORPUS[2] + "\n")]
@@ -53,10 +71,12 @@ def queries(name, seed, count=6):
 def generated(model, prompt, grammar):
     """Return the tokens that transformers' `generate` writes when other tokens are forbidden."""
 
+    walk = grammar.begin()
+
     def allowed(_row, ids):
-        walk = grammar.begin()
-        for token in ids.tolist()[len(prompt) :]:
-            walk = walk.advance(token)
+        nonlocal walk
+        if len(ids) > len(prompt):
+            walk = walk.advance(ids[-1].item())
         return list(walk.allowed)
 
     output = model.generate(
@@ -123,6 +143,24 @@ def test_the_probability_is_that_of_the_allowed_tokens_in_one_forward_pass():
         assert all(0 < score <= 1 for _, score in answer.spans)
 
 
+@pytest.mark.parametrize("family", ["mistral", "cohere", "gemma2", "phi"])
+def test_what_is_special_about_a_model_is_kept(family):
+    model = other_causal_lm(family)
+    prompts, grammars = queries("markup", 6)
+    answers = decode_constrained(model, prompts, grammars)
+    for answer, prompt, grammar in zip(answers, prompts, grammars, strict=True):
+        expected = log_probability(model, prompt, grammar, answer.tokens)
+        assert answer.log_probability == pytest.approx(expected, abs=1e-4)
+        assert answer.tokens == generated(model, prompt, grammar)
+
+
+def test_too_long_for_the_positions_of_a_model():
+    model = tiny_causal_lm("gpt2")
+    prompts, grammars = queries("markup", 6)
+    with pytest.raises(ModelError, match="512 positions"):
+        decode_constrained(model, [[1] * 512 + list(prompt) for prompt in prompts], grammars)
+
+
 def log_probability(model, prompt, grammar, tokens):
     with torch.no_grad():
         logits = model(torch.tensor([[*prompt, *tokens]])).logits[0]
@@ -142,7 +180,7 @@ def test_few_forward_passes(monkeypatch):
     monkeypatch.setattr(
         drafts,
         "_score",
-        lambda logits, walks: [[0.0 if t == w.draft else -1.0 for t in w.allowed] for w in walks],
+        lambda logits, walks, vocabulary: [[0.0 if t == w.draft else -1.0 for t in w.allowed] for w in walks],
     )
     run_feeds = drafts.run_feeds
     monkeypatch.setattr(drafts, "run_feeds", lambda *args: (calls.append(args), run_feeds(*args))[1])

@@ -86,8 +86,16 @@ class Automaton(ABC):
         return traces
 
     def _goes_on(self, start: int, word: int) -> bool:
-        """Guess whether a span that began at `start` holds `word` too: both are capitalized."""
-        return word < len(self.words) and self._capital[start] and self._capital[word]
+        """Guess whether a span that began at `start` holds `word` too: both are capitalized.
+
+        Where a guessed end was wrong the span is a long one: its end is guessed again at twice the length, so that
+        few guesses are wrong however long it is.
+        """
+        if word >= len(self.words):
+            return False
+        length = word - start
+        ends_here = self._capital[word - 1] and not self._capital[word]
+        return (self._capital[start] and self._capital[word]) or not (ends_here or length & (length - 1) == 0)
 
 
 class MarkupAutomaton(Automaton):

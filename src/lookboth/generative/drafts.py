@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lookboth.generative.key_values import Fed, Feed, KeyValues, Prefix, run_feeds
+from lookboth.generative.key_values import Fed, Feed, KeyValues, Prefix, run_feeds, split_for_window
 from lookboth.generative.walk import Walk
 
-_PASS_COST = 64  # tokens whose work takes about as long as what every forward pass costs besides
+_PASS_COST = 32  # tokens whose work takes about as long as what every forward pass costs besides
 
 
 class Decision(NamedTuple):
@@ -184,11 +184,19 @@ def finish(draft: Draft, decisions: tuple[Decision, ...]) -> Hypothesis:
 def ask(model: Any, prefix: Prefix, drafts: Sequence[Draft], batch_tokens: int) -> Iterator[Verdict]:
     """Yield what the model says about each draft, in batches of at most `batch_tokens` new tokens."""
     for batch in _plan([len(draft.fed) for draft in drafts], batch_tokens):
-        chosen = [drafts[index] for index in batch]
-        fed = run_feeds(model, prefix, [draft.feed for draft in chosen])
-        scores = iter(_score(fed.logits, [point.walk for draft in chosen for point in draft.points]))
-        for row, draft in enumerate(chosen):
-            yield Verdict(draft, [Scored(point, next(scores)) for point in draft.points], fed, row)
+        together = [drafts[index] for index in batch]
+        for rows in split_for_window(model, prefix, [draft.feed for draft in together]):
+            yield from _ask(model, prefix, [together[row] for row in rows])
+
+
+def _ask(model: Any, prefix: Prefix, drafts: Sequence[Draft]) -> Iterator[Verdict]:
+    """Yield what the model says about drafts that are fed together."""
+    walks = [point.walk for draft in drafts for point in draft.points]
+    vocabulary = sorted({token for walk in walks for token in walk.allowed})
+    fed = run_feeds(model, prefix, [draft.feed for draft in drafts], vocabulary)
+    scores = iter(_score(fed.logits, walks, vocabulary))
+    for row, draft in enumerate(drafts):
+        yield Verdict(draft, [Scored(point, next(scores)) for point in draft.points], fed, row)
 
 
 def _plan(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
@@ -207,15 +215,19 @@ def _plan(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
 
 
 @torch.inference_mode()
-def _score(logits: Tensor, walks: Sequence[Walk]) -> list[list[float]]:
+def _score(logits: Tensor, walks: Sequence[Walk], vocabulary: Sequence[int]) -> list[list[float]]:
     """Return the log-probability of each allowed token of each walk, renormalized over them.
 
     Args:
-        logits: shape (m, vocabulary).
+        logits: shape (m, v).
         walks: the m places they belong to.
+        vocabulary: the v tokens.
     """
+    column = {token: index for index, token in enumerate(vocabulary)}
     width = max(len(walk.allowed) for walk in walks)
-    padded = torch.tensor([walk.allowed + (-1,) * (width - len(walk.allowed)) for walk in walks])
+    padded = torch.full((len(walks), width), -1)
+    for row, walk in zip(padded, walks, strict=True):
+        row[: len(walk.allowed)] = torch.tensor([column[token] for token in walk.allowed])
     allowed = padded.to(logits.device)
     chosen = logits.gather(1, allowed.clamp(min=0)).float().masked_fill(allowed < 0, -torch.inf)
     rows = chosen.log_softmax(-1).tolist()

@@ -5,11 +5,12 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from lookboth.errors import ModelError
+from lookboth.masking.positions import max_positions
 
 
 class KeyValues(NamedTuple):
@@ -45,7 +46,7 @@ class Feed(NamedTuple):
     Args:
         past: of the tokens between the prefix and these, None where there are none.
         tokens: at least one.
-        wanted: indices of the tokens whose logits are asked for.
+        wanted: indices of the tokens after which continuations are scored.
     """
 
     past: KeyValues | None
@@ -62,7 +63,7 @@ class Fed(NamedTuple):
     """What came of one batch of feeds.
 
     Args:
-        logits: of every wanted token, feed by feed, shape (m, vocabulary).
+        logits: after every wanted token, feed by feed, shape (m, v), for the v tokens that were asked for.
         new: keys and values of the whole batch after the prefix, each (layers, batch, heads, s + n, head size).
         num_past: s, the room of each text for its past; its new tokens begin there.
     """
@@ -92,7 +93,7 @@ def encode_prefix(model: Any, ids: Sequence[int]) -> Prefix:
     """
     if not ids:
         return Prefix((), None)
-    fed = run_feeds(model, Prefix((), None), [Feed(None, ids, [len(ids) - 1])])
+    fed = run_feeds(model, Prefix((), None), [Feed(None, ids, [])], [0])
     return Prefix(tuple(ids), KeyValues(fed.new.keys[:, 0], fed.new.values[:, 0]))
 
 
@@ -108,8 +109,8 @@ def common_prefix(texts: Sequence[Sequence[int]]) -> tuple[int, ...]:
 
 
 @torch.inference_mode()
-def run_feeds(model: Any, prefix: Prefix, feeds: Sequence[Feed]) -> Fed:
-    """Run the model over new tokens of several texts at once.
+def run_feeds(model: Any, prefix: Prefix, feeds: Sequence[Feed], vocabulary: Sequence[int]) -> Fed:
+    """Run the model over new tokens of several texts at once, and score the tokens of `vocabulary` after them.
 
     Each text has the slots [prefix | own past, padded | new tokens, padded]; padding is masked and every token has
     the position it has in its own text, so nothing depends on what else is in the batch.
@@ -117,6 +118,7 @@ def run_feeds(model: Any, prefix: Prefix, feeds: Sequence[Feed]) -> Fed:
     device = model.get_input_embeddings().weight.device
     num_prefix = len(prefix.ids)
     room, width = max(feed.num_past for feed in feeds), max(len(feed.tokens) for feed in feeds)
+    _check_length(model, num_prefix + max(feed.num_past + len(feed.tokens) for feed in feeds))
     ids = torch.zeros(len(feeds), width, dtype=torch.long)
     positions = torch.zeros_like(ids)
     seen = torch.zeros(len(feeds), num_prefix + room + width, dtype=torch.long)
@@ -128,8 +130,10 @@ def run_feeds(model: Any, prefix: Prefix, feeds: Sequence[Feed]) -> Fed:
         seen[row, num_prefix:first] = 1
         seen[row, num_prefix + room : num_prefix + room + size] = 1
     cache = _fill_cache(prefix, feeds, room)
-    wanted = torch.tensor([row * width + place for row, feed in enumerate(feeds) for place in feed.wanted])
-    with _only_wanted(model, wanted.to(device)):
+    wanted = torch.tensor(
+        [row * width + place for row, feed in enumerate(feeds) for place in feed.wanted], dtype=torch.long
+    )
+    with _narrow_head(model, wanted.to(device), torch.tensor(vocabulary, device=device)):
         output = model(
             input_ids=ids.to(device),
             attention_mask=seen.to(device),
@@ -138,6 +142,35 @@ def run_feeds(model: Any, prefix: Prefix, feeds: Sequence[Feed]) -> Fed:
             use_cache=True,
         )
     return Fed(output.logits[0], _read_cache(cache, num_prefix), room)
+
+
+def attention_window(model: Any) -> int | None:
+    """Return how many tokens back the layers with the shortest window see, None where all see everything."""
+    config = model.config.get_text_config(decoder=True)
+    kinds = getattr(config, "layer_types", None)
+    if (kinds and set(kinds) == {"full_attention"}) or getattr(config, "use_sliding_window", True) is False:
+        return None
+    windows = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]
+    return min((window for window in windows if window), default=None)
+
+
+def split_for_window(model: Any, prefix: Prefix, feeds: Sequence[Feed]) -> list[list[int]]:
+    """Return how a batch is split so that no window counts padding: not at all where it is wide enough."""
+    window = attention_window(model)
+    slots = max(feed.num_past for feed in feeds) + max(len(feed.tokens) for feed in feeds)
+    everything = list(range(len(feeds)))
+    if window is None or len(prefix.ids) + slots <= window:
+        return [everything]
+    return [[row] for row in everything]
+
+
+def _check_length(model: Any, length: int) -> None:
+    limit = max_positions(model)
+    if limit is not None and length > limit:
+        raise ModelError(
+            f"prompt and answer need {length} tokens, but this model has {limit} positions. Show fewer or shorter "
+            f"demonstrations (generative.k), or set generative.max_tokens = {limit // 2}."
+        )
 
 
 def _fill_cache(prefix: Prefix, feeds: Sequence[Feed], room: int) -> DynamicCache:
@@ -189,17 +222,25 @@ def _read_cache(cache: DynamicCache, first: int) -> KeyValues:
 
 
 @contextmanager
-def _only_wanted(model: Any, wanted: Tensor) -> Iterator[None]:
-    """Let the vocabulary layer see only the wanted tokens, as one row of a batch.
+def _narrow_head(model: Any, wanted: Tensor, vocabulary: Tensor) -> Iterator[None]:
+    """Let the vocabulary layer score only the wanted tokens, as one row of a batch, for only a few continuations.
 
     What the model does to logits afterwards (scaling, capping) stays its own affair.
     """
+    head = model.get_output_embeddings()
+    stock, patched = head.forward, head.__dict__.get("forward")
 
-    def select(_module: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (args[0].flatten(0, 1)[wanted][None], *args[1:])
+    def narrow(hidden: Tensor) -> Tensor:
+        chosen = hidden.flatten(0, 1)[wanted][None]
+        if type(head) is not nn.Linear or patched:
+            return stock(chosen)[..., vocabulary]
+        bias = None if head.bias is None else head.bias[vocabulary]
+        return nn.functional.linear(chosen, head.weight[vocabulary], bias)
 
-    handle = model.get_output_embeddings().register_forward_pre_hook(select)
+    head.forward = narrow
     try:
         yield
     finally:
-        handle.remove()
+        del head.forward
+        if patched:
+            head.forward = patched
