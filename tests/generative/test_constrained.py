@@ -124,6 +124,18 @@ def test_no_labels_leave_one_answer_without_spans():
         assert walk.grammar.automaton.read(walk.path()[0]) == []
 
 
+@given(words=WORDS, labels=LABELS, name=FORMATS, seed=st.integers(0, 10**6))
+def test_under_the_plain_scheme_a_span_is_one_word(words, labels, name, seed):
+    automaton = build_automaton(build_codec(name, labels, "plain"), words)
+    assert all(
+        trace.span.end == trace.span.start + 1 for trace in automaton.read(random_path(automaton, seed))
+    )
+    grammar = Grammar(automaton, characters, (END_ID,))
+    walk = grammar.begin()
+    while walk.allowed:
+        walk = walk.advance(walk.draft if walk.draft is not None else walk.allowed[-1])
+
+
 def test_a_scheme_without_transitions_is_refused():
     with pytest.raises(ConfigError, match="IOB1"):
         build_automaton(TagsCodec(["A"], "IOB1"), ["a"])

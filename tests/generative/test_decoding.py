@@ -13,6 +13,7 @@ from lookboth.generative import drafts
 from lookboth.generative.codecs import CODECS, build_codec
 from lookboth.generative.constrained import build_automaton
 from lookboth.generative.decoding import decode_constrained
+from lookboth.generative.drafts import Budget
 from lookboth.generative.key_values import common_prefix, encode_prefix
 from lookboth.generative.walk import Grammar
 from lookboth.masking.attention import apply_plan
@@ -103,12 +104,14 @@ def test_greedy_is_what_generate_writes_under_the_same_constraint(family, name):
             assert answer.tokens == generated(model, prompt, grammar)
 
 
-@pytest.mark.parametrize("settings", [{"batch_tokens": 1}, {"kept_tokens": 1}, {"batch_tokens": 60}])
-def test_answers_do_not_depend_on_the_batch(settings):
+@pytest.mark.parametrize("budget", [Budget(new_tokens=1), Budget(kept_tokens=1), Budget(new_tokens=60)])
+def test_answers_do_not_depend_on_the_batch(budget):
     model = tiny_causal_lm("llama")
     prompts, grammars = queries("markup", 3, count=12)
     together = decode_constrained(model, prompts, grammars)
-    for answer, other in zip(together, decode_constrained(model, prompts, grammars, **settings), strict=True):
+    for answer, other in zip(
+        together, decode_constrained(model, prompts, grammars, budget=budget), strict=True
+    ):
         assert answer.tokens == other.tokens
         assert answer.log_probability == pytest.approx(other.log_probability, abs=1e-4)
         assert answer.spans == tuple((span, pytest.approx(score, abs=1e-4)) for span, score in other.spans)

@@ -50,14 +50,15 @@ class Automaton(ABC):
 
     Args:
         words: the words of the query.
-        labels: the known labels.
+        codec: the answer format with the known labels.
     """
 
     start: State
 
-    def __init__(self, words: Sequence[str], labels: Sequence[str]) -> None:
+    def __init__(self, words: Sequence[str], codec: Codec) -> None:
         self.words = tuple(words)
-        self.labels = tuple(labels)
+        self.labels = codec.labels
+        self._one_word = codec.scheme == "plain"  # then tags cannot say a longer span
         self._choices: dict[State, tuple[Choice, ...]] = {}
         self._capital = [word[:1].isupper() for word in self.words]
 
@@ -111,14 +112,15 @@ class MarkupAutomaton(Automaton):
     start = (0, None)
 
     def __init__(self, words: Sequence[str], codec: MarkupCodec) -> None:
-        super().__init__(words, codec.labels)
+        super().__init__(words, codec)
         self._codec = codec
 
     def _from(self, state: State) -> list[Choice]:
         word, start = state
         if start is None:
             return self._outside(word)
-        inside = [self._word(word, start)] if word < len(self.words) else []
+        goes_on = word < len(self.words) and not (self._one_word and word > start)
+        inside = [self._word(word, start)] if goes_on else []
         if word == start:
             return inside
         return inside + [
@@ -140,7 +142,7 @@ class MarkupAutomaton(Automaton):
         """Guess that no span opens, and that a span holds capitalized words."""
         word, start = state
         choices = self.choices(state)
-        if start is None or word == start or self._goes_on(start, word):
+        if start is None or word == start or (not choices[0].span and self._goes_on(start, word)):
             return choices[:1]
         return [choice for choice in choices if choice.span]
 
@@ -154,7 +156,7 @@ class TagsAutomaton(Automaton):
     """
 
     def __init__(self, words: Sequence[str], codec: TagsCodec) -> None:
-        super().__init__(words, codec.labels)
+        super().__init__(words, codec)
         if codec.scheme not in ("IOB2", "IOBES", "plain"):
             raise ConfigError(
                 f"constrained decoding of tags knows the schemes IOB2, IOBES and plain, not {codec.scheme!r}. "
@@ -211,7 +213,7 @@ class MentionsAutomaton(Automaton):
     """
 
     def __init__(self, words: Sequence[str], codec: PairsCodec | JsonCodec) -> None:
-        super().__init__(words, codec.labels)
+        super().__init__(words, codec)
         self._codec = codec
         self._normal = normalize(self.words)
         self.start = ("head",)
@@ -233,6 +235,8 @@ class MentionsAutomaton(Automaton):
 
     def _inside(self, starts: tuple[int, ...], length: int) -> list[Choice]:
         following = [start for start in starts if start + length < len(self.words)]
+        if self._one_word and length:
+            following = []
         pieces: dict[str, str] = {}
         for start in following:
             word = self.words[start + length]
@@ -266,8 +270,10 @@ class MentionsAutomaton(Automaton):
         if kind != "words":
             return choices[:1] if kind == "nth" or len(choices) == 1 else ()
         starts, length = rest
-        if length == 0 or self._goes_on(starts[0], starts[0] + length):
-            return choices[:1] if length else ()
+        if length == 0:
+            return ()
+        if choices[0].state[0] == "words" and self._goes_on(starts[0], starts[0] + length):
+            return choices[:1]
         return [choice for choice in choices if choice.state[0] == "nth"]
 
 

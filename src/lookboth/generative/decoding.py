@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from lookboth.generative.drafts import Hypothesis, ask, draft_answer, finish
+from lookboth.generative.drafts import Budget, Hypothesis, ask, draft_answer, finish
 from lookboth.generative.key_values import Prefix, common_prefix, encode_prefix
 from lookboth.generative.search import search_answers
 from lookboth.generative.walk import Grammar
@@ -60,8 +60,7 @@ def decode_constrained(
     *,
     num_beams: int = 1,
     prefix: Prefix | None = None,
-    batch_tokens: int = 512,
-    kept_tokens: int = 16_384,
+    budget: Budget | None = None,
 ) -> list[Answer]:
     """Return the answer of each prompt.
 
@@ -72,26 +71,26 @@ def decode_constrained(
         num_beams: 1 takes the most probable token at every decision; more look for the most probable answer, with so
             many beginnings of it at once.
         prefix: what all prompts begin with, from `encode_prefix`; found and encoded when None.
-        batch_tokens: new tokens of a forward pass, padding included.
-        kept_tokens: tokens whose keys and values are kept at once; so many texts are under way together.
+        budget: how much is computed and kept at once; suited to the device when None.
     """
+    budget = budget or Budget.for_model(model)
     if prefix is None:
         prefix = encode_prefix(model, common_prefix(prompts))
     answers: list[Answer | None] = [None] * len(prompts)
-    for wave in _waves(prompts, len(prefix.ids), kept_tokens // num_beams):
+    for wave in _waves(prompts, len(prefix.ids), budget.kept_tokens // num_beams):
         begun = [Hypothesis(i, grammars[i].begin(), None, tuple(prompts[i][len(prefix.ids) :])) for i in wave]
         found: Iterable[tuple[Hypothesis, bool]]
         if num_beams == 1:
-            found = ((h, False) for h in _decode_greedily(model, prefix, begun, batch_tokens))
+            found = ((h, False) for h in _decode_greedily(model, prefix, begun, budget))
         else:
-            found = search_answers(model, prefix, begun, num_beams, batch_tokens)
+            found = search_answers(model, prefix, begun, num_beams, budget)
         for hypothesis, is_best in found:
             answers[hypothesis.query] = read_answer(hypothesis, is_best=is_best)
     return [answer for answer in answers if answer is not None]
 
 
 def _decode_greedily(
-    model: Any, prefix: Prefix, begun: Sequence[Hypothesis], batch_tokens: int
+    model: Any, prefix: Prefix, begun: Sequence[Hypothesis], budget: Budget
 ) -> Iterator[Hypothesis]:
     """Yield the finished hypotheses, first done first."""
     open_drafts = [draft_answer(hypothesis) for hypothesis in begun]
@@ -99,7 +98,7 @@ def _decode_greedily(
         yield from (finish(d, d.hypothesis.decisions) for d in open_drafts if not d.points)
         asked = [draft for draft in open_drafts if draft.points]
         open_drafts = []
-        for verdict in ask(model, prefix, asked, batch_tokens):
+        for verdict in ask(model, prefix, asked, budget):
             hypothesis = verdict.greedy()
             if hypothesis.walk.allowed:
                 open_drafts.append(draft_answer(hypothesis))

@@ -181,12 +181,29 @@ def finish(draft: Draft, decisions: tuple[Decision, ...]) -> Hypothesis:
     return Hypothesis(old.query, draft.walk, None, (), (*old.tokens, *draft.tail), decisions, total)
 
 
-def ask(model: Any, prefix: Prefix, drafts: Sequence[Draft], batch_tokens: int) -> Iterator[Verdict]:
-    """Yield what the model says about each draft, in batches of at most `batch_tokens` new tokens."""
-    for batch in _plan([len(draft.fed) for draft in drafts], batch_tokens):
-        together = [drafts[index] for index in batch]
-        for rows in split_for_window(model, prefix, [draft.feed for draft in together]):
-            yield from _ask(model, prefix, [together[row] for row in rows])
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How much is computed and kept at once.
+
+    Args:
+        new_tokens: of one forward pass, padding included.
+        kept_tokens: whose keys and values are in one forward pass, and kept between passes.
+    """
+
+    new_tokens: int = 512
+    kept_tokens: int = 16_384
+
+    @classmethod
+    def for_model(cls, model: Any) -> "Budget":
+        """Return a budget that keeps a CPU, or a GPU, busy."""
+        return cls() if model.device.type == "cpu" else cls(4096, 65_536)
+
+
+def ask(model: Any, prefix: Prefix, drafts: Sequence[Draft], budget: Budget) -> Iterator[Verdict]:
+    """Yield what the model says about each draft, in batches within the budget."""
+    for batch in _plan(drafts, len(prefix.ids), budget):
+        for rows in split_for_window(model, prefix, [draft.feed for draft in batch]):
+            yield from _ask(model, prefix, [batch[row] for row in rows])
 
 
 def _ask(model: Any, prefix: Prefix, drafts: Sequence[Draft]) -> Iterator[Verdict]:
@@ -199,17 +216,20 @@ def _ask(model: Any, prefix: Prefix, drafts: Sequence[Draft]) -> Iterator[Verdic
         yield Verdict(draft, [Scored(point, next(scores)) for point in draft.points], fed, row)
 
 
-def _plan(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Yield batches of indices, longest first: one more row as long as its padding is cheaper than a pass."""
-    batch: list[int] = []
-    padding = 0
-    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+def _plan(drafts: Sequence[Draft], num_prefix: int, budget: Budget) -> Iterator[list[Draft]]:
+    """Yield batches, longest first: one more row as long as its padding is cheaper than a pass."""
+    batch: list[Draft] = []
+    padding = room = 0
+    for draft in sorted(drafts, key=lambda draft: -len(draft.fed)):
         if batch:
-            padding += lengths[batch[0]] - lengths[index]
-            if padding > _PASS_COST or lengths[batch[0]] * (len(batch) + 1) > batch_tokens:
+            width, rows = len(batch[0].fed), len(batch) + 1
+            padding += width - len(draft.fed)
+            slots = num_prefix + max(room, draft.feed.num_past) + width
+            if padding > _PASS_COST or rows * width > budget.new_tokens or rows * slots > budget.kept_tokens:
                 yield batch
-                batch, padding = [], 0
-        batch.append(index)
+                batch, padding, room = [], 0, 0
+        batch.append(draft)
+        room = max(room, draft.feed.num_past)
     if batch:
         yield batch
 

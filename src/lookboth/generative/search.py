@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from lookboth.generative.drafts import Draft, Hypothesis, Verdict, ask, draft_answer, finish
+from lookboth.generative.drafts import Budget, Draft, Hypothesis, Verdict, ask, draft_answer, finish
 from lookboth.generative.key_values import Prefix
 
 
@@ -93,12 +93,12 @@ class Search:
 
 
 def search_answers(
-    model: Any, prefix: Prefix, begun: Sequence[Hypothesis], num_beams: int, batch_tokens: int
+    model: Any, prefix: Prefix, begun: Sequence[Hypothesis], num_beams: int, budget: Budget
 ) -> Iterator[tuple[Hypothesis, bool]]:
     """Yield the most probable answer found for each hypothesis, and whether it is proven to be the best.
 
     Args:
-        model, prefix, batch_tokens: as in `decode_constrained`.
+        model, prefix, budget: as in `decode_constrained`.
         begun: one hypothesis a query, nothing decided.
         num_beams: how many beginnings of one answer are gone on with at once.
     """
@@ -106,7 +106,7 @@ def search_answers(
     for hypothesis in begun:
         searches[hypothesis.query].begin(hypothesis)
     while asked := [draft for search in searches.values() for draft in search.open]:
-        for verdict in ask(model, prefix, asked, batch_tokens):
+        for verdict in ask(model, prefix, asked, budget):
             searches[verdict.draft.hypothesis.query].learn(verdict)
         for search in searches.values():
             search.select(num_beams)
