@@ -195,6 +195,38 @@ def train(
 
 
 @app.command()
+def search(
+    recipe: Annotated[Path | None, typer.Argument(help="Recipe file (TOML).")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="File, folder, built-in name or hub id to train on.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Decoder or encoder: hub id, folder, or built-in name.")
+    ] = None,
+    strategy: Annotated[str | None, typer.Option(help="shared, layers or halving.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the run.")] = Path("runs/search"),
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Any recipe key, as key=value; may be repeated.")
+    ] = None,
+) -> None:
+    """Find the best mask plan on dev data, with the evidence, and train a labeler under it."""
+    from lookboth.config import load_recipe, parse_config
+    from lookboth.training.run import train as run_training
+
+    given = (("method", "search"), ("model", model), ("data.train", data), ("search.strategy", strategy))
+    overrides = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given if value]
+    if recipe is None and data is None:
+        raise ConfigError(
+            "nothing to train on. Type: lookboth search RECIPE.toml, or lookboth search --data FOLDER"
+        )
+    overrides += settings or []
+    config = load_recipe(recipe, overrides) if recipe else parse_config({}, overrides, where="options")
+    quiet_libraries()
+    for run in run_training(config, out, say=typer.echo):
+        typer.echo(f"labeler: {run.folder / 'labeler'}; evidence: {run.folder / 'search.json'}")
+
+
+@app.command()
 def study(
     file: Annotated[Path, typer.Argument(help="Study file (TOML).")],
     out: Annotated[

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lookboth.config import RunConfig
 from lookboth.evaluation.evaluate import evaluate_labeler
-from lookboth.generative.build import ICL, SIFT, TUNING, build_generative
+from lookboth.generative.build import ICL, build_generative
 from lookboth.generative.demonstrations import Demonstrations
 from lookboth.generative.labeler import GenerativeLabeler
 from lookboth.generative.lessons import LessonBatches, Lessons, num_epochs
@@ -15,8 +15,6 @@ from lookboth.training.outcome import DevScorer, Say, Start, TrainedRun, finish_
 from lookboth.training.splits import Splits
 from lookboth.training.trainer import History, fit, read_config_lines
 from lookboth.types import Example
-
-GENERATIVE_METHODS = (SIFT, TUNING, ICL)
 
 
 def train_generative(config: RunConfig, splits: Splits, seed: int, folder: Path, say: Say) -> TrainedRun:

@@ -1,28 +1,19 @@
 """One command's worth of training: data in, labelers with their scores out, one folder a seed."""
 
 import json
-from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from lookboth.config import RunConfig
+from lookboth.config import RunConfig, parse_config
 from lookboth.errors import ConfigError, DataError
-from lookboth.evaluation.evaluate import Evaluation, evaluate_labeler
 from lookboth.evaluation.runfile import write_run
 from lookboth.evaluation.seeds import mean_and_sd
-from lookboth.generative.training import GENERATIVE_METHODS, train_generative
-from lookboth.masking.attention import apply_plan, under_plan
-from lookboth.models.labeler import Labeler
 from lookboth.training.adaptation import AdaptationReport, adapt_backbone
-from lookboth.training.adapters import num_trainable
-from lookboth.training.batches import RunBatches, find_pad_id, tokenize_examples
-from lookboth.training.build import build_base, build_labeler
-from lookboth.training.outcome import DevScorer, Say, Start, TrainedRun, finish_run, labels_of
+from lookboth.training.build import build_base
+from lookboth.training.methods import ADAPTING, find_method
+from lookboth.training.outcome import Say, Start, TrainedRun
 from lookboth.training.splits import Splits, read_splits
 from lookboth.training.texts import text_section
-from lookboth.training.trainer import fit, read_config_lines
-from lookboth.training.weights import shape_loss
-from lookboth.types import Example
 
 
 def train(config: RunConfig, out: str | Path, *, say: Say = print) -> list[TrainedRun]:
@@ -91,79 +82,30 @@ def train_one(config: RunConfig, splits: Splits, seed: int, folder: Path, *, say
     Raises:
         ConfigError: there is no such method, or it cannot adapt to raw text first.
     """
-    if config.method not in METHODS:
-        raise ConfigError(f"method = {config.method!r}: allowed are {', '.join(sorted(METHODS))}.")
-    if config.adaptation is not None and config.method != "classifier":
+    if config.adaptation is not None and config.method not in ADAPTING:
         raise ConfigError(
             f"method = {config.method!r}: does not adapt by itself. Type lookboth adapt RECIPE --out DIR, and set "
             "adapter.start_from = DIR here."
         )
-    return METHODS[config.method](config, splits, seed, folder, say)
-
-
-def train_classifier(config: RunConfig, splits: Splits, seed: int, folder: Path, say: Say) -> TrainedRun:
-    """Train a head over states, and the adapter below it."""
-    from transformers import set_seed
-
-    start = Start.now()
-    set_seed(seed)
-    labeler = build_labeler(config, labels=labels_of([*splits.train, *splits.dev]))
-    adaptation = None
-    if config.adaptation is not None:
-        backbone, work = labeler.model.backbone, folder / "training" / "adaptation"
-        adaptation = adapt_backbone(config, backbone, labeler.tokenizer, seed=seed, folder=work, say=say)
-    pieces = tokenize_examples(splits.train, labeler.encoder, tags=labeler.config.tags, config=config)
-    shape_loss(labeler.model.head, config.training, pieces)
-    batches = RunBatches.build(pieces, config=config, seed=seed, pad_id=find_pad_id(labeler.tokenizer))
-    _announce(labeler, batches, config, say)
-    score_dev = DevScorer(lambda: _evaluate(labeler, splits.dev))
-    history = fit(
-        labeler.model,
-        batches,
-        config=config.training,
-        seed=seed,
-        folder=folder / "training",
-        score_dev=score_dev,
-        say=say,
-    )
-    apply_plan(labeler.model.backbone, labeler.config.plan)
-    dev = score_dev.at(history.best_score)
-    tests = {name: evaluate_labeler(labeler, examples) for name, examples in splits.tests.items()}
-    run = TrainedRun(seed, folder, labeler, history, dev, tests, adaptation)
-    return finish_run(run, config, splits.files, start, say)
-
-
-def _evaluate(labeler: Labeler, examples: Sequence[Example]) -> Evaluation:
-    with under_plan(labeler.model.backbone, labeler.config.plan):
-        return evaluate_labeler(labeler, examples)
-
-
-def _announce(labeler: Labeler, batches: RunBatches, config: RunConfig, say: Say) -> None:
-    total = sum(parameter.numel() for parameter in labeler.model.parameters())
-    for line in read_config_lines(config, batches, num_trainable(labeler.model), total):
-        say(line)
-    odd = sorted(labeler.encoder.words_without_token)
-    if odd:
-        some = ", ".join(map(repr, odd[:5]))
-        say(f"{len(odd)} words have no token of their own ({some}); they are still labeled.")
-
-
-Method = Callable[[RunConfig, Splits, int, Path, Say], TrainedRun]
-METHODS: dict[str, Method] = {
-    "classifier": train_classifier,
-    **dict.fromkeys(GENERATIVE_METHODS, train_generative),
-}
+    return find_method(config.method)(config, splits, seed, folder, say)
 
 
 def _claim(out: Path, config: RunConfig) -> None:
     """Refuse to mix two settings in one folder."""
     out.mkdir(parents=True, exist_ok=True)
     file = out / "recipe.json"
-    text = json.dumps(config.to_dict(), indent=2) + "\n"
     # Else the run stopped before it trained anything.
     begun = file.is_file() and any(
         f for name in ("seed-*", "checkpoints", "run.json") for f in out.glob(name)
     )
-    if begun and file.read_text(encoding="utf-8") != text:
+    if begun and _stored(file) != config:
         raise DataError(f"{out}: holds a run of another recipe. Give another --out, or remove the folder.")
-    file.write_text(text, encoding="utf-8")
+    file.write_text(json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8")
+
+
+def _stored(file: Path) -> RunConfig | None:
+    """Return a stored recipe as it is read today: keys it does not have yet stand at their defaults."""
+    try:
+        return parse_config(json.loads(file.read_text(encoding="utf-8")))
+    except (ConfigError, ValueError):
+        return None

@@ -1,0 +1,176 @@
+"""The sections of a recipe that say what is trained, on what, and how."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from lookboth.config.base import Section
+
+
+class DataConfig(Section):
+    """Where the data is and how it is read."""
+
+    train: tuple[str, ...] = Field(
+        min_length=1,
+        description="Sources to train on: a file, a folder, a built-in name or a hub id; "
+        "'source:split' picks a split.",
+    )
+    dev: tuple[str, ...] = Field(
+        default=(),
+        description="Sources that choose the epoch; default: the dev split of the first train source.",
+    )
+    test: tuple[str, ...] | None = Field(
+        default=None,
+        description="Sources scored once, after training; default: the test split of the first train source; "
+        "[]: none.",
+    )
+    label_map: dict[str, str] = Field(
+        default_factory=dict,
+        description="Renames labels; an empty new name drops the label. '*' stands for all not named.",
+    )
+    max_train_sentences: int | None = Field(
+        default=None, ge=1, description="Train on the first N sentences after a shuffle by data.sample_seed."
+    )
+    max_dev_sentences: int | None = Field(
+        default=None,
+        ge=1,
+        description="Score dev on the first N sentences after a shuffle by data.sample_seed.",
+    )
+    sample_seed: int = Field(
+        default=0, description="Which sentences data.max_train_sentences and data.max_dev_sentences keep."
+    )
+    repair: bool = Field(
+        default=False, description="Repair ill-formed tags as conlleval does instead of stopping."
+    )
+
+    @field_validator("train", "dev", "test", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+
+class AdapterConfig(Section):
+    """Which weights are trained."""
+
+    kind: Literal["full", "lora", "qlora", "head"] = Field(
+        default="lora",
+        description="full: all weights; lora; qlora: lora over a 4-bit backbone; head: only the head.",
+    )
+    rank: int = Field(default=16, ge=1, description="LoRA rank r.")
+    alpha: int = Field(default=32, gt=0, description="LoRA alpha; the update is scaled by alpha / rank.")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout on the input of each LoRA pair.")
+    target_modules: tuple[str, ...] | Literal["all-linear"] = Field(
+        default="all-linear", description="Names of the linear layers that get a LoRA pair."
+    )
+    start_from: str | None = Field(
+        default=None, description="A saved adapter folder to start from instead of a fresh adapter."
+    )
+
+    @field_validator("target_modules", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) and value != "all-linear" else value
+
+
+class TrainConfig(Section):
+    """How the weights are trained."""
+
+    epochs: float = Field(default=3, gt=0, allow_inf_nan=False, description="Passes over the training data.")
+    lr: float = Field(
+        default=1e-3,
+        gt=0,
+        allow_inf_nan=False,
+        description="Peak learning rate of adapter (or backbone) and head.",
+    )
+    schedule: Literal["linear", "cosine", "constant"] = Field(
+        default="linear", description="Learning rate after warm-up."
+    )
+    warmup: float = Field(default=0.06, ge=0, lt=1, description="Share of all steps spent warming up.")
+    weight_decay: float = Field(default=0.01, ge=0, description="AdamW weight decay.")
+    clip: float = Field(default=1.0, gt=0, description="Largest gradient norm.")
+    batch_tokens: int = Field(default=1024, ge=16, description="Tokens in one batch.")
+    accumulation: int = Field(default=1, ge=1, description="Batches summed into one optimizer step.")
+    layout: Literal["bucketed", "packed"] = Field(
+        default="bucketed",
+        description="bucketed: rows of nearly one length; packed: many sentences in one row.",
+    )
+    precision: Literal["auto", "bf16", "fp32"] = Field(
+        default="auto", description="Arithmetic; auto: bf16 where the device computes in it natively."
+    )
+    gradient_checkpointing: bool = Field(
+        default=False, description="Less memory for about a third more time."
+    )
+    class_weights: Literal["none", "balanced"] | dict[str, float] = Field(
+        default="none",
+        description="How much the words of a label count in the loss: none: all alike; balanced: the fewer there "
+        "are the more; {PER = 2.0}: as said, 1 where nothing is said ('O': words without label).",
+    )
+    label_smoothing: float = Field(
+        default=0.0, ge=0, lt=1, description="Share of each target that is spread evenly over all tags."
+    )
+    head_dropout: float = Field(default=0.1, ge=0, lt=1, description="Dropout before the head.")
+    evals_per_epoch: int = Field(default=1, ge=0, description="Dev scores per epoch; 0: only at the end.")
+    patience: int | None = Field(
+        default=None,
+        ge=1,
+        description="Stop after this many dev scores without a better one; default: never.",
+    )
+    checkpoint_steps: int = Field(
+        default=100, ge=1, description="Optimizer steps between checkpoints a killed run resumes from."
+    )
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="One run for each seed.")
+    track: Literal["none", "tensorboard", "wandb"] = Field(
+        default="none", description="Where curves are sent."
+    )
+
+    @field_validator("class_weights", mode="before")
+    @classmethod
+    def _known_or_above_zero(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            right = all(
+                type(weight) in (int, float) and 0 < weight < float("inf") for weight in value.values()
+            )
+        else:
+            right = value in ("none", "balanced")
+        if not right:
+            raise ValueError(
+                "must be 'none', 'balanced' or a weight above 0 for each label, as in {PER = 2.0}"
+            )
+        return value
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, int) else value
+
+    @field_validator("seeds")
+    @classmethod
+    def _each_once(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("each seed may be named once")
+        return value
+
+
+class HeadConfig(Section):
+    """What turns word states into tags; saved with a labeler."""
+
+    kind: str = Field(
+        default="linear",
+        description="linear: one score a tag from the state of the word; crf: linear, and learned scores of each tag "
+        "after each other; context_gate: linear, over states mixed with that of the text's last word; "
+        "multi_label: linear, each label by itself, so that a text may have several (needs "
+        "task = 'classification').",
+    )
+    layers: Literal["last", "mix"] = Field(
+        default="last",
+        description="last: states of the last layer (exit_layer says which that is); mix: a learned mix of all "
+        "layers and the embeddings.",
+    )
+    threshold: float = Field(
+        default=0.5, gt=0, lt=1, description="multi_label: a text gets the labels at least this probable."
+    )
+
+    def __str__(self) -> str:
+        """Return one readable phrase."""
+        return f"{self.kind} on {'a mix of all layers' if self.layers == 'mix' else 'the last layer'}"

@@ -1,0 +1,156 @@
+"""What every way of searching works with: the data, the candidates, trainings, and dev scores that are kept."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lookboth.config import RunConfig
+from lookboth.evaluation.evaluate import evaluate_labeler
+from lookboth.evaluation.significance import paired_bootstrap
+from lookboth.masking.attention import under_plan
+from lookboth.masking.plan import MaskPlan
+from lookboth.models.labeler import Labeler
+from lookboth.training.outcome import Say
+from lookboth.training.splits import Splits
+from lookboth.types import Span
+
+NOISE = 0.05  # a difference with a larger p-value is not told from chance
+
+
+@dataclass(frozen=True)
+class PlanScore:
+    """How a plan did in a search.
+
+    Args:
+        plan: spelled out, one reach a layer.
+        name: its shortest usual notation.
+        score: the headline score on dev, in [0, 1].
+        spans: what was predicted, for each dev sentence (start, end, label).
+    """
+
+    plan: str
+    name: str
+    score: float
+    spans: Sequence[Sequence[tuple[int, int, str]]] = field(repr=False)
+
+
+@dataclass
+class SearchTask:
+    """One search.
+
+    Args:
+        config: the recipe; its plan is not used.
+        splits: train and dev are used, test never.
+        plans: the candidates.
+        seed: of trainings and draws.
+        folder: for checkpoints and scores; a killed search goes on from there.
+        say: told of progress.
+    """
+
+    config: RunConfig
+    splits: Splits
+    plans: Sequence[MaskPlan]
+    seed: int
+    folder: Path
+    say: Say
+
+    def score(self, labeler: Labeler, plan: MaskPlan, *, stage: str = "shared") -> PlanScore:
+        """Return how `labeler` does on dev under `plan`; read from the folder where it is known already.
+
+        Args:
+            labeler: with the weights of this stage.
+            plan: put in force while dev data is labeled.
+            stage: part of the file's name; scores of other weights are other scores.
+        """
+        file = self.folder / "scores" / stage / f"{plan.spelled_out().replace('*', 'a')}.json"
+        if file.is_file():
+            stored = json.loads(file.read_text(encoding="utf-8"))
+            return PlanScore(stored["plan"], stored["name"], stored["score"], stored["spans"])
+        with under_plan(labeler.model.backbone, plan):
+            evaluation = evaluate_labeler(labeler, self.splits.dev, interval=False)
+        spans = [[(s.start, s.end, s.label) for s in p.labeled_spans()] for p in evaluation.predictions]
+        result = PlanScore(plan.spelled_out(), str(plan), evaluation.scores.headline, spans)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        work = file.with_suffix(".part")
+        work.write_text(json.dumps(asdict(result)), encoding="utf-8")
+        work.replace(file)
+        self.say(f"{stage}: plan {plan}: dev {100 * result.score:.2f}")
+        return result
+
+    def compare(self, one: PlanScore, other: PlanScore) -> float:
+        """Return the p-value of the difference between two plans, resampling dev sentences."""
+        gold = [example.spans for example in self.splits.dev]
+        return paired_bootstrap(gold, _spans(one), _spans(other), seed=self.seed).p_value
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a search found.
+
+    Args:
+        strategy: how it searched.
+        scores: of the plans that were judged together, best first.
+        within_noise: names of the plans that dev data does not tell from the best, the best among them.
+        chosen: the plan taken, spelled out; name: its shortest notation.
+        seconds: what the search took; training_seconds: what one ordinary training took; None before it ran.
+    """
+
+    strategy: str
+    scores: Sequence[PlanScore]
+    within_noise: Sequence[str]
+    chosen: str
+    name: str
+    seconds: float
+    training_seconds: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form, without the predicted spans."""
+        plain = {key: value for key, value in vars(self).items() if key != "scores"}
+        rows: list[Mapping[str, Any]] = [
+            {"plan": s.plan, "name": s.name, "score": s.score} for s in self.scores
+        ]
+        return {**plain, "cost_in_trainings": self.cost(), "scores": rows}
+
+    def cost(self) -> float | None:
+        """Return the whole cost in units of one ordinary training, the last training included."""
+        if not self.training_seconds:
+            return None
+        return 1 + self.seconds / self.training_seconds
+
+    def in_words(self) -> str:
+        """Return the recommendation."""
+        best = self.scores[0]
+        if len(self.within_noise) == len(self.scores):
+            return (
+                f"The dev data does not tell any of the {len(self.scores)} plans from the best; the choice of "
+                f"{self.name} means little."
+            )
+        others = [name for name in self.within_noise if name != best.name]
+        if not others:
+            return f"{best.name} is ahead of every other plan on dev; take it."
+        worst = self.scores[-1]
+        return (
+            f"{', '.join([best.name, *others])} are within noise of each other; take {self.name}. "
+            f"The worst, {worst.name}, is {100 * (best.score - worst.score):.1f} points behind."
+        )
+
+
+def judge(task: SearchTask, ranked: Sequence[PlanScore], *, seconds: float) -> Evidence:
+    """Return the evidence: the first plan is chosen, and which of the others are within noise of it.
+
+    Noise is that of the dev sentences; the noise of training is shared by the plans where weights are shared.
+
+    Args:
+        task: gives the dev data.
+        ranked: the plans, best first.
+        seconds: what the search took.
+    """
+    best = ranked[0]
+    near = [other.name for other in ranked if other is best or task.compare(best, other) > NOISE]
+    return Evidence(task.config.search.strategy, ranked, near, best.plan, best.name, seconds)
+
+
+def _spans(score: PlanScore) -> list[list[Span]]:
+    return [[Span(start, end, label) for start, end, label in sentence] for sentence in score.spans]

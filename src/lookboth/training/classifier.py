@@ -1,0 +1,95 @@
+"""The method "classifier": a head over states, and the adapter below it, trained on labels."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from lookboth.config import RunConfig
+from lookboth.evaluation.evaluate import Evaluation, evaluate_labeler
+from lookboth.masking.attention import apply_plan, under_plan
+from lookboth.models.labeler import Labeler
+from lookboth.training.adaptation import AdaptationReport, adapt_backbone
+from lookboth.training.adapters import num_trainable
+from lookboth.training.batches import RunBatches, find_pad_id, tokenize_examples
+from lookboth.training.build import build_labeler
+from lookboth.training.outcome import DevScorer, Say, Start, TrainedRun, finish_run, labels_of
+from lookboth.training.splits import Splits
+from lookboth.training.trainer import fit, read_config_lines
+from lookboth.training.weights import shape_loss
+from lookboth.types import Example
+
+
+class Prepared(NamedTuple):
+    """What a training begins with.
+
+    Args:
+        labeler: untrained, under the plan of training, adapted to raw text where the recipe says so.
+        batches: of the whole training.
+        adaptation: what was done before labeling, if anything.
+    """
+
+    labeler: Labeler
+    batches: RunBatches
+    adaptation: AdaptationReport | None
+
+
+def train_classifier(config: RunConfig, splits: Splits, seed: int, folder: Path, say: Say) -> TrainedRun:
+    """Train a head over states, and the adapter below it."""
+    start = Start.now()
+    prepared = prepare_classifier(config, splits, seed, folder / "training" / "adaptation", say)
+    labeler, batches = prepared.labeler, prepared.batches
+    score_dev = DevScorer(lambda: _evaluate(labeler, splits.dev))
+    history = fit(
+        labeler.model,
+        batches,
+        config=config.training,
+        seed=seed,
+        folder=folder / "training",
+        score_dev=score_dev,
+        say=say,
+    )
+    apply_plan(labeler.model.backbone, labeler.config.plan)
+    dev = score_dev.at(history.best_score)
+    tests = {name: evaluate_labeler(labeler, examples) for name, examples in splits.tests.items()}
+    run = TrainedRun(seed, folder, labeler, history, dev, tests, prepared.adaptation)
+    return finish_run(run, config, splits.files, start, say)
+
+
+def prepare_classifier(config: RunConfig, splits: Splits, seed: int, adapted: Path, say: Say) -> Prepared:
+    """Return an untrained labeler and all its batches; the same for the same arguments.
+
+    Args:
+        config: a recipe.
+        splits: train and dev give the labels, train the batches.
+        seed: of the fresh weights and the order of the batches.
+        adapted: folder for the adaptation to raw text, which is taken from there where it is finished.
+        say: told what is about to be trained.
+    """
+    from transformers import set_seed
+
+    set_seed(seed)
+    labeler = build_labeler(config, labels=labels_of([*splits.train, *splits.dev]))
+    adaptation = None
+    if config.adaptation is not None:
+        backbone = labeler.model.backbone
+        adaptation = adapt_backbone(config, backbone, labeler.tokenizer, seed=seed, folder=adapted, say=say)
+    pieces = tokenize_examples(splits.train, labeler.encoder, tags=labeler.config.tags, config=config)
+    shape_loss(labeler.model.head, config.training, pieces)
+    batches = RunBatches.build(pieces, config=config, seed=seed, pad_id=find_pad_id(labeler.tokenizer))
+    _announce(labeler, batches, config, say)
+    return Prepared(labeler, batches, adaptation)
+
+
+def _evaluate(labeler: Labeler, examples: Sequence[Example]) -> Evaluation:
+    with under_plan(labeler.model.backbone, labeler.config.plan):
+        return evaluate_labeler(labeler, examples)
+
+
+def _announce(labeler: Labeler, batches: RunBatches, config: RunConfig, say: Say) -> None:
+    total = sum(parameter.numel() for parameter in labeler.model.parameters())
+    for line in read_config_lines(config, batches, num_trainable(labeler.model), total):
+        say(line)
+    odd = sorted(labeler.encoder.words_without_token)
+    if odd:
+        some = ", ".join(map(repr, odd[:5]))
+        say(f"{len(odd)} words have no token of their own ({some}); they are still labeled.")

@@ -1,0 +1,166 @@
+"""Plan search: what is drawn, what is scored, what is chosen, and that test data plays no part."""
+
+import itertools
+import json
+from collections import Counter
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lookboth.config import parse_config
+from lookboth.errors import ConfigError
+from lookboth.masking.attention import get_plan
+from lookboth.masking.plan import MaskPlan, group_plans
+from lookboth.search.candidates import candidate_plans, neighbours, random_plans
+from lookboth.search.halving import rungs
+from lookboth.search.run import find_plan
+from lookboth.search.shared import DrawnPlans
+from lookboth.search.task import Evidence, PlanScore
+from lookboth.training.build import build_labeler
+from lookboth.training.run import train
+from lookboth.training.splits import read_splits
+
+WORDS = ("Ada", "Lovelace", "lived", "in", "London")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A task that needs the right side: a word is named by the word after it."""
+    folder = tmp_path_factory.mktemp("data")
+    lines = []
+    for number in range(40):
+        right = ("x", "y")[number % 2]
+        lines += [f"word {'B-X' if right == 'x' else 'B-Y'}", f"{right} O", "end O", ""]
+    for split in ("train", "dev", "test"):
+        (folder / f"{split}.conll").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+def recipe(model, data, **search):
+    return parse_config(
+        {
+            "model": str(model),
+            "method": "search",
+            "adapter": {"kind": "full"},
+            "data": {"train": [str(data)]},
+            "training": {
+                "epochs": 30,
+                "lr": 5e-3,
+                "schedule": "constant",
+                "head_dropout": 0.0,
+                "precision": "fp32",
+                "batch_tokens": 32,
+            },
+            "search": {"groups": 2, **search},
+        }
+    )
+
+
+def quiet(_):
+    pass
+
+
+@pytest.mark.parametrize("strategy", ["shared", "layers", "halving"])
+def test_the_chosen_plan_looks_right_where_it_must(strategy, tiny_llama_folder, data, tmp_path):
+    config = recipe(tiny_llama_folder, data, strategy=strategy, budget=8)
+    run = train(config, tmp_path, say=quiet)[0]
+    evidence = json.loads((run.folder / "search.json").read_text())
+    assert evidence["chosen"] == run.labeler.config.plan.spelled_out()
+    assert not run.labeler.config.plan.is_causal
+    assert run.tests[str(data)].scores.headline == 1.0
+    scores = {row["name"]: row["score"] for row in evidence["scores"]}
+    assert scores["causal"] <= 0.75 < scores[evidence["name"]]
+    assert "causal" not in evidence["within_noise"]
+    assert evidence["cost_in_trainings"] > 1
+
+
+def test_a_search_reads_no_test_data_and_goes_on_where_it_was(tiny_llama_folder, data, tmp_path):
+    config = recipe(tiny_llama_folder, data)
+    blind = config.model_copy(update={"data": config.data.model_copy(update={"test": ()})})
+    splits = read_splits(blind)
+    first, again = [], []
+    evidence = find_plan(blind, splits, 0, tmp_path, first.append)
+    repeated = find_plan(blind, splits, 0, tmp_path, again.append)
+    assert [s.score for s in evidence.scores] == [s.score for s in repeated.scores]
+    assert any(line.startswith("shared: plan") for line in first)
+    assert not any(line.startswith("shared: plan") for line in again)
+
+
+def test_every_candidate_is_drawn_in_training_and_none_in_prediction(tiny_llama_folder, data):
+    labeler = build_labeler(recipe(tiny_llama_folder, data), labels=["X", "Y"], device="cpu")
+    plans = list(group_plans(2, labeler.config.plan.num_layers))
+    seen = Counter()
+    for number in range(64):
+        batch = {
+            "input_ids": torch.tensor([[3, 4 + number % 40, 5]]),
+            "attention_mask": torch.ones(1, 3, dtype=torch.bool),
+            "word_first": torch.tensor([1]),
+            "word_last": torch.tensor([1]),
+            "num_words": torch.tensor([1]),
+        }
+        with DrawnPlans(labeler.model.train(), plans, seed=number // 40):
+            labeler.model(**batch)
+            drawn = get_plan(labeler.model.backbone)
+            labeler.model(**batch)
+            assert get_plan(labeler.model.backbone) == drawn  # the same batch draws the same plan
+            seen[drawn] += 1
+            labeler.model.eval()
+            labeler.model(**{**batch, "input_ids": batch["input_ids"] + 1})
+            assert get_plan(labeler.model.backbone) == drawn
+    assert set(seen) == set(plans)
+
+
+@given(st.integers(1, 40), st.floats(0.1, 8))
+def test_rungs_cost_what_is_allowed(num_plans, budget):
+    steps = rungs(num_plans, budget)
+    assert sum(count * share for count, share in steps) == pytest.approx(budget if num_plans > 1 else 0)
+    counts = [count for count, _ in steps] + [1]
+    assert all(after == -(-before // 2) for before, after in itertools.pairwise(counts))
+
+
+@given(st.integers(1, 12), st.integers(1, 9))
+def test_a_streaming_search_keeps_its_limit(num_layers, limit):
+    groups = min(2, num_layers)
+    if groups == 1:
+        groups = 1
+    plans = candidate_plans(num_layers, groups=groups, max_look_ahead=limit)
+    assert all((plan.total_look_ahead() or 0) <= limit and None not in plan.reach for plan in plans)
+    assert max(plan.total_look_ahead() for plan in plans) == limit
+    assert len(set(plans)) == len(plans)
+
+
+def test_candidates():
+    assert [str(plan) for plan in candidate_plans(8, named=["full", "1111", "causal"])] == ["full", "causal"]
+    assert len(candidate_plans(8)) == 16
+    with pytest.raises(ConfigError, match="only one plan"):
+        candidate_plans(8, named=["full", "11"])
+    plan = MaskPlan.parse("0011", 4)
+    assert {sum(a != b for a, b in zip(plan.reach, n.reach, strict=True)) for n in neighbours(plan)} == {1}
+    drawn = random_plans(6, 50, seed=0)
+    assert len(set(drawn)) == 50
+    assert random_plans(6, 50, seed=0) == drawn
+    assert len(random_plans(2, 50, seed=0)) == 4
+
+
+def test_words_say_when_the_differences_mean_nothing():
+    scores = [
+        PlanScore("*", name, score, []) for name, score in (("full", 0.8), ("0011", 0.79), ("causal", 0.6))
+    ]
+    near = Evidence("shared", scores, ["full", "0011"], "*", "full", 10.0, 20.0)
+    assert near.in_words() == (
+        "full, 0011 are within noise of each other; take full. The worst, causal, is 20.0 points behind."
+    )
+    assert near.cost() == 1.5
+    alone = Evidence("shared", scores, ["full"], "*", "full", 10.0)
+    assert "ahead of every other plan" in alone.in_words()
+    assert alone.cost() is None
+    none = Evidence("shared", scores, ["full", "0011", "causal"], "*", "full", 10.0)
+    assert "means little" in none.in_words()
+
+
+def test_an_unknown_strategy_is_named(tiny_llama_folder, data, tmp_path):
+    config = recipe(tiny_llama_folder, data, strategy="guess")
+    with pytest.raises(ConfigError, match=r"search\.strategy = 'guess': allowed are halving, layers, shared"):
+        find_plan(config, read_splits(config), 0, tmp_path, quiet)
