@@ -214,7 +214,7 @@ def test_labeling_starts_from_the_adapted_weights(folder, data, tmp_path, monkey
         seen.append(weights_of(model.backbone))
         return original(model, batches, **kwargs)
 
-    monkeypatch.setattr("lookboth.training.run.fit", spy)
+    monkeypatch.setattr("lookboth.training.classifier.fit", spy)
     (run,) = train(config, tmp_path / "run", **quiet)
     adapt(config, tmp_path / "adapted", **quiet)
     if kind == "lora":
