@@ -26,6 +26,7 @@ ORDER = (
     "study/",
     "reporting/",
     "integrations/",
+    "serving/",
     "demo",
     "cli",
 )

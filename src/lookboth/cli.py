@@ -348,6 +348,39 @@ def predict(
 
 
 @app.command()
+def serve(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="MODEL", help="FOLDER, hub id or NAME=FOLDER. Default: the shipped labeler."),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Any limit, as key=value; may be repeated.")
+    ] = None,
+    log_texts: Annotated[bool, typer.Option("--log-texts", help="Write texts to the log.")] = False,
+    device: DeviceOption = None,
+    precision: PrecisionOption = "auto",
+) -> None:
+    """Serve labelers over HTTP, with a web page. A key in LOOKBOTH_API_KEY is asked of clients."""
+    try:
+        from lookboth.serving.server import serve as run_server
+        from lookboth.serving.settings import parse_settings
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"the server needs {error.name}. Type: pip install 'lookboth[serve]'") from error
+    quiet_libraries()
+    run_server(
+        models or (),
+        parse_settings(settings or []),
+        host=host,
+        port=port,
+        device=device,
+        precision=precision,
+        log_texts=log_texts,
+    )
+
+
+@app.command()
 def merge(
     labeler: Annotated[str, typer.Argument(help="Saved labeler: folder or hub id.")],
     out: Annotated[Path, typer.Argument(help="Folder for the merged labeler.")],

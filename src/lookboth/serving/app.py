@@ -1,0 +1,177 @@
+"""The routes of the server."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import FileResponse, JSONResponse
+from fastapi.staticfiles import StaticFiles
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.exceptions import HTTPException
+
+import lookboth
+from lookboth.errors import LookbothError
+from lookboth.serving.assets import PAGE, swagger_folder
+from lookboth.serving.batcher import Batcher
+from lookboth.serving.gate import Gate
+from lookboth.serving.metrics import Metrics
+from lookboth.serving.models import ServedModels
+from lookboth.serving.observing import Observer
+from lookboth.serving.refusals import Refusal, RefusalBody, invalid
+from lookboth.serving.requests import LabelRequest, LabelResponse, check_labels, read_request
+from lookboth.serving.settings import ServerSettings
+from lookboth.types import Prediction
+
+_BODY = {
+    "required": True,
+    "content": {"application/json": {"schema": LabelRequest.model_json_schema()}},
+}
+_STATUS = {
+    401: "No key, or a wrong one.",
+    408: "The request did not arrive in time.",
+    413: "Too large: the request, a text, or the number of texts.",
+    415: "Not sent as JSON.",
+    422: "Not what is expected, or a model, label or plan that is not there.",
+    429: "The queue is full; Retry-After says when to ask again.",
+    500: "The server failed on this request.",
+    503: "Not answered in time, or the server is stopping.",
+}
+_REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: {"model": RefusalBody, "description": text} for status, text in _STATUS.items()
+}
+
+
+def build_app(
+    models: ServedModels, settings: ServerSettings, *, api_key: str | None = None, log_texts: bool = False
+) -> FastAPI:
+    """Return the application; its worker starts and stops with it.
+
+    Args:
+        models: labelers by name.
+        settings: limits and batching.
+        api_key: what clients must send; None lets everybody in.
+        log_texts: whether texts are written to the log.
+    """
+    metrics = Metrics()
+    batcher = Batcher(models.label, settings, metrics)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await asyncio.to_thread(batcher.close)
+
+    app = FastAPI(
+        title="lookboth", version=lookboth.__version__, docs_url=None, redoc_url=None, lifespan=lifespan
+    )
+    app.add_middleware(Gate, settings=settings, api_key=api_key)
+    app.add_middleware(Observer, metrics=metrics)
+    _add_error_answers(app)
+    _add_probes(app, batcher, metrics)
+    _add_page(app)
+
+    @app.get("/v1/models", summary="The models, their labels and mask plans")
+    def list_models() -> list[dict[str, Any]]:
+        return models.describe()
+
+    @app.post(
+        "/v1/label",
+        summary="Label one text or many",
+        responses={200: {"model": LabelResponse}, **_REFUSALS},
+        openapi_extra={"requestBody": _BODY},
+    )
+    async def label(request: Request) -> Response:
+        body = await request.body()
+        wanted = read_request(body, request.headers.get("content-type", ""), settings)
+        work, texts = models.find(wanted.model, wanted.plan), wanted.all_texts()
+        check_labels(wanted, models.labels(work.model))
+        request.state.log |= {"model": work.model, "texts": len(texts), "chars": sum(map(len, texts))}
+        if log_texts:
+            request.state.log["text"] = texts
+        predictions = await _wait(batcher.submit(work, texts), request, settings.timeout_seconds)
+        metrics.texts.labels(work.model).inc(len(texts))
+        found = [wanted.select(prediction).to_dict() for prediction in predictions]
+        return JSONResponse({"model": work.model, "predictions": found})
+
+    return app
+
+
+async def _wait(future: "Future[list[Prediction]]", request: Request, seconds: float) -> list[Prediction]:
+    """Return the predictions; when the client leaves or the time is over, what is not yet computed never will be.
+
+    Raises:
+        Refusal: 503 not in time; 499, which nobody reads, the client left.
+    """
+    answer = asyncio.wrap_future(future)
+    left = asyncio.ensure_future(_until_gone(request))
+    try:
+        waiting: set[asyncio.Future[Any]] = {answer, left}
+        done, _ = await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        left.cancel()
+        if not answer.done():
+            answer.cancel()
+    if answer in done:
+        return answer.result()
+    if left in done:
+        raise Refusal(499, "hung_up", "the client left", "-", "-")
+    raise Refusal(
+        503, "timeout", "no answer in time", f"{seconds:g} seconds for a request",
+        "Ask again with fewer or shorter texts, or when the server is less busy.", 5,
+    )  # fmt: skip
+
+
+async def _until_gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _add_error_answers(app: FastAPI) -> None:
+    """Give every error the same JSON."""
+
+    def refused(request: Request, refusal: Refusal) -> Response:
+        request.scope["state"]["refused"] = refusal.reason
+        return JSONResponse(refusal.body(), refusal.status, refusal.headers())
+
+    @app.exception_handler(Refusal)
+    async def refuse(request: Request, error: Refusal) -> Response:
+        return refused(request, error)
+
+    @app.exception_handler(LookbothError)
+    async def cannot(request: Request, error: LookbothError) -> Response:
+        return refused(request, invalid(str(error), "what the message names"))
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> Response:
+        found = f"{request.method} {request.url.path[:100]}: {error.detail}"
+        refusal = Refusal(error.status_code, "no_such_path", found, "the paths shown at /docs", "See /docs.")
+        return JSONResponse(refusal.body(), refusal.status, error.headers)
+
+
+def _add_probes(app: FastAPI, batcher: Batcher, metrics: Metrics) -> None:
+    @app.get("/healthz", summary="Does the process work?")
+    def health() -> Response:
+        return JSONResponse({"ok": batcher.alive}, 200 if batcher.alive else 503)
+
+    @app.get("/readyz", summary="Are requests taken?")
+    def ready() -> Response:
+        return JSONResponse({"ready": batcher.accepts}, 200 if batcher.accepts else 503)
+
+    @app.get("/metrics", summary="Counters for Prometheus")
+    def show_metrics() -> Response:
+        return Response(metrics.render(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _add_page(app: FastAPI) -> None:
+    app.mount("/page", StaticFiles(directory=PAGE))
+    app.mount("/swagger", StaticFiles(directory=swagger_folder()))
+
+    @app.get("/", include_in_schema=False)
+    def page() -> Response:
+        return FileResponse(PAGE / "index.html")
+
+    @app.get("/docs", include_in_schema=False)
+    def docs() -> Response:
+        return FileResponse(PAGE / "docs.html")

@@ -1,0 +1,144 @@
+"""The labelers of a server by name, and under which mask plan each is at the moment."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from lookboth.errors import ConfigError
+from lookboth.masking.plan import MaskPlan
+from lookboth.serving.refusals import invalid
+from lookboth.types import Prediction
+
+SHIPPED = "shipped"
+
+
+class ServedLabeler(Protocol):
+    """What the server needs of a labeler, whatever its kind."""
+
+    @property
+    def config(self) -> Any:
+        """Has `labels`; `task` and `plan` are told to clients where there are any."""
+
+    def stream(self, texts: Sequence[str], *, batch_tokens: int) -> Iterator[Prediction]:
+        """Yield the prediction for each text, in order."""
+
+
+class Work(NamedTuple):
+    """What texts must share to be labeled together: the model, and its plan if it is not its own."""
+
+    model: str
+    plan: MaskPlan | None = None
+
+
+class ServedModels:
+    """Labelers by name; the first is meant where a request names none.
+
+    Args:
+        labelers: in the order they were named.
+        batch_tokens: tokens computed at once.
+    """
+
+    def __init__(self, labelers: Mapping[str, ServedLabeler], *, batch_tokens: int = 2048) -> None:
+        self.labelers = dict(labelers)
+        self.default = next(iter(self.labelers))
+        self._batch_tokens = batch_tokens
+        self._in_force: dict[str, MaskPlan | None] = dict.fromkeys(self.labelers)  # None: its own
+
+    def find(self, model: str | None, plan: str | None) -> Work:
+        """Return what a request asks for.
+
+        Raises:
+            Refusal: 422, no such model, or one whose plan cannot be changed.
+            PlanError: the plan cannot be read or does not fit.
+        """
+        name = self.default if model is None else model
+        if name not in self.labelers:
+            raise invalid(f"there is no model {name[:100]!r}", f"model: {', '.join(self.labelers)}")
+        if plan is None:
+            return Work(name)
+        labeler = self.labelers[name]
+        if not hasattr(labeler, "with_plan"):
+            raise invalid(f"the plan of the model {name!r} cannot be changed", "this model without plan")
+        wanted = MaskPlan.parse(plan, labeler.config.plan.num_layers)
+        return Work(name, None if wanted == labeler.config.plan else wanted)
+
+    def labels(self, model: str) -> tuple[str, ...]:
+        """Return the labels a model gives."""
+        return tuple(self.labelers[model].config.labels)
+
+    def label(self, work: Work, texts: Sequence[str]) -> list[Prediction]:
+        """Label texts; only one thread may do so, because a plan belongs to the weights it is put into."""
+        self._put_in_force(work)
+        return list(self.labelers[work.model].stream(texts, batch_tokens=self._batch_tokens))
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return what clients may know of each model."""
+        return [
+            {
+                "name": name,
+                "labels": list(self.labels(name)),
+                "task": getattr(labeler.config, "task", "labeling"),
+                "plan": str(labeler.config.plan) if hasattr(labeler, "with_plan") else None,
+                "default": name == self.default,
+            }
+            for name, labeler in self.labelers.items()
+        ]
+
+    def _put_in_force(self, work: Work) -> None:
+        if self._in_force.get(work.model, work) == work.plan:
+            return
+        labeler: Any = self.labelers[work.model]
+        self._in_force.pop(work.model, None)  # unknown, if this fails half-way
+        labeler.with_plan(labeler.config.plan if work.plan is None else work.plan)
+        self._in_force[work.model] = work.plan
+
+
+def load_models(
+    names: Sequence[str], *, batch_tokens: int, device: str | None = None, precision: str = "auto"
+) -> ServedModels:
+    """Load labelers and label a word with each, so that the first request meets no surprise.
+
+    Args:
+        names: `NAME=FOLDER`, or a folder or hub id, named by its last part; none: the shipped labeler.
+        batch_tokens: tokens computed at once.
+        device, precision: as for `Labeler.from_pretrained`; code of models is never run.
+
+    Raises:
+        ConfigError: two models of one name.
+        ModelError: one that cannot be loaded.
+    """
+    from lookboth.models.labeler import Labeler
+
+    sources = name_models(names)
+    labelers = {
+        name: Labeler.from_pretrained(source, device=device, precision=precision)
+        for name, source in sources.items()
+    }
+    models = ServedModels(labelers, batch_tokens=batch_tokens)
+    for name in sources:
+        models.label(Work(name), ["Hello."])
+    return models
+
+
+def name_models(names: Sequence[str]) -> dict[str, str | None]:
+    """Return the source of each model by its name.
+
+    >>> name_models(["ner=runs/a/labeler", "me/wnut17-tagger"])
+    {'ner': 'runs/a/labeler', 'wnut17-tagger': 'me/wnut17-tagger'}
+    >>> name_models([])
+    {'shipped': None}
+    """
+    sources: dict[str, str | None] = {}
+    for given in names:
+        name, sign, source = given.partition("=")
+        if not sign or Path(given).exists():
+            name, source = Path(given).name, given
+        if not name or not source:
+            raise ConfigError(f"{given!r}: expected NAME=FOLDER, a folder or a hub id.")
+        if name in sources:
+            raise ConfigError(
+                f"two models are called {name!r}: {sources[name]} and {source}. "
+                f"Name them: lookboth serve one={sources[name]} two={source}"
+            )
+        sources[name] = source
+    return sources or {SHIPPED: None}

@@ -1,0 +1,8 @@
+// Shows the API description; everything comes from this server.
+"use strict";
+window.SwaggerUIBundle({
+  url: "openapi.json",
+  dom_id: "#swagger-ui",
+  validatorUrl: null,
+  deepLinking: false,
+});

@@ -1,0 +1,144 @@
+"""What a client may ask for and what it gets: the JSON of `/v1/label`, read and checked."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lookboth.serving.refusals import Refusal, invalid, too_large
+from lookboth.serving.settings import ServerSettings
+from lookboth.types import PredictedSpan, Prediction, TextLabel
+
+Score = Annotated[float, Field(ge=0, le=1)]
+
+
+class LabelRequest(BaseModel):
+    """One text or many, and what is wanted of them."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"text": "Ada Lovelace lived in London.", "min_score": 0.5}]},
+    )
+
+    text: str | None = Field(default=None, description="One text; give this or `texts`.")
+    texts: list[str] | None = Field(default=None, description="Many texts.")
+    model: str | None = Field(
+        default=None, description="Name of a model (`GET /v1/models`); default: the first."
+    )
+    plan: str | None = Field(
+        default=None, max_length=1000, description="Label under another mask plan: `causal`, `full`, `0011`."
+    )
+    min_score: Score | dict[str, Score] = Field(
+        default=0.0, description="Leave out what scores below: one number, or one for each label."
+    )
+    labels: list[str] | None = Field(default=None, description="Only these labels; default: all.")
+
+    def all_texts(self) -> list[str]:
+        """Return the texts, one or many."""
+        return [self.text] if self.text is not None else list(self.texts or ())
+
+    def select(self, prediction: Prediction) -> Prediction:
+        """Return a prediction with only what was asked for; its tags stay as they are."""
+        found = prediction.labels
+        return replace(
+            prediction,
+            spans=tuple(filter(self._wants, prediction.spans)),
+            labels=None if found is None else tuple(filter(self._wants, found)),
+        )
+
+    def _wants(self, found: PredictedSpan | TextLabel) -> bool:
+        if self.labels is not None and found.label not in self.labels:
+            return False
+        if isinstance(self.min_score, dict):
+            return found.score >= self.min_score.get(found.label, 0.0)
+        return found.score >= self.min_score
+
+
+class LabeledSpan(BaseModel):
+    """A labeled run of words."""
+
+    start: int = Field(description="First character (Unicode code points, from 0).")
+    end: int = Field(description="One past the last character.")
+    label: str
+    text: str
+    score: float = Field(description="Probability the model gives the span.")
+
+
+class ScoredLabel(BaseModel):
+    """A label of a whole text."""
+
+    label: str
+    score: float
+
+
+class LabeledText(BaseModel):
+    """A text with its spans, or its labels where whole texts are labeled."""
+
+    text: str
+    spans: list[LabeledSpan] | None = None
+    labels: list[ScoredLabel] | None = None
+
+
+class LabelResponse(BaseModel):
+    """One prediction a text, in order."""
+
+    model: str
+    predictions: list[LabeledText]
+
+
+def read_request(body: bytes, content_type: str, settings: ServerSettings) -> LabelRequest:
+    """Return a request that keeps to the limits.
+
+    Raises:
+        Refusal: 415 not sent as JSON; 422 not what is expected; 413 too many or too long texts.
+    """
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        raise Refusal(
+            415, "invalid", f"the content type is {content_type[:100]!r}", "application/json",
+            "Send the header Content-Type: application/json.",
+        )  # fmt: skip
+    try:
+        request = LabelRequest.model_validate_json(body)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_context=False, include_input=False)
+        raise invalid(_explain(details), f"a JSON object of {', '.join(LabelRequest.model_fields)}") from None
+    if (request.text is None) == (request.texts is None):
+        found = "neither" if request.text is None else "both"
+        raise invalid(f"{found} of text and texts are given", "exactly one of them")
+    _check_sizes(request.all_texts(), settings)
+    return request
+
+
+def check_labels(request: LabelRequest, known: Iterable[str]) -> None:
+    """Refuse labels the model does not give.
+
+    Raises:
+        Refusal: 422.
+    """
+    known = tuple(known)
+    scores = request.min_score if isinstance(request.min_score, dict) else {}
+    unknown = [label for label in (*(request.labels or ()), *scores) if label not in known]
+    if unknown:
+        raise invalid(f"the model has no label {unknown[0][:100]!r}", f"labels: {', '.join(known)}")
+
+
+def _check_sizes(texts: list[str], settings: ServerSettings) -> None:
+    if len(texts) > settings.texts:
+        raise too_large(
+            "the request", f"{len(texts)} texts", f"{settings.texts} texts", "Send several requests."
+        )
+    for index, text in enumerate(texts):
+        if len(text) > settings.text_chars:
+            raise too_large(
+                f"text {index}",
+                f"{len(text)} characters",
+                f"{settings.text_chars} characters",
+                "Cut it into paragraphs and send these.",
+            )
+
+
+def _explain(details: Iterable[Any]) -> str:
+    """Return what is wrong, without what was sent."""
+    shown = (f"{'.'.join(map(str, detail['loc'])) or 'body'}: {detail['msg']}" for detail in details)
+    return "; ".join(shown)[:500]

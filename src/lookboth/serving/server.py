@@ -1,0 +1,109 @@
+"""`lookboth serve`: load the labelers, listen, and stop without losing what was accepted."""
+
+import logging
+import math
+import os
+import signal
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+
+import uvicorn
+
+from lookboth.errors import ConfigError
+from lookboth.serving.app import build_app
+from lookboth.serving.models import load_models
+from lookboth.serving.observing import log_as_json, log_event
+from lookboth.serving.settings import ServerSettings
+
+KEY_VARIABLE = "LOOKBOTH_API_KEY"
+_BACKLOG = 2048
+
+
+def serve(
+    models: Sequence[str] = (),
+    settings: ServerSettings | None = None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    device: str | None = None,
+    precision: str = "auto",
+    log_texts: bool = False,
+) -> None:
+    """Serve labelers over HTTP until told to stop (SIGTERM, Ctrl-C); what was accepted is answered first.
+
+    Args:
+        models: `NAME=FOLDER`, folders or hub ids; the shipped labeler when there are none.
+        settings: limits and batching.
+        host, port: where to listen; port 0 takes a free one, which the log names.
+        device, precision: as for `Labeler.from_pretrained`.
+        log_texts: whether texts are written to the log.
+
+    Raises:
+        ConfigError: the port is taken, or the key in the environment is empty.
+        ModelError: a model that cannot be loaded.
+    """
+    settings = settings or ServerSettings()
+    key = read_key()
+    log_as_json()
+    with _listen(host, port) as listener:
+        served = load_models(models, batch_tokens=settings.batch_tokens, device=device, precision=precision)
+        app = build_app(served, settings, api_key=key, log_texts=log_texts)
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            backlog=_BACKLOG,
+            timeout_graceful_shutdown=math.ceil(settings.timeout_seconds) + 5,
+        )
+        _allow_many_connections()
+        shown = listener.getsockname()
+        log_event("ready", url=f"http://{host}:{shown[1]}", models=list(served.labelers), key=key is not None)
+        if key is None and not host.startswith(("127.", "localhost", "::1")):
+            log_event(f"anybody who reaches {host} may use this server; set {KEY_VARIABLE}", logging.WARNING)
+        _run(uvicorn.Server(config), listener)
+    log_event("stopped")
+
+
+def read_key() -> str | None:
+    """Return the key clients must send, or None.
+
+    Raises:
+        ConfigError: the variable is set and empty, which may be a mistake that would let everybody in.
+    """
+    key = os.environ.get(KEY_VARIABLE)
+    if key is not None and not key.strip():
+        raise ConfigError(f"{KEY_VARIABLE} is set and empty. Give it a key, or type: unset {KEY_VARIABLE}")
+    return key
+
+
+def _run(server: uvicorn.Server, listener: socket.socket) -> None:
+    # uvicorn raises the signal that stopped it once more when it is done; being asked to stop is no failure.
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        with suppress(KeyboardInterrupt):
+            server.run(sockets=[listener])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a socket bound before the models are loaded, so that a taken port is told at once."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except (OSError, OverflowError) as error:
+        raise ConfigError(f"cannot listen on {host}:{port} ({error}). Choose another: --port 8001") from error
+    return listener
+
+
+def _allow_many_connections() -> None:
+    """Raise the limit on open files, one a connection, to what the system allows."""
+    with suppress(ImportError, ValueError, OSError):
+        import resource
+
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,80 @@
+"""What a server takes on: limits on size, queue and time, and how requests are put together."""
+
+import tomllib
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from lookboth.errors import ConfigError
+
+
+class ServerSettings(BaseModel):
+    """Limits of a server and its batching; the keys of `lookboth serve --set KEY=VALUE`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    text_chars: int = Field(default=50_000, gt=0, description="Characters of one text.")
+    texts: int = Field(default=256, gt=0, description="Texts of one request.")
+    body_bytes: int = Field(default=1_000_000, gt=0, description="Bytes of one request.")
+    open_bytes: int = Field(default=64_000_000, gt=0, description="Bytes of all requests held at once.")
+    queue_chars: int = Field(default=500_000, gt=0, description="Characters accepted and not yet answered.")
+    read_seconds: float = Field(default=15.0, gt=0, description="Time a client has to send its request.")
+    timeout_seconds: float = Field(default=60.0, gt=0, description="Time from the request to its answer.")
+    batch_tokens: int = Field(default=2048, gt=0, description="Tokens computed at once.")
+    wait_ms: float = Field(default=5.0, ge=0, description="How long a lone request waits for company.")
+
+    @model_validator(mode="after")
+    def _fit(self) -> "ServerSettings":
+        if self.text_chars > self.queue_chars:
+            raise ValueError(
+                f"text_chars is {self.text_chars} and queue_chars {self.queue_chars}: "
+                "a text of the largest size would never find room"
+            )
+        if self.body_bytes > self.open_bytes:
+            raise ValueError(
+                f"body_bytes is {self.body_bytes} and open_bytes {self.open_bytes}: "
+                "a request of the largest size would never find room"
+            )
+        return self
+
+
+def parse_settings(overrides: Sequence[str] = ()) -> ServerSettings:
+    """Return the default settings with `key=value` strings over them.
+
+    Raises:
+        ConfigError: no such key, or a value outside its range.
+
+    >>> parse_settings(["wait_ms=2", "texts=10"]).texts
+    10
+    """
+    values = {}
+    for override in overrides:
+        key, sign, text = override.partition("=")
+        if not sign:
+            raise ConfigError(f"--set {override!r}: expected key=value, for example --set texts=64")
+        if key not in ServerSettings.model_fields:
+            close = get_close_matches(key, ServerSettings.model_fields, n=1)
+            hint = f"Did you mean {close[0]!r}? " if close else ""
+            raise ConfigError(
+                f"--set {override!r}: unknown key. {hint}Keys: {', '.join(ServerSettings.model_fields)}."
+            )
+        values[key] = _value(text)
+    try:
+        return ServerSettings.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(detail) for detail in error.errors())) from None
+
+
+def _value(text: str) -> object:
+    try:
+        return tomllib.loads(f"x = {text}")["x"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _explain(detail: object) -> str:
+    assert isinstance(detail, dict)
+    key = ".".join(map(str, detail["loc"]))
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"--set {key}={detail['input']}: {message}." if key else f"{message}."

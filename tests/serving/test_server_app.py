@@ -1,0 +1,292 @@
+"""The routes: what is asked is answered, and what cannot be is refused with a reason."""
+
+import json
+import logging
+import threading
+from types import SimpleNamespace
+
+import pytest
+from capitals import Capitals, found, label, predict, refusal
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from tiny import tiny_labeler
+
+from lookboth.serving.models import ServedModels, name_models
+from lookboth.types import Prediction, TextLabel
+
+TEXT = "Ann saw X in Rome"
+
+
+@pytest.fixture
+def log(caplog):
+    """Return a function that gives the fields of all log lines."""
+    caplog.set_level(logging.DEBUG, logger="lookboth.serving")
+    return lambda: [record.fields for record in caplog.records if hasattr(record, "fields")]
+
+
+def test_one_text_or_many_give_what_the_labeler_finds(serve):
+    client = serve()
+    answer = label(client, text=TEXT)
+    assert answer.json() == {"model": "capitals", "predictions": [predict(TEXT).to_dict()]}
+    assert found(label(client, texts=["Ann", "", "in Rome"])) == [["Ann"], [], ["Rome"]]
+    assert label(client, texts=[]).json()["predictions"] == []
+
+
+def test_scores_and_labels_select(serve):
+    client = serve()
+    assert found(label(client, text=TEXT, min_score=0.5)) == [["Ann", "Rome"]]
+    assert found(label(client, text=TEXT, labels=["LETTER"])) == [["X"]]
+    assert found(label(client, text=TEXT, labels=[])) == [[]]
+    assert found(label(client, text=TEXT, min_score={"NAME": 0.95})) == [["X"]]
+
+
+def test_offsets_count_characters_beyond_the_first_plane_as_one(serve):
+    text = "😀 Ann\u202e saw\r\n Zoë"
+    spans = label(serve(), text=text).json()["predictions"][0]["spans"]
+    assert [text[span["start"] : span["end"]] for span in spans] == [span["text"] for span in spans]
+    assert spans[0]["start"] == 2
+
+
+def test_the_tiny_labeler_answers_as_it_does_in_python(serve, tiny_llama_folder):
+    labeler = tiny_labeler(tiny_llama_folder, plan="0011")
+    texts = ["Ada Lovelace was born in London", "the quick brown fox", "Toyota"]
+    expected = [prediction.to_dict() for prediction in labeler.predict(texts)]
+    causal = [prediction.to_dict() for prediction in labeler.with_plan("causal").predict(texts)]
+    labeler.with_plan("0011")
+    assert causal != expected
+    client = serve({"tiny": labeler})
+    for _ in range(2):  # a plan asked for by one request is not left in force for the next
+        assert label(client, texts=texts).json()["predictions"] == expected
+        assert label(client, texts=texts, plan="0,0,0,0").json()["predictions"] == causal
+    assert label(client, texts=texts, plan="0011").json()["predictions"] == expected
+
+
+def test_labels_of_whole_texts_come_the_same_way(serve):
+    class Mood(Capitals):
+        config = SimpleNamespace(labels=("good", "bad"), task="classification")
+
+        def stream(self, texts, *, batch_tokens):
+            for text in texts:
+                yield Prediction(text, (), (), (), labels=(TextLabel("good", 0.7), TextLabel("bad", 0.3)))
+
+    answer = label(serve({"mood": Mood()}), text="fine", min_score=0.5)
+    assert answer.json()["predictions"] == [{"text": "fine", "labels": [{"label": "good", "score": 0.7}]}]
+
+
+def test_models_are_chosen_by_name_and_described(serve):
+    client = serve({"one": Capitals(), "two": Capitals()})
+    assert label(client, text="x").json()["model"] == "one"
+    assert label(client, text="x", model="two").json()["model"] == "two"
+    described = client.get("/v1/models").json()
+    assert [(model["name"], model["default"]) for model in described] == [("one", True), ("two", False)]
+    assert described[0]["labels"] == ["NAME", "LETTER"]
+    assert refusal(label(client, text="x", model="three"))[0] == 422
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"null",
+        b"[]",
+        b"\xff\xfe",
+        b'{"text": "a"} more',
+        b'{"text": "\\ud800"}',
+        b"[" * 100_000,
+        b'{"text":' * 50_000,
+        b"{}",
+        b'{"text": 1}',
+        b'{"text": "a", "texts": []}',
+        b'{"texts": ["a", null]}',
+        b'{"text": "a", "min_score": 2}',
+        b'{"text": "a", "min_score": NaN}',
+        b'{"text": "a", "min_score": {"NAME": -1}}',
+        b'{"text": "a", "min_score": {"PER": 1}}',
+        b'{"text": "a", "labels": ["PER"]}',
+        b'{"text": "a", "plan": "causal"}',
+        b'{"text": "a", "threshold": 1}',
+        b'{"text": "a", "model": "../../etc/passwd"}',
+    ],
+)
+def test_what_cannot_be_read_or_done_is_refused_with_a_reason(serve, body):
+    client = serve()
+    answer = client.post("/v1/label", content=body, headers={"Content-Type": "application/json"})
+    assert refusal(answer)[0] == 422
+    assert len(answer.content) < 2000
+    assert found(label(client, text="Ann"))
+
+
+@pytest.fixture(scope="module")
+def fuzzed():
+    from fastapi.testclient import TestClient
+
+    from lookboth.serving.app import build_app
+    from lookboth.serving.settings import ServerSettings
+
+    with TestClient(build_app(ServedModels({"capitals": Capitals()}), ServerSettings())) as client:
+        yield client
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text() | st.integers(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+_KEYS = st.sampled_from(["text", "texts", "model", "plan", "min_score", "labels"])
+
+
+@hypothesis_settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=150)
+@given(st.dictionaries(_KEYS, _JSON) | st.fixed_dictionaries({"text": st.text()}), st.binary(max_size=3))
+def test_any_body_is_answered_or_refused(fuzzed, value, noise):
+    body = json.dumps(value).encode() + noise.strip()
+    answer = fuzzed.post("/v1/label", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code in {200, 422}
+    if answer.status_code == 200:
+        assert [one["text"] for one in answer.json()["predictions"]] == (
+            [value["text"]] if value.get("text") is not None else value["texts"]
+        )
+    else:
+        refusal(answer)
+
+
+def test_other_content_types_paths_and_methods_get_the_same_kind_of_answer(serve):
+    client = serve()
+    assert refusal(client.post("/v1/label", content=b'{"text": "a"}'))[0] == 415
+    assert refusal(client.get("/nothing"))[0] == 404
+    assert refusal(client.get("/page/../app.py"))[0] == 404
+    assert refusal(client.get("/v1/label"))[0] == 405
+
+
+def test_sizes_are_limited(serve):
+    client = serve(text_chars=10, texts=2, body_bytes=100)
+    assert refusal(label(client, text="x" * 11)) == (413, "text 0 has 11 characters")
+    assert refusal(label(client, texts=["x"] * 3)) == (413, "the request has 3 texts")
+    assert refusal(label(client, text="x" * 100))[0] == 413
+    assert found(label(client, texts=["x" * 10] * 2))
+
+
+def test_a_body_of_unknown_length_is_limited_while_it_is_read(serve):
+    sent = 0
+
+    def chunks():
+        nonlocal sent
+        for _ in range(50):
+            sent += 1
+            yield b" " * 1000
+
+    client = serve(body_bytes=5000)
+    answer = client.post("/v1/label", content=chunks(), headers={"Content-Type": "application/json"})
+    assert refusal(answer)[0] == 413
+
+
+def test_a_full_queue_answers_429_and_recovers(serve, labeler):
+    client = serve(queue_chars=100, text_chars=100, wait_ms=0)
+    labeler.go.clear()
+    answers: list = []
+    held = threading.Thread(target=lambda: answers.append(label(client, text="Ann " * 15)))
+    held.start()
+    assert labeler.busy.wait(5)
+    refused = label(client, text="Bea " * 15)
+    assert refusal(refused)[0] == 429
+    assert int(refused.headers["retry-after"]) >= 1
+    labeler.go.set()
+    held.join(5)
+    assert found(answers[0]) == [["Ann"] * 15]
+    assert found(label(client, text="Bea")) == [["Bea"]]
+
+
+def test_no_answer_in_time_is_503_and_what_waits_is_dropped(serve, labeler):
+    client = serve(timeout_seconds=0.2, wait_ms=0)
+    labeler.go.clear()
+    first = label(client, text="first")
+    second = label(client, text="second")
+    assert refusal(first)[0] == refusal(second)[0] == 503
+    labeler.go.set()
+    assert found(label(client, text="Third")) == [["Third"]]
+    assert ["second"] not in labeler.batches
+
+
+def test_a_crash_is_told_without_the_text_and_hurts_nobody_else(serve, log):
+    client = serve()
+    answer = label(client, texts=["Ann", "crash on this secret"])
+    assert refusal(answer) == (500, "the server failed on this request (RuntimeError)")
+    assert "secret" not in json.dumps(log())
+    assert any("places" in fields for fields in log())
+    assert found(label(client, text="Ann")) == [["Ann"]]
+
+
+def test_logs_tell_of_requests_but_not_of_texts_unless_asked(serve, log):
+    label(serve(), text="Ann's secret")
+    (line,) = log()
+    assert line["status"] == 200
+    assert (line["model"], line["texts"], line["chars"]) == ("capitals", 1, 12)
+    assert "secret" not in json.dumps(log())
+    label(serve(log_texts=True), text="Ann's secret")
+    assert log()[-1]["text"] == ["Ann's secret"]
+
+
+def test_a_key_is_asked_for_where_texts_are_labeled(serve):
+    client = serve(api_key="s3cret-ü")
+    for headers in ({}, {"Authorization": "Bearer wrong"}, {"X-API-Key": ""}):
+        answer = client.post("/v1/label", json={"text": "Ann"}, headers=headers)
+        assert refusal(answer)[0] == 401
+        assert client.get("/metrics", headers=headers).status_code == 401
+    encoded = "s3cret-ü".encode()
+    for headers in ({"Authorization": b"Bearer " + encoded}, {"X-API-Key": encoded}):
+        assert found(client.post("/v1/label", json={"text": "Ann"}, headers=headers)) == [["Ann"]]
+    assert all(client.get(path).status_code == 200 for path in ("/", "/healthz", "/readyz", "/docs"))
+
+
+def test_requests_have_a_number_that_the_client_may_give(serve):
+    client = serve()
+    given = client.get("/healthz", headers={"X-Request-Id": "abc-1"})
+    assert given.headers["x-request-id"] == "abc-1"
+    made = client.get("/healthz", headers={"X-Request-Id": "evil\tid"}).headers["x-request-id"]
+    assert made.isalnum()
+
+
+def test_metrics_count_requests_refusals_and_texts(serve):
+    client = serve(texts=2)
+    label(client, texts=["Ann", "Bea"])
+    label(client, texts=["Ann"] * 3)
+    text = client.get("/metrics").text
+    assert 'lookboth_requests_total{path="/v1/label",status="200"} 1.0' in text
+    assert 'lookboth_refused_requests_total{reason="too_large"} 1.0' in text
+    assert 'lookboth_texts_total{model="capitals"} 2.0' in text
+    assert "lookboth_queue_chars 0.0" in text
+
+
+def test_the_api_is_described(serve):
+    client = serve()
+    operation = client.get("/openapi.json").json()["paths"]["/v1/label"]["post"]
+    assert set(operation["responses"]) >= {"200", "413", "422", "429", "503"}
+    assert "min_score" in json.dumps(operation["requestBody"])
+
+
+def test_pages_load_nothing_from_elsewhere(serve):
+    client = serve()
+    for page in ("/", "/docs"):
+        answer = client.get(page)
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert "http" not in answer.text.replace("http://www.w3.org/2000/svg", "")
+        for name in answer.text.split('"')[1::2]:
+            if name.endswith((".js", ".css", ".svg")):
+                assert client.get(f"/{name}").status_code == 200, name
+
+
+def test_readiness_ends_with_the_server(serve):
+    client = serve()
+    assert client.get("/readyz").status_code == client.get("/healthz").status_code == 200
+    client.__exit__(None, None, None)
+    assert client.get("/readyz").status_code == 503
+    assert refusal(label(client, text="x"))[0] == 503
+
+
+def test_models_of_one_name_and_nameless_ones_are_refused():
+    from lookboth.errors import ConfigError
+
+    for names in (["a/x", "b/x"], ["=a"], ["a="], ["x=a", "x=b"]):
+        with pytest.raises(ConfigError):
+            name_models(names)
