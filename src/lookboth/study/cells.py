@@ -11,7 +11,7 @@ from typing import Any
 
 from lookboth.config import RunConfig, nest, overlay, parse_config
 from lookboth.errors import ConfigError, DataError
-from lookboth.evaluation.runfile import PREDICTIONS_FILE, RUN_FILE
+from lookboth.evaluation.runfile import RUN_FILE
 from lookboth.study.config import StudyConfig, Values
 
 TUNING = "tuning"  # folder of the runs that only choose values; no test data is read there
@@ -51,7 +51,7 @@ class Cell:
 
     def _finished(self) -> Mapping[str, Any] | None:
         file = self.folder / RUN_FILE
-        if not file.is_file() or not (self.folder / PREDICTIONS_FILE).is_file():
+        if not file.is_file():  # it is written last
             return None
         run = json.loads(file.read_text(encoding="utf-8"))
         stored = _as_read_today(run["config"])
