@@ -102,5 +102,6 @@ def _settings(config: RunConfig, base: Base) -> GenerativeConfig:
             f"Set generative.max_tokens = {limit}, or leave it out."
         )
     longest = settings.max_tokens or min(MAX_TOKENS, limit or MAX_TOKENS)
-    update = {"max_tokens": longest, **({"k": 0, "loss": "single"} if config.method == TUNING else {})}
-    return settings.model_copy(update=update)
+    chat = bool(base.tokenizer.chat_template) if settings.chat is None else settings.chat
+    tuning = {"k": 0, "loss": "single"} if config.method == TUNING else {}
+    return settings.model_copy(update={"max_tokens": longest, "chat": chat, **tuning})

@@ -125,7 +125,8 @@ def find_folder(name: str | Path | None) -> Path:
     try:
         return Path(
             snapshot_download(
-                str(name), allow_patterns=["*.json", "*.safetensors", "*.md", "*.txt", "*.model"]
+                str(name),
+                allow_patterns=["*.json", "*.jsonl", "*.jinja", "*.safetensors", "*.md", "*.txt", "*.model"],
             )
         )
     except Exception as error:
