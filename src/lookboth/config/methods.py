@@ -51,6 +51,11 @@ class GenerativeConfig(Section):
         description="Longest prompt with its answer; demonstrations are left out, the first ones first, until it fits; "
         "default: what the model takes, at most 2048.",
     )
+    prompt_plan: str | None = Field(
+        default=None,
+        description="Mask plan of the prompt, where it is not causal: its tokens see each other, the answer is written "
+        "from left to right. Needs constrained decoding, and loss = 'single' in training.",
+    )
     decoding: Literal["constrained", "free"] = Field(
         default="constrained",
         description="constrained: an answer always parses, copies exactly and uses known labels; free: what the model "
@@ -64,6 +69,11 @@ class GenerativeConfig(Section):
         ge=1,
         description="Longest answer of free decoding; default: four times the text, and 32.",
     )
+
+    @field_validator("prompt_plan", mode="before")
+    @classmethod
+    def _plan_is_text(cls, value: Any) -> Any:
+        return str(value) if type(value) is int else value
 
     @field_validator("num_beams")
     @classmethod

@@ -7,11 +7,14 @@ from math import exp
 import torch
 
 from lookboth.generative.constrained import build_automaton
-from lookboth.generative.decoding import ScoredSpan, decode_constrained
+from lookboth.generative.decoding import Answer, ScoredSpan, decode_constrained
 from lookboth.generative.free import FreeAnswer, write_freely
 from lookboth.generative.key_values import Prefix, encode_prefix
+from lookboth.generative.prompt_plan import encode_prompts
 from lookboth.generative.prompts import Prompt, PromptWriter
 from lookboth.generative.walk import Grammar
+from lookboth.masking.attention import under_plan
+from lookboth.masking.plan import MaskPlan
 from lookboth.models.arithmetic import compute_in
 from lookboth.models.language_model import LanguageModel
 
@@ -44,6 +47,11 @@ class Answerer:
     def __init__(self, language: LanguageModel, writer: PromptWriter, *, keeps_prefix: bool = False) -> None:
         self.language, self.writer, self.keeps_prefix = language, writer, keeps_prefix
         self._prefix: Prefix | None = None
+        text, num_layers = (
+            writer.config.prompt_plan,
+            language.model.config.get_text_config().num_hidden_layers,
+        )
+        self.prompt_plan = None if text is None else MaskPlan.parse(text, num_layers)
 
     def answer(self, prompts: Sequence[Prompt], *, batch_tokens: int = 2048) -> list[Reading]:
         """Return what the model answers to each prompt.
@@ -71,6 +79,8 @@ class Answerer:
 
     def _constrained(self, prompts: Sequence[Prompt]) -> list[Reading]:
         readings: dict[int, Reading] = {}
+        if self.prompt_plan is not None:
+            return self._under_prompt_plan(prompts, self.prompt_plan)
         for group in _by_prefix(prompts):
             chosen = [prompts[i] for i in group]
             shared = chosen[0].prefix_ids if len({p.prefix_ids for p in chosen}) == 1 else None
@@ -81,9 +91,23 @@ class Answerer:
                 num_beams=self.writer.config.num_beams,
                 prefix=None if shared is None else self._encoded(shared),
             )
-            for index, answer in zip(group, answers, strict=True):
-                spans = tuple(sorted(answer.spans))
-                readings[index] = Reading(spans, (), answer.text)
+            readings |= dict(zip(group, map(_reading, answers), strict=True))
+        return [readings[index] for index in range(len(prompts))]
+
+    def _under_prompt_plan(self, prompts: Sequence[Prompt], plan: MaskPlan) -> list[Reading]:
+        model = self.language.model
+        readings: dict[int, Reading] = {}
+        ids = [prompt.input_ids for prompt in prompts]
+        for indices, pasts in encode_prompts(model, plan, ids):
+            with under_plan(model, MaskPlan((0,) * plan.num_layers)):
+                answers = decode_constrained(
+                    model,
+                    [ids[i] for i in indices],
+                    [self._grammar(prompts[i]) for i in indices],
+                    num_beams=self.writer.config.num_beams,
+                    pasts=pasts,
+                )
+            readings |= dict(zip(indices, map(_reading, answers), strict=True))
         return [readings[index] for index in range(len(prompts))]
 
     def _grammar(self, prompt: Prompt) -> Grammar:
@@ -94,6 +118,10 @@ class Answerer:
         if self._prefix is None or not self.keeps_prefix or self._prefix.ids != ids:
             self._prefix = encode_prefix(self.language.model, ids)
         return self._prefix
+
+
+def _reading(answer: Answer) -> Reading:
+    return Reading(tuple(sorted(answer.spans)), (), answer.text)
 
 
 def _by_prefix(prompts: Sequence[Prompt]) -> list[list[int]]:

@@ -6,9 +6,11 @@ from lookboth.config import AdapterConfig, GenerativeConfig, RunConfig
 from lookboth.errors import ConfigError
 from lookboth.generative.labeler import GenerativeLabeler, GenerativeModel
 from lookboth.generative.labeler_config import GenerativeLabelerConfig
+from lookboth.generative.prompt_plan import PromptedLanguageModel, parse_prompt_plan
 from lookboth.generative.prompts import MAX_TOKENS
 from lookboth.generative.saving import bare_backbone
-from lookboth.models.language_model import LanguageModel, load_language_model
+from lookboth.masking.attention import apply_plan
+from lookboth.models.language_model import load_language_model
 from lookboth.models.loading import default_device, torch_dtype
 from lookboth.training.build import Base, build_base
 from lookboth.types import Example
@@ -38,7 +40,14 @@ def build_generative(
     base = build_base(config, device=device)
     if not base.plan.is_causal:
         raise ConfigError(f"model = {config.model!r}: an encoder cannot write. Name a decoder.")
-    language = LanguageModel(
+    settings = _settings(config, base)
+    if settings.prompt_plan is not None:
+        loss = None if config.method == ICL else settings.loss
+        plan = parse_prompt_plan(
+            settings.prompt_plan, base.plan.num_layers, loss=loss, decoding=settings.decoding
+        )
+        apply_plan(base.backbone, plan)
+    language = PromptedLanguageModel(
         load_language_model(
             config.model,
             bare_backbone(base.backbone),
@@ -56,7 +65,7 @@ def build_generative(
         fingerprint=base.fingerprint,
         labels=tuple(labels),
         scheme=config.scheme,
-        generative=_settings(config, base),
+        generative=settings,
         adapter="none" if config.method == ICL else config.adapter.kind,
         exit_layer=config.exit_layer,
         max_tokens=config.max_tokens,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from lookboth.generative.drafts import Budget, Hypothesis, ask, draft_answer, finish
-from lookboth.generative.key_values import Prefix, common_prefix, encode_prefix
+from lookboth.generative.key_values import KeyValues, Prefix, common_prefix, encode_prefix
 from lookboth.generative.search import search_answers
 from lookboth.generative.walk import Grammar
 from lookboth.types import Span
@@ -60,6 +60,7 @@ def decode_constrained(
     *,
     num_beams: int = 1,
     prefix: Prefix | None = None,
+    pasts: Sequence[KeyValues] | None = None,
     budget: Budget | None = None,
 ) -> list[Answer]:
     """Return the answer of each prompt.
@@ -71,14 +72,23 @@ def decode_constrained(
         num_beams: 1 takes the most probable token at every decision; more look for the most probable answer, with so
             many beginnings of it at once.
         prefix: what all prompts begin with, from `encode_prefix`; found and encoded when None.
+        pasts: what the model keeps of each prompt but its last token, where that is not what this model gives by
+            itself (a plan of the prompt); there is no prefix then.
         budget: how much is computed and kept at once; suited to the device when None.
     """
     budget = budget or Budget.for_model(model)
-    if prefix is None:
+    if pasts is not None:
+        prefix = Prefix((), None)
+    elif prefix is None:
         prefix = encode_prefix(model, common_prefix(prompts))
     answers: list[Answer | None] = [None] * len(prompts)
     for wave in _waves(prompts, len(prefix.ids), budget.kept_tokens // num_beams):
-        begun = [Hypothesis(i, grammars[i].begin(), None, tuple(prompts[i][len(prefix.ids) :])) for i in wave]
+        begun = [
+            Hypothesis(i, grammars[i].begin(), None, tuple(prompts[i][len(prefix.ids) :]))
+            if pasts is None
+            else Hypothesis(i, grammars[i].begin(), pasts[i], tuple(prompts[i][-1:]))
+            for i in wave
+        ]
         found: Iterable[tuple[Hypothesis, bool]]
         if num_beams == 1:
             found = ((h, False) for h in _decode_greedily(model, prefix, begun, budget))

@@ -216,7 +216,7 @@ def _read_cache(cache: DynamicCache, first: int) -> KeyValues:
     except (RuntimeError, TypeError, AttributeError) as error:
         raise ModelError(
             "this model does not keep keys and values of one shape in every layer (shared, sliding or recurrent "
-            "layers), so constrained decoding cannot reuse them. Set generative.constrained = false."
+            "layers), so constrained decoding cannot reuse them. Set generative.decoding = 'free'."
         ) from error
     return KeyValues(keys, values)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from lookboth.config import TrainConfig
 from lookboth.data.packing import build_batch, padding_share, plan_batches
@@ -11,6 +11,9 @@ from lookboth.generative.demonstrations import Demonstrations
 from lookboth.generative.prompts import PromptWriter
 from lookboth.training.batches import RunBatches
 from lookboth.types import Example, TokenizedExample
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Lessons(Sequence[TokenizedExample]):
@@ -89,7 +92,19 @@ class LessonBatches(RunBatches):
         tensors = build_batch(pieces, layout=self.layout, pad_id=self.pad_id).tensors()
         tensors["positions"] = tensors.pop("word_first")
         del tensors["word_last"], tensors["num_words"]
+        tensors["prompt"] = self._prompt(pieces, tensors["input_ids"])
         return tensors
+
+    def _prompt(self, pieces: Sequence[TokenizedExample], input_ids: "torch.Tensor") -> "torch.Tensor":
+        """Return which tokens come before the first one that is learned, shape (b, t)."""
+        import torch
+
+        prompt = torch.zeros_like(input_ids, dtype=torch.bool)
+        start = 0
+        for piece in pieces:
+            prompt.view(-1)[start : start + piece.word_tokens[0][0] + 1] = True
+            start += len(piece) if self.layout == "packed" else input_ids.shape[1]
+        return prompt
 
     def num_tokens(self) -> int:
         """Return the tokens of all batches, padding not counted."""

@@ -10,7 +10,7 @@ from transformers.modeling_utils import AttentionInterface
 from lookboth.errors import PlanError
 from lookboth.masking.masks import LayerMasks, build_layer_masks
 from lookboth.masking.notation import Reach
-from lookboth.masking.packed_rows import current_segments
+from lookboth.masking.packed_rows import current_prompt, current_segments
 from lookboth.masking.plan import MaskPlan
 from lookboth.masking.structure import Stack, stock_attention
 
@@ -83,7 +83,7 @@ def pick(module: nn.Module, masks: Any) -> tuple[LayerRule, Any]:
             "tokens), or None; a 4-D mask cannot be combined with a plan."
         )
     rule.visited = True
-    masks.bind(current_segments(), is_encoder=rule.is_encoder)
+    masks.bind(current_segments(), is_encoder=rule.is_encoder, prompt=current_prompt())
     return rule, masks.for_reach(rule.reach)
 
 

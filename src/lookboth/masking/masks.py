@@ -32,14 +32,18 @@ class LayerMasks:
         self.arguments = arguments
         self._segments: Any = _UNBOUND
         self._is_encoder = False
+        self._prompt: Tensor | None = None
         self._built: dict[Reach, Any] = {}
 
-    def bind(self, segments: Tensor | None, *, is_encoder: bool = False) -> None:
+    def bind(
+        self, segments: Tensor | None, *, is_encoder: bool = False, prompt: Tensor | None = None
+    ) -> None:
         """Take the segments of the forward pass, shape (B, T), once: recomputation must see the same.
 
         Args:
             segments: number of the text each token belongs to, None when no row holds two texts.
             is_encoder: whether the stock layers look both ways.
+            prompt: tokens that may look right, at each other only, shape (B, T); None when all may.
 
         Raises:
             PlanError: the stock masks are of the other kind.
@@ -47,6 +51,7 @@ class LayerMasks:
         if self._segments is _UNBOUND:
             self._segments = segments
             self._is_encoder = is_encoder
+            self._prompt = prompt
             self._check_kind()
 
     @property
@@ -111,10 +116,12 @@ class LayerMasks:
         stock: IndexFunction = self.arguments["mask_function"]
         if reach == 0:
             return stock
-        segments = self._stock_segments(stock)
+        segments, prompt = self._stock_segments(stock), self._prompt
 
         def widened(b: Any, h: Any, q: Any, kv: Any) -> Any:
             right = (kv > q) & (segments[b, q] == segments[b, kv])
+            if prompt is not None:
+                right = right & prompt[b, q] & prompt[b, kv]
             return stock(b, h, q, kv) | (right if reach is None else right & (kv - q <= reach))
 
         return widened
@@ -152,7 +159,11 @@ class LayerMasks:
     def _sees_everything(self) -> bool:
         """Whether an unlimited layer needs no mask: no padding, no packing, a window wider than the text."""
         padding, local = self.arguments.get("attention_mask"), self.arguments.get("local_size")
-        if self.is_packed or (local is not None and self.arguments["kv_length"] >= local):
+        if (
+            self.is_packed
+            or self._prompt is not None
+            or (local is not None and self.arguments["kv_length"] >= local)
+        ):
             return False
         return padding is None or (not is_tracing(padding) and bool(padding.all()))
 
@@ -185,6 +196,8 @@ class LayerMasks:
             what = f"unlimited reach past a sliding window of {local} tokens"
         elif self._segments is not None and (self.arguments["batch_size"] > 1 or padding is not None):
             what = "packed rows in a batch or with an attention_mask"
+        elif self._prompt is not None and reach != 0:
+            what = "a plan of the prompt alone"
         else:
             return
         raise PlanError(

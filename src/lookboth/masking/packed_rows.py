@@ -5,6 +5,8 @@ elsewhere the texts of a packed row would silently see each other.
 """
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -22,6 +24,26 @@ def current_segments() -> Tensor | None:
 def set_current_segments(segments: Tensor | None) -> None:
     """Set the segments for the forward pass that starts, or clear them when it ends."""
     _FORWARD.segments = segments
+
+
+def current_prompt() -> Tensor | None:
+    """Return which tokens of the forward pass that runs in this thread may look right, (B, T), or None for all."""
+    return getattr(_FORWARD, "prompt", None)
+
+
+@contextmanager
+def only_prompt_looks_right(prompt: Tensor | None) -> Iterator[None]:
+    """Let, for the forward passes inside, only the tokens of a prompt look right, and only at each other.
+
+    Args:
+        prompt: shape (B, T), True where a token belongs to the prompt; None lifts nothing.
+    """
+    before = current_prompt()
+    _FORWARD.prompt = prompt
+    try:
+        yield
+    finally:
+        _FORWARD.prompt = before
 
 
 def find_segments(position_ids: Any, attention_mask: Any) -> Tensor | None:
