@@ -84,6 +84,7 @@ def test_a_search_reads_no_test_data_and_goes_on_where_it_was(tiny_llama_folder,
     evidence = find_plan(blind, splits, 0, tmp_path, first.append)
     repeated = find_plan(blind, splits, 0, tmp_path, again.append)
     assert [s.score for s in evidence.scores] == [s.score for s in repeated.scores]
+    assert evidence.seconds == repeated.seconds
     assert any(line.startswith("shared: plan") for line in first)
     assert not any(line.startswith("shared: plan") for line in again)
 

@@ -54,7 +54,7 @@ def find_plan(config: RunConfig, splits: Splits, seed: int, folder: Path, say: S
     say(f"{len(plans)} plans, strategy {search.strategy}")
     task = SearchTask(config, splits, plans, seed, folder, say)
     ranked = STRATEGIES[search.strategy](task)
-    evidence = judge(task, ranked, seconds=start.seconds())
+    evidence = judge(task, ranked, seconds=_whole_seconds(folder / "seconds.json", start.seconds()))
     say(evidence.in_words())
     return evidence
 
@@ -73,6 +73,15 @@ def train_searched(config: RunConfig, splits: Splits, seed: int, folder: Path, s
     if (cost := evidence.cost()) is not None:
         say(f"cost: {cost:.2f} trainings, the last one included")
     return run
+
+
+def _whole_seconds(file: Path, seconds: float) -> float:
+    """Return how long the search took when it was first finished; going over it again costs next to nothing."""
+    if file.is_file():
+        return float(json.loads(file.read_text(encoding="utf-8")))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(seconds), encoding="utf-8")
+    return seconds
 
 
 def num_layers(config: RunConfig) -> int:
