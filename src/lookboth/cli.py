@@ -28,6 +28,10 @@ class Format(StrEnum):
     jsonl = "jsonl"
     conll = "conll"
     html = "html"
+    label_studio = "label-studio"
+    doccano = "doccano"
+    prodigy = "prodigy"
+    brat = "brat"
 
 
 class TaskName(StrEnum):
@@ -129,8 +133,15 @@ def check_data(
 
 @app.command()
 def convert(
-    kind: Annotated[str, typer.Argument(help="ace05, conll2003, nlupp or semeval-absa.")],
-    source: Annotated[Path, typer.Argument(metavar="IN", help="File as published.")],
+    kind: Annotated[
+        str,
+        typer.Argument(
+            help="ace05, conll2003, nlupp, semeval-absa; of annotation tools: brat, doccano, label-studio, prodigy."
+        ),
+    ],
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", help="File as published or exported; brat: or a folder.")
+    ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write: .conll or .jsonl.")],
     column: Annotated[str | None, typer.Option(help="conll2003: ner, chunk or pos. Default: ner.")] = None,
     documents: Annotated[
@@ -142,15 +153,29 @@ def convert(
     label: Annotated[
         str | None, typer.Option(help="ace05: full event type, type or subtype. Default: full.")
     ] = None,
+    offsets: Annotated[
+        str | None, typer.Option(help="doccano: what offsets count, utf16 or codepoints. Default: utf16.")
+    ] = None,
+    export: Annotated[
+        bool, typer.Option("--export", help="The other way: a data file IN for the annotation tool KIND.")
+    ] = False,
     repair: Annotated[
         bool, typer.Option("--repair", help="Leave out or repair what cannot be taken over; all is named.")
     ] = False,
 ) -> None:
-    """Convert the papers' data from the form in which they are published."""
+    """Convert data from the form in which papers publish or annotation tools keep them, or for such a tool."""
     from lookboth.data.conversion.convert import convert as convert_file
+    from lookboth.data.conversion.export import export as export_file
     from lookboth.data.conversion.options import ConvertOptions
 
-    options = ConvertOptions(column=column, documents=documents or None, polarities=polarities, label=label)
+    options = ConvertOptions(
+        column=column, documents=documents or None, polarities=polarities, label=label, offsets=offsets
+    )
+    if export:
+        if options != ConvertOptions():
+            raise ConfigError("--export takes no other option but --repair. Leave the others out.")
+        typer.echo(f"written: {out}, {export_file(kind, source, out, repair=repair)} texts")
+        return
     typer.echo(convert_file(kind, source, out, options, repair=repair).describe())
     typer.echo(f"written: {out}")
 
@@ -327,6 +352,9 @@ def predict(
     ],
     model: LabelerOption = None,
     output: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.text,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write instead of printing; for brat a folder.")
+    ] = None,
     min_score: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Leave out spans and labels below this score.")
     ] = 0.0,
@@ -334,15 +362,19 @@ def predict(
     precision: PrecisionOption = "auto",
 ) -> None:
     """Label a text, a file or standard input."""
-    from lookboth.inference.formats import render
+    from lookboth.inference.formats import render, require_place, write_predictions
     from lookboth.inference.inputs import read_inputs
     from lookboth.inference.pipeline import label_examples
     from lookboth.models.labeler import Labeler
 
+    require_place(output.value, out)
     examples = read_inputs(source, sys.stdin.buffer)
     quiet_libraries()
     labeler = Labeler.from_pretrained(model, device=device, precision=precision)
     kept = (prediction.above(min_score) for prediction in label_examples(labeler, examples))
+    if out is not None:
+        write_predictions(kept, output.value, out)
+        return
     for piece in render(kept, output.value):
         _write(piece)
 

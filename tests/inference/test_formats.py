@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lookboth.errors import ConfigError, DataError
-from lookboth.inference.formats import FORMATS, render
+from lookboth.inference.formats import FORMATS, render, write_predictions
 from lookboth.types import PredictedSpan, Prediction, TextLabel
 
 ADA = Prediction(
@@ -269,3 +269,15 @@ def test_labels_of_whole_texts_on_a_page():
 def test_a_conll_file_holds_no_labels_of_whole_texts():
     with pytest.raises(DataError, match=r"not a label of the whole text\. Use 'jsonl'"):
         list(render([GLAD], "conll"))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_file_gets_what_would_be_printed(format, tmp_path):
+    write_predictions([ADA, ADA], format, tmp_path / "new" / "out")
+    assert (tmp_path / "new" / "out").read_bytes().decode() == "".join(render([ADA, ADA], format))
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    for format in ("jsonl", "prodigy"):
+        with pytest.raises(DataError, match="cannot be written"):
+            write_predictions([ADA], format, tmp_path)

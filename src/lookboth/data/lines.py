@@ -1,12 +1,28 @@
-"""A text file as lines, whatever its line ends and encoding trouble."""
+"""Lines of files: read whatever their ends and encoding trouble, written as JSON any reader takes."""
 
 import codecs
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from lookboth.data.problems import ProblemLog
 from lookboth.errors import DataError
 
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+# JSON allows these inside a string, but some readers end a line at them: escaped, no reader does.
+_LINE_ENDS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
+
+
+def json_line(record: Mapping[str, Any]) -> str:
+    """Return a record as one line of JSON, readable as it stands; lone surrogates are escaped.
+
+    >>> json_line({"text": "Ünïcode"})
+    '{"text": "Ünïcode"}\\n'
+    """
+    line = json.dumps(record, ensure_ascii=False).translate(_LINE_ENDS)
+    # UTF-8 has no lone surrogates; what backslashreplace makes of one is its JSON escape.
+    return line.encode("utf-8", errors="backslashreplace").decode("utf-8") + "\n"
 
 
 def read_lines(path: str | Path, log: ProblemLog) -> list[str]:

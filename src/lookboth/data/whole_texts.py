@@ -14,6 +14,17 @@ def text_of(example: Example) -> str:
     return " ".join(example.words) if example.text is None else example.text
 
 
+def text_and_offsets(example: Example) -> tuple[str, tuple[str, ...], tuple[tuple[int, int], ...]]:
+    """Return the text of an example, its words and where they stand; words alone are joined by one space."""
+    if example.text is not None:
+        return example.text, example.words, example.offsets
+    offsets, position = [], 0
+    for word in example.words:
+        offsets.append((position, position + len(word)))
+        position += len(word) + 1
+    return text_of(example), example.words, tuple(offsets)
+
+
 def tokenize_texts(
     texts: Sequence[str],
     encoder: WordEncoder,

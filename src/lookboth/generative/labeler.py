@@ -10,13 +10,13 @@ import torch
 
 from lookboth.data.alignment import WordEncoder
 from lookboth.data.schemes import encode_spans
+from lookboth.data.whole_texts import text_and_offsets
 from lookboth.generative.answers import Answerer, Reading
 from lookboth.generative.codecs import build_codec
 from lookboth.generative.demonstrations import Demonstrations
 from lookboth.generative.labeler_config import GenerativeLabelerConfig
 from lookboth.generative.prompts import Prompt, PromptWriter
 from lookboth.generative.reading import PROBLEM_KINDS
-from lookboth.inference.pipeline import text_and_offsets
 from lookboth.models.base import TextLabeler
 from lookboth.models.language_model import LanguageModel
 from lookboth.types import Example, PredictedSpan, Prediction, Span

@@ -1,19 +1,20 @@
-"""Predictions as text, JSON lines, CoNLL columns or a web page, one prediction at a time."""
+"""Predictions as text, JSON lines, CoNLL columns, a web page or pre-annotations, one prediction at a time."""
 
 import html
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
+from lookboth.data.conversion.export import STREAMS, TOOLS, write_marked
+from lookboth.data.conversion.marked import mark_prediction
+from lookboth.data.lines import json_line
 from lookboth.errors import ConfigError, DataError
 from lookboth.types import PredictedSpan, Prediction
 
-FORMATS = ("text", "jsonl", "conll", "html")
+FORMATS = ("text", "jsonl", "conll", "html", *STREAMS)
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
-# JSON allows these inside a string, but some readers end a line at them: escaped, no reader does.
-_LINE_ENDS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 # Control characters as pictures (U+2400 block), so that a labeled text cannot steer the reader's terminal.
 _CONTROL_PICTURES = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n\r"}
 _CONTROL_PICTURES |= {0x7F: 0x2421} | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
@@ -26,7 +27,8 @@ def render(predictions: Iterable[Prediction], format: str = "text", *, color: bo
     Args:
         predictions: what a labeler found, in order.
         format: "text" (spans marked in the text, labels of a whole text and a tab before it), "jsonl"
-            (character offsets), "conll" (a word and its tag a line) or "html" (a page that needs no other file).
+            (character offsets), "conll" (a word and its tag a line), "html" (a page that needs no other file), or
+            what an annotation tool reads: "label-studio", "doccano", "prodigy".
         color: colour the spans with ANSI codes; "text" only.
 
     Raises:
@@ -49,7 +51,43 @@ def render(predictions: Iterable[Prediction], format: str = "text", *, color: bo
         return map(_render_conll, predictions)
     if format == "html":
         return _render_html(predictions)
+    if format in STREAMS:
+        return STREAMS[format](map(mark_prediction, predictions))
+    require_place(format, None)
     raise ConfigError(f"unknown output format {format!r}; formats are: {', '.join(FORMATS)}.")
+
+
+def require_place(format: str, out: Path | None) -> None:
+    """Refuse a format that has no form as one stream where no place to write to is named.
+
+    Raises:
+        ConfigError: for brat without a folder.
+    """
+    if format == "brat" and out is None:
+        raise ConfigError("brat keeps texts and annotations in files of their own. Type: --out FOLDER")
+
+
+def write_predictions(predictions: Iterable[Prediction], format: str, out: Path) -> None:
+    """Write predictions to a file, or for brat to a folder.
+
+    Args:
+        predictions, format: as of `render`.
+        out: created where missing.
+
+    Raises:
+        ConfigError: when there is no such format.
+        DataError: when it cannot be written, or as `render` does.
+    """
+    if format in TOOLS:
+        write_marked(map(mark_prediction, predictions), format, out)
+        return
+    pieces = render(predictions, format)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with out.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+            file.writelines(pieces)
+    except OSError as error:
+        raise DataError(f"{out}: cannot be written: {error.strerror}. Name another file.") from error
 
 
 def render_json_line(prediction: Prediction) -> str:
@@ -58,9 +96,7 @@ def render_json_line(prediction: Prediction) -> str:
     Args:
         prediction: its offsets count characters of its text.
     """
-    line = json.dumps(prediction.to_dict(), ensure_ascii=False).translate(_LINE_ENDS)
-    # UTF-8 has no lone surrogates; what backslashreplace makes of one is its JSON escape.
-    return line.encode("utf-8", errors="backslashreplace").decode("utf-8") + "\n"
+    return json_line(prediction.to_dict())
 
 
 def _render_text(predictions: Iterable[Prediction], color: bool) -> Iterator[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lookboth.data.packing import build_batch, plan_batches
 from lookboth.data.texts import example_from_text
-from lookboth.data.whole_texts import text_of, tokenize_texts
+from lookboth.data.whole_texts import text_and_offsets, text_of, tokenize_texts
 from lookboth.data.windows import window_example
 from lookboth.inference.decoding import choose_labels, decode_tags_constrained, span_score
 from lookboth.types import Example, PredictedSpan, Prediction, TokenizedExample
@@ -203,17 +203,6 @@ def _predict(labeler: "Labeler", example: Example, ids: Sequence[int], log_probs
         score = span_score(log_probs, ids, span)
         spans.append(PredictedSpan(span.start, span.end, span.label, text[start:end], start, end, score))
     return Prediction(text, words, offsets, tags, tuple(spans))
-
-
-def text_and_offsets(example: Example) -> tuple[str, tuple[str, ...], tuple[tuple[int, int], ...]]:
-    """Return the text of an example, its words and where they stand; words alone are joined by one space."""
-    if example.text is not None:
-        return example.text, example.words, example.offsets
-    offsets, position = [], 0
-    for word in example.words:
-        offsets.append((position, position + len(word)))
-        position += len(word) + 1
-    return text_of(example), example.words, tuple(offsets)
 
 
 def _chunks(examples: Iterable[Example]) -> Iterator[list[Example]]:

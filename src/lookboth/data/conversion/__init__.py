@@ -1,1 +1,1 @@
-"""Data of the papers in the form in which they are published, converted to files that lookboth reads."""
+"""Data as papers publish it and annotation tools keep it, converted to files that lookboth reads, and back."""

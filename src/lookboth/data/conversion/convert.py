@@ -1,4 +1,4 @@
-"""The kinds of published data that are converted, and the one way from such a file to one that lookboth reads."""
+"""The kinds of data that are converted, of papers and of annotation tools, and the one way from there to ours."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -7,9 +7,13 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from lookboth.data.checks import DataReport, count_split
+from lookboth.data.conversion.brat import read_brat
 from lookboth.data.conversion.conll2003 import read_conll2003
+from lookboth.data.conversion.doccano import read_doccano
 from lookboth.data.conversion.events import read_events
+from lookboth.data.conversion.label_studio import read_label_studio
 from lookboth.data.conversion.options import Converted, ConvertOptions
+from lookboth.data.conversion.prodigy import read_prodigy
 from lookboth.data.conversion.semeval import read_semeval
 from lookboth.data.conversion.slots import read_slots
 from lookboth.data.conversion.writing import write_data
@@ -18,7 +22,7 @@ from lookboth.errors import ConfigError
 
 
 class Kind(NamedTuple):
-    """A kind of published data.
+    """A kind of data.
 
     Args:
         read: reads a file of it, with the options and whether to repair.
@@ -34,8 +38,12 @@ class Kind(NamedTuple):
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         "ace05": Kind(read_events, ("label",), "ACE 2005 event triggers: JSON of the usual preprocessings"),
+        "brat": Kind(read_brat, (), "brat's standoff: a document, or a folder of them"),
         "conll2003": Kind(read_conll2003, ("column", "documents"), "the four columns of CoNLL-2003"),
+        "doccano": Kind(read_doccano, ("offsets",), "doccano's JSONL"),
+        "label-studio": Kind(read_label_studio, (), "Label Studio's JSON"),
         "nlupp": Kind(read_slots, (), "NLU++ slots: JSON"),
+        "prodigy": Kind(read_prodigy, (), "Prodigy's JSONL"),
         "semeval-absa": Kind(
             read_semeval, ("polarities",), "SemEval 2014-16 aspect terms with polarity: XML"
         ),
@@ -51,11 +59,11 @@ def convert(
     *,
     repair: bool = False,
 ) -> DataReport:
-    """Convert a file of published data, and read it back to see that nothing changed on the way.
+    """Convert a file of published or annotated data, and read it back to see that nothing changed on the way.
 
     Args:
         kind: one of `KINDS`.
-        source: the file as published.
+        source: the file as published, or as the tool exports it; for brat also a folder.
         out: the file to write: `.conll`, or `.jsonl` (raw text is kept there).
         options: what is taken over; None for the defaults of the kind.
         repair: leave out or repair what cannot be taken over, instead of stopping; the report names it all.

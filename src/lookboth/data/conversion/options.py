@@ -8,6 +8,7 @@ from lookboth.types import Dataset
 
 COLUMNS = {"pos": 1, "chunk": 2, "ner": 3}
 LABELS = ("full", "type", "subtype")
+OFFSETS = ("utf16", "codepoints")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,7 @@ class ConvertOptions:
         documents: of conll2003: whether the borders of documents are kept, as -DOCSTART- lines (default: no).
         polarities: of semeval-absa: 3 (default) leaves terms of conflicting polarity unlabeled, 4 keeps them.
         label: of ace05: "full" (default: Conflict:Attack), "type" (Conflict) or "subtype" (Attack).
+        offsets: of doccano: what they count, "utf16" (default) or "codepoints".
 
     Raises:
         ConfigError: a value that is not allowed.
@@ -28,9 +30,16 @@ class ConvertOptions:
     documents: bool | None = None
     polarities: int | None = None
     label: str | None = None
+    offsets: str | None = None
 
     def __post_init__(self) -> None:
-        for name, allowed in (("column", tuple(COLUMNS)), ("polarities", (3, 4)), ("label", LABELS)):
+        choices = {
+            "column": tuple(COLUMNS),
+            "polarities": (3, 4),
+            "label": LABELS,
+            "offsets": OFFSETS,
+        }
+        for name, allowed in choices.items():
             value = getattr(self, name)
             if value is not None and value not in allowed:
                 raise ConfigError(f"--{name} {value}: it is one of {', '.join(map(str, allowed))}.")

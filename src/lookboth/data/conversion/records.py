@@ -1,13 +1,15 @@
-"""JSON records, whether they are one list or one a line, and spans over their words."""
+"""JSON records, whether they are one list or one a line, and spans over their words or characters."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lookboth.data.charspans import CharSpan, spans_over_words
+from lookboth.data.charspans import CharSpan, parse_char_spans, spans_over_words
 from lookboth.data.jsonl import json_objects
 from lookboth.data.problems import ProblemLog
+from lookboth.data.sentences import Sentence, check_string
+from lookboth.data.words import split_words
 from lookboth.errors import DataError
 from lookboth.types import Span
 
@@ -70,6 +72,23 @@ def word_spans(
         else:
             found.append(CharSpan(offsets[span.start][0], offsets[span.end - 1][1], span.label))
     return spans_over_words(list(dict.fromkeys(found)), " ".join(words), offsets, number, log)
+
+
+def text_sentence(text: str, spans: list[dict[str, Any]], number: int, log: ProblemLog) -> Sentence:
+    """Return the words of a text with the spans over them.
+
+    Args:
+        text: as published.
+        spans: records with "start", "end", "label" and perhaps "text", not yet checked; the same twice is one.
+        number: of the record; log: takes what is wrong.
+    """
+    text = check_string(text, number, log)
+    offsets = tuple(split_words(text))
+    words = tuple(text[start:end] for start, end in offsets)
+    found = list(dict.fromkeys(parse_char_spans(spans, text, number, log)))
+    return Sentence(
+        words, (number,), None, spans_over_words(found, text, offsets, number, log), text, offsets
+    )
 
 
 def string_list(value: Any) -> tuple[str, ...] | None:

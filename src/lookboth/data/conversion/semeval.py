@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 from xml.parsers import expat
 
 from lookboth.data.conversion.options import Converted, ConvertOptions
-from lookboth.data.conversion.slots import text_sentence
+from lookboth.data.conversion.records import text_sentence
 from lookboth.data.problems import ProblemLog
 from lookboth.data.sentences import Sentence, build_dataset
 from lookboth.errors import DataError

@@ -4,12 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lookboth.data.charspans import parse_char_spans, spans_over_words
 from lookboth.data.conversion.options import Converted, ConvertOptions
-from lookboth.data.conversion.records import open_records
+from lookboth.data.conversion.records import open_records, text_sentence
 from lookboth.data.problems import ProblemLog
-from lookboth.data.sentences import Sentence, build_dataset, check_string
-from lookboth.data.words import split_words
+from lookboth.data.sentences import build_dataset
 
 _ALLOWED = 'write {"text": "...", "slots": {"NAME": {"text": "...", "span": [start, end]}}}'
 
@@ -32,23 +30,6 @@ def read_slots(path: str | Path, options: ConvertOptions, *, repair: bool = Fals
         if _has_text(record, number, log)
     ]
     return Converted(build_dataset(sentences, "IOB2", log))
-
-
-def text_sentence(text: str, spans: list[dict[str, Any]], number: int, log: ProblemLog) -> Sentence:
-    """Return the words of a text with the spans over them.
-
-    Args:
-        text: as published.
-        spans: records with "start", "end", "label" and perhaps "text", not yet checked; the same twice is one.
-        number: of the record; log: takes what is wrong.
-    """
-    text = check_string(text, number, log)
-    offsets = tuple(split_words(text))
-    words = tuple(text[start:end] for start, end in offsets)
-    found = list(dict.fromkeys(parse_char_spans(spans, text, number, log)))
-    return Sentence(
-        words, (number,), None, spans_over_words(found, text, offsets, number, log), text, offsets
-    )
 
 
 def _has_text(record: dict[str, Any], number: int, log: ProblemLog) -> bool:

@@ -1,0 +1,71 @@
+"""A text with its labeled character ranges, from gold data or from predictions: what annotation tools are given."""
+
+from typing import NamedTuple
+
+from lookboth.data.whole_texts import text_and_offsets
+from lookboth.errors import DataError
+from lookboth.types import Example, Prediction
+
+
+class MarkedSpan(NamedTuple):
+    """A labeled range of characters.
+
+    Args:
+        start, end: characters (code points), end exclusive.
+        label: of the range.
+        first, stop: its words, end exclusive.
+        score: None for gold data.
+    """
+
+    start: int
+    end: int
+    label: str
+    first: int
+    stop: int
+    score: float | None = None
+
+
+class Marked(NamedTuple):
+    """A text with its spans, which may overlap.
+
+    Args:
+        text: the text; offsets: the character range of each of its words.
+        spans: in order.
+        predicted: whether a labeler found them.
+    """
+
+    text: str
+    offsets: tuple[tuple[int, int], ...]
+    spans: tuple[MarkedSpan, ...]
+    predicted: bool = False
+
+
+def mark_example(example: Example) -> Marked:
+    """Return gold data as a tool is given it; words without a text are joined by one space.
+
+    >>> from lookboth.types import Span
+    >>> mark_example(Example(("New", "York", "."), (Span(0, 2, "LOC"),))).spans[0][:3]
+    (0, 8, 'LOC')
+    """
+    text, _, offsets = text_and_offsets(example)
+    spans = (
+        MarkedSpan(offsets[s.start][0], offsets[s.end - 1][1], s.label, s.start, s.end) for s in example.spans
+    )
+    return Marked(text, offsets, tuple(spans))
+
+
+def mark_prediction(prediction: Prediction) -> Marked:
+    """Return a prediction as a tool is given it.
+
+    Raises:
+        DataError: its labels are of the whole text.
+    """
+    if prediction.labels is not None:
+        raise DataError(
+            "annotation tools are given spans here, not labels of whole texts. Use the format 'jsonl'."
+        )
+    spans = (
+        MarkedSpan(s.start_char, s.end_char, s.label, s.start, s.end, round(s.score, 4))
+        for s in prediction.spans
+    )
+    return Marked(prediction.text, prediction.offsets, tuple(spans), predicted=True)
