@@ -41,12 +41,13 @@ def tiny_causal_lm(family, seed=0, **changes):
 
 
 def other_causal_lm(family):
-    """Return a tiny model with something of its own: a window, scaled logits, capped logits, a bias."""
+    """Return a tiny model with something of its own: a window, scaled or capped logits, a bias, no positions."""
     own = {
         "mistral": {"sliding_window": 24},
         "cohere": {"logit_scale": 0.25},
         "gemma2": {"sliding_window": 24, "final_logit_softcapping": 1.0, "head_dim": 8},
         "phi": {},
+        "mpt": {},
     }[family]
     config = AutoConfig.for_model(
         family, vocab_size=len(TOKENIZER), hidden_size=32, intermediate_size=64, num_hidden_layers=4,
@@ -146,7 +147,7 @@ def test_the_probability_is_that_of_the_allowed_tokens_in_one_forward_pass():
         assert all(0 < score <= 1 for _, score in answer.spans)
 
 
-@pytest.mark.parametrize("family", ["mistral", "cohere", "gemma2", "phi"])
+@pytest.mark.parametrize("family", ["mistral", "cohere", "gemma2", "phi", "mpt"])
 def test_what_is_special_about_a_model_is_kept(family):
     model = other_causal_lm(family)
     prompts, grammars = queries("markup", 6)
@@ -155,6 +156,13 @@ def test_what_is_special_about_a_model_is_kept(family):
         expected = log_probability(model, prompt, grammar, answer.tokens)
         assert answer.log_probability == pytest.approx(expected, abs=1e-4)
         assert answer.tokens == generated(model, prompt, grammar)
+
+
+def test_a_model_without_keys_and_values_is_refused():
+    config = AutoConfig.for_model("mamba", vocab_size=len(TOKENIZER), hidden_size=16, num_hidden_layers=2)
+    prompts, grammars = queries("markup", 6)
+    with pytest.raises(ModelError, match="decoding = 'free'"):
+        decode_constrained(AutoModelForCausalLM.from_config(config), prompts, grammars)
 
 
 def test_too_long_for_the_positions_of_a_model():

@@ -290,5 +290,5 @@ def build_automaton(codec: Codec, words: Sequence[str]) -> Automaton:
     if isinstance(codec, PairsCodec | JsonCodec):
         return MentionsAutomaton(words, codec)
     raise ConfigError(
-        f"{type(codec).__name__} cannot be decoded under constraints. Type constrained = false."
+        f"{type(codec).__name__} cannot be decoded under constraints. Set generative.decoding = 'free'."
     )

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lookboth.generative.key_values import Fed, Feed, KeyValues, Prefix, run_feeds, split_for_window
+from lookboth.generative.key_values import Fed, Feed, KeyValues, Prefix, run_feeds, split_for_padding
 from lookboth.generative.walk import Walk
 
 _PASS_COST = 32  # tokens whose work takes about as long as what every forward pass costs besides
@@ -202,7 +202,7 @@ class Budget:
 def ask(model: Any, prefix: Prefix, drafts: Sequence[Draft], budget: Budget) -> Iterator[Verdict]:
     """Yield what the model says about each draft, in batches within the budget."""
     for batch in _plan(drafts, len(prefix.ids), budget):
-        for rows in split_for_window(model, prefix, [draft.feed for draft in batch]):
+        for rows in split_for_padding(model, prefix, [draft.feed for draft in batch]):
             yield from _ask(model, prefix, [batch[row] for row in rows])
 
 

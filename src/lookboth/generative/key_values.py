@@ -1,5 +1,6 @@
 """Keys and values of a causal language model, kept text by text: a shared prefix is encoded once for all."""
 
+import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -154,14 +155,18 @@ def attention_window(model: Any) -> int | None:
     return min((window for window in windows if window), default=None)
 
 
-def split_for_window(model: Any, prefix: Prefix, feeds: Sequence[Feed]) -> list[list[int]]:
-    """Return how a batch is split so that no window counts padding: not at all where it is wide enough."""
+def split_for_padding(model: Any, prefix: Prefix, feeds: Sequence[Feed]) -> list[list[int]]:
+    """Return how a batch is split so that padding is never counted as distance.
+
+    A text alone has no padding. Together they have, which a window counts once it is too narrow for everything, and
+    so do models that are not told positions (ALiBi).
+    """
     window = attention_window(model)
-    slots = max(feed.num_past for feed in feeds) + max(len(feed.tokens) for feed in feeds)
-    everything = list(range(len(feeds)))
-    if window is None or len(prefix.ids) + slots <= window:
-        return [everything]
-    return [[row] for row in everything]
+    slots = len(prefix.ids) + max(feed.num_past for feed in feeds) + max(len(feed.tokens) for feed in feeds)
+    takes_positions = "position_ids" in inspect.signature(model.forward).parameters
+    if takes_positions and (window is None or slots <= window):
+        return [list(range(len(feeds)))]
+    return [[row] for row in range(len(feeds))]
 
 
 def _check_length(model: Any, length: int) -> None:
