@@ -3,9 +3,9 @@
     python experiments/bench_generative.py --sentences 32 --out bench.json
 
 Both sides take turns in one run, block by block of sentences, so that whatever else the machine does falls on both
-alike; only their ratio means something. Ratios are of CPU seconds: a sentence's share once the prefix is encoded, which a
-data set pays once, and with the prefix in this run. `generate` is timed one prompt at a time and in batches, and its side computes
-the allowed tokens incrementally, so that its constraint costs as little as ours.
+alike; only their ratio means something. Ratios are of CPU seconds: a sentence's share once the prefix is encoded,
+which a data set pays once, and with the prefix in this run. `generate` is timed one prompt at a time and in batches;
+its side walks the automaton step by step, so that its constraint costs as little as ours.
 """
 
 import argparse
@@ -56,7 +56,7 @@ class Constraint(LogitsProcessor):
 
 
 class Ours:
-    """Decodes block by block; the shared prefix is encoded within the first call."""
+    """Decodes block by block; the shared prefix is encoded in the first call."""
 
     def __init__(self, model: Any, shared: Tokens) -> None:
         self.model, self.shared = model, shared
