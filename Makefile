@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: setup encoders demo test lint types clean
+.PHONY: setup encoders demo test lint types clean bench
 
 setup: $(READY)
 
@@ -37,3 +37,6 @@ types: setup
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
+
+bench: setup
+	$(BIN)/python experiments/bench/bench.py

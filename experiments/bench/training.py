@@ -1,0 +1,127 @@
+"""Ways to train a token classifier with LoRA on a decoder, each over the same sentences."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from alternate import Side, timed
+from torch import nn
+
+from lookboth.config import RunConfig, parse_config
+from lookboth.data.sources import read_source
+from lookboth.models.loading import load_config, load_tokenizer, resolve_model
+from lookboth.training.batches import RunBatches, find_pad_id, tokenize_examples
+from lookboth.training.build import build_labeler
+from lookboth.training.outcome import labels_of
+from lookboth.types import Example, TokenizedExample
+
+TARGETS = ("q_proj", "v_proj")
+
+
+def recipe(model: str, precision: str, layout: str, batch_tokens: int) -> RunConfig:
+    """Return the recipe all sides follow: LoRA on q and v, plan 0011."""
+    return parse_config(
+        {
+            "model": model,
+            "plan": "0011",
+            "data": {"train": "wnut17"},
+            "adapter": {"rank": 16, "target_modules": list(TARGETS)},
+            "training": {"precision": precision, "layout": layout, "batch_tokens": batch_tokens},
+        }
+    )
+
+
+def sides(model: str, num_sentences: int, device: str) -> list[Side]:
+    """Return the sides: the usual way, the papers' way, and lookboth in fp32 and in bf16."""
+    examples = list(read_source("wnut17", "train").examples)[:num_sentences]
+    words = sum(len(example.words) for example in examples)
+    pieces = _pieces(examples, model)
+    usual = _usual(model, pieces, device, pad_to=None, checkpointing=False)
+    papers = _usual(model, pieces, device, pad_to=128, checkpointing=True)
+    made = [
+        Side("usual", usual, words, "padded batches of 16 in the order of the data, fp32, stock causal mask"),
+        Side(
+            "papers",
+            papers,
+            words,
+            "batches of 16 padded to 128 tokens, 4-D masks, eager, checkpointing, fp32",
+        ),
+    ]
+    for precision in ("fp32", "bf16"):
+        layout = "packed" if device.startswith("cuda") else "bucketed"
+        run = _ours(recipe(model, precision, layout, 1024), examples, device)
+        made.append(Side(f"lookboth {precision}", run, words, f"{layout} batches of 1,024 tokens, plan 0011"))
+    return made
+
+
+def _pieces(examples: Sequence[Example], model: str) -> list[TokenizedExample]:
+    from lookboth.data.alignment import WordEncoder
+    from lookboth.data.schemes import tags_for_labels
+
+    config = recipe(model, "fp32", "bucketed", 1024)
+    tags = tags_for_labels(labels_of(examples), config.scheme)
+    return tokenize_examples(examples, WordEncoder(load_tokenizer(model)), tags=tags, config=config)
+
+
+def _usual(
+    model: str, pieces: Sequence[TokenizedExample], device: str, *, pad_to: int | None, checkpointing: bool
+) -> Callable[[], float]:
+    """Return a round of transformers' own token classifier with PEFT, one batch of 16 after another."""
+    from peft import LoraConfig, TaskType, get_peft_model
+    from transformers import AutoModelForTokenClassification
+
+    config = load_config(model)
+    config.num_labels = 1 + max(tag for piece in pieces for tag in piece.labels or ())
+    kwargs = {"attn_implementation": "eager"} if checkpointing else {}
+    stock = AutoModelForTokenClassification.from_pretrained(
+        resolve_model(model), config=config, dtype=torch.float32, **kwargs
+    )
+    lora = LoraConfig(r=16, lora_alpha=32, target_modules=list(TARGETS), task_type=TaskType.TOKEN_CLS)
+    classifier = get_peft_model(stock, lora).to(device).train()
+    if checkpointing:
+        classifier.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    batches = [_padded(pieces[i : i + 16], pad_to, device) for i in range(0, len(pieces), 16)]
+    return _round(classifier, batches)
+
+
+def _padded(pieces: Sequence[TokenizedExample], pad_to: int | None, device: str) -> dict[str, torch.Tensor]:
+    length = pad_to or max(map(len, pieces))
+    ids = torch.zeros(len(pieces), length, dtype=torch.long)
+    labels = torch.full((len(pieces), length), -100)
+    mask = torch.zeros(len(pieces), length, dtype=torch.long)
+    for row, piece in enumerate(pieces):
+        kept = min(len(piece), length)
+        ids[row, :kept] = torch.tensor(piece.input_ids[:kept])
+        mask[row, :kept] = 1
+        for (_, end), tag in zip(piece.word_tokens, piece.labels or (), strict=True):
+            if end <= length:
+                labels[row, end - 1] = tag
+    batch: dict[str, torch.Tensor] = {"input_ids": ids, "attention_mask": mask, "labels": labels}
+    if pad_to is not None:  # the papers hand every layer a full matrix of scores to add
+        allowed = mask[:, None, None, :].bool().expand(-1, 1, length, -1)
+        batch["attention_mask"] = torch.where(allowed, 0.0, torch.finfo(torch.float32).min)
+    return {name: tensor.to(device) for name, tensor in batch.items()}
+
+
+def _ours(config: RunConfig, examples: Sequence[Example], device: str) -> Callable[[], float]:
+    labeler = build_labeler(config, labels=labels_of(examples), device=device)
+    pieces = tokenize_examples(examples, labeler.encoder, tags=labeler.config.tags, config=config)
+    one_epoch = config.model_copy(update={"training": config.training.model_copy(update={"epochs": 1})})
+    planned = RunBatches.build(pieces, config=one_epoch, seed=0, pad_id=find_pad_id(labeler.tokenizer))
+    batches = [{name: tensor.to(device) for name, tensor in planned[i].items()} for i in range(len(planned))]
+    return _round(labeler.model.train(), batches)
+
+
+def _round(model: nn.Module, batches: Sequence[dict[str, Any]]) -> Callable[[], float]:
+    """Return one pass over the batches with an optimizer step each."""
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
+
+    def work() -> None:
+        for batch in batches:
+            output = model(**batch)
+            loss = output["loss"] if isinstance(output, dict) else output.loss
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+    return lambda: timed(work)
