@@ -254,6 +254,8 @@ def test_time_left_and_rows(tmp_path):
     state.seconds = {"x/slow/seed-0": 100, "x/quick/seed-0": 10, "x/quick/seed-1": 30}
     # x/slow: one more at 100; y/slow: two as the method's 100; y/quick: two as the method's mean 20
     assert estimate_seconds(state) == 100 + 200 + 40
+    state.failed = {"x/slow/seed-1": "no"}  # will not be run again
+    assert estimate_seconds(state) == 200 + 40
     assert method_rows(state)["quick"] == {"x": "50.0 (2/2)", "y": ""}
 
 

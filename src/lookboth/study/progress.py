@@ -111,13 +111,13 @@ def estimate_seconds(state: "StudyState") -> float:
     known = [(name.rpartition("/")[0].split("/"), seconds) for name, seconds in state.seconds.items()]
     total = 0.0
     for setting in state.settings:
-        done = sum(f"{setting.name}/seed-{seed}" in state.scores for seed in state.seeds)
-        tuning = [cell for cell in setting.tuning_cells if str(cell) not in state.scores]
+        names = [f"{setting.name}/seed-{seed}" for seed in state.seeds] + list(map(str, setting.tuning_cells))
+        num_left = sum(name not in state.scores and name not in state.failed for name in names)
         dataset, _, method = setting.name.rpartition("/")
         for wanted in ({dataset, method}, {method}, {dataset}, set()):
             alike = [seconds for parts, seconds in known if wanted <= {*parts, "/".join(parts[:-1])}]
             if alike:
-                total += (len(state.seeds) - done + len(tuning)) * mean(alike)
+                total += num_left * mean(alike)
                 break
     return total
 
@@ -133,5 +133,8 @@ def _progress(state: "StudyState", setting: Setting) -> str:
     scores = [state.scores[name] for name in names if name in state.scores]
     if scores:
         return f"{100 * mean(scores):.1f} ({len(scores)}/{len(state.seeds)})"
+    failed = sum(name in state.failed for name in names)
+    if failed:
+        return f"{failed} failed"
     tuned = sum(str(cell) in state.scores for cell in setting.tuning_cells)
     return f"tuning {tuned}/{len(setting.tuning_cells)}" if setting.tuning_cells else ""
