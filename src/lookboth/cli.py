@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ import typer
 
 from lookboth.errors import ConfigError, LookbothError
 from lookboth.quiet import quiet_libraries
+from lookboth.types import Prediction
 
 app = typer.Typer(
     name="lookboth",
@@ -362,7 +364,7 @@ def predict(
     precision: PrecisionOption = "auto",
 ) -> None:
     """Label a text, a file or standard input."""
-    from lookboth.inference.formats import render, require_place, write_predictions
+    from lookboth.inference.formats import require_place
     from lookboth.inference.inputs import read_inputs
     from lookboth.inference.pipeline import label_examples
     from lookboth.models.labeler import Labeler
@@ -372,11 +374,7 @@ def predict(
     quiet_libraries()
     labeler = Labeler.from_pretrained(model, device=device, precision=precision)
     kept = (prediction.above(min_score) for prediction in label_examples(labeler, examples))
-    if out is not None:
-        write_predictions(kept, output.value, out)
-        return
-    for piece in render(kept, output.value):
-        _write(piece)
+    _give(kept, output, out)
 
 
 @app.command()
@@ -410,6 +408,49 @@ def serve(
         precision=precision,
         log_texts=log_texts,
     )
+
+
+@app.command()
+def suggest(
+    source: Annotated[
+        str, typer.Argument(metavar="FILE|-", help="Unlabeled texts: a file, a text a line, or -.")
+    ],
+    model: LabelerOption = None,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many texts.")] = 100,
+    by: Annotated[str, typer.Option(help="entropy, least-confidence or margin.")] = "entropy",
+    pool: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Choose unlike texts among so many times as many unsure ones; 1: unsure ones only."
+        ),
+    ] = 5,
+    output: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.jsonl,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write instead of printing; for brat a folder.")
+    ] = None,
+    device: DeviceOption = None,
+    precision: PrecisionOption = "auto",
+) -> None:
+    """Order unlabeled texts by what annotating them would teach, with pre-annotations."""
+    from lookboth.inference.formats import require_place, write_pieces
+    from lookboth.inference.inputs import read_inputs
+    from lookboth.inference.suggest import render_suggestions
+    from lookboth.inference.suggest import suggest as choose
+    from lookboth.models.labeler import Labeler, require_head
+
+    require_place(output.value, out)
+    examples = read_inputs(source, sys.stdin.buffer)
+    quiet_libraries()
+    labeler = require_head(
+        Labeler.from_pretrained(model, device=device, precision=precision), "asked for this"
+    )
+    chosen = choose(labeler, examples, num_texts=count, measure=by, pool=pool)
+    if output is not Format.jsonl:
+        _give((suggestion.prediction for suggestion in chosen), output, out)
+    elif out is not None:
+        write_pieces(render_suggestions(chosen), out)
+    else:
+        _print_pieces(render_suggestions(chosen))
 
 
 @app.command()
@@ -453,10 +494,21 @@ def _pairs(items: list[str]) -> dict[str, str]:
     return pairs
 
 
-def _write(piece: str) -> None:
-    """Write text that may hold lone surrogates."""
-    sys.stdout.buffer.write(piece.encode("utf-8", "backslashreplace"))
-    sys.stdout.buffer.flush()
+def _give(predictions: Iterable[Prediction], output: Format, out: Path | None) -> None:
+    """Write predictions to a place, or print them where none is named."""
+    from lookboth.inference.formats import render, write_predictions
+
+    if out is not None:
+        write_predictions(predictions, output.value, out)
+    else:
+        _print_pieces(render(predictions, output.value))
+
+
+def _print_pieces(pieces: Iterable[str]) -> None:
+    """Print text that may hold lone surrogates, each piece when it is there."""
+    for piece in pieces:
+        sys.stdout.buffer.write(piece.encode("utf-8", "backslashreplace"))
+        sys.stdout.buffer.flush()
 
 
 if __name__ == "__main__":

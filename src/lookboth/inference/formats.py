@@ -81,7 +81,15 @@ def write_predictions(predictions: Iterable[Prediction], format: str, out: Path)
     if format in TOOLS:
         write_marked(map(mark_prediction, predictions), format, out)
         return
-    pieces = render(predictions, format)
+    write_pieces(render(predictions, format), out)
+
+
+def write_pieces(pieces: Iterable[str], out: Path) -> None:
+    """Write what `render` gives to a file; lone surrogates as escapes.
+
+    Raises:
+        DataError: when it cannot be written.
+    """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with out.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:

@@ -47,7 +47,7 @@ def label_examples(
         examples: words, with or without the text they were cut from; gold spans are not looked at.
         batch_tokens: tokens computed at once.
     """
-    for chunk in _chunks(examples):
+    for chunk in chunks(examples):
         yield from labeler.label_chunk(chunk, batch_tokens=batch_tokens)
 
 
@@ -55,6 +55,19 @@ def label_chunk(
     labeler: "Labeler", examples: Sequence[Example], *, batch_tokens: int
 ) -> Iterator[Prediction]:
     """Yield the prediction of a labeler with a head for each example, in order."""
+    return (prediction for prediction, _ in label_with_probs(labeler, examples, batch_tokens=batch_tokens))
+
+
+def label_with_probs(
+    labeler: "Labeler", examples: Sequence[Example], *, batch_tokens: int = 2048
+) -> "Iterator[tuple[Prediction, np.ndarray]]":
+    """Yield each example's prediction with the log probabilities behind it: (w, num_tags), of a text (1, num_labels).
+
+    Args:
+        labeler: a labeler with a head.
+        examples: as many as fit in memory.
+        batch_tokens: tokens computed at once.
+    """
     predict = _predict_texts if labeler.config.task == "classification" else _predict_words
     return predict(labeler, examples, batch_tokens)
 
@@ -169,25 +182,25 @@ def _tokenize(labeler: "Labeler", sentences: Sequence[Sequence[str]]) -> list[To
 
 def _predict_texts(
     labeler: "Labeler", examples: Sequence[Example], batch_tokens: int
-) -> Iterator[Prediction]:
+) -> "Iterator[tuple[Prediction, np.ndarray]]":
     config = labeler.config
     threshold = config.head.threshold if config.multi_label else None
     texts = [text_of(example) for example in examples]
     log_probs = text_log_probs(labeler, texts, batch_tokens=batch_tokens)
     for example, row in zip(examples, log_probs, strict=True):
         labels = choose_labels(row, config.tags, threshold=threshold)
-        yield Prediction(*text_and_offsets(example), tags=(), labels=labels)
+        yield Prediction(*text_and_offsets(example), tags=(), labels=labels), row[None]
 
 
 def _predict_words(
     labeler: "Labeler", examples: Sequence[Example], batch_tokens: int
-) -> Iterator[Prediction]:
+) -> "Iterator[tuple[Prediction, np.ndarray]]":
     scores = word_scores(labeler, [example.words for example in examples], batch_tokens=batch_tokens)
     log_probs = _log_probs(labeler, scores)
     transitions = labeler.model.head.transitions()
     for example, own, probs in zip(examples, scores, log_probs, strict=True):
         ids = decode_tags_constrained(own, labeler.config.tags, labeler.config.scheme, transitions)
-        yield _predict(labeler, example, ids, probs)
+        yield _predict(labeler, example, ids, probs), probs
 
 
 def _predict(labeler: "Labeler", example: Example, ids: Sequence[int], log_probs: "np.ndarray") -> Prediction:
@@ -205,7 +218,7 @@ def _predict(labeler: "Labeler", example: Example, ids: Sequence[int], log_probs
     return Prediction(text, words, offsets, tags, tuple(spans))
 
 
-def _chunks(examples: Iterable[Example]) -> Iterator[list[Example]]:
+def chunks(examples: Iterable[Example]) -> Iterator[list[Example]]:
     """Group examples so that each group can be sorted by length and still fits in memory."""
     chunk: list[Example] = []
     num_words = 0
