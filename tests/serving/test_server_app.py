@@ -263,6 +263,9 @@ def test_the_api_is_described(serve):
     operation = client.get("/openapi.json").json()["paths"]["/v1/label"]["post"]
     assert set(operation["responses"]) >= {"200", "413", "422", "429", "503"}
     assert "min_score" in json.dumps(operation["requestBody"])
+    assert "security" not in operation
+    operation = serve(api_key="k").get("/openapi.json").json()["paths"]["/v1/label"]["post"]
+    assert operation["security"]
 
 
 def test_pages_load_nothing_from_elsewhere(serve):

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response, Security
 from fastapi.responses import FileResponse, JSONResponse
+from fastapi.security import HTTPBearer
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
@@ -17,13 +17,13 @@ from lookboth.errors import LookbothError
 from lookboth.serving.assets import PAGE, swagger_folder
 from lookboth.serving.batcher import Batcher
 from lookboth.serving.gate import Gate
+from lookboth.serving.labeling import Labeling
 from lookboth.serving.metrics import Metrics
 from lookboth.serving.models import ServedModels
 from lookboth.serving.observing import Observer
 from lookboth.serving.refusals import Refusal, RefusalBody, invalid
-from lookboth.serving.requests import LabelRequest, LabelResponse, check_labels, read_request
+from lookboth.serving.requests import LabelRequest, LabelResponse
 from lookboth.serving.settings import ServerSettings
-from lookboth.types import Prediction
 
 _BODY = {
     "required": True,
@@ -69,63 +69,33 @@ def build_app(
     app.add_middleware(Gate, settings=settings, api_key=api_key)
     app.add_middleware(Observer, metrics=metrics)
     _add_error_answers(app)
+    asks_key = (
+        [Security(HTTPBearer(auto_error=False))] if api_key else []
+    )  # said in /docs; Gate does the asking
+    labeling = Labeling(models, settings, batcher, metrics, log_texts)
+    app.include_router(_labeling_routes(labeling), dependencies=asks_key)
     _add_probes(app, batcher, metrics)
     _add_page(app)
+    return app
 
-    @app.get("/v1/models", summary="The models, their labels and mask plans")
-    def list_models() -> list[dict[str, Any]]:
-        return models.describe()
 
-    @app.post(
-        "/v1/label",
+def _labeling_routes(labeling: Labeling) -> APIRouter:
+    router = APIRouter(prefix="/v1")
+
+    @router.post(
+        "/label",
         summary="Label one text or many",
         responses={200: {"model": LabelResponse}, **_REFUSALS},
         openapi_extra={"requestBody": _BODY},
     )
     async def label(request: Request) -> Response:
-        body = await request.body()
-        wanted = read_request(body, request.headers.get("content-type", ""), settings)
-        work, texts = models.find(wanted.model, wanted.plan), wanted.all_texts()
-        check_labels(wanted, models.labels(work.model))
-        request.state.log |= {"model": work.model, "texts": len(texts), "chars": sum(map(len, texts))}
-        if log_texts:
-            request.state.log["text"] = texts
-        predictions = await _wait(batcher.submit(work, texts), request, settings.timeout_seconds)
-        metrics.texts.labels(work.model).inc(len(texts))
-        found = [wanted.select(prediction).to_dict() for prediction in predictions]
-        return JSONResponse({"model": work.model, "predictions": found})
+        return await labeling.answer(request)
 
-    return app
+    @router.get("/models", summary="The models, their labels and mask plans")
+    def list_models() -> list[dict[str, Any]]:
+        return labeling.models.describe()
 
-
-async def _wait(future: "Future[list[Prediction]]", request: Request, seconds: float) -> list[Prediction]:
-    """Return the predictions; when the client leaves or the time is over, what is not yet computed never will be.
-
-    Raises:
-        Refusal: 503 not in time; 499, which nobody reads, the client left.
-    """
-    answer = asyncio.wrap_future(future)
-    left = asyncio.ensure_future(_until_gone(request))
-    try:
-        waiting: set[asyncio.Future[Any]] = {answer, left}
-        done, _ = await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        left.cancel()
-        if not answer.done():
-            answer.cancel()
-    if answer in done:
-        return answer.result()
-    if left in done:
-        raise Refusal(499, "hung_up", "the client left", "-", "-")
-    raise Refusal(
-        503, "timeout", "no answer in time", f"{seconds:g} seconds for a request",
-        "Ask again with fewer or shorter texts, or when the server is less busy.", 5,
-    )  # fmt: skip
-
-
-async def _until_gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+    return router
 
 
 def _add_error_answers(app: FastAPI) -> None:

@@ -8,7 +8,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lookboth.serving.refusals import Refusal, too_large
+from lookboth.serving.refusals import Refusal, hung_up, too_large
 from lookboth.serving.settings import ServerSettings
 
 _OPEN_TO_ALL = frozenset({"/", "/healthz", "/readyz", "/docs", "/openapi.json"})
@@ -91,7 +91,7 @@ class Gate:
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
-                raise _left()
+                raise hung_up()
             chunk, more = message.get("body", b""), message.get("more_body", False)
             if len(body) + len(chunk) > self._settings.body_bytes:
                 del chunk, message
@@ -108,10 +108,6 @@ class Gate:
     def _body_too_large(self, found: str) -> Refusal:
         allowed = f"{self._settings.body_bytes} bytes"
         return too_large("the request", found, allowed, "Send less text at once.")
-
-
-def _left() -> Refusal:
-    return Refusal(499, "hung_up", "the client left", "-", "-")
 
 
 async def _discard(receive: Receive) -> None:

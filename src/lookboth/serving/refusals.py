@@ -55,6 +55,11 @@ def invalid(error: str, allowed: str, what_to_do: str = "Correct the request; se
     return Refusal(422, "invalid", error, allowed, what_to_do)
 
 
+def hung_up() -> Refusal:
+    """Return the answer to a client that left, which nobody reads; it is for the log."""
+    return Refusal(499, "hung_up", "the client left", "-", "-")
+
+
 def crashed(kind: str) -> Refusal:
     """Return the answer to a request that met an error of the server's own.
 

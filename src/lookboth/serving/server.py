@@ -58,6 +58,7 @@ def serve(
             timeout_graceful_shutdown=math.ceil(settings.timeout_seconds) + 5,
         )
         _allow_many_connections()
+        listener.listen(_BACKLOG)  # from here on a client that comes is served
         shown = listener.getsockname()
         log_event("ready", url=f"http://{host}:{shown[1]}", models=list(served.labelers), key=key is not None)
         if key is None and not host.startswith(("127.", "localhost", "::1")):

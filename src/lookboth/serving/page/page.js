@@ -1,0 +1,308 @@
+// The page: sends a text to this server and shows what its labelers find. Nothing is loaded from elsewhere.
+// What is shown is built from text nodes only, never from strings of HTML.
+
+const EXAMPLE =
+  "Ada Lovelace met Charles Babbage in London in 1833. Years later 🎩 Luigi Menabrea of the University of Turin " +
+  "wrote about his engine, and Lovelace translated the article for Taylor's Scientific Memoirs.";
+const HUES = 8;
+const EDGES = 4;
+const SCORES = new Intl.NumberFormat("en", { minimumFractionDigits: 3, maximumFractionDigits: 3 });
+
+const at = (id) => document.getElementById(id);
+const state = { models: [], sides: [], hidden: new Set(), asked: null };
+
+function make(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name in element) element[name] = value;
+    else element.setAttribute(name, value);
+  }
+  element.append(...children);
+  return element;
+}
+
+// ---- asking the server
+
+class Refused extends Error {
+  constructor(status, { error, allowed, what_to_do: advice }) {
+    super(`${error}. Allowed: ${allowed}. ${advice}`);
+    this.status = status;
+  }
+}
+
+async function ask(path, body, signal) {
+  const headers = { "Content-Type": "application/json" };
+  if (at("key").value) headers.Authorization = `Bearer ${at("key").value}`;
+  const options = body ? { method: "POST", headers, body: JSON.stringify(body), signal } : { headers, signal };
+  const answer = await fetch(path, options);
+  const found = await answer.json();
+  if (!answer.ok) throw new Refused(answer.status, found);
+  return found;
+}
+
+async function loadModels() {
+  try {
+    state.models = await ask("v1/models");
+  } catch (error) {
+    explain(error);
+    return;
+  }
+  for (const side of [0, 1]) {
+    at(`model-${side}`).replaceChildren(...state.models.map(({ name }) => make("option", { value: name }, name)));
+    showPlan(side);
+  }
+  if (state.models.length > 1) at("model-1").selectedIndex = 1;
+  showPlan(1);
+  const first = state.models[0];
+  if (state.models.length === 1 && first.plan) at("plan-1").value = first.plan === "causal" ? "full" : "causal";
+  say("");
+}
+
+function showPlan(side) {
+  const { plan } = modelOf(side);
+  const input = at(`plan-${side}`);
+  input.disabled = plan === null;
+  input.placeholder = plan ?? "none";
+  if (plan === null) input.value = "";
+}
+
+const modelOf = (side) => state.models.find(({ name }) => name === at(`model-${side}`).value);
+
+async function submit(event) {
+  event?.preventDefault();
+  if (!state.models.length) await loadModels();
+  if (!state.models.length) return;
+  state.asked?.abort();
+  const asked = (state.asked = new AbortController());
+  const text = at("text").value;
+  explain(null);
+  busy(true);
+  try {
+    const sides = at("compare").checked ? [0, 1] : [0];
+    state.sides = await Promise.all(sides.map((side) => askSide(side, text, asked.signal)));
+    at("results").hidden = false;
+    showAll();
+  } catch (error) {
+    if (error.name !== "AbortError") explain(error);
+  } finally {
+    if (state.asked === asked) busy(false);
+  }
+}
+
+async function askSide(side, text, signal) {
+  const { name, plan } = modelOf(side);
+  const wanted = at(`plan-${side}`).value.trim();
+  const answer = await ask("v1/label", { text, model: name, ...(wanted ? { plan: wanted } : {}) }, signal);
+  return { model: name, plan: wanted || plan, prediction: answer.predictions[0] };
+}
+
+function again() {
+  if (!at("results").hidden) submit();
+}
+
+function busy(is) {
+  at("label").setAttribute("aria-disabled", String(is));
+  at("label").textContent = is ? "Labeling …" : "Label";
+}
+
+function explain(error) {
+  at("problem").textContent = error ? `${error.message}` : "";
+  if (error?.status === 401) {
+    at("key-field").hidden = false;
+    at("key").focus();
+  }
+}
+
+const say = (text) => (at("status").textContent = text);
+
+// ---- showing
+
+const threshold = () => Number(at("threshold").value);
+const shown = ({ label, score }) => score >= threshold() && !state.hidden.has(label);
+const foundBy = ({ prediction }) => prediction.spans ?? prediction.labels;
+const identity = ({ start, end, label }) => `${start} ${end} ${label}`;
+
+function knownLabels() {
+  const names = state.sides.map(({ model }) => model);
+  return [...new Set(state.models.filter(({ name }) => names.includes(name)).flatMap(({ labels }) => labels))];
+}
+
+function classesOf(label) {
+  const index = Math.max(0, knownLabels().indexOf(label));
+  return `hue-${index % HUES} edge-${Math.floor(index / HUES) % EDGES}`;
+}
+
+function showAll() {
+  at("threshold-value").textContent = threshold().toFixed(2);
+  showLegend();
+  at("panes").replaceChildren(...state.sides.map(paneOf));
+  const counts = state.sides.map((side) => {
+    const all = foundBy(side);
+    return `${titleOf(side)}: ${all.filter(shown).length} of ${all.length} shown`;
+  });
+  if (state.sides.length > 1 && state.sides.every(({ prediction }) => prediction.spans)) {
+    const differing = state.sides.map((side) => foundBy(side).filter(shown).filter(onlyHere(side)).length);
+    counts.push(`on one side only: ${differing.join(" / ")}`);
+  }
+  say(counts.join("; "));
+}
+
+const titleOf = ({ model, plan }) => model + (plan ? ` · plan ${plan}` : "");
+
+function showLegend() {
+  const focused = document.activeElement?.dataset?.label;
+  const chips = knownLabels().map((label) => {
+    const count = state.sides.map((side) => foundBy(side).filter((one) => one.label === label && one.score >= threshold()));
+    const numbers = count.map((ones) => ones.length).join(" / ");
+    const pressed = String(!state.hidden.has(label));
+    const name = `chip ${classesOf(label)}`;
+    const chip = make("button", { type: "button", className: name, "aria-pressed": pressed }, `${label} ${numbers}`);
+    chip.dataset.label = label;
+    chip.addEventListener("click", () => {
+      if (!state.hidden.delete(label)) state.hidden.add(label);
+      showAll();
+    });
+    return chip;
+  });
+  at("legend").replaceChildren(...chips);
+  if (focused !== undefined) chips.find((chip) => chip.dataset.label === focused)?.focus();
+}
+
+function paneOf(side) {
+  const title = make("h3", {}, titleOf(side));
+  const copy = make("button", { type: "button" }, "Copy as JSON");
+  copy.addEventListener("click", () => copyJson(side, copy));
+  const body = side.prediction.labels ? [labelList(side)] : [markedText(side), spanTable(side)];
+  return make("section", { className: "pane", "aria-label": title.textContent }, make("header", {}, title, copy), ...body);
+}
+
+function onlyHere(side) {
+  const others = state.sides.filter((other) => other !== side);
+  if (!others.length || others.some(({ prediction }) => !prediction.spans)) return () => false;
+  const elsewhere = new Set(others.flatMap((other) => foundBy(other).filter(shown).map(identity)));
+  return (span) => !elsewhere.has(identity(span));
+}
+
+function markedText(side) {
+  const points = Array.from(side.prediction.text); // offsets count code points, strings of JavaScript UTF-16 units
+  const only = onlyHere(side);
+  const paragraph = make("p", { className: "text", lang: "", dir: "auto", "aria-describedby": "keys-hint" });
+  let position = 0;
+  for (const span of side.prediction.spans.filter(shown).sort((a, b) => a.start - b.start)) {
+    if (span.start < position) continue; // overlaps the one before: the table has it
+    paragraph.append(points.slice(position, span.start).join(""), markOf(span, only(span)));
+    position = span.end;
+  }
+  paragraph.append(points.slice(position).join(""));
+  const marks = [...paragraph.querySelectorAll("mark")];
+  if (marks.length) marks[0].tabIndex = 0;
+  paragraph.addEventListener("keydown", (event) => moveBetween(marks, event));
+  return paragraph;
+}
+
+function markOf(span, only) {
+  const score = SCORES.format(span.score);
+  const spoken = `, ${span.label}, score ${score}${only ? ", only on this side" : ""}`;
+  const tip = `${span.label} ${score}, characters ${span.start} to ${span.end}${only ? ", only on this side" : ""}`;
+  const mark = make("mark", { className: `span ${classesOf(span.label)}${only ? " only" : ""}`, tabIndex: -1 });
+  mark.append(
+    span.text,
+    make("span", { className: "tag", "aria-hidden": "true" }, span.label),
+    make("span", { className: "unseen" }, spoken),
+    make("span", { className: "tip", "aria-hidden": "true" }, tip),
+  );
+  for (const name of ["mouseenter", "focus"]) mark.addEventListener(name, () => mark.classList.remove("quiet"));
+  return mark;
+}
+
+function moveBetween(marks, event) {
+  const here = marks.indexOf(document.activeElement);
+  const back = getComputedStyle(event.currentTarget).direction === "rtl" ? "ArrowRight" : "ArrowLeft";
+  const forth = back === "ArrowLeft" ? "ArrowRight" : "ArrowLeft";
+  const target = { [back]: here - 1, [forth]: here + 1, Home: 0, End: marks.length - 1 }[event.key];
+  if (event.key === "Escape") marks[here]?.classList.add("quiet");
+  if (here < 0 || target === undefined) return;
+  event.preventDefault();
+  const next = marks[Math.min(Math.max(target, 0), marks.length - 1)];
+  marks[here].tabIndex = -1;
+  next.tabIndex = 0;
+  next.focus();
+}
+
+function spanTable(side) {
+  const head = ["Label", "Text", "From", "To", "Score"];
+  const numeric = (index) => (index > 1 ? "number" : "");
+  const row = (cells, tag) =>
+    make("tr", {}, ...cells.map((cell, index) => make(tag, { className: numeric(index), dir: "auto" }, String(cell))));
+  const rows = side.prediction.spans
+    .filter(shown)
+    .map((span) => row([span.label, span.text, span.start, span.end, SCORES.format(span.score)], "td"));
+  const header = row(head, "th");
+  for (const cell of header.children) cell.scope = "col";
+  const table = make("table", {}, make("thead", {}, header), make("tbody", {}, ...rows));
+  const details = make("details", {}, make("summary", {}, "As a table"), make("div", { className: "scroll" }, table));
+  details.open = side.open ?? false;
+  details.addEventListener("toggle", () => (side.open = details.open));
+  return details;
+}
+
+function labelList(side) {
+  const items = side.prediction.labels.filter(shown).map(({ label, score }) => {
+    const chip = make("span", { className: `chip ${classesOf(label)}` }, label);
+    const bar = make("meter", { min: 0, max: 1, value: score, "aria-hidden": "true" });
+    return make("li", {}, chip, bar, make("span", {}, SCORES.format(score)));
+  });
+  return make("ul", { className: "labels" }, ...items);
+}
+
+// ---- copying
+
+async function copyJson(side, button) {
+  const { prediction, model, plan } = side;
+  const key = prediction.spans ? "spans" : "labels";
+  const kept = { model, plan, min_score: threshold(), ...prediction, [key]: foundBy(side).filter(shown) };
+  const copied = await writeClipboard(JSON.stringify(kept, null, 2));
+  button.textContent = copied ? "Copied" : "Not copied";
+  say(copied ? "Copied as JSON." : "This browser does not let the page copy.");
+  setTimeout(() => (button.textContent = "Copy as JSON"), 2000);
+}
+
+async function writeClipboard(text) {
+  try {
+    await navigator.clipboard.writeText(text); // there on https and on localhost only
+    return true;
+  } catch {
+    const area = make("textarea", { value: text, className: "unseen" });
+    const focused = document.activeElement;
+    document.body.append(area);
+    area.select();
+    const copied = document.execCommand("copy");
+    area.remove();
+    focused?.focus();
+    return copied;
+  }
+}
+
+// ---- start
+
+at("form").addEventListener("submit", submit);
+at("text").addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) submit(event);
+});
+at("example").addEventListener("click", () => {
+  at("text").value = EXAMPLE;
+  submit();
+});
+at("threshold").addEventListener("input", showAll);
+at("compare").addEventListener("change", () => {
+  at("second").hidden = !at("compare").checked;
+  again();
+});
+for (const side of [0, 1]) {
+  at(`model-${side}`).addEventListener("change", () => {
+    showPlan(side);
+    again();
+  });
+  at(`plan-${side}`).addEventListener("change", again);
+}
+loadModels();

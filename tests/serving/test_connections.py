@@ -1,0 +1,166 @@
+"""Clients that hang up, send too much or too slowly, or never end; and a server that is told to stop."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+
+import pytest
+from capitals import Capitals
+from running import read_answer, request_bytes, running
+from tiny import tiny_labeler
+
+
+def send(port: int, data: bytes) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", port))
+    connection.sendall(data)
+    return connection
+
+
+def ask(port: int, text: str) -> bytes:
+    with send(port, request_bytes(json.dumps({"text": text}).encode())) as connection:
+        return read_answer(connection)
+
+
+def metric(port: int, name: str) -> float:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+        lines = answer.read().decode().splitlines()
+    return next(float(line.split()[-1]) for line in lines if line.startswith(name + " "))
+
+
+def wait_for(condition, seconds: float = 5) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never became so"
+        time.sleep(0.01)
+
+
+def test_a_client_that_hangs_up_is_not_worked_for_and_blocks_nobody():
+    labeler = Capitals()
+    with running({"capitals": labeler}, wait_ms=0) as (_, port):
+        labeler.go.clear()
+        first = send(port, request_bytes(b'{"text": "First"}'))
+        assert labeler.busy.wait(5)
+        send(port, request_bytes(b'{"text": "Gone"}')).close()
+        wait_for(lambda: metric(port, "lookboth_hangups_total") == 1)
+        labeler.go.set()
+        assert b'"First"' in read_answer(first)
+        first.close()
+        assert b'"Ann"' in ask(port, "Ann")
+        assert ["Gone"] not in labeler.batches
+        assert metric(port, "lookboth_queue_chars") == 0
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_request_is_forgotten():
+    with running({"capitals": Capitals()}) as (_, port):
+        send(port, request_bytes(b'{"text"', "Content-Length: 500")).close()
+        wait_for(lambda: metric(port, "lookboth_hangups_total") == 1)
+        assert b'"Ann"' in ask(port, "Ann")
+
+
+def test_ten_megabytes_are_refused_and_the_client_hears_why():
+    with running({"capitals": Capitals()}) as (_, port):
+        body = b'{"text": "' + b"a" * 10_000_000 + b'"}'
+        with send(port, request_bytes(body)) as connection:
+            answer = read_answer(connection)
+        assert answer.startswith(b"HTTP/1.1 413")
+        assert b"what_to_do" in answer
+
+
+def test_a_client_that_asks_before_it_sends_is_told_at_once():
+    with running({"capitals": Capitals()}) as (_, port):
+        head = request_bytes(b"", "Content-Length: 10000000", "Expect: 100-continue")
+        with send(port, head) as connection:
+            assert read_answer(connection).startswith(b"HTTP/1.1 413")
+
+
+def test_a_client_that_sends_too_slowly_is_told_so():
+    with running({"capitals": Capitals()}, read_seconds=0.2) as (_, port):
+        with send(port, request_bytes(b'{"text"', "Content-Length: 500")) as connection:
+            assert read_answer(connection).startswith(b"HTTP/1.1 408")
+        assert b'"Ann"' in ask(port, "Ann")
+
+
+def test_many_bodies_at_once_are_limited_together():
+    with running({"capitals": Capitals()}, body_bytes=1000, open_bytes=1500, read_seconds=5) as (_, port):
+        half = request_bytes(b" " * 900, "Content-Length: 1000")
+        with send(port, half) as held:
+            wait_for(lambda: b" 503 " in ask(port, "a" * 800).partition(b"\r\n")[0])
+            held.sendall(b" " * 100)
+            assert b" 422 " in read_answer(held).partition(b"\r\n")[0]
+        assert b" 200 " in ask(port, "a" * 800).partition(b"\r\n")[0]
+
+
+def test_rubbish_instead_of_http_is_refused():
+    with running({"capitals": Capitals()}) as (_, port):
+        for rubbish in (b"\x16\x03\x01\x02\x00\x01\x00", b"GET\r\n\r\n", b"\r\n" * 100, b"\0" * 1000):
+            send(port, rubbish).close()
+        assert b'"Ann"' in ask(port, "Ann")
+
+
+def test_stopping_answers_what_was_accepted():
+    labeler = Capitals()
+    with running({"capitals": labeler}) as (server, port):
+        labeler.go.clear()
+        waiting = [send(port, request_bytes(b'{"text": "Ann"}')) for _ in range(5)]
+        assert labeler.busy.wait(5)
+        server.should_exit = True
+        threading.Timer(0.3, labeler.go.set).start()
+        answers = [read_answer(connection) for connection in waiting]
+        for connection in waiting:
+            connection.close()
+    assert all(answer.startswith(b"HTTP/1.1 200") for answer in answers)
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_llama_folder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("serving") / "labeler"
+    tiny_labeler(tiny_llama_folder).save_pretrained(folder)
+    return folder
+
+
+def test_the_command_serves_until_it_is_told_to_stop(folder):
+    command = [sys.executable, "-m", "lookboth.cli", "serve", f"one={folder}", f"two={folder}", "--port", "0"]
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env=os.environ | {"LOOKBOTH_API_KEY": "k"}
+    )
+    assert process.stderr is not None
+    try:
+        ready = json.loads(process.stderr.readline())
+        assert ready["models"] == ["one", "two"]
+        assert ready["url"].startswith("http://127.0.0.1:")
+        port = int(ready["url"].rpartition(":")[2])
+        body = json.dumps({"texts": ["Ada was born in London"] * 50, "model": "two"}).encode()
+        with send(port, request_bytes(body, "Authorization: Bearer k")) as connection:
+            time.sleep(0.05)
+            process.send_signal(signal.SIGTERM)
+            assert read_answer(connection).startswith(b"HTTP/1.1 200")
+        assert process.wait(20) == 0
+        lines = [json.loads(line) for line in process.stderr]
+        assert [line["event"] for line in lines] == ["request", "stopped"]
+    finally:
+        process.kill()
+        process.stderr.close()
+
+
+def test_what_keeps_a_server_from_starting_is_said(folder, monkeypatch):
+    from lookboth.errors import ConfigError, ModelError
+    from lookboth.serving.server import serve
+    from lookboth.serving.settings import parse_settings
+
+    monkeypatch.setattr("lookboth.serving.server.log_as_json", lambda: None)  # it is for the whole process
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ConfigError, match="--port"):
+        serve([str(folder)], port=taken.getsockname()[1])
+    with pytest.raises(ModelError):
+        serve([str(folder / "missing")], port=0)
+    monkeypatch.setenv("LOOKBOTH_API_KEY", " ")
+    with pytest.raises(ConfigError, match="LOOKBOTH_API_KEY"):
+        serve([str(folder)], port=0)
+    for wrong in ("texts", "text=1", "texts=0", "texts=many", "text_chars=10000000"):
+        with pytest.raises(ConfigError):
+            parse_settings([wrong])

@@ -1,0 +1,237 @@
+"""The web page in a real browser: typed into, clicked, read; needs playwright and a Chromium."""
+
+import json
+import os
+import shutil
+from types import SimpleNamespace
+
+import pytest
+from capitals import Capitals
+from running import running
+
+from lookboth.types import Prediction, TextLabel
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
+BROWSER = os.environ.get("CHROMIUM") or next(
+    filter(None, map(shutil.which, ("chromium", "google-chrome"))), None
+)
+pytestmark = pytest.mark.skipif(not BROWSER, reason="needs a Chromium; its place may be given in CHROMIUM")
+TEXT = "😀 Ann <b>saw</b> X\nin Rome & Oslo"
+
+
+class Shy(Capitals):
+    """Leaves out the first name."""
+
+    def stream(self, texts, *, batch_tokens):
+        for one in super().stream(texts, batch_tokens=batch_tokens):
+            yield Prediction(one.text, one.words, one.offsets, one.tags, one.spans[1:])
+
+
+class Mood:
+    config = SimpleNamespace(labels=("good", "bad"), task="classification")
+
+    def stream(self, texts, *, batch_tokens):
+        for text in texts:
+            yield Prediction(text, (), (), (), labels=(TextLabel("good", 0.7), TextLabel("bad", 0.3)))
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def url():
+    with running({"capitals": Capitals(), "shy": Shy(), "mood": Mood()}, text_chars=200) as (_, port):
+        yield f"http://127.0.0.1:{port}/"
+
+
+@pytest.fixture
+def page(browser, url):
+    """The page, loaded; what it reports as wrong or fetches from elsewhere fails the test."""
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    wrong: list[str] = []
+    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("request", lambda request: None if request.url.startswith(url) else wrong.append(request.url))
+    page.goto(url)
+    yield page
+    context.close()
+    assert [text for text in wrong if "422" not in text and "413" not in text] == []
+
+
+def marks(page, pane: int = 0) -> list[str]:
+    """Return what a person hears of each span in a pane."""
+    texts = page.locator(".pane").nth(pane).locator("mark").all()
+    return [
+        mark.evaluate("m => m.childNodes[0].data + m.querySelector('.unseen').textContent") for mark in texts
+    ]
+
+
+def label(page, text: str) -> None:
+    page.get_by_label("Text to label").fill(text)
+    page.get_by_role("button", name="Label", exact=True).click()
+    page.locator(".pane").first.wait_for()
+
+
+def test_a_text_typed_is_labeled_and_shown_as_it_is(page):
+    page.get_by_label("Text to label").type(TEXT)
+    page.keyboard.press("Control+Enter")
+    page.locator("mark").first.wait_for()
+    assert marks(page) == [
+        "Ann, NAME, score 0.900",
+        "X, LETTER, score 0.400",
+        "Rome, NAME, score 0.900",
+        "Oslo, NAME, score 0.900",
+    ]
+    seen = page.locator(".text").evaluate(
+        "p => [...p.childNodes].map(node => (node.tagName ? node.childNodes[0] : node).data).join('')"
+    )
+    assert seen == TEXT
+    assert page.get_by_role("status").text_content() == "capitals: 4 of 4 shown"
+
+
+def test_the_threshold_and_the_labels_hide_spans(page):
+    label(page, TEXT)
+    slider = page.get_by_label("Least score")
+    slider.focus()
+    slider.fill("0.5")
+    assert len(marks(page)) == 3
+    assert page.get_by_role("status").text_content() == "capitals: 3 of 4 shown"
+    slider.press("Home")
+    assert len(marks(page)) == 4
+    page.get_by_role("button", name="NAME 3").click()
+    assert marks(page) == ["X, LETTER, score 0.400"]
+    page.keyboard.press("Space")  # the button has kept the focus
+    assert len(marks(page)) == 4
+
+
+def test_scores_show_on_hover_and_by_keyboard(page):
+    label(page, TEXT)
+    tips = page.locator(".tip")
+    assert not tips.first.is_visible()
+    page.locator("mark").first.hover()
+    assert tips.first.is_visible()
+    assert tips.first.text_content() == "NAME 0.900, characters 2 to 5"
+    page.mouse.move(0, 0)
+    page.locator("mark").first.focus()
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.activeElement.childNodes[0].data") == "X"
+    assert tips.nth(1).is_visible()
+    page.keyboard.press("Escape")
+    assert not tips.nth(1).is_visible()
+    page.keyboard.press("End")
+    assert page.evaluate("document.activeElement.childNodes[0].data") == "Oslo"
+
+
+def test_all_can_be_reached_by_keyboard_alone(page):
+    page.get_by_label("Text to label").focus()
+    page.keyboard.type("Ann")
+    reached = []
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.id || document.activeElement.tagName"))
+        if reached[-1] == "label":
+            page.keyboard.press("Enter")
+            page.locator("mark").wait_for()
+    assert reached[:5] == ["model-0", "compare", "example", "label", "threshold"]  # no plan to choose here
+    assert {"MARK", "BUTTON", "SUMMARY"} <= set(reached)
+
+
+def test_two_models_side_by_side(page):
+    label(page, TEXT)
+    page.get_by_label("Compare with").check()
+    page.locator(".pane").nth(1).wait_for()
+    assert marks(page, 0)[0] == "Ann, NAME, score 0.900, only on this side"
+    assert marks(page, 1)[0] == "X, LETTER, score 0.400"
+    assert page.get_by_role("status").text_content() == (
+        "capitals: 4 of 4 shown; shy: 3 of 3 shown; on one side only: 1 / 0"
+    )
+    page.get_by_label("Second model").select_option("capitals")
+    playwright.expect(page.locator(".only")).to_have_count(0)
+
+
+def test_copied_json_holds_what_is_shown(page):
+    label(page, TEXT)
+    page.get_by_label("Least score").fill("0.5")
+    page.get_by_role("button", name="Copy as JSON").click()
+    page.get_by_role("button", name="Copied").wait_for()
+    copied = json.loads(page.evaluate("navigator.clipboard.readText()"))
+    assert [TEXT[span["start"] : span["end"]] for span in copied["spans"]] == ["Ann", "Rome", "Oslo"]
+    assert (copied["text"], copied["model"], copied["min_score"]) == (TEXT, "capitals", 0.5)
+
+
+def test_labels_of_whole_texts_are_listed(page):
+    page.get_by_label("Model", exact=True).select_option("mood")
+    label(page, "fine")
+    page.locator(".labels").wait_for()
+    assert page.locator(".labels li").all_inner_texts() == ["good\n0.700", "bad\n0.300"]
+
+
+def test_what_the_server_refuses_is_shown(page):
+    page.get_by_label("Text to label").fill("x" * 201)
+    page.get_by_role("button", name="Label", exact=True).click()
+    alert = page.get_by_role("alert")
+    playwright.expect(alert).to_contain_text("text 0 has 201 characters")
+    playwright.expect(alert).to_contain_text("at most 200 characters")
+
+
+def test_the_api_page_shows_the_operations(page, url):
+    page.goto(url + "docs")
+    page.get_by_text("/v1/label").first.wait_for()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_colours_have_contrast(browser, url, scheme):
+    page = browser.new_page(color_scheme=scheme)
+    page.goto(url)
+    label(page, TEXT)
+    ratios = page.evaluate(_CONTRASTS)
+    page.close()
+    assert len(ratios) > 20
+    assert {name: ratio for name, ratio in ratios.items() if ratio < 4.5} == {}
+
+
+# Every element with text of its own, with the contrast of that text to what is painted behind it (WCAG 2.2, 1.4.3);
+# every colour of a label is tried on every span.
+_CONTRASTS = """() => {
+  const canvas = Object.assign(document.createElement("canvas"), { width: 1, height: 1 }).getContext("2d");
+  const rgba = (color) => {
+    canvas.clearRect(0, 0, 1, 1);
+    canvas.fillStyle = color;
+    canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data];
+  };
+  const luminance = ([r, g, b]) => [r, g, b]
+    .map((v) => v / 255).map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = (element) => {
+    for (; element; element = element.parentElement) {
+      const color = rgba(getComputedStyle(element).backgroundColor);
+      if (color[3] === 255) return color;
+    }
+    return [255, 255, 255];
+  };
+  const measure = (element) => {
+    const [a, b] = [rgba(getComputedStyle(element).color), behind(element)].map(luminance);
+    return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+  };
+  const ratios = {};
+  document.querySelectorAll(".tip").forEach((tip) => (tip.style.display = "block"));
+  for (const element of document.querySelectorAll("body, body *:not(script):not(option):not([type=range])")) {
+    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+    if (!own && !element.value) continue;
+    const name = `${element.tagName} ${element.className} ${element.id}`;
+    ratios[name] = measure(element);
+    if (!element.matches(".span, .chip")) continue;
+    for (let hue = 0; hue < 8; hue++) {
+      element.className = element.className.replace(/hue-\\d/, `hue-${hue}`);
+      ratios[`${name} hue ${hue}`] = measure(element);
+    }
+  }
+  return ratios;
+}"""
