@@ -1,5 +1,7 @@
 """Training by writing, end to end on tiny models: it learns, saves, loads, and shows training sentences only."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -95,6 +97,29 @@ def test_sift_learns_the_format(tiny_writer_folder, data, tmp_path):
     answers = run.dev.extra["answers"]
     assert answers["invented"] > 0  # it has learned to write names, but not yet to copy them
     assert not any(answers[kind] for kind in ("unparseable", "unknown_label", "unfinished"))
+
+
+def test_constraints_change_no_answer_that_needs_none(tiny_writer_folder, data, tmp_path):
+    learned = tmp_path / "data"
+    learned.mkdir()
+    for split in ("train", "dev"):
+        (learned / f"{split}.conll").write_bytes((data / "train.conll").read_bytes())
+    config = recipe(
+        tiny_writer_folder, learned, "sift", "adapter.kind=full", "training.epochs=60", "generative.k=1",
+        "training.evals_per_epoch=0", "generative.max_answer_tokens=30", "data.test=[]", "training.lr=0.01",
+        "generative.decoding=free",
+    )  # fmt: skip
+    run = train(config, tmp_path / "run", say=lambda _: None)[0]
+    settings = run.labeler.config.generative.model_copy(update={"decoding": "constrained"})
+    same = replace(run.labeler.config, generative=settings)
+    constrained = GenerativeLabeler(
+        same, run.labeler.model, run.labeler.tokenizer, run.labeler.demonstrations.pool
+    )
+    words = [prediction.words for prediction in run.dev.predictions]
+    pairs = list(zip(run.dev.predictions, constrained.predict_words(words), strict=True))
+    clean = [(one, other) for one, other in pairs if not one.problems]
+    assert clean
+    assert all(one.tags == other.tags for one, other in clean)
 
 
 def test_a_killed_run_goes_on(tiny_writer_folder, data, tmp_path):

@@ -89,6 +89,7 @@ def _generate(model: LanguageModel, writer: PromptWriter, prompts: Sequence[Prom
     settings = GenerationConfig(
         max_new_tokens=max(prompt.max_answer_tokens for prompt in prompts),
         do_sample=False,
+        use_cache=True,
         eos_token_id=sorted(writer.stop_ids),
         pad_token_id=writer.end_id,
     )
@@ -98,7 +99,6 @@ def _generate(model: LanguageModel, writer: PromptWriter, prompts: Sequence[Prom
             attention_mask=mask.to(device),
             generation_config=settings,
             logits_processor=LogitsProcessorList([kept]),
-            use_cache=True,
         )
     tokens = written[:, longest:].tolist()
     log_probs = torch.stack(kept.steps, 1).tolist()
