@@ -105,7 +105,7 @@ def test_constraints_change_no_answer_that_needs_none(tiny_writer_folder, data, 
     for split in ("train", "dev"):
         (learned / f"{split}.conll").write_bytes((data / "train.conll").read_bytes())
     config = recipe(
-        tiny_writer_folder, learned, "sift", "adapter.kind=full", "training.epochs=60", "generative.k=1",
+        tiny_writer_folder, learned, "sift", "adapter.kind=full", "training.epochs=40", "generative.k=1",
         "training.evals_per_epoch=0", "generative.max_answer_tokens=30", "data.test=[]", "training.lr=0.01",
         "generative.decoding=free",
     )  # fmt: skip
