@@ -15,7 +15,7 @@ from lookboth.models.loading import default_device, torch_dtype
 from lookboth.training.build import Base, build_base
 from lookboth.types import Example
 
-ICL, TUNING, SIFT = "icl", "instruction_tuning", "sift"
+ICL, TUNING = "icl", "instruction_tuning"
 
 
 def build_generative(
