@@ -1,6 +1,7 @@
 """Run folders: what is written comes back, says what it was, and breaks loudly."""
 
 import dataclasses
+import gzip
 import hashlib
 import json
 import os
@@ -14,7 +15,13 @@ from hypothesis import strategies as st
 
 from lookboth.errors import DataError
 from lookboth.evaluation.metrics import score_tags
-from lookboth.evaluation.runfile import read_predictions, read_run, write_predictions, write_run
+from lookboth.evaluation.runfile import (
+    has_predictions,
+    read_predictions,
+    read_run,
+    write_predictions,
+    write_run,
+)
 from lookboth.types import Example, PredictedSpan, Span
 
 STARTED = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)
@@ -148,6 +155,19 @@ def test_any_words_come_back(tmp_path_factory, words):
     folder = tmp_path_factory.mktemp("run")
     write_predictions(folder, [Example(tuple(words))], [[]])
     assert [record["words"] for record in read_predictions(folder)] == [words]
+
+
+def test_compressed_predictions_are_read_where_there_are_no_others(tmp_path):
+    assert not has_predictions(tmp_path)
+    path = write_predictions(tmp_path, [Example(("ü", "\u2028"))] * 3, [[]] * 3)
+    rows = list(read_predictions(tmp_path))
+    (tmp_path / "predictions.jsonl.gz").write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+    assert has_predictions(tmp_path)
+    assert list(read_predictions(tmp_path)) == rows
+    (tmp_path / "predictions.jsonl.gz").write_bytes(gzip.compress(b"{}")[:-3])
+    with pytest.raises(DataError, match=r"jsonl\.gz: cannot be read"):
+        list(read_predictions(tmp_path))
 
 
 def test_a_broken_line_is_named(tmp_path):

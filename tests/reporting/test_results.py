@@ -98,9 +98,13 @@ def test_another_model_is_compared_with_the_only_baseline(tmp_path):
     write(tmp_path / "a")
     write(tmp_path / "b", model="encoder", plan="none")
     (data,) = read_results(tmp_path).data
-    encoder, causal = data.results
+    causal, encoder = data.results
     assert (encoder.model, data.baseline_of(encoder), data.baseline_of(causal)) == ("encoder", causal, None)
     assert data.chosen == {}
+    assert [data.label(result) for result in data.results] == ["causal", "none"]
+    write(tmp_path / "c", model="encoder", plan="causal", dev=0.9)
+    (data,) = read_results(tmp_path).data
+    assert [data.label(r) for r in data.results] == ["encoder causal †", "none", "m causal"]
 
 
 def test_the_weaker_of_two_causal_methods_is_not_the_baseline(tmp_path):

@@ -23,11 +23,6 @@ class ScoredSentence(NamedTuple):
     source: str = ""
 
 
-def has_predictions(run: Run) -> bool:
-    """Return whether a run was read from a folder that holds predictions."""
-    return run.folder is not None and (run.folder / PREDICTIONS_FILE).is_file()
-
-
 def predictions_by_split(run: Run) -> dict[str, list[ScoredSentence]]:
     """Return the sentences of a run by the name their scores have in run.json ("dev", "test:wnut17").
 

@@ -1,5 +1,6 @@
 """A run folder: `run.json` (what was run, on what, with which scores) and `predictions.jsonl`."""
 
+import gzip
 import json
 import math
 import os
@@ -161,8 +162,15 @@ def write_predictions(
     return path
 
 
+def has_predictions(folder: str | Path) -> bool:
+    """Return whether a run folder holds `predictions.jsonl`, compressed by gzip or not."""
+    return any(path.is_file() for path in _prediction_files(folder))
+
+
 def read_predictions(folder: str | Path) -> Iterator[dict[str, Any]]:
     """Yield the sentences of `predictions.jsonl`: words, gold and predicted spans, source, split where known.
+
+    Where there is only `predictions.jsonl.gz`, that is read.
 
     Args:
         folder: the run folder.
@@ -170,15 +178,21 @@ def read_predictions(folder: str | Path) -> Iterator[dict[str, Any]]:
     Raises:
         DataError: when the file is missing or a line is not a JSON object; the message names the line.
     """
-    path = Path(folder) / PREDICTIONS_FILE
+    plain, packed = _prediction_files(folder)
+    path = packed if packed.is_file() and not plain.is_file() else plain
+    opened = gzip.open if path == packed else open
     try:
-        with path.open(encoding="utf-8", newline="\n") as lines:
+        with opened(path, "rt", encoding="utf-8", newline="\n") as lines:
             for number, line in enumerate(lines, start=1):
                 yield _parse_object(line, f"{path}:{number}")
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror}); `lookboth evaluate` writes it."
-        ) from error
+    except (OSError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: cannot be read ({reason}); `lookboth evaluate` writes it.") from error
+
+
+def _prediction_files(folder: str | Path) -> tuple[Path, Path]:
+    plain = Path(folder) / PREDICTIONS_FILE
+    return plain, plain.with_name(f"{PREDICTIONS_FILE}.gz")
 
 
 def _prediction_lines(

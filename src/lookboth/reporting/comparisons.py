@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from lookboth.evaluation.corrections import benjamini_hochberg, holm
-from lookboth.evaluation.predictions import ScoredSentence, has_predictions, predictions_by_split
-from lookboth.evaluation.runfile import Run
+from lookboth.evaluation.predictions import ScoredSentence, predictions_by_split
+from lookboth.evaluation.runfile import Run, has_predictions
 from lookboth.evaluation.seeds import PairedDifference, paired_difference
 from lookboth.evaluation.significance import Comparison, bootstrap_seeds, randomize_seeds, sentence_counts
 from lookboth.reporting.results import DataResults, Result, Seed
@@ -79,7 +79,7 @@ class TestSentences:
     def counts(self, run: Run, test: str) -> tuple[str, np.ndarray] | None:
         """Return a fingerprint of words and gold spans with `sentence_counts`, None without predictions."""
         folder = run.folder
-        if folder is None or not has_predictions(run):
+        if folder is None or not has_predictions(folder):
             return None
         if folder not in self._read:
             splits = predictions_by_split(run)

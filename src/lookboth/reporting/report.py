@@ -7,8 +7,8 @@ from pathlib import Path
 
 from lookboth.errors import DataError
 from lookboth.evaluation.breakdowns import FREQUENCIES, LENGTHS, frequency_bucket, length_bucket
-from lookboth.evaluation.predictions import ScoredSentence, has_predictions, predictions_by_split
-from lookboth.evaluation.runfile import PREDICTIONS_FILE
+from lookboth.evaluation.predictions import ScoredSentence, predictions_by_split
+from lookboth.evaluation.runfile import PREDICTIONS_FILE, Run, has_predictions
 from lookboth.reporting import score_plots, span_plots, summary, tables
 from lookboth.reporting.comparisons import Gain, compare_with_baselines
 from lookboth.reporting.errors_page import render_errors_page
@@ -94,6 +94,10 @@ def _featured_sentences(results: DataResults) -> Iterator[tuple[Result, list[lis
             yield result, sentences
 
 
+def _readable(run: Run) -> bool:
+    return run.folder is not None and has_predictions(run.folder)
+
+
 def _tables(found: Findings) -> list[Table]:
     data = found.collection.data
     by_name = {(d.name, r): s for d, featured in found.sentences.items() for r, s in featured.items()}
@@ -143,7 +147,7 @@ def _write_error_pages(found: Findings, out: Path) -> list[Block]:
     texts, links = [], []
     for data, sentences in found.sentences.items():
         for result, by_seed in islice(sentences.items(), _ERROR_PAGES):
-            seed, run = next((seed, run) for seed, run in result.runs.items() if has_predictions(run))
+            seed, run = next((seed, run) for seed, run in result.runs.items() if _readable(run))
             title = f"Mistakes: {data.name}, {result.method}" + ("" if seed is None else f", seed {seed}")
             facts = {
                 "model": result.model,

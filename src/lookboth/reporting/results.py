@@ -15,6 +15,7 @@ from lookboth.study.cells import TUNING
 
 Seed: TypeAlias = int | None
 DEV, TEST = "dev", "test"
+CHOSEN = "†"  # marks what dev chose
 
 
 @dataclass(frozen=True, eq=False)  # each is itself: a key of mappings
@@ -74,7 +75,8 @@ class DataResults:
     Args:
         name: of the data set.
         metric: what the scores are.
-        results: in the order of tables: by model, the baseline first, then plans by their bits, then by name.
+        results: in the order of tables: models with a baseline first; of a model the baseline, then plans by their
+            bits, then by name.
         wanted_baseline: the method to compare with; None finds the causal one.
     """
 
@@ -111,6 +113,12 @@ class DataResults:
     def is_chosen(self, result: Result) -> bool:
         """Whether dev data chose this among the methods of its model."""
         return self.chosen.get(result.model) is result
+
+    def label(self, result: Result) -> str:
+        """Return what a plot calls a result: its method, with the model where that is not enough, and the mark."""
+        twins = [other for other in self.results if other.method == result.method]
+        name = result.method if len(twins) == 1 else f"{result.model} {result.method}"
+        return f"{name} {CHOSEN}" if self.is_chosen(result) else name
 
     def featured(self, limit: int = 6) -> list[Result]:
         """Return the results to look at closely: baselines and what dev chose, then the best on dev."""
@@ -209,8 +217,18 @@ def _with_names(
                 "so they cannot be averaged. Report them apart, or move one of them away."
             )
     unsorted = DataResults(name, _metric(groups, test), tuple(results.values()), baseline)
-    bases = list(unsorted.baselines.values())
-    order = sorted(unsorted.results, key=lambda r: (r.model, r not in bases, not is_bits(r.method), r.method))
+
+    def place(result: Result) -> tuple[bool, str, bool, bool, str]:
+        baseline = unsorted.baselines.get(result.model)
+        return (
+            baseline is None,
+            result.model,
+            result is not baseline,
+            not is_bits(result.method),
+            result.method,
+        )
+
+    order = sorted(unsorted.results, key=place)
     return DataResults(name, unsorted.metric, tuple(order), baseline)
 
 

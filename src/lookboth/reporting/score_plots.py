@@ -86,7 +86,7 @@ def plot_learning(data: Sequence[DataResults]) -> Plot | None:
         figure, axes = panels([d.name for d in shown])
         for axis, d in zip(axes, shown, strict=True):
             for place, (result, by_seed) in enumerate(curves[d].items()):
-                _draw_curve(axis, by_seed, place, _label(d, result))
+                _draw_curve(axis, by_seed, place, d.label(result))
             axis.set(xlabel="optimizer steps", ylabel=f"dev {d.metric} (%)")
             axis.legend(fontsize=8)
     return Plot(
@@ -139,7 +139,7 @@ def _draw_gains(axis: "Axes", gains: Sequence[Gain]) -> None:
     low, high = min(0.0, *reach), max(0.0, *reach)
     room = 0.25 * (high - low) or 1.0
     axis.set(xlim=(low - room, high + room), ylim=(len(gains) - 0.4, -0.6), xlabel="points")
-    axis.set_yticks(range(len(gains)), [_label(gain.data, gain.result) for gain in gains])
+    axis.set_yticks(range(len(gains)), [gain.data.label(gain.result) for gain in gains])
     axis.grid(axis="y", visible=False)
 
 
@@ -159,12 +159,6 @@ def _draw_curve(axis: "Axes", by_seed: Sequence[Mapping[int, float]], place: int
     axis.plot(steps, means, color=color, marker=marker, linestyle=line, ms=4, lw=1.3, label=label)
     lows, highs = [min(values) for values in at.values()], [max(values) for values in at.values()]
     axis.fill_between(steps, lows, highs, color=color, alpha=0.12, lw=0)
-
-
-def _label(data: DataResults, result: Result) -> str:
-    """Return the method, with its model where there are several, and the mark of the dev choice."""
-    several = len(data.by_model()) > 1
-    return (f"{result.model} " if several else "") + result.method + (" †" if data.is_chosen(result) else "")
 
 
 def _title(data: DataResults, model: str, models: set[str]) -> str:

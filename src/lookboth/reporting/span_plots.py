@@ -38,9 +38,7 @@ def plot_confusion(name: str, data: DataResults, sentences: Mapping[Result, BySe
         return None
     size = 1.6 + 0.34 * (len(labels) + 1)
     with plot_style():
-        titles = [
-            f"{data.name}: {result.method}{' †' if data.is_chosen(result) else ''}" for result, _ in shown
-        ]
+        titles = [f"{data.name}: {data.label(result)}" for result, _ in shown]
         figure, axes = panels(titles, height=size, width=size + 0.2)
         for axis, (_, found) in zip(axes, shown, strict=True):
             _draw_confusion(axis, found, labels)
@@ -80,8 +78,7 @@ def plot_buckets(
             golds = {bucket: support.get(bucket, Counts()).support for bucket in order}
             buckets = order[: 1 + max(order.index(bucket) for bucket in order if golds[bucket])]
             for place, (result, by_seed) in enumerate(counts.items()):
-                label = result.method + (" †" if data.is_chosen(result) else "")
-                _draw_buckets(axis, buckets, by_seed, place, label)
+                _draw_buckets(axis, buckets, by_seed, place, data.label(result))
             axis.set_xticks(range(len(buckets)), [f"{bucket}\nn={golds[bucket]}" for bucket in buckets])
             axis.set(xlabel=what, ylabel="F1 (%)", ylim=(0, 103))
             axis.legend(fontsize=8)
@@ -103,23 +100,26 @@ def _labels(counts: Counter[str | None]) -> list[str]:
 def _draw_confusion(
     axis: "Axes", counts: Counter[tuple[str | None, str | None]], labels: Sequence[str]
 ) -> None:
-    place = {name: index for index, name in enumerate(labels)}
-    beyond, alone = place.get(_OTHER, 0), len(labels)  # alone: a gold or a predicted span without partner
-    table = np.zeros((alone + 1, alone + 1))
+    rows = [*labels, _INVENTED] if any(gold is None for gold, _ in counts) else labels
+    columns = [*labels, _MISSED] if any(predicted is None for _, predicted in counts) else labels
+    table = np.zeros((len(rows), len(columns)))
     for (gold, predicted), number in counts.items():
-        row = alone if gold is None else place.get(gold, beyond)
-        column = alone if predicted is None else place.get(predicted, beyond)
+        row, column = _place(gold or _INVENTED, rows), _place(predicted or _MISSED, columns)
         table[row, column] += number
     shares = 100 * table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=100, aspect="equal")
-    for (row, column), share in np.ndenumerate(shares):
-        if table[row, column]:
+    for (place, under), share in np.ndenumerate(shares):
+        if table[place, under]:
             color = "white" if share > 55 else "black"
-            axis.text(column, row, f"{share:.0f}", ha="center", va="center", color=color, fontsize=7)
-    axis.set_xticks(range(alone + 1), [*labels, _MISSED], rotation=90)
-    axis.set_yticks(range(alone + 1), [*labels, _INVENTED])
+            axis.text(under, place, f"{share:.0f}", ha="center", va="center", color=color, fontsize=7)
+    axis.set_xticks(range(len(columns)), columns, rotation=90)
+    axis.set_yticks(range(len(rows)), rows)
     axis.set(xlabel="predicted", ylabel="gold")
     axis.grid(visible=False)
+
+
+def _place(name: str, names: Sequence[str]) -> int:
+    return names.index(name if name in names else _OTHER)
 
 
 def _worst(counts: Counter[tuple[str | None, str | None]]) -> str:
@@ -176,5 +176,5 @@ def _in_words(
     for result, by_seed in list(counts.items())[:2]:
         means = [(b, [seed[b].f1 for seed in by_seed if b in seed and seed[b].support]) for b in order]
         values = ", ".join(f"{b}: {100 * sum(scores) / len(scores):.0f}" for b, scores in means if scores)
-        parts.append(f"{data.name} with {result.method} {values}")
+        parts.append(f"{data.name} with {data.label(result)} {values}")
     return "; ".join(parts)

@@ -64,7 +64,7 @@ def findings(data: Sequence[DataResults], gains: Sequence[Gain]) -> Iterator[str
                 results, result, next((g for g in gains if g.data is results and g.result is result), None)
             )
         best = best_on_dev(results.results)
-        if len(results.by_model()) > 1 and best is not None:
+        if best is not None and len(results.by_model()) > 1 and not results.is_chosen(best):
             yield f"{results.name}: of all models, {best.model} with {best.method} is best on dev ({_scores(best)})."
 
 

@@ -19,9 +19,8 @@ from lookboth.reporting.formatting import (
 )
 from lookboth.reporting.markup import Table
 from lookboth.reporting.plan_families import PlanFamily
-from lookboth.reporting.results import DEV, TEST, DataResults, Result
+from lookboth.reporting.results import CHOSEN, DEV, TEST, DataResults, Result
 
-CHOSEN = "†"
 _WIDE = 4  # data sets side by side
 _COMPARISON_COLUMNS = (
     *("data", "model", "method", "against", "gain"),
