@@ -58,6 +58,9 @@ LabelerOption = Annotated[
 ]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, ... Default: a GPU where there is one.")]
 PrecisionOption = Annotated[str, typer.Option(help="auto, bf16 or fp32.")]
+ThresholdsOption = Annotated[
+    bool, typer.Option("--thresholds", help="Leave out what is below the labeler's thresholds (calibrate).")
+]
 TrustOption = Annotated[bool, typer.Option("--trust-remote-code", help="Let the model's own code run.")]
 
 
@@ -328,6 +331,7 @@ def evaluate(
         typer.Option("--map", help="Rename gold labels, OLD=NEW; NEW empty drops; * = the rest."),
     ] = None,
     repair: Annotated[bool, typer.Option("--repair", help="Repair ill-formed tags.")] = False,
+    thresholds: ThresholdsOption = False,
     device: DeviceOption = None,
     precision: PrecisionOption = "auto",
 ) -> None:
@@ -341,10 +345,38 @@ def evaluate(
         out=out,
         label_map=_pairs(label_map or []),
         repair=repair,
+        thresholds=thresholds,
         device=device,
         precision=precision,
     )
     typer.echo(evaluation.describe())
+    typer.echo(evaluation.describe_confidence())
+
+
+@app.command()
+def calibrate(
+    model: Annotated[Path, typer.Argument(help="Folder of a saved labeler; its config.json is written.")],
+    data: Annotated[str, typer.Argument(help="Labeled data that training has not seen; default split: dev.")],
+    precision: Annotated[
+        float | None, typer.Option(help="Also choose a threshold for each label that gives this precision.")
+    ] = None,
+    coverage: Annotated[
+        float | None, typer.Option(help="Also give words sets of tags that hold the right one so often.")
+    ] = None,
+    label_map: Annotated[
+        list[str] | None,
+        typer.Option("--map", help="Rename gold labels, OLD=NEW; NEW empty drops; * = the rest."),
+    ] = None,
+    device: DeviceOption = None,
+) -> None:
+    """Make a labeler's scores mean how often it is right."""
+    from lookboth.evaluation.confidence import calibrate_folder
+
+    quiet_libraries()
+    result = calibrate_folder(
+        model, data, precision=precision, coverage=coverage, label_map=_pairs(label_map or []), device=device
+    )
+    typer.echo(result.describe())
 
 
 @app.command()
@@ -360,6 +392,7 @@ def predict(
     min_score: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Leave out spans and labels below this score.")
     ] = 0.0,
+    thresholds: ThresholdsOption = False,
     device: DeviceOption = None,
     precision: PrecisionOption = "auto",
 ) -> None:
@@ -367,13 +400,16 @@ def predict(
     from lookboth.inference.formats import require_place
     from lookboth.inference.inputs import read_inputs
     from lookboth.inference.pipeline import label_examples
+    from lookboth.models.confidence import saved_thresholds
     from lookboth.models.labeler import Labeler
 
     require_place(output.value, out)
     examples = read_inputs(source, sys.stdin.buffer)
     quiet_libraries()
     labeler = Labeler.from_pretrained(model, device=device, precision=precision)
-    kept = (prediction.above(min_score) for prediction in label_examples(labeler, examples))
+    least = saved_thresholds(labeler.config) if thresholds else {}
+    found = label_examples(labeler, examples)
+    kept = (prediction.above(min_score).above(least) for prediction in found)
     _give(kept, output, out)
 
 

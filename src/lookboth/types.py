@@ -1,6 +1,6 @@
 """The values that travel through lookboth, in the order they appear in the flow (see ARCHITECTURE.md)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
@@ -117,6 +117,8 @@ class Prediction:
             words are labeled.
         problems: the kind of each thing a generative labeler wrote that could not be read; see
             `generative.reading.AnswerProblem`.
+        tag_sets: for each word the tags among which the right one is with the coverage that the labeler was calibrated
+            to, most probable first; of a whole text one set of labels; None without such a calibration.
     """
 
     text: str
@@ -126,15 +128,23 @@ class Prediction:
     spans: tuple[PredictedSpan, ...] = ()
     labels: tuple[TextLabel, ...] | None = None
     problems: tuple[str, ...] = ()
+    tag_sets: tuple[tuple[str, ...], ...] | None = None
 
-    def above(self, score: float) -> "Prediction":
-        """Return the prediction without what scores below `score`; the tags stay as they are."""
-        spans = tuple(span for span in self.spans if span.score >= score)
+    def above(self, score: float | Mapping[str, float | None]) -> "Prediction":
+        """Return the prediction without what scores below `score`; the tags stay as they are.
+
+        Args:
+            score: for all labels, or for each; None leaves out all of a label, and one without an entry stays.
+        """
+
+        def kept(label: str, found: float) -> bool:
+            least = score.get(label, 0.0) if isinstance(score, Mapping) else score
+            return least is not None and found >= least
+
+        spans = tuple(span for span in self.spans if kept(span.label, span.score))
         if self.labels is None:
             return replace(self, spans=spans)
-        return replace(
-            self, spans=spans, labels=tuple(label for label in self.labels if label.score >= score)
-        )
+        return replace(self, spans=spans, labels=tuple(item for item in self.labels if kept(*item)))
 
     def labeled_spans(self) -> tuple[PredictedSpan, ...]:
         """Return the spans, a label of the whole text as a span over all words."""
@@ -146,7 +156,8 @@ class Prediction:
         """Return the JSON form: the text and its spans with character offsets and scores, or its labels."""
         if self.labels is not None:
             labels = [{"label": label, "score": round(score, 4)} for label, score in self.labels]
-            return {"text": self.text, "labels": labels}
+            sets = {} if self.tag_sets is None else {"label_set": list(self.tag_sets[0])}
+            return {"text": self.text, "labels": labels, **sets}
         return {
             "text": self.text,
             "spans": [
@@ -159,6 +170,15 @@ class Prediction:
                 }
                 for s in self.spans
             ],
+            **self._sets_to_dict(),
+        }
+
+    def _sets_to_dict(self) -> dict[str, Any]:
+        if self.tag_sets is None:
+            return {}
+        pairs = zip(self.offsets, self.tag_sets, strict=True)
+        return {
+            "tag_sets": [{"start": start, "end": end, "tags": list(tags)} for (start, end), tags in pairs]
         }
 
 

@@ -9,6 +9,8 @@ from tiny import tiny_labeler
 
 import lookboth
 from lookboth.errors import ModelError
+from lookboth.evaluation.confidence import with_confidence
+from lookboth.models.confidence import Confidence
 
 TEXTS = ("Ada's friend (U.S.) didn't burn Rome.", "  Ünïcode 👩‍👩‍👧 New\r\nYork", "x")
 
@@ -97,13 +99,14 @@ def test_the_order_of_imports_does_not_matter(folder, imports):
     assert done.returncode == 0, done.stderr
 
 
-def test_a_crf_gives_transformers_its_marginals(tiny_llama_folder, tmp_path):
+def test_a_crf_gives_transformers_its_calibrated_marginals(tiny_llama_folder, tmp_path):
     from transformers import AutoModelForTokenClassification, AutoTokenizer
 
     from lookboth.data.words import split_words
     from lookboth.inference.pipeline import word_log_probs
 
     labeler = tiny_labeler(tiny_llama_folder, head={"kind": "crf"})
+    labeler = with_confidence(labeler, Confidence(temperature=2.5))
     labeler.save_pretrained(tmp_path)
     model = AutoModelForTokenClassification.from_pretrained(tmp_path, dtype=torch.float32)
     batch = AutoTokenizer.from_pretrained(tmp_path)(TEXTS[0], return_tensors="pt")

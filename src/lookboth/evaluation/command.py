@@ -9,6 +9,7 @@ from lookboth.data.labels import map_labels
 from lookboth.data.sources import read_source, split_name
 from lookboth.evaluation.evaluate import Evaluation, evaluate_labeler
 from lookboth.evaluation.runfile import write_predictions, write_run
+from lookboth.models.confidence import saved_thresholds
 from lookboth.models.labeler import Labeler
 
 
@@ -19,6 +20,7 @@ def evaluate_on(
     out: Path | None = None,
     label_map: Mapping[str, str] | None = None,
     repair: bool = False,
+    thresholds: bool = False,
     device: str | None = None,
     precision: str = "auto",
 ) -> Evaluation:
@@ -30,15 +32,19 @@ def evaluate_on(
         out: folder for run.json and predictions.jsonl; nothing is written when None.
         label_map: renames gold labels (see `map_labels`).
         repair: repair ill-formed tags instead of stopping.
+        thresholds: leave out what is below the labeler's thresholds, which `lookboth calibrate` measured.
 
     Raises:
         DataError, ModelError: data or labeler cannot be read.
+        ConfigError: the labeler has no thresholds.
     """
     started, clock = datetime.now(UTC), time.monotonic()
     split = split_name(source)[1]
     labeler = Labeler.from_pretrained(model, device=device, precision=precision)
+    least = saved_thresholds(labeler.config) if thresholds else None
     dataset = read_source(source, repair=repair, task=labeler.config.task)
-    evaluation = evaluate_labeler(labeler, map_labels(dataset.examples, label_map or {}))
+    examples = map_labels(dataset.examples, label_map or {})
+    evaluation = evaluate_labeler(labeler, examples, min_score=least)
     if out is not None:
         is_file = Path(dataset.name).is_file()
         write_run(
@@ -48,6 +54,7 @@ def evaluate_on(
                 "labeler": model or "shipped",
                 "data": source,
                 "label_map": dict(label_map or {}),
+                "thresholds": thresholds,
                 "precision": str(labeler.model.compute_dtype),
             },
             scores={split: evaluation},

@@ -1,11 +1,12 @@
 """Score a labeler on data: every word of every sentence counts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from lookboth.data.schemes import encode_spans
 from lookboth.data.whole_texts import require_one_label
+from lookboth.evaluation.calibration import Coverage, Reliability, decisions, measure_coverage, reliability
 from lookboth.evaluation.metrics import score_spans
 from lookboth.evaluation.scores import Scores
 from lookboth.evaluation.significance import Interval, bootstrap_interval
@@ -24,6 +25,8 @@ class Evaluation:
         scores: strict entity-level scores, token accuracy for plain tags, or the scores of whole texts.
         interval: bootstrap interval of the headline score over sentences; None for plain tags.
         examples: what was scored; predictions: one for each.
+        reliability: how well the scores of what was found tell whether it is right.
+        coverage: how often sets of tags hold the right one; None without such sets.
         extra: what the labeler tells beside the scores: a generative one, how often its answers went wrong.
     """
 
@@ -32,11 +35,20 @@ class Evaluation:
     examples: Sequence[Example]
     predictions: Sequence[Prediction]
     extra: Mapping[str, Any] = field(default_factory=dict)
+    reliability: Reliability | None = None
+    coverage: Coverage | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return scores and interval for run.json."""
         interval = None if self.interval is None else list(self.interval)
-        return {**self.scores.to_dict(), "interval": interval, **self.extra}
+        found = {"reliability": self.reliability and self.reliability.to_dict()}
+        found["coverage"] = self.coverage and self.coverage._asdict()
+        return {
+            **self.scores.to_dict(),
+            "interval": interval,
+            **self.extra,
+            **{k: v for k, v in found.items() if v},
+        }
 
     def describe(self) -> str:
         """Return the table a person reads."""
@@ -48,9 +60,18 @@ class Evaluation:
             text += f"\n{name}: " + ", ".join(f"{key} {value}" for key, value in counts.items())
         return text
 
+    def describe_confidence(self) -> str:
+        """Return what a person reads about scores and sets of tags: whether they keep what they promise."""
+        return "\n".join(part.describe() for part in (self.reliability, self.coverage) if part is not None)
+
 
 def evaluate_labeler(
-    labeler: "TextLabeler", examples: Sequence[Example], *, batch_tokens: int = 2048, interval: bool = True
+    labeler: "TextLabeler",
+    examples: Sequence[Example],
+    *,
+    batch_tokens: int = 2048,
+    interval: bool = True,
+    min_score: Mapping[str, float | None] | None = None,
 ) -> Evaluation:
     """Label `examples` and score the result strictly.
 
@@ -61,6 +82,7 @@ def evaluate_labeler(
         examples: with gold spans, or labels of whole texts.
         batch_tokens: tokens computed at once.
         interval: also resample sentences for a 95 % interval.
+        min_score: the least score of each label, as of `Prediction.above`; what is below is not counted as found.
 
     Raises:
         DataError: a text without exactly one label, where the labeler gives one.
@@ -70,6 +92,8 @@ def evaluate_labeler(
         for example in examples:
             require_one_label(example)
     predictions = list(_predict(labeler, examples, batch_tokens))
+    if min_score is not None:
+        predictions = [_without(prediction, min_score, labeler.config.scheme) for prediction in predictions]
     gold = [example.labeled_spans() for example in examples]
     found = [prediction.labeled_spans() for prediction in predictions]
     if of_texts:
@@ -82,7 +106,38 @@ def evaluate_labeler(
         scores = _score_words(gold, predictions, labeler.config.scheme)
     wanted = interval and (of_texts or labeler.config.scheme != "plain") and bool(examples)
     bounds = bootstrap_interval(gold, found) if wanted else None
-    return Evaluation(scores, bounds, examples, predictions, labeler.summarize(predictions))
+    return Evaluation(
+        scores,
+        bounds,
+        examples,
+        predictions,
+        labeler.summarize(predictions),
+        reliability(*decisions(gold, found)),
+        _coverage(examples, predictions, labeler.config),
+    )
+
+
+def gold_tags(example: Example, config: Any) -> Sequence[str]:
+    """Return the tag of each word that a labeler of this configuration should give, or the label of a whole text."""
+    if config.task == "classification":
+        return example.text_labels
+    return encode_spans(example.spans, len(example.words), config.scheme)
+
+
+def _coverage(examples: Sequence[Example], predictions: Sequence[Prediction], config: Any) -> Coverage | None:
+    sets = [prediction.tag_sets for prediction in predictions if prediction.tag_sets is not None]
+    if len(sets) < len(predictions) or not sets:
+        return None
+    return measure_coverage([gold_tags(example, config) for example in examples], sets)
+
+
+def _without(prediction: Prediction, min_score: Mapping[str, float | None], scheme: str) -> Prediction:
+    """Return the prediction without what scores too low, in its tags too."""
+    kept = prediction.above(min_score)
+    if kept.labels is not None:
+        return kept
+    spans = [Span(span.start, span.end, span.label) for span in kept.spans]
+    return replace(kept, tags=encode_spans(spans, len(kept.words), scheme))
 
 
 def _score_words(gold: Sequence[Sequence[Span]], predictions: Sequence[Prediction], scheme: str) -> Scores:

@@ -1,6 +1,6 @@
 """Word scores to tags: the best tag sequence that is well-formed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lookboth.data.transitions import allowed_transitions
@@ -40,6 +40,26 @@ def span_score(log_probs: "np.ndarray", tag_ids: Sequence[int], span: Span) -> f
 
     words = np.arange(span.start, span.end)
     return float(np.exp(log_probs[words, np.asarray(tag_ids)[words]].mean()))
+
+
+def tag_sets(
+    log_probs: "np.ndarray", tags: Sequence[str], quantiles: Mapping[str, float | None], chosen: Sequence[int]
+) -> tuple[tuple[str, ...], ...]:
+    """Return for each word the tags that are not too improbable, most probable first.
+
+    Args:
+        log_probs: of each tag for each word, shape (w, num_tags).
+        tags: their names.
+        quantiles: one minus the least probability of each tag; None: it is in every set.
+        chosen: the tag id of each word, (w,), which is in its set in any case.
+    """
+    import numpy as np
+
+    most = np.array([1.0 if (bound := quantiles.get(tag)) is None else bound for tag in tags])
+    inside = 1 - np.exp(log_probs.astype(float)) <= most
+    inside[np.arange(len(log_probs)), np.asarray(chosen, dtype=int)] = True
+    order = np.argsort(-log_probs, axis=1, kind="stable")
+    return tuple(tuple(tags[i] for i in row if held[i]) for row, held in zip(order, inside, strict=True))
 
 
 def choose_labels(

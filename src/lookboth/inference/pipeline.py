@@ -8,7 +8,7 @@ from lookboth.data.packing import build_batch, plan_batches
 from lookboth.data.texts import example_from_text
 from lookboth.data.whole_texts import text_and_offsets, text_of, tokenize_texts
 from lookboth.data.windows import window_example
-from lookboth.inference.decoding import choose_labels, decode_tags_constrained, span_score
+from lookboth.inference.decoding import choose_labels, decode_tags_constrained, span_score, tag_sets
 from lookboth.types import Example, PredictedSpan, Prediction, TokenizedExample
 
 if TYPE_CHECKING:
@@ -72,11 +72,20 @@ def label_with_probs(
     return predict(labeler, examples, batch_tokens)
 
 
+def example_scores(
+    labeler: "Labeler", examples: Sequence[Example], *, batch_tokens: int = 2048
+) -> "list[np.ndarray]":
+    """Return what the head gives for each example: (w, num_tags), of a whole text (1, num_labels)."""
+    if labeler.config.task == "classification":
+        return text_scores(labeler, [text_of(example) for example in examples], batch_tokens=batch_tokens)
+    return word_scores(labeler, [example.words for example in examples], batch_tokens=batch_tokens)
+
+
 def word_log_probs(
     labeler: "Labeler", sentences: Sequence[Sequence[str]], *, batch_tokens: int = 2048
 ) -> "list[np.ndarray]":
     """Return the log probability of every tag for every word, one (w, num_tags) array a sentence."""
-    return _log_probs(labeler, word_scores(labeler, sentences, batch_tokens=batch_tokens))
+    return log_probs_of(labeler, word_scores(labeler, sentences, batch_tokens=batch_tokens))
 
 
 def word_scores(
@@ -100,7 +109,7 @@ def text_log_probs(
 ) -> "list[np.ndarray]":
     """Return the log probability of every label for every whole text, one (num_labels,) array a text."""
     scores = text_scores(labeler, texts, batch_tokens=batch_tokens)
-    return [rows[0] for rows in _log_probs(labeler, scores)]
+    return [rows[0] for rows in log_probs_of(labeler, scores)]
 
 
 def text_scores(labeler: "Labeler", texts: Sequence[str], *, batch_tokens: int = 2048) -> "list[np.ndarray]":
@@ -149,7 +158,7 @@ def _piece_scores(
     labeler.model.train(was_training)
 
 
-def _log_probs(labeler: "Labeler", scores: "Sequence[np.ndarray]") -> "list[np.ndarray]":
+def log_probs_of(labeler: "Labeler", scores: "Sequence[np.ndarray]") -> "list[np.ndarray]":
     """Turn the scores of whole sentences into log probabilities, windows of one sentence together."""
     import numpy as np
     import torch
@@ -159,7 +168,8 @@ def _log_probs(labeler: "Labeler", scores: "Sequence[np.ndarray]") -> "list[np.n
     num_words = torch.tensor([len(rows) for rows in scores], device=labeler.device)
     with torch.inference_mode():
         flat = torch.from_numpy(np.concatenate(scores)).to(labeler.device)
-        log_probs = labeler.model.head.log_probs(flat, num_words).cpu().numpy()
+        temperature = labeler.config.confidence.temperature
+        log_probs = labeler.model.head.log_probs(flat, num_words, temperature=temperature).cpu().numpy()
     return np.split(log_probs, np.cumsum([len(rows) for rows in scores])[:-1])
 
 
@@ -189,14 +199,15 @@ def _predict_texts(
     log_probs = text_log_probs(labeler, texts, batch_tokens=batch_tokens)
     for example, row in zip(examples, log_probs, strict=True):
         labels = choose_labels(row, config.tags, threshold=threshold)
-        yield Prediction(*text_and_offsets(example), tags=(), labels=labels), row[None]
+        sets = _tag_sets(labeler, row[None], [int(row.argmax())])
+        yield Prediction(*text_and_offsets(example), tags=(), labels=labels, tag_sets=sets), row[None]
 
 
 def _predict_words(
     labeler: "Labeler", examples: Sequence[Example], batch_tokens: int
 ) -> "Iterator[tuple[Prediction, np.ndarray]]":
     scores = word_scores(labeler, [example.words for example in examples], batch_tokens=batch_tokens)
-    log_probs = _log_probs(labeler, scores)
+    log_probs = log_probs_of(labeler, scores)
     transitions = labeler.model.head.transitions()
     for example, own, probs in zip(examples, scores, log_probs, strict=True):
         ids = decode_tags_constrained(own, labeler.config.tags, labeler.config.scheme, transitions)
@@ -215,7 +226,17 @@ def _predict(labeler: "Labeler", example: Example, ids: Sequence[int], log_probs
         start, end = offsets[span.start][0], offsets[span.end - 1][1]
         score = span_score(log_probs, ids, span)
         spans.append(PredictedSpan(span.start, span.end, span.label, text[start:end], start, end, score))
-    return Prediction(text, words, offsets, tags, tuple(spans))
+    sets = _tag_sets(labeler, log_probs, ids)
+    return Prediction(text, words, offsets, tags, tuple(spans), tag_sets=sets)
+
+
+def _tag_sets(
+    labeler: "Labeler", log_probs: "np.ndarray", ids: Sequence[int]
+) -> tuple[tuple[str, ...], ...] | None:
+    confidence = labeler.config.confidence
+    if confidence.coverage is None:
+        return None
+    return tag_sets(log_probs, labeler.config.tags, confidence.quantiles, ids)
 
 
 def chunks(examples: Iterable[Example]) -> Iterator[list[Example]]:

@@ -91,6 +91,7 @@ class LookbothForTokenClassification(PreTrainedModel):
     def __init__(self, config: LookbothConfig, labeler: Labeler) -> None:
         super().__init__(config)
         self.labeler_model = labeler.model
+        self.temperature = labeler.config.confidence.temperature
         tags = labeler.config.tags
         pairs = [(tags.index(tag), tags.index("I" + tag[1:])) for tag in tags if "I" + tag[1:] in tags]
         self.begin_inside = [(begin, inside) for begin, inside in pairs if begin != inside]
@@ -145,7 +146,7 @@ class LookbothForTokenClassification(PreTrainedModel):
             word_last=last,
             num_words=num_words,
         )
-        logits = self.labeler_model.head.log_probs(output["logits"], num_words)
+        logits = self.labeler_model.head.log_probs(output["logits"], num_words, temperature=self.temperature)
         inner = self._inside(logits)
         none = (
             torch.full_like(logits[:1], -_SURE)

@@ -10,6 +10,7 @@ from lookboth.config import HeadConfig
 from lookboth.data.alignment import Encoding
 from lookboth.errors import LookbothError, ModelError
 from lookboth.masking.plan import MaskPlan
+from lookboth.models.confidence import Confidence
 from lookboth.types import Task
 
 FORMAT_VERSION = 1
@@ -46,6 +47,7 @@ class LabelerConfig:
         exit_layer: how many layers of the base are used; all when None. The plan is for these.
         max_tokens, overlap: windows of long inputs, in tokens.
         scores: what the labeler reached, by data set, for its card.
+        confidence: how far its probabilities can be trusted, where that was measured.
     """
 
     base: str
@@ -63,6 +65,7 @@ class LabelerConfig:
     max_tokens: int = 512
     overlap: int = 64
     scores: dict[str, Any] = field(default_factory=dict)
+    confidence: Confidence = field(default_factory=Confidence)
 
     def __post_init__(self) -> None:
         for name, allowed in _ALLOWED.items():
@@ -167,6 +170,7 @@ def config_to_dict(config: LabelerConfig) -> dict[str, Any]:
         "max_tokens": config.max_tokens,
         "overlap": config.overlap,
         "scores": config.scores,
+        "confidence": config.confidence.to_dict(),
     }
 
 
@@ -189,6 +193,7 @@ def config_from_dict(data: Mapping[str, Any]) -> LabelerConfig:
         max_tokens=data["max_tokens"],
         overlap=data["overlap"],
         scores=data.get("scores", {}),
+        confidence=Confidence(**data.get("confidence", {})),
     )
 
 

@@ -79,14 +79,17 @@ class Head(nn.Module):
             label_smoothing=self.label_smoothing,
         )
 
-    def log_probs(self, scores: torch.Tensor, num_words: torch.Tensor) -> torch.Tensor:
+    def log_probs(
+        self, scores: torch.Tensor, num_words: torch.Tensor, *, temperature: float = 1.0
+    ) -> torch.Tensor:
         """Return the log probability of each tag for each word, (w, num_tags).
 
         Args:
             scores: what `forward` gave, shape (w, num_tags); of a text that was cut into windows all of them together.
             num_words: words of each text, shape (s,).
+            temperature: what the scores of tag sequences are divided by; none becomes better than another by it.
         """
-        return torch.log_softmax(scores, dim=-1)
+        return torch.log_softmax(scores / temperature, dim=-1)
 
     def transitions(self) -> "np.ndarray | None":
         """Return the learned score of each tag after each other, (n + 1, n + 1), or None where nothing is learned.

@@ -61,25 +61,28 @@ class CRFHead(LinearHead):
         all_sequences, labeled = log_z.chunk(2)
         return (all_sequences - labeled).sum()
 
-    def log_probs(self, scores: torch.Tensor, num_words: torch.Tensor) -> torch.Tensor:
+    def log_probs(
+        self, scores: torch.Tensor, num_words: torch.Tensor, *, temperature: float = 1.0
+    ) -> torch.Tensor:
         """Return the log of each word's marginal tag probabilities given its whole text, (w, num_tags).
 
         By the forward-backward algorithm; an impossible tag gets a large negative number.
         """
-        steps, some_texts = self._steps(forbid_border=True), num_words.split(_TEXTS_AT_ONCE)
-        words = scores.split([int(some.sum()) for some in some_texts])
+        steps = self._steps(forbid_border=True, temperature=temperature)
+        some_texts = num_words.split(_TEXTS_AT_ONCE)
+        words = (scores / temperature).split([int(some.sum()) for some in some_texts])
         return torch.cat([_marginals(*pair, steps) for pair in zip(words, some_texts, strict=True)])
 
     def transitions(self) -> "np.ndarray":
         """Return the learned score of each tag after each other, (n + 1, n + 1)."""
         return self.steps.detach().float().cpu().numpy()
 
-    def _steps(self, *, forbid_border: bool) -> torch.Tensor:
+    def _steps(self, *, forbid_border: bool, temperature: float = 1.0) -> torch.Tensor:
         """Return the score of each step with forbidden ones masked, (n + 1, n + 1)."""
         forbidden = ~self.allowed
         if not forbid_border:
             forbidden[-1] = forbidden[:, -1] = False
-        return self.steps.float().masked_fill(forbidden, _FORBIDDEN)
+        return (self.steps.float() / temperature).masked_fill(forbidden, _FORBIDDEN)
 
 
 class _Plan(NamedTuple):

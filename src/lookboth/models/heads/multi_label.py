@@ -21,6 +21,8 @@ class MultiLabelHead(LinearHead):
         """
         return nn.functional.binary_cross_entropy_with_logits(scores, labels.to(scores), reduction="sum")
 
-    def log_probs(self, scores: torch.Tensor, num_words: torch.Tensor) -> torch.Tensor:
+    def log_probs(
+        self, scores: torch.Tensor, num_words: torch.Tensor, *, temperature: float = 1.0
+    ) -> torch.Tensor:
         """Return the log probability of each label, whatever the others are, (w, num_tags)."""
-        return nn.functional.logsigmoid(scores)
+        return nn.functional.logsigmoid(scores / temperature)
