@@ -1,1 +1,1 @@
-"""Where people already work: transformers pipelines and friends."""
+"""Where people already work: transformers pipelines, spaCy, datasets."""

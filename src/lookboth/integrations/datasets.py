@@ -1,0 +1,111 @@
+"""Predictions as columns of a Hugging Face data set: `data.map(ColumnLabeler(FOLDER), batched=True)`."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lookboth.errors import DataError
+from lookboth.models.base import TextLabeler
+from lookboth.models.saving import find_folder
+from lookboth.types import Prediction
+
+if TYPE_CHECKING:
+    import datasets
+
+
+class ColumnLabeler:
+    """Called with a batch of rows, gives the columns that a labeler predicts for them.
+
+    Of words: `spans` (lists of start, end, label, text, score; characters), `words` and `tags`; of whole texts `labels`
+    (label, score). The weights are loaded at the first batch, once in each process of `map(num_proc=...)`, and are no
+    part of the fingerprint by which `datasets` caches: that is the labeler's folder and when its files were written.
+
+    Args:
+        model: saved labeler, folder or hub id; the shipped one when None.
+        column: of the input: texts, or lists of words.
+        prefix: before the names of the new columns, so that none of the data's own is overwritten.
+        batch_tokens: tokens computed at once.
+        device: "cpu", "cuda", ...; a GPU where there is one when None.
+
+    >>> ColumnLabeler(column="sentence")({"text": ["Ada"]})
+    Traceback (most recent call last):
+    lookboth.errors.DataError: no column 'sentence' in the data; there are text. Type: ColumnLabeler(..., column=...)
+    """
+
+    def __init__(
+        self,
+        model: str | Path | None = None,
+        *,
+        column: str = "text",
+        prefix: str = "predicted_",
+        batch_tokens: int = 2048,
+        device: str | None = None,
+    ) -> None:
+        self.model = None if model is None else str(model)
+        self.column, self.prefix = column, prefix
+        self.batch_tokens, self.device = batch_tokens, device
+        files = sorted(file for file in find_folder(model).rglob("*") if file.is_file())
+        self.stamp = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the weights: another process loads its own."""
+        return {key: value for key, value in vars(self).items() if key != "labeler"}
+
+    @cached_property
+    def labeler(self) -> TextLabeler:
+        """The labeler, loaded when it is first needed."""
+        from lookboth.models.labeler import Labeler
+
+        return Labeler.from_pretrained(self.model, device=self.device)
+
+    def __call__(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
+        """Return the new columns for a batch of rows.
+
+        Args:
+            batch: columns by name, as `map(batched=True)` gives them.
+
+        Raises:
+            DataError: the column is missing, or holds neither texts nor lists of words.
+        """
+        if self.column not in batch:
+            known = ", ".join(batch)
+            raise DataError(
+                f"no column {self.column!r} in the data; there are {known}. Type: ColumnLabeler(..., column=...)"
+            )
+        found = self._predict(batch[self.column])
+        rows = [_row(prediction) for prediction in found]
+        names = _row(Prediction("", (), (), (), labels=() if self._of_texts else None))
+        return {self.prefix + name: [row[name] for row in rows] for name in names}
+
+    def features(self, data: "datasets.Features") -> "datasets.Features":
+        """Return the columns of the data and the new ones with their types, for `map(features=...)`.
+
+        Without them `datasets` guesses the types from the first rows, and cannot where those have no spans.
+        """
+        from datasets import Features, Value
+
+        score = {"label": Value("string"), "score": Value("float64")}
+        place = {"start": Value("int64"), "end": Value("int64"), "text": Value("string")}
+        words = {"words": [Value("string")], "tags": [Value("string")], "spans": [score | place]}
+        new: dict[str, Any] = {"labels": [score]} if self._of_texts else words
+        return Features({**data, **{self.prefix + name: kind for name, kind in new.items()}})
+
+    @property
+    def _of_texts(self) -> bool:
+        return bool(self.labeler.config.task == "classification")
+
+    def _predict(self, values: Sequence[Any]) -> list[Prediction]:
+        if all(isinstance(value, str) for value in values):
+            return self.labeler.predict(values, batch_tokens=self.batch_tokens)
+        if all(isinstance(value, list) and all(isinstance(w, str) for w in value) for value in values):
+            return self.labeler.predict_words(values, batch_tokens=self.batch_tokens)
+        odd = next(value for value in values if not isinstance(value, str))
+        raise DataError(f"column {self.column!r} holds {odd!r:.60}; it must be texts, or lists of words.")
+
+
+def _row(prediction: Prediction) -> dict[str, Any]:
+    record = prediction.to_dict()
+    if prediction.labels is not None:
+        return {"labels": record["labels"]}
+    return {"words": list(prediction.words), "tags": list(prediction.tags), "spans": record["spans"]}
