@@ -1,13 +1,14 @@
 """Round trips through each annotation tool's format, and files as the tools' own pages show them."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from lookboth.cli import app
+from lookboth.cli import Format, app
 from lookboth.data.conversion.convert import KINDS, convert
 from lookboth.data.conversion.export import STREAMS, TOOLS, export, write_marked
 from lookboth.data.conversion.marked import Marked, mark_example, mark_prediction
@@ -15,7 +16,7 @@ from lookboth.data.conversion.options import ConvertOptions
 from lookboth.data.conversion.utf16 import Utf16Offsets
 from lookboth.data.readers import example_from_text, read_dataset
 from lookboth.errors import ConfigError, DataError
-from lookboth.inference.formats import render
+from lookboth.inference.formats import FORMATS, render
 from lookboth.types import Example, PredictedSpan, Prediction, Span, TextLabel
 
 PIECES = [
@@ -341,6 +342,23 @@ def test_a_document_without_annotations_file_is_named(tmp_path):
         KINDS["brat"].read(tmp_path, ConvertOptions())
 
 
+@pytest.mark.parametrize(
+    ("text", "place"), [("Ada\n \n \nBob", "3 7"), ("Ada\n  \nBob", "4 6"), ("Ada Bob", "3 4")]
+)
+def test_an_entity_over_white_space_is_named_and_not_lost(tmp_path, text, place):
+    dataset = brat(tmp_path, text, f"T1\tX {place}\t ")
+    assert [p.message for p in dataset.problems if "covers no word" in p.message]
+    assert any(p.fatal for p in dataset.problems)
+
+
+def test_a_long_document_is_read_in_one_pass(tmp_path):
+    lines = [f"T{n}\tX {4 * n} {4 * n + 3}\tAda" for n in range(20_000)]
+    start = time.perf_counter()
+    dataset = brat(tmp_path, "Ada\n" * 20_000, *lines)
+    assert len(dataset.examples) == 20_000
+    assert time.perf_counter() - start < 20
+
+
 def test_brat_labels_have_no_blanks(tmp_path):
     marked = mark_example(Example(("Ada",), (Span(0, 1, "a person"),)))
     with pytest.raises(DataError, match="no white space"):
@@ -376,6 +394,10 @@ def test_both_directions_on_the_command_line(tool, tmp_path):
     assert back.exit_code == 0, back.output
     assert read_dataset(names[2]).examples[0].spans == (Span(0, 2, "LOC"),)
     assert len(read_dataset(names[2]).examples) == 2
+
+
+def test_the_command_line_knows_every_format():
+    assert {str(format) for format in Format} == {*FORMATS, "brat"}
 
 
 def test_published_data_cannot_be_written(tmp_path):

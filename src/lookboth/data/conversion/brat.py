@@ -7,6 +7,7 @@ Events, relations, attributes, normalizations and notes have other letters and a
 """
 
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, pairwise
@@ -142,8 +143,7 @@ def _read_document(file: Path, *, repair: bool) -> Dataset:
     text = _read_text(file)
     entities = list(_entities(annotations, text, log))
     sentences = []
-    for line, start, end in _units(text, entities):
-        inside = [entity for entity in entities if start <= entity.start and entity.end <= end]
+    for line, start, end, inside in _units(text, entities):
         spans = [{"start": e.start - start, "end": e.end - start, "label": e.label} for e in inside]
         sentences.append(text_sentence(text[start:end], spans, line, text_log))
     dataset = build_dataset(sentences, "IOB2", text_log)
@@ -160,13 +160,21 @@ def _read_text(file: Path) -> str:
         raise DataError(f"{file}: cannot be read as UTF-8: {error}. Convert the file.") from error
 
 
-def _units(text: str, entities: Sequence[_Entity]) -> Iterator[tuple[int, int, int]]:
-    """Yield (line number, start, end) of each line that is not blank, those that an entity joins as one."""
+def _units(text: str, entities: Sequence[_Entity]) -> Iterator[tuple[int, int, int, list[_Entity]]]:
+    """Yield (line number, start, end, entities) of each line that is not blank, those that an entity joins as one."""
     ends = [match.start() for match in re.finditer("\n", text)]
-    cuts = [end for end in ends if not any(entity.start <= end < entity.end for entity in entities)]
-    for before, cut in pairwise([-1, *cuts, len(text)]):
-        if text[before + 1 : cut].strip():
-            yield text.count("\n", 0, before + 1) + 1, before + 1, cut
+    joined = {
+        number
+        for entity in entities
+        for number in range(bisect_left(ends, entity.start), bisect_left(ends, entity.end))
+    }
+    cuts = [-1, *(end for number, end in enumerate(ends) if number not in joined), len(text)]
+    inside: list[list[_Entity]] = [[] for _ in cuts]
+    for entity in entities:
+        inside[bisect_left(cuts, entity.start) - 1].append(entity)
+    for number, (before, cut) in enumerate(pairwise(cuts)):
+        if text[before + 1 : cut].strip() or inside[number]:
+            yield bisect_left(ends, before + 1) + 1, before + 1, cut, inside[number]
 
 
 def _entities(file: Path, text: str, log: ProblemLog) -> Iterator[_Entity]:
