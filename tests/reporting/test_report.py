@@ -5,7 +5,8 @@ import re
 from xml.etree import ElementTree
 
 import pytest
-from fake_study import write_study
+from fake_study import sentences, write_one, write_study
+from numpy.random import default_rng
 from typer.testing import CliRunner
 from wellformed import Wellformed
 
@@ -101,8 +102,26 @@ def test_what_cannot_be_drawn_is_said(tmp_path):
     for file in root.rglob("predictions.jsonl"):
         file.unlink()
     text = (write_report(root, tmp_path / "r") / "report.md").read_text(encoding="utf-8")
-    assert "No predictions.jsonl, so no breakdowns and no error pages: ner." in text
+    assert "No test sentences in predictions.jsonl, so no breakdowns and no error pages: ner." in text
     assert {path.stem for path in (tmp_path / "r" / "plots").iterdir()} == {"gains", "learning"}
+
+
+def test_runs_without_test_scores_give_a_report_of_dev_alone(tmp_path):
+    examples = sentences(6, default_rng(0))
+    for plan in ("causal", "full"):
+        write_one(
+            tmp_path / plan / "seed-0",
+            {"plan": plan, "data": {"train": "x"}},
+            0.7,
+            0,
+            splits={"dev": examples},
+        )
+    out = write_report(tmp_path, tmp_path / "r")
+    text = (out / "report.md").read_text(encoding="utf-8")
+    assert "No test data was scored." in text
+    assert "Nothing was compared" in text
+    header = (out / "tables" / "scores.md").read_text(encoding="utf-8").splitlines()[2]
+    assert header == "| model | method | x dev |"
 
 
 def test_the_command_writes_the_same_again_and_names_the_page(study, report, tmp_path):

@@ -63,7 +63,8 @@ def write_report(folder: str | Path, out: str | Path | None = None, *, baseline:
         _write_table(out / "tables", table)
     write_text(out / "tables" / "runs.csv", to_csv(tables.run_records(found.collection.data)))
     pictures = [plot.save(out / "plots", relative_to=out) for plot in _plots(found)]
-    blocks = _blocks(found, [*pictures, *_write_error_pages(found, out), Heading("Tables"), *made])
+    plots: list[Block] = [Heading("Plots"), *pictures] if pictures else []
+    blocks = _blocks(found, [*plots, *_write_error_pages(found, out), Heading("Tables"), *made])
     write_text(out / "report.md", page_to_markdown(blocks))
     write_text(out / "index.html", page_to_html(blocks))
     return out
@@ -77,7 +78,7 @@ def _find(collection: Collection) -> Findings:
     without = [results.name for results, featured in sentences.items() if not featured]
     if without:
         found.notes.append(
-            f"No {PREDICTIONS_FILE}, so no breakdowns and no error pages: {'; '.join(without)}."
+            f"No test sentences in {PREDICTIONS_FILE}, so no breakdowns and no error pages: {'; '.join(without)}."
         )
     return found
 
@@ -173,7 +174,6 @@ def _blocks(found: Findings, body: Sequence[Block]) -> list[Block]:
         Heading("How sure one can be"),
         *map(Paragraph, summary.how_sure(found.gains)),
         *notes,
-        Heading("Plots"),
         *body,
     ]
 

@@ -15,12 +15,13 @@ def what_was_compared(collection: Collection) -> list[str]:
     models = dict.fromkeys(r.model for d in data for r in d.results)
     methods = dict.fromkeys(r.method for d in data for r in d.results)
     usual = usual_seeds(data)
+    tested = any(r.tests for d in data for r in d.results)
     lines = [
         f"{_count(collection.num_runs, 'run')}: {_count(len(methods), 'method')} on "
         f"{_count(len(data), 'data set')} ({'; '.join(d.name for d in data)}), {_count(len(models), 'model')} "
         f"({', '.join(models)}), mostly {show_seeds(usual)} each.",
-        "Every choice was made on dev data: the training step that is kept, and the method marked †. Test data was "
-        "scored once a run and chose nothing.",
+        "Every choice was made on dev data: the training step that is kept, and the method marked †. "
+        + ("Test data was scored once a run and chose nothing." if tested else "No test data was scored."),
     ]
     if collection.num_tuning:
         lines.append(
@@ -37,7 +38,10 @@ def what_was_compared(collection: Collection) -> list[str]:
 def how_sure(gains: Sequence[Gain]) -> list[str]:
     """Return sentences on how verdicts come about and how many comparisons got each."""
     if not gains:
-        return ["Nothing was compared: no method is a causal baseline. Name one with --baseline METHOD."]
+        return [
+            "Nothing was compared: there are no test scores of a causal baseline and of another method on one data "
+            "set. --baseline METHOD names another baseline."
+        ]
     verdicts = Counter(gain.verdict for gain in gains)
     counted = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in Verdict if verdicts[verdict])
     lines = [

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from lookboth.evaluation.corrections import holm
 from lookboth.evaluation.error_kinds import ErrorKind, count_error_kinds
 from lookboth.evaluation.predictions import ScoredSentence
-from lookboth.evaluation.seeds import MeanAndSd, PairedDifference
+from lookboth.evaluation.seeds import MeanAndSd, PairedDifference, mean_and_sd
 from lookboth.evaluation.significance import Interval
 from lookboth.reporting.comparisons import Gain
 from lookboth.reporting.formatting import (
@@ -19,7 +19,7 @@ from lookboth.reporting.formatting import (
 )
 from lookboth.reporting.markup import Table
 from lookboth.reporting.plan_families import PlanFamily
-from lookboth.reporting.results import CHOSEN, DEV, TEST, DataResults, Result
+from lookboth.reporting.results import CHOSEN, DEV, TEST, DataResults, Result, Seed
 
 _WIDE = 4  # data sets side by side
 _COMPARISON_COLUMNS = (
@@ -146,27 +146,35 @@ def usual_seeds(data: Sequence[DataResults]) -> int:
 def _score_table(name: str, data: Sequence[DataResults]) -> Table:
     usual = usual_seeds(data)
     methods = dict.fromkeys((r.model, r.method) for d in data for r in d.results)
-    found = {(d.name, r.model, r.method): (d, r) for d in data for r in d.results}
-    rows = []
-    for model, method in methods:
-        cells = [found.get((d.name, model, method)) for d in data]
-        rows.append([model, method, *(text for cell in cells for text in _score_cells(cell, usual))])
+    found = {(d.name, r.model, r.method): r for d in data for r in d.results}
+    columns = [(d, split) for d in data for split in (DEV, TEST) if any(_side(r, split) for r in d.results)]
+    rows = [
+        [
+            model,
+            method,
+            *(_score_cell(d, found.get((d.name, model, method)), split, usual) for d, split in columns),
+        ]
+        for model, method in methods
+    ]
     metrics = "; ".join(f"{d.name}: {d.metric}" for d in data)
     caption = (
         f"Scores in percent ({metrics}), mean ± sd over {show_seeds(usual)}, unless (n) says another number. "
         f"{CHOSEN} the method of each model with the best mean on dev data, test data not looked at."
     )
-    columns = ["model", "method", *(f"{d.name} {split}" for d in data for split in (DEV, TEST))]
-    return Table(name, caption, columns, rows, list(_score_records(data)), num_headers=2)
+    titles = ["model", "method", *(f"{d.name} {split}" for d, split in columns)]
+    return Table(name, caption, titles, rows, list(_score_records(data)), num_headers=2)
 
 
-def _score_cells(cell: tuple[DataResults, Result] | None, usual: int) -> list[str]:
-    if cell is None:
-        return ["", ""]
-    data, result = cell
-    mark = f" {CHOSEN}" if data.is_chosen(result) else ""
-    sides = ((result.dev_mean, result.dev), (result.test_mean, result.tests))
-    return [show_mean(mean, len(scores), usual) + (mark if mean else "") for mean, scores in sides]
+def _score_cell(data: DataResults, result: Result | None, split: str, usual: int) -> str:
+    if result is None or not _side(result, split):
+        return ""
+    scores = _side(result, split)
+    text = show_mean(mean_and_sd(list(scores.values())), len(scores), usual)
+    return f"{text} {CHOSEN}" if data.is_chosen(result) else text
+
+
+def _side(result: Result, split: str) -> Mapping[Seed, float]:
+    return result.dev if split == DEV else result.tests
 
 
 def _score_records(data: Sequence[DataResults]) -> Iterator[Mapping[str, object]]:
