@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -34,8 +35,9 @@ class Echo:
         return [(work.model, text) for text in texts]
 
 
-def start(label, **settings) -> Batcher:
-    return Batcher(label, ServerSettings(**{"wait_ms": 0, **settings}), Metrics())
+def start(label, *, batch_tokens: int = 512, **settings) -> Batcher:
+    settings = {"wait_ms": 0, **settings}
+    return Batcher(label, ServerSettings(**settings), Metrics(), batch_tokens=batch_tokens)
 
 
 def hold(echo: Echo, batcher: Batcher):
@@ -126,6 +128,25 @@ def test_a_full_queue_refuses_and_says_when_to_come_back():
         batcher.submit(A, ["y" * 120] * 2)
     assert caught.value.status == 413
     echo.go.set()
+    batcher.close()
+
+
+def test_what_could_not_be_answered_in_time_is_refused_at_once():
+    def slow(work, texts):
+        time.sleep(0.05 * len(texts))
+        return [(work.model, text) for text in texts]
+
+    batcher = start(slow, batch_tokens=1, timeout_seconds=1.0)
+    for _ in range(20):  # it learns how slow it is: about 700 characters a second
+        batcher.submit(A, ["x" * 20]).result(5)
+    accepted, begin = [], time.monotonic()
+    with suppress(Refusal):
+        for _ in range(200):
+            accepted.append(batcher.submit(A, ["x" * 20]))
+    for future in accepted:
+        future.result(5)
+    assert 5 < len(accepted) < 200
+    assert time.monotonic() - begin < 2
     batcher.close()
 
 

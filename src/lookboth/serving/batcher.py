@@ -17,6 +17,8 @@ from lookboth.types import Prediction
 
 _CHARS_PER_TOKEN = 4  # about, in English; the pipeline counts the tokens it computes at once exactly
 _CHARS_PER_TEXT = 16  # so that empty texts are not for free
+_FIRST_GUESS = 2000.0  # characters a second
+_SURE_SHARE = 0.75  # of the time of a request that waiting may take: the server may become slower meanwhile
 
 LabelTexts = Callable[[Work, Sequence[str]], Sequence[Prediction]]
 
@@ -57,19 +59,23 @@ class Batcher:
 
     Args:
         label: labels texts with one model and plan, in order.
-        settings: room in the queue, tokens at once, and how long a lone request waits for company.
+        settings: room in the queue, time to an answer, and how long a lone request waits for company.
         metrics: where batches are counted.
+        batch_tokens: tokens computed at once.
     """
 
-    def __init__(self, label: LabelTexts, settings: ServerSettings, metrics: Metrics) -> None:
+    def __init__(
+        self, label: LabelTexts, settings: ServerSettings, metrics: Metrics, *, batch_tokens: int
+    ) -> None:
         self._label = label
         self._room = settings.queue_chars
-        self._budget = settings.batch_tokens * _CHARS_PER_TOKEN
+        self._patience = settings.timeout_seconds * _SURE_SHARE
+        self._budget = batch_tokens * _CHARS_PER_TOKEN
         self._wait = settings.wait_ms / 1000
         self._metrics = metrics
         self._jobs: OrderedDict[Job, None] = OrderedDict()  # those with texts not yet taken
         self._accepted = 0  # characters of requests that wait for their answer
-        self._speed = 2000.0  # characters a second, lately
+        self._speed = _FIRST_GUESS  # characters a second, lately
         self._closing = False
         self._changed = threading.Condition(threading.RLock())
         self._thread = threading.Thread(target=self._work, name="lookboth-batcher", daemon=True)
@@ -89,7 +95,8 @@ class Batcher:
         """Return the predictions to come; cancel them and what is not yet computed never will be.
 
         Raises:
-            Refusal: 413 more than the queue ever holds; 429 it is full; 503 the server is stopping.
+            Refusal: 413 more than the queue ever holds; 429 it is full, or what waits already takes as long as a
+                request may; 503 the server is stopping.
         """
         job = Job(work, texts)
         weight = job.weight()
@@ -122,11 +129,14 @@ class Batcher:
                 413, "too_large", f"the texts take {weight} characters together",
                 f"at most {self._room} in one request", "Send the texts in several requests.",
             )  # fmt: skip
-        if self._accepted + weight > self._room:
+        room = min(
+            self._room, int(self._speed * self._patience)
+        )  # what waits in vain is better told so at once
+        if self._accepted and self._accepted + weight > room:
             seconds = min(60, max(1, math.ceil(self._accepted / self._speed)))
             raise Refusal(
                 429, "queue_full", f"{self._accepted} characters are waiting already",
-                f"at most {self._room} waiting at once", f"Ask again in about {seconds} seconds.", seconds,
+                f"at most {room} waiting at once", f"Ask again in about {seconds} seconds.", seconds,
             )  # fmt: skip
 
     def _leave(self, job: Job, weight: int) -> None:
@@ -142,10 +152,16 @@ class Batcher:
             start = time.monotonic()
             results = self._results(jobs[0].work, texts)
             seconds = time.monotonic() - start
-            self._speed += 0.3 * (sum(map(_weight, texts)) / max(seconds, 1e-6) - self._speed)
+            self._note_speed(sum(map(_weight, texts)), seconds)
             self._metrics.count_batch(len(texts), seconds)
             for job, index, result in zip(jobs, indices, results, strict=True):
                 job.receive(index, result)
+
+    def _note_speed(self, chars: int, seconds: float) -> None:
+        """Learn from a batch; one that is half empty only says how fast the server is at least."""
+        speed = chars / max(seconds, 1e-6)
+        if 2 * chars >= self._budget or speed > self._speed:
+            self._speed += 0.3 * (speed - self._speed)
 
     def _next_batch(self) -> list[tuple[Job, int]]:
         """Return texts to label together, as (job, index); none when the server stops and all is done."""

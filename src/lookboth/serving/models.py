@@ -41,7 +41,7 @@ class ServedModels:
     def __init__(self, labelers: Mapping[str, ServedLabeler], *, batch_tokens: int = 2048) -> None:
         self.labelers = dict(labelers)
         self.default = next(iter(self.labelers))
-        self._batch_tokens = batch_tokens
+        self.batch_tokens = batch_tokens
         self._in_force: dict[str, MaskPlan | None] = dict.fromkeys(self.labelers)  # None: its own
 
     def find(self, model: str | None, plan: str | None) -> Work:
@@ -69,7 +69,7 @@ class ServedModels:
     def label(self, work: Work, texts: Sequence[str]) -> list[Prediction]:
         """Label texts; only one thread may do so, because a plan belongs to the weights it is put into."""
         self._put_in_force(work)
-        return list(self.labelers[work.model].stream(texts, batch_tokens=self._batch_tokens))
+        return list(self.labelers[work.model].stream(texts, batch_tokens=self.batch_tokens))
 
     def describe(self) -> list[dict[str, Any]]:
         """Return what clients may know of each model."""
@@ -94,13 +94,17 @@ class ServedModels:
 
 
 def load_models(
-    names: Sequence[str], *, batch_tokens: int, device: str | None = None, precision: str = "auto"
+    names: Sequence[str],
+    *,
+    batch_tokens: int | None = None,
+    device: str | None = None,
+    precision: str = "auto",
 ) -> ServedModels:
     """Load labelers and label a word with each, so that the first request meets no surprise.
 
     Args:
         names: `NAME=FOLDER`, or a folder or hub id, named by its last part; none: the shipped labeler.
-        batch_tokens: tokens computed at once.
+        batch_tokens: tokens computed at once; by device when None.
         device, precision: as for `Labeler.from_pretrained`; code of models is never run.
 
     Raises:
@@ -114,7 +118,9 @@ def load_models(
         name: Labeler.from_pretrained(source, device=device, precision=precision)
         for name, source in sources.items()
     }
-    models = ServedModels(labelers, batch_tokens=batch_tokens)
+    on_cpu = all(labeler.device.type == "cpu" for labeler in labelers.values())
+    # A CPU is as fast on small batches, and nobody waits for the end of a large one.
+    models = ServedModels(labelers, batch_tokens=batch_tokens or (512 if on_cpu else 2048))
     for name in sources:
         models.label(Work(name), ["Hello."])
     return models

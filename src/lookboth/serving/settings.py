@@ -21,7 +21,9 @@ class ServerSettings(BaseModel):
     queue_chars: int = Field(default=500_000, gt=0, description="Characters accepted and not yet answered.")
     read_seconds: float = Field(default=15.0, gt=0, description="Time a client has to send its request.")
     timeout_seconds: float = Field(default=60.0, gt=0, description="Time from the request to its answer.")
-    batch_tokens: int = Field(default=2048, gt=0, description="Tokens computed at once.")
+    batch_tokens: int | None = Field(
+        default=None, gt=0, description="Tokens computed at once. Default: 512 on a CPU, else 2048."
+    )
     wait_ms: float = Field(default=5.0, ge=0, description="How long a lone request waits for company.")
 
     @model_validator(mode="after")
