@@ -2,18 +2,27 @@
 
 import json
 import logging
+import re
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from capitals import Capitals, found, label, predict, refusal
+from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from tiny import tiny_labeler
+from tiny import tiny_config, tiny_labeler, tiny_tokenizer
+from transformers import AutoModelForCausalLM
 
+from lookboth.config import parse_config
+from lookboth.generative.build import build_generative
+from lookboth.models.confidence import Confidence
+from lookboth.serving.app import build_app
 from lookboth.serving.models import ServedModels, name_models
-from lookboth.types import Prediction, TextLabel
+from lookboth.serving.settings import ServerSettings
+from lookboth.types import Example, Prediction, Span, TextLabel
 
 TEXT = "Ann saw X in Rome"
 
@@ -60,6 +69,35 @@ def test_the_tiny_labeler_answers_as_it_does_in_python(serve, tiny_llama_folder)
         assert label(client, texts=texts).json()["predictions"] == expected
         assert label(client, texts=texts, plan="0,0,0,0").json()["predictions"] == causal
     assert label(client, texts=texts, plan="0011").json()["predictions"] == expected
+
+
+def test_a_labelers_own_thresholds_are_applied_when_asked_for(serve, labeler):
+    client = serve()
+    assert refusal(label(client, text=TEXT, thresholds=True))[0] == 422
+    labeler.config = SimpleNamespace(
+        labels=("NAME", "LETTER"),
+        confidence=Confidence(precision=0.9, thresholds={"NAME": 0.5, "LETTER": 0.5}),
+    )
+    assert found(label(client, text=TEXT, thresholds=True)) == [["Ann", "Rome"]]
+    assert found(label(client, text=TEXT, thresholds=True, min_score=0.95)) == [[]]
+
+
+def test_a_labeler_that_writes_its_answers_comes_the_same_way(serve, tmp_path):
+    tokenizer = tiny_tokenizer("byte-bos")
+    AutoModelForCausalLM.from_config(tiny_config("llama", len(tokenizer))).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    recipe = {"model": str(tmp_path), "method": "icl", "data": {"train": "x"}}
+    settings = {"generative": {"k": 1, "max_answer_tokens": 8, "instruction": False}}
+    pool = [Example(("Ada", "was", "here"), (Span(0, 1, "PER"),))]
+    config = parse_config(recipe | settings)
+    writer = build_generative(config, labels=["PER"], pool=pool, seed=0, device="cpu")
+    client = serve({"writer": writer})
+    texts = ["Ada went to York", ""]
+    assert label(client, texts=texts).json()["predictions"] == [
+        one.to_dict() for one in writer.predict(texts)
+    ]
+    assert client.get("/v1/models").json()[0]["plan"] is None
+    assert refusal(label(client, text="x", plan="causal"))[0] == 422
 
 
 def test_labels_of_whole_texts_come_the_same_way(serve):
@@ -120,11 +158,6 @@ def test_what_cannot_be_read_or_done_is_refused_with_a_reason(serve, body):
 
 @pytest.fixture(scope="module")
 def fuzzed():
-    from fastapi.testclient import TestClient
-
-    from lookboth.serving.app import build_app
-    from lookboth.serving.settings import ServerSettings
-
     with TestClient(build_app(ServedModels({"capitals": Capitals()}), ServerSettings())) as client:
         yield client
 
@@ -256,6 +289,17 @@ def test_metrics_count_requests_refusals_and_texts(serve):
     assert 'lookboth_refused_requests_total{reason="too_large"} 1.0' in text
     assert 'lookboth_texts_total{model="capitals"} 2.0' in text
     assert "lookboth_queue_chars 0.0" in text
+
+
+def test_the_page_on_serving_names_every_setting_with_its_default():
+    page = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \| (\S[^|]+) \|", page.partition("| setting |")[2], re.MULTILINE))
+    shown = {name: value.strip().replace(",", "") for name, value in rows.items()}
+    defaults = ServerSettings().model_dump()
+    assert shown.keys() == defaults.keys()
+    assert {n: float(shown[n]) for n, value in defaults.items() if value} == {
+        n: v for n, v in defaults.items() if v
+    }
 
 
 def test_the_api_is_described(serve):

@@ -12,7 +12,7 @@ from lookboth.serving.batcher import Batcher
 from lookboth.serving.metrics import Metrics
 from lookboth.serving.models import ServedModels
 from lookboth.serving.refusals import Refusal, hung_up
-from lookboth.serving.requests import check_labels, read_request
+from lookboth.serving.requests import read_request
 from lookboth.serving.settings import ServerSettings
 from lookboth.types import Prediction
 
@@ -44,12 +44,13 @@ class Labeling:
         body = await request.body()
         wanted = read_request(body, request.headers.get("content-type", ""), self.settings)
         work, texts = self.models.find(wanted.model, wanted.plan), wanted.all_texts()
-        check_labels(wanted, self.models.labels(work.model))
+        config = self.models.labelers[work.model].config
+        wanted.check(config)
         log = {"model": work.model, "texts": len(texts), "chars": sum(map(len, texts))}
         request.state.log |= log | ({"text": texts} if self.log_texts else {})
         predictions = await self._wait(self.batcher.submit(work, texts), request)
         self.metrics.texts.labels(work.model).inc(len(texts))
-        found = [wanted.select(prediction).to_dict() for prediction in predictions]
+        found = [wanted.select(prediction, config).to_dict() for prediction in predictions]
         return JSONResponse({"model": work.model, "predictions": found})
 
     async def _wait(self, future: "Future[list[Prediction]]", request: Request) -> list[Prediction]:

@@ -1,26 +1,18 @@
 """The labelers of a server by name, and under which mask plan each is at the moment."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lookboth.errors import ConfigError
 from lookboth.masking.plan import MaskPlan
 from lookboth.serving.refusals import invalid
 from lookboth.types import Prediction
 
+if TYPE_CHECKING:
+    from lookboth.models.base import TextLabeler
+
 SHIPPED = "shipped"
-
-
-class ServedLabeler(Protocol):
-    """What the server needs of a labeler, whatever its kind."""
-
-    @property
-    def config(self) -> Any:
-        """Has `labels`; `task` and `plan` are told to clients where there are any."""
-
-    def stream(self, texts: Sequence[str], *, batch_tokens: int) -> Iterator[Prediction]:
-        """Yield the prediction for each text, in order."""
 
 
 class Work(NamedTuple):
@@ -38,7 +30,7 @@ class ServedModels:
         batch_tokens: tokens computed at once.
     """
 
-    def __init__(self, labelers: Mapping[str, ServedLabeler], *, batch_tokens: int = 2048) -> None:
+    def __init__(self, labelers: "Mapping[str, TextLabeler]", *, batch_tokens: int = 2048) -> None:
         self.labelers = dict(labelers)
         self.default = next(iter(self.labelers))
         self.batch_tokens = batch_tokens
@@ -62,10 +54,6 @@ class ServedModels:
         wanted = MaskPlan.parse(plan, labeler.config.plan.num_layers)
         return Work(name, None if wanted == labeler.config.plan else wanted)
 
-    def labels(self, model: str) -> tuple[str, ...]:
-        """Return the labels a model gives."""
-        return tuple(self.labelers[model].config.labels)
-
     def label(self, work: Work, texts: Sequence[str]) -> list[Prediction]:
         """Label texts; only one thread may do so, because a plan belongs to the weights it is put into."""
         self._put_in_force(work)
@@ -76,7 +64,7 @@ class ServedModels:
         return [
             {
                 "name": name,
-                "labels": list(self.labels(name)),
+                "labels": list(labeler.config.labels),
                 "task": getattr(labeler.config, "task", "labeling"),
                 "plan": str(labeler.config.plan) if hasattr(labeler, "with_plan") else None,
                 "default": name == self.default,

@@ -1,14 +1,14 @@
 """What a client may ask for and what it gets: the JSON of `/v1/label`, read and checked."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from lookboth.models.confidence import saved_thresholds
 from lookboth.serving.refusals import Refusal, invalid, too_large
 from lookboth.serving.settings import ServerSettings
-from lookboth.types import PredictedSpan, Prediction, TextLabel
+from lookboth.types import Prediction
 
 Score = Annotated[float, Field(ge=0, le=1)]
 
@@ -32,27 +32,42 @@ class LabelRequest(BaseModel):
     min_score: Score | dict[str, Score] = Field(
         default=0.0, description="Leave out what scores below: one number, or one for each label."
     )
+    thresholds: bool = Field(
+        default=False, description="Leave out what scores below the thresholds the labeler was calibrated to."
+    )
     labels: list[str] | None = Field(default=None, description="Only these labels; default: all.")
 
     def all_texts(self) -> list[str]:
         """Return the texts, one or many."""
         return [self.text] if self.text is not None else list(self.texts or ())
 
-    def select(self, prediction: Prediction) -> Prediction:
-        """Return a prediction with only what was asked for; its tags stay as they are."""
-        found = prediction.labels
-        return replace(
-            prediction,
-            spans=tuple(filter(self._wants, prediction.spans)),
-            labels=None if found is None else tuple(filter(self._wants, found)),
-        )
+    def check(self, config: Any) -> None:
+        """Refuse what the labeler with this configuration does not have.
 
-    def _wants(self, found: PredictedSpan | TextLabel) -> bool:
-        if self.labels is not None and found.label not in self.labels:
-            return False
-        if isinstance(self.min_score, dict):
-            return found.score >= self.min_score.get(found.label, 0.0)
-        return found.score >= self.min_score
+        Raises:
+            Refusal: 422, a label it does not give.
+            ConfigError: thresholds of its own.
+        """
+        scores = self.min_score if isinstance(self.min_score, dict) else {}
+        for label in (*(self.labels or ()), *scores):
+            if label not in config.labels:
+                allowed = f"labels: {', '.join(config.labels)}"
+                raise invalid(f"the model has no label {label[:100]!r}", allowed)
+        if self.thresholds:
+            saved_thresholds(config)
+
+    def select(self, prediction: Prediction, config: Any) -> Prediction:
+        """Return a prediction with only what was asked for; its tags stay as they are.
+
+        Args:
+            prediction: all that was found.
+            config: of the labeler that found it.
+        """
+        if self.thresholds:
+            prediction = prediction.above(saved_thresholds(config))
+        if self.labels is not None:
+            prediction = prediction.above({name: None for name in config.labels if name not in self.labels})
+        return prediction.above(self.min_score)
 
 
 class LabeledSpan(BaseModel):
@@ -72,12 +87,22 @@ class ScoredLabel(BaseModel):
     score: float
 
 
+class TagSet(BaseModel):
+    """The tags that a word may have, with the coverage the labeler was calibrated to."""
+
+    start: int
+    end: int
+    tags: list[str]
+
+
 class LabeledText(BaseModel):
     """A text with its spans, or its labels where whole texts are labeled."""
 
     text: str
     spans: list[LabeledSpan] | None = None
     labels: list[ScoredLabel] | None = None
+    tag_sets: list[TagSet] | None = Field(default=None, description="Of a labeler calibrated to a coverage.")
+    label_set: list[str] | None = Field(default=None, description="The same of a whole text.")
 
 
 class LabelResponse(BaseModel):
@@ -108,19 +133,6 @@ def read_request(body: bytes, content_type: str, settings: ServerSettings) -> La
         raise invalid(f"{found} of text and texts are given", "exactly one of them")
     _check_sizes(request.all_texts(), settings)
     return request
-
-
-def check_labels(request: LabelRequest, known: Iterable[str]) -> None:
-    """Refuse labels the model does not give.
-
-    Raises:
-        Refusal: 422.
-    """
-    known = tuple(known)
-    scores = request.min_score if isinstance(request.min_score, dict) else {}
-    unknown = [label for label in (*(request.labels or ()), *scores) if label not in known]
-    if unknown:
-        raise invalid(f"the model has no label {unknown[0][:100]!r}", f"labels: {', '.join(known)}")
 
 
 def _check_sizes(texts: list[str], settings: ServerSettings) -> None:
