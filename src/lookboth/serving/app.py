@@ -111,7 +111,7 @@ def _add_error_answers(app: FastAPI) -> None:
 
     @app.exception_handler(LookbothError)
     async def cannot(request: Request, error: LookbothError) -> Response:
-        return refused(request, invalid(str(error), "what the message names"))
+        return refused(request, invalid(str(error).rstrip("."), "what the error names"))
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
