@@ -28,7 +28,7 @@ ORDER = (
     "integrations/",
     "serving/",
     "demo",
-    "cli",
+    "cli/",
 )
 SHORT_RUNS = {
     "demo": "MAMS, aspect terms with polarity, 1,500 sentences (`make demo`)",

@@ -1,0 +1,5 @@
+"""`python -m lookboth.cli` is the command `lookboth`."""
+
+from lookboth.cli import main
+
+main()

@@ -1,0 +1,77 @@
+"""The command line's application, its shared options, and how an error ends."""
+
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from lookboth.errors import LookbothError
+
+app = typer.Typer(
+    name="lookboth",
+    help="Sequence labeling with decoder language models that look both ways.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+class Format(StrEnum):
+    """How predictions are printed."""
+
+    text = "text"
+    jsonl = "jsonl"
+    conll = "conll"
+    html = "html"
+    label_studio = "label-studio"
+    doccano = "doccano"
+    prodigy = "prodigy"
+    brat = "brat"
+
+
+class TaskName(StrEnum):
+    """What the labels of data belong to."""
+
+    labeling = "labeling"
+    classification = "classification"
+
+
+PlanOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Mask plan: causal, full, middle, 0011, top:8, 8-31, 0,0,4,* ... Default: as the model was made."
+    ),
+]
+ModelArgument = Annotated[
+    str, typer.Argument(help="Hub id, folder, or built-in name (smollm2-135m, minilm-l6).")
+]
+LabelerOption = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help="Saved labeler: folder or hub id. Default: the shipped one."),
+]
+DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, ... Default: a GPU where there is one.")]
+PrecisionOption = Annotated[str, typer.Option(help="auto, bf16 or fp32.")]
+ThresholdsOption = Annotated[
+    bool, typer.Option("--thresholds", help="Leave out what is below the labeler's thresholds (calibrate).")
+]
+TrustOption = Annotated[bool, typer.Option("--trust-remote-code", help="Let the model's own code run.")]
+
+
+def main() -> None:
+    """Run the command line; an error is one message on standard error and exit status 1."""
+    try:
+        app()
+    except LookbothError as error:
+        _fail(str(error), 1)
+    except KeyboardInterrupt:
+        _fail("interrupted; a training run goes on where it was when you type the same command again.", 130)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output left; nothing more to say
+        raise SystemExit(0) from None
+
+
+def _fail(message: str, status: int) -> None:
+    typer.echo(f"error: {message}", err=True)
+    raise SystemExit(status)

@@ -1,0 +1,81 @@
+"""Commands about data: check-data, convert."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lookboth.cli.app import (
+    TaskName,
+    app,
+)
+from lookboth.errors import ConfigError
+
+
+@app.command("check-data")
+def check_data(
+    files: Annotated[
+        list[str], typer.Argument(help="Files, a folder with train/dev/test, or a built-in name.")
+    ],
+    task: Annotated[
+        TaskName | None,
+        typer.Option(help="What has labels, words or whole texts. Default: words, but for built-in data."),
+    ] = None,
+) -> None:
+    """Report everything odd in data files, with file and line."""
+    from lookboth.data.checks import check_data as check
+    from lookboth.data.readers import ReadOptions
+
+    report = check(files, ReadOptions(task=task.value) if task else None)
+    typer.echo(report.describe())
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+@app.command()
+def convert(
+    kind: Annotated[
+        str,
+        typer.Argument(
+            help="ace05, conll2003, nlupp, semeval-absa; of annotation tools: brat, doccano, label-studio, prodigy."
+        ),
+    ],
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", help="File as published or exported; brat: or a folder.")
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write: .conll or .jsonl.")],
+    column: Annotated[str | None, typer.Option(help="conll2003: ner, chunk or pos. Default: ner.")] = None,
+    documents: Annotated[
+        bool, typer.Option("--documents", help="conll2003: keep the borders of documents.")
+    ] = False,
+    polarities: Annotated[
+        int | None, typer.Option(help="semeval-absa: 3, or 4 to keep 'conflict'. Default: 3.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="ace05: full event type, type or subtype. Default: full.")
+    ] = None,
+    offsets: Annotated[
+        str | None, typer.Option(help="doccano: what offsets count, utf16 or codepoints. Default: utf16.")
+    ] = None,
+    export: Annotated[
+        bool, typer.Option("--export", help="The other way: a data file IN for the annotation tool KIND.")
+    ] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Leave out or repair what cannot be taken over; all is named.")
+    ] = False,
+) -> None:
+    """Convert data from the form in which papers publish or annotation tools keep them, or for such a tool."""
+    from lookboth.data.conversion.convert import convert as convert_file
+    from lookboth.data.conversion.export import export as export_file
+    from lookboth.data.conversion.options import ConvertOptions
+
+    options = ConvertOptions(
+        column=column, documents=documents or None, polarities=polarities, label=label, offsets=offsets
+    )
+    if export:
+        if options != ConvertOptions():
+            raise ConfigError("--export takes no other option but --repair. Leave the others out.")
+        typer.echo(f"written: {out}, {export_file(kind, source, out, repair=repair)} texts")
+        return
+    typer.echo(convert_file(kind, source, out, options, repair=repair).describe())
+    typer.echo(f"written: {out}")

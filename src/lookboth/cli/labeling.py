@@ -1,0 +1,217 @@
+"""Commands that label: predict, evaluate, calibrate, suggest, serve."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lookboth.cli.app import (
+    DeviceOption,
+    Format,
+    LabelerOption,
+    PrecisionOption,
+    ThresholdsOption,
+    app,
+)
+from lookboth.errors import ConfigError
+from lookboth.quiet import quiet_libraries
+from lookboth.types import Prediction
+
+
+@app.command()
+def evaluate(
+    data: Annotated[
+        str, typer.Argument(help="File, folder, built-in name or hub id; 'name:split' for a split.")
+    ],
+    model: LabelerOption = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for run.json and predictions.jsonl.")] = None,
+    label_map: Annotated[
+        list[str] | None,
+        typer.Option("--map", help="Rename gold labels, OLD=NEW; NEW empty drops; * = the rest."),
+    ] = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Repair ill-formed tags.")] = False,
+    thresholds: ThresholdsOption = False,
+    device: DeviceOption = None,
+    precision: PrecisionOption = "auto",
+) -> None:
+    """Score a labeler on labeled data, every word counted."""
+    from lookboth.evaluation.command import evaluate_on
+
+    quiet_libraries()
+    evaluation = evaluate_on(
+        data,
+        model,
+        out=out,
+        label_map=_pairs(label_map or []),
+        repair=repair,
+        thresholds=thresholds,
+        device=device,
+        precision=precision,
+    )
+    typer.echo(evaluation.describe())
+    typer.echo(evaluation.describe_confidence())
+
+
+@app.command()
+def calibrate(
+    model: Annotated[Path, typer.Argument(help="Folder of a saved labeler; its config.json is written.")],
+    data: Annotated[str, typer.Argument(help="Labeled data that training has not seen; default split: dev.")],
+    precision: Annotated[
+        float | None, typer.Option(help="Also choose a threshold for each label that gives this precision.")
+    ] = None,
+    coverage: Annotated[
+        float | None, typer.Option(help="Also give words sets of tags that hold the right one so often.")
+    ] = None,
+    label_map: Annotated[
+        list[str] | None,
+        typer.Option("--map", help="Rename gold labels, OLD=NEW; NEW empty drops; * = the rest."),
+    ] = None,
+    device: DeviceOption = None,
+) -> None:
+    """Make a labeler's scores mean how often it is right."""
+    from lookboth.evaluation.confidence import calibrate_folder
+
+    quiet_libraries()
+    result = calibrate_folder(
+        model, data, precision=precision, coverage=coverage, label_map=_pairs(label_map or []), device=device
+    )
+    typer.echo(result.describe())
+
+
+@app.command()
+def predict(
+    source: Annotated[
+        str, typer.Argument(metavar="TEXT|FILE|-", help="A text, a file (a text a line), or -.")
+    ],
+    model: LabelerOption = None,
+    output: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.text,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write instead of printing; for brat a folder.")
+    ] = None,
+    min_score: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Leave out spans and labels below this score.")
+    ] = 0.0,
+    thresholds: ThresholdsOption = False,
+    device: DeviceOption = None,
+    precision: PrecisionOption = "auto",
+) -> None:
+    """Label a text, a file or standard input."""
+    from lookboth.inference.formats import require_place
+    from lookboth.inference.inputs import read_inputs
+    from lookboth.inference.pipeline import label_examples
+    from lookboth.models.confidence import saved_thresholds
+    from lookboth.models.labeler import Labeler
+
+    require_place(output.value, out)
+    examples = read_inputs(source, sys.stdin.buffer)
+    quiet_libraries()
+    labeler = Labeler.from_pretrained(model, device=device, precision=precision)
+    least = saved_thresholds(labeler.config) if thresholds else {}
+    found = label_examples(labeler, examples)
+    kept = (prediction.above(min_score).above(least) for prediction in found)
+    _give(kept, output, out)
+
+
+@app.command()
+def suggest(
+    source: Annotated[
+        str, typer.Argument(metavar="FILE|-", help="Unlabeled texts: a file, a text a line, or -.")
+    ],
+    model: LabelerOption = None,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many texts.")] = 100,
+    by: Annotated[str, typer.Option(help="entropy, least-confidence or margin.")] = "entropy",
+    pool: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Choose unlike texts among so many times as many unsure ones; 1: unsure ones only."
+        ),
+    ] = 5,
+    output: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.jsonl,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write instead of printing; for brat a folder.")
+    ] = None,
+    device: DeviceOption = None,
+    precision: PrecisionOption = "auto",
+) -> None:
+    """Order unlabeled texts by what annotating them would teach, with pre-annotations."""
+    from lookboth.inference.formats import require_place, write_pieces
+    from lookboth.inference.inputs import read_inputs
+    from lookboth.inference.suggest import render_suggestions
+    from lookboth.inference.suggest import suggest as choose
+    from lookboth.models.labeler import Labeler, require_head
+
+    require_place(output.value, out)
+    examples = read_inputs(source, sys.stdin.buffer)
+    quiet_libraries()
+    labeler = require_head(
+        Labeler.from_pretrained(model, device=device, precision=precision), "asked for this"
+    )
+    chosen = choose(labeler, examples, num_texts=count, measure=by, pool=pool)
+    if output is not Format.jsonl:
+        _give((suggestion.prediction for suggestion in chosen), output, out)
+    elif out is not None:
+        write_pieces(render_suggestions(chosen), out)
+    else:
+        _print_pieces(render_suggestions(chosen))
+
+
+@app.command()
+def serve(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="MODEL", help="FOLDER, hub id or NAME=FOLDER. Default: the shipped labeler."),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Any limit, as key=value; may be repeated.")
+    ] = None,
+    log_texts: Annotated[bool, typer.Option("--log-texts", help="Write texts to the log.")] = False,
+    device: DeviceOption = None,
+    precision: PrecisionOption = "auto",
+) -> None:
+    """Serve labelers over HTTP, with a web page. A key in LOOKBOTH_API_KEY is asked of clients."""
+    try:
+        from lookboth.serving.server import serve as run_server
+        from lookboth.serving.settings import parse_settings
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"the server needs {error.name}. Type: pip install 'lookboth[serve]'") from error
+    quiet_libraries()
+    run_server(
+        models or (),
+        parse_settings(settings or []),
+        host=host,
+        port=port,
+        device=device,
+        precision=precision,
+        log_texts=log_texts,
+    )
+
+
+def _pairs(items: list[str]) -> dict[str, str]:
+    pairs = {}
+    for item in items:
+        old, sign, new = item.partition("=")
+        if not sign or not old:
+            raise ConfigError(f"--map {item!r}: expected OLD=NEW, for example --map MISC= to drop MISC")
+        pairs[old] = new
+    return pairs
+
+
+def _give(predictions: Iterable[Prediction], output: Format, out: Path | None) -> None:
+    """Write predictions to a place, or print them where none is named."""
+    from lookboth.inference.formats import render, write_predictions
+
+    if out is not None:
+        write_predictions(predictions, output.value, out)
+    else:
+        _print_pieces(render(predictions, output.value))
+
+
+def _print_pieces(pieces: Iterable[str]) -> None:
+    """Print text that may hold lone surrogates, each piece when it is there."""
+    for piece in pieces:
+        sys.stdout.buffer.write(piece.encode("utf-8", "backslashreplace"))
+        sys.stdout.buffer.flush()

@@ -1,0 +1,80 @@
+"""Commands about models: inspect, prove, merge, and the demo."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lookboth.cli.app import (
+    ModelArgument,
+    PlanOption,
+    PrecisionOption,
+    TrustOption,
+    app,
+)
+from lookboth.quiet import quiet_libraries
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the runs.")] = Path("runs/demo"),
+    quick: Annotated[bool, typer.Option("--quick", help="Label only; no training.")] = False,
+) -> None:
+    """Label real text with the shipped labeler, score it, and train causal against both-ways."""
+    from lookboth.demo import run_demo
+
+    run_demo(out, train=not quick)
+
+
+@app.command()
+def inspect(
+    model: ModelArgument,
+    plan: PlanOption = None,
+    trust_remote_code: TrustOption = False,
+) -> None:
+    """Show a model's layers under a mask plan, without loading weights."""
+    from lookboth.models.inspect import inspect_model
+
+    typer.echo(inspect_model(model, plan, trust_remote_code=trust_remote_code))
+
+
+@app.command()
+def prove(
+    model: ModelArgument,
+    plan: PlanOption = None,
+    attn_implementation: Annotated[
+        str | None, typer.Option("--backend", help="Attention backend: sdpa, eager, flex_attention ...")
+    ] = None,
+    length: Annotated[int, typer.Option(min=4, help="Tokens in the probe text.")] = 12,
+    random_weights: Annotated[
+        bool, typer.Option("--random-weights", help="Take only the configuration; no weights are needed.")
+    ] = False,
+    trust_remote_code: TrustOption = False,
+) -> None:
+    """Show which positions each layer really sees, and hold that against the plan."""
+    from lookboth.models.inspect import prove_model
+
+    proof = prove_model(
+        model,
+        plan,
+        attn_implementation=attn_implementation,
+        length=length,
+        random_weights=random_weights,
+        trust_remote_code=trust_remote_code,
+    )
+    typer.echo(proof.describe())
+    if not proof.ok:
+        raise typer.Exit(1)
+
+
+@app.command()
+def merge(
+    labeler: Annotated[str, typer.Argument(help="Saved labeler: folder or hub id.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the merged labeler.")],
+    precision: PrecisionOption = "fp32",
+) -> None:
+    """Fold the adapter into the backbone and check that predictions stay the same."""
+    from lookboth.models.merging import merge_to_folder
+
+    quiet_libraries()
+    typer.echo(merge_to_folder(labeler, out, precision=precision))
