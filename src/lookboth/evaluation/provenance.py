@@ -76,10 +76,19 @@ def fingerprint(path: str | Path) -> dict[str, Any]:
         raise DataError(
             f"{path}: cannot be hashed ({error.strerror}); name an existing data file."
         ) from error
+    return {"path": portable(path), "bytes": size, "sha256": digest}
+
+
+def portable(path: str | Path) -> str:
+    """Return a path as given, or from the package on where it lies in the package.
+
+    >>> portable(PACKAGE_FOLDER / "data" / "x.conll:12"), portable("mine/x.conll:12")
+    ('lookboth/data/x.conll:12', 'mine/x.conll:12')
+    """
     path = Path(path)
     if path.is_relative_to(PACKAGE_FOLDER):
         path = path.relative_to(PACKAGE_FOLDER.parent)
-    return {"path": path.as_posix(), "bytes": size, "sha256": digest}
+    return path.as_posix()
 
 
 def peak_memory() -> dict[str, int | None]:

@@ -20,6 +20,7 @@ from lookboth.evaluation.provenance import (
     installed_versions,
     machine_facts,
     peak_memory,
+    portable,
 )
 from lookboth.types import Example, PredictedSpan
 
@@ -207,7 +208,7 @@ def _prediction_lines(
             "words": example.words,
             "gold": [span._asdict() for span in example.labeled_spans()],
             "predicted": [_span_record(span) for span in spans],
-            "source": example.source,
+            "source": portable(example.source) if example.source else "",
         }
         if names is not None:
             record["split"] = next(names, None)

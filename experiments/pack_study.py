@@ -1,0 +1,56 @@
+"""Copy the finished runs of a study to where they are committed: python experiments/pack_study.py runs/NAME"""
+
+import argparse
+import gzip
+import json
+import re
+from pathlib import Path
+
+from lookboth.evaluation.runfile import PREDICTIONS_FILE, RUN_FILE
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def pack(study: Path, out: Path) -> int:
+    """Copy run.json of every finished run, and the predictions of those that are reported, compressed.
+
+    A study that is run with `--out` in the copy goes on where the original was.
+
+    Args:
+        study: folder of the runs.
+        out: folder of the copy.
+
+    Returns:
+        How many runs are there.
+    """
+    files = sorted(study.rglob(RUN_FILE))
+    for file in files:
+        target = out / file.parent.relative_to(study)
+        target.mkdir(parents=True, exist_ok=True)
+        (target / RUN_FILE).write_bytes(file.read_bytes())
+        predictions = file.with_name(PREDICTIONS_FILE)
+        if "tuning" not in target.relative_to(out).parts and predictions.is_file():
+            packed = gzip.compress(_portable(predictions), compresslevel=9, mtime=0)
+            (target / f"{PREDICTIONS_FILE}.gz").write_bytes(packed)
+    return len(files)
+
+
+def _portable(predictions: Path) -> bytes:
+    """Return predictions whose sources do not say where lookboth is installed."""
+    rows = map(json.loads, predictions.read_text(encoding="utf-8").splitlines())
+    short = [{**row, "source": re.sub(r"^.*/(?=lookboth/data/builtin/)", "", row["source"])} for row in rows]
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in short).encode()
+
+
+def main() -> None:
+    """Parse the options and copy."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("study", type=Path)
+    parser.add_argument("--out", type=Path, default=None)
+    options = parser.parse_args()
+    out = options.out or RESULTS / options.study.name
+    print(f"{pack(options.study, out)} runs in {out}")
+
+
+if __name__ == "__main__":
+    main()
