@@ -1,6 +1,7 @@
 """The whole report on a made-up study: every file is there, well-formed, and says the same."""
 
 import csv
+import gzip
 import re
 from xml.etree import ElementTree
 
@@ -147,3 +148,16 @@ def test_odd_names_survive_every_form():
     assert re.sub(r"\\(.)", r"\1", cells[1]) == name
     assert name in Wellformed(to_html(table)).text
     assert r"a|b\_c \& $<$d$>$ \$1 \textbackslash{} \# & $\pm$1" in to_latex(table)
+
+
+def test_compressed_predictions_make_the_same_report(tmp_path):
+    study = write_study(tmp_path / "runs", num_sentences=4)
+    plain = write_report(study, tmp_path / "plain")
+    for file in study.rglob("predictions.jsonl"):
+        file.with_name(f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
+        file.unlink()
+    packed = write_report(study, tmp_path / "packed")
+    assert (plain / "report.md").read_text() == (packed / "report.md").read_text()
+    assert sorted(f.name for f in (plain / "errors").iterdir()) == sorted(
+        f.name for f in (packed / "errors").iterdir()
+    )

@@ -86,9 +86,7 @@ def _find(collection: Collection) -> Findings:
 def _featured_sentences(results: DataResults) -> Iterator[tuple[Result, list[list[ScoredSentence]]]]:
     """Yield the test sentences, seed by seed, of the featured results that have predictions."""
     for result in results.featured():
-        runs = [
-            run for run in result.runs.values() if run.folder and (run.folder / PREDICTIONS_FILE).is_file()
-        ]
+        runs = [run for run in result.runs.values() if _readable(run)]
         splits = [predictions_by_split(run) for run in runs]
         sentences = [split[result.test] for split in splits if result.test in split]
         if sentences:
