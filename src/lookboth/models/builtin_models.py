@@ -107,7 +107,9 @@ def _convert_smollm2(sources: Sequence[Path], target: Path) -> None:
         tokenizer = AutoTokenizer.from_pretrained(sources[0], gguf_file=file)
         model = AutoModel.from_pretrained(sources[0], gguf_file=file, dtype=torch.float32)
     except ImportError as error:
-        raise ModelError("reading a GGUF file needs the package gguf. Type: pip install gguf") from error
+        raise ModelError(
+            "reading a GGUF file needs the package gguf. Type: pip install 'lookboth[demo]'"
+        ) from error
     config = model.config
     if hasattr(config, "quantization_config"):
         del config.quantization_config  # the weights are plain floats now

@@ -191,7 +191,7 @@ def _four_bit(device: str, dtype: "torch.dtype") -> dict[str, Any]:
         )
     if importlib.util.find_spec("bitsandbytes") is None:
         raise ModelError(
-            "QLoRA needs bitsandbytes, which is not installed. Type: pip install 'lookboth[qlora]'"
+            "QLoRA needs bitsandbytes, which is not installed. Type: pip install 'lookboth[quant]'"
         )
     from transformers import BitsAndBytesConfig
 

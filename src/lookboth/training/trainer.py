@@ -232,7 +232,7 @@ def _arguments(config: TrainConfig, folder: Path, seed: int) -> TrainingArgument
 def _check_tracker(track: str) -> None:
     if track != "none" and find_spec(track) is None:
         raise ConfigError(
-            f"training.track = {track!r}: the package is not installed. Type: pip install {track}"
+            f"training.track = {track!r}: the package is not installed. Type: pip install 'lookboth[track]'"
         )
 
 

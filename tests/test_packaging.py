@@ -1,0 +1,151 @@
+"""What the package says of itself: extras, what needs them, files that travel, versions."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "src" / "lookboth"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+# What can be imported once an extra is installed, and is not there without it.
+MODULES = {
+    "data": ("datasets",),
+    "demo": ("gguf",),
+    "generative": ("bm25s",),
+    "quant": ("bitsandbytes",),
+    "report": ("matplotlib", "scipy"),
+    "serve": ("fastapi", "fastapi_offline", "prometheus_client", "starlette", "uvicorn"),
+    "spacy": ("spacy",),
+    "track": ("tensorboard", "wandb"),
+}
+# What may import an extra as soon as it is imported itself.
+HOMES = {"serve": "lookboth.serving.", "spacy": "lookboth.integrations.spacy"}
+# Something that needs the extra, as a user comes to it. Quant is asked for on a GPU, demo with the weights installed.
+NEEDS = {
+    "data": "from lookboth import read_split; read_split('nobody/nothing', 'train')",
+    "generative": "from lookboth.generative.retrieval import Bm25Retriever; Bm25Retriever([['a']])",
+    "quant": "from lookboth.models import loading; loading._four_bit('cuda', None)",
+    "report": "from lookboth.evaluation.seeds import import_scipy_stats; import_scipy_stats()",
+    "serve": "import lookboth.cli as c; c.app(['serve', '--port', '0'], standalone_mode=False)",
+    "track": "from lookboth.training.trainer import _check_tracker; _check_tracker('wandb')",
+}
+_NOT_THERE = (
+    f"import sys; sys.modules |= dict.fromkeys({[m for names in MODULES.values() for m in names]!r})\n"
+)
+
+
+def run_without_extras(code: str) -> str:
+    """Return what `code` prints in a Python where no extra is installed."""
+    run = subprocess.run([sys.executable, "-c", _NOT_THERE + code], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def texts() -> dict[str, str]:
+    """Return what users read and run: code, pages, build files."""
+    files = [*PACKAGE.rglob("*.py"), *ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "Makefile"]
+    return {str(file.relative_to(ROOT)): file.read_text(encoding="utf-8") for file in files}
+
+
+def test_all_is_every_extra_for_users():
+    named = re.findall(r"\w+", EXTRAS["all"][0].removeprefix("lookboth"))
+    assert named == sorted(EXTRAS.keys() - {"all", "dev"})
+    assert list(EXTRAS) == sorted(EXTRAS)
+
+
+def test_extras_that_are_named_exist():
+    named = {
+        extra: place
+        for place, text in texts().items()
+        for extras in re.findall(r"(?:lookboth|'\.)\[([\w,]+)\]'", text)
+        for extra in extras.split(",")
+    }
+    assert {"serve", "spacy", "data", "dev"} <= named.keys()
+    assert {extra: place for extra, place in named.items() if extra not in EXTRAS} == {}
+
+
+def test_the_page_on_installing_lists_every_extra():
+    page = (ROOT / "docs" / "installing.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == sorted(EXTRAS.keys() - {"all", "dev"})
+
+
+def test_every_import_is_declared():
+    declared = {re.split(r"[\W]", name.replace("-", "_"), maxsplit=1)[0] for name in PROJECT["dependencies"]}
+    known = declared | {module for names in MODULES.values() for module in names} | {"lookboth"}
+    unknown = {}
+    for file in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+            for name in (name.partition(".")[0] for name in names):
+                if name not in known and name not in sys.stdlib_module_names:
+                    unknown[name] = str(file.relative_to(ROOT))
+    assert unknown == {}
+    assert MODULES.keys() == EXTRAS.keys() - {"all", "dev"}
+
+
+def test_without_extras_everything_else_can_be_imported():
+    code = """
+import json, importlib, pkgutil, lookboth
+failed = {}
+for module in pkgutil.walk_packages(lookboth.__path__, "lookboth.", onerror=lambda _: None):
+    try:
+        importlib.import_module(module.name)
+    except ModuleNotFoundError as error:
+        failed[module.name] = error.name
+print(json.dumps(failed))
+"""
+    failed = json.loads(run_without_extras(code))
+    homes = {name for name in failed if name.startswith(tuple(HOMES.values()))}
+    assert failed.keys() == homes
+    for name, module in failed.items():
+        (extra,) = (extra for extra, home in HOMES.items() if name.startswith(home))
+        assert module.partition(".")[0] in MODULES[extra], name
+
+
+def test_what_needs_an_extra_says_which():
+    code = f"""
+import json
+from lookboth.errors import LookbothError
+said = {{}}
+for extra, action in {NEEDS!r}.items():
+    try:
+        exec(action)
+    except LookbothError as error:
+        said[extra] = str(error)
+print(json.dumps(said))
+"""
+    said = json.loads(run_without_extras(code))
+    assert said.keys() == NEEDS.keys()
+    for extra, message in said.items():
+        assert f"pip install 'lookboth[{extra}]'" in message
+
+
+def test_built_in_data_travel_with_their_licence():
+    folders = [folder for folder in (PACKAGE / "data" / "builtin").iterdir() if folder.is_dir()]
+    assert folders
+    for folder in folders:
+        page = (folder / "README.md").read_text(encoding="utf-8")
+        assert re.search(r"licence", page, re.IGNORECASE), folder.name
+    assert (PACKAGE / "py.typed").is_file()
+    assert "licence" in (PACKAGE / "models" / "shipped" / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("pattern", PROJECT["license-files"])
+def test_licences_of_the_package_are_there(pattern):
+    assert list(ROOT.glob(pattern))
+
+
+def test_one_version_everywhere():
+    version = re.escape(PROJECT["version"])
+    assert re.search(rf"^version: {version}$", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.M)
+    heading = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)
+    assert heading is not None
+    assert re.fullmatch(version, heading[1])
