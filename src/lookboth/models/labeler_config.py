@@ -11,9 +11,9 @@ from lookboth.data.alignment import Encoding
 from lookboth.errors import LookbothError, ModelError
 from lookboth.masking.plan import MaskPlan
 from lookboth.models.confidence import Confidence
+from lookboth.models.upgrades import FORMAT_VERSION, upgrade_settings
 from lookboth.types import Task
 
-FORMAT_VERSION = 1
 CONFIG_FILE = "config.json"
 KIND_KEY = "kind"  # of a saved labeler that is not backbone and head
 ARCHITECTURES = {
@@ -108,10 +108,10 @@ def read_config(folder: Path) -> LabelerConfig:
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """Read `config.json` of a saved labeler of any kind.
+    """Read `config.json` of a saved labeler of any kind and of any format version up to this one.
 
     Raises:
-        ModelError: there is none, or it is none of this version's.
+        ModelError: there is none, or it is none that this lookboth reads.
     """
     file = folder / CONFIG_FILE
     try:
@@ -125,13 +125,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
             f"{file}: not a lookboth labeler (model_type is {_get(data, 'model_type')!r}). "
             "To train one on this model, type: lookboth train --model FOLDER ..."
         )
-    version = data.get("format_version")
-    if not isinstance(version, int) or version > FORMAT_VERSION:
-        raise ModelError(
-            f"{file}: format version {version!r}, this lookboth reads up to {FORMAT_VERSION}. "
-            "Type: pip install --upgrade lookboth"
-        )
-    return data
+    return upgrade_settings(data, file)
 
 
 def parse_settings(
