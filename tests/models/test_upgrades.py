@@ -35,7 +35,7 @@ def test_labelers_of_every_version_label_as_they_did(version, kind):
 
 
 def test_there_is_a_fixture_of_every_version_and_a_step_from_each():
-    assert VERSIONS == [str(version) for version in range(1, FORMAT_VERSION + 1)]
+    assert [str(version) for version in range(1, FORMAT_VERSION + 1)] == VERSIONS
     assert UPGRADES.keys() == set(range(1, FORMAT_VERSION))
 
 
@@ -66,6 +66,6 @@ def test_steps_are_taken_one_after_the_other(tmp_path, monkeypatch):
 def test_other_versions_are_refused_with_what_to_do(version, told, tmp_path):
     settings = {"model_type": "lookboth", "format_version": version}
     (tmp_path / "config.json").write_text(json.dumps(settings), encoding="utf-8")
-    with pytest.raises(ModelError, match="config.json: format version") as caught:
+    with pytest.raises(ModelError, match=r"config\.json: format version") as caught:
         read_settings(tmp_path)
     assert told in str(caught.value)
