@@ -143,6 +143,17 @@ def test_wrong_options_say_how_to_use_the_command(run):
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize(
+    "command", [["study", "s.toml"], ["search", "--data", "x"], ["serve"], ["predict", "a"]]
+)
+def test_what_several_processes_cannot_share_is_refused(run, monkeypatch, command):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    status, _, err = run(*command)
+    assert status == 1
+    assert err.startswith(f"[process 1 of 2] error: lookboth {command[0]}: started as 2 processes")
+
+
 def test_check_data_shows_file_and_line(run, places):
     status, out, err = run("check-data", places["broken"])
     assert status == 1

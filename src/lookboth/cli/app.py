@@ -7,6 +7,9 @@ from typing import Annotated
 import typer
 
 from lookboth.errors import LookbothError
+from lookboth.training.team import Team, require_alone
+
+_TOGETHER = {"train", "adapt"}  # commands that several processes may be started with
 
 app = typer.Typer(
     name="lookboth",
@@ -59,6 +62,12 @@ ThresholdsOption = Annotated[
 TrustOption = Annotated[bool, typer.Option("--trust-remote-code", help="Let the model's own code run.")]
 
 
+@app.callback()
+def _check_processes(context: typer.Context) -> None:
+    if context.invoked_subcommand not in _TOGETHER:
+        require_alone(f"lookboth {context.invoked_subcommand}")
+
+
 def main() -> None:
     """Run the command line; an error is one message on standard error and exit status 1."""
     try:
@@ -73,5 +82,7 @@ def main() -> None:
 
 
 def _fail(message: str, status: int) -> None:
-    typer.echo(f"error: {message}", err=True)
+    team = Team.here()
+    who = "" if team.size == 1 else f"[process {team.rank} of {team.size}] "
+    typer.echo(f"{who}error: {message}", err=True)
     raise SystemExit(status)

@@ -10,6 +10,7 @@ import typer
 from lookboth.cli.app import TaskName, app
 from lookboth.errors import ConfigError
 from lookboth.quiet import quiet_libraries
+from lookboth.training.team import Team, leave
 
 if TYPE_CHECKING:
     from lookboth.config import RunConfig
@@ -41,7 +42,8 @@ def train(
     config = _recipe("train", recipe, given, settings or [])
     quiet_libraries()
     for run in run_training(config, out, say=typer.echo):
-        typer.echo(f"labeler: {run.folder / 'labeler'}")
+        _say(f"labeler: {run.folder / 'labeler'}")
+    leave()
 
 
 @app.command()
@@ -59,7 +61,8 @@ def adapt(
     config = load_recipe(recipe, settings or [])
     quiet_libraries()
     run_adaptation(config, out, say=typer.echo)
-    typer.echo(f"{'model' if config.adapter.kind == 'full' else 'adapter'}: {out}")
+    _say(f"{'model' if config.adapter.kind == 'full' else 'adapter'}: {out}")
+    leave()
 
 
 @app.command()
@@ -130,6 +133,12 @@ def report(
     from lookboth.reporting.report import write_report
 
     typer.echo(f"report: {write_report(folder, out, baseline=baseline) / 'index.html'}")
+
+
+def _say(line: str) -> None:
+    """Print a line once, however many processes train together."""
+    if Team.here().is_first:
+        typer.echo(line)
 
 
 def _recipe(

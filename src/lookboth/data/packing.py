@@ -90,6 +90,48 @@ def plan_batches(
     return batches
 
 
+def split_evenly(lengths: Sequence[int], count: int, *, layout: Layout = "bucketed") -> list[list[int]]:
+    """Group examples into exactly `count` batches of which the largest is as small as can be.
+
+    Batches that the examples came from are such a grouping too (of packed rows: where the examples are given in their
+    order), so no batch becomes larger than the largest of those. With fewer examples than `count` some are empty.
+
+    Args:
+        lengths: tokens of each example; count: batches wanted.
+        layout: "bucketed" counts padding and keeps examples of one length together; "packed" keeps the order.
+
+    Returns:
+        Lists of indices into `lengths`, the largest batch first; every index occurs once.
+
+    >>> split_evenly([9, 2, 2, 9, 2, 2, 2], 2)
+    [[0, 3], [1, 2, 4, 5, 6]]
+    """
+    order = list(range(len(lengths)))
+    if layout == "bucketed":
+        order.sort(key=lambda index: lengths[index])
+
+    def size(batch: Sequence[int]) -> int:
+        tokens = [lengths[index] for index in batch]
+        return sum(tokens) if layout == "packed" else len(tokens) * max(tokens, default=0)
+
+    def filled(room: int) -> list[list[int]]:
+        def fits(examples: int, tokens: int, length: int) -> bool:
+            return (tokens + length if layout == "packed" else (examples + 1) * length) <= room
+
+        return list(_fill(order, lengths, fits))
+
+    low, high = max(lengths, default=0), size(order)
+    while low < high:
+        room = (low + high) // 2
+        low, high = (low, room) if len(filled(room)) <= count else (room + 1, high)
+    batches = filled(high)
+    while len(batches) < min(count, len(lengths)):
+        largest = max((batch for batch in batches if len(batch) > 1), key=size)
+        batches.remove(largest)
+        batches += [largest[: len(largest) // 2], largest[len(largest) // 2 :]]
+    return sorted(batches, key=size, reverse=True) + [[] for _ in range(count - len(batches))]
+
+
 def build_batch(
     examples: Sequence[TokenizedExample], *, layout: Layout = "bucketed", pad_id: int = 0
 ) -> PackedBatch:

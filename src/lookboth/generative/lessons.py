@@ -6,7 +6,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, overload
 
 from lookboth.config import TrainConfig
-from lookboth.data.packing import build_batch, padding_share, plan_batches
+from lookboth.data.packing import padding_share, plan_batches
 from lookboth.generative.demonstrations import Demonstrations
 from lookboth.generative.prompts import PromptWriter
 from lookboth.training.batches import RunBatches
@@ -86,10 +86,9 @@ class LessonBatches(RunBatches):
             ends.append(len(plan))
         return cls(lessons, plan, tuple(ends), config.layout, pad_id, lengths)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return the tensors of one batch, as `LanguageModel.forward` takes them."""
-        pieces = [self.pieces[i] for i in self.plan[index]]
-        tensors = build_batch(pieces, layout=self.layout, pad_id=self.pad_id).tensors()
+    def tensors(self, pieces: Sequence[TokenizedExample]) -> dict[str, Any]:
+        """Return these lessons as `LanguageModel.forward` takes them."""
+        tensors = super().tensors(pieces)
         tensors["positions"] = tensors.pop("word_first")
         del tensors["word_last"], tensors["num_words"]
         tensors["prompt"] = self._prompt(pieces, tensors["input_ids"])
@@ -106,9 +105,9 @@ class LessonBatches(RunBatches):
             start += len(piece) if self.layout == "packed" else input_ids.shape[1]
         return prompt
 
-    def num_tokens(self) -> int:
-        """Return the tokens of all batches, padding not counted."""
-        return sum(self.lengths[i] for batch in self.plan for i in batch)
+    def piece_lengths(self) -> Sequence[int]:
+        """Return the number of tokens of each lesson."""
+        return self.lengths
 
     def padding(self) -> float:
         """Return the share of computed positions that is padding."""

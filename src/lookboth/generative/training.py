@@ -12,6 +12,7 @@ from lookboth.generative.lessons import LessonBatches, Lessons, num_epochs
 from lookboth.training.adapters import num_trainable
 from lookboth.training.batches import find_pad_id
 from lookboth.training.outcome import DevScorer, Say, Start, TrainedRun, finish_run, labels_of
+from lookboth.training.sharing import together
 from lookboth.training.splits import Splits
 from lookboth.training.trainer import History, fit, read_config_lines
 from lookboth.types import Example
@@ -30,12 +31,12 @@ def train_generative(config: RunConfig, splits: Splits, seed: int, folder: Path,
     set_seed(seed)
     labels = labels_of([*splits.train, *splits.dev])
     labeler = build_generative(config, labels=labels, pool=splits.train, seed=seed)
-    score_dev = DevScorer(lambda: evaluate_labeler(labeler, splits.dev))
+    score_dev = DevScorer(lambda: evaluate_labeler(together(labeler), splits.dev))
     history = History()
     if config.method != ICL:
         history = _fit(labeler, config, seed, folder, score_dev, say)
     dev = score_dev.at(history.best_score)
-    tests = {name: evaluate_labeler(labeler, examples) for name, examples in splits.tests.items()}
+    tests = {name: evaluate_labeler(together(labeler), examples) for name, examples in splits.tests.items()}
     return finish_run(
         TrainedRun(seed, folder, labeler, history, dev, tests), config, splits.files, start, say
     )

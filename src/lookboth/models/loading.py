@@ -124,10 +124,13 @@ def torch_dtype(precision: Precision, device: str = "cpu") -> "torch.dtype":
 
 
 def default_device() -> str:
-    """Return "cuda" where a GPU is, else "cpu"."""
+    """Return "cuda" where a GPU is ("cuda:N" in a process that was given its own, N-th one), else "cpu"."""
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if not torch.cuda.is_available():
+        return "cpu"
+    number = torch.cuda.current_device()
+    return f"cuda:{number}" if number else "cuda"
 
 
 def _check_device(name: str) -> None:

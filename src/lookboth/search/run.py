@@ -14,6 +14,7 @@ from lookboth.search.shared import search_layers, search_shared
 from lookboth.search.task import Evidence, PlanScore, SearchTask, judge
 from lookboth.training.outcome import Say, Start, TrainedRun
 from lookboth.training.splits import Splits
+from lookboth.training.team import require_alone
 
 Strategy = Callable[[SearchTask], list[PlanScore]]
 STRATEGIES: dict[str, Strategy] = {
@@ -39,6 +40,7 @@ def find_plan(config: RunConfig, splits: Splits, seed: int, folder: Path, say: S
     Raises:
         ConfigError: no such strategy, or nothing to choose from.
     """
+    require_alone("lookboth search")
     search = config.search
     if search.strategy not in STRATEGIES:
         raise ConfigError(

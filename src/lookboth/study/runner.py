@@ -12,6 +12,7 @@ from lookboth.study.cells import TUNING, Cell, Setting, study_settings
 from lookboth.study.config import StudyConfig
 from lookboth.study.progress import Board, estimate_seconds
 from lookboth.study.workers import Event, Workers
+from lookboth.training.team import require_alone
 
 ATTEMPTS = 2  # a process may die of what other processes did
 _BYTES_PER_WORKER = 3e9
@@ -87,6 +88,7 @@ def run_study(
     Raises:
         LookbothError: a setting that is not allowed, data that cannot be read; before anything is run.
     """
+    require_alone("lookboth study")
     out = Path(out)
     settings = study_settings(study, out, only=only)
     _check_data(settings, study.seeds[0])

@@ -17,6 +17,7 @@ from lookboth.masking.plan import MaskPlan
 from lookboth.models.language_model import LanguageModel, load_language_model
 from lookboth.models.loading import torch_dtype
 from lookboth.models.saving import ADAPTER_FOLDER, BACKBONE_FOLDER, save_adapter
+from lookboth.training.team import Team, from_all, on_first
 from lookboth.training.texts import (
     TextBatches,
     adaptation_training,
@@ -84,25 +85,26 @@ def adapt_backbone(
         return AdaptationReport(**json.loads(file.read_text(encoding="utf-8")))
     with under_plan(backbone, plan):
         report = _train(model, config, tokenizer, seed=seed, folder=folder, say=say, plan=str(plan))
-    _save(model, backbone, tokenizer, config, folder)
-    replace_file(file, json.dumps(asdict(report), indent=2).encode())
+    on_first(lambda: _save(model, backbone, tokenizer, config, folder))
+    on_first(lambda: replace_file(file, json.dumps(asdict(report), indent=2).encode()))
     return report
 
 
 @torch.no_grad()
 def mean_loss(model: LanguageModel, batches: TextBatches) -> float:
-    """Return the mean loss of a prediction over all batches, in nats; the model's mode is left as it was."""
+    """Return the mean loss of a prediction over all batches, in nats; several processes share the batches."""
     training = model.training
     model.eval()
     device = next(model.parameters()).device
-    summed = count = 0.0
-    for index in range(len(batches)):
+    team, summed, count = Team.here(), 0.0, 0.0
+    for index in range(team.rank, len(batches), team.size):
         tensors = {name: tensor.to(device) for name, tensor in batches[index].items()}
         predictions = len(tensors["labels"])
         summed += float(model(**tensors)["loss"]) * predictions
         count += predictions
     model.train(training)
-    return summed / max(count, 1)
+    sums, counts = zip(*from_all((summed, count)), strict=True)
+    return sum(sums) / max(sum(counts), 1)
 
 
 def _choose_plan(config: RunConfig, backbone: Any) -> MaskPlan:

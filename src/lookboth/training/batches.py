@@ -94,19 +94,31 @@ class RunBatches:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return the tensors of one batch."""
-        batch = [self.pieces[i] for i in self.plan[index]]
-        return build_batch(batch, layout=self.layout, pad_id=self.pad_id).tensors()
+        return self.tensors(self.pieces_of(index))
+
+    def pieces_of(self, index: int) -> list[TokenizedExample]:
+        """Return what is in one batch."""
+        return [self.pieces[i] for i in self.plan[index]]
+
+    def tensors(self, pieces: Sequence[TokenizedExample]) -> dict[str, Any]:
+        """Return these pieces as the keyword arguments of the model's `forward`."""
+        return build_batch(pieces, layout=self.layout, pad_id=self.pad_id).tensors()
+
+    def piece_lengths(self) -> Sequence[int]:
+        """Return the number of tokens of each piece."""
+        return [len(piece) for piece in self.pieces]
 
     def num_tokens(self) -> int:
         """Return the tokens of all batches, padding not counted."""
-        return sum(len(self.pieces[i]) for batch in self.plan for i in batch)
+        lengths = self.piece_lengths()
+        return sum(lengths[i] for batch in self.plan for i in batch)
 
     def padding(self) -> float:
         """Return the share of computed positions that is padding."""
         if self.layout == "packed":
             return 0.0
         first_epoch = self.plan[: self.epoch_ends[0]]
-        used = [len(piece) for piece in self.pieces]
+        used = self.piece_lengths()
         total = sum(used[i] for batch in first_epoch for i in batch)
         return padding_share(used, first_epoch) if total == sum(used) else 0.0
 

@@ -13,6 +13,7 @@ from lookboth.training.adapters import num_trainable
 from lookboth.training.batches import RunBatches, find_pad_id, tokenize_examples
 from lookboth.training.build import build_labeler
 from lookboth.training.outcome import DevScorer, Say, Start, TrainedRun, finish_run, labels_of
+from lookboth.training.sharing import together
 from lookboth.training.splits import Splits
 from lookboth.training.trainer import fit, read_config_lines
 from lookboth.training.weights import shape_loss
@@ -50,7 +51,7 @@ def train_classifier(config: RunConfig, splits: Splits, seed: int, folder: Path,
     )
     apply_plan(labeler.model.backbone, labeler.config.plan)
     dev = score_dev.at(history.best_score)
-    tests = {name: evaluate_labeler(labeler, examples) for name, examples in splits.tests.items()}
+    tests = {name: evaluate_labeler(together(labeler), examples) for name, examples in splits.tests.items()}
     run = TrainedRun(seed, folder, labeler, history, dev, tests, prepared.adaptation)
     return finish_run(run, config, splits.files, start, say)
 
@@ -82,7 +83,7 @@ def prepare_classifier(config: RunConfig, splits: Splits, seed: int, adapted: Pa
 
 def _evaluate(labeler: Labeler, examples: Sequence[Example]) -> Evaluation:
     with under_plan(labeler.model.backbone, labeler.config.plan):
-        return evaluate_labeler(labeler, examples)
+        return evaluate_labeler(together(labeler), examples)
 
 
 def _announce(labeler: Labeler, batches: RunBatches, config: RunConfig, say: Say) -> None:

@@ -11,6 +11,7 @@ from lookboth.config import RunConfig
 from lookboth.evaluation.evaluate import Evaluation
 from lookboth.evaluation.runfile import write_predictions, write_run
 from lookboth.training.adaptation import AdaptationReport
+from lookboth.training.team import on_first
 from lookboth.training.trainer import History
 from lookboth.types import Example
 
@@ -98,8 +99,7 @@ def finish_run(
     if run.history.steps and run.history.best_score == 0:
         say("Nothing was learned: the dev score is 0. Train longer, raise training.lr, or look at the data.")
     run.labeler.config = replace(run.labeler.config, scores=_card_scores(run, config))
-    run.labeler.save_pretrained(run.folder / LABELER_FOLDER)
-    _write_results(run, config, files, start)
+    on_first(lambda: _write(run, config, files, start))
     for name, evaluation in {"dev": run.dev, **run.tests}.items():
         say(f"\n{name}\n{evaluation.describe()}")
     return run
@@ -108,6 +108,11 @@ def finish_run(
 def labels_of(examples: Sequence[Example]) -> list[str]:
     """Return the labels that occur, sorted."""
     return sorted({label for example in examples for label in example.labels()})
+
+
+def _write(run: TrainedRun, config: RunConfig, files: Mapping[str, Path], start: Start) -> None:
+    run.labeler.save_pretrained(run.folder / LABELER_FOLDER)
+    _write_results(run, config, files, start)
 
 
 def _write_results(run: TrainedRun, config: RunConfig, files: Mapping[str, Path], start: Start) -> None:

@@ -13,7 +13,10 @@ from lookboth.training.build import build_base
 from lookboth.training.methods import ADAPTING, find_method
 from lookboth.training.outcome import Say, Start, TrainedRun
 from lookboth.training.splits import Splits, read_splits
+from lookboth.training.team import join, on_first, require_shared
 from lookboth.training.texts import text_section
+
+RECIPE_FILE = "recipe.json"
 
 
 def train(config: RunConfig, out: str | Path, *, say: Say = print) -> list[TrainedRun]:
@@ -31,8 +34,7 @@ def train(config: RunConfig, out: str | Path, *, say: Say = print) -> list[Train
             before any training where it can be known before.
     """
     splits = read_splits(config)
-    out = Path(out)
-    _claim(out, config)
+    out, say = Path(out), _gather(Path(out), config, say)
     runs = [train_one(config, splits, seed, out / f"seed-{seed}", say=say) for seed in config.training.seeds]
     if len(runs) > 1:
         for name in runs[0].tests:
@@ -59,19 +61,21 @@ def adapt(config: RunConfig, out: str | Path, *, say: Say = print) -> Adaptation
 
     out, seed, start = Path(out), config.training.seeds[0], Start.now()
     text_section(config)
-    _claim(out, config)
+    say = _gather(out, config, say)
     set_seed(seed)
     base = build_base(config)
     report = adapt_backbone(config, base.backbone, base.tokenizer, seed=seed, folder=out, say=say)
-    write_run(
-        out,
-        config=config.to_dict(),
-        scores={"adaptation": asdict(report)},
-        plan=report.plan,
-        seed=seed,
-        started=start.time,
-        wall_seconds=start.seconds(),
-        data_files={},
+    on_first(
+        lambda: write_run(
+            out,
+            config=config.to_dict(),
+            scores={"adaptation": asdict(report)},
+            plan=report.plan,
+            seed=seed,
+            started=start.time,
+            wall_seconds=start.seconds(),
+            data_files={},
+        )
     )
     return report
 
@@ -90,10 +94,20 @@ def train_one(config: RunConfig, splits: Splits, seed: int, folder: Path, *, say
     return find_method(config.method)(config, splits, seed, folder, say)
 
 
+def _gather(out: Path, config: RunConfig, say: Say) -> Say:
+    """Connect the processes that train together, claim the folder for them, and return who speaks: only the first."""
+    team = join()
+    on_first(lambda: _claim(out, config))
+    require_shared(out / RECIPE_FILE)
+    if team.size > 1 and team.is_first:
+        say(f"{team.size} processes share each optimizer step")
+    return say if team.is_first else lambda _: None
+
+
 def _claim(out: Path, config: RunConfig) -> None:
     """Refuse to mix two settings in one folder."""
     out.mkdir(parents=True, exist_ok=True)
-    file = out / "recipe.json"
+    file = out / RECIPE_FILE
     # Else the run stopped before it trained anything.
     begun = file.is_file() and any(
         f for name in ("seed-*", "checkpoints", "run.json") for f in out.glob(name)

@@ -8,7 +8,6 @@ from typing import Any
 
 from lookboth.config import AdaptationConfig, RunConfig, TrainConfig
 from lookboth.data.alignment import WordEncoder
-from lookboth.data.packing import build_batch
 from lookboth.data.rawtext import read_raw_text
 from lookboth.data.readers import source_path
 from lookboth.data.sources import read_source, split_name, whole_split
@@ -36,11 +35,14 @@ class TextBatches(RunBatches):
     objective: Objective
     seed: int
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return the tensors of one batch, as `LanguageModel.forward` takes them."""
+    def pieces_of(self, index: int) -> list[TokenizedExample]:
+        """Return what is in one batch, some of its tokens hidden."""
         rng = random.Random(f"{self.seed} {index}")
-        pieces = [self.objective.set_targets(self.pieces[i], rng) for i in self.plan[index]]
-        tensors = build_batch(pieces, layout=self.layout, pad_id=self.pad_id).tensors()
+        return [self.objective.set_targets(self.pieces[i], rng) for i in self.plan[index]]
+
+    def tensors(self, pieces: Sequence[TokenizedExample]) -> dict[str, Any]:
+        """Return these pieces as `LanguageModel.forward` takes them."""
+        tensors = super().tensors(pieces)
         tensors["positions"] = tensors.pop("word_first")
         del tensors["word_last"], tensors["num_words"]
         return tensors

@@ -19,6 +19,8 @@ from transformers.trainer_utils import get_last_checkpoint
 from lookboth.config import RunConfig, TrainConfig
 from lookboth.errors import ConfigError
 from lookboth.training.batches import RunBatches, only_batch
+from lookboth.training.sharing import SharedBatches
+from lookboth.training.team import Team, from_all, join, on_first
 
 BEST_FILE = "best.safetensors"
 _SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
@@ -57,7 +59,8 @@ def fit(
 ) -> History:
     """Train `model` in place and leave it with the weights of the best dev score.
 
-    A run that was killed goes on from its last checkpoint in `folder` when called again.
+    A run that was killed goes on from its last checkpoint in `folder` when called again, by any number of processes:
+    several share each optimizer step (`SharedBatches`) and sum their losses over all words of the step.
 
     Args:
         model: a LabelerModel or LanguageModel.
@@ -69,6 +72,8 @@ def fit(
         say: told of progress and dev scores, a line at a time.
     """
     _check_tracker(config.track)
+    team = join()
+    shared = SharedBatches(batches, config.accumulation, team.size)
     folder.mkdir(parents=True, exist_ok=True)
     keeper = _KeepBest(model, folder, score_dev, _evaluation_steps(batches, config), config.patience, say)
     if keeper.finished():
@@ -82,13 +87,13 @@ def fit(
     try:
         trainer = Trainer(
             model=model,
-            args=_arguments(config, folder, seed),
-            train_dataset=batches,  # type: ignore[arg-type]
+            args=_arguments(config, folder, seed, team, accumulation=shared.parts_of_each),
+            train_dataset=batches if team.size == 1 else shared,  # type: ignore[arg-type]
             data_collator=only_batch,
             callbacks=[keeper, _Progress(say)],
         )
         trainer.remove_callback(PrinterCallback)
-        trainer.train(resume_from_checkpoint=_last_checkpoint(folder / "checkpoints"))
+        trainer.train(resume_from_checkpoint=on_first(lambda: _last_checkpoint(folder / "checkpoints")))
     finally:
         for hook in hooks:
             hook.remove()
@@ -143,15 +148,16 @@ class _KeepBest(TrainerCallback):
     ) -> TrainerControl:
         history, step = self.history, state.global_step
         if step in self.at_steps and step not in history.steps:
-            score = self.score_dev()
+            score = from_all(self.score_dev())[0]  # all go on, or stop, by the same number
             history.steps.append(step)
             history.scores.append(score)
             if score > history.best_score:
                 history.best_step, history.best_score = step, score
-                _write_weights(self.model, self.folder / BEST_FILE)
+                on_first(lambda: _write_weights(self.model, self.folder / BEST_FILE))
             if self.patience is not None and history.since_best() >= self.patience:
                 history.stopped_early = control.should_training_stop = True
-            replace_file(self.folder / "history.json", json.dumps(asdict(history)).encode())
+            stored = json.dumps(asdict(history)).encode()
+            on_first(lambda: replace_file(self.folder / "history.json", stored))
             control.should_save = True
             self.say(f"step {step}: dev {100 * score:.2f} (best {100 * history.best_score:.2f})")
         return control
@@ -202,13 +208,15 @@ class _Progress(TrainerCallback):
         )
 
 
-def _arguments(config: TrainConfig, folder: Path, seed: int) -> TrainingArguments:
+def _arguments(
+    config: TrainConfig, folder: Path, seed: int, team: Team, *, accumulation: int
+) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(folder / "checkpoints"),
         num_train_epochs=1,  # the batches of all epochs are one planned sequence
         per_device_train_batch_size=1,  # one item is one ready-made batch
         train_sampling_strategy="sequential",
-        gradient_accumulation_steps=config.accumulation,
+        gradient_accumulation_steps=accumulation,
         learning_rate=config.lr,
         lr_scheduler_type=_SCHEDULES[config.schedule],
         warmup_steps=config.warmup,
@@ -220,8 +228,9 @@ def _arguments(config: TrainConfig, folder: Path, seed: int) -> TrainingArgument
         logging_steps=25,
         disable_tqdm=True,
         report_to=[] if config.track == "none" else [config.track],
-        seed=seed,
+        seed=seed + 10_007 * team.rank,  # of dropout: each process draws its own
         data_seed=seed,
+        average_tokens_across_devices=True,  # losses are summed over the words of all processes, then divided
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),
         use_cpu=not torch.cuda.is_available(),

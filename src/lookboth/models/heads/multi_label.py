@@ -16,10 +16,14 @@ class MultiLabelHead(LinearHead):
 
         Args:
             scores: what `forward` gave, shape (w, num_tags).
-            labels: 0 or 1 for each label, shape (w, num_tags).
+            labels: 0 or 1 for each label, -100 ignored, shape (w, num_tags).
             num_words: words of each text, shape (s,).
         """
-        return nn.functional.binary_cross_entropy_with_logits(scores, labels.to(scores), reduction="sum")
+        targets = labels.clamp(min=0).to(scores)
+        counted = (labels != -100).to(scores)
+        return nn.functional.binary_cross_entropy_with_logits(
+            scores, targets, weight=counted, reduction="sum"
+        )
 
     def log_probs(
         self, scores: torch.Tensor, num_words: torch.Tensor, *, temperature: float = 1.0

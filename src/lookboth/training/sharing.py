@@ -1,0 +1,132 @@
+"""The work of a run shared out among several processes: optimizer steps in parts of near-equal size, texts to label."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lookboth.data.packing import split_evenly
+from lookboth.models.base import TextLabeler
+from lookboth.training.batches import RunBatches
+from lookboth.training.team import Team, from_all
+from lookboth.types import Example, Prediction, TokenizedExample
+
+Place = tuple[int, int]  # number of a batch, and place in it
+
+
+@dataclass
+class SharedBatches:
+    """The batches of a run in parts for several processes: a map-style dataset; item i is of process i % processes.
+
+    What one process would learn from in an optimizer step, `accumulation` batches, is what all processes together learn
+    from in that step; so steps, learning rates, dev scores and checkpoints are those of one process. Every process gets
+    equally many parts, so none waits for a part that does not come. A part is never larger than the largest batch of
+    its step; a step with fewer sentences than parts is filled up with sentences without labels, which teach nothing.
+
+    Args:
+        batches: of the run.
+        accumulation: batches of one optimizer step.
+        processes: how many there are.
+    """
+
+    batches: RunBatches
+    accumulation: int
+    processes: int
+    _lengths: list[int] = field(init=False, repr=False)
+    _last: tuple[int, list[list[Place]]] = field(init=False, repr=False, default=(-1, []))
+
+    def __post_init__(self) -> None:
+        self._lengths = list(self.batches.piece_lengths())
+
+    @property
+    def parts_of_each(self) -> int:
+        """Return how many parts a process gets for one optimizer step; it sums them up as it would batches."""
+        return -(-self.accumulation // self.processes)
+
+    def __len__(self) -> int:
+        """Return the number of parts of all processes."""
+        steps, rest = divmod(len(self.batches), self.accumulation)
+        return self.processes * (steps * self.parts_of_each + -(-rest // self.processes))
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return the tensors of one part."""
+        step, part = divmod(index, self.processes * self.parts_of_each)
+        parts = self.parts(step)
+        if parts[part]:
+            return self.batches.tensors(self._pieces(parts[part]))
+        shortest = min((place for places in parts for place in places), key=self._length)
+        return self.batches.tensors([_without_labels(self._pieces([shortest])[0])])
+
+    def parts(self, step: int) -> list[list[Place]]:
+        """Return what each part of an optimizer step holds."""
+        if self._last[0] != step:
+            self._last = (step, self._share_out(step))
+        return self._last[1]
+
+    def _share_out(self, step: int) -> list[list[Place]]:
+        numbers = range(len(self.batches))[step * self.accumulation : (step + 1) * self.accumulation]
+        places = [(number, place) for number in numbers for place in range(len(self.batches.plan[number]))]
+        rounds = -(-len(numbers) // self.processes)
+        lengths = [self._length(place) for place in places]
+        parts = split_evenly(lengths, rounds * self.processes, layout=self.batches.layout)
+        dealt: list[list[Place]] = []
+        for number in range(rounds):
+            turn = parts[number * self.processes : (number + 1) * self.processes]
+            # There and back, as cards are dealt, so that the largest parts are not all of the first process.
+            dealt += [[places[i] for i in part] for part in (turn[::-1] if number % 2 else turn)]
+        return dealt
+
+    def _pieces(self, places: list[Place]) -> list[TokenizedExample]:
+        whole = {number: self.batches.pieces_of(number) for number in {number for number, _ in places}}
+        return [whole[number][place] for number, place in places]
+
+    def _length(self, place: Place) -> int:
+        return self._lengths[self.batches.plan[place[0]][place[1]]]
+
+
+class SharedLabeler(TextLabeler):
+    """Labels a share of the texts in each process and gives every process all predictions.
+
+    All processes have to call it with the same texts.
+
+    Args:
+        labeler: the same in every process.
+    """
+
+    def __init__(self, labeler: TextLabeler) -> None:
+        self.labeler, self.team = labeler, Team.here()
+        self.config, self.model, self.tokenizer = labeler.config, labeler.model, labeler.tokenizer
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights of this process are."""
+        return self.labeler.device
+
+    def label_chunk(self, examples: Sequence[Example], *, batch_tokens: int) -> Iterator[Prediction]:
+        """Yield the prediction for each example, in order; see `TextLabeler.label_chunk`."""
+        by_length = sorted(range(len(examples)), key=lambda index: len(examples[index].words))
+        mine = by_length[self.team.rank :: self.team.size]
+        chosen = [examples[index] for index in mine]
+        shares = from_all((mine, list(self.labeler.label_chunk(chosen, batch_tokens=batch_tokens))))
+        place = {index: prediction for share in shares for index, prediction in zip(*share, strict=True)}
+        return (place[index] for index in range(len(examples)))
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Save the labeler itself."""
+        self.labeler.save_pretrained(folder)
+
+    def summarize(self, predictions: Sequence[Prediction]) -> dict[str, Any]:
+        """Return what the labeler tells beside its scores."""
+        return self.labeler.summarize(predictions)
+
+
+def together(labeler: TextLabeler) -> TextLabeler:
+    """Return a labeler whose work all processes share; the same one where this process is alone."""
+    return labeler if Team.here().size == 1 else SharedLabeler(labeler)
+
+
+def _without_labels(piece: TokenizedExample) -> TokenizedExample:
+    labels = tuple(-100 if isinstance(label, int) else (-100,) * len(label) for label in piece.labels or ())
+    return replace(piece, labels=labels)
