@@ -93,9 +93,9 @@ def on_first(action: Callable[[], T]) -> T:
         except LookbothError as error:
             told = [(None, error)]
     dist.broadcast_object_list(told, src=0)
-    result, error = told[0]
-    if error is not None:
-        raise error
+    result, refused = told[0]
+    if refused is not None:
+        raise refused
     return result  # type: ignore[no-any-return]
 
 
