@@ -2,15 +2,20 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from tiny import tiny_labeler
 
 import lookboth
+from lookboth.config import HeadConfig
 from lookboth.errors import ModelError
 from lookboth.evaluation.confidence import with_confidence
+from lookboth.inference.pipeline import text_log_probs
 from lookboth.models.confidence import Confidence
+from lookboth.models.labeler import LabelerModel
 
 TEXTS = ("Ada's friend (U.S.) didn't burn Rome.", "  Ünïcode 👩‍👩‍👧 New\r\nYork", "x")
 
@@ -115,3 +120,53 @@ def test_a_crf_gives_transformers_its_calibrated_marginals(tiny_llama_folder, tm
     first = [batch["word_index"][0].tolist().index(number) for number in range(1, len(words) + 1)]
     wanted = torch.from_numpy(word_log_probs(labeler, [words])[0]).exp()
     torch.testing.assert_close(found[first], wanted, atol=1e-4, rtol=0)
+
+
+def text_classifier(base, *, label_on, multi_label=False):
+    labeler = tiny_labeler(
+        base, plan="0,2", label_on=label_on, labels=("ham", "spam", "scam"), scheme="plain"
+    )
+    head = HeadConfig(kind="multi_label" if multi_label else "linear")
+    config = replace(
+        labeler.config,
+        task="classification",
+        tags=("ham", "spam", "scam"),
+        head=head,
+        confidence=Confidence(temperature=1.5),
+    )
+    model = LabelerModel(labeler.model.backbone, config)
+    with torch.no_grad():
+        model.head.weight.normal_(0, 2.0)
+    return lookboth.Labeler(config, model.eval(), labeler.tokenizer)
+
+
+@pytest.mark.parametrize("label_on", ["first", "last", "mean", "max"])
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_whole_texts_get_the_same_probabilities(tiny_llama_folder, tmp_path, label_on, multi_label):
+    from transformers import pipeline
+
+    labeler = text_classifier(tiny_llama_folder, label_on=label_on, multi_label=multi_label)
+    labeler.save_pretrained(tmp_path)
+    classify = pipeline("text-classification", model=str(tmp_path), dtype=torch.float32, top_k=None)
+    for found, wanted in zip(
+        [*classify(list(TEXTS)), *classify(list(TEXTS), batch_size=3)],
+        text_log_probs(labeler, TEXTS * 2),
+        strict=True,
+    ):
+        scores = {one["label"]: one["score"] for one in found}
+        assert [scores[tag] for tag in labeler.config.tags] == pytest.approx(
+            np.exp(wanted).tolist(), abs=1e-4
+        )
+
+
+def test_the_wrong_pipeline_is_named(folder, tiny_llama_folder, tmp_path):
+    from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
+
+    text_classifier(tiny_llama_folder, label_on="last").save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"whole texts.*text-classification"):
+        AutoModelForTokenClassification.from_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"labels words.*token-classification"):
+        AutoModelForSequenceClassification.from_pretrained(folder)
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="words apart"):
+        model(input_ids=torch.tensor([[3, 4]]), word_index=torch.tensor([[1, 2]]))

@@ -1,28 +1,50 @@
-"""Saved labelers in plain transformers: `pipeline("token-classification", model=FOLDER)`.
+"""Saved labelers in plain transformers: `pipeline("token-classification" or "text-classification", model=FOLDER)`.
 
 transformers labels tokens, lookboth labels words. The saved tokenizer cuts text into words as lookboth does and
-says which token belongs to which word; the model gives every token of a word the decision of its word.
+says which token belongs to which word; the model gives every token of a word the decision of its word. For a labeler
+of whole texts the text is one long word.
 """
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import torch
-from transformers import AutoConfig, AutoModelForTokenClassification, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+)
 from transformers.configuration_utils import PreTrainedConfig
-from transformers.modeling_outputs import TokenClassifierOutput
+from transformers.modeling_outputs import SequenceClassifierOutput, TokenClassifierOutput
 from transformers.modeling_utils import PreTrainedModel
 from transformers.tokenization_utils_base import BatchEncoding
 from transformers.tokenization_utils_tokenizers import PreTrainedTokenizerFast
 
 from lookboth.data.alignment import Encoding, WordEncoder
+from lookboth.data.whole_texts import tokenize_texts
 from lookboth.data.words import split_words
 from lookboth.errors import ModelError
 from lookboth.models.labeler import Labeler, require_head
 
-ENCODING_KEY = "lookboth_encoding"  # key of tokenizer_config.json
+ENCODING_KEY = "lookboth_encoding"  # keys of tokenizer_config.json
+TEXT_KEY = "lookboth_label_on"  # there only where whole texts are labeled
 _SURE = 30.0  # a logit that makes a tag certain
+_OTHER = {  # by what a class labels: what it was given instead, and the pipeline for that
+    "labeling": ("labels whole texts, not tokens", "text-classification"),
+    "classification": ("labels words, not whole texts", "token-classification"),
+}
+
+
+class _Words(NamedTuple):
+    """The words of a batch: each token's, (b, t), -1 for none; flat first and last token, (w,); count, (b,)."""
+
+    number: torch.Tensor
+    first: torch.Tensor
+    last: torch.Tensor
+    count: torch.Tensor
 
 
 class LookbothConfig(PreTrainedConfig):
@@ -56,6 +78,8 @@ class LookbothTokenizer(PreTrainedTokenizerFast):
 
     def _encode_text(self, text: str | Sequence[str]) -> BatchEncoding:
         encoder = WordEncoder(self, Encoding.from_dict(self.init_kwargs[ENCODING_KEY]))
+        if TEXT_KEY in self.init_kwargs:
+            return self._encode_whole(text if isinstance(text, str) else " ".join(text), encoder)
         ranges = split_words(text) if isinstance(text, str) else _joined_ranges(text)
         words = [text[start:end] for start, end in ranges] if isinstance(text, str) else list(text)
         tokens = encoder.encode(words)
@@ -76,9 +100,23 @@ class LookbothTokenizer(PreTrainedTokenizerFast):
             }
         )
 
+    def _encode_whole(self, text: str, encoder: WordEncoder) -> BatchEncoding:
+        label_on = self.init_kwargs[TEXT_KEY]
+        (piece,) = tokenize_texts([text], encoder, label_on=label_on, max_tokens=sys.maxsize)
+        index = torch.zeros(1, len(piece), dtype=torch.long)
+        first, end = piece.word_tokens[0]
+        index[0, first:end] = 1
+        return BatchEncoding(
+            {
+                "input_ids": torch.tensor([piece.input_ids]),
+                "attention_mask": torch.ones_like(index),
+                "word_index": index,
+            }
+        )
 
-class LookbothForTokenClassification(PreTrainedModel):
-    """A saved labeler behind the interface of a transformers token classifier.
+
+class _SavedLabeler(PreTrainedModel):
+    """A saved labeler behind the interface of a transformers model.
 
     Args:
         config: of the saved labeler.
@@ -87,33 +125,93 @@ class LookbothForTokenClassification(PreTrainedModel):
 
     config_class = LookbothConfig
     main_input_name = "input_ids"
+    task = "labeling"
 
     def __init__(self, config: LookbothConfig, labeler: Labeler) -> None:
         super().__init__(config)
         self.labeler_model = labeler.model
         self.temperature = labeler.config.confidence.temperature
-        tags = labeler.config.tags
-        pairs = [(tags.index(tag), tags.index("I" + tag[1:])) for tag in tags if "I" + tag[1:] in tags]
-        self.begin_inside = [(begin, inside) for begin, inside in pairs if begin != inside]
-        self.outside = tags.index("O") if "O" in tags else 0
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
         cls, pretrained_model_name_or_path: str | Path, *_: Any, config: Any = None, **kwargs: Any
-    ) -> "LookbothForTokenClassification":
-        """Load a labeler folder or hub id onto the CPU; `dtype` may be torch.float32 or torch.bfloat16."""
+    ) -> Self:
+        """Load a labeler folder or hub id onto the CPU; `dtype` may be torch.float32 or torch.bfloat16.
+
+        Raises:
+            ModelError: it labels words where this class labels texts, or the other way round.
+        """
         precision = {"float32": "fp32", "bfloat16": "bf16"}.get(
             str(kwargs.get("dtype")).split(".")[-1], "auto"
         )
         config = config or LookbothConfig.from_pretrained(pretrained_model_name_or_path)
-        if getattr(config, "task", "labeling") == "classification":
+        if getattr(config, "task", "labeling") != cls.task:
+            found, pipeline = _OTHER[cls.task]
             raise ModelError(
-                f"{pretrained_model_name_or_path}: labels whole texts, not tokens. "
-                "Type: Labeler.from_pretrained(FOLDER).predict(TEXT), or lookboth predict TEXT --model FOLDER"
+                f"{pretrained_model_name_or_path}: {found}. Type: pipeline({pipeline!r}, model=FOLDER)"
             )
         loaded = Labeler.from_pretrained(pretrained_model_name_or_path, device="cpu", precision=precision)
-        labeler = require_head(loaded, "loaded by transformers")
-        return cls(config, labeler).eval()
+        return cls(config, require_head(loaded, "loaded by transformers")).eval()
+
+    def _scores(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, words: "_Words"
+    ) -> torch.Tensor:
+        """Return what the head gives for every word of the batch, (w, num_tags)."""
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        output = self.labeler_model(
+            input_ids=input_ids,
+            attention_mask=mask.bool(),
+            word_first=words.first,
+            word_last=words.last,
+            num_words=words.count,
+        )
+        scores: torch.Tensor = output["logits"]
+        return scores
+
+
+class LookbothForSequenceClassification(_SavedLabeler):
+    """A saved labeler of whole texts behind the interface of a transformers sequence classifier."""
+
+    task = "classification"
+
+    def __init__(self, config: LookbothConfig, labeler: Labeler) -> None:
+        if labeler.config.multi_label:
+            config.problem_type = "multi_label_classification"
+        super().__init__(config, labeler)
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        word_index: torch.Tensor | None = None,
+        **_: Any,
+    ) -> SequenceClassifierOutput:
+        """Return logits (b, num_labels), of which softmax (sigmoid, of several labels) gives our probabilities.
+
+        A text is run as it is, without windows.
+
+        Raises:
+            ModelError: no `word_index`, or one of words; it comes from the labeler's own tokenizer.
+        """
+        words = _find_words(word_index)
+        if words.count.tolist() != [1] * len(input_ids):
+            raise ModelError(
+                "word_index tells words apart, not texts: the tokenizer is not this labeler's, or an earlier "
+                "version saved it. Save again: Labeler.from_pretrained(FOLDER).save_pretrained(FOLDER)"
+            )
+        scores = self._scores(input_ids, attention_mask, words)
+        return SequenceClassifierOutput(logits=scores / self.temperature)  # type: ignore[arg-type]
+
+
+class LookbothForTokenClassification(_SavedLabeler):
+    """A saved labeler of words behind the interface of a transformers token classifier."""
+
+    def __init__(self, config: LookbothConfig, labeler: Labeler) -> None:
+        super().__init__(config, labeler)
+        tags = labeler.config.tags
+        pairs = [(tags.index(tag), tags.index("I" + tag[1:])) for tag in tags if "I" + tag[1:] in tags]
+        self.begin_inside = [(begin, inside) for begin, inside in pairs if begin != inside]
+        self.outside = tags.index("O") if "O" in tags else 0
 
     def forward(
         self,
@@ -130,23 +228,9 @@ class LookbothForTokenClassification(PreTrainedModel):
         Raises:
             ModelError: no `word_index`; it comes from the labeler's own tokenizer.
         """
-        if word_index is None:
-            raise ModelError(
-                "word_index is missing: which token belongs to which word? Encode with the tokenizer saved in the "
-                "labeler's folder (AutoTokenizer.from_pretrained after `import lookboth`)."
-            )
-        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-        word, first, last = _number_words(word_index)
-        num_words = torch.zeros(len(word), dtype=torch.long, device=word.device)
-        num_words.index_add_(0, first // word.shape[1], torch.ones_like(first))
-        output = self.labeler_model(
-            input_ids=input_ids,
-            attention_mask=mask.bool(),
-            word_first=first,
-            word_last=last,
-            num_words=num_words,
-        )
-        logits = self.labeler_model.head.log_probs(output["logits"], num_words, temperature=self.temperature)
+        words = _find_words(word_index)
+        scores = self._scores(input_ids, attention_mask, words)
+        logits = self.labeler_model.head.log_probs(scores, words.count, temperature=self.temperature)
         inner = self._inside(logits)
         none = (
             torch.full_like(logits[:1], -_SURE)
@@ -154,12 +238,11 @@ class LookbothForTokenClassification(PreTrainedModel):
             else logits.new_full((1, logits.shape[1]), -_SURE)
         )
         none[0, self.outside] = _SURE
-        is_first = torch.zeros_like(word, dtype=torch.bool)
-        is_first.view(-1)[first] = True
+        is_first = torch.zeros_like(words.number, dtype=torch.bool)
+        is_first.view(-1)[words.first] = True
         # Word -1 (special tokens, padding) picks the last row of each table.
-        table = torch.where(
-            is_first[..., None], torch.cat([logits, none])[word], torch.cat([inner, none])[word]
-        )
+        begin, goes_on = torch.cat([logits, none])[words.number], torch.cat([inner, none])[words.number]
+        table = torch.where(is_first[..., None], begin, goes_on)
         return TokenClassifierOutput(logits=table)
 
     def _inside(self, logits: torch.Tensor) -> torch.Tensor:
@@ -176,6 +259,9 @@ def register() -> None:
     AutoConfig.register("lookboth", LookbothConfig, exist_ok=True)
     AutoTokenizer.register(LookbothConfig, fast_tokenizer_class=LookbothTokenizer, exist_ok=True)
     AutoModelForTokenClassification.register(LookbothConfig, LookbothForTokenClassification, exist_ok=True)
+    AutoModelForSequenceClassification.register(
+        LookbothConfig, LookbothForSequenceClassification, exist_ok=True
+    )
 
 
 def _joined_ranges(words: Sequence[str]) -> list[tuple[int, int]]:
@@ -186,8 +272,20 @@ def _joined_ranges(words: Sequence[str]) -> list[tuple[int, int]]:
     return ranges
 
 
-def _number_words(word_index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Number words through the batch: (b, t) with -1 for none, and the flat first and last token of each, (w,)."""
+def _find_words(word_index: torch.Tensor | None) -> "_Words":
+    """Number words through the batch.
+
+    Args:
+        word_index: (b, t), the number of each token's word in its row from 1, 0 for none.
+
+    Raises:
+        ModelError: it is None.
+    """
+    if word_index is None:
+        raise ModelError(
+            "word_index is missing: which token belongs to which word? Encode with the tokenizer saved in the "
+            "labeler's folder (AutoTokenizer.from_pretrained after `import lookboth`)."
+        )
     flat = word_index.flatten()
     row = torch.arange(word_index.shape[0], device=flat.device).repeat_interleave(word_index.shape[1])
     before = torch.nn.functional.pad(flat, (1, 0))[:-1]
@@ -198,7 +296,9 @@ def _number_words(word_index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor,
     last = torch.zeros_like(first)
     known = (flat > 0).nonzero().flatten()
     last = last.scatter_reduce(0, word[known], known, "amax")
-    return word.view_as(word_index), first, last
+    count = torch.zeros(len(word_index), dtype=torch.long, device=flat.device)
+    count.index_add_(0, row[first], torch.ones_like(first))
+    return _Words(word.view_as(word_index), first, last, count)
 
 
 register()

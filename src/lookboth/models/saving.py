@@ -169,6 +169,8 @@ def _save_tokenizer(labeler: Labeler, folder: Path) -> None:
     if (folder / "tokenizer.json").is_file():
         settings["tokenizer_class"] = "LookbothTokenizer"
         settings["lookboth_encoding"] = labeler.config.encoding.to_dict()
+        if labeler.config.task == "classification":
+            settings["lookboth_label_on"] = labeler.config.label_on
     if "pad_token" not in settings:  # a pipeline cannot batch without one; which one it is changes nothing
         settings["pad_token"] = (
             settings.get("eos_token") or settings.get("bos_token") or settings.get("unk_token")
