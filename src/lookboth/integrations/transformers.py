@@ -39,12 +39,12 @@ _OTHER = {  # by what a class labels: what it was given instead, and the pipelin
 
 
 class _Words(NamedTuple):
-    """The words of a batch: each token's, (b, t), -1 for none; flat first and last token, (w,); count, (b,)."""
+    """The words of a batch: each token's, (b, t), -1 for none; flat first and last token, (w,); words of each row, (b,)."""
 
     number: torch.Tensor
     first: torch.Tensor
     last: torch.Tensor
-    count: torch.Tensor
+    per_row: torch.Tensor
 
 
 class LookbothConfig(PreTrainedConfig):
@@ -163,7 +163,7 @@ class _SavedLabeler(PreTrainedModel):
             attention_mask=mask.bool(),
             word_first=words.first,
             word_last=words.last,
-            num_words=words.count,
+            num_words=words.per_row,
         )
         scores: torch.Tensor = output["logits"]
         return scores
@@ -194,7 +194,7 @@ class LookbothForSequenceClassification(_SavedLabeler):
             ModelError: no `word_index`, or one of words; it comes from the labeler's own tokenizer.
         """
         words = _find_words(word_index)
-        if words.count.tolist() != [1] * len(input_ids):
+        if words.per_row.tolist() != [1] * len(input_ids):
             raise ModelError(
                 "word_index tells words apart, not texts: the tokenizer is not this labeler's, or an earlier "
                 "version saved it. Save again: Labeler.from_pretrained(FOLDER).save_pretrained(FOLDER)"
@@ -230,7 +230,7 @@ class LookbothForTokenClassification(_SavedLabeler):
         """
         words = _find_words(word_index)
         scores = self._scores(input_ids, attention_mask, words)
-        logits = self.labeler_model.head.log_probs(scores, words.count, temperature=self.temperature)
+        logits = self.labeler_model.head.log_probs(scores, words.per_row, temperature=self.temperature)
         inner = self._inside(logits)
         none = (
             torch.full_like(logits[:1], -_SURE)
