@@ -39,7 +39,7 @@ _OTHER = {  # by what a class labels: what it was given instead, and the pipelin
 
 
 class _Words(NamedTuple):
-    """Words of a batch: each token's, (b, t), -1 for none; flat first and last token, (w,); how many a row has, (b,)."""
+    """Words of a batch: each token's, (b, t), -1 for none; flat first and last token, (w,); how many per row, (b,)."""
 
     number: torch.Tensor
     first: torch.Tensor
