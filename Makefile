@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: setup encoders demo test lint types clean bench
+.PHONY: setup encoders demo test lint types clean bench check-packages image check-image
 
 setup: $(READY)
 
@@ -40,3 +40,14 @@ clean:
 
 bench: setup
 	$(BIN)/python experiments/bench/bench.py
+
+# Wheel and sdist, and the wheel with each extra alone in a fresh environment; minutes, and a package index.
+check-packages:
+	$(PYTHON) .ci/check_packages.py $(EXTRAS)
+
+image:
+	docker build $(if $(TORCH_INDEX),--build-arg TORCH_INDEX=$(TORCH_INDEX)) --tag lookboth .
+
+# The image runs, says that it is healthy, labels, and stops when told.
+check-image: image
+	.ci/check_image

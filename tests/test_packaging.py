@@ -3,12 +3,15 @@
 import ast
 import json
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "lookboth"
@@ -149,3 +152,78 @@ def test_one_version_everywhere():
     heading = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)
     assert heading is not None
     assert re.fullmatch(version, heading[1])
+
+
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+def steps(workflow: Path) -> list[dict[str, Any]]:
+    """Return the steps of all jobs of a workflow."""
+    data = yaml.safe_load(workflow.read_text(encoding="utf-8"))
+    assert data.keys() >= {"name", "permissions", "jobs", True}  # YAML reads the key `on` as true
+    return [step for job in data["jobs"].values() for step in job["steps"]]
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_workflows_run_what_is_there(workflow):
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for step in steps(workflow):
+        assert ("run" in step) != ("uses" in step)
+        program, *arguments = shlex.split(step.get("run", "true"))
+        if program == "make":
+            targets = [argument for argument in arguments if "=" not in argument and "$" not in argument]
+            assert targets
+            assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
+        elif program == "python":
+            assert (ROOT / arguments[0]).is_file()
+        else:
+            assert "uses" in step, f"{program} is neither make nor python"
+        assert "${{ github" not in step.get("run", ""), "a tag or branch name must not become shell"
+
+
+def test_the_workflow_of_packages_tries_every_extra_and_there_is_something_to_try():
+    data = yaml.safe_load((ROOT / ".github" / "workflows" / "packages.yml").read_text(encoding="utf-8"))
+    users = sorted(EXTRAS.keys() - {"all", "dev"})
+    assert data["jobs"]["extras"]["strategy"]["matrix"]["extra"] == users
+    tried = {file.stem.removeprefix("try_") for file in (ROOT / ".ci" / "extras").glob("try_*.py")}
+    assert tried == {"bare", *users}
+
+
+def test_the_workflow_of_tests_runs_the_versions_of_python_that_are_named():
+    data = yaml.safe_load((ROOT / ".github" / "workflows" / "tests.yml").read_text(encoding="utf-8"))
+    named = [line.rpartition(" ")[2] for line in PROJECT["classifiers"] if re.search(r":: 3\.\d+$", line)]
+    assert data["jobs"]["tests"]["strategy"]["matrix"]["python"] == named
+    assert PROJECT["requires-python"] == f">={named[0]}"
+
+
+def test_only_the_job_that_publishes_may_speak_for_the_project():
+    for workflow in WORKFLOWS:
+        data = yaml.safe_load(workflow.read_text(encoding="utf-8"))
+        assert data["permissions"] == {"contents": "read"}
+        given = {name: job["permissions"] for name, job in data["jobs"].items() if "permissions" in job}
+        assert given == ({"publish": {"id-token": "write"}} if workflow.stem == "release" else {})
+
+
+def test_the_container_is_built_from_what_is_there_and_runs_without_rights():
+    lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    kept = {
+        line[1:]
+        for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+        if line[:1] == "!"
+    }
+    copied = [
+        name
+        for line in lines
+        if line.startswith("COPY ") and "--from" not in line
+        for name in line.split()[1:-1]
+    ]
+    assert set(copied) == kept
+    assert all((ROOT / name).exists() for name in copied)
+    assert "LICENSE" in copied
+    for pin in re.findall(r"[\w-]+==[\w.]+", "\n".join(lines)):
+        assert pin in makefile, pin
+    assert [line for line in lines if line.startswith("USER ")] == ["USER 10001"]
+    assert any("HEALTHCHECK" in line and "/healthz" in line for line in lines)
+    assert not any(re.search(r"(KEY|TOKEN|PASSWORD|SECRET)\s*=", line) for line in lines)
+    assert '"lookboth", "serve"' in lines[-1]
