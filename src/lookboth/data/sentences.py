@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lookboth.data.problems import ProblemLog
 from lookboth.data.schemes import decode_tags, detect_scheme, find_tag_errors, repair_tags, resolve_scheme
@@ -43,6 +43,7 @@ def build_dataset(sentences: Sequence[Sentence], scheme: str | None, log: Proble
         scheme: the tag scheme, or None to detect it over all sentences.
         log: what the reader noted so far; ill-formed tags and odd words are added.
     """
+    sentences = [_readable(sentence, log) for sentence in sentences]
     tagged = [sentence.tags for sentence in sentences if sentence.tags is not None]
     found = resolve_scheme(scheme) if scheme else detect_scheme(tagged)
     examples = []
@@ -64,8 +65,25 @@ def check_string(text: str, line: int, log: ProblemLog) -> str:
     return text.translate(_SURROGATES)
 
 
+def _readable(sentence: Sentence, log: ProblemLog) -> Sentence:
+    """Return the sentence without lone surrogates in words, tags and labels."""
+
+    def checked(strings: Sequence[str]) -> tuple[str, ...]:
+        return tuple(check_string(string, sentence.line(i), log) for i, string in enumerate(strings))
+
+    return replace(
+        sentence,
+        words=checked(sentence.words),
+        tags=None if sentence.tags is None else checked(sentence.tags),
+        spans=tuple(
+            span._replace(label=check_string(span.label, sentence.line(span.start), log))
+            for span in sentence.spans
+        ),
+    )
+
+
 def _build_example(sentence: Sentence, scheme: str, log: ProblemLog) -> Example:
-    words = tuple(check_string(word, sentence.line(i), log) for i, word in enumerate(sentence.words))
+    words = sentence.words
     for i, word in enumerate(words):
         if not word.isalnum() and all(map(_is_invisible, word)):
             message = f"the word {word!a} has nothing to see; it is kept"
