@@ -62,7 +62,7 @@ def quiet(_):
     pass
 
 
-@pytest.mark.parametrize("strategy", ["shared", "layers", "halving"])
+@pytest.mark.parametrize("strategy", ["shared", "layers", "gates", "halving"])
 def test_the_chosen_plan_looks_right_where_it_must(strategy, tiny_llama_folder, data, tmp_path):
     config = recipe(tiny_llama_folder, data, strategy=strategy, budget=8)
     run = train(config, tmp_path, say=quiet)[0]
@@ -163,5 +163,7 @@ def test_words_say_when_the_differences_mean_nothing():
 
 def test_an_unknown_strategy_is_named(tiny_llama_folder, data, tmp_path):
     config = recipe(tiny_llama_folder, data, strategy="guess")
-    with pytest.raises(ConfigError, match=r"search\.strategy = 'guess': allowed are halving, layers, shared"):
+    with pytest.raises(
+        ConfigError, match=r"search\.strategy = 'guess': allowed are gates, halving, layers, shared"
+    ):
         find_plan(config, read_splits(config), 0, tmp_path, quiet)

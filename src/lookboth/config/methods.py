@@ -138,7 +138,8 @@ class SearchConfig(Section):
     strategy: str = Field(
         default="shared",
         description="shared: one training over plans drawn at random, then all are scored on dev; layers: as "
-        "shared, then layer by layer; halving: short trainings, the better half goes on.",
+        "shared, then layer by layer; gates: how much each layer sees on its right is trained as well; halving: "
+        "short trainings, the better half goes on.",
     )
     groups: int = Field(default=4, ge=1, le=8, description="Choose from every plan of so many layer groups.")
     candidates: tuple[str, ...] = Field(

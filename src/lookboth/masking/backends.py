@@ -27,12 +27,14 @@ class LayerRule:
         stock: the attention function the module would call without a plan; None where it keeps its own.
         is_encoder: whether the stock layer looks both ways.
         visited: whether a forward pass came through here since the plan was applied.
+        strength: of what the layer sees on its right, a scalar in [0, 1] (see `set_gates`); None: all of it.
     """
 
     reach: Reach
     stock: Any
     is_encoder: bool = False
     visited: bool = False
+    strength: Tensor | None = None
 
 
 def backends() -> list[str]:
@@ -84,6 +86,8 @@ def pick(module: nn.Module, masks: Any) -> tuple[LayerRule, Any]:
         )
     rule.visited = True
     masks.bind(current_segments(), is_encoder=rule.is_encoder, prompt=current_prompt())
+    if rule.strength is not None:
+        return rule, masks.with_strength(rule.reach, rule.strength)
     return rule, masks.for_reach(rule.reach)
 
 

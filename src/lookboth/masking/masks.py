@@ -13,6 +13,7 @@ from lookboth.errors import PlanError
 from lookboth.masking.notation import Reach, kind_of
 
 IndexFunction = Callable[[Any, Any, Any, Any], Any]
+LEAST_STRENGTH = 1e-6  # of a gate; its log is still a number
 _UNBOUND = object()
 NEEDED = ("batch_size", "q_length", "kv_length", "mask_function", "device")
 
@@ -64,6 +65,18 @@ class LayerMasks:
         if reach not in self._built:
             self._built[reach] = self._build(reach)
         return self._built[reach]
+
+    def with_strength(self, reach: Reach, strength: Tensor) -> Tensor:
+        """Return eager attention's mask for this reach with log `strength` added right of each token.
+
+        Args:
+            reach: of the layer.
+            strength: a scalar in [0, 1]; gradients go through it.
+        """
+        narrow = self.for_reach(0)
+        wide = self.for_reach(reach)
+        wide = torch.zeros_like(narrow) if wide is None else wide
+        return torch.where(wide > narrow, strength.clamp(min=LEAST_STRENGTH).log().to(wide), wide)
 
     def _build(self, reach: Reach) -> Any:
         stock_mask: Any = ALL_MASK_ATTENTION_FUNCTIONS._global_mapping[self.backend]

@@ -32,7 +32,7 @@ def candidate_plans(
     else:
         plans = group_plans(groups, num_layers)
     if max_look_ahead is not None:
-        plans = [_limited(plan, max_look_ahead) for plan in plans]
+        plans = [limit_look_ahead(plan, max_look_ahead) for plan in plans]
     unique = list(dict.fromkeys(plans))
     if len(unique) < 2:
         raise ConfigError("search: only one plan to choose from; name more in search.candidates.")
@@ -61,7 +61,7 @@ def random_plans(num_layers: int, count: int, seed: int) -> list[MaskPlan]:
     return list(plans)
 
 
-def _limited(plan: MaskPlan, total: int) -> MaskPlan:
+def limit_look_ahead(plan: MaskPlan, total: int) -> MaskPlan:
     """Share a look-ahead of `total` tokens out over the layers that look right, most to those nearest the output."""
     open_layers = [layer for layer, reach in enumerate(plan.reach) if reach is None]
     reach = [0] * plan.num_layers

@@ -6,7 +6,7 @@ Jamieson & Talwalkar 2016, "Non-stochastic Best Arm Identification and Hyperpara
 from collections.abc import Sequence
 
 from lookboth.masking.plan import MaskPlan
-from lookboth.search.task import PlanScore, SearchTask
+from lookboth.search.task import Found, PlanScore, SearchTask
 from lookboth.training.classifier import prepare_classifier
 from lookboth.training.trainer import fit
 
@@ -24,7 +24,7 @@ def rungs(num_plans: int, budget: float) -> list[tuple[int, float]]:
     return [(count, budget / len(counts) / count) for count in counts]
 
 
-def search_halving(task: SearchTask) -> list[PlanScore]:
+def search_halving(task: SearchTask) -> Found:
     """Return the last score of every plan; those that went further stand before those that were dropped.
 
     Each rung trains from the start with a schedule of its own length.
@@ -38,7 +38,7 @@ def search_halving(task: SearchTask) -> list[PlanScore]:
         keep = -(-count // 2)
         dropped = [scores[plan] for plan in ranked[keep:]] + dropped
         alive, last = ranked[:keep], [scores[plan] for plan in ranked[:keep]]
-    return last + dropped
+    return Found(last + dropped)
 
 
 def _train_and_score(task: SearchTask, plan: MaskPlan, share: float, stage: str) -> PlanScore:

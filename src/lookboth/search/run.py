@@ -9,17 +9,19 @@ from lookboth.config import RunConfig
 from lookboth.errors import ConfigError
 from lookboth.models.loading import load_config
 from lookboth.search.candidates import candidate_plans
+from lookboth.search.gates import search_gates
 from lookboth.search.halving import search_halving
 from lookboth.search.shared import search_layers, search_shared
-from lookboth.search.task import Evidence, PlanScore, SearchTask, judge
+from lookboth.search.task import Evidence, Found, SearchTask, judge
 from lookboth.training.outcome import Say, Start, TrainedRun
 from lookboth.training.splits import Splits
 from lookboth.training.team import require_alone
 
-Strategy = Callable[[SearchTask], list[PlanScore]]
+Strategy = Callable[[SearchTask], Found]
 STRATEGIES: dict[str, Strategy] = {
     "shared": search_shared,
     "layers": search_layers,
+    "gates": search_gates,
     "halving": search_halving,
 }
 EVIDENCE_FILE = "search.json"
@@ -55,8 +57,8 @@ def find_plan(config: RunConfig, splits: Splits, seed: int, folder: Path, say: S
     )
     say(f"{len(plans)} plans, strategy {search.strategy}")
     task = SearchTask(config, splits, plans, seed, folder, say)
-    ranked = STRATEGIES[search.strategy](task)
-    evidence = judge(task, ranked, seconds=_whole_seconds(folder / "seconds.json", start.seconds()))
+    found = STRATEGIES[search.strategy](task)
+    evidence = judge(task, found, seconds=_whole_seconds(folder / "seconds.json", start.seconds()))
     say(evidence.in_words())
     return evidence
 

@@ -6,7 +6,7 @@ that every weight is shared by all of them.
 """
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from lookboth.masking.attention import apply_plan, under_plan
 from lookboth.masking.plan import MaskPlan
 from lookboth.models.labeler import Labeler
 from lookboth.search.candidates import neighbours, random_plans
-from lookboth.search.task import PlanScore, SearchTask
+from lookboth.search.task import Found, SearchTask, best_first
 from lookboth.training.classifier import prepare_classifier
 from lookboth.training.trainer import fit
 
@@ -53,13 +53,13 @@ class DrawnPlans:
             apply_plan(model.backbone, rng.choice(self.plans))
 
 
-def search_shared(task: SearchTask) -> list[PlanScore]:
+def search_shared(task: SearchTask) -> Found:
     """Return every candidate's dev score with the weights of one training under drawn plans, best first."""
     labeler = _train(task, task.plans)
-    return _ranked([task.score(labeler, plan) for plan in task.plans])
+    return Found(best_first(task.score(labeler, plan) for plan in task.plans))
 
 
-def search_layers(task: SearchTask) -> list[PlanScore]:
+def search_layers(task: SearchTask) -> Found:
     """Return the scores met while climbing from the best candidate, one layer at a time, best first.
 
     The shared training draws from all plans that are causal or bidirectional in each layer. Climbing takes the first
@@ -78,7 +78,7 @@ def search_layers(task: SearchTask) -> list[PlanScore]:
             if met[plan].score > met[best].score:
                 best, improved = plan, True
                 break
-    return _ranked(met.values())
+    return Found(best_first(met.values()))
 
 
 def _train(task: SearchTask, plans: Sequence[MaskPlan]) -> Labeler:
@@ -108,10 +108,6 @@ def _mean_score(task: SearchTask, labeler: Labeler, plans: Sequence[MaskPlan]) -
         return total / len(plans)
 
     return score
-
-
-def _ranked(scores: Iterable[PlanScore]) -> list[PlanScore]:
-    return sorted(scores, key=lambda score: -score.score)
 
 
 def spread(items: Sequence[MaskPlan], count: int) -> list[MaskPlan]:

@@ -1,14 +1,15 @@
 """What every way of searching works with: the data, the candidates, trainings, and dev scores that are kept."""
 
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lookboth.config import RunConfig
 from lookboth.evaluation.evaluate import evaluate_labeler
-from lookboth.evaluation.significance import paired_bootstrap
+from lookboth.evaluation.significance import bootstrap_interval, paired_bootstrap
 from lookboth.masking.attention import under_plan
 from lookboth.masking.plan import MaskPlan
 from lookboth.models.labeler import Labeler
@@ -28,12 +29,33 @@ class PlanScore:
         name: its shortest usual notation.
         score: the headline score on dev, in [0, 1].
         spans: what was predicted, for each dev sentence (start, end, label).
+        interval: 95 % bootstrap interval of the score over dev sentences; None for plain tags.
+        seconds: what labeling the dev data took.
     """
 
     plan: str
     name: str
     score: float
     spans: Sequence[Sequence[tuple[int, int, str]]] = field(repr=False)
+    interval: tuple[float, float] | None = None
+    seconds: float | None = None
+
+
+class Found(NamedTuple):
+    """What a strategy comes back with.
+
+    Args:
+        scores: of the plans that were judged, best first.
+        strengths: how much each layer should see on its right, in [0, 1], where the strategy says so.
+    """
+
+    scores: Sequence[PlanScore]
+    strengths: tuple[float, ...] = ()
+
+
+def best_first(scores: Iterable[PlanScore]) -> list[PlanScore]:
+    """Return the scores with the best first; of equal ones, those given first."""
+    return sorted(scores, key=lambda score: -score.score)
 
 
 @dataclass
@@ -67,11 +89,20 @@ class SearchTask:
         file = self.folder / "scores" / stage / f"{plan.spelled_out().replace('*', 'a')}.json"
         if file.is_file():
             stored = json.loads(file.read_text(encoding="utf-8"))
-            return PlanScore(stored["plan"], stored["name"], stored["score"], stored["spans"])
+            return PlanScore(**stored)
+        start = time.monotonic()
         with under_plan(labeler.model.backbone, plan):
             evaluation = evaluate_labeler(labeler, self.splits.dev, interval=False)
-        spans = [[(s.start, s.end, s.label) for s in p.labeled_spans()] for p in evaluation.predictions]
-        result = PlanScore(plan.spelled_out(), str(plan), evaluation.scores.headline, spans)
+        seconds = round(time.monotonic() - start, 3)
+        found = [prediction.labeled_spans() for prediction in evaluation.predictions]
+        result = PlanScore(
+            plan.spelled_out(),
+            str(plan),
+            evaluation.scores.headline,
+            [[(span.start, span.end, span.label) for span in spans] for spans in found],
+            None if self.config.scheme == "plain" else tuple(bootstrap_interval(self._gold(), found)),
+            seconds,
+        )
         file.parent.mkdir(parents=True, exist_ok=True)
         work = file.with_suffix(".part")
         work.write_text(json.dumps(asdict(result)), encoding="utf-8")
@@ -81,8 +112,10 @@ class SearchTask:
 
     def compare(self, one: PlanScore, other: PlanScore) -> float:
         """Return the p-value of the difference between two plans, resampling dev sentences."""
-        gold = [example.spans for example in self.splits.dev]
-        return paired_bootstrap(gold, _spans(one), _spans(other), seed=self.seed).p_value
+        return paired_bootstrap(self._gold(), _spans(one), _spans(other), seed=self.seed).p_value
+
+    def _gold(self) -> list[Sequence[Span]]:
+        return [example.labeled_spans() for example in self.splits.dev]
 
 
 @dataclass(frozen=True)
@@ -95,6 +128,7 @@ class Evidence:
         within_noise: names of the plans that dev data does not tell from the best, the best among them.
         chosen: the plan taken, spelled out; name: its shortest notation.
         seconds: what the search took; training_seconds: what one ordinary training took; None before it ran.
+        strengths: how much each layer should see on its right, in [0, 1], where the strategy says so.
     """
 
     strategy: str
@@ -104,12 +138,13 @@ class Evidence:
     name: str
     seconds: float
     training_seconds: float | None = None
+    strengths: tuple[float, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form, without the predicted spans."""
         plain = {key: value for key, value in vars(self).items() if key != "scores"}
         rows: list[Mapping[str, Any]] = [
-            {"plan": s.plan, "name": s.name, "score": s.score} for s in self.scores
+            {key: value for key, value in vars(score).items() if key != "spans"} for score in self.scores
         ]
         return {**plain, "cost_in_trainings": self.cost(), "scores": rows}
 
@@ -137,19 +172,27 @@ class Evidence:
         )
 
 
-def judge(task: SearchTask, ranked: Sequence[PlanScore], *, seconds: float) -> Evidence:
+def judge(task: SearchTask, found: Found, *, seconds: float) -> Evidence:
     """Return the evidence: the first plan is chosen, and which of the others are within noise of it.
 
     Noise is that of the dev sentences; the noise of training is shared by the plans where weights are shared.
 
     Args:
         task: gives the dev data.
-        ranked: the plans, best first.
+        found: what the strategy came back with.
         seconds: what the search took.
     """
-    best = ranked[0]
-    near = [other.name for other in ranked if other is best or task.compare(best, other) > NOISE]
-    return Evidence(task.config.search.strategy, ranked, near, best.plan, best.name, seconds)
+    best = found.scores[0]
+    near = [other.name for other in found.scores if other is best or task.compare(best, other) > NOISE]
+    return Evidence(
+        task.config.search.strategy,
+        found.scores,
+        near,
+        best.plan,
+        best.name,
+        seconds,
+        strengths=found.strengths,
+    )
 
 
 def _spans(score: PlanScore) -> list[list[Span]]:
