@@ -14,10 +14,10 @@ from lookboth.errors import ConfigError
 from lookboth.masking.attention import get_plan
 from lookboth.masking.plan import MaskPlan, group_plans
 from lookboth.search.candidates import candidate_plans, neighbours, random_plans
+from lookboth.search.evidence import Evidence, PlanScore, read_evidence
 from lookboth.search.halving import rungs
 from lookboth.search.run import find_plan
 from lookboth.search.shared import DrawnPlans
-from lookboth.search.task import Evidence, PlanScore
 from lookboth.training.build import build_labeler
 from lookboth.training.run import train
 from lookboth.training.splits import read_splits
@@ -74,6 +74,12 @@ def test_the_chosen_plan_looks_right_where_it_must(strategy, tiny_llama_folder, 
     assert scores["causal"] <= 0.75 < scores[evidence["name"]]
     assert "causal" not in evidence["within_noise"]
     assert evidence["cost_in_trainings"] > 1
+    again = read_evidence(run.folder / "search.json")
+    assert again.to_dict() == evidence
+    assert all(low <= row["score"] <= high for row in evidence["scores"] for low, high in [row["interval"]])
+    layers = again.layers()
+    if layers is not None:  # some layer must look right: the word after decides
+        assert max(layers) > (0.5 if strategy == "gates" else 0)
 
 
 def test_a_search_reads_no_test_data_and_goes_on_where_it_was(tiny_llama_folder, data, tmp_path):

@@ -9,13 +9,14 @@ from lookboth.errors import DataError
 from lookboth.evaluation.breakdowns import FREQUENCIES, LENGTHS, frequency_bucket, length_bucket
 from lookboth.evaluation.predictions import ScoredSentence, predictions_by_split
 from lookboth.evaluation.runfile import PREDICTIONS_FILE, Run, has_predictions
-from lookboth.reporting import score_plots, span_plots, summary, tables
+from lookboth.reporting import plan_search, score_plots, span_plots, summary, tables
 from lookboth.reporting.comparisons import Gain, compare_with_baselines
 from lookboth.reporting.errors_page import render_errors_page
 from lookboth.reporting.files import slug, write_text
 from lookboth.reporting.markup import Table, to_csv, to_latex, to_markdown
 from lookboth.reporting.page import Block, Heading, Items, Paragraph, page_to_html, page_to_markdown
 from lookboth.reporting.plan_families import PlanFamily, plan_families
+from lookboth.reporting.plan_search import PlanSearch, read_searches
 from lookboth.reporting.results import Collection, DataResults, Result, read_results
 from lookboth.reporting.style import Plot
 from lookboth.reporting.train_data import read_train_data
@@ -33,6 +34,7 @@ class Findings:
         collection: all results.
         gains: every comparison with a baseline.
         families: what differs in its plan only, by data set.
+        searches: of plans.
         sentences: for each data set the test sentences of its featured results, seed by seed.
         notes: what could not be made, and why; added to while plots are drawn.
     """
@@ -40,6 +42,7 @@ class Findings:
     collection: Collection
     gains: Sequence[Gain]
     families: Sequence[tuple[DataResults, PlanFamily]]
+    searches: Sequence[PlanSearch]
     sentences: dict[DataResults, dict[Result, list[list[ScoredSentence]]]]
     notes: list[str] = field(default_factory=list)
 
@@ -64,7 +67,9 @@ def write_report(folder: str | Path, out: str | Path | None = None, *, baseline:
     write_text(out / "tables" / "runs.csv", to_csv(tables.run_records(found.collection.data)))
     pictures = [plot.save(out / "plots", relative_to=out) for plot in _plots(found)]
     plots: list[Block] = [Heading("Plots"), *pictures] if pictures else []
-    blocks = _blocks(found, [*plots, *_write_error_pages(found, out), Heading("Tables"), *made])
+    searches = _write_searches(found, out)
+    pages = _write_error_pages(found, out)
+    blocks = _blocks(found, [*searches, *plots, *pages, Heading("Tables"), *made])
     write_text(out / "report.md", page_to_markdown(blocks))
     write_text(out / "index.html", page_to_html(blocks))
     return out
@@ -74,7 +79,7 @@ def _find(collection: Collection) -> Findings:
     data = collection.data
     families = [(results, family) for results in data for family in plan_families(results)]
     sentences = {results: dict(_featured_sentences(results)) for results in data}
-    found = Findings(collection, compare_with_baselines(data), families, sentences)
+    found = Findings(collection, compare_with_baselines(data), families, read_searches(data), sentences)
     without = [results.name for results, featured in sentences.items() if not featured]
     if without:
         found.notes.append(
@@ -139,6 +144,17 @@ def _plots(found: Findings) -> list[Plot]:
         ),
     ]
     return [plot for plot in made if plot is not None]
+
+
+def _write_searches(found: Findings, out: Path) -> list[Block]:
+    """Write table and plot of each plan search; return its section: what to take, and on what evidence."""
+    blocks: list[Block] = []
+    for search in found.searches:
+        table = plan_search.search_table(search)
+        _write_table(out / "tables", table)
+        picture = plan_search.plot_search(search).save(out / "plots", relative_to=out)
+        blocks += [Heading(search.title), Items(plan_search.search_words(search)), picture, table]
+    return blocks
 
 
 def _write_error_pages(found: Findings, out: Path) -> list[Block]:

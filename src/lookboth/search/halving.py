@@ -6,7 +6,8 @@ Jamieson & Talwalkar 2016, "Non-stochastic Best Arm Identification and Hyperpara
 from collections.abc import Sequence
 
 from lookboth.masking.plan import MaskPlan
-from lookboth.search.task import Found, PlanScore, SearchTask
+from lookboth.search.evidence import PlanScore
+from lookboth.search.task import Found, SearchTask
 from lookboth.training.classifier import prepare_classifier
 from lookboth.training.trainer import fit
 

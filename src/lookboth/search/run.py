@@ -9,10 +9,11 @@ from lookboth.config import RunConfig
 from lookboth.errors import ConfigError
 from lookboth.models.loading import load_config
 from lookboth.search.candidates import candidate_plans
+from lookboth.search.evidence import EVIDENCE_FILE, Evidence
 from lookboth.search.gates import search_gates
 from lookboth.search.halving import search_halving
 from lookboth.search.shared import search_layers, search_shared
-from lookboth.search.task import Evidence, Found, SearchTask, judge
+from lookboth.search.task import Found, SearchTask, judge
 from lookboth.training.outcome import Say, Start, TrainedRun
 from lookboth.training.splits import Splits
 from lookboth.training.team import require_alone
@@ -24,7 +25,6 @@ STRATEGIES: dict[str, Strategy] = {
     "gates": search_gates,
     "halving": search_halving,
 }
-EVIDENCE_FILE = "search.json"
 
 
 def find_plan(config: RunConfig, splits: Splits, seed: int, folder: Path, say: Say) -> Evidence:

@@ -2,10 +2,10 @@
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lookboth.config import RunConfig
 from lookboth.evaluation.evaluate import evaluate_labeler
@@ -13,32 +13,12 @@ from lookboth.evaluation.significance import bootstrap_interval, paired_bootstra
 from lookboth.masking.attention import under_plan
 from lookboth.masking.plan import MaskPlan
 from lookboth.models.labeler import Labeler
+from lookboth.search.evidence import Evidence, PlanScore
 from lookboth.training.outcome import Say
 from lookboth.training.splits import Splits
 from lookboth.types import Span
 
 NOISE = 0.05  # a difference with a larger p-value is not told from chance
-
-
-@dataclass(frozen=True)
-class PlanScore:
-    """How a plan did in a search.
-
-    Args:
-        plan: spelled out, one reach a layer.
-        name: its shortest usual notation.
-        score: the headline score on dev, in [0, 1].
-        spans: what was predicted, for each dev sentence (start, end, label).
-        interval: 95 % bootstrap interval of the score over dev sentences; None for plain tags.
-        seconds: what labeling the dev data took.
-    """
-
-    plan: str
-    name: str
-    score: float
-    spans: Sequence[Sequence[tuple[int, int, str]]] = field(repr=False)
-    interval: tuple[float, float] | None = None
-    seconds: float | None = None
 
 
 class Found(NamedTuple):
@@ -116,60 +96,6 @@ class SearchTask:
 
     def _gold(self) -> list[Sequence[Span]]:
         return [example.labeled_spans() for example in self.splits.dev]
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What a search found.
-
-    Args:
-        strategy: how it searched.
-        scores: of the plans that were judged together, best first.
-        within_noise: names of the plans that dev data does not tell from the best, the best among them.
-        chosen: the plan taken, spelled out; name: its shortest notation.
-        seconds: what the search took; training_seconds: what one ordinary training took; None before it ran.
-        strengths: how much each layer should see on its right, in [0, 1], where the strategy says so.
-    """
-
-    strategy: str
-    scores: Sequence[PlanScore]
-    within_noise: Sequence[str]
-    chosen: str
-    name: str
-    seconds: float
-    training_seconds: float | None = None
-    strengths: tuple[float, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form, without the predicted spans."""
-        plain = {key: value for key, value in vars(self).items() if key != "scores"}
-        rows: list[Mapping[str, Any]] = [
-            {key: value for key, value in vars(score).items() if key != "spans"} for score in self.scores
-        ]
-        return {**plain, "cost_in_trainings": self.cost(), "scores": rows}
-
-    def cost(self) -> float | None:
-        """Return the whole cost in units of one ordinary training, the last training included."""
-        if not self.training_seconds:
-            return None
-        return 1 + self.seconds / self.training_seconds
-
-    def in_words(self) -> str:
-        """Return the recommendation."""
-        best = self.scores[0]
-        if len(self.within_noise) == len(self.scores):
-            return (
-                f"The dev data does not tell any of the {len(self.scores)} plans from the best; the choice of "
-                f"{self.name} means little."
-            )
-        others = [name for name in self.within_noise if name != best.name]
-        if not others:
-            return f"{best.name} is ahead of every other plan on dev; take it."
-        worst = self.scores[-1]
-        return (
-            f"{', '.join([best.name, *others])} are within noise of each other; take {self.name}. "
-            f"The worst, {worst.name}, is {100 * (best.score - worst.score):.1f} points behind."
-        )
 
 
 def judge(task: SearchTask, found: Found, *, seconds: float) -> Evidence:

@@ -1,0 +1,190 @@
+"""The part of a report about plan searches: every plan that was judged, which layers matter, what to take."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lookboth.evaluation.seeds import MeanAndSd, mean_and_sd
+from lookboth.reporting.files import slug
+from lookboth.reporting.formatting import show_mean, show_points, show_seeds
+from lookboth.reporting.markup import Table
+from lookboth.reporting.results import DataResults, Result, Seed
+from lookboth.reporting.style import COLORS, GREY, Plot, panels, plot_style, share_legend
+from lookboth.search.evidence import EVIDENCE_FILE, Evidence, PlanScore, read_evidence
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_MOST_PLANS = 24  # in a plot
+_CHOSEN = COLORS[1]
+
+
+@dataclass(frozen=True)
+class PlanSearch:
+    """The searches of one method on one data set, seed by seed.
+
+    Args:
+        data, result: what was searched, and what the chosen plans reached.
+        evidence: of each seed.
+    """
+
+    data: DataResults
+    result: Result
+    evidence: dict[Seed, Evidence]
+
+    @property
+    def title(self) -> str:
+        """How the search is called in headings."""
+        return f"Plan search: {self.data.name}, {self.result.method}"
+
+    @property
+    def name(self) -> str:
+        """Part of the names of its files."""
+        return f"search-{slug(f'{self.data.name}-{self.result.model}-{self.result.method}')}"
+
+    def plans(self) -> list[str]:
+        """Return the plans of all seeds, the best mean score first."""
+        return sorted(self._by_plan(), key=lambda plan: -self.mean(plan).mean)
+
+    def scores(self, plan: str) -> dict[Seed, PlanScore]:
+        """Return how a plan did with each seed that judged it."""
+        return self._by_plan()[plan]
+
+    def mean(self, plan: str) -> MeanAndSd:
+        """Return mean and sd over seeds of a plan's dev score."""
+        return mean_and_sd([score.score for score in self.scores(plan).values()])
+
+    def speed(self, plan: str) -> float | None:
+        """Return how fast the dev data was labeled, as a multiple of causal; None where that was not timed."""
+        ratios = []
+        for seed, score in self.scores(plan).items():
+            causal = self._by_plan().get("causal", {}).get(seed)
+            if causal is not None and causal.seconds and score.seconds:
+                ratios.append(causal.seconds / score.seconds)
+        return sum(ratios) / len(ratios) if ratios else None
+
+    def layers(self) -> list[float] | None:
+        """Return the mean over seeds of what `Evidence.layers` says; None where a seed says nothing."""
+        known = [layers for e in self.evidence.values() if (layers := e.layers()) is not None]
+        if len(known) < len(self.evidence):
+            return None
+        return [sum(column) / len(column) for column in zip(*known, strict=True)]
+
+    def _by_plan(self) -> dict[str, dict[Seed, PlanScore]]:
+        found: dict[str, dict[Seed, PlanScore]] = {}
+        for seed, evidence in self.evidence.items():
+            for score in evidence.scores:
+                found.setdefault(score.name, {})[seed] = score
+        return found
+
+
+def read_searches(data: Sequence[DataResults]) -> list[PlanSearch]:
+    """Return the searches among all results: those whose run folders hold evidence."""
+    found = []
+    for results in data:
+        for result in results.results:
+            files = {
+                s: run.folder / EVIDENCE_FILE for s, run in result.runs.items() if run.folder is not None
+            }
+            evidence = {seed: read_evidence(file) for seed, file in files.items() if file.is_file()}
+            if evidence:
+                found.append(PlanSearch(results, result, evidence))
+    return found
+
+
+def search_words(search: PlanSearch) -> list[str]:
+    """Return for each seed what was chosen, how sure that is, and what it cost."""
+    lines = []
+    for seed, evidence in search.evidence.items():
+        cost = evidence.cost()
+        price = "" if cost is None else f" It cost {cost:.1f} trainings, the last one included."
+        lines.append(f"{'' if seed is None else f'Seed {seed}: '}{evidence.in_words()}{price}")
+    chosen = {evidence.name for evidence in search.evidence.values()}
+    if len(chosen) > 1:
+        lines.append(f"The seeds chose different plans ({', '.join(sorted(chosen))}): none of them is sure.")
+    return lines
+
+
+def search_table(search: PlanSearch) -> Table:
+    """Return dev score, distance to the best, seeds that chose the plan or took it for as good, and speed."""
+    best = search.mean(search.plans()[0]).mean
+    usual = len(search.evidence)
+    rows, records = [], []
+    for plan in search.plans():
+        mean, speed = search.mean(plan), search.speed(plan)
+        count = len(search.scores(plan))
+        chosen = sum(evidence.name == plan for evidence in search.evidence.values())
+        near = sum(plan in evidence.within_noise for evidence in search.evidence.values())
+        rows.append(
+            [
+                plan,
+                show_mean(mean, count, usual),
+                show_points(mean.mean - best),
+                str(near),
+                str(chosen),
+                "" if speed is None else f"{speed:.2f}",
+            ]
+        )
+        records.append(
+            {"plan": plan, "dev_mean": mean.mean, "dev_sd": mean.sd, "seeds": count, "within_noise": near}
+            | {"chosen": chosen, "speed": speed}
+        )
+    return Table(
+        search.name,
+        f"{search.title}: dev score of every plan that was judged, over {show_seeds(usual)}; in how many searches "
+        "dev data did not tell it from the best, in how many it was chosen; how fast the dev data was labeled, as a "
+        "multiple of causal. Scores are those of the search's shared or short trainings, not of full ones.",
+        ("plan", f"dev {search.data.metric}", "behind the best", "within noise", "chosen", "speed"),
+        rows,
+        records,
+    )
+
+
+def plot_search(search: PlanSearch) -> Plot:
+    """Draw dev score by plan, and what each layer seems to carry where the search can tell."""
+    layers = search.layers()
+    titles = ["dev score by plan"] + (["right context by layer"] if layers else [])
+    with plot_style():
+        figure, axes = panels(titles, height=3.1)
+        _draw_plans(axes[0], search)
+        if layers:
+            gated = any(evidence.strengths for evidence in search.evidence.values())
+            _draw_layers(axes[1], layers, gated)
+        share_legend(figure, axes)
+    return Plot(
+        figure,
+        search.name,
+        f"{search.title}: dev score of each plan with its interval; all values are in the table.",
+        "Mean over seeds of the dev score of each plan, best first, with the 95 % bootstrap interval over dev "
+        "sentences (mean of the seeds' bounds); coloured: chosen by a search."
+        + (
+            " Right: what opening a layer to the right was worth, layer 0 nearest the input."
+            if layers
+            else ""
+        ),
+    )
+
+
+def _draw_plans(axis: "Axes", search: PlanSearch) -> None:
+    plans = search.plans()[:_MOST_PLANS]
+    chosen = {evidence.name for evidence in search.evidence.values()}
+    for place, plan in enumerate(plans):
+        scores = list(search.scores(plan).values())
+        mean = 100 * search.mean(plan).mean
+        bounds = [score.interval for score in scores if score.interval is not None]
+        color = _CHOSEN if plan in chosen else COLORS[0]
+        if len(bounds) == len(scores):
+            low = 100 * sum(bound[0] for bound in bounds) / len(bounds)
+            high = 100 * sum(bound[1] for bound in bounds) / len(bounds)
+            axis.plot([place, place], [low, high], color=color, lw=1.2)
+        axis.plot(place, mean, "o", color=color, ms=5)
+    axis.plot([], [], "o", color=_CHOSEN, ms=5, label="chosen by a search")
+    axis.plot([], [], "o", color=COLORS[0], ms=5, label="judged")
+    axis.set_xticks(range(len(plans)), plans, rotation=60, ha="right", fontsize=7)
+    axis.set_ylabel(f"dev {search.data.metric} (%)")
+
+
+def _draw_layers(axis: "Axes", layers: Sequence[float], gated: bool) -> None:
+    values = layers if gated else [100 * value for value in layers]
+    axis.bar(range(len(values)), values, color=[COLORS[2] if value > 0 else GREY for value in values])
+    axis.set(xlabel="layer", ylabel="strength of its gate" if gated else "points gained by looking right")

@@ -1,0 +1,129 @@
+"""What a search found: the plans that were judged, which are within noise, what it cost, and that in words."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from lookboth.errors import DataError
+from lookboth.masking.plan import MaskPlan
+
+EVIDENCE_FILE = "search.json"
+
+
+@dataclass(frozen=True)
+class PlanScore:
+    """How a plan did in a search.
+
+    Args:
+        plan: spelled out, one reach a layer.
+        name: its shortest usual notation.
+        score: the headline score on dev, in [0, 1].
+        spans: what was predicted, for each dev sentence (start, end, label).
+        interval: 95 % bootstrap interval of the score over dev sentences; None for plain tags.
+        seconds: what labeling the dev data took.
+    """
+
+    plan: str
+    name: str
+    score: float
+    spans: Sequence[Sequence[tuple[int, int, str]]] = field(repr=False)
+    interval: Sequence[float] | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a search found.
+
+    Args:
+        strategy: how it searched.
+        scores: of the plans that were judged together, best first.
+        within_noise: names of the plans that dev data does not tell from the best, the best among them.
+        chosen: the plan taken, spelled out; name: its shortest notation.
+        seconds: what the search took; training_seconds: what one ordinary training took; None before it ran.
+        strengths: how much each layer should see on its right, in [0, 1], where the strategy says so.
+    """
+
+    strategy: str
+    scores: Sequence[PlanScore]
+    within_noise: Sequence[str]
+    chosen: str
+    name: str
+    seconds: float
+    training_seconds: float | None = None
+    strengths: tuple[float, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form, without the predicted spans."""
+        plain = {key: value for key, value in vars(self).items() if key != "scores"}
+        rows: list[dict[str, Any]] = [
+            {key: value for key, value in vars(score).items() if key != "spans"} for score in self.scores
+        ]
+        return {**plain, "cost_in_trainings": self.cost(), "scores": rows}
+
+    def cost(self) -> float | None:
+        """Return the whole cost in units of one ordinary training, the last training included."""
+        if not self.training_seconds:
+            return None
+        return 1 + self.seconds / self.training_seconds
+
+    def in_words(self) -> str:
+        """Return the recommendation."""
+        best = self.scores[0]
+        if len(self.within_noise) == len(self.scores):
+            return (
+                f"The dev data does not tell any of the {len(self.scores)} plans from the best; the choice of "
+                f"{self.name} means little."
+            )
+        others = [name for name in self.within_noise if name != best.name]
+        if not others:
+            return f"{best.name} is ahead of every other plan on dev; take it."
+        worst = self.scores[-1]
+        return (
+            f"{', '.join([best.name, *others])} are within noise of each other; take {self.name}. "
+            f"The worst, {worst.name}, is {100 * (best.score - worst.score):.1f} points behind."
+        )
+
+    def layers(self) -> list[float] | None:
+        """Return how much right context each layer seems to carry, one number a layer.
+
+        The strength of its gate; without gates the mean score of the judged plans in which it looks right minus that
+        of the others. None where it looks right in all of them, or in none.
+        """
+        if self.strengths:
+            return list(self.strengths)
+        plans = [MaskPlan.parse(score.plan, _num_layers(score)) for score in self.scores]
+        effects = [
+            self._effect([plan.reach[layer] != 0 for plan in plans]) for layer in range(plans[0].num_layers)
+        ]
+        known = [effect for effect in effects if effect is not None]
+        return known if len(known) == len(effects) else None
+
+    def _effect(self, looks_right: Sequence[bool]) -> float | None:
+        there = [s.score for s, right in zip(self.scores, looks_right, strict=True) if right]
+        without = [s.score for s, right in zip(self.scores, looks_right, strict=True) if not right]
+        return fmean(there) - fmean(without) if there and without else None
+
+
+def read_evidence(file: Path) -> Evidence:
+    """Read `search.json` of a run folder.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    try:
+        data: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        data.pop("cost_in_trainings", None)
+        scores = [PlanScore(**{"spans": (), **row}) for row in data.pop("scores")]
+        return Evidence(scores=scores, **{**data, "strengths": tuple(data.get("strengths", ()))})
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DataError(
+            f"{file}: not what a search writes: {error}. Search again to have it written."
+        ) from error
+
+
+def _num_layers(score: PlanScore) -> int:
+    return score.plan.removesuffix(",").count(",") + 1
