@@ -7,12 +7,13 @@ import re
 from pathlib import Path
 
 from lookboth.evaluation.runfile import PREDICTIONS_FILE, RUN_FILE
+from lookboth.search.evidence import EVIDENCE_FILE
 
 RESULTS = Path(__file__).parent / "results"
 
 
 def pack(study: Path, out: Path) -> int:
-    """Copy run.json of every finished run, and the predictions of those that are reported, compressed.
+    """Copy run.json of every finished run, what searches found, and the reported predictions, compressed.
 
     A study that is run with `--out` in the copy goes on where the original was.
 
@@ -28,6 +29,8 @@ def pack(study: Path, out: Path) -> int:
         target = out / file.parent.relative_to(study)
         target.mkdir(parents=True, exist_ok=True)
         (target / RUN_FILE).write_bytes(file.read_bytes())
+        if (evidence := file.with_name(EVIDENCE_FILE)).is_file():
+            (target / EVIDENCE_FILE).write_bytes(evidence.read_bytes())
         predictions = file.with_name(PREDICTIONS_FILE)
         if "tuning" not in target.relative_to(out).parts and predictions.is_file():
             packed = gzip.compress(_portable(predictions), compresslevel=9, mtime=0)
