@@ -140,12 +140,13 @@ def suggest(
     from lookboth.inference.inputs import read_inputs
     from lookboth.inference.suggest import render_suggestions
     from lookboth.inference.suggest import suggest as choose
-    from lookboth.models.labeler import Labeler, require_head
+    from lookboth.models.base import require_scores
+    from lookboth.models.labeler import Labeler
 
     require_place(output.value, out)
     examples = read_inputs(source, sys.stdin.buffer)
     quiet_libraries()
-    labeler = require_head(
+    labeler = require_scores(
         Labeler.from_pretrained(model, device=device, precision=precision), "asked for this"
     )
     chosen = choose(labeler, examples, num_texts=count, measure=by, pool=pool)

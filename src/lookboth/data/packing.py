@@ -3,11 +3,12 @@
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lookboth.types import TokenizedExample
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 Layout = Literal["bucketed", "packed"]
@@ -138,36 +139,55 @@ def build_batch(
     """Return the tensors for `examples`, as one packed row or as rows padded on the right."""
     import torch
 
+    arrays = build_arrays(examples, layout=layout, pad_id=pad_id)
+    tensors: dict[str, Any] = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    labeled = all(example.labels is not None for example in examples)
+    labels = [tag for example in examples for tag in example.labels or ()]
+    return PackedBatch(
+        **{"attention_mask": None} | tensors,
+        labels=torch.tensor(labels, dtype=torch.long) if labeled else None,
+        examples=tuple(examples),
+    )
+
+
+def build_arrays(
+    examples: Sequence[TokenizedExample], *, layout: Layout = "bucketed", pad_id: int = 0
+) -> "dict[str, np.ndarray]":
+    """Return what goes into a model as numpy arrays, named as in PackedBatch, without labels.
+
+    Args:
+        examples: the rows, or what is packed into one row; packed, there is no `attention_mask`.
+        layout: "bucketed" or "packed".
+        pad_id: what stands in the padding.
+    """
+    import numpy as np
+
     longest = max(map(len, examples))
     packed = layout == "packed"
     starts = _starts(examples) if packed else [row * longest for row in range(len(examples))]
     shape = (1, sum(map(len, examples))) if packed else (len(examples), longest)
-    ids = torch.full(shape, pad_id, dtype=torch.long)
-    positions = torch.zeros(shape, dtype=torch.long)
-    mask = torch.zeros(shape, dtype=torch.bool)
+    ids = np.full(shape, pad_id, dtype=np.int64)
+    positions = np.zeros(shape, dtype=np.int64)
+    mask = np.zeros(shape, dtype=bool)
     for example, start in zip(examples, starts, strict=True):
-        stop = start + len(example)
-        ids.view(-1)[start:stop] = torch.tensor(example.input_ids)
-        positions.view(-1)[start:stop] = torch.arange(len(example))
-        mask.view(-1)[start:stop] = True
+        place = slice(start, start + len(example))
+        ids.reshape(-1)[place] = example.input_ids
+        positions.reshape(-1)[place] = np.arange(len(example))
+        mask.reshape(-1)[place] = True
     words = [
         (start + first, start + end - 1)
         for example, start in zip(examples, starts, strict=True)
         for first, end in example.word_tokens
     ]
-    word_first, word_last = torch.tensor(words, dtype=torch.long).reshape(-1, 2).unbind(1)
-    labeled = all(example.labels is not None for example in examples)
-    labels = [tag for example in examples for tag in example.labels or ()] if labeled else None
-    return PackedBatch(
-        input_ids=ids,
-        position_ids=positions,
-        attention_mask=None if packed else mask,
-        word_first=word_first,
-        word_last=word_last,
-        num_words=torch.tensor([len(example.word_tokens) for example in examples], dtype=torch.long),
-        labels=None if labels is None else torch.tensor(labels, dtype=torch.long),
-        examples=tuple(examples),
-    )
+    word_first, word_last = np.array(words, dtype=np.int64).reshape(-1, 2).T.copy()
+    return {
+        "input_ids": ids,
+        "position_ids": positions,
+        **({} if packed else {"attention_mask": mask}),
+        "word_first": word_first,
+        "word_last": word_last,
+        "num_words": np.array([len(example.word_tokens) for example in examples], dtype=np.int64),
+    }
 
 
 def padding_share(lengths: Sequence[int], batches: Sequence[Sequence[int]]) -> float:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from lookboth.data.packing import build_batch, plan_batches
+from lookboth.data.packing import plan_batches
 from lookboth.data.texts import example_from_text
 from lookboth.data.whole_texts import text_and_offsets, text_of, tokenize_texts
 from lookboth.data.windows import window_example
@@ -14,8 +14,7 @@ from lookboth.types import Example, PredictedSpan, Prediction, TokenizedExample
 if TYPE_CHECKING:
     import numpy as np
 
-    from lookboth.models.base import TextLabeler
-    from lookboth.models.labeler import Labeler
+    from lookboth.models.base import HeadLabeler, TextLabeler
 
 _CHUNK_WORDS = 100_000
 _CHUNK_TEXTS = 4096
@@ -52,14 +51,14 @@ def label_examples(
 
 
 def label_chunk(
-    labeler: "Labeler", examples: Sequence[Example], *, batch_tokens: int
+    labeler: "HeadLabeler", examples: Sequence[Example], *, batch_tokens: int
 ) -> Iterator[Prediction]:
     """Yield the prediction of a labeler with a head for each example, in order."""
     return (prediction for prediction, _ in label_with_probs(labeler, examples, batch_tokens=batch_tokens))
 
 
 def label_with_probs(
-    labeler: "Labeler", examples: Sequence[Example], *, batch_tokens: int = 2048
+    labeler: "HeadLabeler", examples: Sequence[Example], *, batch_tokens: int = 2048
 ) -> "Iterator[tuple[Prediction, np.ndarray]]":
     """Yield each example's prediction with the log probabilities behind it: (w, num_tags), of a text (1, num_labels).
 
@@ -73,7 +72,7 @@ def label_with_probs(
 
 
 def example_scores(
-    labeler: "Labeler", examples: Sequence[Example], *, batch_tokens: int = 2048
+    labeler: "HeadLabeler", examples: Sequence[Example], *, batch_tokens: int = 2048
 ) -> "list[np.ndarray]":
     """Return what the head gives for each example: (w, num_tags), of a whole text (1, num_labels)."""
     if labeler.config.task == "classification":
@@ -82,14 +81,14 @@ def example_scores(
 
 
 def word_log_probs(
-    labeler: "Labeler", sentences: Sequence[Sequence[str]], *, batch_tokens: int = 2048
+    labeler: "HeadLabeler", sentences: Sequence[Sequence[str]], *, batch_tokens: int = 2048
 ) -> "list[np.ndarray]":
     """Return the log probability of every tag for every word, one (w, num_tags) array a sentence."""
     return log_probs_of(labeler, word_scores(labeler, sentences, batch_tokens=batch_tokens))
 
 
 def word_scores(
-    labeler: "Labeler", sentences: Sequence[Sequence[str]], *, batch_tokens: int = 2048
+    labeler: "HeadLabeler", sentences: Sequence[Sequence[str]], *, batch_tokens: int = 2048
 ) -> "list[np.ndarray]":
     """Return what the head gives for every word, one (w, num_tags) array a sentence.
 
@@ -105,14 +104,16 @@ def word_scores(
 
 
 def text_log_probs(
-    labeler: "Labeler", texts: Sequence[str], *, batch_tokens: int = 2048
+    labeler: "HeadLabeler", texts: Sequence[str], *, batch_tokens: int = 2048
 ) -> "list[np.ndarray]":
     """Return the log probability of every label for every whole text, one (num_labels,) array a text."""
     scores = text_scores(labeler, texts, batch_tokens=batch_tokens)
     return [rows[0] for rows in log_probs_of(labeler, scores)]
 
 
-def text_scores(labeler: "Labeler", texts: Sequence[str], *, batch_tokens: int = 2048) -> "list[np.ndarray]":
+def text_scores(
+    labeler: "HeadLabeler", texts: Sequence[str], *, batch_tokens: int = 2048
+) -> "list[np.ndarray]":
     """Return what the head gives for every whole text, one (1, num_labels) array a text.
 
     Texts are sorted by length into batches. A text of several windows gets the average of their scores, weighted by
@@ -138,42 +139,35 @@ def text_scores(labeler: "Labeler", texts: Sequence[str], *, batch_tokens: int =
 
 
 def _piece_scores(
-    labeler: "Labeler", pieces: Sequence[TokenizedExample], batch_tokens: int
+    labeler: "HeadLabeler", pieces: Sequence[TokenizedExample], batch_tokens: int
 ) -> "Iterator[tuple[TokenizedExample, np.ndarray]]":
     """Yield each piece with what the head gives for its words, (w, num_tags), batch by batch."""
-    import torch
-
-    plan = plan_batches([len(piece) for piece in pieces], max_tokens=batch_tokens)
-    was_training = labeler.model.training
-    labeler.model.eval()
-    for indices in plan:
-        batch = build_batch([pieces[i] for i in indices])
-        inputs = {key: value.to(labeler.device) for key, value in batch.tensors().items()}
-        with torch.inference_mode():
-            scores = labeler.model(**inputs)["logits"].cpu().numpy()
-        start = 0
-        for piece in batch.examples:
+    for indices in plan_batches([len(piece) for piece in pieces], max_tokens=batch_tokens):
+        batch = [pieces[i] for i in indices]
+        scores, start = labeler.score(batch), 0
+        for piece in batch:
             yield piece, scores[start : start + len(piece.word_tokens)]
             start += len(piece.word_tokens)
-    labeler.model.train(was_training)
 
 
-def log_probs_of(labeler: "Labeler", scores: "Sequence[np.ndarray]") -> "list[np.ndarray]":
+def log_probs_of(labeler: "HeadLabeler", scores: "Sequence[np.ndarray]") -> "list[np.ndarray]":
     """Turn the scores of whole sentences into log probabilities, windows of one sentence together."""
     import numpy as np
-    import torch
 
     if not scores:
         return []
-    num_words = torch.tensor([len(rows) for rows in scores], device=labeler.device)
-    with torch.inference_mode():
-        flat = torch.from_numpy(np.concatenate(scores)).to(labeler.device)
-        temperature = labeler.config.confidence.temperature
-        log_probs = labeler.model.head.log_probs(flat, num_words, temperature=temperature).cpu().numpy()
-    return np.split(log_probs, np.cumsum([len(rows) for rows in scores])[:-1])
+    config, num_words = labeler.config, np.array([len(rows) for rows in scores])
+    log_probs = labeler.likelihood().log_probs(
+        np.concatenate(scores),
+        num_words,
+        tags=config.tags,
+        scheme=config.scheme,
+        temperature=config.confidence.temperature,
+    )
+    return np.split(log_probs, np.cumsum(num_words)[:-1])
 
 
-def _tokenize(labeler: "Labeler", sentences: Sequence[Sequence[str]]) -> list[TokenizedExample]:
+def _tokenize(labeler: "HeadLabeler", sentences: Sequence[Sequence[str]]) -> list[TokenizedExample]:
     config = labeler.config
     word_ids = iter(labeler.encoder.encode_words(word for words in sentences for word in words))
     return [
@@ -191,30 +185,31 @@ def _tokenize(labeler: "Labeler", sentences: Sequence[Sequence[str]]) -> list[To
 
 
 def _predict_texts(
-    labeler: "Labeler", examples: Sequence[Example], batch_tokens: int
+    labeler: "HeadLabeler", examples: Sequence[Example], batch_tokens: int
 ) -> "Iterator[tuple[Prediction, np.ndarray]]":
     config = labeler.config
-    threshold = config.head.threshold if config.multi_label else None
     texts = [text_of(example) for example in examples]
     log_probs = text_log_probs(labeler, texts, batch_tokens=batch_tokens)
     for example, row in zip(examples, log_probs, strict=True):
-        labels = choose_labels(row, config.tags, threshold=threshold)
+        labels = choose_labels(row, config.tags, threshold=config.threshold)
         sets = _tag_sets(labeler, row[None], [int(row.argmax())])
         yield Prediction(*text_and_offsets(example), tags=(), labels=labels, tag_sets=sets), row[None]
 
 
 def _predict_words(
-    labeler: "Labeler", examples: Sequence[Example], batch_tokens: int
+    labeler: "HeadLabeler", examples: Sequence[Example], batch_tokens: int
 ) -> "Iterator[tuple[Prediction, np.ndarray]]":
     scores = word_scores(labeler, [example.words for example in examples], batch_tokens=batch_tokens)
     log_probs = log_probs_of(labeler, scores)
-    transitions = labeler.model.head.transitions()
+    transitions = labeler.likelihood().transitions
     for example, own, probs in zip(examples, scores, log_probs, strict=True):
         ids = decode_tags_constrained(own, labeler.config.tags, labeler.config.scheme, transitions)
         yield _predict(labeler, example, ids, probs), probs
 
 
-def _predict(labeler: "Labeler", example: Example, ids: Sequence[int], log_probs: "np.ndarray") -> Prediction:
+def _predict(
+    labeler: "HeadLabeler", example: Example, ids: Sequence[int], log_probs: "np.ndarray"
+) -> Prediction:
     """Return the prediction that the tag ids (w,) stand for; spans are scored by `log_probs` (w, num_tags)."""
     from lookboth.data.schemes import decode_tags
 
@@ -231,7 +226,7 @@ def _predict(labeler: "Labeler", example: Example, ids: Sequence[int], log_probs
 
 
 def _tag_sets(
-    labeler: "Labeler", log_probs: "np.ndarray", ids: Sequence[int]
+    labeler: "HeadLabeler", log_probs: "np.ndarray", ids: Sequence[int]
 ) -> tuple[tuple[str, ...], ...] | None:
     confidence = labeler.config.confidence
     if confidence.coverage is None:

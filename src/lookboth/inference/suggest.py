@@ -14,7 +14,7 @@ from lookboth.inference.pipeline import chunks, label_with_probs
 from lookboth.types import Example, Prediction
 
 if TYPE_CHECKING:
-    from lookboth.models.labeler import Labeler
+    from lookboth.models.base import HeadLabeler
 
 
 class Suggestion(NamedTuple):
@@ -78,7 +78,7 @@ MEASURES: Mapping[str, Callable[[np.ndarray], float]] = MappingProxyType(
 
 
 def suggest(
-    labeler: "Labeler",
+    labeler: "HeadLabeler",
     examples: Iterable[Example],
     *,
     num_texts: int,
@@ -150,7 +150,10 @@ def render_suggestions(suggestions: Iterable[Suggestion]) -> Iterator[str]:
 
 
 def _score(
-    labeler: "Labeler", examples: Iterable[Example], measure: Callable[[np.ndarray], float], batch_tokens: int
+    labeler: "HeadLabeler",
+    examples: Iterable[Example],
+    measure: Callable[[np.ndarray], float],
+    batch_tokens: int,
 ) -> Iterator[Suggestion]:
     seen: set[int] = set()
     for chunk in chunks(examples):

@@ -3,11 +3,16 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+from lookboth.errors import ModelError
+from lookboth.types import Example, Prediction, TokenizedExample
 
-from lookboth.types import Example, Prediction
+if TYPE_CHECKING:
+    import numpy as np
+
+    from lookboth.data.alignment import WordEncoder
+    from lookboth.models.likelihoods import Likelihood
 
 
 class TextLabeler(ABC):
@@ -23,8 +28,8 @@ class TextLabeler(ABC):
 
     @property
     @abstractmethod
-    def device(self) -> torch.device:
-        """Where the weights are."""
+    def device(self) -> Any:
+        """Where the weights are: "cpu", "cuda:0", ... as a string or as what torch calls a device."""
 
     @abstractmethod
     def label_chunk(self, examples: Sequence[Example], *, batch_tokens: int) -> Iterator[Prediction]:
@@ -71,3 +76,46 @@ class TextLabeler(ABC):
         from lookboth.inference.pipeline import label_texts
 
         return label_texts(self, texts, batch_tokens=batch_tokens)
+
+
+class HeadLabeler(TextLabeler):
+    """A labeler that scores tags; `inference.pipeline` does the rest, whatever runs the weights.
+
+    Attributes:
+        config: a LabelingConfig; encoder: cuts words into tokens as it says.
+    """
+
+    encoder: "WordEncoder"
+
+    @abstractmethod
+    def score(self, pieces: Sequence[TokenizedExample]) -> "np.ndarray":
+        """Return what the head gives for every word of one batch, (w, num_tags).
+
+        Args:
+            pieces: tokenized texts or windows, computed at once; words follow each other piece by piece.
+        """
+
+    @abstractmethod
+    def likelihood(self) -> "Likelihood":
+        """Return how scores become probabilities, with all that is learned about it."""
+
+    def label_chunk(self, examples: Sequence[Example], *, batch_tokens: int) -> Iterator[Prediction]:
+        """Yield the prediction for each example, in order; see `TextLabeler.label_chunk`."""
+        from lookboth.inference.pipeline import label_chunk
+
+        return label_chunk(self, examples, batch_tokens=batch_tokens)
+
+
+def require_scores(labeler: TextLabeler, what: str) -> HeadLabeler:
+    """Return `labeler` as one that scores tags.
+
+    Args:
+        labeler: as loaded.
+        what: what only such a labeler can be, for the message.
+
+    Raises:
+        ModelError: it writes its answers.
+    """
+    if not isinstance(labeler, HeadLabeler):
+        raise ModelError(f"a generative labeler has no head and cannot be {what}; use it as it is.")
+    return labeler

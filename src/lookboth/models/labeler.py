@@ -1,22 +1,26 @@
 """The labeler: a backbone under a mask plan, a head over word states, and what is needed to read text."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from lookboth.data.alignment import WordEncoder
+from lookboth.data.packing import build_batch
 from lookboth.errors import ModelError
 from lookboth.masking.plan import MaskPlan
 from lookboth.masking.positions import first_position
 from lookboth.models.arithmetic import compute_in
-from lookboth.models.base import TextLabeler
+from lookboth.models.base import HeadLabeler, TextLabeler, require_scores
 from lookboth.models.heads import build_head
-from lookboth.models.labeler_config import LabelerConfig, LabelOn
-from lookboth.types import Example, Prediction
+from lookboth.models.labeler_config import LabelerConfig
+from lookboth.models.labeling_config import LabelOn
+from lookboth.models.likelihoods import Likelihood
+from lookboth.types import TokenizedExample
 
 
 class LabelerModel(nn.Module):
@@ -108,18 +112,29 @@ class LabelerModel(nn.Module):
             return states[first]
         if self.label_on == "last":
             return states[last]
-        lengths = last - first + 1
-        word = torch.repeat_interleave(torch.arange(len(first), device=states.device), lengths)
-        offset = torch.arange(len(word), device=states.device) - (lengths.cumsum(0) - lengths)[word]
-        tokens = states[first[word] + offset].float()
-        pooled = torch.zeros(len(first), states.shape[1], device=states.device)
+        # Shapes depend on shapes alone, not on values, so that the graph can be exported.
+        rows = _words_of_tokens(first, last, len(states))
+        tokens, size = states.float(), (len(first) + 1, states.shape[1])
         if self.label_on == "max":
-            rows = word[:, None].expand_as(tokens)
-            return pooled.scatter_reduce(0, rows, tokens, "amax", include_self=False)
-        return pooled.index_add(0, word, tokens) / lengths[:, None]
+            least = tokens.new_full(size, float("-inf"))
+            return least.scatter_reduce(0, rows[:, None].expand_as(tokens), tokens, "amax")[:-1]
+        return tokens.new_zeros(size).index_add(0, rows, tokens)[:-1] / (last - first + 1)[:, None]
 
 
-class Labeler(TextLabeler):
+def _words_of_tokens(first: torch.Tensor, last: torch.Tensor, num_tokens: int) -> torch.Tensor:
+    """Return the number of each token's word, (tokens,); for a token of no word, one past the last number.
+
+    Args:
+        first, last: the tokens each word begins and ends with, shape (w,), in the order of the text.
+        num_tokens: how many there are.
+    """
+    none, one = first.new_zeros(num_tokens + 1), torch.ones_like(first)
+    begun = none.scatter_add(0, first, one).cumsum(0)[:-1]
+    ended = none.scatter_add(0, last + 1, one).cumsum(0)[:-1]
+    return torch.where(begun > ended, begun - 1, len(first))
+
+
+class Labeler(HeadLabeler):
     """A trained sequence labeler.
 
     Args:
@@ -135,9 +150,7 @@ class Labeler(TextLabeler):
         self.config = config
         self.model = model
         self.tokenizer = tokenizer
-        self.encoder = WordEncoder(
-            tokenizer, config.encoding, max_word_tokens=min(64, max(1, config.max_tokens // 4))
-        )
+        self.encoder = WordEncoder(tokenizer, config.encoding, max_word_tokens=config.max_word_tokens)
 
     @classmethod
     def from_pretrained(
@@ -180,11 +193,20 @@ class Labeler(TextLabeler):
         """Where the weights are."""
         return next(self.model.head.parameters()).device
 
-    def label_chunk(self, examples: Sequence[Example], *, batch_tokens: int) -> Iterator[Prediction]:
-        """Yield the prediction for each example, in order; see `TextLabeler.label_chunk`."""
-        from lookboth.inference.pipeline import label_chunk
+    def score(self, pieces: Sequence[TokenizedExample]) -> np.ndarray:
+        """Return what the head gives for every word of one batch, (w, num_tags)."""
+        inputs = {key: value.to(self.device) for key, value in build_batch(pieces).tensors().items()}
+        if was_training := self.model.training:  # setting it walks over all modules
+            self.model.eval()
+        with torch.inference_mode():
+            scores: np.ndarray = self.model(**inputs)["logits"].cpu().numpy()
+        if was_training:
+            self.model.train()
+        return scores
 
-        return label_chunk(self, examples, batch_tokens=batch_tokens)
+    def likelihood(self) -> Likelihood:
+        """Return how scores become probabilities, as the head has it."""
+        return self.model.head.likelihood()
 
     def with_plan(self, plan: str | MaskPlan) -> "Labeler":
         """Return this labeler under another plan, sharing (and changing the mask of) the same weights."""
@@ -197,15 +219,16 @@ class Labeler(TextLabeler):
 
 
 def require_head(labeler: TextLabeler, what: str) -> Labeler:
-    """Return `labeler` as one with a head.
+    """Return `labeler` as one with a head that torch runs.
 
     Args:
         labeler: as loaded.
         what: what only such a labeler can be, for the message.
 
     Raises:
-        ModelError: it writes its answers.
+        ModelError: it writes its answers, or was exported.
     """
-    if not isinstance(labeler, Labeler):
-        raise ModelError(f"a generative labeler has no head and cannot be {what}; use it as it is.")
-    return labeler
+    scoring = require_scores(labeler, what)
+    if not isinstance(scoring, Labeler):
+        raise ModelError(f"an exported labeler cannot be {what}; take the labeler it was exported from.")
+    return scoring

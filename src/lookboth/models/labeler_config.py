@@ -4,15 +4,19 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from lookboth.config import HeadConfig
-from lookboth.data.alignment import Encoding
 from lookboth.errors import LookbothError, ModelError
-from lookboth.masking.plan import MaskPlan
-from lookboth.models.confidence import Confidence
+from lookboth.models.labeling_config import (
+    LabelingConfig,
+    labeling_from_dict,
+    labeling_to_dict,
+    require_allowed,
+)
 from lookboth.models.upgrades import FORMAT_VERSION, upgrade_settings
-from lookboth.types import Task
+
+if TYPE_CHECKING:
+    from lookboth.config import HeadConfig
 
 CONFIG_FILE = "config.json"
 KIND_KEY = "kind"  # of a saved labeler that is not backbone and head
@@ -21,76 +25,49 @@ ARCHITECTURES = {
     "classification": "LookbothForSequenceClassification",
 }
 Config = TypeVar("Config")
-LabelOn = Literal["first", "last", "mean", "max"]
-_ALLOWED = {
-    "scheme": ("IOB2", "IOBES", "plain"),
-    "label_on": get_args(LabelOn),
-    "task": get_args(Task),
-    "adapter": ("full", "lora", "qlora", "head", "merged"),
-}
+_ADAPTERS = ("full", "lora", "qlora", "head", "merged")
 
 
-@dataclass(frozen=True)
-class LabelerConfig:
+def _default_head() -> "HeadConfig":
+    from lookboth.config import HeadConfig
+
+    return HeadConfig()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelerConfig(LabelingConfig):
     """Everything about a labeler that is not weights; `config.json` of a saved labeler.
 
     Args:
         base: hub id, folder or built-in name of the backbone; revision: its hub revision.
         fingerprint: of the backbone (see `loading.fingerprint`).
-        plan: which layer may look how far right.
-        tags: the tag of each output; scheme: "IOB2", "IOBES" or "plain" (tags are labels, as for whole texts).
-        label_on: the token whose state stands for the word or the whole text, or "mean" or "max" of all.
-        encoding: how words become tokens.
         adapter: "full", "lora", "qlora", "head", or "merged".
         head: what turns word states into tags.
-        task: whether words or whole texts are labeled.
         exit_layer: how many layers of the base are used; all when None. The plan is for these.
-        max_tokens, overlap: windows of long inputs, in tokens.
         scores: what the labeler reached, by data set, for its card.
-        confidence: how far its probabilities can be trusted, where that was measured.
     """
 
     base: str
     fingerprint: str
-    plan: MaskPlan
-    tags: tuple[str, ...]
-    scheme: str
-    label_on: LabelOn
-    encoding: Encoding
     adapter: str = "lora"
     revision: str | None = None
-    head: HeadConfig = field(default_factory=HeadConfig)
-    task: Task = "labeling"
+    head: "HeadConfig" = field(default_factory=_default_head)
     exit_layer: int | None = None
-    max_tokens: int = 512
-    overlap: int = 64
     scores: dict[str, Any] = field(default_factory=dict)
-    confidence: Confidence = field(default_factory=Confidence)
 
     def __post_init__(self) -> None:
-        for name, allowed in _ALLOWED.items():
-            if getattr(self, name) not in allowed:
-                raise ModelError(f"{name} is {getattr(self, name)!r}; allowed are {', '.join(allowed)}.")
-        special = len(self.encoding.prefix_ids) + len(self.encoding.suffix_ids)
-        if not 0 <= 2 * self.overlap < self.max_tokens - special:
-            raise ModelError(
-                f"max_tokens is {self.max_tokens} and overlap {self.overlap}; a window needs room for more "
-                f"than two overlaps and {special} special tokens."
-            )
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The labels without scheme prefixes, in order."""
-        if self.task == "classification":
-            return self.tags
-        if self.scheme == "plain":
-            return tuple(tag for tag in self.tags if tag != "O")
-        return tuple(dict.fromkeys(tag.partition("-")[2] for tag in self.tags if tag != "O"))
+        super().__post_init__()
+        require_allowed("adapter", self.adapter, _ADAPTERS)
 
     @property
     def multi_label(self) -> bool:
         """Whether a text may have several labels, or none."""
         return self.head.kind == "multi_label"
+
+    @property
+    def threshold(self) -> float | None:
+        """How probable a label must be; None where a text has one label."""
+        return self.head.threshold if self.multi_label else None
 
 
 def is_labeler(folder: Path) -> bool:
@@ -150,44 +127,27 @@ def config_to_dict(config: LabelerConfig) -> dict[str, Any]:
         "base": config.base,
         "base_revision": config.revision,
         "base_fingerprint": config.fingerprint,
-        "plan": str(config.plan),
-        "num_hidden_layers": config.plan.num_layers,
-        "task": config.task,
-        "scheme": config.scheme,
-        "label_on": config.label_on,
-        "id2label": {str(index): tag for index, tag in enumerate(config.tags)},
-        "label2id": {tag: index for index, tag in enumerate(config.tags)},
+        **labeling_to_dict(config),
         "adapter": config.adapter,
         "head": config.head.model_dump(mode="json"),
         "exit_layer": config.exit_layer,
-        "encoding": config.encoding.to_dict(),
-        "max_tokens": config.max_tokens,
-        "overlap": config.overlap,
         "scores": config.scores,
-        "confidence": config.confidence.to_dict(),
     }
 
 
 def config_from_dict(data: Mapping[str, Any]) -> LabelerConfig:
     """Read what `config_to_dict` wrote."""
-    tags = tuple(data["id2label"][str(index)] for index in range(len(data["id2label"])))
+    from lookboth.config import HeadConfig
+
     return LabelerConfig(
+        **labeling_from_dict(data),
         base=data["base"],
         revision=data.get("base_revision"),
         fingerprint=data["base_fingerprint"],
-        plan=MaskPlan.parse(data["plan"], data["num_hidden_layers"]),
-        tags=tags,
-        scheme=data["scheme"],
-        label_on=data["label_on"],
-        encoding=Encoding.from_dict(data["encoding"]),
         adapter=data["adapter"],
         head=HeadConfig.model_validate(data.get("head", {})),
-        task=data.get("task", "labeling"),
         exit_layer=data.get("exit_layer"),
-        max_tokens=data["max_tokens"],
-        overlap=data["overlap"],
         scores=data.get("scores", {}),
-        confidence=Confidence(**data.get("confidence", {})),
     )
 
 

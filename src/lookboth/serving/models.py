@@ -106,7 +106,7 @@ def load_models(
         name: Labeler.from_pretrained(source, device=device, precision=precision)
         for name, source in sources.items()
     }
-    on_cpu = all(labeler.device.type == "cpu" for labeler in labelers.values())
+    on_cpu = all(str(labeler.device) == "cpu" for labeler in labelers.values())
     # A CPU is as fast on small batches, and nobody waits for the end of a large one.
     models = ServedModels(labelers, batch_tokens=batch_tokens or (512 if on_cpu else 2048))
     for name in sources:

@@ -103,7 +103,7 @@ def test_log_probs_are_the_marginals_of_all_well_formed_sequences(scheme, num_wo
 @settings(max_examples=60, deadline=None)
 def test_the_decoded_sequence_is_the_best_of_all(scheme, length, seed):
     head, scores, _ = make(scheme, [length], seed)
-    path = decode_tags_constrained(scores.numpy(), head.tags, scheme, head.transitions())
+    path = decode_tags_constrained(scores.numpy(), head.tags, scheme, head.likelihood().transitions)
     best = max(sequences(scores, head.tags, scheme, well_formed), key=lambda p: weight(p, scores, head.steps))
     assert weight(path, scores, head.steps) == pytest.approx(weight(best, scores, head.steps), abs=1e-4)
 
@@ -168,6 +168,6 @@ def test_long_texts_stay_exact_in_fp32():
 def test_many_texts_go_in_groups(monkeypatch):
     head, scores, lengths = make("IOB2", [2, 0, 3, 1, 0, 0, 4], seed=5)
     whole = head.log_probs(scores, lengths)
-    monkeypatch.setattr("lookboth.models.heads.crf._TEXTS_AT_ONCE", 2)
+    monkeypatch.setattr("lookboth.models.likelihoods._TEXTS_AT_ONCE", 2)
     torch.testing.assert_close(head.log_probs(scores, lengths), whole)
     assert head.log_probs(scores[:0], torch.tensor([0, 0])).shape == (0, len(head.tags))

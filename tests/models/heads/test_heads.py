@@ -66,7 +66,9 @@ def test_tags_of_long_texts_are_decoded_over_all_windows(labeler):
     prediction = next(label_words(labeler, [LONG]))
     scores = word_scores(labeler, [LONG])[0]
     config = labeler.config
-    ids = decode_tags_constrained(scores, config.tags, config.scheme, labeler.model.head.transitions())
+    ids = decode_tags_constrained(
+        scores, config.tags, config.scheme, labeler.model.head.likelihood().transitions
+    )
     assert prediction.tags == tuple(config.tags[i] for i in ids)
     assert not find_tag_errors(prediction.tags, config.scheme)
     whole = labeler.model.head.log_probs(torch.from_numpy(scores), torch.tensor([len(LONG)]))

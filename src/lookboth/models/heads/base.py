@@ -1,16 +1,13 @@
 """What every head is: scores for words, a loss over them, and how tags may follow each other."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from lookboth.errors import ConfigError
 from lookboth.models.heads.mix import LayerMix
-
-if TYPE_CHECKING:
-    import numpy as np
+from lookboth.models.likelihoods import Likelihood
 
 
 class Head(nn.Module):
@@ -82,18 +79,22 @@ class Head(nn.Module):
     def log_probs(
         self, scores: torch.Tensor, num_words: torch.Tensor, *, temperature: float = 1.0
     ) -> torch.Tensor:
-        """Return the log probability of each tag for each word, (w, num_tags).
+        """Return the log probability of each tag for each word, (w, num_tags); see `Likelihood.log_probs`.
 
         Args:
             scores: what `forward` gave, shape (w, num_tags); of a text that was cut into windows all of them together.
             num_words: words of each text, shape (s,).
             temperature: what the scores of tag sequences are divided by; none becomes better than another by it.
         """
-        return torch.log_softmax(scores / temperature, dim=-1)
+        found = self.likelihood().log_probs(
+            scores.detach().float().cpu().numpy(),
+            num_words.cpu().numpy(),
+            tags=self.tags,
+            scheme=self.scheme,
+            temperature=temperature,
+        )
+        return torch.from_numpy(found).to(scores.device)
 
-    def transitions(self) -> "np.ndarray | None":
-        """Return the learned score of each tag after each other, (n + 1, n + 1), or None where nothing is learned.
-
-        Row and column n stand for the border of the text, as in `data.transitions.allowed_transitions`.
-        """
-        return None
+    def likelihood(self) -> Likelihood:
+        """Return how scores become probabilities, with all that is learned about it."""
+        return Likelihood()

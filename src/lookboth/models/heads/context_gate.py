@@ -27,8 +27,12 @@ class ContextGateHead(LinearHead):
 
     def forward(self, states: torch.Tensor, num_words: torch.Tensor) -> torch.Tensor:
         """Return the score of each tag for each word, (w, num_tags)."""
-        last = (num_words.cumsum(0) - 1).repeat_interleave(num_words)
-        context = states[last]
+        ends = num_words.cumsum(0)
+        words = torch.arange(len(states), device=states.device)
+        text = (words[:, None] >= ends).sum(
+            1
+        )  # not repeat_interleave: shapes must not depend on values in an export
+        context = states[(ends - 1)[text]]
         both = torch.cat([context, states], dim=1)
         gate_context, gate_word = torch.sigmoid(self.gate_context(both)), torch.sigmoid(self.gate_word(both))
         return super().forward(gate_context * context + gate_word * states, num_words)

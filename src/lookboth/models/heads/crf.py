@@ -1,19 +1,14 @@
 """The CRF head: the tags of a text are scored together, each after the one before it."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from lookboth.data.transitions import allowed_transitions
 from lookboth.models.heads.linear import LinearHead
-
-if TYPE_CHECKING:
-    import numpy as np
-
-_FORBIDDEN = -1e9  # finite: the gradient of a logsumexp over nothing but -inf is not a number
-_TEXTS_AT_ONCE = 256  # a step of prediction holds so many times tags x tags numbers
+from lookboth.models.likelihoods import FORBIDDEN, Likelihood
 
 
 class CRFHead(LinearHead):
@@ -54,35 +49,22 @@ class CRFHead(LinearHead):
         scores = _normalized(scores)
         known = (labels != -100)[:, None]
         tag_ids = torch.arange(scores.shape[1], device=scores.device)
-        agreeing = scores.masked_fill(known & (labels[:, None] != tag_ids), _FORBIDDEN)
+        agreeing = scores.masked_fill(known & (labels[:, None] != tag_ids), FORBIDDEN)
         # One pass over both: all sequences of a text, and those that agree with its labels.
         plan = _Plan.of(torch.cat([num_words, num_words]))
-        _, log_z = _forward(torch.cat([scores, agreeing]), self._steps(forbid_border=False), plan)
+        log_z = _log_partition(torch.cat([scores, agreeing]), self._training_steps(), plan)
         all_sequences, labeled = log_z.chunk(2)
         return (all_sequences - labeled).sum()
 
-    def log_probs(
-        self, scores: torch.Tensor, num_words: torch.Tensor, *, temperature: float = 1.0
-    ) -> torch.Tensor:
-        """Return the log of each word's marginal tag probabilities given its whole text, (w, num_tags).
+    def likelihood(self) -> Likelihood:
+        """Return that tags are probable together, with the learned score of each after each other."""
+        return Likelihood("chain", self.steps.detach().float().cpu().numpy())
 
-        By the forward-backward algorithm; an impossible tag gets a large negative number.
-        """
-        steps = self._steps(forbid_border=True, temperature=temperature)
-        some_texts = num_words.split(_TEXTS_AT_ONCE)
-        words = (scores / temperature).split([int(some.sum()) for some in some_texts])
-        return torch.cat([_marginals(*pair, steps) for pair in zip(words, some_texts, strict=True)])
-
-    def transitions(self) -> "np.ndarray":
-        """Return the learned score of each tag after each other, (n + 1, n + 1)."""
-        return self.steps.detach().float().cpu().numpy()
-
-    def _steps(self, *, forbid_border: bool, temperature: float = 1.0) -> torch.Tensor:
-        """Return the score of each step with forbidden ones masked, (n + 1, n + 1)."""
+    def _training_steps(self) -> torch.Tensor:
+        """Return the score of each step with forbidden ones masked but at the border, (n + 1, n + 1)."""
         forbidden = ~self.allowed
-        if not forbid_border:
-            forbidden[-1] = forbidden[:, -1] = False
-        return (self.steps.float() / temperature).masked_fill(forbidden, _FORBIDDEN)
+        forbidden[-1] = forbidden[:, -1] = False
+        return self.steps.float().masked_fill(forbidden, FORBIDDEN)
 
 
 class _Plan(NamedTuple):
@@ -91,13 +73,11 @@ class _Plan(NamedTuple):
     Args:
         order: word numbers: the first word of every text, longest text first, then the second words, ..., shape (w,).
         sizes: how many texts have a first word, a second word, ...
-        place: where each word stands in `order`, shape (w,).
         last: where the last word of each text stands in `order`, shape (texts that have words,).
     """
 
     order: torch.Tensor
     sizes: Sequence[int]
-    place: torch.Tensor
     last: torch.Tensor
 
     @classmethod
@@ -108,9 +88,8 @@ class _Plan(NamedTuple):
         step = torch.arange(int(lengths[0]), device=num_words.device)[:, None]
         going_on = lengths > step
         order = (starts + step)[going_on]
-        place = order.argsort()
         ends = num_words.cumsum(0)[num_words > 0] - 1
-        return cls(order, going_on.sum(1).tolist(), place, place[ends])
+        return cls(order, going_on.sum(1).tolist(), order.argsort()[ends])
 
 
 def _normalized(scores: torch.Tensor) -> torch.Tensor:
@@ -118,27 +97,13 @@ def _normalized(scores: torch.Tensor) -> torch.Tensor:
     return torch.log_softmax(scores.float(), dim=-1)
 
 
-def _marginals(scores: torch.Tensor, num_words: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
-    """Return the log of each word's marginal tag probabilities, (w, n)."""
-    if not len(scores):
-        return scores
-    scores, plan = _normalized(scores), _Plan.of(num_words)
-    alphas, _ = _forward(scores, steps, plan)
-    # exp(alpha + beta) sums over the tags to the same number at every word: nothing else normalizes it.
-    return torch.log_softmax(alphas + _backward(scores, steps, plan), dim=-1)
-
-
-def _forward(scores: torch.Tensor, steps: torch.Tensor, plan: _Plan) -> tuple[torch.Tensor, torch.Tensor]:
-    """Run the forward algorithm over all texts at once.
+def _log_partition(scores: torch.Tensor, steps: torch.Tensor, plan: _Plan) -> torch.Tensor:
+    """Return the log of each text's partition function, by the forward algorithm over all texts at once.
 
     Args:
         scores: shape (w, n).
         steps: shape (n + 1, n + 1).
-        plan: of the texts.
-
-    Returns:
-        For each word the log of all that leads to each of its tags, (w, n), but for a number for each word; and for
-        each text that has words the log of its partition function.
+        plan: of the texts; those without words get no entry.
     """
     inner, first, last = steps[:-1, :-1], steps[-1, :-1], steps[:-1, -1]
     alphas: list[torch.Tensor] = []
@@ -146,22 +111,7 @@ def _forward(scores: torch.Tensor, steps: torch.Tensor, plan: _Plan) -> tuple[to
     for size, row in zip(plan.sizes, scores[plan.order].split(plan.sizes), strict=True):
         before = torch.logsumexp(alphas[-1][:size, :, None] + inner, dim=1) if alphas else first
         total = torch.logsumexp(before + row, dim=1)
-        alphas.append(
-            before + row - total[:, None]
-        )  # near 0: in fp32 the sum over a long text would swallow a word
+        # Near 0: in fp32 the sum over a long text would swallow a word.
+        alphas.append(before + row - total[:, None])
         totals.append(totals[-1][:size] + total if totals else total)
-    flat = torch.cat(alphas)
-    log_z = torch.cat(totals)[plan.last] + torch.logsumexp(flat[plan.last] + last, dim=1)
-    return flat[plan.place], log_z
-
-
-def _backward(scores: torch.Tensor, steps: torch.Tensor, plan: _Plan) -> torch.Tensor:
-    """Return for each word the log of all that follows each of its tags, (w, n), but for a number for each word."""
-    inner, last = steps[:-1, :-1], steps[:-1, -1]
-    rows = scores[plan.order].split(plan.sizes)
-    betas = [last.expand(plan.sizes[-1], -1)]
-    for row, size in zip(rows[:0:-1], plan.sizes[-2::-1], strict=True):
-        beta = torch.logsumexp((row + betas[-1])[:, None, :] + inner, dim=2)
-        beta = beta - torch.logsumexp(beta, dim=1, keepdim=True)
-        betas.append(torch.cat([beta, last.expand(size - len(beta), -1)]))
-    return torch.cat(betas[::-1])[plan.place]
+    return torch.cat(totals)[plan.last] + torch.logsumexp(torch.cat(alphas)[plan.last] + last, dim=1)

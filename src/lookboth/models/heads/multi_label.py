@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from lookboth.models.heads.linear import LinearHead
+from lookboth.models.likelihoods import Likelihood
 
 
 class MultiLabelHead(LinearHead):
@@ -25,8 +26,6 @@ class MultiLabelHead(LinearHead):
             scores, targets, weight=counted, reduction="sum"
         )
 
-    def log_probs(
-        self, scores: torch.Tensor, num_words: torch.Tensor, *, temperature: float = 1.0
-    ) -> torch.Tensor:
-        """Return the log probability of each label, whatever the others are, (w, num_tags)."""
-        return nn.functional.logsigmoid(scores / temperature)
+    def likelihood(self) -> Likelihood:
+        """Return that each label has a probability of its own, whatever the others are."""
+        return Likelihood("sigmoid")
