@@ -83,7 +83,23 @@ def test_what_a_saved_labeler_keeps():
 
 
 @pytest.mark.slow
-def test_embeddings_find_what_is_alike():
+@pytest.mark.parametrize("kind", ["embedding", "word_embedding"])
+def test_embeddings_find_what_is_alike(kind):
     pool = pool_of([["dogs", "bark"], ["shares", "fell", "sharply"], ["he", "cooked", "pasta"]])
-    [shown] = demonstrations(pool, "embedding", 1).for_texts([["the", "stock", "market"]])
+    [shown] = demonstrations(pool, kind, 1).for_texts([["the", "stock", "market"]])
     assert shown[0].words[0] == "shares"
+
+
+def test_words_are_compared_with_their_nearest(tiny_llama_folder):
+    from lookboth.generative.retrieval import WordEmbeddingRetriever
+
+    pool = [["Ada", "was", "in", "Rome"], [], ["x"], ["the", "unquestionably", "long", "walk", "home"]]
+    retriever = WordEmbeddingRetriever(pool, str(tiny_llama_folder))
+    query = ["Ada", "walked", "in"]
+    (words,), vectors = retriever.embed([query]), retriever.embed(pool)
+    assert [len(rows) for rows in vectors] == [4, 1, 1, 5]
+    wanted = [sum(max(float(word @ other) for other in rows) for word in words) for rows in vectors]
+    [ranked] = retriever.rank([query], 4)
+    assert ranked == sorted(range(4), key=lambda index: -wanted[index])
+    assert retriever.rank([pool[3]], 1) == [[3]]
+    assert retriever.rank([[]], 2) == [[0, 1]]

@@ -32,13 +32,14 @@ class GenerativeConfig(Section):
         default=None, description="Use the tokenizer's chat template; default: where it has one."
     )
     k: int = Field(default=5, ge=0, description="Demonstrations in a prompt; 0 in instruction tuning.")
-    demonstrations: Literal["random", "fixed", "stratified", "bm25", "embedding"] = Field(
+    demonstrations: Literal["random", "fixed", "stratified", "bm25", "embedding", "word_embedding"] = Field(
         default="random",
         description="Training sentences shown: random; fixed: the first k; stratified: every label in turn; bm25, "
-        "embedding: those most like the text.",
+        "embedding, word_embedding: those most like the text, as a whole or word by word.",
     )
     embedding_model: str = Field(
-        default="minilm-l6", description="Encoder whose mean state compares sentences for embedding."
+        default="minilm-l6",
+        description="Encoder whose states compare sentences, for embedding and word_embedding.",
     )
     loss: Literal["vanilla", "single", "multi"] = Field(
         default="multi",

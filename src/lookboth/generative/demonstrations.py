@@ -8,6 +8,7 @@ from typing import Protocol
 from lookboth.config import GenerativeConfig
 from lookboth.types import Example
 
+RETRIEVED = {"bm25", "embedding", "word_embedding"}
 NO_SPAN = ""  # stands for "no label at all" among the labels that are shown in turn
 
 
@@ -35,7 +36,7 @@ class Demonstrations:
     @property
     def retrieves(self) -> bool:
         """Whether every text gets its own demonstrations."""
-        return self.config.demonstrations in {"bm25", "embedding"} and self.config.k > 0
+        return self.config.demonstrations in RETRIEVED and self.config.k > 0
 
     def for_texts(self, texts: Sequence[Sequence[str]]) -> list[list[Example]]:
         """Return the demonstrations for each text, the most similar one last, next to the text.
@@ -132,8 +133,10 @@ def build_retriever(pool: Sequence[Sequence[str]], config: GenerativeConfig) -> 
         ConfigError: the package for BM25 is not installed.
         ModelError: the embedding model is not there.
     """
-    from lookboth.generative.retrieval import Bm25Retriever, EmbeddingRetriever
+    from lookboth.generative.retrieval import Bm25Retriever, EmbeddingRetriever, WordEmbeddingRetriever
 
     if config.demonstrations == "bm25":
         return Bm25Retriever(pool)
+    if config.demonstrations == "word_embedding":
+        return WordEmbeddingRetriever(pool, config.embedding_model)
     return EmbeddingRetriever(pool, config.embedding_model)

@@ -1,4 +1,4 @@
-"""Sentences most like a text: by words they share (BM25) or by mean states of an encoder."""
+"""Sentences most like a text: by words they share (BM25), or by states of an encoder, of the whole or word by word."""
 
 import importlib.util
 from collections.abc import Sequence
@@ -53,10 +53,7 @@ class EmbeddingRetriever:
     """
 
     def __init__(self, pool: Sequence[Sequence[str]], model: str) -> None:
-        self._backbone = load_backbone(model, device=default_device())
-        longest = max_positions(self._backbone) or 512
-        self._encoder = WordEncoder(load_tokenizer(model), max_word_tokens=4)
-        self._max_words = max(1, longest // 4 - 1)
+        self._states = _States(model)
         self._pool = self.embed(pool)
 
     def rank(self, queries: Sequence[Sequence[str]], count: int) -> list[list[int]]:
@@ -65,20 +62,81 @@ class EmbeddingRetriever:
 
     def embed(self, sentences: Sequence[Sequence[str]]) -> np.ndarray:
         """Return one vector of length 1 a sentence, shape (n, hidden); the start of a very long one counts."""
+        return np.stack([_unit(tokens.mean(0)) for tokens, _ in self._states.of(sentences)])
+
+
+class WordEmbeddingRetriever:
+    """Ranks by words: every word of the query counts the cosine of the nearest word of the sentence, in their contexts.
+
+    Greatest similarities summed are ColBERT's score (Khattab & Zaharia 2020, arXiv 2004.12832); comparing words instead
+    of sentences is IF-WRANER's idea (Nandi & Agrawal 2024, arXiv 2411.00451): a rare name finds its like in a sentence
+    about something else.
+
+    Args:
+        pool: sentences as words.
+        model: encoder by built-in name, folder or hub id.
+    """
+
+    def __init__(self, pool: Sequence[Sequence[str]], model: str) -> None:
+        self._states = _States(model)
+        vectors = self.embed(pool)
+        lengths = [len(rows) for rows in vectors]
+        self._words = np.concatenate(vectors)
+        self._starts = np.cumsum([0, *lengths[:-1]])
+
+    def rank(self, queries: Sequence[Sequence[str]], count: int) -> list[list[int]]:
+        """Return for each query the `count` best sentences of the pool, best first."""
+        return [_best(self._scores(rows), count) for rows in self.embed(queries)]
+
+    def embed(self, sentences: Sequence[Sequence[str]]) -> list[np.ndarray]:
+        """Return for each sentence one vector of length 1 a word, (w, hidden), one of zeros where there is no word."""
+        return [
+            np.stack([_unit(tokens[first:end].mean(0)) for first, end in ranges])
+            if ranges
+            else np.zeros((1, tokens.shape[1]), dtype=np.float32)
+            for tokens, ranges in self._states.of(sentences)
+        ]
+
+    def _scores(self, query: np.ndarray) -> np.ndarray:
+        similar = query @ self._words.T
+        scores: np.ndarray = np.maximum.reduceat(similar, self._starts, axis=1).mean(0)
+        return scores
+
+
+class _States:
+    """Last states of an encoder.
+
+    Args:
+        model: by built-in name, folder or hub id.
+    """
+
+    def __init__(self, model: str) -> None:
+        self._backbone = load_backbone(model, device=default_device())
+        longest = max_positions(self._backbone) or 512
+        self._encoder = WordEncoder(load_tokenizer(model), max_word_tokens=4)
+        self._max_words = max(1, longest // 4 - 1)
+
+    def of(self, sentences: Sequence[Sequence[str]]) -> list[tuple[np.ndarray, Sequence[tuple[int, int]]]]:
+        """Return for each sentence its token states, (t, hidden), and the token range of each word."""
         pieces = [self._encoder.encode(words[: self._max_words]) for words in sentences]
-        vectors: list[Any] = [None] * len(pieces)
+        found: list[Any] = [None] * len(pieces)
         device = next(self._backbone.parameters()).device
         with torch.inference_mode():
             for indices in plan_batches([len(piece) for piece in pieces], max_tokens=4096):
                 batch = build_batch([pieces[i] for i in indices])
                 mask = batch.attention_mask.to(device) if batch.attention_mask is not None else None
-                states = self._backbone(input_ids=batch.input_ids.to(device), attention_mask=mask)
-                weights = mask.float()[..., None] if mask is not None else 1.0
-                mean = (states.last_hidden_state.float() * weights).sum(1)
-                unit = torch.nn.functional.normalize(mean, dim=-1).cpu().numpy()
-                for index, vector in zip(indices, unit, strict=True):
-                    vectors[index] = vector
-        return np.stack(vectors)
+                output = self._backbone(input_ids=batch.input_ids.to(device), attention_mask=mask)
+                states = output.last_hidden_state.float().cpu().numpy()
+                for row, index in enumerate(indices):
+                    piece = pieces[index]
+                    found[index] = (states[row, : len(piece)], piece.word_tokens)
+        return found
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    length = np.linalg.norm(vector)
+    unit: np.ndarray = vector / max(length, 1e-12)
+    return unit
 
 
 def _terms(words: Sequence[str]) -> list[str]:
