@@ -1,6 +1,8 @@
 """Shared batches: every sentence once an epoch, equal numbers of parts, near-equal sizes, the same optimizer steps."""
 
+import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,12 +11,14 @@ from hypothesis import strategies as st
 
 from lookboth.config import HeadConfig, parse_config
 from lookboth.data.alignment import Encoding
-from lookboth.errors import ConfigError
+from lookboth.errors import ConfigError, DataError
 from lookboth.models.heads import build_head
 from lookboth.training.batches import RunBatches
+from lookboth.training.checkpoints import last_checkpoint
 from lookboth.training.objectives import Objective
+from lookboth.training.run import train as run_training
 from lookboth.training.sharing import SharedBatches
-from lookboth.training.team import Team, from_all, on_first, require_alone
+from lookboth.training.team import Team, check_launch, from_all, on_first, require_alone, shards_weights
 from lookboth.training.texts import TextBatches
 from lookboth.types import TokenizedExample
 
@@ -129,3 +133,62 @@ def test_what_cannot_be_shared_says_so(monkeypatch):
     assert Team.here() == Team(2, 4)
     with pytest.raises(ConfigError, match="lookboth study: started as 4 processes"):
         require_alone("lookboth study")
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "distributed.md"
+
+
+@pytest.fixture
+def launched_by_page(tmp_path, monkeypatch):
+    """The environment that `accelerate launch` makes of the settings in the page."""
+    from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+    from accelerate.utils.launch import prepare_multi_gpu_env
+
+    file = tmp_path / "fsdp.yaml"
+    file.write_text(re.search(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)[1])
+    given = launch_command_parser().parse_args(["--config_file", str(file), "-m", "lookboth", "train"])
+    arguments, *_ = _validate_launch_command(given)
+    assert arguments.use_fsdp
+    for name, value in prepare_multi_gpu_env(arguments).items():
+        if name.startswith(("ACCELERATE", "FSDP")):
+            monkeypatch.setenv(name, value)
+
+
+def test_the_settings_in_the_page_are_accepted(launched_by_page, monkeypatch):
+    assert shards_weights()
+    check_launch(8)
+    for name, value, message in (
+        ("FSDP_VERSION", "1", "fsdp_version: 2"),
+        ("FSDP_CPU_RAM_EFFICIENT_LOADING", "true", "fsdp_cpu_ram_efficient_loading: false"),
+        ("ACCELERATE_MIXED_PRECISION", "bf16", "training.precision"),
+        ("LOCAL_WORLD_SIZE", "9", "--nproc-per-node 8"),
+    ):
+        with monkeypatch.context() as changed:
+            changed.setenv(name, value)
+            with pytest.raises(ConfigError, match=message):
+                check_launch(8)
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"method": "sift"}, "method = 'sift'"),
+        ({"adapter": {"kind": "qlora"}}, "qlora"),
+        ({"adaptation": {"objective": "mntp"}}, r"\[adaptation\]"),
+    ],
+)
+def test_what_fsdp_does_not_train_is_refused_first(settings, named, launched_by_page, tmp_path):
+    config = parse_config({"data": {"train": "wnut17"}, **settings})
+    with pytest.raises(ConfigError, match=f"{named}.*FSDP"):
+        run_training(config, tmp_path)
+    assert not list(tmp_path.glob("seed-*"))
+
+
+def test_a_checkpoint_of_another_layout_is_refused(tmp_path, monkeypatch):
+    checkpoint = tmp_path / "checkpoint-3"
+    (checkpoint / "pytorch_model_fsdp_0").mkdir(parents=True)
+    (checkpoint / "trainer_state.json").write_text("{}")
+    with pytest.raises(DataError, match="was written with FSDP, and this run is without it"):
+        last_checkpoint(tmp_path)
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    assert last_checkpoint(tmp_path) == str(checkpoint)

@@ -6,45 +6,91 @@ import sys
 from itertools import count
 from pathlib import Path
 
-from safetensors.torch import save_file
-from test_trainer import make_config, right_word_decides, tiny_labeler, train, trained_weights
+import accelerate
+import numpy as np
+from accelerate.utils import DistributedType
+from test_trainer import make_config, right_word_decides, tiny_labeler, train
 
 from lookboth import cli
 from lookboth.errors import DataError
+from lookboth.inference.pipeline import word_log_probs
+from lookboth.masking.attention import under_plan
+from lookboth.masking.plan import MaskPlan
 from lookboth.training.team import Team, join, on_first
 
 STOPPED_AT = 3  # dev scores after which a run is stopped
-RUNS = {
-    "bucketed": {"epochs": 2, "schedule": "linear"},
+PLAIN = {
     "accumulated": {"epochs": 2, "layout": "packed", "accumulation": 3, "batch_tokens": 48},
     "fewer sentences than processes": {"epochs": 0.5, "batch_tokens": 16},
     "begun by one": {"epochs": 4, "accumulation": 2, "batch_tokens": 64, "schedule": "linear"},
     "begun by two": {"epochs": 4, "accumulation": 3, "batch_tokens": 64, "schedule": "linear"},
 }
+SHARDED = {
+    "sharded": {"epochs": 2, "accumulation": 2, "batch_tokens": 64, "schedule": "linear"},
+    "sharded by two": {"epochs": 4, "accumulation": 2, "batch_tokens": 64, "schedule": "linear"},
+}
+RUNS = PLAIN | SHARDED | {"killed": {"epochs": 2}}
+FSDP = {
+    "ACCELERATE_USE_FSDP": "true",
+    "FSDP_VERSION": "2",
+    "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+}
+PLANS = ("0011", "full", "causal")
 
 
 class Stopped(Exception):
     """Ends a run as a kill would, at a dev score."""
 
 
-def run(name, folder, base, *, stop_at=None):
-    """Train by one of RUNS, or go on with it; dev scores count up, from 11 where a run goes on."""
+def run(name, folder, base, *, stop_at=None, stop=None):
+    """Train by one of RUNS, or go on with it, and return the labeler; dev scores count up, from 11 where it goes on."""
     numbers = count(11 if (Path(folder) / name / "history.json").is_file() else 1)
 
     def score():
         number = next(numbers)
         if number == stop_at:
-            raise Stopped
+            (stop or raise_stopped)()
         return number / 100
 
-    head = {"kind": "crf"} if name.startswith("fewer") else {}
-    labeler = tiny_labeler(base, plan="0011", head=head)
-    examples = right_word_decides(60)
+    labeler = make_labeler(name, base)
     try:
-        train(labeler, Path(folder) / name, make_config(**RUNS[name]), examples, score=score)
+        train(labeler, Path(folder) / name, make_config(**RUNS[name]), right_word_decides(60), score=score)
     except Stopped:
         return None
-    return trained_weights(labeler)
+    return labeler
+
+
+def raise_stopped():
+    """End a run as a kill would."""
+    raise Stopped
+
+
+def kill_second():
+    """Kill the second process; the first will wait for it."""
+    if Team.here().rank == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def make_labeler(name, base):
+    """An untrained labeler for one of RUNS."""
+    head = {"kind": "crf"} if name.startswith(("fewer", "sharded")) else {}
+    adapter = "full" if name == "sharded" else "lora"
+    return tiny_labeler(base, plan="0011", head=head, adapter=adapter)
+
+
+def shard_on_cpus():
+    """Ask for FSDP2 as `accelerate launch` does, and lift accelerate's condition that there are GPUs."""
+    begin = accelerate.state.AcceleratorState.__init__
+
+    def lifted(self, *args, fsdp_plugin=None, **kwargs):
+        begin(self, *args, fsdp_plugin=fsdp_plugin, **kwargs)
+        if fsdp_plugin is not None:
+            self.fsdp_plugin = fsdp_plugin
+            accelerate.state.PartialState._shared_state["distributed_type"] = DistributedType.FSDP
+            self.distributed_type = DistributedType.FSDP
+
+    accelerate.state.AcceleratorState.__init__ = lifted
+    os.environ |= FSDP
 
 
 def refuse():
@@ -52,29 +98,36 @@ def refuse():
     raise DataError("only the first process knows")
 
 
+def probabilities(labeler, plan):
+    """The log probability of every tag for every word of some sentences, under a plan."""
+    with under_plan(labeler.model.backbone, MaskPlan.parse(plan, 4)):
+        return np.concatenate(word_log_probs(labeler, [e.words for e in right_word_decides(10, 5)]))
+
+
+def command(folder, name):
+    """Run `lookboth train` into a folder."""
+    sys.argv = ["lookboth", "train", str(folder / "recipe.toml"), "--out", str(folder / name)]
+    cli.app(standalone_mode=False)
+
+
 def main():
     folder, base = Path(sys.argv[1]), sys.argv[2]
     team = join()
-    for name in RUNS:
-        weights = run(name, folder, base, stop_at=STOPPED_AT if name == "begun by two" else None)
-        if weights and team.is_first:
-            save_file(weights, folder / f"{name}.safetensors")
+    cli.training.leave = lambda: None  # there is more to do together
+    for name in PLAIN:
+        run(name, folder, base, stop_at=STOPPED_AT if name == "begun by two" else None)
     try:
         on_first(refuse)
     except DataError as error:
         print(f"process {team.rank} heard: {error}", flush=True)
-    sys.argv = ["lookboth", "train", str(folder / "recipe.toml"), "--out", str(folder / "by command")]
-    cli.training.leave = lambda: None  # there is one more thing to do together
-    cli.app(standalone_mode=False)
-    die()
-
-
-def die():
-    """Train until the second process is killed; the first must not wait for it for ever."""
-    if Team.here().rank == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
-    on_first(lambda: None)
-    on_first(lambda: None)
+    command(folder, "by command")
+    shard_on_cpus()
+    labeler = run("sharded", folder, base)
+    np.savez(folder / f"sharded {team.rank}.npz", **{plan: probabilities(labeler, plan) for plan in PLANS})
+    run("sharded by two", folder, base, stop_at=STOPPED_AT)
+    command(folder, "by command sharded")
+    del os.environ["ACCELERATE_USE_FSDP"]
+    run("killed", folder, base, stop_at=2, stop=kill_second)
 
 
 if __name__ == "__main__":

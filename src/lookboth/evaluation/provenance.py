@@ -113,13 +113,14 @@ def _peak_cuda_memory() -> int | None:
 
 
 def machine_facts() -> dict[str, Any]:
-    """Return the number of CPUs, the name of the device and the platform; no host or user name."""
+    """Return the number of CPUs, device, platform and how many processes trained together; no host or user name."""
     torch = sys.modules.get("torch")
     on_gpu = torch is not None and torch.cuda.is_available()
     return {
         "num_cpus": os.cpu_count(),
         "device": torch.cuda.get_device_name() if torch is not None and on_gpu else _processor_name(),
         "platform": f"{platform.system()} {platform.machine()}",
+        "processes": int(os.environ.get("WORLD_SIZE") or 1),
     }
 
 

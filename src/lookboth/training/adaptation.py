@@ -17,6 +17,7 @@ from lookboth.masking.plan import MaskPlan
 from lookboth.models.language_model import LanguageModel, load_language_model
 from lookboth.models.loading import torch_dtype
 from lookboth.models.saving import ADAPTER_FOLDER, BACKBONE_FOLDER, save_adapter
+from lookboth.training.checkpoints import BEST_FILE, load_weights, replace_file
 from lookboth.training.team import Team, from_all, on_first
 from lookboth.training.texts import (
     TextBatches,
@@ -26,7 +27,7 @@ from lookboth.training.texts import (
     read_texts,
     text_section,
 )
-from lookboth.training.trainer import BEST_FILE, fit, load_weights, replace_file
+from lookboth.training.trainer import fit
 
 REPORT_FILE = "adaptation.json"  # written last: a folder that has it is finished
 

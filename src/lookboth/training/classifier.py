@@ -12,6 +12,7 @@ from lookboth.training.adaptation import AdaptationReport, adapt_backbone
 from lookboth.training.adapters import num_trainable
 from lookboth.training.batches import RunBatches, find_pad_id, tokenize_examples
 from lookboth.training.build import build_labeler
+from lookboth.training.checkpoints import BEST_FILE, is_sharded, load_weights
 from lookboth.training.outcome import DevScorer, Say, Start, TrainedRun, finish_run, labels_of
 from lookboth.training.sharing import together
 from lookboth.training.splits import Splits
@@ -49,6 +50,9 @@ def train_classifier(config: RunConfig, splits: Splits, seed: int, folder: Path,
         score_dev=score_dev,
         say=say,
     )
+    if is_sharded(labeler.model):
+        labeler = build_labeler(config, labels=labels_of([*splits.train, *splits.dev]))
+        load_weights(labeler.model, folder / "training" / BEST_FILE)
     apply_plan(labeler.model.backbone, labeler.config.plan)
     dev = score_dev.at(history.best_score)
     tests = {name: evaluate_labeler(together(labeler), examples) for name, examples in splits.tests.items()}

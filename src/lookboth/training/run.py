@@ -13,7 +13,7 @@ from lookboth.training.build import build_base
 from lookboth.training.methods import ADAPTING, find_method
 from lookboth.training.outcome import Say, Start, TrainedRun
 from lookboth.training.splits import Splits, read_splits
-from lookboth.training.team import join, on_first, require_shared
+from lookboth.training.team import join, on_first, require_shared, shards_weights
 from lookboth.training.texts import text_section
 
 RECIPE_FILE = "recipe.json"
@@ -96,12 +96,28 @@ def train_one(config: RunConfig, splits: Splits, seed: int, folder: Path, *, say
 
 def _gather(out: Path, config: RunConfig, say: Say) -> Say:
     """Connect the processes that train together, claim the folder for them, and return who speaks: only the first."""
+    if shards_weights():
+        _check_sharding(config)
     team = join()
     on_first(lambda: _claim(out, config))
     require_shared(out / RECIPE_FILE)
     if team.size > 1 and team.is_first:
         say(f"{team.size} processes share each optimizer step")
     return say if team.is_first else lambda _: None
+
+
+def _check_sharding(config: RunConfig) -> None:
+    """Refuse what is not trained with FSDP."""
+    refused = {
+        f"method = {config.method!r}": config.method != "classifier",
+        "adapter.kind = 'qlora'": config.adapter.kind == "qlora",  # 4-bit weights stay whole
+        "[adaptation]": config.adaptation is not None,
+    }
+    for key, is_there in refused.items():
+        if is_there:
+            raise ConfigError(
+                f"{key}: is not trained with FSDP. Start it without: torchrun --nproc-per-node N -m lookboth train."
+            )
 
 
 def _claim(out: Path, config: RunConfig) -> None:

@@ -10,6 +10,7 @@ import torch
 from lookboth.data.packing import split_evenly
 from lookboth.models.base import TextLabeler
 from lookboth.training.batches import RunBatches
+from lookboth.training.checkpoints import is_sharded
 from lookboth.training.team import Team, from_all
 from lookboth.types import Example, Prediction, TokenizedExample
 
@@ -123,8 +124,11 @@ class SharedLabeler(TextLabeler):
 
 
 def together(labeler: TextLabeler) -> TextLabeler:
-    """Return a labeler whose work all processes share; the same one where this process is alone."""
-    return labeler if Team.here().size == 1 else SharedLabeler(labeler)
+    """Return a labeler whose work all processes share; the same one where this process is alone.
+
+    Sharded weights have to run in step: each process then labels every text.
+    """
+    return labeler if Team.here().size == 1 or is_sharded(labeler.model) else SharedLabeler(labeler)
 
 
 def _without_labels(piece: TokenizedExample) -> TokenizedExample:

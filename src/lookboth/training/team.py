@@ -47,7 +47,7 @@ def join() -> Team:
         import torch
         from accelerate import PartialState
 
-        _check_launch(torch.cuda.device_count())
+        check_launch(torch.cuda.device_count())
         PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
     return team
 
@@ -77,6 +77,11 @@ def require_alone(what: str) -> None:
             f"{what}: started as {team.size} processes that train together (WORLD_SIZE={team.size}), but only lookboth "
             f"train and lookboth adapt share their work. Type {what} without torchrun or accelerate launch."
         )
+
+
+def shards_weights() -> bool:
+    """Whether the launcher asked for FSDP: each process keeps and trains a part of the weights."""
+    return os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
 
 
 def on_first(action: Callable[[], T]) -> T:
@@ -131,7 +136,15 @@ def require_shared(file: Path) -> None:
         )
 
 
-def _check_launch(num_gpus: int) -> None:
+def check_launch(num_gpus: int) -> None:
+    """Refuse what a launcher asks for and cannot be had.
+
+    Args:
+        num_gpus: of this machine.
+
+    Raises:
+        ConfigError: more processes than GPUs, or settings that contradict the recipe.
+    """
     here = int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
     if 0 < num_gpus < here:
         raise ConfigError(
@@ -143,4 +156,13 @@ def _check_launch(num_gpus: int) -> None:
         raise ConfigError(
             f"mixed_precision: {arithmetic} in the launcher's settings: the recipe says the arithmetic. Set "
             "mixed_precision: 'no' there and training.precision here."
+        )
+    if shards_weights() and os.environ.get("FSDP_VERSION", "1") != "2":
+        raise ConfigError(
+            "FSDP: only version 2 is supported. Set fsdp_version: 2 in accelerate's fsdp_config."
+        )
+    if shards_weights() and os.environ.get("FSDP_CPU_RAM_EFFICIENT_LOADING", "false").lower() == "true":
+        raise ConfigError(
+            "FSDP: each process reads the weights itself. Set fsdp_cpu_ram_efficient_loading: false in accelerate's "
+            "fsdp_config."
         )

@@ -1,8 +1,6 @@
 """The training run: the stock transformers.Trainer over planned batches, the best dev score kept."""
 
 import json
-import os
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,15 +12,22 @@ import torch
 from torch import nn
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
-from transformers.trainer_utils import get_last_checkpoint
 
 from lookboth.config import RunConfig, TrainConfig
 from lookboth.errors import ConfigError
+from lookboth.masking.structure import find_stack
 from lookboth.training.batches import RunBatches, only_batch
+from lookboth.training.checkpoints import (
+    BEST_FILE,
+    last_checkpoint,
+    load_weights,
+    replace_file,
+    without_frozen,
+    write_weights,
+)
 from lookboth.training.sharing import SharedBatches
-from lookboth.training.team import Team, from_all, join, on_first
+from lookboth.training.team import Team, from_all, join, on_first, shards_weights
 
-BEST_FILE = "best.safetensors"
 _SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 
 
@@ -79,12 +84,10 @@ def fit(
     if keeper.finished():
         keeper.restore_best()
         return keeper.history
-    # Frozen weights are not written into checkpoints: they can be had again from the base.
-    hooks = (
-        model.register_state_dict_post_hook(_drop_frozen),
-        model.register_load_state_dict_post_hook(_excuse_frozen),
-    )
-    try:
+    if shards_weights():
+        layers = {type(layer).__name__ for layer in find_stack(model).layers}
+        model._no_split_modules = sorted(layers)  # type: ignore[assignment]  # where accelerate looks for what to shard
+    with without_frozen(model):
         trainer = Trainer(
             model=model,
             args=_arguments(config, folder, seed, team, accumulation=shared.parts_of_each),
@@ -93,19 +96,11 @@ def fit(
             callbacks=[keeper, _Progress(say)],
         )
         trainer.remove_callback(PrinterCallback)
-        trainer.train(resume_from_checkpoint=on_first(lambda: _last_checkpoint(folder / "checkpoints")))
-    finally:
-        for hook in hooks:
-            hook.remove()
+        if shards_weights() and not trainer.is_fsdp_enabled:
+            raise ConfigError("FSDP: accelerate has it for GPUs only, and here is none. Start without FSDP.")
+        trainer.train(resume_from_checkpoint=on_first(lambda: last_checkpoint(folder / "checkpoints")))
     keeper.restore_best()
     return keeper.history
-
-
-def load_weights(model: nn.Module, file: Path) -> None:
-    """Load trained weights that `fit` kept; the others stay as they are."""
-    from safetensors.torch import load_file
-
-    model.load_state_dict(load_file(file), strict=False)
 
 
 def read_config_lines(
@@ -153,7 +148,7 @@ class _KeepBest(TrainerCallback):
             history.scores.append(score)
             if score > history.best_score:
                 history.best_step, history.best_score = step, score
-                on_first(lambda: _write_weights(self.model, self.folder / BEST_FILE))
+                write_weights(self.model, self.folder / BEST_FILE)
             if self.patience is not None and history.since_best() >= self.patience:
                 history.stopped_early = control.should_training_stop = True
             stored = json.dumps(asdict(history)).encode()
@@ -254,48 +249,3 @@ def _evaluation_steps(batches: RunBatches, config: TrainConfig) -> set[int]:
             steps.add(max(1, -(-batch // config.accumulation)))
         start = end
     return steps
-
-
-def _last_checkpoint(folder: Path) -> str | None:
-    """Return the newest complete checkpoint, removing those that a kill left half written."""
-    while folder.is_dir() and (last := get_last_checkpoint(str(folder))):
-        try:
-            # The Trainer writes this file last.
-            json.loads((Path(last) / "trainer_state.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            shutil.rmtree(last)
-        else:
-            return str(last)
-    return None
-
-
-def _trained(module: nn.Module) -> dict[str, nn.Parameter]:
-    """Return the trained weights by name; a weight that is tied to another only once."""
-    return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
-
-
-def _drop_frozen(module: nn.Module, state: dict[str, Any], prefix: str, _: Any) -> None:
-    kept = _trained(module)
-    for name, _parameter in module.named_parameters(remove_duplicate=False):
-        if name not in kept:
-            state.pop(prefix + name, None)
-
-
-def _excuse_frozen(module: nn.Module, keys: Any) -> None:
-    """Take frozen and tied weights off the list of what a checkpoint should have held."""
-    kept = _trained(module)
-    excused = {name for name, _ in module.named_parameters(remove_duplicate=False) if name not in kept}
-    keys.missing_keys[:] = [key for key in keys.missing_keys if key not in excused]
-
-
-def _write_weights(model: nn.Module, file: Path) -> None:
-    from safetensors.torch import save
-
-    replace_file(file, save({name: p.detach().cpu().contiguous() for name, p in _trained(model).items()}))
-
-
-def replace_file(file: Path, content: bytes) -> None:
-    """Write `file` so that a kill leaves the old or the new content, never half of it."""
-    work = file.with_suffix(file.suffix + ".part")
-    work.write_bytes(content)
-    os.replace(work, file)

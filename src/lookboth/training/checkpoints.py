@@ -1,0 +1,134 @@
+"""What a training keeps on disk: the best weights and the checkpoints a killed run goes on from."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers.trainer_utils import get_last_checkpoint
+
+from lookboth.errors import DataError
+from lookboth.training.team import Team, on_first, shards_weights
+
+BEST_FILE = "best.safetensors"
+
+
+def write_weights(model: nn.Module, file: Path) -> None:
+    """Write the trained weights; all processes have to call it, the first one writes."""
+    from safetensors.torch import save
+
+    _reshard(model)
+    state = {}
+    for name, parameter in _trained(model).items():
+        weights = parameter.detach()
+        if hasattr(weights, "full_tensor"):  # one shard of several: put together by all processes
+            weights = weights.full_tensor()
+        if Team.here().is_first:
+            state[name] = weights.cpu().contiguous()
+    on_first(lambda: replace_file(file, save(state)))
+
+
+@torch.no_grad()
+def load_weights(model: nn.Module, file: Path) -> None:
+    """Load trained weights that were kept; the others stay as they are."""
+    from safetensors.torch import load_file
+
+    if not is_sharded(model):
+        model.load_state_dict(load_file(file), strict=False)
+        return
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    _reshard(model)
+    stored = load_file(file)
+    for name, parameter in _trained(model).items():
+        assert isinstance(parameter, DTensor)
+        whole = stored[name].to(parameter.device)
+        parameter.copy_(distribute_tensor(whole, parameter.device_mesh, parameter.placements))
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Whether FSDP keeps a part of the weights in each process; all have to run such a model in step."""
+    return any(hasattr(parameter, "full_tensor") for parameter in model.parameters())
+
+
+@contextmanager
+def without_frozen(model: nn.Module) -> Iterator[None]:
+    """Leave frozen weights out of what is saved and loaded for a while: they can be had again from the base."""
+    hooks = (
+        model.register_state_dict_post_hook(_drop_frozen),
+        model.register_load_state_dict_post_hook(_excuse_frozen),
+    )
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """Return the newest complete checkpoint, removing those that a kill left half written.
+
+    Raises:
+        DataError: it is one of sharded weights and this run has none, or the other way round.
+    """
+    while folder.is_dir() and (last := get_last_checkpoint(str(folder))):
+        try:
+            # The Trainer writes this file last.
+            json.loads((Path(last) / "trainer_state.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            shutil.rmtree(last)
+        else:
+            _check_layout(Path(last))
+            return str(last)
+    return None
+
+
+def replace_file(file: Path, content: bytes) -> None:
+    """Write `file` so that a kill leaves the old or the new content, never half of it."""
+    work = file.with_suffix(file.suffix + ".part")
+    work.write_bytes(content)
+    os.replace(work, file)
+
+
+def _check_layout(checkpoint: Path) -> None:
+    was_sharded = any(checkpoint.glob("pytorch_model_fsdp*"))
+    if was_sharded != shards_weights():
+        was, now = ("with", "without") if was_sharded else ("without", "with")
+        raise DataError(
+            f"{checkpoint}: was written {was} FSDP, and this run is {now} it. Go on {was} FSDP, with any number of "
+            "processes, or give another --out."
+        )
+
+
+def _reshard(model: nn.Module) -> None:
+    """Put away whole weights that FSDP still holds after a forward pass, so that the shards are what is seen."""
+    if is_sharded(model):
+        from torch.distributed.fsdp import FSDPModule
+
+        for module in model.modules():
+            if isinstance(module, FSDPModule):
+                module.reshard()
+
+
+def _trained(module: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the trained weights by name; a weight that is tied to another only once."""
+    return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+
+
+def _drop_frozen(module: nn.Module, state: dict[str, Any], prefix: str, _: Any) -> None:
+    kept = _trained(module)
+    for name, _parameter in module.named_parameters(remove_duplicate=False):
+        if name not in kept:
+            state.pop(prefix + name, None)
+
+
+def _excuse_frozen(module: nn.Module, keys: Any) -> None:
+    """Take frozen and tied weights off the list of what a checkpoint should have held."""
+    kept = _trained(module)
+    excused = {name for name, _ in module.named_parameters(remove_duplicate=False) if name not in kept}
+    keys.missing_keys[:] = [key for key in keys.missing_keys if key not in excused]
