@@ -9,11 +9,25 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 import torch.distributed as dist
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 from test_trainer import assert_equal_weights, right_word_decides
-from together import FSDP, PLAIN, PLANS, STOPPED_AT, make_labeler, probabilities, run, shard_on_cpus
+from tiny import tiny_config, tiny_tokenizer
+from together import (
+    FSDP,
+    OTHER,
+    PLAIN,
+    PLANS,
+    STOPPED_AT,
+    command,
+    make_labeler,
+    probabilities,
+    run,
+    shard_on_cpus,
+)
+from transformers import AutoModelForCausalLM
 
 from lookboth.data.schemes import encode_spans
 from lookboth.models.labeler import Labeler
@@ -37,6 +51,13 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
 
 
+def save_language_model(folder: Path) -> None:
+    tokenizer = tiny_tokenizer("byte-bos")
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(tiny_config("llama", len(tokenizer))).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
 def write_data(folder: Path) -> None:
     folder.mkdir()
     for seed, (split, number) in enumerate({"train": 40, "dev": 15, "test": 15}.items()):
@@ -52,12 +73,13 @@ def launched(tiny_llama_folder, tmp_path_factory):
     """What two processes wrote and said; one process has begun a run for them."""
     folder = tmp_path_factory.mktemp("together")
     write_data(folder / "data")
-    recipe = RECIPE.format(model=json.dumps(str(tiny_llama_folder)), data=json.dumps(str(folder / "data")))
+    save_language_model(folder / "model")
+    recipe = RECIPE.format(model=json.dumps(str(folder / "model")), data=json.dumps(str(folder / "data")))
     (folder / "recipe.toml").write_text(recipe, encoding="utf-8")
     assert run("begun by one", folder, tiny_llama_folder, stop_at=STOPPED_AT) is None
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += [str(WORKER), str(folder), str(tiny_llama_folder)]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=600)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    torchrun += [str(WORKER), str(folder), str(tiny_llama_folder)]
+    done = subprocess.run(torchrun, env=environment(), capture_output=True, text=True, timeout=600)
     return SimpleNamespace(folder=folder, out=done.stdout, err=done.stderr, status=done.returncode)
 
 
@@ -126,9 +148,21 @@ def test_the_command_writes_one_run_and_says_it_once(launched):
     assert json.loads((folder / "run.json").read_text())["machine"]["processes"] == 2
     assert len((folder / "predictions.jsonl").read_text().splitlines()) == 30
     assert launched.out.count(f"labeler: {folder}") == 1
-    assert launched.out.count("token accuracy") == 4  # dev and test, once with shards and once without
+    assert launched.out.count("token accuracy") == 5  # dev and test with and without shards, dev of "sift"
     labeler = Labeler.from_pretrained(folder / "labeler", device="cpu", precision="fp32")
     assert len(labeler.predict("the quick near house")) == 1
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_other_trainings_are_shared_as_well(name, launched, tmp_path, monkeypatch):
+    (tmp_path / "recipe.toml").write_text((launched.folder / "recipe.toml").read_text())
+    verb, settings = OTHER[name]
+    monkeypatch.setattr("sys.argv", [])
+    command(tmp_path, name, verb=verb, settings=settings)
+    (expected,), (found,) = (
+        sorted((f / name).rglob("best.safetensors")) for f in (tmp_path, launched.folder)
+    )
+    assert_equal_weights(load_file(found), load_file(expected), atol=2e-5)
 
 
 def test_the_command_with_shards_predicts_the_same(launched):

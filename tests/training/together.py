@@ -30,6 +30,20 @@ SHARDED = {
     "sharded by two": {"epochs": 4, "accumulation": 2, "batch_tokens": 64, "schedule": "linear"},
 }
 RUNS = PLAIN | SHARDED | {"killed": {"epochs": 2}}
+OTHER = {  # commands and settings
+    "adapted": ("adapt", ("adaptation.objective=mntp", "adaptation.batch_tokens=64")),
+    "sift": (
+        "train",
+        (
+            "method=sift",
+            "plan=causal",
+            "training.epochs=1",
+            "data.max_train_sentences=12",
+            "data.max_dev_sentences=3",
+            "data.test=[]",
+        ),
+    ),
+}
 FSDP = {
     "ACCELERATE_USE_FSDP": "true",
     "FSDP_VERSION": "2",
@@ -54,7 +68,7 @@ def run(name, folder, base, *, stop_at=None, stop=None):
 
     labeler = make_labeler(name, base)
     try:
-        train(labeler, Path(folder) / name, make_config(**RUNS[name]), right_word_decides(60), score=score)
+        train(labeler, Path(folder) / name, make_config(**RUNS[name]), right_word_decides(40), score=score)
     except Stopped:
         return None
     return labeler
@@ -104,9 +118,10 @@ def probabilities(labeler, plan):
         return np.concatenate(word_log_probs(labeler, [e.words for e in right_word_decides(10, 5)]))
 
 
-def command(folder, name):
-    """Run `lookboth train` into a folder."""
-    sys.argv = ["lookboth", "train", str(folder / "recipe.toml"), "--out", str(folder / name)]
+def command(folder, name, *, verb="train", settings=()):
+    """Run `lookboth train` or `lookboth adapt` into a folder."""
+    sys.argv = ["lookboth", verb, str(folder / "recipe.toml"), "--out", str(folder / name)]
+    sys.argv += [word for setting in settings for word in ("--set", setting)]
     cli.app(standalone_mode=False)
 
 
@@ -121,6 +136,8 @@ def main():
     except DataError as error:
         print(f"process {team.rank} heard: {error}", flush=True)
     command(folder, "by command")
+    for name, (verb, settings) in OTHER.items():
+        command(folder, name, verb=verb, settings=settings)
     shard_on_cpus()
     labeler = run("sharded", folder, base)
     np.savez(folder / f"sharded {team.rank}.npz", **{plan: probabilities(labeler, plan) for plan in PLANS})

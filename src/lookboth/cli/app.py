@@ -1,5 +1,6 @@
 """The command line's application, its shared options, and how an error ends."""
 
+import os
 import sys
 from enum import StrEnum
 from typing import Annotated
@@ -70,6 +71,9 @@ def _check_processes(context: typer.Context) -> None:
 
 def main() -> None:
     """Run the command line; an error is one message on standard error and exit status 1."""
+    os.environ.setdefault(
+        "TORCH_CPP_LOG_LEVEL", "ERROR"
+    )  # read when torch is imported; DDP warns of its own caution
     try:
         app()
     except LookbothError as error:

@@ -9,6 +9,7 @@ import torch
 
 from lookboth.data.packing import split_evenly
 from lookboth.models.base import TextLabeler
+from lookboth.models.labeler import Labeler
 from lookboth.training.batches import RunBatches
 from lookboth.training.checkpoints import is_sharded
 from lookboth.training.team import Team, from_all
@@ -128,7 +129,8 @@ def together(labeler: TextLabeler) -> TextLabeler:
 
     Sharded weights have to run in step: each process then labels every text.
     """
-    return labeler if Team.here().size == 1 or is_sharded(labeler.model) else SharedLabeler(labeler)
+    in_step = isinstance(labeler, Labeler) and is_sharded(labeler.model)
+    return labeler if Team.here().size == 1 or in_step else SharedLabeler(labeler)
 
 
 def _without_labels(piece: TokenizedExample) -> TokenizedExample:
