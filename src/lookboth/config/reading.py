@@ -8,7 +8,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from lookboth.config.recipe import RunConfig
-from lookboth.errors import ConfigError
+from lookboth.errors import ConfigError, first_line
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -17,16 +17,43 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     Raises:
         ConfigError: not TOML, an unknown key, or a value outside its range; all of them in one message.
     """
-    path = Path(path)
+    values = read_toml(Path(path), "no such recipe. The shipped ones are in the folder recipes/.")
+    return parse_config(values, overrides, where=str(path))
+
+
+def read_toml(path: Path, missing: str) -> dict[str, Any]:
+    """Return what a TOML file holds.
+
+    Args:
+        path: the file.
+        missing: what to say where there is none.
+
+    Raises:
+        ConfigError: it cannot be read, or is not TOML.
+    """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such recipe. The shipped ones are in the folder recipes/.") from error
+        raise ConfigError(f"{path}: {missing}") from error
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not a TOML file: {error}.") from error
-    return parse_config(values, overrides, where=str(path))
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # not TOML, not UTF-8, a number of 5,000 digits, 1,000 brackets
+        raise ConfigError(f"{path}: not a TOML file: {first_line(error)}.") from error
+
+
+def read_value(text: str) -> Any:
+    """Return the TOML value that `text` is, or `text` itself: a bare word needs no quotes.
+
+    >>> read_value("2e-4"), read_value("[1, 2]"), read_value("causal")
+    (0.0002, [1, 2], 'causal')
+    """
+    try:
+        return tomllib.loads(f"x = {text}")["x"]
+    except (ValueError, RecursionError):
+        return text
 
 
 def parse_config(
@@ -104,16 +131,12 @@ def _set(values: dict[str, Any], override: str) -> None:
     key, sign, text = override.partition("=")
     if not sign or not key.strip():
         raise ConfigError(f"--set {override!r}: expected key=value, for example --set training.epochs=2")
-    try:
-        value = tomllib.loads(f"x = {text}")["x"]
-    except tomllib.TOMLDecodeError:
-        value = text  # a bare word needs no quotes
     *sections, last = key.strip().split(".")
     for section in sections:
         values = values.setdefault(section, {})
         if not isinstance(values, dict):
             raise ConfigError(f"--set {override!r}: {section!r} is a single value, not a section.")
-    values[last] = value
+    values[last] = read_value(text)
 
 
 def _explain(detail: Any) -> str:

@@ -73,16 +73,24 @@ class WordEncoder:
         encoding: as saved with a labeler; detected from the tokenizer when None.
         max_word_tokens: a longer word (a megabyte without a space, say) keeps its first and last tokens;
             it still gets its tag.
+        num_tokens: how many tokens the model has; one beyond, which some tokenizers give for text that spells it,
+            becomes the fallback. None: as many as the tokenizer gives.
     """
 
     _CACHE_LIMIT = 200_000
 
     def __init__(
-        self, tokenizer: Any, encoding: Encoding | None = None, *, max_word_tokens: int = 64
+        self,
+        tokenizer: Any,
+        encoding: Encoding | None = None,
+        *,
+        max_word_tokens: int = 64,
+        num_tokens: int | None = None,
     ) -> None:
         self.tokenizer = tokenizer
         self.encoding = encoding or Encoding.detect(tokenizer)
         self.max_word_tokens = max_word_tokens
+        self.num_tokens = num_tokens
         self.words_without_token: set[str] = set()
         self._cache: dict[str, tuple[int, ...]] = {}
 
@@ -117,7 +125,7 @@ class WordEncoder:
         """Return the token ids of each whole text as the tokenizer cuts it, without special tokens, at least one."""
         clean = [_SURROGATES.sub("\ufffd", text.strip()) for text in texts]
         encoded = self.tokenizer(clean, add_special_tokens=False, verbose=False)["input_ids"] if clean else []
-        return [tuple(ids) or (self.encoding.fallback_id,) for ids in encoded]
+        return [self._known(ids) or (self.encoding.fallback_id,) for ids in encoded]
 
     def _encode_new(self, words: list[str]) -> list[tuple[int, ...]]:
         texts = [self.encoding.word_prefix + _SURROGATES.sub("\ufffd", self._cut(word)) for word in words]
@@ -129,7 +137,13 @@ class WordEncoder:
         limit = 16 * self.max_word_tokens
         return word if len(word) <= limit else word[: limit // 2] + word[-limit // 2 :]
 
+    def _known(self, ids: Sequence[int]) -> tuple[int, ...]:
+        if self.num_tokens is None or max(ids, default=0) < self.num_tokens:
+            return tuple(ids)
+        return tuple(token if token < self.num_tokens else self.encoding.fallback_id for token in ids)
+
     def _at_least_one(self, word: str, ids: Sequence[int]) -> tuple[int, ...]:
+        ids = self._known(ids)
         if not ids:
             self.words_without_token.add(word)
             return (self.encoding.fallback_id,)

@@ -56,6 +56,8 @@ def _read_bytes(path: Path) -> bytes:
         raise DataError(f"{path}: no such file. Check the path.") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}. Name a readable file.") from error
+    except ValueError as error:
+        raise DataError(f"{str(path)!a}: no name of a file: {error}.") from error
 
 
 def _decode_line(line: bytes, number: int, log: ProblemLog) -> str:

@@ -66,7 +66,7 @@ def decode_tags(tags: Sequence[str], scheme: str, *, repair: bool = False) -> tu
     (Span(start=0, end=1, label='DET'), Span(start=1, end=2, label='NOUN'))
     """
     if scheme == "plain":
-        return tuple(Span(i, i + 1, tag) for i, tag in enumerate(tags) if tag != OUTSIDE)
+        return tuple(Span(i, i + 1, tag) for i, tag in enumerate(tags) if tag not in ("", OUTSIDE))
     if repair:
         return _decode_repaired(_fold_tags(tags, "BIESLU"))
     folded = _fold_tags(tags, _PREFIXES[scheme])

@@ -1,6 +1,5 @@
 """Makes a labeler's scores mean something: temperature, thresholds and sets of tags, measured on data."""
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +23,8 @@ from lookboth.evaluation.evaluate import gold_tags
 from lookboth.inference.pipeline import example_scores, label_examples, label_with_probs, log_probs_of
 from lookboth.models.confidence import Confidence
 from lookboth.models.labeler import Labeler, require_head
-from lookboth.models.labeler_config import CONFIG_FILE
+from lookboth.models.labeler_config import CONFIG_FILE, read_settings
+from lookboth.models.saving import write_json
 from lookboth.types import Example, Prediction
 
 MIN_DECISIONS = 20
@@ -130,10 +130,10 @@ def calibrate_folder(
     dataset = read_source(source, "dev", task=labeler.config.task)
     examples = map_labels(dataset.examples, label_map or {})
     result = calibrate(labeler, examples, precision=precision, coverage=coverage, data=source)
-    settings = json.loads(file.read_text(encoding="utf-8"))
+    settings = read_settings(Path(model))
     settings["confidence"] = result.confidence.to_dict()
     try:
-        file.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_json(file, settings)
     except OSError as error:
         raise ModelError(f"{file}: cannot be written: {error.strerror}. Copy the folder first.") from error
     return result

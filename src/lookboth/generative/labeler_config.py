@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lookboth.config import GenerativeConfig
-from lookboth.data.schemes import tags_for_labels
+from lookboth.data.schemes import SCHEMES, tags_for_labels
 from lookboth.errors import ModelError
 from lookboth.models.labeler_config import KIND_KEY
+from lookboth.models.saved_settings import MAX_LAYERS, card_scores, optional, setting, strings, texts
 from lookboth.models.upgrades import FORMAT_VERSION
 
 GENERATIVE = "generative"
@@ -45,6 +46,8 @@ class GenerativeLabelerConfig:
     def __post_init__(self) -> None:
         if not self.labels:
             raise ModelError("a generative labeler needs at least one label.")
+        if self.scheme not in SCHEMES:
+            raise ModelError(f"scheme is {self.scheme!r:.100}; allowed are {', '.join(SCHEMES)}.")
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -73,14 +76,14 @@ class GenerativeLabelerConfig:
     def from_dict(cls, data: Mapping[str, Any]) -> "GenerativeLabelerConfig":
         """Read what `to_dict` wrote."""
         return cls(
-            base=data["base"],
-            revision=data.get("base_revision"),
-            fingerprint=data["base_fingerprint"],
-            labels=tuple(data["labels"]),
-            scheme=data["scheme"],
-            generative=GenerativeConfig.model_validate(data["generative"]),
-            adapter=data["adapter"],
-            exit_layer=data.get("exit_layer"),
-            max_tokens=data["max_tokens"],
-            scores=data.get("scores", {}),
+            base=setting(data, "base", str, least=1, most=4096),
+            revision=optional(data, "base_revision", str),
+            fingerprint=setting(data, "base_fingerprint", str),
+            labels=tuple(strings(data, "labels")),
+            scheme=setting(data, "scheme", str),
+            generative=GenerativeConfig.model_validate(texts(data, "generative")),
+            adapter=setting(data, "adapter", str),
+            exit_layer=optional(data, "exit_layer", int, least=1, most=MAX_LAYERS),
+            max_tokens=setting(data, "max_tokens", int, least=1),
+            scores=card_scores(data),
         )

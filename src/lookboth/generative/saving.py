@@ -6,14 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lookboth.errors import ModelError
+from lookboth.errors import ModelError, first_line
 from lookboth.generative.labeler import GenerativeLabeler, GenerativeModel
 from lookboth.generative.labeler_config import GenerativeLabelerConfig
+from lookboth.models.adapter_files import save_adapter
 from lookboth.models.card import generative_card
-from lookboth.models.labeler_config import CONFIG_FILE, first_line, parse_settings
+from lookboth.models.labeler_config import CONFIG_FILE, parse_settings
 from lookboth.models.language_model import LanguageModel, load_language_model
 from lookboth.models.loading import Precision, default_device, torch_dtype
-from lookboth.models.saving import ADAPTER_FOLDER, BACKBONE_FOLDER, load_parts, save_adapter, write_json
+from lookboth.models.saving import ADAPTER_FOLDER, BACKBONE_FOLDER, load_parts, write_json, write_text
 from lookboth.types import Example, Span
 
 DEMONSTRATIONS_FILE = "demonstrations.jsonl"
@@ -32,7 +33,7 @@ def save_generative(labeler: GenerativeLabeler, folder: str | Path) -> Path:
     labeler.tokenizer.save_pretrained(folder)
     _write_examples(folder / DEMONSTRATIONS_FILE, labeler.demonstrations.kept())
     write_json(folder / CONFIG_FILE, config.to_dict())
-    (folder / "README.md").write_text(generative_card(config), encoding="utf-8")
+    write_text(folder / "README.md", generative_card(config))
     return folder
 
 

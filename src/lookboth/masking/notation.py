@@ -28,10 +28,14 @@ def read_reach(text: str, num_layers: int) -> tuple[Reach, ...]:
         return (0 if name == "causal" else None,) * num_layers
     if name == "middle":
         return _unlimited(middle_layers(num_layers), num_layers)
-    if name.startswith("top:"):
-        return _unlimited(_top_layers(name, num_layers), num_layers)
     if re.fullmatch(r"[01]+", name):
         return _spread([None if bit == "1" else 0 for bit in name], num_layers, text)
+    if re.search(r"\d{19}", name):
+        raise PlanError(
+            f"'{name:.40}...' has a number that no layer and no look-ahead has. Allowed: {NOTATIONS}."
+        )
+    if name.startswith("top:"):
+        return _unlimited(_top_layers(name, num_layers), num_layers)
     items = [item.strip() for item in name.removesuffix(",").split(",")]
     if all("-" in item for item in items):
         return _unlimited(_ranges(items, num_layers), num_layers)

@@ -16,6 +16,10 @@ from lookboth.masking.picture import picture
 __all__ = ["MaskPlan", "group_plans", "picture"]
 
 
+MAX_LOOK_AHEAD = 1_000_000_000
+"""More than any text has; positions and look-ahead are added up, and the sum has to stay a machine number."""
+
+
 @dataclass(frozen=True, slots=True)
 class MaskPlan:
     """How many tokens to its right each decoder layer may see, the layer nearest the input first.
@@ -24,7 +28,7 @@ class MaskPlan:
         reach: one value a layer: 0 causal, k > 0 tokens of look-ahead, None unlimited (bidirectional).
 
     Raises:
-        PlanError: no layer at all, or a value that is not None or a whole number >= 0.
+        PlanError: no layer at all, or a value that is not None or a whole number from 0 to `MAX_LOOK_AHEAD`.
 
     >>> plan = MaskPlan.parse("0011", num_layers=8)
     >>> plan.reach
@@ -42,10 +46,11 @@ class MaskPlan:
         if not self.reach:
             raise PlanError("A mask plan needs at least one layer; found none. Type MaskPlan((0, None)).")
         for layer, value in enumerate(self.reach):
-            if value is not None and (type(value) is not int or value < 0):
+            if value is not None and (type(value) is not int or not 0 <= value <= MAX_LOOK_AHEAD):
                 raise PlanError(
-                    f"Layer {layer} has reach {value!r}; allowed are 0 (causal), a whole number of tokens "
-                    "of look-ahead, or None (unlimited). Type for example MaskPlan((0, 4, None))."
+                    f"Layer {layer} has reach {value!r}; allowed are 0 (causal), a whole number of tokens of "
+                    f"look-ahead up to {MAX_LOOK_AHEAD:,}, or None (unlimited). "
+                    "Type for example MaskPlan((0, 4, None))."
                 )
 
     @classmethod

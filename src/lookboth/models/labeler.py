@@ -150,7 +150,12 @@ class Labeler(HeadLabeler):
         self.config = config
         self.model = model
         self.tokenizer = tokenizer
-        self.encoder = WordEncoder(tokenizer, config.encoding, max_word_tokens=config.max_word_tokens)
+        self.encoder = WordEncoder(
+            tokenizer,
+            config.encoding,
+            max_word_tokens=config.max_word_tokens,
+            num_tokens=model.backbone.get_input_embeddings().weight.shape[0],
+        )
 
     @classmethod
     def from_pretrained(

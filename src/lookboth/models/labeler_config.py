@@ -1,18 +1,19 @@
 """What a labeler is but its weights, and the `config.json` that says so."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lookboth.errors import LookbothError, ModelError
+from lookboth.errors import LookbothError, ModelError, first_line
 from lookboth.models.labeling_config import (
     LabelingConfig,
     labeling_from_dict,
     labeling_to_dict,
     require_allowed,
 )
+from lookboth.models.saved_settings import MAX_LAYERS, card_scores, optional, setting
+from lookboth.models.untrusted import check_folder, read_object
 from lookboth.models.upgrades import FORMAT_VERSION, upgrade_settings
 
 if TYPE_CHECKING:
@@ -73,10 +74,10 @@ class LabelerConfig(LabelingConfig):
 def is_labeler(folder: Path) -> bool:
     """Say whether `folder` holds a saved labeler."""
     try:
-        data = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        check_folder(folder)
+        return bool(read_object(folder / CONFIG_FILE).get("model_type") == "lookboth")
+    except (OSError, ModelError):
         return False
-    return bool(_get(data, "model_type") == "lookboth")
 
 
 def read_config(folder: Path) -> LabelerConfig:
@@ -91,15 +92,14 @@ def read_settings(folder: Path) -> dict[str, Any]:
         ModelError: there is none, or it is none that this lookboth reads.
     """
     file = folder / CONFIG_FILE
+    check_folder(folder)
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = read_object(file)
     except FileNotFoundError as error:
         raise ModelError(f"{folder}: no {CONFIG_FILE}, so this is no saved labeler.") from error
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{file}: not valid JSON: {first_line(error)}") from error
-    if not isinstance(data, dict) or data.get("model_type") != "lookboth":
+    if data.get("model_type") != "lookboth":
         raise ModelError(
-            f"{file}: not a lookboth labeler (model_type is {_get(data, 'model_type')!r}). "
+            f"{file}: not a lookboth labeler (model_type is {data.get('model_type')!r:.100}). "
             "To train one on this model, type: lookboth train --model FOLDER ..."
         )
     return upgrade_settings(data, file)
@@ -136,25 +136,20 @@ def config_to_dict(config: LabelerConfig) -> dict[str, Any]:
 
 
 def config_from_dict(data: Mapping[str, Any]) -> LabelerConfig:
-    """Read what `config_to_dict` wrote."""
+    """Read what `config_to_dict` wrote.
+
+    Raises:
+        ModelError: a key is missing, or has another type or size.
+    """
     from lookboth.config import HeadConfig
 
     return LabelerConfig(
         **labeling_from_dict(data),
-        base=data["base"],
-        revision=data.get("base_revision"),
-        fingerprint=data["base_fingerprint"],
-        adapter=data["adapter"],
-        head=HeadConfig.model_validate(data.get("head", {})),
-        exit_layer=data.get("exit_layer"),
-        scores=data.get("scores", {}),
+        base=setting(data, "base", str, least=1, most=4096),
+        revision=optional(data, "base_revision", str),
+        fingerprint=setting(data, "base_fingerprint", str),
+        adapter=setting(data, "adapter", str),
+        head=HeadConfig.model_validate(optional(data, "head", dict, {})),
+        exit_layer=optional(data, "exit_layer", int, least=1, most=MAX_LAYERS),
+        scores=card_scores(data),
     )
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or its kind where it has none."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def _get(data: Any, key: str) -> Any:
-    return data.get(key) if isinstance(data, dict) else None

@@ -8,6 +8,7 @@ from lookboth.data.alignment import Encoding
 from lookboth.errors import ModelError
 from lookboth.masking.plan import MaskPlan
 from lookboth.models.confidence import Confidence
+from lookboth.models.saved_settings import MAX_LAYERS, numbered, optional, setting, token_ids
 from lookboth.types import Task
 
 LabelOn = Literal["first", "last", "mean", "max"]
@@ -88,18 +89,33 @@ def labeling_to_dict(config: LabelingConfig) -> dict[str, Any]:
 
 
 def labeling_from_dict(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what `labeling_to_dict` wrote as keyword arguments."""
+    """Return what `labeling_to_dict` wrote as keyword arguments.
+
+    Raises:
+        ModelError: a key is missing, or has another type or size.
+    """
+    num_layers = setting(data, "num_hidden_layers", int, least=1, most=MAX_LAYERS)
     return {
-        "plan": MaskPlan.parse(data["plan"], data["num_hidden_layers"]),
-        "tags": tuple(data["id2label"][str(index)] for index in range(len(data["id2label"]))),
-        "scheme": data["scheme"],
-        "label_on": data["label_on"],
-        "encoding": Encoding.from_dict(data["encoding"]),
-        "task": data.get("task", "labeling"),
-        "max_tokens": data["max_tokens"],
-        "overlap": data["overlap"],
-        "confidence": Confidence(**data.get("confidence", {})),
+        "plan": MaskPlan.parse(setting(data, "plan", str), num_layers),
+        "tags": numbered(data, "id2label"),
+        "scheme": setting(data, "scheme", str),
+        "label_on": setting(data, "label_on", str),
+        "encoding": _encoding_from_dict(setting(data, "encoding", dict)),
+        "task": optional(data, "task", str, "labeling"),
+        "max_tokens": setting(data, "max_tokens", int, least=1),
+        "overlap": setting(data, "overlap", int),
+        "confidence": Confidence(**optional(data, "confidence", dict, {})),
     }
+
+
+def _encoding_from_dict(data: Mapping[str, Any]) -> Encoding:
+    return Encoding(
+        word_prefix=setting(data, "word_prefix", str, most=100),
+        prefix_ids=token_ids(data, "prefix_ids"),
+        suffix_ids=token_ids(data, "suffix_ids"),
+        fallback_id=setting(data, "fallback_id", int),
+        repetition=optional(data, "repetition", int, 0, most=100),
+    )
 
 
 def require_allowed(name: str, value: Any, allowed: tuple[str, ...]) -> None:

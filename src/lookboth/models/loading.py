@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from lookboth.errors import ConfigError, ModelError
 from lookboth.models.builtin_models import known_models, resolve_model
+from lookboth.models.untrusted import as_model_error
 from lookboth.quiet import without_load_report
 
 if TYPE_CHECKING:
@@ -25,10 +26,18 @@ def load_config(name: str, *, revision: str | None = None, trust_remote_code: bo
 
 
 def load_tokenizer(name: str, *, revision: str | None = None, trust_remote_code: bool = False) -> Any:
-    """Return the tokenizer of a model."""
+    """Return the tokenizer of a model.
+
+    Raises:
+        ModelError: there is none, or it does not work.
+    """
     from transformers import AutoTokenizer
 
-    return from_hub(AutoTokenizer, name, revision=revision, trust_remote_code=trust_remote_code)
+    tokenizer = from_hub(AutoTokenizer, name, revision=revision, trust_remote_code=trust_remote_code)
+    with as_model_error(f"model {name!r}: its tokenizer does not work"):
+        tokenizer("a b", add_special_tokens=False)
+        tokenizer("a b")
+    return tokenizer
 
 
 def load_backbone(
@@ -173,15 +182,11 @@ def from_hub(auto: Any, name: str, **kwargs: Any) -> Any:
         raise ModelError(
             f"model {name!r}: no such folder. Give a folder, a hub id, or one of {known_models()}."
         )
-    try:
+    advice = (
+        f"Give a folder with a safetensors model, a hub id you have access to, or one of {known_models()}."
+    )
+    with as_model_error(f"model {name!r} cannot be loaded", advice):
         return auto.from_pretrained(path, **kwargs)
-    except (OSError, ValueError) as error:
-        first_line = str(error).strip().splitlines()[0]
-        raise ModelError(
-            f"model {name!r} cannot be loaded: {first_line} "
-            "Give a folder with a safetensors model, a hub id you have access to, or one of "
-            f"{known_models()}."
-        ) from error
 
 
 def _four_bit(device: str, dtype: "torch.dtype") -> dict[str, Any]:

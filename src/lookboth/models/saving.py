@@ -8,17 +8,18 @@ from typing import Any
 
 import torch
 
-from lookboth.errors import ModelError
+from lookboth.errors import ModelError, first_line
 from lookboth.masking.attention import apply_plan
+from lookboth.models.adapter_files import load_adapter, save_adapter
 from lookboth.models.base import TextLabeler
 from lookboth.models.card import model_card
 from lookboth.models.labeler import Labeler, LabelerModel
 from lookboth.models.labeler_config import (
     CONFIG_FILE,
     KIND_KEY,
+    LabelerConfig,
     config_from_dict,
     config_to_dict,
-    first_line,
     parse_settings,
     read_settings,
 )
@@ -30,6 +31,7 @@ from lookboth.models.loading import (
     load_tokenizer,
     torch_dtype,
 )
+from lookboth.models.untrusted import read_weights
 
 HEAD_FILE = "head.safetensors"
 ADAPTER_FOLDER = "adapter"
@@ -56,7 +58,7 @@ def save_labeler(labeler: Labeler, folder: str | Path, *, dtype: torch.dtype | N
     save_file(head, folder / HEAD_FILE, metadata={"format": "pt"})
     _save_tokenizer(labeler, folder)
     write_json(folder / CONFIG_FILE, config_to_dict(labeler.config))
-    (folder / "README.md").write_text(model_card(labeler.config), encoding="utf-8")
+    write_text(folder / "README.md", model_card(labeler.config))
     return folder
 
 
@@ -86,6 +88,7 @@ def load_labeler(
     device = device or default_device()
     choice: Precision = precision  # type: ignore[assignment]
     backbone, tokenizer = load_parts(folder, config, device, choice, trust_remote_code)
+    _check_special_tokens(folder, config, backbone)
     apply_plan(backbone, config.plan)
     model = LabelerModel(backbone, config, compute_dtype=torch_dtype(choice, device))
     model.head.load_state_dict(_load_head(folder, model))
@@ -133,22 +136,6 @@ def find_folder(name: str | Path | None) -> Path:
         raise ModelError(
             f"labeler {str(name)!r}: no such folder, and the Hub did not give it: {first_line(error)}"
         ) from error
-
-
-def save_adapter(
-    backbone: Any, folder: Path, *, base: str, revision: str | None, dtype: torch.dtype | None = None
-) -> None:
-    """Write the LoRA adapter of `backbone` into `folder`, naming `base` as what it belongs to."""
-    from peft import get_peft_model_state_dict
-
-    state = get_peft_model_state_dict(backbone)
-    if dtype is not None:
-        state = {name: value.to(dtype) for name, value in state.items()}
-    # PEFT would write the path the base was loaded from on this machine.
-    adapter = backbone.peft_config["default"]
-    adapter.base_model_name_or_path, adapter.revision = base, revision
-    backbone.save_pretrained(folder, state_dict=state, save_embedding_layers=False)
-    (folder / "README.md").unlink(missing_ok=True)
 
 
 def _save_backbone(labeler: Labeler, folder: Path, dtype: torch.dtype | None) -> None:
@@ -214,48 +201,44 @@ def load_parts(folder: Path, config: Any, device: str, precision: Precision, tru
             f"here has {found}. Load the base it was trained on: Labeler.from_pretrained(..., base='PATH OR HUB ID')."
         )
     if config.adapter in {"lora", "qlora"}:
-        backbone = _load_adapter(backbone, folder / ADAPTER_FOLDER)
+        backbone = load_adapter(backbone, folder / ADAPTER_FOLDER)
     own = (folder / "tokenizer_config.json").is_file()
     tokenizer = load_tokenizer(str(folder.absolute()) if own else config.base)
     return backbone, tokenizer
 
 
-def _load_adapter(backbone: Any, folder: Path) -> Any:
-    from peft import PeftModel, get_peft_model_state_dict
-    from safetensors import SafetensorError, safe_open
-
-    file = folder / "adapter_model.safetensors"
-    if not file.is_file():
-        raise ModelError(f"{folder}: no {file.name} (only safetensors are read).")
-    dtype = next(backbone.parameters()).dtype
-    try:
-        with safe_open(file, framework="pt") as tensors:
-            found = set(tensors.keys())
-        model = PeftModel.from_pretrained(backbone, folder, autocast_adapter_dtype=False)
-    except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{folder}: the adapter does not fit or is damaged: {first_line(error)}") from error
-    # PEFT leaves a weight that it does not find as it was made, with no more than a warning.
-    wrong = found ^ set(get_peft_model_state_dict(model, save_embedding_layers=False))
-    if wrong:
-        raise ModelError(f"{file}: {len(wrong)} weights are missing or unknown, for example {min(wrong)!r}.")
-    return model.to(dtype)
-
-
 def _load_head(folder: Path, model: LabelerModel) -> dict[str, torch.Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        state = load_file(folder / HEAD_FILE)
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{folder / HEAD_FILE}: cannot be read: {first_line(error)}") from error
+    state = read_weights(folder / HEAD_FILE)
     wanted = {name: tuple(value.shape) for name, value in model.head.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in state.items()}
     if wanted != found:
-        raise ModelError(f"{folder / HEAD_FILE}: holds {found}, but base and tags need {wanted}.")
+        raise ModelError(
+            f"{folder / HEAD_FILE}: holds {found!s:.300}, but base and tags need {wanted!s:.300}."
+        )
     return state
+
+
+def _check_special_tokens(folder: Path, config: LabelerConfig, backbone: Any) -> None:
+    """Refuse an encoding whose own tokens the backbone does not have."""
+    encoding, size = config.encoding, backbone.get_input_embeddings().weight.shape[0]
+    largest = max(*encoding.prefix_ids, *encoding.suffix_ids, encoding.fallback_id, 0)
+    if largest >= size:
+        raise ModelError(
+            f"{folder / CONFIG_FILE}: token {largest} in encoding, but the base has {size} tokens."
+        )
 
 
 def write_json(file: Path, data: Mapping[str, Any]) -> None:
     """Write a JSON object, readable."""
-    file.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(file, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a file in one go: what was there, also a link to elsewhere, is replaced and never written through.
+
+    A lone surrogate (of a path that is not UTF-8, say) is written as its JSON escape.
+    """
+    part = file.with_name(f"{file.name}.part")
+    part.unlink(missing_ok=True)
+    part.write_text(text, encoding="utf-8", errors="backslashreplace")
+    part.replace(file)

@@ -81,12 +81,13 @@ class Gate:
     async def _read_in_time(self, body: bytearray, scope: Scope, receive: Receive) -> None:
         headers = Headers(scope=scope)
         declared = headers.get("content-length", "")
-        if declared.isdecimal() and int(declared) > self._settings.body_bytes:
+        # More digits than Python turns into a number are too large as well.
+        if declared.isdecimal() and (len(declared) > 18 or int(declared) > self._settings.body_bytes):
             if (
                 headers.get("expect", "").lower() != "100-continue"
             ):  # else it waits for a word before it sends
                 await _discard(receive)
-            raise self._body_too_large(f"{declared} bytes")
+            raise self._body_too_large(f"{declared[:18]} bytes")
         more = True
         while more:
             message = await receive()

@@ -1,11 +1,11 @@
 """What a server takes on: limits on size, queue and time, and how requests are put together."""
 
-import tomllib
 from collections.abc import Sequence
 from difflib import get_close_matches
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from lookboth.config.reading import read_value
 from lookboth.errors import ConfigError
 
 
@@ -61,18 +61,11 @@ def parse_settings(overrides: Sequence[str] = ()) -> ServerSettings:
             raise ConfigError(
                 f"--set {override!r}: unknown key. {hint}Keys: {', '.join(ServerSettings.model_fields)}."
             )
-        values[key] = _value(text)
+        values[key] = read_value(text)
     try:
         return ServerSettings.model_validate(values)
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(detail) for detail in error.errors())) from None
-
-
-def _value(text: str) -> object:
-    try:
-        return tomllib.loads(f"x = {text}")["x"]
-    except tomllib.TOMLDecodeError:
-        return text
 
 
 def _explain(detail: object) -> str:

@@ -1,7 +1,6 @@
 """The study file: what is compared, on what, over which seeds, and what is tuned on dev."""
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from lookboth.config import overlay
+from lookboth.config.reading import read_toml
 from lookboth.errors import ConfigError
 
 Values = Mapping[str, Any]
@@ -124,16 +124,7 @@ def load_study(path: str | Path) -> StudyConfig:
         ConfigError: not TOML, an unknown key, or a value that is not allowed; all of them in one message.
     """
     path = Path(path)
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(
-            f"{path}: no such study. The shipped ones are in the folder recipes/studies/."
-        ) from error
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not a TOML file: {error}.") from error
+    values = read_toml(path, "no such study. The shipped ones are in the folder recipes/studies/.")
     try:
         return StudyConfig.model_validate({"name": path.stem, **values})
     except ValidationError as error:
