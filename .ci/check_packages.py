@@ -22,8 +22,8 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-LABELER = ROOT / "tests" / "models" / "formats" / "1" / "full"
-ACTIONS = Path(__file__).parent / "extras"
+LABELER = "tests/models/formats/1/full"
+ACTIONS = ".ci/extras"
 TORCH = "torch==2.13.0"
 MAX_WHEEL_MB = 20
 
@@ -50,13 +50,13 @@ def try_extras(wheel: Path, work: Path, extras: list[str]) -> None:
     bare.pip(
         "--no-deps", "--force-reinstall", str(wheel)
     )  # of an environment that was kept, it is another one
-    bare.try_out("bare")
+    bare.try_out("bare", work / "source")
     for extra in extras:
         one = Environment(work / extra, over=bare)
         one.pip("--no-deps", "--ignore-installed", str(wheel))
         one.pip(f"{wheel}[{extra}]")
         one.pip("check", command="")
-        one.try_out(extra)
+        one.try_out(extra, work / "source")
         shutil.rmtree(one.folder)
 
 
@@ -93,14 +93,14 @@ class Environment:
         """Run pip."""
         run([self.python, "-m", "pip", "--quiet", *filter(None, [command]), *arguments])
 
-    def try_out(self, name: str) -> None:
-        """Run what the extra is for, away from the checkout, and print what it took."""
+    def try_out(self, name: str, source: Path) -> None:
+        """Run what the extra is for, away from the package's source, and print what it took."""
         start = time.monotonic()
         place = self.folder / "elsewhere"
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir()
         run([self.folder / "bin" / "lookboth", "--help"], cwd=place)
-        run([self.python, "-I", ACTIONS / f"try_{name}.py", LABELER], cwd=place)
+        run([self.python, "-I", source / ACTIONS / f"try_{name}.py", source / LABELER], cwd=place)
         megabytes = sum(f.stat().st_size for f in self.packages.rglob("*") if f.is_file()) / 1e6
         print(
             f"{name}: works; {megabytes:,.0f} MB installed, tried in {time.monotonic() - start:.0f} s",

@@ -152,7 +152,7 @@ def test_deep_and_odd_json_is_refused(name, text, copied):
         (CONFIG, {"id2label": {"0": None}}, "id2label"),
         (CONFIG, {"id2label": {"7": "O"}}, "config.json"),
         (CONFIG, {"scores": []}, "scores"),
-        (CONFIG, {"scores": {"test": {"x": "1"}}}, "test.x"),
+        (CONFIG, {"scores": {"test": {"x": "1"}}}, "score"),
         (CONFIG, {"encoding": {"word_prefix": 1, "prefix_ids": [], "suffix_ids": [], "fallback_id": 0}}, "word_prefix"),
         (CONFIG, {"encoding": {"word_prefix": "", "prefix_ids": [9999], "suffix_ids": [], "fallback_id": 0}}, "9999"),
         (CONFIG, {"head": {"kind": "linear", "layers": ["x"]}}, "config.json"),
