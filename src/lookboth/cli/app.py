@@ -82,7 +82,10 @@ def main() -> None:
     except LookbothError as error:
         _fail(str(error), 1)
     except KeyboardInterrupt:
-        _fail("interrupted; a training run goes on where it was when you type the same command again.", 130)
+        _fail(
+            "interrupted; training and bulk runs go on where they were when you type the same command again.",
+            130,
+        )
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output left; nothing more to say
         raise SystemExit(0) from None

@@ -1,4 +1,4 @@
-"""Commands that label: predict, evaluate, calibrate, suggest, serve."""
+"""Commands that label: predict, bulk, evaluate, calibrate, suggest, serve."""
 
 import sys
 from collections.abc import Iterable
@@ -156,6 +156,71 @@ def suggest(
         write_pieces(render_suggestions(chosen), out)
     else:
         _print_pieces(render_suggestions(chosen))
+
+
+@app.command()
+def bulk(
+    source: Annotated[
+        str, typer.Argument(metavar="IN", help="File or folder, path or URL: Parquet, JSON lines, text.")
+    ],
+    out: Annotated[str, typer.Argument(help="Folder for the result, path or URL; the same again resumes.")],
+    model: LabelerOption = None,
+    column: Annotated[str, typer.Option(help="Column of the texts.")] = "text",
+    keep: Annotated[
+        list[str] | None, typer.Option(help="Column to copy to the result, such as a key; may be repeated.")
+    ] = None,
+    input_format: Annotated[
+        str | None, typer.Option(help="parquet, jsonl or text. Default: by suffix.")
+    ] = None,
+    output_format: Annotated[
+        str | None, typer.Option("--format", "-f", help="parquet or jsonl. Default: as the input.")
+    ] = None,
+    min_score: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Leave out spans and labels below this score.")
+    ] = 0.0,
+    thresholds: ThresholdsOption = False,
+    max_chars: Annotated[int, typer.Option(min=1, help="A longer text is a bad row.")] = 1_000_000,
+    part_bytes: Annotated[
+        int, typer.Option(min=1, help="Text that is done again if a worker dies over it.")
+    ] = 512 * 1024,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes with a labeler each. Default: one a GPU, or one.")
+    ] = None,
+    gpus_per_worker: Annotated[
+        float | None, typer.Option(min=0.0, help="Or a share of one. Default: 1 where there are any.")
+    ] = None,
+    cpus_per_worker: Annotated[
+        float | None, typer.Option(min=0.0, help="Default: all shared out; 1 on a cluster.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster: auto or HOST:PORT. Default: this machine alone.")
+    ] = None,
+    batch_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Tokens computed at once. Default: 512 on a CPU, else 8192.")
+    ] = None,
+    precision: PrecisionOption = "auto",
+) -> None:
+    """Label files and folders of any size, on one machine or a Ray cluster; resumable."""
+    try:
+        from lookboth.bulk.options import BulkOptions, Workers
+        from lookboth.bulk.progress import ProgressLine
+        from lookboth.bulk.run import run_bulk
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"bulk needs {error.name}. Type: pip install 'lookboth[bulk]'") from error
+    options = BulkOptions(
+        column=column,
+        keep=tuple(keep or ()),
+        input_format=input_format,
+        output_format=output_format,
+        min_score=min_score,
+        thresholds=thresholds,
+        precision=precision,
+        max_chars=max_chars,
+        part_bytes=part_bytes,
+    )
+    means = Workers(workers, gpus_per_worker, cpus_per_worker, address, batch_tokens)
+    result = run_bulk(source, out, options, means, model=model, report=ProgressLine())
+    typer.echo(result.describe())
 
 
 @app.command()

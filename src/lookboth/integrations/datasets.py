@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lookboth.errors import DataError
 from lookboth.models.base import TextLabeler
-from lookboth.models.saving import find_folder
+from lookboth.models.folders import find_folder
 from lookboth.types import Prediction
 
 if TYPE_CHECKING:

@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 
-from lookboth.errors import ModelError, first_line
+from lookboth.errors import ModelError
 from lookboth.masking.attention import apply_plan
 from lookboth.models.adapter_files import load_adapter, save_adapter
 from lookboth.models.base import TextLabeler
 from lookboth.models.card import model_card
+from lookboth.models.folders import find_folder
 from lookboth.models.labeler import Labeler, LabelerModel
 from lookboth.models.labeler_config import (
     CONFIG_FILE,
@@ -36,7 +37,6 @@ from lookboth.models.untrusted import read_weights
 HEAD_FILE = "head.safetensors"
 ADAPTER_FOLDER = "adapter"
 BACKBONE_FOLDER = "backbone"
-SHIPPED = Path(__file__).parent / "shipped"
 
 
 def save_labeler(labeler: Labeler, folder: str | Path, *, dtype: torch.dtype | None = None) -> Path:
@@ -106,36 +106,6 @@ def push_labeler(labeler: TextLabeler, name: str, *, private: bool = False) -> s
         labeler.save_pretrained(folder)
         api.create_repo(name, private=private, exist_ok=True)
         return str(api.upload_folder(repo_id=name, folder_path=folder))
-
-
-def find_folder(name: str | Path | None) -> Path:
-    """Return the local folder of a labeler, downloading it from the Hub where `name` is no folder.
-
-    Raises:
-        ModelError: neither a folder nor a model that can be downloaded.
-    """
-    if name is None:
-        return SHIPPED
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return folder
-    if folder.is_absolute() or str(name).startswith(".") or str(name).count("/") != 1:
-        raise ModelError(
-            f"labeler {str(name)!r}: no such folder. Give a saved labeler or a hub id 'user/model'."
-        )
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(
-            snapshot_download(
-                str(name),
-                allow_patterns=["*.json", "*.jsonl", "*.jinja", "*.safetensors", "*.md", "*.txt", "*.model"],
-            )
-        )
-    except Exception as error:
-        raise ModelError(
-            f"labeler {str(name)!r}: no such folder, and the Hub did not give it: {first_line(error)}"
-        ) from error
 
 
 def _save_backbone(labeler: Labeler, folder: Path, dtype: torch.dtype | None) -> None:

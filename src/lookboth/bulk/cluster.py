@@ -1,0 +1,162 @@
+"""Ray: starts workers on this machine or a cluster, hands them parts, replaces those that die.
+
+Ray Data schedules; what it could also do is done in worker.py instead, for these reasons:
+
+- Its readers of text and JSON lines fail as a whole on one bad line, and rows lose their place in the file.
+- Its checkpoints (`ray.data.checkpoint`, beta in 2.60) need a column of unique ids in the input, keep the ids of all
+  finished rows in memory, and write files named by block: rows of a file would not lie together, nor in order.
+- Parts that are named in advance and renamed into place are written once whoever tries how often, also when Ray gives
+  a part to a second worker because it lost sight of the first.
+"""
+
+import logging
+import os
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from secrets import token_hex
+from typing import Any
+
+from lookboth.bulk.options import Workers
+from lookboth.bulk.results import Receipt
+from lookboth.bulk.worker import Job, PartLabeler
+from lookboth.errors import ConfigError, LookbothError
+
+_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # 0: listens on 127.0.0.1 alone, whatever the name says
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # warnings of its C++ side mean nothing to a user
+}
+_LOCAL_STORE = 100_000_000  # bytes; what travels are numbers of parts and receipts
+
+
+@contextmanager
+def connected(workers: Workers) -> Iterator[None]:
+    """Start Ray on this machine, or connect to a cluster; a Ray that the caller has started is used as it is.
+
+    Who reaches a Ray can run code in it. On this machine alone it therefore listens on the loopback interface only,
+    and to nobody without a key that is made for the run.
+
+    Raises:
+        ConfigError: ray is not installed, or no cluster answers.
+    """
+    own = (
+        {} if workers.address else {_LOOPBACK: "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token_hex(32)}
+    )
+    with _environment(_QUIET | own):
+        try:
+            import ray
+        except ModuleNotFoundError as error:
+            raise ConfigError(f"bulk needs {error.name}. Type: pip install 'lookboth[bulk]'") from error
+        if ray.is_initialized():
+            yield
+            return
+        _start(workers.address)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set variables that are not set, for the time being."""
+    missing = {name: value for name, value in values.items() if name not in os.environ}
+    os.environ.update(missing)
+    try:
+        yield
+    finally:
+        for name in missing:
+            os.environ.pop(name, None)
+
+
+def _start(address: str | None) -> None:
+    import ray
+
+    if address is None:
+        ray.init(
+            "local",
+            include_dashboard=False,
+            object_store_memory=_LOCAL_STORE,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+        return
+    try:
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"--address {address}: {error}. Type: ray status") from error
+
+
+def settled(workers: Workers) -> Workers:
+    """Return the workers with all figures chosen, for the Ray that is connected to.
+
+    Raises:
+        ConfigError: this machine has not that much.
+    """
+    import ray
+
+    there = ray.cluster_resources()
+    num_gpus, num_cpus = there.get("GPU", 0.0), there.get("CPU", 1.0)
+    gpus = workers.gpus if workers.gpus is not None else float(num_gpus > 0)
+    count = workers.count or (max(1, int(num_gpus / gpus)) if gpus else 1)
+    shared = 1.0 if workers.address else max(1.0, num_cpus // count)
+    cpus = workers.cpus if workers.cpus is not None else shared
+    if workers.address is None and (count * gpus > num_gpus or count * cpus > num_cpus):
+        raise ConfigError(
+            f"{count} workers with {cpus:g} CPUs and {gpus:g} GPUs each: there are {num_cpus:g} CPUs and "
+            f"{num_gpus:g} GPUs. Give fewer with --workers, or less of each."
+        )
+    batch_tokens = workers.batch_tokens or (8192 if gpus else 512)
+    return Workers(count, gpus, cpus, workers.address, batch_tokens)
+
+
+def label_parts(job: Job, parts: Sequence[int], workers: Workers) -> Generator[Receipt, None, None]:
+    """Yield the receipt of each part when it is written, in any order.
+
+    Args:
+        job: the run.
+        parts: numbers of the parts to do.
+        workers: settled.
+
+    Raises:
+        LookbothError: what a worker raised, or that a part killed its worker again and again.
+    """
+    import ray
+    import ray.data
+
+    _quiet_ray_data()
+    # No reading step: with workers on all CPUs no task of it would ever get one. A block a part: a task a part.
+    label: Any = PartLabeler  # Ray makes it in each worker; its annotation knows functions only
+    items = ray.data.from_items([{"part": number} for number in parts], override_num_blocks=len(parts))
+    receipts = items.map(
+        label,
+        fn_constructor_args=(job, "cuda" if workers.gpus else "cpu", workers.batch_tokens),
+        compute=ray.data.ActorPoolStrategy(size=min(workers.count or 1, len(parts))),
+        num_cpus=workers.cpus,
+        num_gpus=workers.gpus or None,
+    )
+    try:
+        for row in receipts.iter_rows():
+            yield Receipt(**row)
+    except ray.exceptions.RayError as error:
+        raise _as_own(error) from error
+
+
+def _quiet_ray_data() -> None:
+    import ray.data
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+def _as_own(error: Any) -> LookbothError:
+    """Return what a worker raised on purpose, else what became of it."""
+    cause: Any = error
+    while cause is not None:
+        if isinstance(cause, LookbothError):
+            return type(cause)(str(cause.args[0]) if cause.args else str(cause))
+        cause = getattr(cause, "cause", None) or cause.__cause__
+    last = str(error).strip().splitlines()[-1]
+    return LookbothError(f"a worker failed: {last}. What is written stays; type the same again to go on.")

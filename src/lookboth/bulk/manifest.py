@@ -1,0 +1,117 @@
+"""What a bulk run was asked for and how its input was cut: the file that makes it resumable."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+from lookboth.bulk.inputs import InputFile
+from lookboth.bulk.options import BulkOptions
+from lookboth.bulk.parts import Part
+from lookboth.errors import ConfigError, DataError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A bulk run as it was begun.
+
+    Args:
+        options: as asked, the output format decided.
+        model: sha256 of the labeler's files.
+        files: of the input.
+        parts: of the files; the number of a part is its index.
+    """
+
+    options: BulkOptions
+    model: str
+    files: tuple[InputFile, ...]
+    parts: tuple[Part, ...] = ()
+
+    def to_json(self) -> str:
+        """Return the form that is saved."""
+        return json.dumps(
+            {
+                "format": FORMAT,
+                "options": self.options.to_dict(),
+                "model": self.model,
+                "files": [asdict(file) for file in self.files],
+                "parts": self.parts,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str | bytes, where: str) -> "Manifest":
+        """Return what was saved.
+
+        Args:
+            text: as `to_json` gave it.
+            where: for messages.
+
+        Raises:
+            DataError: it is damaged or from a newer version.
+        """
+        try:
+            data = json.loads(text)
+            if data["format"] != FORMAT:
+                raise DataError(f"{where}: format {data['format']}; this version of lookboth reads {FORMAT}.")
+            options = BulkOptions(**{**data["options"], "keep": tuple(data["options"]["keep"])})
+            files = tuple(InputFile(**file) for file in data["files"])
+            return cls(options, data["model"], files, tuple(Part(*part) for part in data["parts"]))
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise DataError(f"{where}: damaged ({error!r:.100}). Begin anew in another folder.") from error
+
+    def require_same(self, now: "Manifest", where: str) -> None:
+        """Refuse to go on with a run that was begun otherwise.
+
+        Args:
+            now: what is asked for now; its parts are not looked at.
+            where: the output folder, for the message.
+
+        Raises:
+            ConfigError: anything differs that would change the result.
+        """
+        before, after = self.options.to_dict(), now.options.to_dict()
+        different = [
+            f"{name} was {before[name]!r} and is {after[name]!r}"
+            for name in (field.name for field in fields(BulkOptions))
+            if before[name] != after[name]
+        ]
+        if self.model != now.model:
+            different.append("the labeler is another one")
+        if self.files != now.files:
+            different.append(_difference(self.files, now.files))
+        if different:
+            raise ConfigError(
+                f"{where} was begun otherwise: {'; '.join(different)}. "
+                "Type the same as then, or give another folder for the result."
+            )
+
+
+def decided(options: BulkOptions, files: list[InputFile]) -> BulkOptions:
+    """Return the options with the output format that the files call for, if none was asked for."""
+    all_parquet = all(file.format == "parquet" for file in files)
+    return replace(options, output_format=options.output_format or ("parquet" if all_parquet else "jsonl"))
+
+
+def model_digest(folder: Path) -> str:
+    """Return the sha256 over the names and contents of a labeler's files.
+
+    Its base model is not looked at: the labeler itself knows which one it needs and refuses another.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{content}\n".encode())
+    return digest.hexdigest()
+
+
+def _difference(before: tuple[InputFile, ...], now: tuple[InputFile, ...]) -> str:
+    then, there = ({file.name: file for file in files} for files in (before, now))
+    for name in [*then, *there]:
+        if then.get(name) != there.get(name):
+            state = "is gone" if name not in there else "is new" if name not in then else "has changed"
+            return f"{name} in the input {state}"
+    return "the input is in another order"

@@ -1,0 +1,142 @@
+"""The input cut into parts: runs of whole rows of one file, small enough to be done again."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from lookboth.bulk.inputs import InputFile
+from lookboth.bulk.options import BulkOptions
+from lookboth.bulk.storage import Place
+from lookboth.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetFile
+
+_CHUNK = 4 * 1024 * 1024
+_THREADS = 8
+
+
+class Part(NamedTuple):
+    """A run of rows of one file.
+
+    Args:
+        file: index of the file.
+        row: its first row in the file, from 0; a row is a line, or a row of Parquet.
+        num_rows: how many.
+        start: byte at which the first line begins, unpacked; 0 in Parquet.
+        size: bytes of its lines, unpacked; in Parquet of its share of the columns read.
+    """
+
+    file: int
+    row: int
+    num_rows: int
+    start: int
+    size: int
+
+
+def plan_parts(folder: Place, files: Sequence[InputFile], options: BulkOptions) -> list[Part]:
+    """Return the parts of all files, in order; every row is in exactly one.
+
+    The text files are read once for this, to find their lines: row numbers then mean the same whoever reads the part.
+
+    Raises:
+        DataError: a file that cannot be read, or a Parquet file without the columns.
+    """
+
+    def cut(index: int) -> list[Part]:
+        file = files[index]
+        place = folder.within(file.name)
+        unknown = set(options.keep) - {options.column}
+        if file.format == "text" and unknown:
+            raise DataError(
+                f"{place.path}: plain text has no column {min(unknown)!r}, only its lines. Leave out --keep."
+            )
+        try:
+            if file.format == "parquet":
+                return list(_cut_parquet(place, index, options))
+            return list(_cut_lines(place, index, options, packed=file.packed))
+        except OSError as error:
+            raise DataError(f"{place.path}: cannot be read: {error}") from error
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return [part for parts in pool.map(cut, range(len(files))) for part in parts]
+
+
+def _cut_lines(place: Place, index: int, options: BulkOptions, *, packed: bool) -> Iterator[Part]:
+    """Yield parts that end with the line that reaches `part_bytes` or `part_rows`."""
+    start = row = 0  # of the part that is growing
+    read = lines = 0
+    ends_line = True
+    with place.filesystem.open_input_stream(place.path, compression="detect" if packed else None) as stream:
+        while chunk := stream.read(_CHUNK):
+            ends = np.flatnonzero(np.frombuffer(chunk, dtype=np.uint8) == 10) + read + 1
+            read, ends_line = read + len(chunk), chunk.endswith(b"\n")
+            while True:
+                last = int(np.searchsorted(ends, start + options.part_bytes))
+                last = min(last, row + options.part_rows - lines - 1)
+                if last >= len(ends):
+                    break
+                end, lines = int(ends[last]), lines + last + 1
+                yield Part(index, row, lines - row, start, end - start)
+                start, row, ends = end, lines, ends[last + 1 :]
+            lines += len(ends)
+    if read > start:
+        yield Part(index, row, lines - row + (not ends_line), start, read - start)
+
+
+def _cut_parquet(place: Place, index: int, options: BulkOptions) -> Iterator[Part]:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        file = parquet.ParquetFile(place.path, filesystem=place.filesystem)
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{place.path}: not a Parquet file: {error}") from error
+    with file:
+        _require_columns(file.schema_arrow, place.path, options)
+        num_rows = file.metadata.num_rows
+        size = _column_bytes(file, {options.column, *options.keep})
+    if not num_rows:
+        return
+    rows = max(1, min(options.part_rows, num_rows * options.part_bytes // max(1, size)))
+    for row in range(0, num_rows, rows):
+        length = min(rows, num_rows - row)
+        yield Part(index, row, length, 0, size * length // num_rows)
+
+
+def _column_bytes(file: "ParquetFile", names: set[str]) -> int:
+    """Return the bytes of the columns, unpacked."""
+    meta = file.metadata
+    columns = [
+        meta.row_group(g).column(c) for g in range(meta.num_row_groups) for c in range(meta.num_columns)
+    ]
+    return sum(c.total_uncompressed_size for c in columns if c.path_in_schema.split(".")[0] in names)
+
+
+def _require_columns(schema: "pa.Schema", path: str, options: BulkOptions) -> None:
+    known = ", ".join(schema.names)
+    for name in (options.column, *options.keep):
+        if name not in schema.names:
+            option = "--column" if name == options.column else "--keep"
+            raise DataError(f"{path}: no column {name!r}; there are {known}. Type: {option} NAME")
+    kind = schema.field(options.column).type
+    if not is_text(kind):
+        raise DataError(
+            f"{path}: column {options.column!r} holds {kind}, not text; there are {known}. Type: --column NAME"
+        )
+
+
+def is_text(kind: Any) -> bool:
+    """Tell whether a column of this Arrow type holds texts (or bytes that may be UTF-8, or nothing but nulls)."""
+    from pyarrow import types
+
+    if types.is_dictionary(kind):
+        return is_text(kind.value_type)
+    tests = (
+        types.is_string, types.is_large_string, types.is_string_view,
+        types.is_binary, types.is_large_binary, types.is_binary_view, types.is_null,
+    )  # fmt: skip
+    return any(test(kind) for test in tests)

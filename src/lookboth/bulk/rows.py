@@ -1,0 +1,216 @@
+"""The rows of a part: each a text to label, or what is wrong with it."""
+
+import io
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, NoReturn
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from lookboth.bulk.inputs import InputFile
+from lookboth.bulk.options import BulkOptions
+from lookboth.bulk.parts import Part, is_text
+from lookboth.bulk.storage import Place
+from lookboth.errors import DataError
+
+LINE_BYTES = 64 * 1024 * 1024
+_CHUNK = 1024 * 1024
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+@dataclass(slots=True)
+class Row:
+    """A row of the input.
+
+    Args:
+        number: in its file, from 0.
+        text: to label; None in a bad row.
+        kept: the columns to copy, as far as they could be read.
+        reason: short name of what is wrong with a bad row, else "".
+        message: the same for people.
+        byte: at which its line begins, unpacked; None in Parquet.
+    """
+
+    number: int
+    text: str | None = None
+    kept: dict[str, Any] = field(default_factory=dict)
+    reason: str = ""
+    message: str = ""
+    byte: int | None = None
+
+    def spoil(self, reason: str, message: str) -> None:
+        """Make it a bad row."""
+        self.text, self.reason, self.message = None, reason, message
+
+
+class _BadRow(Exception):
+    """Ends the reading of one row; holds reason and message."""
+
+
+def read_rows(folder: Place, file: InputFile, part: Part, options: BulkOptions) -> Iterator[Row]:
+    """Yield the rows of a part, bad ones too.
+
+    Raises:
+        DataError: the file is not the one the run began with.
+    """
+    place = file.require_unchanged(folder)
+    if file.format == "parquet":
+        yield from _parquet_rows(place, part, options)
+        return
+    for number, byte, line in _lines(place, file, part):
+        row = Row(number, byte=byte)
+        try:
+            _fill_from_line(row, line, file.format, options)
+        except _BadRow as bad:
+            row.spoil(*bad.args)
+        yield row
+
+
+def _lines(place: Place, file: InputFile, part: Part) -> Iterator[tuple[int, int, bytes]]:
+    """Yield (row, first byte, line) with no more of a line in memory than LINE_BYTES and one byte."""
+    if file.packed:
+        raw = place.filesystem.open_input_stream(place.path, compression="detect")
+    else:
+        raw = place.filesystem.open_input_file(place.path)
+        raw.seek(part.start)
+    with io.BufferedReader(raw, _CHUNK) as stream:
+        if file.packed:
+            _skip(stream, part.start)
+        byte = part.start
+        for number in range(part.row, part.row + part.num_rows):
+            line = stream.readline(LINE_BYTES + 1)
+            if not line:
+                raise DataError(f"{place.path}: ends before row {number}; changed since the run began.")
+            yield number, byte, line
+            byte += len(line)
+            if len(line) > LINE_BYTES and not line.endswith(b"\n"):
+                byte += _skip_line(stream)
+
+
+def _skip(stream: io.BufferedReader, num_bytes: int) -> None:
+    while num_bytes:
+        num_bytes -= len(stream.read(min(num_bytes, _CHUNK))) or num_bytes
+
+
+def _skip_line(stream: io.BufferedReader) -> int:
+    """Read to the end of a line; return its bytes."""
+    num_bytes = 0
+    while piece := stream.readline(_CHUNK):
+        num_bytes += len(piece)
+        if piece.endswith(b"\n"):
+            break
+    return num_bytes
+
+
+def _fill_from_line(row: Row, line: bytes, file_format: str, options: BulkOptions) -> None:
+    if len(line) > LINE_BYTES:
+        raise _BadRow("line-too-long", f"the line has more than {LINE_BYTES} bytes")
+    line = line.removesuffix(b"\n").removesuffix(b"\r")
+    text: Any = _decoded(line.removeprefix(b"\xef\xbb\xbf") if row.number == 0 else line)
+    if file_format == "text":
+        row.kept = dict.fromkeys(options.keep, text)  # the only column there is
+    else:
+        record = _record(text, may_hold_surrogates=_SURROGATE.search(line) is not None)
+        row.kept = {name: record.get(name) for name in options.keep}
+        if options.column not in record:
+            raise _BadRow("no-column", f"no {options.column!r} among {', '.join(record)[:200] or 'nothing'}")
+        text = record[options.column]
+    row.text = _checked(text, options)
+
+
+def _record(text: str, *, may_hold_surrogates: bool) -> dict[str, Any]:
+    try:
+        record = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise _BadRow("not-json", f"not JSON: {error}") from error
+    if not isinstance(record, dict):
+        raise _BadRow("not-an-object", f"a JSON object is expected, not {type(record).__name__}")
+    if may_hold_surrogates:
+        try:
+            json.dumps(record, ensure_ascii=False).encode()
+        except (UnicodeEncodeError, RecursionError) as error:
+            raise _BadRow(
+                "lone-surrogate", "half of a surrogate pair, which no text file can hold"
+            ) from error
+    return record
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON value")
+
+
+def _parquet_rows(place: Place, part: Part, options: BulkOptions) -> Iterator[Row]:
+    names = tuple(dict.fromkeys((options.column, *options.keep)))
+    table = _parquet_slice(place, part, names)
+    columns = {name: _values(table.column(name)) for name in names}
+    for i in range(part.num_rows):
+        row = Row(part.row + i)
+        try:
+            row.kept = {name: _usable(columns[name][i], name) for name in options.keep}
+            row.text = _checked(_usable(columns[options.column][i], options.column), options)
+        except _BadRow as bad:
+            row.spoil(*bad.args)
+        yield row
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    """Return Python values, texts as bytes: pyarrow does not check that they are UTF-8, and fails when they are not."""
+    return (column.cast(pa.large_binary()) if is_text(column.type) else column).to_pylist()
+
+
+def _usable(value: Any, name: str) -> Any:
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return _decoded(value)
+    except _BadRow as bad:
+        raise _BadRow(bad.args[0], f"column {name!r}: {bad.args[1]}") from bad
+
+
+def _parquet_slice(place: Place, part: Part, names: tuple[str, ...]) -> pa.Table:
+    """Return the part's rows; of a file, groups of rows are read whole, and the last two are kept for the next part."""
+    info = place.info()
+    tables, first = [], 0
+    for group, num_rows in enumerate(_group_sizes(place, info.mtime_ns)):
+        start, end = max(part.row - first, 0), min(part.row + part.num_rows - first, num_rows)
+        if start < end:
+            tables.append(_read_group(place, info.mtime_ns, group, names).slice(start, end - start))
+        first += num_rows
+    return pa.concat_tables(tables)
+
+
+@lru_cache(maxsize=16)
+def _group_sizes(place: Place, changed: int | None) -> list[int]:
+    with parquet.ParquetFile(place.path, filesystem=place.filesystem) as file:
+        return [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+
+
+@lru_cache(maxsize=2)
+def _read_group(place: Place, changed: int | None, group: int, names: tuple[str, ...]) -> pa.Table:
+    with parquet.ParquetFile(place.path, filesystem=place.filesystem) as file:
+        return file.read_row_group(group, columns=list(names))
+
+
+def _decoded(data: bytes) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _BadRow(
+            "not-utf-8", f"not UTF-8: byte {data[error.start]:#04x} at byte {error.start} of the text"
+        ) from error
+
+
+def _checked(text: Any, options: BulkOptions) -> str:
+    if text is None:
+        raise _BadRow("null", f"{options.column!r} is null")
+    if not isinstance(text, str):
+        raise _BadRow("not-a-string", f"{options.column!r} is {type(text).__name__}, not a string")
+    if len(text) > options.max_chars:
+        raise _BadRow(
+            "too-long", f"{len(text)} characters; at most {options.max_chars} are labeled (--max-chars)"
+        )
+    return text

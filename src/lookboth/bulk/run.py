@@ -1,0 +1,135 @@
+"""A bulk run: plan or resume, label what is missing, add up."""
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from lookboth.bulk.cluster import connected, label_parts, settled
+from lookboth.bulk.inputs import find_files
+from lookboth.bulk.manifest import Manifest, decided, model_digest
+from lookboth.bulk.options import BulkOptions, Workers
+from lookboth.bulk.parts import plan_parts
+from lookboth.bulk.progress import Meter, Progress
+from lookboth.bulk.results import OutFolder
+from lookboth.bulk.storage import Place, open_place
+from lookboth.bulk.worker import Job
+from lookboth.errors import ConfigError, LookbothError
+
+
+class BulkResult(NamedTuple):
+    """What a bulk run has written.
+
+    Args:
+        out: the output folder; bad_rows: where bad rows are.
+        total: counts over all tries, and the speed of this one.
+    """
+
+    out: str
+    bad_rows: str
+    total: Progress
+
+    def describe(self) -> str:
+        """Return the summary that the command line prints."""
+        total = self.total
+        lines = [f"{total.rows:,} rows, {total.words:,} words, {total.spans:,} spans: {self.out}"]
+        if total.bad:
+            lines.append(f"bad rows, with reasons: {total.bad:,}: {self.bad_rows}")
+        if total.seconds:
+            lines.append(f"{total.seconds:,.0f} s, {total.words_a_second:,.0f} words/s")
+        else:
+            lines.append("nothing was left to do")
+        return "\n".join(lines)
+
+
+def run_bulk(
+    source: str | Path,
+    out: str | Path,
+    options: BulkOptions | None = None,
+    workers: Workers | None = None,
+    *,
+    model: str | Path | None = None,
+    report: Callable[[Progress], None] | None = None,
+) -> BulkResult:
+    """Label all texts of files or folders, on one machine or a cluster; the same call again goes on where it was.
+
+    Args:
+        source: path or URL of a file or folder: Parquet, JSON lines, or plain text with a text a line.
+        out: path or URL of a folder for the spans, one file a part of the input.
+        options: what decides the result.
+        workers: what does the work.
+        model: saved labeler, folder or hub id; the shipped one when None.
+        report: called with the progress after each part.
+
+    Raises:
+        DataError: input that cannot be read or has changed since the run began.
+        ConfigError: a folder that was begun with other options, or holds other things; not enough CPUs or GPUs.
+        ModelError: a labeler that cannot be loaded.
+    """
+    from lookboth.models.folders import find_folder
+
+    options, workers = options or BulkOptions(), workers or Workers()
+    place, folder = open_place(str(source)), OutFolder(open_place(str(out)))
+    _refuse_out_in_source(place, folder.place)
+    model_folder = find_folder(model)
+    root, files = find_files(place, options.input_format)
+    wanted = Manifest(decided(options, files), model_digest(model_folder), tuple(files))
+    folder.prepare()
+    with folder.lock():
+        folder.clear_work()
+        manifest = _begin_or_resume(folder, root, wanted)
+        done = folder.receipts(manifest)
+        meter = Meter([part.size for part in manifest.parts], tuple(done.values()))
+        missing = [number for number in range(len(manifest.parts)) if number not in done]
+        job = Job(
+            source=_for_workers(source),
+            root=root.path,
+            out=_for_workers(out),
+            model=None if model is None else str(model_folder if Path(model).is_dir() else model),
+        )
+        if missing:
+            _label(job, missing, workers, meter, report)
+    total = meter.progress()
+    if total.parts < total.all_parts:
+        raise LookbothError(
+            f"{total.all_parts - total.parts} parts were not written. Type the same again to go on."
+        )
+    return BulkResult(str(out), folder.bad_folder, total)
+
+
+def _label(
+    job: Job,
+    missing: list[int],
+    workers: Workers,
+    meter: Meter,
+    report: Callable[[Progress], None] | None,
+) -> None:
+    with connected(workers), closing(label_parts(job, missing, settled(workers))) as receipts:
+        for receipt in receipts:
+            progress = meter.add(receipt)
+            if report is not None:
+                report(progress)
+
+
+def _begin_or_resume(folder: OutFolder, root: Place, wanted: Manifest) -> Manifest:
+    manifest = folder.read_manifest()
+    if manifest is None:
+        manifest = replace(wanted, parts=tuple(plan_parts(root, wanted.files, wanted.options)))
+        folder.write_manifest(manifest)
+    manifest.require_same(wanted, folder.place.path)
+    return manifest
+
+
+def _refuse_out_in_source(source: Place, out: Place) -> None:
+    inside = PurePosixPath(out.path).is_relative_to(PurePosixPath(source.path))
+    if inside and type(source.filesystem) is type(out.filesystem):
+        raise ConfigError(
+            f"the result ({out.path}) would lie in the input ({source.path}) and be read when the run is resumed. "
+            "Give another folder."
+        )
+
+
+def _for_workers(given: str | Path) -> str:
+    """Return a path or URL that means the same wherever a worker runs."""
+    return str(given) if "://" in str(given) else str(Path(given).expanduser().absolute())

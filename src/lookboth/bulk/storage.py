@@ -1,0 +1,111 @@
+"""Folders on disks and in object stores: opened by path or URL, listed, written so that a file is whole or absent."""
+
+import os
+import uuid
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+from pyarrow.fs import (
+    FileInfo,
+    FileSelector,
+    FileSystem,
+    FileType,
+    FSSpecHandler,
+    LocalFileSystem,
+    PyFileSystem,
+)
+
+from lookboth.errors import DataError
+
+
+class Place(NamedTuple):
+    """A file or folder: the file system and the path in it."""
+
+    filesystem: FileSystem
+    path: str
+
+    def __hash__(self) -> int:  # file systems have none
+        return hash(self.path)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is on a disk of this machine (or mounted as one)."""
+        return isinstance(self.filesystem, LocalFileSystem)
+
+    def within(self, name: str) -> "Place":
+        """Return what is called `name` in this folder."""
+        return Place(self.filesystem, f"{self.path.rstrip('/')}/{name}")
+
+    def info(self) -> FileInfo:
+        """Return kind, size and time of the last change.
+
+        Raises:
+            DataError: it cannot be reached.
+        """
+        try:
+            return self.filesystem.get_file_info(self.path)
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be reached: {error}") from error
+
+    def list(self, *, recursive: bool = False) -> list[FileInfo]:
+        """Return what is in the folder, sorted by path; nothing if there is no such folder."""
+        selector = FileSelector(self.path, recursive=recursive, allow_not_found=True)
+        return sorted(self.filesystem.get_file_info(selector), key=lambda info: info.path)
+
+    def exists(self) -> bool:
+        """Tell whether there is such a file or folder."""
+        return self.info().type is not FileType.NotFound
+
+    def read(self) -> bytes:
+        """Return the content of the file."""
+        with self.filesystem.open_input_stream(self.path, compression=None) as stream:
+            return stream.read()
+
+    def write(self, data: bytes, *, work: "Place") -> None:
+        """Write the file so that whoever reads it at any time finds all of it or none.
+
+        On a disk it is written under another name and renamed, which also means that a link in its place is replaced
+        and never followed. An object store shows an object when it is complete.
+
+        Args:
+            data: the content.
+            work: folder on the same disk for the other name.
+        """
+        if not self.is_local:
+            with self.filesystem.open_output_stream(self.path, compression=None) as stream:
+                stream.write(data)
+            return
+        name = f"{work.path}/{uuid.uuid4().hex}"
+        with open(name, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, self.path)
+
+
+def open_place(url: str) -> Place:
+    """Return the place that a path or URL names; nothing needs to be there.
+
+    Args:
+        url: a path, or the URL of what pyarrow (file, s3, gs, hdfs, ...) or else fsspec knows; keys are taken from the
+            environment, as these libraries do.
+
+    Raises:
+        DataError: no such kind of URL, or it needs a package that is not installed.
+    """
+    if "://" not in url:
+        return Place(LocalFileSystem(), str(Path(url).expanduser().absolute()))
+    try:
+        return Place(*FileSystem.from_uri(url))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        pass  # not one of pyarrow's own
+    except OSError as error:
+        raise DataError(f"{url}: cannot be reached: {error}") from error
+    import fsspec
+
+    try:
+        filesystem, path = fsspec.core.url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        raise DataError(f"{url}: {error}") from error
+    return Place(PyFileSystem(FSSpecHandler(filesystem)), path)

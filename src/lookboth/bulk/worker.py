@@ -1,0 +1,180 @@
+"""What a worker process does: read a part, label it, write it, say so."""
+
+import os
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from lookboth.bulk.encoding import Labeled, encode_bad, encode_json_lines, encode_parquet
+from lookboth.bulk.inputs import InputFile
+from lookboth.bulk.manifest import Manifest, model_digest
+from lookboth.bulk.results import OutFolder, Receipt
+from lookboth.bulk.rows import Row, read_rows
+from lookboth.bulk.storage import Place, open_place
+from lookboth.errors import ConfigError, LookbothError, ModelError
+from lookboth.types import Prediction
+
+if TYPE_CHECKING:
+    from lookboth.models.base import TextLabeler
+
+
+_TRIES = 4
+_MANY = 10
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker must know; all else is in the manifest.
+
+    Args:
+        source: path or URL of the input; root: its folder in that file system.
+        out: path or URL of the output folder.
+        model: saved labeler, folder or hub id; the shipped one when None.
+    """
+
+    source: str
+    root: str
+    out: str
+    model: str | None
+
+
+class PartLabeler:
+    """Labels parts; made once in each worker process, which then keeps the labeler.
+
+    Nothing is loaded before the first part: what fails then is told to whoever waits for the part, while Ray would
+    start a process anew for ever that fails when it is made.
+
+    Args:
+        job: the run.
+        device: "cpu" or "cuda".
+        batch_tokens: tokens computed at once.
+    """
+
+    def __init__(self, job: Job, device: str = "cpu", batch_tokens: int = 512) -> None:
+        self.job, self.device, self.batch_tokens = job, device, batch_tokens
+        self.worker = f"{socket.gethostname()}:{os.getpid()}"
+
+    def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
+        """Label the part with the number `item["part"]`, unless it is written; return its receipt."""
+        return asdict(self.label_part(int(item["part"])))
+
+    def label_part(self, number: int) -> Receipt:
+        """Label a part and write it; one that is written already is left alone.
+
+        Raises:
+            LookbothError: another labeler or input than the run began with, or an output folder that is not shared.
+        """
+        done = self._out.receipt(number, self._manifest)
+        if done is not None:  # a worker wrote it and died before it could say so
+            return done
+        self._count_try(number)
+        self._load()
+        start = time.monotonic()
+        part = self._manifest.parts[number]
+        file = self._manifest.files[part.file]
+        rows = list(read_rows(self._folder, file, part, self._manifest.options))
+        labeled = self._label([row for row in rows if row.text is not None])
+        bad = [row for row in rows if row.text is None]
+        spans = self._encode(file, labeled)
+        receipt = Receipt(
+            part=number,
+            rows=len(labeled),
+            bad=len(bad),
+            words=sum(len(prediction.words) for _, prediction in labeled),
+            spans=sum(len(prediction.labeled_spans()) for _, prediction in labeled),
+            size=len(spans),
+            seconds=round(time.monotonic() - start, 3),
+            worker=self.worker,
+        )
+        self._out.write_part(receipt, self._manifest, spans, encode_bad(file.name, bad))
+        return receipt
+
+    def _count_try(self, number: int) -> None:
+        """Give up on a part that kills its workers: Ray would start another for ever."""
+        tries = self._out.count_try(number)
+        if tries > _TRIES:
+            part = self._manifest.parts[number]
+            raise LookbothError(
+                f"{self._manifest.files[part.file].name}: {_TRIES} workers died over the {part.num_rows} rows from row "
+                f"{part.row} on; memory may be short. Type the same with fewer --workers or --batch-tokens."
+            )
+
+    def _label(self, rows: Sequence[Row]) -> list[Labeled]:
+        """Return rows with their predictions; one that the labeler refuses does not cost the others, and goes bad."""
+        try:
+            return list(zip(rows, self._predict([str(row.text) for row in rows]), strict=True))
+        except LookbothError:
+            labeled = [pair for row in rows if (pair := self._label_alone(row)) is not None]
+            if not labeled and len(rows) > _MANY:  # not the rows are at fault
+                raise
+            return labeled
+
+    def _label_alone(self, row: Row) -> Labeled | None:
+        try:
+            return row, self._predict([str(row.text)])[0]
+        except LookbothError as error:
+            row.spoil("not-labeled", str(error))
+            return None
+
+    def _predict(self, texts: Sequence[str]) -> list[Prediction]:
+        options = self._manifest.options
+        found = self._labeler.stream(texts, batch_tokens=self.batch_tokens)
+        return [prediction.above(options.min_score).above(self._least) for prediction in found]
+
+    def _encode(self, file: InputFile, labeled: Sequence[Labeled]) -> bytes:
+        if self._manifest.options.output_format == "jsonl":
+            return encode_json_lines(file.name, labeled)
+        kept = dict.fromkeys(self._manifest.options.keep, pa.string())
+        if file.format == "parquet":
+            place = self._folder.within(file.name)
+            schema = parquet.read_schema(place.path, filesystem=place.filesystem)
+            kept = {name: schema.field(name).type for name in kept}
+        return encode_parquet(file.name, labeled, kept)
+
+    def _load(self) -> None:
+        """Load what predicting takes, so that the failure to do so is not taken for that of a text."""
+        _ = self._labeler, self._least
+
+    @cached_property
+    def _out(self) -> OutFolder:
+        return OutFolder(open_place(self.job.out))
+
+    @cached_property
+    def _folder(self) -> Place:
+        return open_place(self.job.source)._replace(path=self.job.root)
+
+    @cached_property
+    def _manifest(self) -> Manifest:
+        manifest = self._out.read_manifest()
+        if manifest is None:
+            raise ConfigError(
+                f"the worker {self.worker} does not see {self.job.out}. Give a folder that all machines share, or the "
+                "URL of an object store."
+            )
+        return manifest
+
+    @cached_property
+    def _labeler(self) -> "TextLabeler":
+        from lookboth.models.folders import find_folder
+        from lookboth.models.labeler import Labeler
+
+        if model_digest(find_folder(self.job.model)) != self._manifest.model:
+            raise ModelError(
+                f"the worker {self.worker} has another labeler under the name {self.job.model or 'shipped'!r} than the "
+                "machine where the run was started. Install the same version and files on all machines."
+            )
+        return Labeler.from_pretrained(
+            self.job.model, device=self.device, precision=self._manifest.options.precision
+        )
+
+    @cached_property
+    def _least(self) -> Any:
+        from lookboth.models.confidence import saved_thresholds
+
+        return saved_thresholds(self._labeler.config) if self._manifest.options.thresholds else {}

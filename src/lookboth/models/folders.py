@@ -1,0 +1,37 @@
+"""Where a saved labeler lies, by folder, hub id or none (the shipped one)."""
+
+from pathlib import Path
+
+from lookboth.errors import ModelError, first_line
+
+SHIPPED = Path(__file__).parent / "shipped"
+
+
+def find_folder(name: str | Path | None) -> Path:
+    """Return the local folder of a labeler, downloading it from the Hub where `name` is no folder.
+
+    Raises:
+        ModelError: neither a folder nor a model that can be downloaded.
+    """
+    if name is None:
+        return SHIPPED
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.is_absolute() or str(name).startswith(".") or str(name).count("/") != 1:
+        raise ModelError(
+            f"labeler {str(name)!r}: no such folder. Give a saved labeler or a hub id 'user/model'."
+        )
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(
+            snapshot_download(
+                str(name),
+                allow_patterns=["*.json", "*.jsonl", "*.jinja", "*.safetensors", "*.md", "*.txt", "*.model"],
+            )
+        )
+    except Exception as error:
+        raise ModelError(
+            f"labeler {str(name)!r}: no such folder, and the Hub did not give it: {first_line(error)}"
+        ) from error

@@ -1,0 +1,91 @@
+"""Bad rows: each has a reason and a place, and none takes another with it."""
+
+import json
+
+import pyarrow as pa
+import pytest
+from bulk_reading import read_all
+from pyarrow import parquet
+
+from lookboth.bulk import rows as rows_module
+from lookboth.bulk.options import BulkOptions
+from lookboth.errors import DataError
+
+BAD_LINES = {
+    b'{"text": null}': "null",
+    b'{"text": 5}': "not-a-string",
+    b'{"text": ["a"]}': "not-a-string",
+    b'{"id": 1}': "no-column",
+    b"{}": "no-column",
+    b'{"text": "a"': "not-json",
+    b"": "not-json",
+    b'{"text": "a", "id": NaN}': "not-json",
+    b'{"text": "a", "id": ' + b"9" * 5000 + b"}": "not-json",
+    b'{"text": ' + b"[" * 100_000: "not-json",
+    b'["text"]': "not-an-object",
+    b'{"text": "Z\xfcrich"}': "not-utf-8",
+    b'{"text": "a\\ud800b"}': "lone-surrogate",
+    b'{"text": "a", "id": "\\uDFFF"}': "lone-surrogate",
+    b'{"text": "' + b"x" * 101 + b'"}': "too-long",
+    b'{"text": "' + b"x" * 300_001 + b'"}': "line-too-long",
+}
+OPTIONS = BulkOptions(max_chars=100, keep=("id",))
+
+
+@pytest.mark.parametrize("line", BAD_LINES, ids=lambda line: BAD_LINES[line])
+def test_a_bad_line_has_a_reason_and_costs_no_other(tmp_path, monkeypatch, line):
+    monkeypatch.setattr(rows_module, "LINE_BYTES", 300_000)
+    good = b'{"text": "\\ud83d\\ude00", "id": 7}'
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join([good, line, good]) + b"\n")
+    (rows,) = read_all(tmp_path, OPTIONS)[1]
+    assert [row.reason for row in rows] == ["", BAD_LINES[line], ""]
+    assert [row.text for row in rows] == ["\U0001f600", None, "\U0001f600"]
+    assert [row.byte for row in rows] == [0, len(good) + 1, len(good) + len(line) + 2]
+    assert rows[1].message
+
+
+def test_a_line_without_end_is_not_held_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(rows_module, "LINE_BYTES", 1000)
+    monkeypatch.setattr(rows_module, "_CHUNK", 64)
+    (tmp_path / "a.txt").write_bytes(b"x" * 5000)
+    assert [row.reason for row in read_all(tmp_path, BulkOptions())[1][0]] == ["line-too-long"]
+
+
+def test_kept_columns_of_json_come_as_they_are(tmp_path):
+    record = {"text": "a", "id": {"n": [1, None]}}
+    (tmp_path / "a.jsonl").write_text(f"{json.dumps(record)}\n" + '{"text": "b"}\n')
+    (rows,) = read_all(tmp_path, BulkOptions(keep=("id", "text")))[1]
+    assert [row.kept for row in rows] == [{"id": {"n": [1, None]}, "text": "a"}, {"id": None, "text": "b"}]
+
+
+def test_text_may_be_kept_and_has_no_other_columns(tmp_path):
+    (tmp_path / "a.txt").write_text("\ufeffone\r\n\ntwo", encoding="utf-8", newline="")
+    (rows,) = read_all(tmp_path, BulkOptions(keep=("text",)))[1]
+    assert [row.text for row in rows] == ["one", "", "two"]
+    assert rows[0].kept == {"text": "one"}
+    with pytest.raises(DataError, match="no column 'id'"):
+        read_all(tmp_path, BulkOptions(keep=("text", "id")))
+
+
+BYTES = pa.array([b"a", None, b"\xff", b"x" * 101, "é".encode()])
+COLUMNS = {
+    "bytes": BYTES,
+    "large bytes": BYTES.cast(pa.large_binary()),
+    "strings that are none": pa.Array.from_buffers(pa.string(), len(BYTES), BYTES.buffers()),
+    "dictionary": pa.Array.from_buffers(pa.string(), len(BYTES), BYTES.buffers()).dictionary_encode(),
+}
+
+
+@pytest.mark.parametrize("kind", COLUMNS)
+def test_bad_rows_of_parquet(tmp_path, kind):
+    table = pa.table({"text": COLUMNS[kind], "id": [1, 2, 3, 4, 5]})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    (rows,) = read_all(tmp_path, OPTIONS)[1]
+    assert [row.reason for row in rows] == ["", "null", "not-utf-8", "too-long", ""]
+    assert [row.text for row in rows] == ["a", None, None, None, "é"]
+    assert [row.kept for row in rows] == [{"id": number} for number in (1, 2, 3, 4, 5)]
+
+
+def test_a_column_of_nothing_but_nulls(tmp_path):
+    parquet.write_table(pa.table({"text": pa.nulls(3)}), tmp_path / "a.parquet")
+    assert [row.reason for row in read_all(tmp_path, BulkOptions())[1][0]] == ["null"] * 3

@@ -1,0 +1,327 @@
+"""What a bulk run writes, resumes and refuses; its parts are labeled in this process."""
+
+import json
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from lookboth.bulk.options import BulkOptions, Workers
+from lookboth.bulk.results import OutFolder, Receipt
+from lookboth.bulk.run import run_bulk
+from lookboth.bulk.storage import open_place
+from lookboth.bulk.worker import Job, PartLabeler
+from lookboth.errors import ConfigError, DataError, LookbothError, ModelError
+
+TEXTS = [
+    "Ada Lovelace was born in London and worked with Charles Babbage",
+    "Toyota opened a plant near New York",
+    "",
+    "nobody knows the word 😀 !",
+    "the house in the north",
+]
+SMALL = BulkOptions(part_rows=2)
+
+
+@pytest.fixture
+def texts(tmp_path) -> Path:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.txt").write_text("\n".join(TEXTS) + "\n", encoding="utf-8")
+    (folder / "b.txt").write_text("\n".join(reversed(TEXTS)), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def bulk(without_ray, labeler_folder, tmp_path):
+    """Run with the tiny labeler into tmp_path/out; give the result and the numbers of the parts it labeled."""
+
+    def run(source, options=SMALL, out=tmp_path / "out"):
+        without_ray.clear()
+        result = run_bulk(source, out, options, model=labeler_folder)
+        return result, list(without_ray)
+
+    return run
+
+
+def read_lines(folder: Path) -> list[dict]:
+    return [json.loads(line) for path in sorted(folder.glob("*.jsonl")) for line in path.open("rb")]
+
+
+def spans_of(labeler, texts) -> list[list[tuple]]:
+    """Return what the labeler finds by itself."""
+    found = [prediction.labeled_spans() for prediction in labeler.predict(texts)]
+    return [
+        [(s.start_char, s.end_char, s.label, pytest.approx(s.score, abs=1e-3)) for s in own] for own in found
+    ]
+
+
+def spans_in(records) -> list[list[tuple]]:
+    return [[(s["start"], s["end"], s["label"], s["score"]) for s in record["spans"]] for record in records]
+
+
+def test_rows_come_in_order_with_what_the_labeler_finds(bulk, texts, labeler, tmp_path):
+    result, parts = bulk(texts)
+    records = read_lines(tmp_path / "out")
+    places = [(name, row) for name in ("a.txt", "b.txt") for row in range(len(TEXTS))]
+    assert [(record["source"], record["row"]) for record in records] == places
+    assert spans_in(records) == spans_of(labeler, [*TEXTS, *reversed(TEXTS)])
+    assert parts == [0, 1, 2, 3, 4, 5]
+    total = result.total
+    assert (total.rows, total.bad, total.parts) == (10, 0, 6)
+    assert total.words == 2 * sum(len(p.words) for p in labeler.predict(TEXTS))
+    assert total.spans == sum(len(record["spans"]) for record in records) > 0
+
+
+def test_parquet_in_parquet_out(bulk, labeler, tmp_path):
+    key = pa.array([{"n": i} if i else None for i in range(5)], pa.struct([("n", pa.int16())]))
+    source = tmp_path / "in.parquet"
+    parquet.write_table(pa.table({"key": key, "body": TEXTS}), source)
+    bulk(source, BulkOptions(column="body", keep=("key", "body"), part_rows=2))
+    table = parquet.read_table(tmp_path / "out")  # as a data set: what begins with _ is left out
+    assert table.schema.names == ["source", "row", "key", "body", "spans"]
+    assert table.schema.field("key").type == key.type
+    assert str(table.schema.field("spans").type) == (
+        "list<element: struct<start: int64 not null, end: int64 not null, label: string not null, "
+        "score: float not null> not null>"
+    )
+    records = table.to_pylist()
+    assert [record["key"] for record in records] == key.to_pylist()
+    assert [record["body"] for record in records] == TEXTS
+    assert spans_in(records) == spans_of(labeler, TEXTS)
+
+
+def test_json_lines_to_parquet_has_one_type_a_column(bulk, tmp_path):
+    keys = [1, "two", None, [3], {"four": 4}]
+    source = tmp_path / "in.jsonl"
+    source.write_text("".join(json.dumps({"text": "a", "k": key}) + "\n" for key in keys))
+    bulk(source, BulkOptions(keep=("k",), output_format="parquet", part_rows=1))
+    found = parquet.read_table(tmp_path / "out").column("k").to_pylist()
+    assert found == ["1", "two", None, "[3]", '{"four": 4}']
+
+
+def test_bad_rows_go_to_the_side(bulk, tmp_path):
+    source = tmp_path / "in.jsonl"
+    good = [{"text": text, "id": i} for i, text in enumerate(TEXTS)]
+    lines = [json.dumps(record) for record in good]
+    lines[1:1] = ['{"text": null, "id": 9}', "{"]
+    source.write_text("\n".join(lines))
+    result, _ = bulk(source, BulkOptions(keep=("id",), part_rows=2))
+    assert [r["id"] for r in read_lines(tmp_path / "out")] == [0, 1, 2, 3, 4]
+    null, broken = read_lines(tmp_path / "out" / "_bad")
+    assert {**null, "message": ""} == {
+        "source": "in.jsonl", "row": 1, "byte": len(lines[0]) + 1, "reason": "null", "message": "", "id": 9
+    }  # fmt: skip
+    assert (broken["row"], broken["reason"]) == (2, "not-json")
+    assert (result.total.rows, result.total.bad) == (5, 2)
+    assert "bad rows, with reasons: 2:" in result.describe()
+
+
+def test_a_text_that_the_labeler_refuses_is_a_bad_row(bulk, texts, labeler, tmp_path, monkeypatch):
+    stream = labeler.stream
+
+    def refusing(given, **options):
+        if TEXTS[1] in given:
+            raise DataError("this one not")
+        return stream(given, **options)
+
+    monkeypatch.setattr(labeler, "stream", refusing)
+    bulk(texts)
+    bad = read_lines(tmp_path / "out" / "_bad")
+    assert [(r["source"], r["row"], r["reason"], r["message"]) for r in bad] == [
+        ("a.txt", 1, "not-labeled", "this one not"),
+        ("b.txt", 3, "not-labeled", "this one not"),
+    ]
+    assert len(read_lines(tmp_path / "out")) == 8
+
+
+def test_only_missing_parts_are_done_again(bulk, texts, tmp_path):
+    out = tmp_path / "out"
+    bulk(texts)
+    before = read_lines(out)
+    (out / "part-00000001.jsonl").unlink()
+    (out / "part-00000002.jsonl").write_text("cut of")
+    (out / "_bulk" / "parts" / "part-00000004.json").write_text("{")
+    (out / "_bulk" / "work" / "left-over").write_text("half a par")
+    stamps = {path.name: path.stat().st_mtime_ns for path in out.glob("part-*")}
+    result, parts = bulk(texts)
+    assert parts == [1, 2, 4]
+    assert read_lines(out) == before
+    assert result.total.rows == 10
+    kept = ["part-00000000.jsonl", "part-00000003.jsonl", "part-00000005.jsonl"]
+    assert [(out / name).stat().st_mtime_ns for name in kept] == [stamps[name] for name in kept]
+    assert not list((out / "_bulk" / "work").iterdir())
+    assert bulk(texts)[1] == []
+
+
+def test_a_part_that_is_written_is_not_labeled_again(bulk, texts, labeler_folder, tmp_path, monkeypatch):
+    """Ray may give a part to a second worker when it has lost sight of the first."""
+    bulk(texts)
+    worker = PartLabeler(Job(str(texts), str(texts), str(tmp_path / "out"), str(labeler_folder)))
+    monkeypatch.setattr(PartLabeler, "_predict", None)
+    assert worker({"part": 3})["rows"] == 2
+
+
+def test_a_part_over_which_workers_die_is_given_up(bulk, texts, labeler_folder, tmp_path):
+    bulk(texts)
+    (tmp_path / "out" / "part-00000003.jsonl").unlink()
+    worker = PartLabeler(Job(str(texts), str(texts), str(tmp_path / "out"), str(labeler_folder)))
+    for _ in range(3):  # the first is counted already
+        worker._count_try(3)
+    with pytest.raises(LookbothError, match=r"b\.txt: 4 workers died over the 2 rows from row 0 on"):
+        worker.label_part(3)
+    assert bulk(texts)[1] == [3]  # started again, it is tried again
+
+
+CHANGES = {
+    "column": replace(SMALL, column="body"),
+    "keep": replace(SMALL, keep=("text",)),
+    "output_format": replace(SMALL, output_format="parquet"),
+    "min_score": replace(SMALL, min_score=0.5),
+    "max_chars": replace(SMALL, max_chars=9),
+    "part_rows": replace(SMALL, part_rows=3),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_other_options_are_refused(bulk, texts, name):
+    bulk(texts)
+    with pytest.raises(ConfigError, match=rf"{name} was .* and is "):
+        bulk(texts, CHANGES[name])
+
+
+def test_other_input_is_refused(bulk, texts):
+    bulk(texts)
+    with (texts / "b.txt").open("a") as file:
+        file.write("more\n")
+    with pytest.raises(ConfigError, match=r"b\.txt in the input has changed"):
+        bulk(texts)
+    (texts / "b.txt").unlink()
+    with pytest.raises(ConfigError, match=r"b\.txt in the input is gone"):
+        bulk(texts)
+
+
+def test_another_labeler_is_refused(bulk, texts, labeler_folder, tmp_path, without_ray):
+    import shutil
+
+    bulk(texts)
+    other = shutil.copytree(labeler_folder, tmp_path / "same")
+    run_bulk(texts, tmp_path / "out", SMALL, model=other)  # in another place, but the same
+    (other / "README.md").write_text("changed")
+    with pytest.raises(ConfigError, match="the labeler is another one"):
+        run_bulk(texts, tmp_path / "out", SMALL, model=other)
+    (tmp_path / "out" / "part-00000000.jsonl").unlink()
+    with pytest.raises(ModelError, match="has another labeler under the name"):
+        PartLabeler(Job(str(texts), str(texts), str(tmp_path / "out"), str(other))).label_part(0)
+
+
+def test_a_folder_with_other_things_is_refused(bulk, texts, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "part-00000000.jsonl").write_text("mine\n")
+    with pytest.raises(ConfigError, match=r"holds other things \(part-00000000.jsonl\)"):
+        bulk(texts)
+    (out / "part-00000000.jsonl").unlink()
+    bulk(texts)
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(ConfigError, match=r"holds other things \(notes.txt\)"):
+        bulk(texts)
+
+
+def test_output_inside_the_input_is_refused(bulk, texts):
+    with pytest.raises(ConfigError, match="would lie in the input"):
+        bulk(texts, out=texts / "out")
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink") or sys.platform == "win32", reason="no links")
+def test_links_are_not_followed_out_of_the_folder(bulk, texts, tmp_path):
+    elsewhere, out = tmp_path / "elsewhere", tmp_path / "out"
+    elsewhere.mkdir()
+    out.mkdir()
+    (out / "_bulk").symlink_to(elsewhere)
+    with pytest.raises(ConfigError, match="_bulk is a link"):
+        bulk(texts)
+    (out / "_bulk").unlink()
+    bulk(texts)
+    victim = elsewhere / "victim"
+    victim.write_text("untouched")
+    for name in ("part-00000001.jsonl", "_bulk/parts/part-00000002.json"):
+        (out / name).unlink()
+        (out / name).symlink_to(victim)
+    (out / "_bulk" / "work" / "x").symlink_to(elsewhere)
+    assert bulk(texts)[1] == [1, 2]
+    assert victim.read_text() == "untouched"
+    assert not (out / "part-00000001.jsonl").is_symlink()
+
+
+def test_two_runs_do_not_write_into_one_folder(bulk, texts, tmp_path):
+    folder = OutFolder(open_place(str(tmp_path / "out")))
+    folder.prepare()
+    with folder.lock(), pytest.raises(ConfigError, match="another run"):
+        bulk(texts)
+
+
+def test_object_stores(bulk, texts, tmp_path, labeler_folder):
+    """fsspec's memory stands for a store without renaming; `file://` for pyarrow's own URLs."""
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    memory.put(str(texts), "/bulk-in", recursive=True)
+    bulk("memory://bulk-in", out="memory://bulk-out")
+    bulk(f"file://{texts}", out=f"file://{tmp_path}/out")
+    names = [f"part-{number:08}.jsonl" for number in range(6)]
+    assert [memory.cat(f"/bulk-out/{name}") for name in names] == [
+        (tmp_path / "out" / name).read_bytes() for name in names
+    ]
+    memory.rm("/bulk-out/part-00000002.jsonl")
+    assert bulk("memory://bulk-in", out="memory://bulk-out")[1] == [2]
+
+
+def test_no_rows_at_all(bulk, tmp_path):
+    (tmp_path / "a.txt").write_text("")
+    result, parts = bulk(tmp_path / "a.txt")
+    assert (parts, result.total.rows) == ([], 0)
+    assert "nothing was left to do" in result.describe()
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("{", "damaged"),
+        ('{"format": 2}', "format 2"),
+        ('{"format": 1, "options": {"keep": [], "colour": 1}}', "damaged"),
+        ("[" * 100_000, "damaged"),
+    ],
+)
+def test_a_damaged_manifest_is_refused(bulk, texts, tmp_path, data, said):
+    bulk(texts)
+    (tmp_path / "out" / "_bulk" / "manifest.json").write_text(data)
+    with pytest.raises(DataError, match=said):
+        bulk(texts)
+
+
+def test_nonsense_options_are_refused():
+    for make in (
+        lambda: BulkOptions(input_format="pickle"),
+        lambda: BulkOptions(keep=("spans",)),
+        lambda: BulkOptions(keep=("id", "id")),
+        lambda: BulkOptions(part_bytes=0),
+        lambda: Workers(count=0),
+        lambda: Workers(gpus=-1),
+    ):
+        with pytest.raises(ConfigError):
+            make()
+
+
+def test_receipts_say_where_and_how_long(bulk, texts, tmp_path):
+    bulk(texts)
+    folder = OutFolder(open_place(str(tmp_path / "out")))
+    manifest = folder.read_manifest()
+    receipts = folder.receipts(manifest)
+    assert sorted(receipts) == list(range(6))
+    assert all(isinstance(receipt, Receipt) and receipt.seconds >= 0 for receipt in receipts.values())
+    assert receipts[0].worker.endswith(f":{os.getpid()}")
