@@ -19,6 +19,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 EXTRAS = PROJECT["optional-dependencies"]
 # What can be imported once an extra is installed, and is not there without it.
 MODULES = {
+    "bulk": ("pyarrow", "ray"),
     "data": ("datasets",),
     "demo": ("gguf",),
     "generative": ("bm25s",),
@@ -29,9 +30,10 @@ MODULES = {
     "track": ("tensorboard", "wandb"),
 }
 # What may import an extra as soon as it is imported itself.
-HOMES = {"serve": "lookboth.serving.", "spacy": "lookboth.integrations.spacy"}
+HOMES = {"bulk": "lookboth.bulk.", "serve": "lookboth.serving.", "spacy": "lookboth.integrations.spacy"}
 # Something that needs the extra, as a user comes to it. Quant is asked for on a GPU, demo with the weights installed.
 NEEDS = {
+    "bulk": "import lookboth.cli as c; c.app(['bulk', 'in', 'out'], standalone_mode=False)",
     "data": "from lookboth import read_split; read_split('nobody/nothing', 'train')",
     "generative": "from lookboth.generative.retrieval import Bm25Retriever; Bm25Retriever([['a']])",
     "quant": "from lookboth.models import loading; loading._four_bit('cuda', None)",

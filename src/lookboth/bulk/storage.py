@@ -11,9 +11,7 @@ from pyarrow.fs import (
     FileSelector,
     FileSystem,
     FileType,
-    FSSpecHandler,
     LocalFileSystem,
-    PyFileSystem,
 )
 
 from lookboth.errors import DataError
@@ -96,16 +94,11 @@ def open_place(url: str) -> Place:
     """
     if "://" not in url:
         return Place(LocalFileSystem(), str(Path(url).expanduser().absolute()))
-    try:
-        return Place(*FileSystem.from_uri(url))
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        pass  # not one of pyarrow's own
-    except OSError as error:
-        raise DataError(f"{url}: cannot be reached: {error}") from error
-    import fsspec
-
-    try:
-        filesystem, path = fsspec.core.url_to_fs(url)
-    except (ImportError, ValueError) as error:
-        raise DataError(f"{url}: {error}") from error
-    return Place(PyFileSystem(FSSpecHandler(filesystem)), path)
+    for known_as in (url, f"fsspec+{url}"):
+        try:
+            return Place(*FileSystem.from_uri(known_as))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            continue
+        except (OSError, ImportError, ValueError) as error:
+            raise DataError(f"{url}: cannot be reached: {error}") from error
+    raise DataError(f"{url}: neither pyarrow nor fsspec knows such a URL.")
