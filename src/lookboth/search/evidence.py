@@ -62,7 +62,7 @@ class Evidence:
         rows: list[dict[str, Any]] = [
             {key: value for key, value in vars(score).items() if key != "spans"} for score in self.scores
         ]
-        return {**plain, "cost_in_trainings": self.cost(), "scores": rows}
+        return {**plain, "strengths": list(self.strengths), "cost_in_trainings": self.cost(), "scores": rows}
 
     def cost(self) -> float | None:
         """Return the whole cost in units of one ordinary training, the last training included."""
