@@ -1,6 +1,7 @@
 """Keeps what other libraries print off the screen of a person at the command line."""
 
 import os
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +16,11 @@ def quiet_libraries() -> None:
         "TORCH_CPP_LOG_LEVEL", "ERROR"
     )  # read when torch is imported; DDP warns of its own caution
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    from transformers.utils import logging
+    # One that is not imported yet, and may never be, reads the variables.
+    if "transformers" in sys.modules:
+        from transformers.utils import logging
 
-    logging.disable_progress_bar()
+        logging.disable_progress_bar()
 
 
 @contextmanager

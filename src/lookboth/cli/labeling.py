@@ -102,12 +102,12 @@ def predict(
     from lookboth.inference.inputs import read_inputs
     from lookboth.inference.pipeline import label_examples
     from lookboth.models.confidence import saved_thresholds
-    from lookboth.models.labeler import Labeler
+    from lookboth.models.opening import open_labeler
 
     require_place(output.value, out)
     examples = read_inputs(source, sys.stdin.buffer)
     quiet_libraries()
-    labeler = Labeler.from_pretrained(model, device=device, precision=precision)
+    labeler = open_labeler(model, device=device, precision=precision)
     least = saved_thresholds(labeler.config) if thresholds else {}
     found = label_examples(labeler, examples)
     kept = (prediction.above(min_score).above(least) for prediction in found)

@@ -78,3 +78,35 @@ def merge(
 
     quiet_libraries()
     typer.echo(merge_to_folder(labeler, out, precision=precision))
+
+
+@app.command()
+def export(
+    model: Annotated[
+        str, typer.Argument(help="Saved labeler: folder or hub id; 'shipped' for the shipped one.")
+    ],
+    out: Annotated[Path, typer.Argument(help="Folder for the exported labeler.")],
+    weights: Annotated[str, typer.Option(help="fp32, or int8: smaller and faster.")] = "fp32",
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="What both are run on: file, folder, built-in name. Default: part of a built-in set."
+        ),
+    ] = None,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0, max=1.0, help="Largest loss of span F1 against torch. Default: 0.001, int8 0.05."
+        ),
+    ] = None,
+    accept_loss: Annotated[bool, typer.Option("--accept-loss", help="Write it whatever it lost.")] = False,
+) -> None:
+    """Write a labeler as ONNX, to be run without torch, and hold it against torch."""
+    from lookboth.onnx.export import export_labeler
+
+    quiet_libraries()
+    parity = export_labeler(
+        model, out, weights=weights, data=data, tolerance=tolerance, accept_loss=accept_loss
+    )
+    typer.echo(parity.describe())
+    typer.echo(f"written: {out}, {sum(file.stat().st_size for file in out.iterdir()) / 1e6:,.0f} MB")

@@ -96,7 +96,7 @@ def word_scores(
     """
     import numpy as np
 
-    pieces = _tokenize(labeler, sentences)
+    pieces = _tokenize_words(labeler, sentences)
     result = [np.zeros((len(words), len(labeler.config.tags)), dtype=np.float32) for words in sentences]
     for piece, scores in _piece_scores(labeler, pieces, batch_tokens):
         result[piece.example][piece.first_word : piece.first_word + len(scores)] = scores
@@ -121,15 +121,8 @@ def text_scores(
     """
     import numpy as np
 
-    config = labeler.config
-    pieces = tokenize_texts(
-        texts,
-        labeler.encoder,
-        label_on=config.label_on,
-        max_tokens=config.max_tokens,
-        overlap=config.overlap,
-    )
-    summed = np.zeros((len(texts), len(config.tags)))
+    pieces = _tokenize_texts(labeler, texts)
+    summed = np.zeros((len(texts), len(labeler.config.tags)))
     num_tokens = np.zeros(len(texts))
     for piece, scores in _piece_scores(labeler, pieces, batch_tokens):
         first, end = piece.word_tokens[0]
@@ -167,7 +160,25 @@ def log_probs_of(labeler: "HeadLabeler", scores: "Sequence[np.ndarray]") -> "lis
     return np.split(log_probs, np.cumsum(num_words)[:-1])
 
 
-def _tokenize(labeler: "HeadLabeler", sentences: Sequence[Sequence[str]]) -> list[TokenizedExample]:
+def tokenize_for(labeler: "HeadLabeler", examples: Sequence[Example]) -> list[TokenizedExample]:
+    """Return what is computed for each example: one piece, or several windows of a long one."""
+    if labeler.config.task == "classification":
+        return _tokenize_texts(labeler, [text_of(example) for example in examples])
+    return _tokenize_words(labeler, [example.words for example in examples])
+
+
+def _tokenize_texts(labeler: "HeadLabeler", texts: Sequence[str]) -> list[TokenizedExample]:
+    config = labeler.config
+    return tokenize_texts(
+        texts,
+        labeler.encoder,
+        label_on=config.label_on,
+        max_tokens=config.max_tokens,
+        overlap=config.overlap,
+    )
+
+
+def _tokenize_words(labeler: "HeadLabeler", sentences: Sequence[Sequence[str]]) -> list[TokenizedExample]:
     config = labeler.config
     word_ids = iter(labeler.encoder.encode_words(word for words in sentences for word in words))
     return [

@@ -7,6 +7,11 @@ from lookboth.errors import ModelError, first_line
 SHIPPED = Path(__file__).parent / "shipped"
 
 
+_READ = [
+    f"*.{end}" for end in ["json", "jsonl", "jinja", "safetensors", "onnx", "onnx.data", "md", "txt", "model"]
+]
+
+
 def find_folder(name: str | Path | None) -> Path:
     """Return the local folder of a labeler, downloading it from the Hub where `name` is no folder.
 
@@ -28,7 +33,7 @@ def find_folder(name: str | Path | None) -> Path:
         return Path(
             snapshot_download(
                 str(name),
-                allow_patterns=["*.json", "*.jsonl", "*.jinja", "*.safetensors", "*.md", "*.txt", "*.model"],
+                allow_patterns=_READ,
             )
         )
     except Exception as error:

@@ -82,6 +82,10 @@ def load_labeler(
         return load_generative(
             folder, data, device=device, precision=precision, base=base, trust_remote_code=trust_remote_code
         )
+    if data.get(KIND_KEY) == "onnx":
+        from lookboth.onnx.labeler import load_exported
+
+        return load_exported(folder, data, device=device)
     config = parse_settings(folder, data, config_from_dict)
     if base is not None:
         config = replace(config, base=base, revision=None)

@@ -1,0 +1,29 @@
+"""Opens a labeler of any kind by name, loading no more than it needs."""
+
+from pathlib import Path
+
+from lookboth.models.base import TextLabeler
+
+
+def open_labeler(
+    name: str | Path | None = None, *, device: str | None = None, precision: str = "auto"
+) -> TextLabeler:
+    """Return a labeler; one that was exported comes without torch, which need not be installed.
+
+    Args:
+        name: folder or hub id; the shipped labeler when None.
+        device: "cpu", "cuda", ...; a GPU where there is one when None, for an exported labeler the CPU.
+        precision: "auto", "bf16" or "fp32"; an exported labeler has its own.
+
+    Raises:
+        ModelError: see `Labeler.from_pretrained`.
+    """
+    from lookboth.onnx.folder import is_exported
+
+    if name is not None and is_exported(Path(name).expanduser()):
+        from lookboth.onnx.labeler import load
+
+        return load(name, device=device)
+    from lookboth.models.labeler import Labeler
+
+    return Labeler.from_pretrained(name, device=device, precision=precision)

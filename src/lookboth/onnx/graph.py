@@ -1,0 +1,186 @@
+"""The graph of a labeler: backbone under its mask plan and head, from token ids to scores, at any length and batch."""
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from lookboth.data.packing import build_arrays
+from lookboth.errors import ModelError
+from lookboth.models.labeler import LabelerModel
+from lookboth.models.labeler_config import first_line
+from lookboth.onnx.folder import WEIGHTS_FILE
+from lookboth.onnx.labeler import SCORES
+from lookboth.types import TokenizedExample
+
+ONE_FILE = 1_500_000_000  # bytes of weights beyond which they lie beside the graph; a protobuf ends at 2 GB
+AXES = {
+    "input_ids": ("texts", "tokens"),
+    "attention_mask": ("texts", "tokens"),
+    "word_first": ("words",),
+    "word_last": ("words",),
+    "num_words": ("texts",),
+}
+
+
+class _Scores(nn.Module):
+    """A labeler's model as a function of arrays alone; `LabelerModel.forward` says what they are."""
+
+    def __init__(self, model: LabelerModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        word_first: torch.Tensor,
+        word_last: torch.Tensor,
+        num_words: torch.Tensor,
+    ) -> torch.Tensor:
+        scores: torch.Tensor = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            word_first=word_first,
+            word_last=word_last,
+            num_words=num_words,
+        )["logits"]
+        return scores
+
+
+def graph_inputs(pieces: Sequence[TokenizedExample]) -> dict[str, np.ndarray]:
+    """Return one batch as what the graph takes."""
+    arrays = build_arrays(pieces)
+    return {name: arrays[name] for name in AXES}
+
+
+def write_graph(model: LabelerModel, pieces: Sequence[TokenizedExample], file: Path) -> None:
+    """Trace a model and write its graph; masks are computed inside it, from the padding mask.
+
+    Args:
+        model: in fp32 on the CPU, its adapter folded in.
+        pieces: a batch to trace with: several texts of different lengths.
+        file: to write; weights of more than `ONE_FILE` bytes lie beside it in `WEIGHTS_FILE`.
+
+    Raises:
+        ModelError: the exporter is not installed, or cannot express the model.
+    """
+    inputs = {name: torch.from_numpy(array) for name, array in graph_inputs(pieces).items()}
+    shapes = {name: dict.fromkeys(range(len(axes)), torch.export.Dim.DYNAMIC) for name, axes in AXES.items()}
+    try:
+        import onnx_ir
+        import onnxscript  # noqa: F401  (what torch.onnx writes with)
+    except ImportError as error:
+        raise ModelError(f"exporting needs {error.name}. Type: pip install 'lookboth[onnx]'") from error
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                _Scores(model).eval(),
+                (),
+                kwargs=inputs,
+                dynamo=True,
+                dynamic_shapes=shapes,
+                input_names=list(AXES),
+                output_names=[SCORES],
+                verbose=False,
+            )
+    except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
+        raise ModelError(
+            f"torch cannot export {type(model.backbone).__name__} under this plan: {first_line(error)}"
+        ) from error
+    assert program is not None
+    _forget_tracing(program.model)
+    size = sum(weight.numel() * weight.element_size() for weight in model.parameters())
+    onnx_ir.save(program.model, file, external_data=WEIGHTS_FILE if size > ONE_FILE else None)
+
+
+def input_steps(file: Path, inputs: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Return for each product with a weight matrix how large a step of 8 bits is beside its typical input.
+
+    Dynamic quantization spreads 255 steps from the least to the largest of all numbers that go in. A few huge ones,
+    which decoders have in some layers at the first token, leave all others in one step.
+
+    Args:
+        file: an fp32 graph.
+        inputs: a batch to run it on.
+
+    Returns:
+        By name of the graph's node the step divided by the median of the absolute values.
+    """
+    import onnx
+    import onnxruntime
+
+    model = onnx.load(str(file), load_external_data=False)
+    weights = {tensor.name for tensor in model.graph.initializer}
+    products = [n for n in model.graph.node if n.op_type in {"MatMul", "Gemm"} and n.input[1] in weights]
+    values = list(dict.fromkeys(node.input[0] for node in products))
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in values)
+    probe = file.with_name("probe.onnx")  # beside the weights, if these have a file of their own
+    probe.write_bytes(model.SerializeToString())
+    session = onnxruntime.InferenceSession(str(probe), providers=["CPUExecutionProvider"])
+    feeds = {item.name: inputs[item.name] for item in session.get_inputs()}
+    found = dict(zip(values, session.run(values, feeds), strict=True))
+    probe.unlink()
+    steps = {name: _step(value) / (float(np.median(np.abs(value))) or 1.0) for name, value in found.items()}
+    return {node.name: steps[node.input[0]] for node in products}
+
+
+def quantize_graph(source: Path, target: Path, *, leave_out: Sequence[str]) -> None:
+    """Write a graph whose weight matrices, and embeddings, are 8-bit integers, one scale a column.
+
+    Args:
+        source: the fp32 graph; target: the file to write.
+        leave_out: names of nodes that stay in fp32.
+    """
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with _quiet():
+        quantize_dynamic(
+            source,
+            target,
+            op_types_to_quantize=["MatMul", "Gemm", "Gather"],
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=list(leave_out),
+            use_external_data_format=source.with_name(WEIGHTS_FILE).exists(),
+            extra_options={"MatMulConstBOnly": True},
+        )
+
+
+def _step(value: np.ndarray) -> float:
+    return (max(float(value.max()), 0.0) - min(float(value.min()), 0.0)) / 255
+
+
+def _forget_tracing(model: Any) -> None:
+    """Drop where in whose files each node was traced, and intermediate shapes, which quantization reads wrongly."""
+    kept = {id(value) for value in (*model.graph.inputs, *model.graph.outputs)}
+    model.metadata_props.clear()
+    for value in model.graph.initializers.values():
+        value.metadata_props.clear()
+        value.type = value.shape = None
+    for node in model.graph:
+        node.metadata_props.clear()
+        node.doc_string = None
+        for value in node.outputs:
+            value.metadata_props.clear()
+            if id(value) not in kept:
+                value.type = value.shape = None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's notes on missing libraries and future versions off the screen."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,109 @@
+"""What is exported finds what torch finds: every family, kind of plan, head and pooling, at any length and batch."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from making import MORE, SEVERAL, WORDS, export_to, make, make_classifier
+
+from lookboth.inference.pipeline import text_scores, tokenize_for, word_scores
+from lookboth.onnx import load
+from lookboth.onnx.export import quantize_files
+from lookboth.onnx.folder import write_config
+from lookboth.types import Example
+
+LONG = "Ada Lovelace, born in London, read the words of Charles Babbage; nobody knows why. " * 9
+TEXTS = (
+    "Ada Lovelace was born in London.",
+    "",
+    "Toyota",
+    LONG,
+    " \n\t",
+    "so\ud800 it\x00 is <|begin|> <|end|> \u202eRome\u200b",
+    "un" * 400,
+)
+
+
+def make_pair(folder, case):
+    """Return a labeler in torch with its adapter still apart, and its export."""
+    # The same seeds make the same weights twice: exporting folds the adapter into one of them.
+    labeler = make(folder / "base", case)
+    return labeler, load(export_to(make(folder / "again", case), folder / "out"))
+
+
+@pytest.fixture(scope="module", params=WORDS)
+def pair(request, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "crf":  # as if the weights were too large for one file
+            patch.setattr("lookboth.onnx.graph.ONE_FILE", 0)
+        labeler, exported = make_pair(tmp_path_factory.mktemp("onnx"), WORDS[request.param])
+    assert (exported.folder / "model.onnx.data").exists() == (request.param == "crf")
+    return labeler, exported
+
+
+def spans(predictions):
+    return [(p.text, p.words, p.offsets, p.tags, [tuple(s)[:6] for s in p.spans]) for p in predictions]
+
+
+def test_texts_get_the_same_spans_and_scores(pair):
+    assert_same(*pair)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MORE)
+def test_other_families_do_too(name, tmp_path):
+    assert_same(*make_pair(tmp_path, MORE[name]))
+
+
+def assert_same(labeler, exported):
+    wanted, found = labeler.predict(TEXTS), exported.predict(TEXTS)
+    assert spans(found) == spans(wanted)
+    for left, right in zip(wanted, found, strict=True):
+        scores = [[span.score for span in prediction.spans] for prediction in (left, right)]
+        np.testing.assert_allclose(scores[1], scores[0], atol=1e-4)
+    assert len({len(p.spans) for p in wanted}) > 2  # they do find different things
+
+
+@settings(max_examples=25, deadline=None)
+@given(lengths=st.lists(st.integers(1, 30), min_size=1, max_size=5), batch=st.sampled_from((1, 48, 200)))
+def test_any_length_in_any_batch_gives_the_same_scores(pair, lengths, batch):
+    labeler, exported = pair
+    words = LONG.split()
+    sentences = [words[i : i + length] for i, length in enumerate(lengths)]
+    wanted = word_scores(labeler, sentences, batch_tokens=batch)
+    for left, right in zip(wanted, word_scores(exported, sentences, batch_tokens=batch), strict=True):
+        np.testing.assert_allclose(right, left, atol=2e-4 * max(1, np.abs(left).max()))
+
+
+def test_labels_of_whole_texts_are_the_same(tmp_path):
+    labeler = make_classifier(tmp_path / "base", SEVERAL)
+    exported = load(export_to(make_classifier(tmp_path / "again", SEVERAL), tmp_path / "out"))
+    for left, right in zip(text_scores(labeler, TEXTS), text_scores(exported, TEXTS), strict=True):
+        np.testing.assert_allclose(right, left, atol=1e-4)
+    wanted, found = labeler.predict(TEXTS), exported.predict(TEXTS)
+    names = [[[label.label for label in p.labels] for p in some] for some in (wanted, found)]
+    assert names[0] == names[1]
+    assert exported.config.multi_label
+    assert exported.config.labels == labeler.config.labels
+
+
+def test_int8_finds_much_the_same(pair, tmp_path):
+    labeler, exported = pair
+    exported.save_pretrained(tmp_path / "int8")
+    sentences = [text.split() for text in TEXTS if text.strip()]
+    sample = tokenize_for(labeler, [Example(tuple(words)) for words in sentences[:2]])
+    quantize_files(tmp_path / "int8", sample)
+    write_config(tmp_path / "int8", replace(exported.config, weights="int8"))
+    smaller = load(tmp_path / "int8")
+    wanted = np.concatenate(word_scores(labeler, sentences))
+    found = np.concatenate(word_scores(smaller, sentences))
+    assert 1e-3 < np.abs(found - wanted).max() / np.abs(wanted).max() < 0.3
+    assert smaller.model.compute_dtype == "onnx int8"
+    beside = {"model.onnx.data"} & {file.name for file in exported.folder.iterdir()}
+    assert {file.name for file in (tmp_path / "int8").iterdir()} == beside | {
+        "config.json",
+        "model.onnx",
+        "tokenizer.json",
+    }
