@@ -35,6 +35,8 @@ def make_pair(folder, case):
 
 @pytest.fixture(scope="module", params=WORDS)
 def pair(request, tmp_path_factory):
+    if request.param == "linear":
+        return request.getfixturevalue("same_in_torch"), load(request.getfixturevalue("exported_folder"))
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "crf":  # as if the weights were too large for one file
             patch.setattr("lookboth.onnx.graph.ONE_FILE", 0)

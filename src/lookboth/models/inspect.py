@@ -7,6 +7,8 @@ from lookboth.errors import ModelError
 from lookboth.masking.plan import MaskPlan, picture
 from lookboth.models.labeler_config import is_labeler, read_config
 from lookboth.models.loading import load_backbone, load_config
+from lookboth.onnx.folder import is_exported
+from lookboth.onnx.folder import read_config as read_exported
 
 if TYPE_CHECKING:
     from lookboth.masking.proof import Proof
@@ -63,6 +65,12 @@ def prove_model(
 
 
 def _inspect_labeler(name: str, plan: str | None) -> str:
+    if is_exported(Path(name)):
+        exported = read_exported(Path(name))
+        return (
+            f"{name}: exported labeler in {exported.weights}, from {exported.source.get('name')}, "
+            f"{exported.plan.num_layers} layers\nlabels {', '.join(exported.labels)}\n{picture(exported.plan)}"
+        )
     config = read_config(Path(name))
     mask_plan = config.plan if plan is None else MaskPlan.parse(plan, config.plan.num_layers)
     return (

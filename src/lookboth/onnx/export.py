@@ -76,7 +76,12 @@ def export_labeler(
         after = find(exported, examples)
         speed = race([merged, exported], examples)
         parity = compare(
-            before, after, examples, data=data, words_per_second=(speed[0], speed[1]), threads=threads
+            before,
+            after,
+            examples,
+            data=_without_folders(data),
+            words_per_second=(speed[0], speed[1]),
+            threads=threads,
         )
         _check_loss(parity, TOLERANCE[weights] if tolerance is None else tolerance, weights, accept_loss)
         write_config(work, replace(exported.config, parity=parity.to_dict()))
@@ -153,9 +158,17 @@ def _describe(model: str, folder: Path, labeler: Labeler) -> dict[str, str]:
         with file.open("rb") as opened:
             digest.update(hashlib.file_digest(opened, "sha256").digest())
     config = labeler.config
-    name = Path(model).resolve().name if Path(model).is_dir() else model
-    base = Path(config.base).name if Path(config.base).is_absolute() else config.base
-    return {"name": name, "sha256": digest.hexdigest(), "base": base, "fingerprint": config.fingerprint}
+    return {
+        "name": _without_folders(model),
+        "sha256": digest.hexdigest(),
+        "base": _without_folders(config.base),
+        "fingerprint": config.fingerprint,
+    }
+
+
+def _without_folders(name: str) -> str:
+    """Return a name as it is, of something on this machine the last part of its path."""
+    return Path(name).resolve().name if Path(name).exists() else name
 
 
 def _check_place(out: Path) -> None:

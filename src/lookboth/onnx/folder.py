@@ -62,9 +62,12 @@ class ExportedConfig(LabelingConfig):
         super().__post_init__()
         require_allowed("weights", self.weights, _WEIGHTS)
         require_allowed("likelihood", self.likelihood.kind, ("softmax", "sigmoid", "chain"))
-        steps, wanted = self.likelihood.transitions, (len(self.tags) + 1,) * 2
-        if (self.likelihood.kind == "chain") != (steps is not None and steps.shape == wanted):
-            raise ModelError(f"{len(self.tags)} tags in a chain need transitions of shape {wanted}.")
+        steps, size = self.likelihood.transitions, len(self.tags) + 1
+        wanted = (size, size) if self.likelihood.kind == "chain" else None
+        if (None if steps is None else steps.shape) != wanted:
+            raise ModelError(
+                f"a likelihood {self.likelihood.kind} of {len(self.tags)} tags needs transitions {wanted}."
+            )
 
     @property
     def multi_label(self) -> bool:

@@ -1,0 +1,146 @@
+"""Exporting: what is measured is what is there, what lost too much is not written, nothing else is overwritten."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from making import WORDS, make
+from typer.testing import CliRunner
+
+from lookboth.cli import app
+from lookboth.errors import ConfigError, ModelError
+from lookboth.onnx import export, load
+from lookboth.onnx.graph import input_steps
+from lookboth.onnx.parity import Found, compare
+from lookboth.types import Example, PredictedSpan, Prediction, Span
+
+DATA = "Ada\tB-PER\nwas\tO\nin\tO\nLondon\tB-LOC\n\nToyota\tO\nburns\tO\n\n" * 3
+
+
+@pytest.fixture
+def data(tmp_path):
+    file = tmp_path / "test.conll"
+    file.write_text(DATA, encoding="utf-8")
+    return file
+
+
+@pytest.fixture
+def ready_made(exported_folder, monkeypatch):
+    """Let exporting take the files that are there already, whatever labeler it is given."""
+
+    def copy(labeler, folder, **_):
+        shutil.copytree(exported_folder, folder, dirs_exist_ok=True)
+
+    monkeypatch.setattr(export, "write_files", copy)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """Saved labelers: the one that `exported_folder` was exported from, and another."""
+    folder = tmp_path_factory.mktemp("saved")
+    make(folder / "base", WORDS["linear"]).save_pretrained(folder / "same")
+    other = WORDS["linear"]._replace(settings={"seed": 1})
+    make(folder / "base2", other).save_pretrained(folder / "other")
+    return folder
+
+
+def test_the_command_says_what_was_kept(ready_made, saved, data, tmp_path):
+    out = tmp_path / "deep" / "out"
+    result = CliRunner().invoke(app, ["export", str(saved / "same"), str(out), "--data", str(data)])
+    assert result.exit_code == 0, result.output
+    assert "the same tags: 100.00 % of words; the same spans: F1 100.00" in result.output
+    assert "times as fast" in result.output
+    parity = load(out).config.parity
+    assert (parity["data"], parity["texts"]) == ("test.conll", 6)
+    assert parity["words"] == 18
+    assert parity["score_difference"] < 1e-3
+    assert parity["gold_f1"][0] == parity["gold_f1"][1]
+    assert [file.name for file in out.parent.iterdir()] == ["out"]
+    again = CliRunner().invoke(app, ["export", str(saved / "same"), str(out), "--data", str(data)])
+    assert again.exit_code == 0, again.output  # an exported labeler is replaced
+
+
+def test_what_lost_too_much_is_not_written_unless_told(ready_made, saved, data, tmp_path):
+    out = tmp_path / "out"
+    with pytest.raises(ModelError, match=r"lost \d\.\d+ of the span F1.*--accept-loss"):
+        export.export_labeler(str(saved / "other"), out, data=str(data))
+    assert not out.exists()
+    parity = export.export_labeler(str(saved / "other"), out, data=str(data), accept_loss=True)
+    assert parity.loss > 0.1
+    assert load(out).config.parity["span_f1"] == parity.span_f1
+    kept = (out / "config.json").read_bytes()
+    with pytest.raises(ModelError, match="lost"):
+        export.export_labeler(str(saved / "other"), out, data=str(data), tolerance=0.1)
+    assert (out / "config.json").read_bytes() == kept
+
+
+def test_other_things_are_not_overwritten(saved, tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ConfigError, match="holds something that is no exported labeler"):
+        export.export_labeler(str(saved / "same"), tmp_path)
+    with pytest.raises(ConfigError, match="no exported labeler"):
+        export.export_labeler(str(saved / "same"), saved / "same")
+    with pytest.raises(ConfigError, match="allowed are fp32, int8"):
+        export.export_labeler(str(saved / "same"), tmp_path / "out", weights="int4")
+    assert (tmp_path / "file").read_text() == "x"
+
+
+def test_the_folder_says_where_it_comes_from(saved, tmp_path):
+    labeler = make(tmp_path / "base", WORDS["linear"])
+    first = export._describe(str(saved / "same"), saved / "same", labeler)
+    assert first["name"] == "same"
+    assert str(tmp_path) not in json.dumps(first)
+    assert first["sha256"] != export._describe("x", saved / "other", labeler)["sha256"]
+
+
+def found(*spans, score=0.0):
+    predicted = tuple(PredictedSpan(*span, "", 0, 0, 1.0) for span in spans)
+    tags = ["O"] * 4
+    for start, end, label in spans:
+        tags[start:end] = [f"B-{label}", *[f"I-{label}"] * (end - start - 1)]
+    prediction = Prediction("", ("a", "b", "c", "d"), ((0, 0),) * 4, tuple(tags), predicted)
+    return Found([np.full((4, 3), score)], [prediction])
+
+
+def test_parity_counts_words_spans_and_scores():
+    gold = Example(("a", "b", "c", "d"), spans=(Span(0, 2, "PER"),))
+    reference = found((0, 2, "PER"), (3, 4, "LOC"))
+
+    def hold(other, example=gold):
+        return compare(reference, other, [example], data="x", words_per_second=(10.0, 20.0), threads=1)
+
+    same = hold(reference)
+    assert (same.loss, same.agreement, same.score_difference) == (0.0, 1.0, 0.0)
+    assert same.gold_f1 == pytest.approx((2 / 3, 2 / 3))
+    fewer = hold(found((0, 2, "PER"), score=0.5))
+    assert (fewer.agreement, fewer.score_difference) == (0.75, 0.5)
+    assert fewer.span_f1 == pytest.approx(2 / 3)
+    assert fewer.gold_f1 == pytest.approx((2 / 3, 1.0))
+    assert hold(found((0, 3, "PER"), (3, 4, "LOC"))).span_f1 == pytest.approx(0.5)
+    assert hold(reference, Example(gold.words, spans=(Span(0, 2, "dish"),))).gold_f1 is None
+    assert "2.0 times as fast" in same.describe()
+
+
+def test_a_huge_number_among_small_ones_makes_steps_coarse(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    helper, kinds = onnx.helper, onnx.TensorProto
+    weight = onnx.numpy_helper.from_array(np.eye(4, dtype=np.float32), "weight")
+    nodes = [helper.make_node("MatMul", [name, "weight"], [f"out_{name}"], f"of_{name}") for name in "ab"]
+    nodes.append(helper.make_node("MatMul", ["a", "b"], ["scores"], "no_weight"))
+    values = [helper.make_tensor_value_info(name, kinds.FLOAT, ("n", 4)) for name in "ab"]
+    outputs = [helper.make_tensor_value_info("scores", kinds.FLOAT, None)]
+    onnx.save(
+        helper.make_model(
+            helper.make_graph(nodes, "g", values, outputs, [weight]),
+            opset_imports=[helper.make_opsetid("", 18)],
+            ir_version=9,
+        ),
+        tmp_path / "g.onnx",
+    )
+    even = np.array([[-1, 1, -1, 1]] * 4, dtype=np.float32)
+    spiked = even.copy()
+    spiked[0, 0] = 1000
+    steps = input_steps(tmp_path / "g.onnx", {"a": even, "b": spiked})
+    assert steps == {"of_a": pytest.approx(2 / 255), "of_b": pytest.approx(1001 / 255)}
+    assert [file.name for file in tmp_path.iterdir()] == ["g.onnx"]

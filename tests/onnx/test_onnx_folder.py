@@ -1,0 +1,146 @@
+"""The exported folder: what is missing, cut off, changed or from elsewhere is refused by name; torch is not needed."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+
+from lookboth import Labeler
+from lookboth.errors import ConfigError, ModelError
+from lookboth.models.inspect import inspect_model
+from lookboth.models.labeler import require_head
+from lookboth.onnx import OnnxLabeler, load
+
+TEXT = "Ada Lovelace was born in London, they say."
+ABSENT = (
+    *("torch", "transformers", "peft", "accelerate", "safetensors", "huggingface_hub", "pydantic"),
+    *("onnx", "onnxscript", "onnx_ir", "scipy", "pandas", "sklearn", "psutil", "filelock"),
+)
+BLOCK = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ABSENT:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Absent())
+"""
+
+
+@pytest.fixture
+def folder(exported_folder, tmp_path) -> Path:
+    """A copy to be spoiled."""
+    return Path(shutil.copytree(exported_folder, tmp_path / "copy"))
+
+
+def edit(folder: Path, change) -> None:
+    file = folder / "config.json"
+    data = json.loads(file.read_text(encoding="utf-8"))
+    change(data)
+    file.write_text(json.dumps(data), encoding="utf-8")
+
+
+def run(code: str, *arguments, absent=ABSENT) -> str:
+    """Run code in a Python that has none of the packages `absent`."""
+    command = [sys.executable, "-c", f"ABSENT = {absent!r}\n{BLOCK}{code}", *map(str, arguments)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def test_it_runs_where_torch_is_not_installed(exported_folder, same_in_torch):
+    code = """
+import json
+import lookboth
+from lookboth.onnx import load
+found = load(sys.argv[1]).predict([sys.argv[2]])[0]
+assert "torch" not in sys.modules
+print(json.dumps(found.to_dict()))
+"""
+    wanted = same_in_torch.predict(TEXT)[0].to_dict()
+    assert wanted["spans"]
+    assert json.loads(run(code, exported_folder, TEXT)) == wanted
+
+
+def test_the_command_predict_does_so_too(exported_folder, same_in_torch):
+    code = "import lookboth.cli\nlookboth.cli.main()"
+    absent = [name for name in ABSENT if name != "pydantic"]  # typer, which reads the command line, has it
+    out = run(code, "predict", TEXT, "--model", exported_folder, "--format", "jsonl", absent=absent)
+    assert json.loads(out) == same_in_torch.predict(TEXT)[0].to_dict()
+
+
+def test_every_door_leads_to_it(exported_folder, tmp_path):
+    labeler = Labeler.from_pretrained(exported_folder)
+    assert isinstance(labeler, OnnxLabeler)
+    labeler.save_pretrained(tmp_path / "again")
+    assert load(tmp_path / "again", device="cpu:0", threads=1).predict(TEXT) == labeler.predict(TEXT)
+    assert labeler.predict_words([TEXT.split()])[0].words == tuple(TEXT.split())
+    with pytest.raises(ModelError, match="exported labeler cannot be merged"):
+        require_head(labeler, "merged")
+    assert "exported" in inspect_model(str(exported_folder))
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json"])
+def test_files_that_are_missing_cut_off_or_changed_are_refused(folder, name):
+    file = folder / name
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1])
+    with pytest.raises(ModelError, match=rf"{name}: {len(whole) - 1} bytes, {len(whole)} were written"):
+        load(folder)
+    file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(ModelError, match=rf"{name}: not the file that was written"):
+        load(folder)
+    file.unlink()
+    with pytest.raises(ModelError, match=rf"{name}: missing.*lookboth export MODEL FOLDER"):
+        load(folder)
+
+
+def test_what_is_no_graph_or_no_tokenizer_is_refused_even_with_the_right_hash(folder):
+    from dataclasses import replace
+
+    from lookboth.onnx.folder import read_config, write_config
+
+    for name in ("model.onnx", "tokenizer.json"):
+        before = (folder / name).read_bytes()
+        (folder / name).write_bytes(b"{}")
+        write_config(folder, replace(read_config(folder)))
+        with pytest.raises(ModelError, match=name):
+            load(folder)
+        (folder / name).write_bytes(before)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: data["files"].update({"../../etc/passwd": {"size": 1, "sha256": ""}}), "unknown file"),
+        (lambda data: data["files"].pop("model.onnx"), "nothing is said of the file 'model.onnx'"),
+        (lambda data: data.update(files=[]), "malformed"),
+        (lambda data: data.update(format_version=99), "pip install --upgrade lookboth"),
+        (lambda data: data.update(weights="int3"), "allowed are fp32, int8"),
+        (lambda data: data.update(likelihood="chain"), "needs transitions"),
+        (lambda data: data.update(transitions=[[0.0]]), "needs transitions"),
+        (lambda data: data.pop("encoding"), "KeyError"),
+        (lambda data: data.pop("kind"), "a labeler that torch runs"),
+    ],
+)
+def test_a_config_that_is_wrong_is_refused(folder, change, message):
+    edit(folder, change)
+    with pytest.raises(ModelError, match=message):
+        load(folder)
+
+
+def test_a_device_that_is_not_there_and_a_folder_that_is_not_there(exported_folder, tmp_path):
+    with pytest.raises(ConfigError, match="runs on cpu"):
+        load(exported_folder, device="tpu")
+    with pytest.raises(ModelError, match=r"no config\.json"):
+        load(tmp_path)
+
+
+def test_nothing_of_this_machine_is_written(exported_folder):
+    for file in exported_folder.iterdir():
+        content = file.read_bytes()
+        for trace in (str(Path(tiny.__file__).parent), str(exported_folder.parent), "site-packages"):
+            assert trace.encode() not in content, f"{file.name} names {trace}"
