@@ -115,14 +115,17 @@ def test_what_is_no_graph_or_no_tokenizer_is_refused_even_with_the_right_hash(fo
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda data: data["files"].update({"../../etc/passwd": {"size": 1, "sha256": ""}}), "unknown file"),
+        (
+            lambda data: data["files"].update({"../../etc/passwd": {"size": 1, "sha256": 64 * "0"}}),
+            "unknown file",
+        ),
         (lambda data: data["files"].pop("model.onnx"), "nothing is said of the file 'model.onnx'"),
         (lambda data: data.update(files=[]), "malformed"),
         (lambda data: data.update(format_version=99), "pip install --upgrade lookboth"),
         (lambda data: data.update(weights="int3"), "allowed are fp32, int8"),
         (lambda data: data.update(likelihood="chain"), "needs transitions"),
         (lambda data: data.update(transitions=[[0.0]]), "needs transitions"),
-        (lambda data: data.pop("encoding"), "KeyError"),
+        (lambda data: data.pop("encoding"), "encoding is missing"),
         (lambda data: data.pop("kind"), "a labeler that torch runs"),
     ],
 )

@@ -1,9 +1,7 @@
 """What a bulk run was asked for and how its input was cut: the file that makes it resumable."""
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
 
 from lookboth.bulk.inputs import InputFile
 from lookboth.bulk.options import BulkOptions
@@ -93,19 +91,6 @@ def decided(options: BulkOptions, files: list[InputFile]) -> BulkOptions:
     """Return the options with the output format that the files call for, if none was asked for."""
     all_parquet = all(file.format == "parquet" for file in files)
     return replace(options, output_format=options.output_format or ("parquet" if all_parquet else "jsonl"))
-
-
-def model_digest(folder: Path) -> str:
-    """Return the sha256 over the names and contents of a labeler's files.
-
-    Its base model is not looked at: the labeler itself knows which one it needs and refuses another.
-    """
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{content}\n".encode())
-    return digest.hexdigest()
 
 
 def _difference(before: tuple[InputFile, ...], now: tuple[InputFile, ...]) -> str:

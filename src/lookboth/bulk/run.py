@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from lookboth.bulk.cluster import connected, label_parts, settled
 from lookboth.bulk.inputs import find_files
-from lookboth.bulk.manifest import Manifest, decided, model_digest
+from lookboth.bulk.manifest import Manifest, decided
 from lookboth.bulk.options import BulkOptions, Workers
 from lookboth.bulk.parts import plan_parts
 from lookboth.bulk.progress import Meter, Progress
@@ -67,7 +67,7 @@ def run_bulk(
         ConfigError: a folder that was begun with other options, or holds other things; not enough CPUs or GPUs.
         ModelError: a labeler that cannot be loaded.
     """
-    from lookboth.models.folders import find_folder
+    from lookboth.models.folders import find_folder, model_digest
 
     options, workers = options or BulkOptions(), workers or Workers()
     place, folder = open_place(str(source)), OutFolder(open_place(str(out)))

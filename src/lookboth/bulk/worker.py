@@ -13,7 +13,7 @@ from pyarrow import parquet
 
 from lookboth.bulk.encoding import Labeled, encode_bad, encode_json_lines, encode_parquet
 from lookboth.bulk.inputs import InputFile
-from lookboth.bulk.manifest import Manifest, model_digest
+from lookboth.bulk.manifest import Manifest
 from lookboth.bulk.results import OutFolder, Receipt
 from lookboth.bulk.rows import Row, read_rows
 from lookboth.bulk.storage import Place, open_place
@@ -161,7 +161,7 @@ class PartLabeler:
 
     @cached_property
     def _labeler(self) -> "TextLabeler":
-        from lookboth.models.folders import find_folder
+        from lookboth.models.folders import find_folder, model_digest
         from lookboth.models.labeler import Labeler
 
         if model_digest(find_folder(self.job.model)) != self._manifest.model:

@@ -1,15 +1,12 @@
-"""Where a saved labeler lies, by folder, hub id or none (the shipped one)."""
+"""Where a saved labeler lies, by folder, hub id or none (the shipped one), and what its files are."""
 
+import hashlib
 from pathlib import Path
 
 from lookboth.errors import ModelError, first_line
 
 SHIPPED = Path(__file__).parent / "shipped"
-
-
-_READ = [
-    f"*.{end}" for end in ["json", "jsonl", "jinja", "safetensors", "onnx", "onnx.data", "md", "txt", "model"]
-]
+_READ = ("json", "jsonl", "jinja", "safetensors", "onnx", "onnx.data", "md", "txt", "model")
 
 
 def find_folder(name: str | Path | None) -> Path:
@@ -33,10 +30,23 @@ def find_folder(name: str | Path | None) -> Path:
         return Path(
             snapshot_download(
                 str(name),
-                allow_patterns=_READ,
+                allow_patterns=[f"*.{suffix}" for suffix in _READ],
             )
         )
     except Exception as error:
         raise ModelError(
             f"labeler {str(name)!r}: no such folder, and the Hub did not give it: {first_line(error)}"
         ) from error
+
+
+def model_digest(folder: Path) -> str:
+    """Return the sha256 over the names and contents of a labeler's files.
+
+    Its base model is not looked at: the labeler itself knows which one it needs and refuses another.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{content}\n".encode())
+    return digest.hexdigest()

@@ -1,6 +1,5 @@
 """A saved labeler written as a folder that onnxruntime runs, held against torch before it is kept."""
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -15,12 +14,12 @@ from lookboth.data.sources import read_source
 from lookboth.data.texts import example_from_text
 from lookboth.errors import ConfigError, ModelError
 from lookboth.inference.pipeline import tokenize_for
-from lookboth.models.folders import find_folder
+from lookboth.models.folders import find_folder, model_digest
 from lookboth.models.labeler import Labeler, require_head
 from lookboth.models.merging import merge_labeler
 from lookboth.models.saving import load_labeler
 from lookboth.onnx.folder import MODEL_FILE, TOKENIZER_FILE, ExportedConfig, is_exported, write_config
-from lookboth.onnx.graph import graph_inputs, input_steps, quantize_graph, write_graph
+from lookboth.onnx.graph import graph_inputs, input_steps, quantize_graph, require_exporter, write_graph
 from lookboth.onnx.labeler import load
 from lookboth.onnx.parity import Parity, compare, find, race
 from lookboth.types import Example, TokenizedExample
@@ -61,6 +60,7 @@ def export_labeler(
         raise ConfigError(f"weights {weights!r}: allowed are {', '.join(TOLERANCE)}.")
     out = Path(out)
     _check_place(out)
+    require_exporter()
     source = find_folder(None if model == SHIPPED and not Path(model).exists() else model)
     labeler = require_head(load_labeler(source, device="cpu", precision="fp32"), "exported")
     data = data or DATA[labeler.config.task]
@@ -152,15 +152,10 @@ def _check_loss(parity: Parity, tolerance: float, weights: str, accepted: bool) 
 
 def _describe(model: str, folder: Path, labeler: Labeler) -> dict[str, str]:
     """Return what an exported labeler says of its origin, without this machine's paths."""
-    digest = hashlib.sha256()
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-        digest.update(file.relative_to(folder).as_posix().encode() + b"\0")
-        with file.open("rb") as opened:
-            digest.update(hashlib.file_digest(opened, "sha256").digest())
     config = labeler.config
     return {
         "name": _without_folders(model),
-        "sha256": digest.hexdigest(),
+        "sha256": model_digest(folder),
         "base": _without_folders(config.base),
         "fingerprint": config.fingerprint,
     }

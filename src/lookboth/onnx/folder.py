@@ -25,6 +25,7 @@ from lookboth.models.labeling_config import (
     require_allowed,
 )
 from lookboth.models.likelihoods import Likelihood
+from lookboth.models.saved_settings import card_scores, optional, setting
 
 KIND = "onnx"
 MODEL_FILE = "model.onnx"
@@ -151,21 +152,29 @@ def config_to_dict(config: ExportedConfig) -> dict[str, Any]:
 
 
 def config_from_dict(data: Mapping[str, Any]) -> ExportedConfig:
-    """Read what `config_to_dict` wrote."""
-    steps = data["transitions"]
+    """Read what `config_to_dict` wrote.
+
+    Raises:
+        ModelError: a key is missing, or has another type or size.
+    """
+    steps = optional(data, "transitions", list)
+    kind: Any = setting(data, "likelihood", str)  # held against the allowed ones by ExportedConfig
     return ExportedConfig(
         **labeling_from_dict(data),
-        weights=data["weights"],
-        likelihood=Likelihood(
-            data["likelihood"], None if steps is None else np.array(steps, dtype=np.float32)
-        ),
-        threshold=data["threshold"],
-        cls_id=data["cls_id"],
-        source=data["source"],
-        parity=data["parity"],
-        scores=data.get("scores", {}),
-        files={name: (entry["size"], entry["sha256"]) for name, entry in data["files"].items()},
+        weights=setting(data, "weights", str),
+        likelihood=Likelihood(kind, None if steps is None else np.array(steps, dtype=np.float32)),
+        threshold=optional(data, "threshold", float, most=1),
+        cls_id=optional(data, "cls_id", int),
+        source=setting(data, "source", dict),
+        parity=setting(data, "parity", dict),
+        scores=card_scores(data),
+        files={name: _size_and_hash(entry) for name, entry in setting(data, "files", dict).items()},
     )
+
+
+def _size_and_hash(entry: Any) -> tuple[int, str]:
+    data = setting({"files": entry}, "files", dict)
+    return setting(data, "size", int), setting(data, "sha256", str, least=64, most=64)
 
 
 def _measure(file: Path) -> tuple[int, str]:

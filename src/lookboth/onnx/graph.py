@@ -1,5 +1,6 @@
 """The graph of a labeler: backbone under its mask plan and head, from token ids to scores, at any length and batch."""
 
+import importlib.util
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,14 +13,14 @@ import torch
 from torch import nn
 
 from lookboth.data.packing import build_arrays
-from lookboth.errors import ModelError
+from lookboth.errors import ModelError, first_line
 from lookboth.models.labeler import LabelerModel
-from lookboth.models.labeler_config import first_line
 from lookboth.onnx.folder import WEIGHTS_FILE
 from lookboth.onnx.labeler import SCORES
 from lookboth.types import TokenizedExample
 
 ONE_FILE = 1_500_000_000  # bytes of weights beyond which they lie beside the graph; a protobuf ends at 2 GB
+_NEEDED = ("onnx", "onnx_ir", "onnxruntime", "onnxscript")
 AXES = {
     "input_ids": ("texts", "tokens"),
     "attention_mask": ("texts", "tokens"),
@@ -60,6 +61,19 @@ def graph_inputs(pieces: Sequence[TokenizedExample]) -> dict[str, np.ndarray]:
     return {name: arrays[name] for name in AXES}
 
 
+def require_exporter() -> None:
+    """Refuse to go on where the libraries are missing that graphs are written, quantized and run with.
+
+    Raises:
+        ModelError: says which extra to install.
+    """
+    lacking = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if lacking:
+        raise ModelError(
+            f"exporting needs {', '.join(lacking)}, not installed here. Type: pip install 'lookboth[onnx]'"
+        )
+
+
 def write_graph(model: LabelerModel, pieces: Sequence[TokenizedExample], file: Path) -> None:
     """Trace a model and write its graph; masks are computed inside it, from the padding mask.
 
@@ -69,15 +83,12 @@ def write_graph(model: LabelerModel, pieces: Sequence[TokenizedExample], file: P
         file: to write; weights of more than `ONE_FILE` bytes lie beside it in `WEIGHTS_FILE`.
 
     Raises:
-        ModelError: the exporter is not installed, or cannot express the model.
+        ModelError: torch's exporter cannot express the model.
     """
+    import onnx_ir
+
     inputs = {name: torch.from_numpy(array) for name, array in graph_inputs(pieces).items()}
     shapes = {name: dict.fromkeys(range(len(axes)), torch.export.Dim.DYNAMIC) for name, axes in AXES.items()}
-    try:
-        import onnx_ir
-        import onnxscript  # noqa: F401  (what torch.onnx writes with)
-    except ImportError as error:
-        raise ModelError(f"exporting needs {error.name}. Type: pip install 'lookboth[onnx]'") from error
     try:
         with _quiet():
             program = torch.onnx.export(

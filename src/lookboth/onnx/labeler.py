@@ -12,8 +12,9 @@ from lookboth.data.alignment import WordEncoder
 from lookboth.data.packing import build_arrays
 from lookboth.errors import ConfigError, ModelError
 from lookboth.models.base import HeadLabeler
-from lookboth.models.labeler_config import CONFIG_FILE, first_line
+from lookboth.models.labeler_config import CONFIG_FILE
 from lookboth.models.likelihoods import Likelihood
+from lookboth.models.untrusted import as_model_error
 from lookboth.onnx.folder import MODEL_FILE, TOKENIZER_FILE, ExportedConfig, check_files, read_config
 from lookboth.types import TokenizedExample
 
@@ -146,10 +147,8 @@ def _open_graph(file: Path, weights: str, device: str, threads: int | None) -> O
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
     options.log_severity_level = 3
-    try:
+    with as_model_error(f"{file}: onnxruntime cannot run it"):
         session = onnxruntime.InferenceSession(str(file), options, providers=[_PROVIDERS[device]])
-    except Exception as error:  # onnxruntime's errors have no base class of their own
-        raise ModelError(f"{file}: onnxruntime cannot run it: {first_line(error)}") from error
     return OnnxModel(session, tuple(item.name for item in session.get_inputs()), f"onnx {weights}")
 
 
@@ -158,8 +157,6 @@ def _open_tokenizer(folder: Path, config: ExportedConfig) -> PlainTokenizer:
         from tokenizers import Tokenizer
     except ImportError as error:
         raise ModelError(f"{folder}: reading text needs tokenizers. Type: pip install tokenizers") from error
-    try:
+    with as_model_error(f"{folder / TOKENIZER_FILE}: cannot be read"):
         tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
-    except Exception as error:  # tokenizers raises Exception itself
-        raise ModelError(f"{folder / TOKENIZER_FILE}: cannot be read: {first_line(error)}") from error
     return PlainTokenizer(tokenizer, config.cls_id)
