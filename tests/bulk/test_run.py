@@ -14,7 +14,7 @@ from lookboth.bulk.options import BulkOptions, Workers
 from lookboth.bulk.results import OutFolder, Receipt
 from lookboth.bulk.run import run_bulk
 from lookboth.bulk.storage import open_place
-from lookboth.bulk.worker import Job, PartLabeler
+from lookboth.bulk.worker import Job, PartLabeler, receipt_from
 from lookboth.errors import ConfigError, DataError, LookbothError, ModelError
 
 TEXTS = [
@@ -163,7 +163,7 @@ def test_a_part_that_is_written_is_not_labeled_again(bulk, texts, labeler_folder
     bulk(texts)
     worker = PartLabeler(Job(str(texts), str(texts), str(tmp_path / "out"), str(labeler_folder)))
     monkeypatch.setattr(PartLabeler, "_predict", None)
-    assert worker({"part": 3})["rows"] == 2
+    assert receipt_from(worker({"part": 3})).rows == 2
 
 
 def test_a_part_over_which_workers_die_is_given_up(bulk, texts, labeler_folder, tmp_path):
@@ -175,6 +175,18 @@ def test_a_part_over_which_workers_die_is_given_up(bulk, texts, labeler_folder, 
     with pytest.raises(LookbothError, match=r"b\.txt: 4 workers died over the 2 rows from row 0 on"):
         worker.label_part(3)
     assert bulk(texts)[1] == [3]  # started again, it is tried again
+
+
+def test_what_a_worker_raises_arrives(bulk, texts, labeler_folder, tmp_path, monkeypatch):
+    bulk(texts)
+    (tmp_path / "out" / "part-00000000.jsonl").unlink()
+    (texts / "a.txt").write_text("changed\n")
+    worker = PartLabeler(Job(str(texts), str(texts), str(tmp_path / "out"), str(labeler_folder)))
+    with pytest.raises(DataError, match=r"a\.txt: changed or gone"):
+        receipt_from(worker({"part": 0}))
+    monkeypatch.setattr(PartLabeler, "label_part", lambda self, number: 1 / 0)
+    with pytest.raises(LookbothError, match=r"part 0, worker .*: ZeroDivisionError: division by zero"):
+        receipt_from(worker({"part": 0}))
 
 
 CHANGES = {

@@ -11,21 +11,18 @@ Ray Data schedules; what it could also do is done in worker.py instead, for thes
 
 import logging
 import os
-from collections.abc import Generator, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from secrets import token_hex
 from typing import Any
 
 from lookboth.bulk.options import Workers
 from lookboth.bulk.results import Receipt
-from lookboth.bulk.worker import Job, PartLabeler
-from lookboth.errors import ConfigError, LookbothError
+from lookboth.bulk.worker import Job, PartLabeler, receipt_from
+from lookboth.errors import ConfigError, LookbothError, first_line
 
 _LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # 0: listens on 127.0.0.1 alone, whatever the name says
-_QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_BACKEND_LOG_LEVEL": "fatal",  # warnings of its C++ side mean nothing to a user
-}
 _LOCAL_STORE = 100_000_000  # bytes; what travels are numbers of parts and receipts
 
 
@@ -33,40 +30,39 @@ _LOCAL_STORE = 100_000_000  # bytes; what travels are numbers of parts and recei
 def connected(workers: Workers) -> Iterator[None]:
     """Start Ray on this machine, or connect to a cluster; a Ray that the caller has started is used as it is.
 
-    Who reaches a Ray can run code in it. On this machine alone it therefore listens on the loopback interface only,
-    and to nobody without a key that is made for the run.
-
     Raises:
         ConfigError: ray is not installed, or no cluster answers.
     """
-    own = (
-        {} if workers.address else {_LOOPBACK: "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token_hex(32)}
-    )
-    with _environment(_QUIET | own):
-        try:
-            import ray
-        except ModuleNotFoundError as error:
-            raise ConfigError(f"bulk needs {error.name}. Type: pip install 'lookboth[bulk]'") from error
-        if ray.is_initialized():
-            yield
-            return
-        _start(workers.address)
-        try:
-            yield
-        finally:
-            ray.shutdown()
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set variables that are not set, for the time being."""
-    missing = {name: value for name, value in values.items() if name not in os.environ}
-    os.environ.update(missing)
+    _set_environment(local=workers.address is None)
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"bulk needs {error.name}. Type: pip install 'lookboth[bulk]'") from error
+    if ray.is_initialized():
+        yield
+        return
+    _start(workers.address)
     try:
         yield
     finally:
-        for name in missing:
-            os.environ.pop(name, None)
+        ray.shutdown()
+
+
+def _set_environment(*, local: bool) -> None:
+    """Set what Ray reads when it is imported and started; what the user has set stays.
+
+    Who reaches a Ray can run code in it. On this machine alone it therefore listens on the loopback interface only,
+    and to nobody without a key that is made for this process. Where Ray was imported before, its own default holds
+    (a key in the user's folder).
+    """
+    values = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_BACKEND_LOG_LEVEL": "fatal",  # warnings of its C++ side mean nothing to a user
+    }
+    if local and "ray" not in sys.modules:
+        values |= {_LOOPBACK: "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token_hex(32)}
+    for name, value in values.items():
+        os.environ.setdefault(name, value)
 
 
 def _start(address: str | None) -> None:
@@ -137,9 +133,11 @@ def label_parts(job: Job, parts: Sequence[int], workers: Workers) -> Generator[R
     )
     try:
         for row in receipts.iter_rows():
-            yield Receipt(**row)
+            yield receipt_from(row)
     except ray.exceptions.RayError as error:
-        raise _as_own(error) from error
+        raise LookbothError(
+            f"Ray gave up: {first_line(error)}. What is written stays; type the same again to go on."
+        ) from error
 
 
 def _quiet_ray_data() -> None:
@@ -148,15 +146,4 @@ def _quiet_ray_data() -> None:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-
-
-def _as_own(error: Any) -> LookbothError:
-    """Return what a worker raised on purpose, else what became of it."""
-    cause: Any = error
-    while cause is not None:
-        if isinstance(cause, LookbothError):
-            return type(cause)(str(cause.args[0]) if cause.args else str(cause))
-        cause = getattr(cause, "cause", None) or cause.__cause__
-    last = str(error).strip().splitlines()[-1]
-    return LookbothError(f"a worker failed: {last}. What is written stays; type the same again to go on.")
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what it logs it also raises

@@ -1,8 +1,10 @@
 """What a worker process does: read a part, label it, write it, say so."""
 
+import json
 import os
 import socket
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -17,7 +19,7 @@ from lookboth.bulk.manifest import Manifest
 from lookboth.bulk.results import OutFolder, Receipt
 from lookboth.bulk.rows import Row, read_rows
 from lookboth.bulk.storage import Place, open_place
-from lookboth.errors import ConfigError, LookbothError, ModelError
+from lookboth.errors import ConfigError, LookbothError, ModelError, first_line
 from lookboth.types import Prediction
 
 if TYPE_CHECKING:
@@ -26,6 +28,18 @@ if TYPE_CHECKING:
 
 _TRIES = 4
 _MANY = 10
+
+
+def receipt_from(answer: dict[str, str]) -> Receipt:
+    """Return the receipt that a worker's answer holds.
+
+    Raises:
+        LookbothError: what the worker raised.
+    """
+    if answer["receipt"]:
+        return Receipt(**json.loads(answer["receipt"]))
+    kinds = {kind.__name__: kind for kind in LookbothError.__subclasses__()}
+    raise kinds.get(answer["kind"], LookbothError)(answer["message"])
 
 
 @dataclass(frozen=True)
@@ -60,9 +74,22 @@ class PartLabeler:
         self.job, self.device, self.batch_tokens = job, device, batch_tokens
         self.worker = f"{socket.gethostname()}:{os.getpid()}"
 
-    def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
-        """Label the part with the number `item["part"]`, unless it is written; return its receipt."""
-        return asdict(self.label_part(int(item["part"])))
+    def __call__(self, item: dict[str, Any]) -> dict[str, str]:
+        """Label the part with the number `item["part"]`, unless it is written; return what `receipt_from` reads.
+
+        What is raised is returned as well: through Ray, an exception would arrive as a long text.
+        """
+        try:
+            receipt = self.label_part(int(item["part"]))
+        except LookbothError as error:
+            return {"receipt": "", "kind": type(error).__name__, "message": str(error)}
+        except Exception as error:
+            traceback.print_exc()  # into Ray's log of the worker
+            message = (
+                f"part {item['part']}, worker {self.worker}: {type(error).__name__}: {first_line(error)}"
+            )
+            return {"receipt": "", "kind": "LookbothError", "message": message}
+        return {"receipt": json.dumps(asdict(receipt)), "kind": "", "message": ""}
 
     def label_part(self, number: int) -> Receipt:
         """Label a part and write it; one that is written already is left alone.
