@@ -41,6 +41,5 @@ def without_ray(monkeypatch, labeler) -> list[int]:
             yield worker.label_part(number)
 
     monkeypatch.setattr(run, "connected", lambda workers: nullcontext())
-    monkeypatch.setattr(run, "settled", lambda workers: workers)
     monkeypatch.setattr(run, "label_parts", label_parts)
     return handed

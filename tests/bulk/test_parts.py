@@ -33,7 +33,7 @@ def check_parts(parts, rows, options: BulkOptions) -> None:
 
 
 @pytest.mark.parametrize("pack", [None, gzip.compress, bz2.compress])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(lines=LINES, sizes=SIZES, ends=st.booleans(), chunk=st.sampled_from([1, 7, 4096]))
 def test_lines_are_read_once(pack, lines, sizes, ends, chunk):
     data = b"\n".join(lines) + b"\n" * ends

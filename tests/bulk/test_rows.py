@@ -1,15 +1,21 @@
 """Bad rows: each has a reason and a place, and none takes another with it."""
 
 import json
+import tempfile
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from bulk_reading import read_all
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pyarrow import parquet
 
 from lookboth.bulk import rows as rows_module
+from lookboth.bulk.encoding import encode_json_lines, encode_parquet
 from lookboth.bulk.options import BulkOptions
 from lookboth.errors import DataError
+from lookboth.types import Prediction
 
 BAD_LINES = {
     b'{"text": null}': "null",
@@ -42,6 +48,29 @@ def test_a_bad_line_has_a_reason_and_costs_no_other(tmp_path, monkeypatch, line)
     assert [row.text for row in rows] == ["\U0001f600", None, "\U0001f600"]
     assert [row.byte for row in rows] == [0, len(good) + 1, len(good) + len(line) + 2]
     assert rows[1].message
+
+
+JSON = st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=8), st.lists, max_leaves=4)
+LINES = st.one_of(
+    st.binary(max_size=40),
+    st.fixed_dictionaries({"text": JSON}, optional={"id": JSON}).map(lambda r: json.dumps(r).encode()),
+).map(lambda line: line.replace(b"\n", b" "))
+
+
+@settings(max_examples=60, deadline=None)
+@given(lines=st.lists(LINES, min_size=1, max_size=8))
+def test_whatever_stands_in_a_line_it_is_one_row(lines):
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "a.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+        rows = [row for own in read_all(Path(folder), OPTIONS)[1] for row in own]
+    assert len(rows) == len(lines)
+    for row in rows:
+        assert (row.text is None) == bool(row.reason and row.message)
+    labeled = [(row, Prediction("", (), (), ())) for row in rows if row.text is not None]
+    assert encode_json_lines("a", labeled).decode().count("\n") == len(labeled)
+    assert len(parquet.read_table(pa.BufferReader(encode_parquet("a", labeled, {"id": pa.string()})))) == len(
+        labeled
+    )
 
 
 def test_a_line_without_end_is_not_held_in_memory(tmp_path, monkeypatch):

@@ -10,12 +10,15 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from lookboth.bulk.encoding import encode_json_lines
 from lookboth.bulk.options import BulkOptions, Workers
 from lookboth.bulk.results import OutFolder, Receipt
+from lookboth.bulk.rows import Row
 from lookboth.bulk.run import run_bulk
 from lookboth.bulk.storage import open_place
 from lookboth.bulk.worker import Job, PartLabeler, receipt_from
 from lookboth.errors import ConfigError, DataError, LookbothError, ModelError
+from lookboth.types import Prediction, TextLabel
 
 TEXTS = [
     "Ada Lovelace was born in London and worked with Charles Babbage",
@@ -327,6 +330,50 @@ def test_nonsense_options_are_refused():
     ):
         with pytest.raises(ConfigError):
             make()
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_is_told(bulk, texts, tmp_path):
+    (tmp_path / "out").mkdir(mode=0o500)
+    with pytest.raises(DataError, match="out"):
+        bulk(texts)
+
+
+def test_a_folder_below_a_file_is_told(bulk, texts):
+    with pytest.raises(DataError, match=r"a\.txt"):
+        bulk(texts / "b.txt", out=texts / "a.txt" / "out")
+
+
+def test_a_label_of_a_whole_text_is_a_span_over_it():
+    found = Prediction(
+        "so it is", ("so", "it", "is"), ((0, 2), (3, 5), (6, 8)), (), labels=(TextLabel("joy", 0.5),)
+    )
+    (line,) = encode_json_lines("a.txt", [(Row(4, "so it is"), found)]).splitlines()
+    assert json.loads(line)["spans"] == [{"start": 0, "end": 8, "label": "joy", "score": 0.5}]
+
+
+CHOSEN = [
+    (Workers(), {"CPU": 8}, (1, 0, 8, 512)),
+    (Workers(count=3), {"CPU": 8}, (3, 0, 2, 512)),
+    (Workers(), {"CPU": 8, "GPU": 2}, (2, 1, 4, 8192)),
+    (Workers(gpus=0.5), {"CPU": 8, "GPU": 2}, (4, 0.5, 2, 8192)),
+    (Workers(gpus=0), {"CPU": 8, "GPU": 2}, (1, 0, 8, 512)),
+    (Workers(address="auto"), {"CPU": 128, "GPU": 16}, (16, 1, 1, 8192)),
+    (Workers(count=64, address="auto"), {"CPU": 2}, (64, 0, 1, 512)),
+    (Workers(count=2, cpus=0.5, batch_tokens=7), {"CPU": 1}, (2, 0, 0.5, 7)),
+]
+
+
+@pytest.mark.parametrize(("asked", "there", "chosen"), CHOSEN)
+def test_what_is_there_is_shared_out(asked, there, chosen):
+    workers = asked.chosen(there)
+    assert (workers.count, workers.gpus, workers.cpus, workers.batch_tokens) == chosen
+
+
+@pytest.mark.parametrize("asked", [Workers(count=3), Workers(gpus=1), Workers(cpus=2.5)])
+def test_more_than_there_is_is_refused(asked):
+    with pytest.raises(ConfigError, match="there are 2 CPUs and 0 GPUs"):
+        asked.chosen({"CPU": 2})
 
 
 def test_receipts_say_where_and_how_long(bulk, texts, tmp_path):

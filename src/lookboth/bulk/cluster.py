@@ -83,43 +83,22 @@ def _start(address: str | None) -> None:
         raise ConfigError(f"--address {address}: {error}. Type: ray status") from error
 
 
-def settled(workers: Workers) -> Workers:
-    """Return the workers with all figures chosen, for the Ray that is connected to.
-
-    Raises:
-        ConfigError: this machine has not that much.
-    """
-    import ray
-
-    there = ray.cluster_resources()
-    num_gpus, num_cpus = there.get("GPU", 0.0), there.get("CPU", 1.0)
-    gpus = workers.gpus if workers.gpus is not None else float(num_gpus > 0)
-    count = workers.count or (max(1, int(num_gpus / gpus)) if gpus else 1)
-    shared = 1.0 if workers.address else max(1.0, num_cpus // count)
-    cpus = workers.cpus if workers.cpus is not None else shared
-    if workers.address is None and (count * gpus > num_gpus or count * cpus > num_cpus):
-        raise ConfigError(
-            f"{count} workers with {cpus:g} CPUs and {gpus:g} GPUs each: there are {num_cpus:g} CPUs and "
-            f"{num_gpus:g} GPUs. Give fewer with --workers, or less of each."
-        )
-    batch_tokens = workers.batch_tokens or (8192 if gpus else 512)
-    return Workers(count, gpus, cpus, workers.address, batch_tokens)
-
-
 def label_parts(job: Job, parts: Sequence[int], workers: Workers) -> Generator[Receipt, None, None]:
     """Yield the receipt of each part when it is written, in any order.
 
     Args:
         job: the run.
         parts: numbers of the parts to do.
-        workers: settled.
+        workers: what does the work.
 
     Raises:
-        LookbothError: what a worker raised, or that a part killed its worker again and again.
+        ConfigError: this machine has not as many CPUs or GPUs.
+        LookbothError: what a worker raised.
     """
     import ray
     import ray.data
 
+    workers = workers.chosen(ray.cluster_resources())
     _quiet_ray_data()
     # No reading step: with workers on all CPUs no task of it would ever get one. A block a part: a task a part.
     label: Any = PartLabeler  # Ray makes it in each worker; its annotation knows functions only

@@ -1,5 +1,6 @@
 """What a bulk run is asked for, and what it may use."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -84,6 +85,26 @@ class Workers:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ConfigError(f"workers: {name} is {value}; it must be {least} or more.")
+
+    def chosen(self, there: Mapping[str, float]) -> "Workers":
+        """Return the same with every figure chosen.
+
+        Args:
+            there: how many "CPU" and "GPU" this machine or the cluster has.
+
+        Raises:
+            ConfigError: this machine has not that much; a cluster may yet grow.
+        """
+        num_cpus, num_gpus = there.get("CPU", 1.0), there.get("GPU", 0.0)
+        gpus = float(num_gpus > 0) if self.gpus is None else self.gpus
+        count = self.count or (max(1, int(num_gpus / gpus)) if gpus else 1)
+        cpus = self.cpus if self.cpus is not None else 1.0 if self.address else max(1.0, num_cpus // count)
+        if self.address is None and (count * gpus > num_gpus or count * cpus > num_cpus):
+            raise ConfigError(
+                f"{count} workers with {cpus:g} CPUs and {gpus:g} GPUs each: there are {num_cpus:g} CPUs and "
+                f"{num_gpus:g} GPUs. Give fewer with --workers, or less of each."
+            )
+        return Workers(count, gpus, cpus, self.address, self.batch_tokens or (8192 if gpus else 512))
 
 
 def _require_known(what: str, value: str | None, known: tuple[str, ...]) -> None:

@@ -63,7 +63,7 @@ class OutFolder:
         """
         self._refuse_other_things()
         for name in (_RECEIPTS, _WORK, _TRIES, _BAD):
-            self.place.filesystem.create_dir(self.place.within(name).path, recursive=True)
+            self.place.within(name).make_folder()
 
     def lock(self) -> AbstractContextManager[object]:
         """Return a lock that keeps a second run out; the system frees it when the process dies, however it dies.
@@ -76,7 +76,7 @@ class OutFolder:
     def clear_work(self) -> None:
         """Remove what a killed run left half-written, and its counts of tries."""
         for name in (_WORK, _TRIES):
-            self.place.filesystem.delete_dir_contents(self.place.within(name).path, missing_dir_ok=True)
+            self.place.within(name).empty()
 
     def count_try(self, part: int) -> int:
         """Count that a worker begins a part; return how many have since the run was started or resumed."""
@@ -144,7 +144,7 @@ class OutFolder:
     def _read_receipt(self, place: Place) -> Receipt | None:
         try:
             return Receipt(**json.loads(place.read()))
-        except (ValueError, TypeError, FileNotFoundError):  # damaged: the part is done again
+        except (ValueError, TypeError):  # damaged: the part is done again
             return None
 
     def _refuse_other_things(self) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from lookboth.bulk.cluster import connected, label_parts, settled
+from lookboth.bulk.cluster import connected, label_parts
 from lookboth.bulk.inputs import find_files
 from lookboth.bulk.manifest import Manifest, decided
 from lookboth.bulk.options import BulkOptions, Workers
@@ -105,7 +105,7 @@ def _label(
     meter: Meter,
     report: Callable[[Progress], None] | None,
 ) -> None:
-    with connected(workers), closing(label_parts(job, missing, settled(workers))) as receipts:
+    with connected(workers), closing(label_parts(job, missing, workers)) as receipts:
         for receipt in receipts:
             progress = meter.add(receipt)
             if report is not None:

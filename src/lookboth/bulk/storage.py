@@ -2,6 +2,8 @@
 
 import os
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +20,7 @@ from lookboth.errors import DataError
 
 
 class Place(NamedTuple):
-    """A file or folder: the file system and the path in it."""
+    """A file or folder: the file system and the path in it; every method raises DataError if it cannot be reached."""
 
     filesystem: FileSystem
     path: str
@@ -36,28 +38,36 @@ class Place(NamedTuple):
         return Place(self.filesystem, f"{self.path.rstrip('/')}/{name}")
 
     def info(self) -> FileInfo:
-        """Return kind, size and time of the last change.
-
-        Raises:
-            DataError: it cannot be reached.
-        """
-        try:
+        """Return kind, size and time of the last change."""
+        with _reaching(self.path):
             return self.filesystem.get_file_info(self.path)
-        except OSError as error:
-            raise DataError(f"{self.path}: cannot be reached: {error}") from error
-
-    def list(self, *, recursive: bool = False) -> list[FileInfo]:
-        """Return what is in the folder, sorted by path; nothing if there is no such folder."""
-        selector = FileSelector(self.path, recursive=recursive, allow_not_found=True)
-        return sorted(self.filesystem.get_file_info(selector), key=lambda info: info.path)
 
     def exists(self) -> bool:
         """Tell whether there is such a file or folder."""
         return self.info().type is not FileType.NotFound
 
+    def list(self, *, recursive: bool = False) -> list[FileInfo]:
+        """Return what is in the folder, sorted by path; nothing if there is no such folder."""
+        selector = FileSelector(self.path, recursive=recursive, allow_not_found=True)
+        with _reaching(self.path):
+            return sorted(self.filesystem.get_file_info(selector), key=lambda info: info.path)
+
+    def make_folder(self) -> None:
+        """Make the folder, and those it lies in, where it is missing."""
+        with _reaching(self.path):
+            self.filesystem.create_dir(self.path, recursive=True)
+
+    def empty(self) -> None:
+        """Remove what is in the folder; links, not what they lead to."""
+        with _reaching(self.path):
+            self.filesystem.delete_dir_contents(self.path, missing_dir_ok=True)
+
     def read(self) -> bytes:
         """Return the content of the file."""
-        with self.filesystem.open_input_stream(self.path, compression=None) as stream:
+        with (
+            _reaching(self.path),
+            self.filesystem.open_input_stream(self.path, compression=None) as stream,
+        ):
             return stream.read()
 
     def write(self, data: bytes, *, work: "Place") -> None:
@@ -70,16 +80,28 @@ class Place(NamedTuple):
             data: the content.
             work: folder on the same disk for the other name.
         """
-        if not self.is_local:
+        with _reaching(self.path):
+            if self.is_local:
+                _write_and_rename(f"{work.path}/{uuid.uuid4().hex}", self.path, data)
+                return
             with self.filesystem.open_output_stream(self.path, compression=None) as stream:
                 stream.write(data)
-            return
-        name = f"{work.path}/{uuid.uuid4().hex}"
-        with open(name, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, self.path)
+
+
+def _write_and_rename(work: str, path: str, data: bytes) -> None:
+    with open(work, "xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(work, path)
+
+
+@contextmanager
+def _reaching(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{path}: {error}") from error
 
 
 def open_place(url: str) -> Place:
