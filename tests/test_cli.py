@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 from tiny import tiny_labeler
 
 from lookboth import cli
@@ -252,3 +253,19 @@ def test_options_may_hold_any_character(run, data, tmp_path, monkeypatch):
     for name in ("it's", 'a"b', "back\\slash", "new\\name"):
         _, _, err = run("train", "--data", data, "--model", f"./{name}/x")
         assert f"./{name}/x" in err.replace("\\\\", "\\").replace('\\"', '"').replace("\\'", "'")
+
+
+def test_ctrl_c_says_that_a_run_goes_on(monkeypatch, capsys):
+    interrupted = typer.Typer()
+
+    @interrupted.command()
+    def command() -> None:
+        raise KeyboardInterrupt
+
+    module = sys.modules["lookboth.cli.app"]  # the package has an attribute of that name
+    monkeypatch.setattr(module, "app", interrupted)
+    monkeypatch.setattr(sys, "argv", ["lookboth"])
+    with pytest.raises(SystemExit) as end:
+        module.main()
+    assert end.value.code == 130
+    assert capsys.readouterr().err.startswith("error: interrupted; ")

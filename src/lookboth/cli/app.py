@@ -13,6 +13,8 @@ from lookboth.training.team import Team, require_alone
 
 _TOGETHER = {"train", "adapt"}  # commands that several processes may be started with
 
+_INTERRUPTED = 130
+
 app = typer.Typer(
     name="lookboth",
     help="Sequence labeling with decoder language models that look both ways.",
@@ -81,11 +83,10 @@ def main() -> None:
         app()
     except LookbothError as error:
         _fail(str(error), 1)
-    except KeyboardInterrupt:
-        _fail(
-            "interrupted; training and bulk runs go on where they were when you type the same command again.",
-            130,
-        )
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:  # typer makes this of Ctrl-C, and says nothing
+            _fail("interrupted; training and bulk runs go on when you type the same command again.", end.code)
+        raise
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output left; nothing more to say
         raise SystemExit(0) from None
