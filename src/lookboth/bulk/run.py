@@ -82,13 +82,9 @@ def run_bulk(
         done = folder.receipts(manifest)
         meter = Meter([part.size for part in manifest.parts], tuple(done.values()))
         missing = [number for number in range(len(manifest.parts)) if number not in done]
-        job = Job(
-            source=_for_workers(source),
-            root=root.path,
-            out=_for_workers(out),
-            model=None if model is None else str(model_folder if Path(model).is_dir() else model),
-        )
         if missing:
+            local = None if model is None else str(model_folder if Path(model).is_dir() else model)
+            job = Job(_for_workers(source), root.path, _for_workers(out), local)
             _label(job, missing, workers, meter, report)
     total = meter.progress()
     if total.parts < total.all_parts:
