@@ -83,7 +83,7 @@ def run_bulk(
         meter = Meter([part.size for part in manifest.parts], tuple(done.values()))
         missing = [number for number in range(len(manifest.parts)) if number not in done]
         if missing:
-            local = None if model is None else str(model_folder if Path(model).is_dir() else model)
+            local = None if model is None else str(model_folder.absolute() if Path(model).is_dir() else model)
             job = Job(_for_workers(source), root.path, _for_workers(out), local)
             _label(job, missing, workers, meter, report)
     total = meter.progress()
