@@ -87,10 +87,18 @@ class OnnxLabeler(HeadLabeler):
         return self._device
 
     def score(self, pieces: Sequence[TokenizedExample]) -> np.ndarray:
-        """Return what the head gives for every word of one batch, (w, num_tags)."""
-        arrays = build_arrays(pieces)
-        feeds = {name: arrays[name] for name in self.model.inputs}
-        scores: np.ndarray = self.model.session.run([SCORES], feeds)[0]
+        """Return what the head gives for every word of one batch, (w, num_tags).
+
+        Raises:
+            ModelError: the graph takes or gives something else than that of an exported labeler.
+        """
+        arrays, file = build_arrays(pieces), self.folder / MODEL_FILE
+        with as_model_error(f"{file}: onnxruntime cannot run it"):
+            feeds = {name: arrays[name] for name in self.model.inputs}
+            scores: np.ndarray = self.model.session.run([SCORES], feeds)[0]
+        wanted = (sum(len(piece.word_tokens) for piece in pieces), len(self.config.tags))
+        if scores.shape != wanted or scores.dtype != np.float32:
+            raise ModelError(f"{file}: gives {scores.dtype} {scores.shape}, not float32 {wanted}.")
         return scores
 
     def likelihood(self) -> Likelihood:
