@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from lookboth.errors import ModelError
 from lookboth.models.base import TextLabeler
 
 
@@ -16,7 +17,7 @@ def open_labeler(
         precision: "auto", "bf16" or "fp32"; an exported labeler has its own.
 
     Raises:
-        ModelError: see `Labeler.from_pretrained`.
+        ModelError: see `Labeler.from_pretrained`; or it needs torch, which is not installed.
     """
     from lookboth.onnx.folder import is_exported
 
@@ -24,6 +25,10 @@ def open_labeler(
         from lookboth.onnx.labeler import load
 
         return load(name, device=device)
-    from lookboth.models.labeler import Labeler
-
+    try:
+        from lookboth.models.labeler import Labeler
+    except ModuleNotFoundError as error:
+        raise ModelError(
+            f"a labeler that was not exported needs {error.name}, which is not installed. Type: pip install lookboth"
+        ) from error
     return Labeler.from_pretrained(name, device=device, precision=precision)

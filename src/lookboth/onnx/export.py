@@ -27,7 +27,7 @@ from lookboth.types import Example, TokenizedExample
 SHIPPED = "shipped"
 TOLERANCE = {"fp32": 0.001, "int8": 0.05}
 DATA = {"labeling": "uner_en_pud:test[:100]", "classification": "sentence_polarity_cls:test[:100]"}
-COARSE = 2.0  # a product whose typical input is less than half a step of 8 bits stays in fp32
+COARSE = 1.0  # a product whose typical input is less than one step of 8 bits stays in fp32
 _SAMPLE = 16  # texts on which that is measured
 _PROBE = ("Ada Lovelace met Charles Babbage in London.", "Toyota opened a plant.", "so it is , they say")
 
