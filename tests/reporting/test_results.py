@@ -137,9 +137,9 @@ def test_a_family_holds_what_differs_in_its_plan_only(study):
 
 
 def test_plans_in_other_words_are_put_into_bits(tmp_path):
-    for plan in ("causal", "01", "0001", "full", "middle"):
+    for plan in ("causal", "01", "0001", "full", "middle", "top:3"):
         write(tmp_path / plan, plan=plan)
     (family,) = plan_families(read_results(tmp_path).data[0])
-    assert list(family.results) == ["0000", "0001", "0011", "1111", "middle"]
+    assert list(family.results) == ["0000", "0001", "0011", "0110", "1111", "top:3"]
     assert family.nested_test("dev") is None
     assert family.effects("dev") == []

@@ -85,12 +85,12 @@ def _family(model: str, results: list[Result]) -> PlanFamily:
 def _in_bits(plan: str, num_groups: int) -> str:
     """Return a plan as bits of so many groups; as it stands where it is none.
 
-    >>> _in_bits("causal", 4), _in_bits("01", 4), _in_bits("middle", 4), _in_bits("top:3", 4)
-    ('0000', '0011', '0110', 'top:3')
+    >>> _in_bits("causal", 4), _in_bits("01", 4), _in_bits("middle", 4), _in_bits("middle", 2)
+    ('0000', '0011', '0110', 'middle')
     """
-    plan = {"causal": "0", "full": "1", "middle": "0110"}.get(plan, plan)
-    if is_bits(plan) and num_groups % len(plan) == 0:
-        return "".join(bit * (num_groups // len(plan)) for bit in plan)
+    bits = {"causal": "0", "full": "1", "middle": "0110"}.get(plan, plan)
+    if is_bits(bits) and num_groups % len(bits) == 0:
+        return "".join(bit * (num_groups // len(bits)) for bit in bits)
     return plan
 
 
