@@ -173,7 +173,7 @@ def test_a_part_over_which_workers_die_is_given_up(bulk, texts, labeler_folder, 
     bulk(texts)
     (tmp_path / "out" / "part-00000003.jsonl").unlink()
     worker = PartLabeler(Job(str(texts), str(texts), str(tmp_path / "out"), str(labeler_folder)))
-    for _ in range(3):  # the first is counted already
+    for _ in range(4):
         worker._count_try(3)
     with pytest.raises(LookbothError, match=r"b\.txt: 4 workers died over the 2 rows from row 0 on"):
         worker.label_part(3)

@@ -74,7 +74,7 @@ class OutFolder:
         return _Lock(self.place) if self.place.is_local else nullcontext()
 
     def clear_work(self) -> None:
-        """Remove what a killed run left half-written, and its counts of tries."""
+        """Remove what killed workers left half-written, and the counts of tries."""
         for name in (_WORK, _TRIES):
             self.place.within(name).empty()
 

@@ -86,6 +86,7 @@ def run_bulk(
             local = None if model is None else str(model_folder.absolute() if Path(model).is_dir() else model)
             job = Job(_for_workers(source), root.path, _for_workers(out), local)
             _label(job, missing, workers, meter, report)
+            folder.clear_work()  # of a worker that was killed; all others are gone
     total = meter.progress()
     if total.parts < total.all_parts:
         raise LookbothError(
