@@ -9,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lookboth
-from lookboth.data.packing import MAX_PADDING, build_batch, padding_share, plan_batches
+from lookboth.data.packing import (
+    MAX_PADDING,
+    build_batch,
+    cheapest_batches,
+    padding_share,
+    plan_batches,
+)
 from lookboth.types import TokenizedExample
 
 LAYOUTS = ("bucketed", "packed")
@@ -39,6 +45,38 @@ def test_every_example_once_and_no_batch_too_large(layout, lengths, max_tokens, 
 def test_padding_stays_under_the_limit(lengths, max_tokens, seed):
     batches = plan_batches(lengths, max_tokens=max_tokens, seed=seed)
     assert padding_share(lengths, batches) <= MAX_PADDING
+
+
+def cost(batches, lengths, start_tokens):
+    return sum(start_tokens + rows_of(batch, lengths, "bucketed") for batch in batches)
+
+
+def all_cuts(order):
+    """Yield every way to cut a list into pieces."""
+    if not order:
+        yield []
+    for size in range(1, len(order) + 1):
+        for rest in all_cuts(order[size:]):
+            yield [order[:size], *rest]
+
+
+@given(st.lists(st.integers(0, 60), max_size=8), st.integers(1, 150), st.integers(0, 80))
+def test_no_cut_is_cheaper_to_predict(lengths, room, start_tokens):
+    batches = cheapest_batches(lengths, max_tokens=room, start_tokens=start_tokens)
+    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
+    fitting = [
+        cut
+        for cut in all_cuts(sorted(range(len(lengths)), key=lambda i: lengths[i]))
+        if all(len(batch) == 1 or rows_of(batch, lengths, "bucketed") <= room for batch in cut)
+    ]
+    assert batches in fitting
+    assert cost(batches, lengths, start_tokens) == min(cost(cut, lengths, start_tokens) for cut in fitting)
+
+
+@given(lengths=all_lengths, max_tokens=max_tokens)
+def test_predicting_never_costs_more_than_the_batches_of_training(lengths, max_tokens):
+    cheap, usual = (plan(lengths, max_tokens=max_tokens) for plan in (cheapest_batches, plan_batches))
+    assert cost(cheap, lengths, 128) <= cost(usual, lengths, 128)
 
 
 ADVERSARIAL = {

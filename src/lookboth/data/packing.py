@@ -1,4 +1,4 @@
-"""Tokenized examples to batches with next to no padding: packed rows, or rows of nearly one length."""
+"""Tokenized examples to batches: packed rows, rows of nearly one length, or what is fastest to predict."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 Layout = Literal["bucketed", "packed"]
 MAX_PADDING = 0.05
+START_TOKENS = (
+    128  # a forward pass of SmolLM2-135M on a CPU takes as long as so many tokens before the first one
+)
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,43 @@ def plan_batches(
     if seed is not None:
         rng.shuffle(batches)
     return batches
+
+
+def cheapest_batches(
+    lengths: Sequence[int], *, max_tokens: int, start_tokens: int = START_TOKENS
+) -> list[list[int]]:
+    """Group examples of like length into the batches that take the least time together, for prediction.
+
+    A batch takes as long as its tokens, padding included, and `start_tokens` more: a few examples of different
+    lengths are faster together than each alone. Among all ways to cut the sorted examples this one is the best.
+
+    Args:
+        lengths: tokens of each example.
+        max_tokens: tokens a batch may hold, padding included; one longer example is a batch of its own.
+        start_tokens: what starting a batch costs, in tokens.
+
+    Returns:
+        Lists of indices into `lengths`, short examples first; every index occurs once.
+
+    >>> cheapest_batches([9, 30, 8, 400], max_tokens=512)
+    [[2, 0, 1], [3]]
+    """
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    costs, starts = (
+        [0],
+        [0],
+    )  # of the cheapest way to cut the first n examples: its cost, where its last batch starts
+    for end in range(1, len(order) + 1):
+        longest, best = lengths[order[end - 1]], (costs[end - 1] + lengths[order[end - 1]], end - 1)
+        for start in range(end - 2, max(end - 1 - max_tokens // max(longest, 1), -1), -1):
+            best = min(best, (costs[start] + (end - start) * longest, start))
+        costs.append(best[0] + start_tokens)
+        starts.append(best[1])
+    batches, end = [], len(order)
+    while end:
+        batches.append(order[starts[end] : end])
+        end = starts[end]
+    return batches[::-1]
 
 
 def split_evenly(lengths: Sequence[int], count: int, *, layout: Layout = "bucketed") -> list[list[int]]:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
-from lookboth.data.packing import plan_batches
+from lookboth.data.packing import cheapest_batches
 from lookboth.generative.prompts import Prompt, PromptWriter
 from lookboth.models.arithmetic import compute_in
 from lookboth.models.language_model import LanguageModel
@@ -58,7 +58,7 @@ def write_freely(
     answers: list[Any] = [None] * len(prompts)
     was_training = model.training
     model.eval()
-    for indices in plan_batches([len(prompt.input_ids) for prompt in prompts], max_tokens=batch_tokens):
+    for indices in cheapest_batches([len(prompt.input_ids) for prompt in prompts], max_tokens=batch_tokens):
         batch = [prompts[i] for i in indices]
         for index, answer in zip(indices, _generate(model, writer, batch), strict=True):
             answers[index] = answer

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from lookboth.data.packing import plan_batches
+from lookboth.data.packing import cheapest_batches
 from lookboth.errors import ConfigError
 from lookboth.generative.key_values import Feed, KeyValues, Prefix, run_feeds
 from lookboth.masking.attention import under_plan
@@ -69,7 +69,7 @@ def encode_prompts(
         prompts: token ids of each, two or more.
         batch_tokens: tokens of a forward pass.
     """
-    for indices in plan_batches([len(prompt) for prompt in prompts], max_tokens=batch_tokens):
+    for indices in cheapest_batches([len(prompt) for prompt in prompts], max_tokens=batch_tokens):
         feeds = [Feed(None, prompts[i], []) for i in indices]
         with under_plan(model, plan):
             fed = run_feeds(model, Prefix((), None), feeds, [0])

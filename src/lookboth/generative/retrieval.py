@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from lookboth.data.alignment import WordEncoder
-from lookboth.data.packing import build_batch, plan_batches
+from lookboth.data.packing import build_batch, cheapest_batches
 from lookboth.errors import ConfigError
 from lookboth.masking.positions import max_positions
 from lookboth.models.loading import default_device, load_backbone, load_tokenizer
@@ -122,7 +122,7 @@ class _States:
         found: list[Any] = [None] * len(pieces)
         device = next(self._backbone.parameters()).device
         with torch.inference_mode():
-            for indices in plan_batches([len(piece) for piece in pieces], max_tokens=4096):
+            for indices in cheapest_batches([len(piece) for piece in pieces], max_tokens=4096):
                 batch = build_batch([pieces[i] for i in indices])
                 mask = batch.attention_mask.to(device) if batch.attention_mask is not None else None
                 output = self._backbone(input_ids=batch.input_ids.to(device), attention_mask=mask)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from lookboth.data.packing import plan_batches
+from lookboth.data.packing import cheapest_batches
 from lookboth.data.texts import example_from_text
 from lookboth.data.whole_texts import text_and_offsets, text_of, tokenize_texts
 from lookboth.data.windows import window_example
@@ -92,7 +92,7 @@ def word_scores(
 ) -> "list[np.ndarray]":
     """Return what the head gives for every word, one (w, num_tags) array a sentence.
 
-    Sentences are sorted by length into batches; long ones go through overlapping windows.
+    Sentences of like length share a batch; long ones go through overlapping windows.
     """
     import numpy as np
 
@@ -116,7 +116,7 @@ def text_scores(
 ) -> "list[np.ndarray]":
     """Return what the head gives for every whole text, one (1, num_labels) array a text.
 
-    Texts are sorted by length into batches. A text of several windows gets the average of their scores, weighted by
+    Texts of like length share a batch. A text of several windows gets the average of their scores, weighted by
     tokens: for a linear head on averaged states the same as averaging over all tokens of the text.
     """
     import numpy as np
@@ -135,7 +135,7 @@ def _piece_scores(
     labeler: "HeadLabeler", pieces: Sequence[TokenizedExample], batch_tokens: int
 ) -> "Iterator[tuple[TokenizedExample, np.ndarray]]":
     """Yield each piece with what the head gives for its words, (w, num_tags), batch by batch."""
-    for indices in plan_batches([len(piece) for piece in pieces], max_tokens=batch_tokens):
+    for indices in cheapest_batches([len(piece) for piece in pieces], max_tokens=batch_tokens):
         batch = [pieces[i] for i in indices]
         scores, start = labeler.score(batch), 0
         for piece in batch:

@@ -56,7 +56,7 @@ def build_app(
         log_texts: whether texts are written to the log.
     """
     metrics = Metrics()
-    batcher = Batcher(models.label, settings, metrics, batch_tokens=models.batch_tokens)
+    batcher = Batcher(models.label, settings, metrics, batch_tokens=models.batch_tokens, thread=models.thread)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -1,11 +1,11 @@
-"""One worker thread that labels what many requests ask for, several texts at a time."""
+"""Labels what many requests ask for in one thread, several texts at a time."""
 
 import math
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import Future, InvalidStateError, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -13,6 +13,7 @@ from lookboth.serving.metrics import Metrics
 from lookboth.serving.models import Work
 from lookboth.serving.refusals import Refusal
 from lookboth.serving.settings import ServerSettings
+from lookboth.serving.thread import ModelThread
 from lookboth.types import Prediction
 
 _CHARS_PER_TOKEN = 4  # about, in English; the pipeline counts the tokens it computes at once exactly
@@ -62,10 +63,17 @@ class Batcher:
         settings: room in the queue, time to an answer, and how long a lone request waits for company.
         metrics: where batches are counted.
         batch_tokens: tokens computed at once.
+        thread: where it labels until it is closed; one of its own when None.
     """
 
     def __init__(
-        self, label: LabelTexts, settings: ServerSettings, metrics: Metrics, *, batch_tokens: int
+        self,
+        label: LabelTexts,
+        settings: ServerSettings,
+        metrics: Metrics,
+        *,
+        batch_tokens: int,
+        thread: ModelThread | None = None,
     ) -> None:
         self._label = label
         self._room = settings.queue_chars
@@ -78,13 +86,12 @@ class Batcher:
         self._speed = _FIRST_GUESS  # characters a second, lately
         self._closing = False
         self._changed = threading.Condition(threading.RLock())
-        self._thread = threading.Thread(target=self._work, name="lookboth-batcher", daemon=True)
-        self._thread.start()
+        self._working = (thread or ModelThread()).submit(self._work)
 
     @property
     def alive(self) -> bool:
         """Whether the worker works."""
-        return self._thread.is_alive()
+        return not self._working.done()
 
     @property
     def accepts(self) -> bool:
@@ -116,7 +123,7 @@ class Batcher:
         with self._changed:
             self._closing = True
             self._changed.notify()
-        self._thread.join()
+        wait([self._working])
 
     def _admit(self, weight: int) -> None:
         if not self.accepts:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from lookboth.errors import ConfigError
 from lookboth.masking.plan import MaskPlan
 from lookboth.serving.refusals import invalid
+from lookboth.serving.thread import ModelThread
 from lookboth.types import Prediction
 
 if TYPE_CHECKING:
@@ -28,10 +29,18 @@ class ServedModels:
     Args:
         labelers: in the order they were named.
         batch_tokens: tokens computed at once.
+        thread: where they were loaded, and are to be used.
     """
 
-    def __init__(self, labelers: "Mapping[str, TextLabeler]", *, batch_tokens: int = 2048) -> None:
+    def __init__(
+        self,
+        labelers: "Mapping[str, TextLabeler]",
+        *,
+        batch_tokens: int = 2048,
+        thread: ModelThread | None = None,
+    ) -> None:
         self.labelers = dict(labelers)
+        self.thread = thread or ModelThread()
         self.default = next(iter(self.labelers))
         self.batch_tokens = batch_tokens
         self._in_force: dict[str, MaskPlan | None] = dict.fromkeys(self.labelers)  # None: its own
@@ -57,7 +66,8 @@ class ServedModels:
     def label(self, work: Work, texts: Sequence[str]) -> list[Prediction]:
         """Label texts; only one thread may do so, because a plan belongs to the weights it is put into."""
         self._put_in_force(work)
-        return list(self.labelers[work.model].stream(texts, batch_tokens=self.batch_tokens))
+        # What was taken together by its characters is rather one large batch than a full one and a small one.
+        return list(self.labelers[work.model].stream(texts, batch_tokens=self.batch_tokens * 3 // 2))
 
     def describe(self) -> list[dict[str, Any]]:
         """Return what clients may know of each model."""
@@ -88,7 +98,7 @@ def load_models(
     device: str | None = None,
     precision: str = "auto",
 ) -> ServedModels:
-    """Load labelers and label a word with each, so that the first request meets no surprise.
+    """Load labelers in a thread of their own and label a word with each, so that no request meets a surprise.
 
     Args:
         names: `NAME=FOLDER`, or a folder or hub id, named by its last part; none: the shipped labeler.
@@ -102,15 +112,16 @@ def load_models(
     from lookboth.models.labeler import Labeler
 
     sources = name_models(names)
+    thread = ModelThread()
     labelers = {
-        name: Labeler.from_pretrained(source, device=device, precision=precision)
+        name: thread.submit(Labeler.from_pretrained, source, device=device, precision=precision).result()
         for name, source in sources.items()
     }
     on_cpu = all(str(labeler.device) == "cpu" for labeler in labelers.values())
     # A CPU is as fast on small batches, and nobody waits for the end of a large one.
-    models = ServedModels(labelers, batch_tokens=batch_tokens or (512 if on_cpu else 2048))
+    models = ServedModels(labelers, batch_tokens=batch_tokens or (512 if on_cpu else 2048), thread=thread)
     for name in sources:
-        models.label(Work(name), ["Hello."])
+        thread.submit(models.label, Work(name), ["Hello."]).result()
     return models
 
 
