@@ -23,3 +23,11 @@ def tiny_gpt2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tiny import save_tiny_model
 
     return save_tiny_model(tmp_path_factory.mktemp("tiny") / "gpt2", "gpt2")
+
+
+@pytest.fixture(scope="session")
+def tiny_gemma_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random 4-layer Gemma 3 with sliding and full layers and a byte-level tokenizer, as a safetensors folder."""
+    from tiny import save_tiny_model
+
+    return save_tiny_model(tmp_path_factory.mktemp("tiny") / "gemma3", "gemma3")

@@ -147,13 +147,19 @@ def _numbered(tokens: list[str]) -> dict[str, int]:
 
 
 def tiny_config(family: str, vocab_size: int) -> Any:
-    """Return a 4-layer, 32-wide configuration of "llama" or "gpt2"."""
-    from transformers import GPT2Config, LlamaConfig
+    """Return a 4-layer, 32-wide configuration of "llama", "gpt2" or "gemma3" (every other layer sees 6 tokens)."""
+    from transformers import Gemma3TextConfig, GPT2Config, LlamaConfig
 
     if family == "gpt2":
         return GPT2Config(
             vocab_size=vocab_size, n_embd=32, n_layer=4, n_head=4, n_positions=512, resid_pdrop=0.0,
             embd_pdrop=0.0, attn_pdrop=0.0,
+        )  # fmt: skip
+    if family == "gemma3":
+        return Gemma3TextConfig(
+            vocab_size=vocab_size, hidden_size=32, intermediate_size=64, num_hidden_layers=4,
+            num_attention_heads=4, num_key_value_heads=2, head_dim=8, max_position_embeddings=512,
+            sliding_window=6, layer_types=["sliding_attention", "full_attention"] * 2,
         )  # fmt: skip
     return LlamaConfig(
         vocab_size=vocab_size, hidden_size=32, intermediate_size=64, num_hidden_layers=4,
@@ -166,7 +172,7 @@ def save_tiny_model(folder: Path, family: str, *, seed: int = 0) -> Path:
     import torch
     from transformers import AutoModel
 
-    tokenizer = tiny_tokenizer("byte-bos" if family == "llama" else "byte-bos-not-added")
+    tokenizer = tiny_tokenizer("byte-bos-not-added" if family == "gpt2" else "byte-bos")
     torch.manual_seed(seed)
     model = AutoModel.from_config(tiny_config(family, len(tokenizer)))
     model.save_pretrained(folder)

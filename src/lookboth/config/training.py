@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from lookboth.config.base import Section
 
@@ -63,6 +63,11 @@ class AdapterConfig(Section):
     target_modules: tuple[str, ...] | Literal["all-linear"] = Field(
         default="all-linear", description="Names of the linear layers that get a LoRA pair."
     )
+    layers: str | None = Field(
+        default=None,
+        description="Layers that get LoRA pairs, in the words of a plan: top:15, 15-29, middle, 0011 (1 = these); "
+        "default: all. Those below the lowest one cost nothing in the backward pass (see training.cache_frozen).",
+    )
     start_from: str | None = Field(
         default=None, description="A saved adapter folder to start from instead of a fresh adapter."
     )
@@ -71,6 +76,21 @@ class AdapterConfig(Section):
     @classmethod
     def _one_is_a_list(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) and value != "all-linear" else value
+
+    @field_validator("layers", mode="before")
+    @classmethod
+    def _layers_are_text(cls, value: Any) -> Any:
+        return str(value) if type(value) is int else value  # TOML and --set read 1100 as a number
+
+    @field_validator("layers")
+    @classmethod
+    def _layers_get_pairs(cls, value: str | None, info: ValidationInfo) -> str | None:
+        kind = info.data.get("kind")
+        if value is not None and kind in ("full", "head"):
+            raise ValueError(
+                f"says where LoRA pairs go; kind = '{kind}' has none. Leave it out, or set kind = 'lora'"
+            )
+        return value
 
 
 class TrainConfig(Section):
@@ -100,6 +120,15 @@ class TrainConfig(Section):
     )
     gradient_checkpointing: bool = Field(
         default=False, description="Less memory for about a third more time."
+    )
+    cache_frozen: bool | Literal["auto"] = Field(
+        default="auto",
+        description="Run the frozen layers below the lowest trained one once a text and train from their states "
+        "afterwards: same result, less time (adapter.layers, adapter.kind = 'head'). auto: where it can be done; "
+        "true: an error where it cannot. Not in plan searches and adaptation.",
+    )
+    cache_gb: float = Field(
+        default=4.0, gt=0, allow_inf_nan=False, description="Most memory for states of frozen layers, in GB."
     )
     class_weights: Literal["none", "balanced"] | dict[str, float] = Field(
         default="none",

@@ -44,6 +44,29 @@ def read_reach(text: str, num_layers: int) -> tuple[Reach, ...]:
     raise PlanError(_not_a_plan(name))
 
 
+def read_layers(text: str, num_layers: int) -> tuple[int, ...]:
+    """Return the layers that `text` names in the words of a plan: those that as a plan it would unmask.
+
+    Args:
+        text: `top:8`, `8-31` or `0-3,8-11`, `middle`, `0011` (one bit a group of layers, leftmost nearest the input).
+        num_layers: of the model.
+
+    Raises:
+        PlanError: unreadable text, layers the model does not have, or none.
+
+    >>> read_layers("top:2", 6), read_layers("0-1,4-4", 6), read_layers("01", 6)
+    ((4, 5), (0, 1, 4), (3, 4, 5))
+    """
+    reach = read_reach(text, num_layers)
+    layers = tuple(layer for layer, value in enumerate(reach) if value is None)
+    if not layers or any(reach):
+        raise PlanError(
+            f"'{text}' names no layers. Type for example 'top:{(num_layers + 1) // 2}' (those nearest the output), "
+            f"'0-{num_layers - 1}' (a range, inclusive), 'middle' or '0011' (1 = these layers)."
+        )
+    return layers
+
+
 def write_reach(reach: Sequence[Reach]) -> str:
     """Return the shortest usual notation that reads back as `reach` for the same number of layers.
 

@@ -6,7 +6,9 @@ from typing import Any
 import torch
 
 from lookboth.config import AdapterConfig
-from lookboth.errors import ConfigError, ModelError
+from lookboth.errors import ConfigError, ModelError, PlanError
+from lookboth.masking.notation import read_layers
+from lookboth.masking.structure import find_stack
 
 
 def add_adapter(backbone: Any, config: AdapterConfig) -> Any:
@@ -17,7 +19,7 @@ def add_adapter(backbone: Any, config: AdapterConfig) -> Any:
         config: the adapter section of a recipe.
 
     Raises:
-        ConfigError: a target module the backbone does not have.
+        ConfigError: a target module or a layer the backbone does not have.
         ModelError: `config.start_from` holds no adapter that fits.
     """
     if config.kind == "full":
@@ -38,23 +40,45 @@ def _add_lora(backbone: Any, config: AdapterConfig) -> Any:
 
     if config.kind == "qlora":
         backbone = prepare_model_for_kbit_training(backbone, use_gradient_checkpointing=False)
-    targets = config.target_modules
     lora = LoraConfig(
         r=config.rank,
         lora_alpha=config.alpha,
         lora_dropout=config.dropout,
-        target_modules=targets if isinstance(targets, str) else list(targets),
+        target_modules=_targets(backbone, config),
     )
     try:
         model = get_peft_model(backbone, lora)
     except ValueError as error:
         linear = sorted({n.rsplit(".", 1)[-1] for n, m in backbone.named_modules() if _is_linear(m)})
         raise ConfigError(
-            f"adapter.target_modules = {targets!r}: not in this model. Its linear layers are {', '.join(linear)}."
+            f"adapter.target_modules = {config.target_modules!r}: not in this model. Its linear layers are "
+            f"{', '.join(linear)}."
         ) from error
     if config.start_from:
         _load_start(model, Path(config.start_from))
     return model
+
+
+def _targets(backbone: Any, config: AdapterConfig) -> str | list[str]:
+    """Return what gets LoRA pairs as PEFT takes it; of some of the layers each linear layer by its full name.
+
+    PEFT's own `layers_to_transform` goes by numbers in names and would meet those of another stack (of images) as well.
+    """
+    targets = config.target_modules
+    if config.layers is None:
+        return targets if isinstance(targets, str) else list(targets)
+    stack = find_stack(backbone)
+    try:
+        layers = [stack.layers[number] for number in read_layers(config.layers, len(stack.layers))]
+    except PlanError as error:
+        raise ConfigError(f"adapter.layers = {config.layers!r}: {error}") from error
+    inside = {id(module) for layer in layers for module in layer.modules() if _is_linear(module)}
+    return [
+        name
+        for name, module in backbone.named_modules()
+        if id(module) in inside
+        and (isinstance(targets, str) or name.endswith(tuple(f".{t}" for t in targets)))
+    ]
 
 
 def _load_start(model: Any, folder: Path) -> None:
@@ -71,7 +95,7 @@ def _load_start(model: Any, folder: Path) -> None:
     if missing or result.unexpected_keys:
         raise ModelError(
             f"adapter.start_from = {str(folder)!r}: {len(missing)} LoRA weights missing and "
-            f"{len(result.unexpected_keys)} unknown. Use the rank and target modules it was trained with."
+            f"{len(result.unexpected_keys)} unknown. Use the rank, target modules and layers it was trained with."
         )
 
 

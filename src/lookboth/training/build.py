@@ -66,6 +66,8 @@ def build_base(config: RunConfig, *, device: str | None = None) -> Base:
     backbone = add_adapter(backbone, config.adapter)
     if config.training.gradient_checkpointing:
         backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        # transformers has the embeddings want a gradient, for the reentrant kind: frozen layers would go backward too.
+        backbone.disable_input_require_grads()
     return Base(backbone, tokenizer, plan, base_fingerprint)
 
 

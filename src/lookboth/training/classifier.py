@@ -13,6 +13,7 @@ from lookboth.training.adapters import num_trainable
 from lookboth.training.batches import RunBatches, find_pad_id, tokenize_examples
 from lookboth.training.build import build_labeler
 from lookboth.training.checkpoints import BEST_FILE, is_sharded, load_weights
+from lookboth.training.frozen import keep_frozen_states
 from lookboth.training.outcome import DevScorer, Say, Start, TrainedRun, finish_run, labels_of
 from lookboth.training.sharing import together
 from lookboth.training.splits import Splits
@@ -41,15 +42,16 @@ def train_classifier(config: RunConfig, splits: Splits, seed: int, folder: Path,
     prepared = prepare_classifier(config, splits, seed, folder / "training" / "adaptation", say)
     labeler, batches = prepared.labeler, prepared.batches
     score_dev = DevScorer(lambda: _evaluate(labeler, splits.dev))
-    history = fit(
-        labeler.model,
-        batches,
-        config=config.training,
-        seed=seed,
-        folder=folder / "training",
-        score_dev=score_dev,
-        say=say,
-    )
+    with keep_frozen_states(labeler.model, batches, config.training, say):
+        history = fit(
+            labeler.model,
+            batches,
+            config=config.training,
+            seed=seed,
+            folder=folder / "training",
+            score_dev=score_dev,
+            say=say,
+        )
     if is_sharded(labeler.model):
         labeler = build_labeler(config, labels=labels_of([*splits.train, *splits.dev]))
         load_weights(labeler.model, folder / "training" / BEST_FILE)

@@ -19,7 +19,9 @@ METHODS = {
     "instruction_tuning": "lookboth.generative.training:train_generative",
     "icl": "lookboth.generative.training:train_generative",
 }
-ADAPTING = frozenset({"classifier", "search"})  # methods that adapt to raw text first, when a recipe says so
+WITH_HEAD = frozenset(
+    {"classifier", "search"}
+)  # only these adapt to raw text first, and keep states of frozen layers
 
 
 def find_method(name: str) -> Method:

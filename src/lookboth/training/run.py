@@ -10,7 +10,7 @@ from lookboth.evaluation.runfile import write_run
 from lookboth.evaluation.seeds import mean_and_sd
 from lookboth.training.adaptation import AdaptationReport, adapt_backbone
 from lookboth.training.build import build_base
-from lookboth.training.methods import ADAPTING, find_method
+from lookboth.training.methods import WITH_HEAD, find_method
 from lookboth.training.outcome import Say, Start, TrainedRun
 from lookboth.training.splits import Splits, read_splits
 from lookboth.training.team import join, on_first, require_shared, shards_weights
@@ -84,12 +84,17 @@ def train_one(config: RunConfig, splits: Splits, seed: int, folder: Path, *, say
     """Train one labeler by the recipe's method; see `train`.
 
     Raises:
-        ConfigError: there is no such method, or it cannot adapt to raw text first.
+        ConfigError: there is no such method, it cannot adapt to raw text first, or keep states of frozen layers.
     """
-    if config.adaptation is not None and config.method not in ADAPTING:
+    if config.adaptation is not None and config.method not in WITH_HEAD:
         raise ConfigError(
             f"method = {config.method!r}: does not adapt by itself. Type lookboth adapt RECIPE --out DIR, and set "
             "adapter.start_from = DIR here."
+        )
+    if config.training.cache_frozen is True and config.method not in WITH_HEAD:
+        raise ConfigError(
+            f"training.cache_frozen = true: is for labelers with a head, not for method = {config.method!r}. "
+            "Leave it out."
         )
     return find_method(config.method)(config, splits, seed, folder, say)
 

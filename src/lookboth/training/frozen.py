@@ -1,0 +1,270 @@
+"""Frozen layers are run once a text: their states are kept, and the trained layers above go on from them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from lookboth.config import TrainConfig
+from lookboth.errors import ConfigError, first_line
+from lookboth.masking.attention import STATE
+from lookboth.masking.notation import Reach
+from lookboth.masking.packed_rows import find_segments
+from lookboth.masking.structure import find_stack
+from lookboth.models.labeler import LabelerModel
+from lookboth.training.batches import RunBatches
+from lookboth.training.team import Team, shards_weights
+
+Key = tuple[tuple[Reach, ...], bytes]  # how far the frozen layers may look, and the tokens of a text
+
+
+class Obstacle(NamedTuple):
+    """Why states cannot be kept, and what to type where they have to be."""
+
+    why: str
+    remedy: str = "Leave it out"
+
+
+def keep_frozen_states(
+    model: LabelerModel, batches: RunBatches, config: TrainConfig, say: Callable[[str], None]
+) -> AbstractContextManager[Any]:
+    """Return a context in which `model` runs its frozen lower layers once a text, or one that changes nothing.
+
+    Whether the model can be cut there is tried on the first batch, which is run whole and cut.
+
+    Args:
+        model: with its adapter, under the plan of training.
+        batches: of the whole training.
+        config: its section of the recipe.
+        say: told what is kept, or why nothing is.
+
+    Raises:
+        ConfigError: training.cache_frozen = true and it cannot be done.
+    """
+    wanted, num_frozen = config.cache_frozen, count_frozen(model.backbone)
+    if wanted is False or (wanted == "auto" and (num_frozen == 0 or len(batches.epoch_ends) < 2)):
+        return nullcontext()
+    states = FrozenStates(model, num_frozen)
+    needed, obstacle = 0, _known_obstacle(model, num_frozen)
+    if obstacle is None:
+        obstacle = _try_out(states, batches)
+    if obstacle is None:
+        needed = states.token_bytes * sum(map(len, {piece.input_ids for piece in batches.pieces}))
+        states.spare = int(config.cache_gb * 1e9) - needed
+        obstacle = _too_large(needed, config.cache_gb) if states.spare < 0 else None
+    if obstacle is None:
+        say(f"states of the {num_frozen} frozen layers are computed once a text: {needed / 1e9:.2f} GB")
+        return states
+    if wanted is True:
+        raise ConfigError(f"training.cache_frozen = true: {obstacle.why}. {obstacle.remedy}.")
+    say(f"states of the {num_frozen} frozen layers are not kept: {obstacle.why}")
+    return nullcontext()
+
+
+def count_frozen(backbone: nn.Module) -> int:
+    """Return how many layers, from the input on, have nothing in or below them that is trained."""
+    layers = find_stack(backbone).layers
+    trained = {id(weight) for weight in backbone.parameters() if weight.requires_grad}
+    of_layers = [trained & {id(weight) for weight in layer.parameters()} for layer in layers]
+    if trained - set().union(*of_layers):  # embeddings, for example
+        return 0
+    return next((number for number, weights in enumerate(of_layers) if weights), len(layers))
+
+
+class FrozenStates:
+    """Keeps what the frozen lower layers of a model make of each text; in force as a context manager.
+
+    The states of a text follow from its tokens and from how far those layers may look: not from what else is in the
+    batch, nor from how rows are laid out. They are kept under these two, whatever batch they were computed in. A
+    batch of known texts goes through the stock forward pass, embeddings, masks and positions included, but there
+    the frozen layers hand on what is kept. Any other batch is run whole.
+
+    Args:
+        model: a LabelerModel.
+        num_frozen: layers from the input on that are not trained.
+
+    Attributes:
+        token_bytes: size of the state of one token, known after the trial.
+        num_cut: forward passes that went on from kept states.
+        spare: bytes left for texts that are not trained on (dev); those that are trained on have their room.
+    """
+
+    def __init__(self, model: LabelerModel, num_frozen: int) -> None:
+        self.model, self.num_frozen = model, num_frozen
+        self.backbone: Any = find_stack(model.backbone).backbone
+        self.token_bytes = self.spare = self.num_cut = 0
+        self._kept: dict[Key, Tensor] = {}
+        self._texts: _Texts | None = None
+        self._given: Tensor | None = None  # what the frozen layers hand on in this pass, (b, t, hidden)
+        self._computed: Any = None  # what the last frozen layer returned in this pass
+        self._undo: list[Callable[[], None]] = []
+
+    def __enter__(self) -> "FrozenStates":
+        backbone = self.model.backbone
+        self._undo.append(backbone.register_forward_pre_hook(self._before, with_kwargs=True).remove)
+        self._undo.append(backbone.register_forward_hook(self._after).remove)
+        for layer in find_stack(self.backbone).layers[: self.num_frozen]:
+            self._undo.append(_replace_forward(layer, self._stand_in(layer.forward)))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._undo:
+            self._undo.pop()()
+        self._kept.clear()
+
+    def _before(self, backbone: Any, args: tuple[Any, ...], inputs: dict[str, Any]) -> None:
+        """Find the texts of a batch and lay out their states, if all are known."""
+        plan = self.backbone.__dict__.get(STATE)
+        reach = () if plan is None else plan.plan.reach[: self.num_frozen]
+        self._texts, self._given = _Texts.of(inputs, reach), None
+        # A plan newly put in force is confirmed by a pass through all layers.
+        if (plan is None or plan.confirmed) and all(key in self._kept for key in self._texts.keys):
+            self._given = self._texts.lay_out([self._kept[key] for key in self._texts.keys]).to(
+                inputs["input_ids"].device
+            )
+            self.num_cut += 1
+
+    def _after(self, backbone: Any, args: tuple[Any, ...], output: Any) -> None:
+        """Keep what was computed anew."""
+        if self._given is None and self._texts is not None:
+            self._keep(self._texts)
+        self._texts = self._given = self._computed = None
+
+    def _keep(self, texts: "_Texts") -> None:
+        states = self._computed[0] if isinstance(self._computed, tuple) else self._computed
+        if not isinstance(states, Tensor) or states.shape[:-1] != texts.attended.shape:
+            return
+        self.token_bytes = states.shape[-1] * states.element_size()
+        flat = states.detach()[texts.attended.to(states.device)].cpu()
+        for key, part in zip(texts.keys, flat.split(texts.lengths), strict=True):
+            if key in self._kept or not (self.model.training or part.nbytes <= self.spare):
+                continue
+            self.spare -= 0 if self.model.training else part.nbytes
+            self._kept[key] = part.clone()
+
+    def _stand_in(self, forward: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the forward function of a frozen layer that hands on what is given, else computes."""
+        width = 0  # of the tuple the layer returns; 0: a bare tensor
+
+        def hand_on(*args: Any, **kwargs: Any) -> Any:
+            nonlocal width
+            if self._given is not None:
+                return (self._given, *[None] * (width - 1)) if width else self._given
+            self._computed = output = forward(*args, **kwargs)
+            width = len(output) if isinstance(output, tuple) else 0
+            return output
+
+        return hand_on
+
+
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """The texts of one batch.
+
+    Args:
+        attended: shape (b, t), True where a token is; on the CPU, as all that is kept.
+        lengths: tokens of each text, row by row.
+        keys: what the states of each are kept under.
+    """
+
+    attended: Tensor
+    lengths: list[int]
+    keys: Sequence[Key]
+
+    @classmethod
+    def of(cls, inputs: Mapping[str, Any], reach: tuple[Reach, ...]) -> "_Texts":
+        """Return the texts in the keyword arguments of a backbone: padded rows, or packed ones without a mask."""
+        ids, mask = inputs["input_ids"].cpu(), inputs.get("attention_mask")
+        attended = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask.bool().cpu()
+        numbers = torch.arange(len(ids))[:, None].expand_as(ids)
+        segments = find_segments(inputs.get("position_ids"), None) if mask is None else None
+        if segments is not None:
+            numbers = numbers * ids.shape[1] + segments.cpu()
+        lengths = torch.unique_consecutive(numbers[attended], return_counts=True)[1].tolist()
+        keys = [(reach, part.numpy().tobytes()) for part in ids[attended].split(lengths)]
+        return cls(attended, lengths, keys)
+
+    def lay_out(self, states: Sequence[Tensor]) -> Tensor:
+        """Return the states of each text, (length, hidden), as they stand in the batch, (b, t, hidden)."""
+        flat = torch.cat(list(states))
+        given = flat.new_zeros(*self.attended.shape, flat.shape[-1])
+        given[self.attended] = flat
+        return given
+
+
+def _known_obstacle(model: LabelerModel, num_frozen: int) -> Obstacle | None:
+    if num_frozen == 0:
+        return Obstacle("all layers are trained", "Set adapter.layers = 'top:N', or adapter.kind = 'head'")
+    if model.head.mix is not None:
+        return Obstacle("head.layers = 'mix' reads every layer", "Set head.layers = 'last'")
+    if Team.here().size > 1 or shards_weights():
+        return Obstacle("each of several processes sees other texts in each epoch", "Start one process")
+    return None
+
+
+def _too_large(needed: int, cache_gb: float) -> Obstacle:
+    why = f"they take {needed / 1e9:.2f} GB, more than training.cache_gb = {cache_gb}"
+    return Obstacle(why, f"Set training.cache_gb = {needed / 1e9 + 0.1:.1f} where there is so much memory")
+
+
+def _try_out(states: FrozenStates, batches: RunBatches) -> Obstacle | None:
+    """Return what stands in the way of a cut: a batch is run whole, then another one, then the first one cut.
+
+    The other one is for models that leave something behind in their layers, which a cut pass would find there.
+    """
+    model, device = states.model, states.backbone.device
+    last = find_stack(model.backbone).layers[states.num_frozen - 1]
+    outputs: list[Tensor] = []
+    drawn: list[bool] = []  # in each pass, whether the frozen layers draw random numbers
+    start = torch.empty(0)
+    hooks = (
+        model.backbone.register_forward_hook(lambda *a: outputs.append(a[2].last_hidden_state)),
+        last.register_forward_hook(lambda *_: drawn.append(not torch.equal(start, _random_state(device)))),
+    )
+    model.train()
+    error = ""
+    with torch.no_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []), states:
+        for number in (0, len(batches) // 2, 0):
+            inputs = {name: tensor.to(device) for name, tensor in batches[number].items()}
+            torch.manual_seed(0)
+            start = _random_state(device)
+            try:
+                model(**inputs)
+            except Exception as problem:  # of any model that is run in a way it was not made for
+                if states.num_cut == 0:
+                    raise
+                error = f": {first_line(problem)}"
+    for hook in hooks:
+        hook.remove()
+    if any(drawn) or len(drawn) < 3:
+        return Obstacle("they draw random numbers (dropout) and differ each time")
+    attended = inputs.get("attention_mask", torch.ones_like(inputs["input_ids"])).bool()
+    if error or states.num_cut == 0 or not _are_close(outputs[0][attended], outputs[-1][attended]):
+        name = type(states.backbone).__name__
+        return Obstacle(f"{name} does not go on from kept states as it would by itself{error}")
+    return None
+
+
+def _are_close(whole: Tensor, cut: Tensor) -> bool:
+    rounding = 1e-4 if whole.dtype == torch.float32 else 3e-2
+    return bool((whole - cut).float().norm() <= rounding * whole.float().norm())
+
+
+def _random_state(device: torch.device) -> Tensor:
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+
+def _replace_forward(layer: nn.Module, forward: Callable[..., Any]) -> Callable[[], None]:
+    """Let one layer run `forward` instead of its own; return what undoes it."""
+    before = layer.__dict__.get("forward")
+    layer.__dict__["forward"] = forward
+
+    def undo() -> None:
+        del layer.__dict__["forward"]
+        if before is not None:
+            layer.__dict__["forward"] = before
+
+    return undo
