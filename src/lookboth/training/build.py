@@ -65,9 +65,7 @@ def build_base(config: RunConfig, *, device: str | None = None) -> Base:
     apply_plan(backbone, plan if config.train_plan is None else config.train_plan)
     backbone = add_adapter(backbone, config.adapter)
     if config.training.gradient_checkpointing:
-        backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        # transformers has the embeddings want a gradient, for the reentrant kind: frozen layers would go backward too.
-        backbone.disable_input_require_grads()
+        _checkpoint_gradients(backbone)
     return Base(backbone, tokenizer, plan, base_fingerprint)
 
 
@@ -133,3 +131,12 @@ def check_backbone(backbone: Any, config: RunConfig) -> None:
             f"training.layout = 'packed': {type(backbone).__name__} takes no position ids, so its texts could not "
             "be told apart. Set training.layout = 'bucketed'."
         )
+
+
+def _checkpoint_gradients(backbone: Any) -> None:
+    """Compute states anew in the backward pass, of the layers that have one."""
+    backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    # transformers has the embeddings want a gradient, so that frozen layers go backward too. Only the reentrant kind
+    # needs that, which modeling files of the old format use whatever they are told.
+    if "value" not in inspect.signature(backbone._set_gradient_checkpointing).parameters:
+        backbone.disable_input_require_grads()

@@ -19,9 +19,8 @@ METHODS = {
     "instruction_tuning": "lookboth.generative.training:train_generative",
     "icl": "lookboth.generative.training:train_generative",
 }
-WITH_HEAD = frozenset(
-    {"classifier", "search"}
-)  # only these adapt to raw text first, and keep states of frozen layers
+# Only these adapt to raw text first, and keep states of frozen layers.
+WITH_HEAD = frozenset({"classifier", "search"})
 
 
 def find_method(name: str) -> Method:
