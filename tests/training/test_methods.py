@@ -6,7 +6,7 @@ import torch
 from transformers import AutoModel
 
 from lookboth.config import parse_config
-from lookboth.errors import ConfigError
+from lookboth.errors import ConfigError, ModelError
 from lookboth.inference.pipeline import word_log_probs
 from lookboth.masking.attention import get_plan
 from lookboth.models.labeler import Labeler
@@ -77,6 +77,25 @@ def test_exit_layer_gives_the_normed_state_of_that_layer(tiny_llama_folder):
 def test_exit_layer_must_exist(tiny_llama_folder):
     with pytest.raises(ConfigError, match="this model has"):
         build(tiny_llama_folder, exit_layer=99)
+
+
+def lora_weights(labeler):
+    return {name: tensor for name, tensor in labeler.model.backbone.state_dict().items() if "lora_" in name}
+
+
+def test_an_adapter_of_all_layers_starts_one_of_the_first(tiny_llama_folder, tmp_path):
+    whole = build(tiny_llama_folder, adapter={"kind": "lora", "rank": 2})
+    for tensor in lora_weights(whole).values():
+        torch.nn.init.normal_(tensor)
+    whole.save_pretrained(tmp_path)
+    start = {"kind": "lora", "rank": 2, "start_from": str(tmp_path)}
+    cut = lora_weights(build(tiny_llama_folder, exit_layer=2, adapter=start))
+    layers = {name.split(".layers.")[1][0] for name in cut}
+    assert layers == {"0", "1"}
+    assert all(torch.equal(tensor, lora_weights(whole)[name]) for name, tensor in cut.items())
+    other = {**start, "target_modules": ["q_proj"]}
+    with pytest.raises(ModelError, match="unknown"):
+        build(tiny_llama_folder, exit_layer=2, adapter=other)
 
 
 def test_a_training_plan_is_in_force_in_training_only(tiny_llama_folder, tmp_path):

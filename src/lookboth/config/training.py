@@ -69,7 +69,9 @@ class AdapterConfig(Section):
         "default: all. Those below the lowest one cost nothing in the backward pass (see training.cache_frozen).",
     )
     start_from: str | None = Field(
-        default=None, description="A saved adapter folder to start from instead of a fresh adapter."
+        default=None,
+        description="A saved adapter folder to start from instead of a fresh adapter; with exit_layer, its pairs of the "
+        "layers that are left.",
     )
 
     @field_validator("target_modules", mode="before")

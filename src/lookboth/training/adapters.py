@@ -90,13 +90,21 @@ def _load_start(model: Any, folder: Path) -> None:
     )
     if file is None:
         raise ModelError(f"adapter.start_from = {str(folder)!r}: no adapter_model.safetensors in it.")
-    result: Any = set_peft_model_state_dict(model, load_file(file / "adapter_model.safetensors"))
+    weights = load_file(file / "adapter_model.safetensors")
+    below = {name: tensor for name, tensor in weights.items() if not _is_cut_off(name, model)}
+    result: Any = set_peft_model_state_dict(model, below)
     missing = [name for name in result.missing_keys if "lora_" in name]
     if missing or result.unexpected_keys:
         raise ModelError(
             f"adapter.start_from = {str(folder)!r}: {len(missing)} LoRA weights missing and "
             f"{len(result.unexpected_keys)} unknown. Use the rank, target modules and layers it was trained with."
         )
+
+
+def _is_cut_off(name: str, model: Any) -> bool:
+    """Whether a weight belongs to a layer that `exit_layer` left out: the last one here has a lower number."""
+    numbers = [int(part) for part in name.split(".") if part.isdigit()]
+    return bool(numbers) and numbers[0] >= model.config.get_text_config(decoder=True).num_hidden_layers
 
 
 def _is_linear(module: torch.nn.Module) -> bool:
