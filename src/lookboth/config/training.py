@@ -70,8 +70,8 @@ class AdapterConfig(Section):
     )
     start_from: str | None = Field(
         default=None,
-        description="A saved adapter folder to start from instead of a fresh adapter; with exit_layer, its pairs of the "
-        "layers that are left.",
+        description="A saved adapter folder to start from instead of a fresh adapter; with exit_layer, its pairs of "
+        "the layers that are left.",
     )
 
     @field_validator("target_modules", mode="before")
