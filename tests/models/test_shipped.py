@@ -6,10 +6,15 @@ from pathlib import Path
 import pytest
 
 from lookboth import Labeler, evaluate_labeler, prove, read_split
-from lookboth.models.folders import SHIPPED
+from lookboth.models.folders import SHIPPED, SHIPPED_LABELERS
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
+
+
+def committed_f1(side, name):
+    file = ROOT / "experiments" / "results" / side / name / "run.json"
+    return json.loads(file.read_text(encoding="utf-8"))["scores"]["test"]["micro"]["f1"]
 
 
 @pytest.fixture(scope="module")
@@ -17,8 +22,29 @@ def labeler():
     return Labeler.from_pretrained(device="cpu", precision="fp32")
 
 
-def test_it_is_small():
-    assert sum(file.stat().st_size for file in SHIPPED.rglob("*") if file.is_file()) <= 10_000_000
+def size(folder):
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def test_they_are_small():
+    assert size(SHIPPED) <= 10_000_000
+    assert size(SHIPPED_LABELERS["fast"]) <= 4_000_000
+
+
+def test_the_fast_one_runs_two_thirds_of_the_layers_and_reads_as_the_full_one(labeler):
+    fast = Labeler.from_pretrained("fast", device="cpu", precision="fp32")
+    assert fast.config.exit_layer == 20
+    assert prove(fast.model.backbone, fast.config.plan).ok
+    texts = ["Angela Merkel left Berlin for New York.", "x", "Shares of Ericsson fell in Stockholm. " * 40]
+    for quick, full in zip(fast.predict(texts), labeler.predict(texts), strict=True):
+        assert quick.words == full.words
+    assert [span.text for span in fast.predict(texts)[0].spans] == ["Angela Merkel", "Berlin", "New York"]
+
+
+@pytest.mark.parametrize("name", ["uner_en_pud", "uner_en_ewt", "wikigold"])
+def test_the_fast_one_is_at_most_three_points_below_in_the_committed_runs(name):
+    full, fast = (committed_f1(side, name) for side in ("shipped", "shipped_fast"))
+    assert fast >= full - 0.03
 
 
 def test_its_card_names_every_data_set_with_its_licence():
@@ -29,11 +55,7 @@ def test_its_card_names_every_data_set_with_its_licence():
 
 @pytest.mark.parametrize("name", ["uner_en_pud", "uner_en_ewt", "wikigold"])
 def test_it_is_fifteen_points_above_spacy_in_the_committed_runs(name):
-    ours, theirs = (
-        json.loads((ROOT / "experiments" / "results" / side / name / "run.json").read_text(encoding="utf-8"))
-        for side in ("shipped", "spacy_small")
-    )
-    assert ours["scores"]["test"]["micro"]["f1"] >= theirs["scores"]["test"]["micro"]["f1"] + 0.15
+    assert committed_f1("shipped", name) >= committed_f1("spacy_small", name) + 0.15
 
 
 def test_it_scores_what_its_run_says_on_unseen_text(labeler):

@@ -56,7 +56,7 @@ ModelArgument = Annotated[
 ]
 LabelerOption = Annotated[
     str | None,
-    typer.Option("--model", "-m", help="Saved labeler: folder or hub id. Default: the shipped one."),
+    typer.Option("--model", "-m", help="Saved labeler: folder, hub id, or 'fast'. Default: the shipped one."),
 ]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, ... Default: a GPU where there is one.")]
 PrecisionOption = Annotated[str, typer.Option(help="auto, bf16 or fp32.")]

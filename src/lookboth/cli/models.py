@@ -82,9 +82,7 @@ def merge(
 
 @app.command()
 def export(
-    model: Annotated[
-        str, typer.Argument(help="Saved labeler: folder or hub id; 'shipped' for the shipped one.")
-    ],
+    model: Annotated[str, typer.Argument(help="Saved labeler: folder, hub id, 'shipped' or 'fast'.")],
     out: Annotated[Path, typer.Argument(help="Folder for the exported labeler.")],
     weights: Annotated[str, typer.Option(help="fp32, or int8: smaller and faster.")] = "fp32",
     data: Annotated[

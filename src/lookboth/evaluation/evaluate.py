@@ -69,7 +69,7 @@ def evaluate_labeler(
     labeler: "TextLabeler",
     examples: Sequence[Example],
     *,
-    batch_tokens: int = 2048,
+    batch_tokens: int | None = None,
     interval: bool = True,
     min_score: Mapping[str, float | None] | None = None,
 ) -> Evaluation:
@@ -80,7 +80,7 @@ def evaluate_labeler(
     Args:
         labeler: a labeler; labels of the data it does not know count as missed.
         examples: with gold spans, or labels of whole texts.
-        batch_tokens: tokens computed at once.
+        batch_tokens: tokens computed at once; as many as suit the device when None.
         interval: also resample sentences for a 95 % interval.
         min_score: the least score of each label, as of `Prediction.above`; what is below is not counted as found.
 
@@ -150,7 +150,9 @@ def _score_words(gold: Sequence[Sequence[Span]], predictions: Sequence[Predictio
     )
 
 
-def _predict(labeler: "TextLabeler", examples: Sequence[Example], batch_tokens: int) -> Sequence[Prediction]:
+def _predict(
+    labeler: "TextLabeler", examples: Sequence[Example], batch_tokens: int | None
+) -> Sequence[Prediction]:
     from lookboth.inference.pipeline import label_examples
 
     return list(label_examples(labeler, examples, batch_tokens=batch_tokens))

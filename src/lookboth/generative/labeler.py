@@ -94,11 +94,11 @@ class GenerativeLabeler(TextLabeler):
         shown = self.demonstrations.for_texts(texts)
         return [self.writer.prompt(*pair) for pair in zip(texts, shown, strict=True)]
 
-    def label_chunk(self, examples: Sequence[Example], *, batch_tokens: int) -> Iterator[Prediction]:
+    def label_chunk(self, examples: Sequence[Example], *, batch_tokens: int | None) -> Iterator[Prediction]:
         """Yield the prediction for each example, in order; see `TextLabeler.label_chunk`."""
         parts = [(i, first, part) for i, e in enumerate(examples) for first, part in self.cut(e)]
         prompts = self.prompts([part for _, _, part in parts])
-        readings = self.answerer.answer(prompts, batch_tokens=batch_tokens)
+        readings = self.answerer.answer(prompts, batch_tokens=batch_tokens or 2048)
         of_example: list[list[tuple[int, Reading]]] = [[] for _ in examples]
         for (index, first, _), reading in zip(parts, readings, strict=True):
             of_example[index].append((first, reading))

@@ -21,7 +21,7 @@ _CHUNK_TEXTS = 4096
 
 
 def label_texts(
-    labeler: "TextLabeler", texts: Iterable[str], *, batch_tokens: int = 2048
+    labeler: "TextLabeler", texts: Iterable[str], *, batch_tokens: int | None = None
 ) -> Iterator[Prediction]:
     """Yield the prediction for each raw text, in order; a text may be of any length, or empty."""
     examples = (example_from_text(text) for text in texts)
@@ -29,7 +29,7 @@ def label_texts(
 
 
 def label_words(
-    labeler: "TextLabeler", sentences: Iterable[Sequence[str]], *, batch_tokens: int = 2048
+    labeler: "TextLabeler", sentences: Iterable[Sequence[str]], *, batch_tokens: int | None = None
 ) -> Iterator[Prediction]:
     """Yield the prediction for each sentence given as words, in order."""
     examples = (Example(words=tuple(words)) for words in sentences)
@@ -37,42 +37,42 @@ def label_words(
 
 
 def label_examples(
-    labeler: "TextLabeler", examples: Iterable[Example], *, batch_tokens: int = 2048
+    labeler: "TextLabeler", examples: Iterable[Example], *, batch_tokens: int | None = None
 ) -> Iterator[Prediction]:
     """Yield the prediction for each example, in order; memory does not grow with their number.
 
     Args:
         labeler: a labeler.
         examples: words, with or without the text they were cut from; gold spans are not looked at.
-        batch_tokens: tokens computed at once.
+        batch_tokens: tokens computed at once; as many as suit the device when None.
     """
     for chunk in chunks(examples):
         yield from labeler.label_chunk(chunk, batch_tokens=batch_tokens)
 
 
 def label_chunk(
-    labeler: "HeadLabeler", examples: Sequence[Example], *, batch_tokens: int
+    labeler: "HeadLabeler", examples: Sequence[Example], *, batch_tokens: int | None
 ) -> Iterator[Prediction]:
     """Yield the prediction of a labeler with a head for each example, in order."""
     return (prediction for prediction, _ in label_with_probs(labeler, examples, batch_tokens=batch_tokens))
 
 
 def label_with_probs(
-    labeler: "HeadLabeler", examples: Sequence[Example], *, batch_tokens: int = 2048
+    labeler: "HeadLabeler", examples: Sequence[Example], *, batch_tokens: int | None = None
 ) -> "Iterator[tuple[Prediction, np.ndarray]]":
     """Yield each example's prediction with the log probabilities behind it: (w, num_tags), of a text (1, num_labels).
 
     Args:
         labeler: a labeler with a head.
         examples: as many as fit in memory.
-        batch_tokens: tokens computed at once.
+        batch_tokens: tokens computed at once; as many as suit the device when None.
     """
     predict = _predict_texts if labeler.config.task == "classification" else _predict_words
     return predict(labeler, examples, batch_tokens)
 
 
 def example_scores(
-    labeler: "HeadLabeler", examples: Sequence[Example], *, batch_tokens: int = 2048
+    labeler: "HeadLabeler", examples: Sequence[Example], *, batch_tokens: int | None = None
 ) -> "list[np.ndarray]":
     """Return what the head gives for each example: (w, num_tags), of a whole text (1, num_labels)."""
     if labeler.config.task == "classification":
@@ -81,14 +81,14 @@ def example_scores(
 
 
 def word_log_probs(
-    labeler: "HeadLabeler", sentences: Sequence[Sequence[str]], *, batch_tokens: int = 2048
+    labeler: "HeadLabeler", sentences: Sequence[Sequence[str]], *, batch_tokens: int | None = None
 ) -> "list[np.ndarray]":
     """Return the log probability of every tag for every word, one (w, num_tags) array a sentence."""
     return log_probs_of(labeler, word_scores(labeler, sentences, batch_tokens=batch_tokens))
 
 
 def word_scores(
-    labeler: "HeadLabeler", sentences: Sequence[Sequence[str]], *, batch_tokens: int = 2048
+    labeler: "HeadLabeler", sentences: Sequence[Sequence[str]], *, batch_tokens: int | None = None
 ) -> "list[np.ndarray]":
     """Return what the head gives for every word, one (w, num_tags) array a sentence.
 
@@ -104,7 +104,7 @@ def word_scores(
 
 
 def text_log_probs(
-    labeler: "HeadLabeler", texts: Sequence[str], *, batch_tokens: int = 2048
+    labeler: "HeadLabeler", texts: Sequence[str], *, batch_tokens: int | None = None
 ) -> "list[np.ndarray]":
     """Return the log probability of every label for every whole text, one (num_labels,) array a text."""
     scores = text_scores(labeler, texts, batch_tokens=batch_tokens)
@@ -112,7 +112,7 @@ def text_log_probs(
 
 
 def text_scores(
-    labeler: "HeadLabeler", texts: Sequence[str], *, batch_tokens: int = 2048
+    labeler: "HeadLabeler", texts: Sequence[str], *, batch_tokens: int | None = None
 ) -> "list[np.ndarray]":
     """Return what the head gives for every whole text, one (1, num_labels) array a text.
 
@@ -132,10 +132,11 @@ def text_scores(
 
 
 def _piece_scores(
-    labeler: "HeadLabeler", pieces: Sequence[TokenizedExample], batch_tokens: int
+    labeler: "HeadLabeler", pieces: Sequence[TokenizedExample], batch_tokens: int | None
 ) -> "Iterator[tuple[TokenizedExample, np.ndarray]]":
     """Yield each piece with what the head gives for its words, (w, num_tags), batch by batch."""
-    for indices in cheapest_batches([len(piece) for piece in pieces], max_tokens=batch_tokens):
+    room = batch_tokens or labeler.batch_tokens
+    for indices in cheapest_batches([len(piece) for piece in pieces], max_tokens=room):
         batch = [pieces[i] for i in indices]
         scores, start = labeler.score(batch), 0
         for piece in batch:
@@ -196,7 +197,7 @@ def _tokenize_words(labeler: "HeadLabeler", sentences: Sequence[Sequence[str]]) 
 
 
 def _predict_texts(
-    labeler: "HeadLabeler", examples: Sequence[Example], batch_tokens: int
+    labeler: "HeadLabeler", examples: Sequence[Example], batch_tokens: int | None
 ) -> "Iterator[tuple[Prediction, np.ndarray]]":
     config = labeler.config
     texts = [text_of(example) for example in examples]
@@ -208,7 +209,7 @@ def _predict_texts(
 
 
 def _predict_words(
-    labeler: "HeadLabeler", examples: Sequence[Example], batch_tokens: int
+    labeler: "HeadLabeler", examples: Sequence[Example], batch_tokens: int | None
 ) -> "Iterator[tuple[Prediction, np.ndarray]]":
     scores = word_scores(labeler, [example.words for example in examples], batch_tokens=batch_tokens)
     log_probs = log_probs_of(labeler, scores)

@@ -84,7 +84,7 @@ def suggest(
     num_texts: int,
     measure: str = "entropy",
     pool: int = 5,
-    batch_tokens: int = 2048,
+    batch_tokens: int | None = None,
 ) -> list[Suggestion]:
     """Return the texts to annotate first, in that order.
 
@@ -97,7 +97,7 @@ def suggest(
         num_texts: how many are wanted.
         measure: one of `MEASURES`.
         pool: 1 to order by uncertainty alone.
-        batch_tokens: tokens computed at once.
+        batch_tokens: tokens computed at once; as many as suit the device when None.
 
     Raises:
         ConfigError: there is no such measure, or a number is below 1.
@@ -153,7 +153,7 @@ def _score(
     labeler: "HeadLabeler",
     examples: Iterable[Example],
     measure: Callable[[np.ndarray], float],
-    batch_tokens: int,
+    batch_tokens: int | None,
 ) -> Iterator[Suggestion]:
     seen: set[int] = set()
     for chunk in chunks(examples):

@@ -25,7 +25,7 @@ class ColumnLabeler:
         model: saved labeler, folder or hub id; the shipped one when None.
         column: of the input: texts, or lists of words.
         prefix: before the names of the new columns, so that none of the data's own is overwritten.
-        batch_tokens: tokens computed at once.
+        batch_tokens: tokens computed at once; as many as suit the device when None.
         device: "cpu", "cuda", ...; a GPU where there is one when None.
 
     >>> ColumnLabeler(column="sentence")({"text": ["Ada"]})
@@ -39,7 +39,7 @@ class ColumnLabeler:
         *,
         column: str = "text",
         prefix: str = "predicted_",
-        batch_tokens: int = 2048,
+        batch_tokens: int | None = None,
         device: str | None = None,
     ) -> None:
         self.model = None if model is None else str(model)

@@ -35,7 +35,7 @@ class LookbothComponent:
         model: saved labeler, folder or hub id; the shipped one when None. A saved pipeline keeps this reference,
             not a copy of the labeler.
         min_score: spans below are left out.
-        batch_tokens: tokens computed at once.
+        batch_tokens: tokens computed at once; as many as suit the device when None.
         spans_key: `doc.spans[spans_key]` gets all spans, its `attrs["scores"]` their scores, as spaCy's own
             span categorizer does.
         alignment_mode: "expand" takes every token that a span touches, so that no span is lost; "contract" those
@@ -50,7 +50,7 @@ class LookbothComponent:
     name: str = "lookboth"
     model: str | None = None
     min_score: float = 0.0
-    batch_tokens: int = 2048
+    batch_tokens: int | None = None
     spans_key: str = "lookboth"
     alignment_mode: str = "expand"
     device: str | None = None
@@ -59,7 +59,7 @@ class LookbothComponent:
         if self.alignment_mode not in get_args(AlignmentMode):
             allowed = ", ".join(get_args(AlignmentMode))
             raise ConfigError(f"alignment_mode = {self.alignment_mode!r}: allowed are {allowed}.")
-        if not 0 <= self.min_score <= 1 or self.batch_tokens < 1:
+        if not 0 <= self.min_score <= 1 or (self.batch_tokens or 1) < 1:
             raise ConfigError(
                 f"min_score = {self.min_score}, batch_tokens = {self.batch_tokens}: the first lies between 0 and 1, "
                 "the second is at least 1."
@@ -139,7 +139,7 @@ def _without_overlaps(spans: Iterable[Span]) -> list[Span]:
     default_config={
         "model": None,
         "min_score": 0.0,
-        "batch_tokens": 2048,
+        "batch_tokens": None,
         "spans_key": "lookboth",
         "alignment_mode": "expand",
         "device": None,
@@ -150,7 +150,7 @@ def make_component(
     name: str,
     model: str | None,
     min_score: float,
-    batch_tokens: int,
+    batch_tokens: int | None,
     spans_key: str,
     alignment_mode: str,
     device: str | None,

@@ -31,13 +31,18 @@ class TextLabeler(ABC):
     def device(self) -> Any:
         """Where the weights are: "cpu", "cuda:0", ... as a string or as what torch calls a device."""
 
+    @property
+    def batch_tokens(self) -> int:
+        """Tokens computed at once where the caller names no number: a CPU is fastest while they fit its cache."""
+        return 512 if str(self.device) == "cpu" else 2048
+
     @abstractmethod
-    def label_chunk(self, examples: Sequence[Example], *, batch_tokens: int) -> Iterator[Prediction]:
+    def label_chunk(self, examples: Sequence[Example], *, batch_tokens: int | None) -> Iterator[Prediction]:
         """Yield the prediction for each example, in order.
 
         Args:
             examples: words, with or without the text they were cut from; gold labels are not looked at.
-            batch_tokens: tokens computed at once.
+            batch_tokens: tokens computed at once; as many as suit the device when None.
         """
 
     @abstractmethod
@@ -54,24 +59,24 @@ class TextLabeler(ABC):
 
         return push_labeler(self, name, private=private)
 
-    def predict(self, texts: str | Iterable[str], *, batch_tokens: int = 2048) -> list[Prediction]:
+    def predict(self, texts: str | Iterable[str], *, batch_tokens: int | None = None) -> list[Prediction]:
         """Label raw texts of any length; offsets are into the strings as given.
 
         Args:
             texts: one text or many.
-            batch_tokens: tokens computed at once.
+            batch_tokens: tokens computed at once; as many as suit the device when None.
         """
         return list(self.stream([texts] if isinstance(texts, str) else texts, batch_tokens=batch_tokens))
 
     def predict_words(
-        self, sentences: Iterable[Sequence[str]], *, batch_tokens: int = 2048
+        self, sentences: Iterable[Sequence[str]], *, batch_tokens: int | None = None
     ) -> list[Prediction]:
         """Label sentences given as words; every word gets exactly one tag."""
         from lookboth.inference.pipeline import label_words
 
         return list(label_words(self, sentences, batch_tokens=batch_tokens))
 
-    def stream(self, texts: Iterable[str], *, batch_tokens: int = 2048) -> Iterator[Prediction]:
+    def stream(self, texts: Iterable[str], *, batch_tokens: int | None = None) -> Iterator[Prediction]:
         """Yield predictions in the order of `texts`, reading them as they are needed."""
         from lookboth.inference.pipeline import label_texts
 
@@ -99,7 +104,7 @@ class HeadLabeler(TextLabeler):
     def likelihood(self) -> "Likelihood":
         """Return how scores become probabilities, with all that is learned about it."""
 
-    def label_chunk(self, examples: Sequence[Example], *, batch_tokens: int) -> Iterator[Prediction]:
+    def label_chunk(self, examples: Sequence[Example], *, batch_tokens: int | None) -> Iterator[Prediction]:
         """Yield the prediction for each example, in order; see `TextLabeler.label_chunk`."""
         from lookboth.inference.pipeline import label_chunk
 

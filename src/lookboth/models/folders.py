@@ -6,11 +6,15 @@ from pathlib import Path
 from lookboth.errors import ModelError, first_line
 
 SHIPPED = Path(__file__).parent / "shipped"
+SHIPPED_LABELERS = {"shipped": SHIPPED, "fast": Path(__file__).parent / "shipped_fast"}
 _READ = ("json", "jsonl", "jinja", "safetensors", "onnx", "onnx.data", "md", "txt", "model")
 
 
 def find_folder(name: str | Path | None) -> Path:
-    """Return the local folder of a labeler, downloading it from the Hub where `name` is no folder.
+    """Return the local folder of a labeler, downloading it from the Hub where `name` is none and no shipped one.
+
+    Args:
+        name: a folder, "shipped" (also None), "fast", or a hub id; a folder of that name goes before what ships.
 
     Raises:
         ModelError: neither a folder nor a model that can be downloaded.
@@ -20,9 +24,12 @@ def find_folder(name: str | Path | None) -> Path:
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder
+    if str(name) in SHIPPED_LABELERS:
+        return SHIPPED_LABELERS[str(name)]
     if folder.is_absolute() or str(name).startswith(".") or str(name).count("/") != 1:
         raise ModelError(
-            f"labeler {str(name)!r}: no such folder. Give a saved labeler or a hub id 'user/model'."
+            f"labeler {str(name)!r}: no such folder. Give a saved labeler, a hub id 'user/model', or one that "
+            f"ships: {', '.join(SHIPPED_LABELERS)}."
         )
     from huggingface_hub import snapshot_download
 

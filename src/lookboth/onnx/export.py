@@ -24,7 +24,6 @@ from lookboth.onnx.labeler import load
 from lookboth.onnx.parity import Parity, compare, find, race
 from lookboth.types import Example, TokenizedExample
 
-SHIPPED = "shipped"
 TOLERANCE = {"fp32": 0.001, "int8": 0.05}
 DATA = {"labeling": "uner_en_pud:test[:100]", "classification": "sentence_polarity_cls:test[:100]"}
 COARSE = 1.0  # a product whose typical input is less than one step of 8 bits stays in fp32
@@ -44,7 +43,7 @@ def export_labeler(
     """Write `model` as a folder that onnxruntime runs, if it finds there what it finds in torch.
 
     Args:
-        model: folder or hub id of a saved labeler, or "shipped".
+        model: folder or hub id of a saved labeler, or one that ships ("shipped", "fast").
         out: folder to write; one that holds an exported labeler is replaced.
         weights: "fp32", or "int8" for a quarter of the size and more speed.
         data: what both are run on, named as in a recipe, best with gold labels; a part of a built-in set when None.
@@ -61,7 +60,7 @@ def export_labeler(
     out = Path(out)
     _check_place(out)
     require_exporter()
-    source = find_folder(None if model == SHIPPED and not Path(model).exists() else model)
+    source = find_folder(model)
     labeler = require_head(load_labeler(source, device="cpu", precision="fp32"), "exported")
     data = data or DATA[labeler.config.task]
     examples = read_source(data, task=labeler.config.task).examples

@@ -117,23 +117,22 @@ def load_models(
         name: thread.submit(Labeler.from_pretrained, source, device=device, precision=precision).result()
         for name, source in sources.items()
     }
-    on_cpu = all(str(labeler.device) == "cpu" for labeler in labelers.values())
-    # A CPU is as fast on small batches, and nobody waits for the end of a large one.
-    models = ServedModels(labelers, batch_tokens=batch_tokens or (512 if on_cpu else 2048), thread=thread)
+    batch_tokens = batch_tokens or max(labeler.batch_tokens for labeler in labelers.values())
+    models = ServedModels(labelers, batch_tokens=batch_tokens, thread=thread)
     for name in sources:
         thread.submit(models.label, Work(name), ["Hello."]).result()
     return models
 
 
-def name_models(names: Sequence[str]) -> dict[str, str | None]:
+def name_models(names: Sequence[str]) -> dict[str, str]:
     """Return the source of each model by its name.
 
     >>> name_models(["ner=runs/a/labeler", "me/wnut17-tagger"])
     {'ner': 'runs/a/labeler', 'wnut17-tagger': 'me/wnut17-tagger'}
     >>> name_models([])
-    {'shipped': None}
+    {'shipped': 'shipped'}
     """
-    sources: dict[str, str | None] = {}
+    sources: dict[str, str] = {}
     for given in names:
         name, sign, source = given.partition("=")
         if not sign or Path(given).exists():
@@ -146,4 +145,4 @@ def name_models(names: Sequence[str]) -> dict[str, str | None]:
                 f"Name them: lookboth serve one={sources[name]} two={source}"
             )
         sources[name] = source
-    return sources or {SHIPPED: None}
+    return sources or {SHIPPED: SHIPPED}

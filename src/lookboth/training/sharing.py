@@ -106,7 +106,7 @@ class SharedLabeler(TextLabeler):
         """Where the weights of this process are."""
         return self.labeler.device
 
-    def label_chunk(self, examples: Sequence[Example], *, batch_tokens: int) -> Iterator[Prediction]:
+    def label_chunk(self, examples: Sequence[Example], *, batch_tokens: int | None) -> Iterator[Prediction]:
         """Yield the prediction for each example, in order; see `TextLabeler.label_chunk`."""
         by_length = sorted(range(len(examples)), key=lambda index: len(examples[index].words))
         mine = by_length[self.team.rank :: self.team.size]
