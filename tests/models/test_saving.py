@@ -125,6 +125,16 @@ def test_merged_predictions_agree(base, plan, tmp_path):
     shutil.rmtree(tmp_path / "lora")
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_labeler_can_be_merged_as_it_is_loaded(base, kind, tmp_path):
+    labeler = tiny_labeler(base, plan="0011", adapter=kind)
+    labeler.save_pretrained(tmp_path)
+    merged = Labeler.from_pretrained(tmp_path, device="cpu", precision="fp32", merge=True)
+    assert not any("lora_" in name for name, _ in merged.model.named_parameters())
+    assert_same(merged, labeler, atol=1e-4)
+    assert_same(merged.with_plan("causal"), labeler.with_plan("causal"), atol=1e-4)
+
+
 def test_a_merge_that_changes_too_much_writes_nothing(saved, tmp_path):
     with pytest.raises(ModelError, match="merging in fp32 changes"):
         merge_to_folder(str(saved), tmp_path / "merged", tolerance=0.0)

@@ -197,7 +197,7 @@ class PartLabeler:
                 "machine where the run was started. Install the same version and files on all machines."
             )
         return Labeler.from_pretrained(
-            self.job.model, device=self.device, precision=self._manifest.options.precision
+            self.job.model, device=self.device, precision=self._manifest.options.precision, merge=True
         )
 
     @cached_property

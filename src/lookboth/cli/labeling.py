@@ -147,7 +147,7 @@ def suggest(
     examples = read_inputs(source, sys.stdin.buffer)
     quiet_libraries()
     labeler = require_scores(
-        Labeler.from_pretrained(model, device=device, precision=precision), "asked for this"
+        Labeler.from_pretrained(model, device=device, precision=precision, merge=True), "asked for this"
     )
     chosen = choose(labeler, examples, num_texts=count, measure=by, pool=pool)
     if output is not Format.jsonl:

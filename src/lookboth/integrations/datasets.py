@@ -57,7 +57,7 @@ class ColumnLabeler:
         """The labeler, loaded when it is first needed."""
         from lookboth.models.labeler import Labeler
 
-        return Labeler.from_pretrained(self.model, device=self.device)
+        return Labeler.from_pretrained(self.model, device=self.device, merge=True)
 
     def __call__(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
         """Return the new columns for a batch of rows.

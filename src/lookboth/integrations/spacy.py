@@ -72,7 +72,7 @@ class LookbothComponent:
     @cached_property
     def labeler(self) -> TextLabeler:
         """The labeler, loaded when it is first needed."""
-        labeler = Labeler.from_pretrained(self.model, device=self.device)
+        labeler = Labeler.from_pretrained(self.model, device=self.device, merge=True)
         if labeler.config.task == "classification":
             raise ModelError(
                 f"{self.model}: labels whole texts and has no spans to put into doc.ents. Give a labeler of words."

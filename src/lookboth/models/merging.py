@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lookboth.errors import ModelError
+from lookboth.models.base import TextLabeler
 from lookboth.models.labeler import Labeler, LabelerModel, require_head
 from lookboth.models.saving import load_labeler, save_labeler
 
@@ -33,6 +34,12 @@ def merge_labeler(labeler: Labeler) -> Labeler:
     model = LabelerModel(merged, config, compute_dtype=labeler.model.compute_dtype)
     model.head.load_state_dict(labeler.model.head.state_dict())
     return Labeler(config, model.eval(), labeler.tokenizer)
+
+
+def merge_where_possible(labeler: TextLabeler) -> TextLabeler:
+    """Return the labeler with its adapter folded in, or as it is: one without, over 4 bits, or that writes."""
+    is_plain = isinstance(labeler, Labeler) and labeler.config.adapter == "lora"
+    return merge_labeler(labeler) if is_plain else labeler
 
 
 def merge_to_folder(

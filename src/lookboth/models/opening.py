@@ -9,7 +9,7 @@ from lookboth.models.base import TextLabeler
 def open_labeler(
     name: str | Path | None = None, *, device: str | None = None, precision: str = "auto"
 ) -> TextLabeler:
-    """Return a labeler; one that was exported comes without torch, which need not be installed.
+    """Return a labeler for labeling: its adapter folded in; one that was exported without torch, which need not be there.
 
     Args:
         name: folder or hub id; the shipped labeler when None.
@@ -31,4 +31,4 @@ def open_labeler(
         raise ModelError(
             f"a labeler that was not exported needs {error.name}, which is not installed. Type: pip install lookboth"
         ) from error
-    return Labeler.from_pretrained(name, device=device, precision=precision)
+    return Labeler.from_pretrained(name, device=device, precision=precision, merge=True)

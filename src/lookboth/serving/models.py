@@ -114,7 +114,9 @@ def load_models(
     sources = name_models(names)
     thread = ModelThread()
     labelers = {
-        name: thread.submit(Labeler.from_pretrained, source, device=device, precision=precision).result()
+        name: thread.submit(
+            Labeler.from_pretrained, source, device=device, precision=precision, merge=True
+        ).result()
         for name, source in sources.items()
     }
     batch_tokens = batch_tokens or max(labeler.batch_tokens for labeler in labelers.values())
