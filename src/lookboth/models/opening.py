@@ -9,7 +9,7 @@ from lookboth.models.base import TextLabeler
 def open_labeler(
     name: str | Path | None = None, *, device: str | None = None, precision: str = "auto"
 ) -> TextLabeler:
-    """Return a labeler for labeling: its adapter folded in; one that was exported without torch, which need not be there.
+    """Return a labeler with its adapter folded in, for labeling; one that was exported does without torch.
 
     Args:
         name: folder or hub id; the shipped labeler when None.
