@@ -38,8 +38,9 @@ def merge_labeler(labeler: Labeler) -> Labeler:
 
 def merge_where_possible(labeler: TextLabeler) -> TextLabeler:
     """Return the labeler with its adapter folded in, or as it is: one without, over 4 bits, or that writes."""
-    is_plain = isinstance(labeler, Labeler) and labeler.config.adapter == "lora"
-    return merge_labeler(labeler) if is_plain else labeler
+    if isinstance(labeler, Labeler) and labeler.config.adapter == "lora":
+        return merge_labeler(labeler)
+    return labeler
 
 
 def merge_to_folder(
