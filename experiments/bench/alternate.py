@@ -19,12 +19,14 @@ class Side:
         run: does one round and returns the seconds that count (loading and warming up left out).
         words: words labeled or trained on in one round.
         note: what else should be known of it.
+        tokens: of those words, special tokens included and padding not; 0 where nobody asks.
     """
 
     name: str
     run: Callable[[], float]
     words: int
     note: str = ""
+    tokens: int = 0
 
 
 def alternate(
@@ -52,6 +54,7 @@ def alternate(
             "note": side.note,
             "words_per_second": round(median(speeds[side.name]), 1),
             "rounds": [round(value, 1) for value in speeds[side.name]],
+            "tokens_per_second": round(median(speeds[side.name]) * side.tokens / side.words, 1),
             "ratio": round(median(speeds[side.name]) / base, 2),
         }
         for side in sides

@@ -13,6 +13,10 @@ from lookboth.models.loading import load_backbone, load_config
 from lookboth.quiet import quiet_libraries
 
 MODEL = "smollm2-135m"
+PASSES = {
+    "training": 2,
+    "prediction": 1,
+}  # products of a step in those of a forward pass: LoRA goes back once
 RESULTS = Path(__file__).parent.parent / "results" / "bench"
 
 
@@ -33,6 +37,13 @@ def main() -> None:
         )
         print(_table(tables[name]))
     tables["limit"] = _limit(options.device)
+    for name, passes in PASSES.items():
+        for row in tables[name]:
+            if limit := tables["limit"].get(row["side"].removeprefix("lookboth ")):
+                row["share_of_limit"] = round(passes * row["tokens_per_second"] / limit, 2)
+                print(
+                    f"{name}, {row['side']}: {100 * row['share_of_limit']:.0f} % of what the products allow"
+                )
     print(f"\nbare matrix products, tokens a second forward: {tables['limit']}")
     work = f"{MODEL}, LoRA r 16 on q and v, {options.sentences} WNUT-17 sentences a round, {options.device}"
     out = options.out or RESULTS / f"{options.device}.json"

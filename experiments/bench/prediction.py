@@ -6,9 +6,9 @@ import torch
 from alternate import Side, timed
 
 from lookboth.data.sources import read_source
-from lookboth.inference.pipeline import label_words
+from lookboth.inference.pipeline import label_words, tokenize_for
 from lookboth.models.labeler import Labeler
-from lookboth.models.merging import merge_labeler
+from lookboth.types import Example
 
 
 def sides(labeler_name: str | None, num_sentences: int, device: str) -> list[Side]:
@@ -19,12 +19,25 @@ def sides(labeler_name: str | None, num_sentences: int, device: str) -> list[Sid
         Side(f"pipeline, batch {size}", _pipeline(labeler_name, sentences, device, size), words, "fp32")
         for size in (1, 8, 32)
     ]
-    for precision in ("fp32", "bf16"):
-        labeler = Labeler.from_pretrained(labeler_name, device=device, precision=precision)
-        run = _label(merge_labeler(labeler), sentences)
-        made.append(Side(f"lookboth {precision}", run, words, "merged adapter, batches of 2,048 tokens"))
-        one = _one_by_one(labeler_name, sentences, device, precision)
-        made.append(Side(f"lookboth {precision}, one by one", one, words, "one text at a time"))
+    for name, precision, note in (
+        (labeler_name, "fp32", ""),
+        (labeler_name, "bf16", ""),
+        ("fast", "bf16", ", 20 of 30 layers"),
+    ):
+        labeler = Labeler.from_pretrained(name, device=device, precision=precision, merge=True)
+        shown = f"lookboth {precision}" + (", fast" if name == "fast" else "")
+        tokens = sum(map(len, tokenize_for(labeler, [Example(words) for words in sentences])))
+        made.append(
+            Side(
+                shown,
+                _label(labeler, sentences),
+                words,
+                f"batches of {labeler.batch_tokens} tokens{note}",
+                tokens,
+            )
+        )
+        one = _one_by_one(labeler, sentences)
+        made.append(Side(f"{shown}, one by one", one, words, f"one text at a time{note}", tokens))
     return made
 
 
@@ -55,8 +68,5 @@ def _label(labeler: Labeler, sentences: Sequence[Sequence[str]]) -> Callable[[],
     return lambda: timed(lambda: list(label_words(labeler, sentences)))
 
 
-def _one_by_one(
-    name: str | None, sentences: Sequence[Sequence[str]], device: str, precision: str
-) -> Callable[[], float]:
-    labeler = merge_labeler(Labeler.from_pretrained(name, device=device, precision=precision))
+def _one_by_one(labeler: Labeler, sentences: Sequence[Sequence[str]]) -> Callable[[], float]:
     return lambda: timed(lambda: [list(label_words(labeler, [words])) for words in sentences])

@@ -47,6 +47,7 @@ def sides(model: str, num_sentences: int, device: str) -> list[Side]:
     examples = list(read_source("wnut17", "train").examples)[:num_sentences]
     words = sum(len(example.words) for example in examples)
     pieces = _pieces(examples, model)
+    tokens = sum(map(len, pieces))
     usual = _usual(model, pieces, device, pad_to=None, checkpointing=False)
     papers = _usual(model, pieces, device, pad_to=128, checkpointing=True)
     made = [
@@ -67,7 +68,9 @@ def sides(model: str, num_sentences: int, device: str) -> list[Side]:
         ):
             config = recipe(model, precision, layout, layers=layers, cached=cached)
             note = f"{layout} batches of 1,024 tokens, plan 0011{where}"
-            made.append(Side(f"lookboth {precision}{name}", _ours(config, examples, device), words, note))
+            made.append(
+                Side(f"lookboth {precision}{name}", _ours(config, examples, device), words, note, tokens)
+            )
     return made
 
 

@@ -1,0 +1,195 @@
+"""How speed and memory grow with text length, batch and model size: python experiments/bench/growth.py [--out FOLDER]
+
+Writes growth_DEVICE.json and .svg. Model shapes have random weights; of those above 2 GB all layers share one layer's,
+which is still far larger than a CPU's caches, so that a 13B shape fits into a laptop and its weights are streamed as
+ever. The limit is what the bare matrix products of the same shapes take, measured
+in the same run.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from alternate import matmul_limit, timed, write_result
+from torch import nn
+
+from lookboth import Labeler, apply_plan
+from lookboth.data.sources import read_source
+from lookboth.models.loading import default_device, torch_dtype
+from lookboth.quiet import quiet_libraries
+from lookboth.reporting.style import COLORS, Plot, panels, plot_style
+
+RESULTS = Path(__file__).parent.parent / "results" / "bench"
+WORDS = (100, 1_000, 10_000, 100_000)  # of one text
+ROWS = (8, 16, 32, 64, 128, 256, 512)  # tokens of a sentence, in batches of 512 tokens
+BATCHES = (32, 128, 512, 2048, 8192)  # tokens of a batch of real sentences
+SHAPES = {  # hidden, intermediate, layers, heads, key-value heads
+    "135M": (576, 1536, 30, 9, 3),
+    "360M": (960, 2560, 32, 15, 5),
+    "1.7B": (2048, 8192, 24, 32, 32),
+    "7B": (4096, 11008, 32, 32, 32),
+    "13B": (5120, 13824, 40, 40, 40),
+}
+
+
+def main() -> None:
+    """Measure, print, write JSON and the plots."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--device", default=default_device())
+    parser.add_argument("--sizes", default=",".join(SHAPES), help="model shapes, separated by commas")
+    parser.add_argument(
+        "--tokens", type=int, default=256, help="tokens of a batch when model sizes are compared"
+    )
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    quiet_libraries()
+    labeler = Labeler.from_pretrained(device=options.device, merge=True)
+    tables = {
+        "text": _long_texts(labeler),
+        "sentence": _sentence_lengths(labeler),
+        "batch": _batch_sizes(labeler),
+        "model": [_model_size(name, options.tokens, options.device) for name in options.sizes.split(",")],
+    }
+    work = f"the shipped labeler, merged, {options.device}; model sizes: {options.tokens} tokens in sentences of 32"
+    write_result(options.out / f"growth_{options.device}.json", work=work, tables=tables)
+    picture = draw(tables, f"growth_{options.device}").save(options.out, options.out)
+    print(f"written: {options.out / picture.path}")
+
+
+def _long_texts(labeler: Labeler) -> list[dict[str, Any]]:
+    """Label one text of growing length; memory is what the process holds more at its peak than before."""
+    words = [word for example in read_source("uner_en_ewt", "test").examples for word in example.words]
+    rows = []
+    for count in WORDS:
+        text = " ".join((words * (count // len(words) + 1))[:count])
+        labeler.predict(text[:500])
+        with _Peak() as peak:
+            seconds = timed(lambda text=text: labeler.predict(text))
+        rows.append(_said("text", words=count, per_second=count / seconds, megabytes=peak.megabytes))
+    return rows
+
+
+def _sentence_lengths(labeler: Labeler) -> list[dict[str, Any]]:
+    return [
+        _said(
+            "sentence", tokens=length, per_second=512 / _best(labeler.model.backbone, 512 // length, length)
+        )
+        for length in ROWS
+    ]
+
+
+def _batch_sizes(labeler: Labeler) -> list[dict[str, Any]]:
+    sentences = [example.words for example in read_source("uner_en_ewt", "test").examples][:300]
+    words, rows = sum(map(len, sentences)), []
+    for tokens in BATCHES:
+        seconds = min(
+            timed(lambda tokens=tokens: labeler.predict_words(sentences, batch_tokens=tokens))
+            for _ in range(2)
+        )
+        rows.append(_said("batch", tokens=tokens, per_second=words / seconds))
+    return rows
+
+
+def _model_size(name: str, tokens: int, device: str) -> dict[str, Any]:
+    from transformers import LlamaConfig, LlamaModel
+
+    hidden, intermediate, layers, heads, kv_heads = SHAPES[name]
+    weights = layers * hidden * (2 * hidden + 2 * hidden * kv_heads // heads + 3 * intermediate)
+    shared = 2 * weights > 2e9
+    config = LlamaConfig(
+        hidden_size=hidden,
+        intermediate_size=intermediate,
+        num_hidden_layers=1 if shared else layers,
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        vocab_size=1000,
+        attn_implementation="sdpa",
+    )
+    dtype = torch_dtype("auto", device)
+    model = LlamaModel(config).to(device=device, dtype=dtype).eval()
+    apply_plan(model, "full")
+    if shared:
+        model.layers = nn.ModuleList([model.layers[0]] * layers)
+    shapes = [(m.in_features, m.out_features) for m in model.layers[0].modules() if isinstance(m, nn.Linear)]
+    speed = tokens / _best(model, tokens // 32, 32, rounds=2)
+    limit = tokens / (layers * matmul_limit(shapes, tokens, dtype, device))
+    return _said("model", size=name, per_second=speed, limit=limit, share=speed / limit)
+
+
+def _best(model: Any, rows: int, length: int, rounds: int = 3) -> float:
+    ids = torch.randint(5, 900, (rows, length), device=next(model.parameters()).device)
+    with torch.inference_mode():
+        model(input_ids=ids, use_cache=False)
+        return min(timed(lambda: model(input_ids=ids, use_cache=False)) for _ in range(rounds))
+
+
+class _Peak:
+    """The most memory held inside a `with` block, over what was held before it, sampled a hundred times a second."""
+
+    megabytes = 0.0
+
+    def __enter__(self) -> "_Peak":
+        import threading
+
+        self._process = psutil.Process()
+        self._before, self._done = self._process.memory_info().rss, threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._done.wait(0.01):
+            self.megabytes = max(self.megabytes, (self._process.memory_info().rss - self._before) / 1e6)
+
+
+def _said(what: str, **row: Any) -> dict[str, Any]:
+    row = {
+        key: round(value, 3 if value < 10 else 1) if isinstance(value, float) else value
+        for key, value in row.items()
+    }
+    print(what, row, flush=True)
+    return row
+
+
+def draw(tables: dict[str, Sequence[dict[str, Any]]], name: str) -> Plot:
+    """Return the four panels: speed against length of a text, of a sentence, of a batch, and against model size."""
+    titles = ("Words of one text", "Tokens of a sentence", "Tokens of a batch", "Model size")
+    with plot_style():
+        figure, axes = panels(titles)
+        for axis, table, x in zip(axes, tables.values(), ("words", "tokens", "tokens", "size"), strict=True):
+            values = [row[x] for row in table]
+            axis.plot(values, [row["per_second"] for row in table], "o-", color=COLORS[1], label="lookboth")
+            if "limit" in table[0]:
+                axis.plot(
+                    values,
+                    [row["limit"] for row in table],
+                    "--",
+                    color=COLORS[0],
+                    label="matrix products alone",
+                )
+                axis.set_yscale("log")
+                axis.legend()
+            else:
+                axis.set_xscale("log", base=10 if x == "words" else 2)
+                axis.set_ylim(bottom=0)
+        for axis, unit in zip(axes, ("words/s", "tokens/s", "words/s", "tokens/s"), strict=True):
+            axis.set_ylabel(unit)
+    first, last = tables["text"][0], tables["text"][-1]
+    alt = (
+        f"Speed of labeling in four panels: {first['per_second']:.0f} words a second for a text of {first['words']} "
+        f"words, {last['per_second']:.0f} for one of {last['words']}; all values are in {name}.json."
+    )
+    return Plot(figure, name, alt, "Speed of labeling as texts, sentences, batches and models grow.")
+
+
+if __name__ == "__main__":
+    main()
