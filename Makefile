@@ -25,8 +25,9 @@ encoders: setup
 demo: setup
 	$(BIN)/lookboth demo
 
+# Two processes of one thread each: on tiny models that is nearly twice as fast as one process of two threads.
 test: lint types
-	$(BIN)/python -m pytest --quiet
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet --numprocesses 2 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .
