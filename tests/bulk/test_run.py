@@ -2,7 +2,9 @@
 
 import json
 import os
+import signal
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from lookboth.bulk import run
 from lookboth.bulk.encoding import encode_json_lines
 from lookboth.bulk.options import BulkOptions, Workers
 from lookboth.bulk.results import OutFolder, Receipt
@@ -43,12 +46,32 @@ def texts(tmp_path) -> Path:
 def bulk(without_ray, labeler_folder, tmp_path):
     """Run with the tiny labeler into tmp_path/out; give the result and the numbers of the parts it labeled."""
 
-    def run(source, options=SMALL, out=tmp_path / "out"):
+    def bulk_run(source, options=SMALL, out=tmp_path / "out"):
         without_ray.clear()
         result = run_bulk(source, out, options, model=labeler_folder)
         return result, list(without_ray)
 
-    return run
+    return bulk_run
+
+
+def test_an_interrupt_that_gets_lost_ends_the_run_after_the_part(bulk, texts, monkeypatch, tmp_path):
+    before, label_parts = signal.getsignal(signal.SIGINT), run.label_parts
+
+    def deaf(*arguments):
+        for receipt in label_parts(*arguments):
+            with suppress(KeyboardInterrupt):  # as some of Ray's threads do
+                signal.raise_signal(signal.SIGINT)
+            yield receipt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run, "label_parts", deaf)
+        with pytest.raises(KeyboardInterrupt):
+            bulk(texts)
+    assert signal.getsignal(signal.SIGINT) is before
+    result, labeled = bulk(texts)
+    assert (
+        result.total.parts == result.total.all_parts == len(labeled) + 1
+    )  # the part that was done stays done
 
 
 def read_lines(folder: Path) -> list[dict]:

@@ -1,7 +1,9 @@
 """A bulk run: plan or resume, label what is missing, add up."""
 
-from collections.abc import Callable
-from contextlib import closing
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -102,11 +104,40 @@ def _label(
     meter: Meter,
     report: Callable[[Progress], None] | None,
 ) -> None:
-    with connected(workers), closing(label_parts(job, missing, workers)) as receipts:
+    with (
+        connected(workers),
+        closing(label_parts(job, missing, workers)) as receipts,
+        _interruptible() as raise_what_got_lost,
+    ):
         for receipt in receipts:
             progress = meter.add(receipt)
             if report is not None:
                 report(progress)
+            raise_what_got_lost()
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], None]]:
+    """Give a function that raises KeyboardInterrupt once more: one that arrives inside Ray may be caught there."""
+    interrupted = False
+
+    def interrupt(*_: object) -> None:
+        nonlocal interrupted
+        interrupted = True
+        raise KeyboardInterrupt
+
+    def raise_again() -> None:
+        if interrupted:
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # it gets no signals
+        yield raise_again
+        return
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield raise_again
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _begin_or_resume(folder: OutFolder, root: Place, wanted: Manifest) -> Manifest:
