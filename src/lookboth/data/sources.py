@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from lookboth.data.collection import without_collection
 from lookboth.data.problems import require_clean
 from lookboth.data.readers import BUILTIN, BUILTIN_FOLDER, ReadOptions, Task, read_split
 from lookboth.types import Dataset
@@ -43,6 +44,7 @@ def take_part(items: Sequence[_T], split: str) -> Sequence[_T]:
     return items[start:stop]
 
 
+@without_collection()
 def read_source(
     source: str, default_split: str = "test", *, repair: bool = False, task: Task = "labeling"
 ) -> Dataset:

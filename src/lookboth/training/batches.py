@@ -7,6 +7,7 @@ from typing import Any
 
 from lookboth.config import RunConfig
 from lookboth.data.alignment import WordEncoder
+from lookboth.data.collection import without_collection
 from lookboth.data.packing import Layout, build_batch, padding_share, plan_batches
 from lookboth.data.schemes import encode_spans
 from lookboth.data.whole_texts import require_one_label, text_of, tokenize_texts
@@ -15,6 +16,7 @@ from lookboth.errors import DataError
 from lookboth.types import Example, TokenizedExample
 
 
+@without_collection()
 def tokenize_examples(
     examples: Sequence[Example], encoder: WordEncoder, *, tags: Sequence[str], config: RunConfig
 ) -> list[TokenizedExample]:
