@@ -183,13 +183,15 @@ class Labeler(HeadLabeler):
         Raises:
             ModelError: the folder is missing, incomplete, from a newer version, or does not fit its base.
         """
-        from lookboth.models.merging import merge_where_possible
+        from lookboth.models.merging import fold_for_speed
         from lookboth.models.saving import load_labeler
 
         labeler = load_labeler(
             name, device=device, precision=precision, base=base, trust_remote_code=trust_remote_code
         )
-        return merge_where_possible(labeler) if merge else labeler
+        if merge:
+            fold_for_speed(labeler)
+        return labeler
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write adapter, head, plan, tags and model card into one small folder."""

@@ -36,11 +36,13 @@ def merge_labeler(labeler: Labeler) -> Labeler:
     return Labeler(config, model.eval(), labeler.tokenizer)
 
 
-def merge_where_possible(labeler: TextLabeler) -> TextLabeler:
-    """Return the labeler with its adapter folded in, or as it is: one without, over 4 bits, or that writes."""
-    if isinstance(labeler, Labeler) and labeler.config.adapter == "lora":
-        return merge_labeler(labeler)
-    return labeler
+def fold_for_speed(labeler: TextLabeler) -> None:
+    """Fold the adapter into the weights while they are in memory, where there is one and it is not over 4 bits.
+
+    The labeler is saved as before, with its adapter beside the base; it is not to be trained.
+    """
+    if getattr(labeler.config, "adapter", None) == "lora":
+        labeler.model.backbone.merge_adapter()
 
 
 def merge_to_folder(
