@@ -25,7 +25,7 @@ def labeler_folder(tiny_llama_folder, tmp_path_factory) -> Path:
 def labeler(labeler_folder):
     from lookboth import Labeler
 
-    return Labeler.from_pretrained(labeler_folder, device="cpu")
+    return Labeler.from_pretrained(labeler_folder, device="cpu", merge=True)
 
 
 @pytest.fixture

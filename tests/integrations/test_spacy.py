@@ -46,7 +46,7 @@ def folder(tiny_llama_folder, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def labeler(folder):
-    return lookboth.Labeler.from_pretrained(folder, device="cpu")
+    return lookboth.Labeler.from_pretrained(folder, device="cpu", merge=True)
 
 
 @pytest.fixture(scope="module")

@@ -59,7 +59,7 @@ class LookbothComponent:
         if self.alignment_mode not in get_args(AlignmentMode):
             allowed = ", ".join(get_args(AlignmentMode))
             raise ConfigError(f"alignment_mode = {self.alignment_mode!r}: allowed are {allowed}.")
-        if not 0 <= self.min_score <= 1 or (self.batch_tokens or 1) < 1:
+        if not 0 <= self.min_score <= 1 or (self.batch_tokens is not None and self.batch_tokens < 1):
             raise ConfigError(
                 f"min_score = {self.min_score}, batch_tokens = {self.batch_tokens}: the first lies between 0 and 1, "
                 "the second is at least 1."
