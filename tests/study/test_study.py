@@ -83,6 +83,19 @@ def test_a_changed_recipe_does_not_mix_with_old_runs(tiny_llama_folder, data, tm
         run(study, tmp_path)
 
 
+def test_searches_stand_in_a_study_and_are_not_done_again(tiny_llama_folder, data, tmp_path):
+    methods = {"shared": {"method": "search", "search": {"strategy": "shared", "groups": 2}}}
+    study = values(tiny_llama_folder, data, seeds=[0], methods=methods)
+    state, _ = run(study, tmp_path)
+    (file,) = [file for file in tmp_path.rglob("run.json") if file.parent.name == "seed-0"]
+    assert json.loads(file.read_text())["config"]["plan"] is not None  # the plan that was found
+    before = file.stat().st_mtime_ns
+    again, lines = run(study, tmp_path)
+    assert again.scores == state.scores
+    assert file.stat().st_mtime_ns == before
+    assert not any("dev" in line for line in lines)
+
+
 def test_a_run_from_before_a_key_was_invented_still_counts(tiny_llama_folder, data, tmp_path):
     study = values(tiny_llama_folder, data, seeds=[0])
     run(study, tmp_path)

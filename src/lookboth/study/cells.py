@@ -55,6 +55,8 @@ class Cell:
             return None
         run = json.loads(file.read_text(encoding="utf-8"))
         stored = _as_read_today(run["config"])
+        if self.config.method == "search":
+            stored["plan"] = self.config.plan  # there it is what was found, here what was asked for
         if stored != self.config.to_dict():
             keys = ", ".join(_differences(stored, self.config.to_dict()))
             raise DataError(
