@@ -82,7 +82,7 @@ def _pipeline_speed(model: str | None, texts: list[str], device: str) -> float:
     import torch
 
     torch.set_num_threads(1)
-    labeler = Labeler.from_pretrained(model, device=device)
+    labeler = Labeler.from_pretrained(model, device=device, merge=True)
     batch_tokens = 8192 if device == "cuda" else 512
     labeler.predict(texts[:8], batch_tokens=batch_tokens)
     some = texts[: max(8, len(texts) // 4)]
