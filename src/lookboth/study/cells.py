@@ -54,7 +54,7 @@ class Cell:
         if not file.is_file():  # it is written last
             return None
         run = json.loads(file.read_text(encoding="utf-8"))
-        stored = _as_read_today(run["config"])
+        stored = {**_as_read_today(run["config"])}
         if self.config.method == "search":
             stored["plan"] = self.config.plan  # there it is what was found, here what was asked for
         if stored != self.config.to_dict():
