@@ -2,16 +2,18 @@
 
 The truth is a study that trained every plan of some layer groups (smollm2_small), the searches another on the same data
 with the same budget (plan_search). Regret is what the best plan reached minus what the searched labeler reached, both
-on the data named; the best plan is the best by mean test score, so that no strategy can know it. Beside it stand two
-ways of not searching: taking the plan that is best on dev after training every one, and always taking one plan.
+on the data named; the best plan is the best by mean test score, so that no strategy can know it. Beside it stand
+ways of not searching: taking the plan that is best on dev after training every one (with one seed, or for one epoch
+only), and always taking one plan.
 """
 
 import argparse
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from scipy.stats import spearmanr
 
@@ -21,8 +23,12 @@ from lookboth.reporting.markup import Table, to_markdown
 from lookboth.reporting.plan_families import PlanFamily, plan_families
 from lookboth.reporting.plan_search import PlanSearch, read_searches
 from lookboth.reporting.results import DataResults, read_results
+from lookboth.reporting.style import COLORS, GREY, Plot, panels, plot_style, share_legend
 
 COLUMNS = ("data", "way", "cost", "regret, dev", "regret, test", "sd over seeds", "rank correlation", "plans")
+
+
+Scores = Mapping[str, Mapping[int, float]]  # by plan in bits and seed
 
 
 @dataclass(frozen=True)
@@ -30,13 +36,38 @@ class Truth:
     """What every plan reached on one data set.
 
     Args:
-        dev, test: mean score by plan in bits.
-        test_sd: standard deviation over seeds, mean over plans: what cannot be told apart.
+        dev, test: scores by plan and seed.
+        first: dev scores after the first epoch; epochs: of a whole training.
     """
 
-    dev: Mapping[str, float]
-    test: Mapping[str, float]
-    test_sd: float
+    dev: Scores
+    test: Scores
+    first: Scores
+    epochs: float
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds that every plan was trained with."""
+        return sorted(set.intersection(*(set(scores) for scores in self.test.values())))
+
+    @property
+    def best(self) -> float:
+        """The mean test score of the best plan."""
+        return max(means(self.test).values())
+
+    def regrets(self, chosen: Mapping[int, str]) -> list[float]:
+        """Return what is lost on test, for each seed, by the plan that it chose and trained."""
+        return [self.best - self.test[plan][seed] for seed, plan in chosen.items()]
+
+    def dev_regrets(self, chosen: Mapping[int, str]) -> list[float]:
+        """Return what is lost on dev."""
+        best = max(means(self.dev).values())
+        return [best - self.dev[plan][seed] for seed, plan in chosen.items()]
+
+
+def means(scores: Scores) -> dict[str, float]:
+    """Return the mean over seeds of every plan."""
+    return {plan: fmean(by_seed.values()) for plan, by_seed in scores.items()}
 
 
 def main() -> None:
@@ -46,7 +77,7 @@ def main() -> None:
     )
     parser.add_argument("--truth", type=Path, required=True, help="folder of a study that trained every plan")
     parser.add_argument("--searches", type=Path, required=True, help="folder of a study of searches")
-    parser.add_argument("--out", type=Path, default=None, help="folder for regret.md and regret.csv")
+    parser.add_argument("--out", type=Path, default=None, help="folder for regret.md, .csv and .svg")
     options = parser.parse_args()
     truths = dict(read_truths(read_results(options.truth).data))
     rows = [row for name, truth in truths.items() for row in without_search(name, truth)]
@@ -54,7 +85,7 @@ def main() -> None:
     rows += [
         regret_row(search, truths[search.data.name]) for search in searches if search.data.name in truths
     ]
-    rows.sort(key=lambda row: (str(row["data"]), float(str(row["regret, test"]))))
+    rows.sort(key=lambda row: (row["data"], row["regret, test"]))
     text = to_markdown(
         Table("regret", caption(truths), COLUMNS, [show(row) for row in rows], [], num_headers=2)
     )
@@ -63,57 +94,107 @@ def main() -> None:
         options.out.mkdir(parents=True, exist_ok=True)
         (options.out / "regret.md").write_text(text, encoding="utf-8")
         with (options.out / "regret.csv").open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
+            writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
             writer.writeheader()
             writer.writerows(rows)
+        draw(rows).save(options.out, options.out)
 
 
 def read_truths(data: "tuple[DataResults, ...]") -> Iterator[tuple[str, Truth]]:
     """Yield each data set on which all plans of some number of groups were trained."""
     for results in data:
         for family in plan_families(results):
-            dev, test = _means(family, "dev"), _means(family, "test")
+            test = family.scores("test")
             if len(test) == 2**family.num_groups:
-                spread = [
-                    mean_and_sd(list(scores.values())).sd or 0.0 for scores in family.scores("test").values()
-                ]
-                yield results.name, Truth(dev, test, fmean(spread))
+                training = next(iter(family.results.values())).group.config.get("training", {})
+                first = _after_one_epoch(family)
+                yield results.name, Truth(family.scores("dev"), test, first, training.get("epochs", 1))
 
 
-def without_search(name: str, truth: Truth) -> Iterator[dict[str, object]]:
-    """Yield the rows of doing without a search: every plan trained, or one plan for everybody."""
-    best_dev, best_test = max(truth.dev.values()), max(truth.test.values())
-    by_dev = max(truth.dev, key=lambda plan: truth.dev[plan])
-    groups = len(by_dev)
-    ways = {
-        "every plan trained, best on dev": (by_dev, float(len(truth.test))),
-        "always causal": ("0" * groups, 1.0),
-        "always full": ("1" * groups, 1.0),
-        "always the upper half": ("0" * (groups // 2) + "1" * (groups - groups // 2), 1.0),
+def _after_one_epoch(family: PlanFamily) -> dict[str, dict[int, float]]:
+    """Return dev scores where the first evaluation was at the end of the first epoch, nothing otherwise."""
+    histories = {
+        plan: {seed: run.scores.get("history") for seed, run in family.results[plan].runs.items()}
+        for plan in family.scores("dev")
     }
-    for way, (plan, cost) in ways.items():
-        yield {
-            "data": name,
-            "way": way,
-            "cost": cost,
-            "regret, dev": best_dev - truth.dev[plan],
-            "regret, test": best_test - truth.test[plan],
-            "sd over seeds": None,
-            "rank correlation": None,
-            "plans": plan,
-        }
+    known = all(
+        history and history["dev_f1"] for of_plan in histories.values() for history in of_plan.values()
+    )
+    config = next(iter(family.results.values())).group.config
+    if not known or config.get("training", {}).get("evals_per_epoch") != 1:
+        return {}
+    return {
+        plan: {seed: history["dev_f1"][0] for seed, history in of_plan.items()}
+        for plan, of_plan in histories.items()
+    }
 
 
-def regret_row(search: PlanSearch, truth: Truth) -> dict[str, object]:
+def without_search(name: str, truth: Truth) -> Iterator[dict[str, Any]]:
+    """Yield the rows of doing without a search: every plan trained, or one plan for everybody."""
+    groups, count = len(next(iter(truth.test))), len(truth.test)
+    low, high = "0" * groups, "1" * groups
+    upper = "0" * (groups // 2) + "1" * (groups - groups // 2)
+    everything = means(truth.dev)
+    fixed = {"always causal": low, "always full": high, "always the upper half": upper}
+    chosen_on: dict[str, tuple[Callable[[int], Mapping[str, float]], float]] = {
+        f"all trained, {len(truth.seeds)} seeds, best on dev": (
+            lambda _: everything,
+            count * len(truth.seeds),
+        ),
+        "all trained, one seed, best on dev": (lambda seed: _of_seed(truth.dev, seed), count),
+        "causal, upper half, full trained, best on dev": (
+            lambda seed: {plan: truth.dev[plan][seed] for plan in (upper, low, high)},
+            3,
+        ),
+    }
+    if truth.first:
+        chosen_on["all trained for one epoch, best on dev goes on"] = (
+            lambda seed: _of_seed(truth.first, seed),
+            (count - 1) / truth.epochs + 1,
+        )
+    for way, (scores, cost) in chosen_on.items():
+        known = {seed: scores(seed) for seed in truth.seeds}
+        chosen = {seed: max(of_plan, key=lambda plan: of_plan[plan]) for seed, of_plan in known.items()}
+        test = means(truth.test)
+        rank = [
+            float(spearmanr(list(of_plan.values()), [test[plan] for plan in of_plan]).statistic)
+            for of_plan in known.values()
+        ]
+        yield _row(name, way, float(cost), truth, chosen) | {"rank correlation": fmean(rank)}
+    for way, plan in fixed.items():
+        yield _row(name, way, 1.0, truth, dict.fromkeys(truth.seeds, plan))
+
+
+def _of_seed(scores: Scores, seed: int) -> dict[str, float]:
+    return {plan: by_seed[seed] for plan, by_seed in scores.items()}
+
+
+def _row(name: str, way: str, cost: float, truth: Truth, chosen: Mapping[int, str]) -> dict[str, Any]:
+    regret = mean_and_sd(truth.regrets(chosen))
+    return {
+        "data": name,
+        "way": way,
+        "searched": False,
+        "cost": cost,
+        "regret, dev": fmean(truth.dev_regrets(chosen)),
+        "regret, test": regret.mean,
+        "sd over seeds": regret.sd,
+        "rank correlation": None,
+        "plans": ", ".join(dict.fromkeys(chosen.values())),
+    }
+
+
+def regret_row(search: PlanSearch, truth: Truth) -> dict[str, Any]:
     """Return cost, regret and rank correlation of one strategy on one data set, means over its seeds."""
-    lost = [max(truth.test.values()) - score for score in search.result.tests.values()]
+    lost = [truth.best - score for score in search.result.tests.values()]
     costs = [cost for evidence in search.evidence.values() if (cost := evidence.cost()) is not None]
     regret = mean_and_sd(lost)
     return {
         "data": search.data.name,
         "way": search.result.method,
+        "searched": True,
         "cost": fmean(costs),
-        "regret, dev": fmean(max(truth.dev.values()) - score for score in search.result.dev.values()),
+        "regret, dev": fmean(max(means(truth.dev).values()) - score for score in search.result.dev.values()),
         "regret, test": regret.mean,
         "sd over seeds": regret.sd,
         "rank correlation": fmean(
@@ -129,7 +210,7 @@ def rank_correlation(scores: object, truth: Truth) -> float:
     num_layers = next(iter(known)).count(",") + 1
     pairs = [
         (known[plan], test)
-        for bits, test in truth.test.items()
+        for bits, test in means(truth.test).items()
         if (plan := MaskPlan.parse(bits, num_layers).spelled_out()) in known
     ]
     return float(spearmanr(*zip(*pairs, strict=True)).statistic)
@@ -137,7 +218,11 @@ def rank_correlation(scores: object, truth: Truth) -> float:
 
 def caption(truths: Mapping[str, Truth]) -> str:
     """Return how the table is to be read."""
-    spread = "; ".join(f"{name} {100 * truth.test_sd:.1f}" for name, truth in truths.items())
+    sds = {
+        name: fmean(mean_and_sd(list(by_seed.values())).sd or 0.0 for by_seed in truth.test.values())
+        for name, truth in truths.items()
+    }
+    spread = "; ".join(f"{name} {100 * sd:.1f}" for name, sd in sds.items())
     return (
         "Regret in points, below the plan with the best mean test score; cost in ordinary trainings, the last one "
         "included; rank correlation (Spearman) of the search's scores with the mean test scores of the plans. The "
@@ -145,7 +230,53 @@ def caption(truths: Mapping[str, Truth]) -> str:
     )
 
 
-def show(row: Mapping[str, object]) -> list[str]:
+def draw(rows: Sequence[Mapping[str, Any]]) -> Plot:
+    """Draw cost against regret on test data, a panel for each data set."""
+    names = list(dict.fromkeys(row["data"] for row in rows))
+    with plot_style():
+        figure, axes = panels(names, height=3.6, width=5.2)
+        for axis, name in zip(axes, names, strict=True):
+            here = sorted((row for row in rows if row["data"] == name), key=lambda row: row["regret, test"])
+            top = 100 * max(row["regret, test"] for row in here)
+            free = 0.0
+            for row in here:
+                searched, regret = row["searched"], 100 * row["regret, test"]
+                color, marker = (COLORS[1], "D") if searched else (COLORS[2], "o")
+                axis.errorbar(
+                    row["cost"],
+                    regret,
+                    100 * (row["sd over seeds"] or 0),
+                    fmt=marker,
+                    color=color,
+                    ms=5,
+                    lw=0.8,
+                )
+                free = max(regret, free)
+                axis.annotate(
+                    row["way"],
+                    (row["cost"], regret),
+                    (row["cost"] * 1.12, free),
+                    fontsize=7,
+                    va="center",
+                    arrowprops={"arrowstyle": "-", "color": GREY, "lw": 0.4},
+                )
+                free += 0.055 * (top or 1)
+            axis.plot([], [], "D", color=COLORS[1], label="searched")
+            axis.plot([], [], "o", color=COLORS[2], label="not searched")
+            axis.set_xscale("log", base=2)
+            axis.set(xlim=(0.9, 200), xlabel="cost in ordinary trainings", ylabel="regret on test (points)")
+            axis.xaxis.set_major_formatter("{x:g}")
+        share_legend(figure, axes)
+    return Plot(
+        figure,
+        "regret",
+        "Regret on test data against cost, a panel for each data set; all values are in regret.csv.",
+        "Points lost on test against the plan with the best mean test score, mean over seeds with their sd, and what "
+        "the way costs in ordinary trainings.",
+    )
+
+
+def show(row: Mapping[str, Any]) -> list[str]:
     """Return a row as it is printed."""
     shown = []
     for column in COLUMNS:

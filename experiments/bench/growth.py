@@ -58,7 +58,7 @@ def main() -> None:
     work = f"the shipped labeler, merged, {options.device}; model sizes: {options.tokens} tokens in sentences of 32"
     write_result(options.out / f"growth_{options.device}.json", work=work, tables=tables)
     picture = draw(tables, f"growth_{options.device}").save(options.out, options.out)
-    print(f"written: {options.out / picture.path}")
+    print(f"written: {options.out / picture.file}")
 
 
 def _long_texts(labeler: Labeler) -> list[dict[str, Any]]:
@@ -115,6 +115,7 @@ def _model_size(name: str, tokens: int, device: str) -> dict[str, Any]:
     apply_plan(model, "full")
     if shared:
         model.layers = nn.ModuleList([model.layers[0]] * layers)
+        model.config.num_hidden_layers = layers
     shapes = [(m.in_features, m.out_features) for m in model.layers[0].modules() if isinstance(m, nn.Linear)]
     speed = tokens / _best(model, tokens // 32, 32, rounds=2)
     limit = tokens / (layers * matmul_limit(shapes, tokens, dtype, device))

@@ -73,6 +73,7 @@ def test_regret_is_what_the_best_plan_had_more(regret, tmp_path, monkeypatch, ca
     assert rows["shared"][2] == f"{100 * (best - fmean(reached)):.1f}"
     assert rows["shared"][4] == "1.00"  # the search ranked the plans as the truth does
     assert rows["always causal"][2] == f"{100 * (best - means['0000']):.1f}"
-    assert rows["every plan trained, best on dev"][0] == "16.00"
-    assert len(rows) == 5
-    assert (tmp_path / "out" / "regret.csv").read_text().count("\n") == 6
+    assert rows["all trained, one seed, best on dev"][0] == "16.00"
+    assert rows["all trained, 2 seeds, best on dev"][0] == "32.00"
+    assert len(rows) == 8
+    assert (tmp_path / "out" / "regret.csv").read_text().count("\n") == 9

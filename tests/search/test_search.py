@@ -16,7 +16,7 @@ from lookboth.masking.plan import MaskPlan, group_plans
 from lookboth.search.candidates import candidate_plans, neighbours, random_plans
 from lookboth.search.evidence import Evidence, PlanScore, read_evidence
 from lookboth.search.halving import rungs
-from lookboth.search.run import find_plan
+from lookboth.search.run import find_plan, search_task
 from lookboth.search.shared import DrawnPlans
 from lookboth.training.build import build_labeler
 from lookboth.training.run import train
@@ -62,9 +62,19 @@ def quiet(_):
     pass
 
 
-@pytest.mark.parametrize("strategy", ["shared", "layers", "gates", "halving"])
-def test_the_chosen_plan_looks_right_where_it_must(strategy, tiny_llama_folder, data, tmp_path):
-    config = recipe(tiny_llama_folder, data, strategy=strategy, budget=8)
+WAYS = {
+    "shared": {},
+    "shared, tuned": {"strategy": "shared", "tune_best": 3, "tune_share": 0.5},
+    "layers": {"strategy": "layers"},
+    "gates": {"strategy": "gates"},
+    "halving": {"strategy": "halving", "budget": 8},
+    "predictor": {"strategy": "predictor", "budget": 4},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_chosen_plan_looks_right_where_it_must(way, tiny_llama_folder, data, tmp_path):
+    config = recipe(tiny_llama_folder, data, **WAYS[way])
     run = train(config, tmp_path, say=quiet)[0]
     evidence = json.loads((run.folder / "search.json").read_text())
     assert evidence["chosen"] == run.labeler.config.plan.spelled_out()
@@ -79,7 +89,7 @@ def test_the_chosen_plan_looks_right_where_it_must(strategy, tiny_llama_folder, 
     assert all(low <= row["score"] <= high for row in evidence["scores"] for low, high in [row["interval"]])
     layers = again.layers()
     if layers is not None:  # some layer must look right: the word after decides
-        assert max(layers) > (0.5 if strategy == "gates" else 0)
+        assert max(layers) > (0.5 if way == "gates" else 0)
 
 
 def test_a_search_reads_no_test_data_and_goes_on_where_it_was(tiny_llama_folder, data, tmp_path):
@@ -87,8 +97,8 @@ def test_a_search_reads_no_test_data_and_goes_on_where_it_was(tiny_llama_folder,
     blind = config.model_copy(update={"data": config.data.model_copy(update={"test": ()})})
     splits = read_splits(blind)
     first, again = [], []
-    evidence = find_plan(blind, splits, 0, tmp_path, first.append)
-    repeated = find_plan(blind, splits, 0, tmp_path, again.append)
+    evidence = find_plan(search_task(blind, splits, 0, tmp_path, first.append))
+    repeated = find_plan(search_task(blind, splits, 0, tmp_path, again.append))
     assert [s.score for s in evidence.scores] == [s.score for s in repeated.scores]
     assert evidence.seconds == repeated.seconds
     assert any(line.startswith("shared: plan") for line in first)
@@ -119,12 +129,30 @@ def test_every_candidate_is_drawn_in_training_and_none_in_prediction(tiny_llama_
     assert set(seen) == set(plans)
 
 
-@given(st.integers(1, 40), st.floats(0.1, 8))
+@given(st.integers(2, 40), st.floats(1.01, 9))
 def test_rungs_cost_what_is_allowed(num_plans, budget):
     steps = rungs(num_plans, budget)
-    assert sum(count * share for count, share in steps) == pytest.approx(budget if num_plans > 1 else 0)
-    counts = [count for count, _ in steps] + [1]
+    shares = [0.0, *(share for _, share in steps)]
+    counts = [*(count for count, _ in steps), 1]
     assert all(after == -(-before // 2) for before, after in itertools.pairwise(counts))
+    cost = sum(
+        count * (after - before)
+        for count, (before, after) in zip(counts, itertools.pairwise([*shares, 1.0]), strict=True)
+    )
+    assert cost == pytest.approx(budget) or (cost < budget and shares[-1] == 1)
+
+
+def test_halving_hands_over_a_training_that_is_the_ordinary_one(tiny_llama_folder, data, tmp_path):
+    config = recipe(tiny_llama_folder, data, strategy="halving", budget=2.5)
+    searched = train(config, tmp_path / "search", say=quiet)[0]
+    evidence = read_evidence(searched.folder / "search.json")
+    assert evidence.continued_seconds > 0
+    plain = config.model_copy(update={"method": "classifier", "plan": evidence.chosen})
+    ordinary = train(plain, tmp_path / "plain", say=quiet)[0]
+    assert searched.history == ordinary.history
+    ours, theirs = searched.labeler.model.state_dict(), ordinary.labeler.model.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert not list((searched.folder / "training").rglob("begun/*"))
 
 
 @given(st.integers(1, 12), st.integers(1, 9))
@@ -161,7 +189,10 @@ def test_words_say_when_the_differences_mean_nothing():
     )
     assert near.cost() == 1.5
     alone = Evidence("shared", scores, ["full"], "*", "full", 10.0)
-    assert "ahead of every other plan" in alone.in_words()
+    assert alone.in_words() == "full is ahead of the others of the 3 plans on dev; take it."
+    last = Evidence("halving", scores, ["full"], "*", "full", 10.0, 5.0, continued_seconds=5.0, compared=2)
+    assert "the 2 plans that were left of 3" in last.in_words()
+    assert last.cost() == 1.5  # fifteen seconds for a training of ten
     assert alone.cost() is None
     none = Evidence("shared", scores, ["full", "0011", "causal"], "*", "full", 10.0)
     assert "means little" in none.in_words()
@@ -170,6 +201,6 @@ def test_words_say_when_the_differences_mean_nothing():
 def test_an_unknown_strategy_is_named(tiny_llama_folder, data, tmp_path):
     config = recipe(tiny_llama_folder, data, strategy="guess")
     with pytest.raises(
-        ConfigError, match=r"search\.strategy = 'guess': allowed are gates, halving, layers, shared"
+        ConfigError, match=r"search\.strategy = 'guess': allowed are gates, halving, layers, predictor"
     ):
-        find_plan(config, read_splits(config), 0, tmp_path, quiet)
+        search_task(config, read_splits(config), 0, tmp_path, quiet)

@@ -140,7 +140,8 @@ class SearchConfig(Section):
         default="shared",
         description="shared: one training over plans drawn at random, then all are scored on dev; layers: as "
         "shared, then layer by layer; gates: how much each layer sees on its right is trained as well; halving: "
-        "short trainings, the better half goes on.",
+        "short trainings, the better half goes on; predictor: one short training of every plan, smoothed over "
+        "layers.",
     )
     groups: int = Field(default=4, ge=1, le=8, description="Choose from every plan of so many layer groups.")
     candidates: tuple[str, ...] = Field(
@@ -152,5 +153,16 @@ class SearchConfig(Section):
         description="Streaming: candidates may depend on at most so many tokens to the right, over all layers.",
     )
     budget: float = Field(
-        default=2.0, gt=1, description="halving: cost in ordinary trainings, the last one included."
+        default=2.0,
+        gt=1,
+        description="halving, predictor: cost in ordinary trainings, the last one included.",
+    )
+    tune_best: int = Field(
+        default=0,
+        ge=0,
+        description="shared: so many of the best plans are trained on from the shared weights, each under its own "
+        "mask, and compared again; 0: none.",
+    )
+    tune_share: float = Field(
+        default=0.125, gt=0, le=1, description="shared: how long each of them is, in ordinary trainings."
     )

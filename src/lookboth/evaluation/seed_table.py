@@ -51,7 +51,8 @@ def collect_runs(folder: str | Path) -> list[Run]:
 def seed_table(runs: Iterable[Run]) -> list[SeedGroup]:
     """Group runs that differ in their seed only and average their scores.
 
-    Runs belong together when configuration (without `SEED_KEYS`, at any depth), plan and data agree.
+    Runs belong together when configuration (without `SEED_KEYS`, at any depth), plan and data agree; those of a
+    plan search, whose plan is what was found, without the plan.
 
     Args:
         runs: as `collect_runs` gives them.
@@ -62,7 +63,7 @@ def seed_table(runs: Iterable[Run]) -> list[SeedGroup]:
     groups: dict[str, list[Run]] = {}
     for run in runs:
         hashes = {role: entry.get("sha256") for role, entry in run.data.items()}
-        key = json.dumps([_without_seed(run.config), run.plan, hashes], sort_keys=True)
+        key = json.dumps([_setting(run), None if _is_search(run) else run.plan, hashes], sort_keys=True)
         groups.setdefault(key, []).append(run)
     return [_average(group) for group in groups.values()]
 
@@ -80,8 +81,8 @@ def _average(runs: list[Run]) -> SeedGroup:
     flat = [_flatten(run.scores) for run in runs]
     shared = [name for name in flat[0] if all(name in other for other in flat)]
     return SeedGroup(
-        config=_without_seed(runs[0].config),
-        plan=runs[0].plan,
+        config=_setting(runs[0]),
+        plan=runs[0].plan if len({run.plan for run in runs}) == 1 else None,
         seeds=seeds,
         scores={name: mean_and_sd([scores[name] for scores in flat]) for name in shared},
         runs=tuple(by_seed[seed] for seed in seeds),
@@ -97,6 +98,15 @@ def _flatten(scores: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
         elif isinstance(value, int | float) and not isinstance(value, bool):
             flat[f"{prefix}{name}"] = value
     return flat
+
+
+def _setting(run: Run) -> dict[str, Any]:
+    setting: dict[str, Any] = _without_seed(run.config)
+    return {**setting, "plan": None} if _is_search(run) else setting
+
+
+def _is_search(run: Run) -> bool:
+    return run.config.get("method") == "search"
 
 
 def _without_seed(value: Any) -> Any:

@@ -51,6 +51,8 @@ def method_name(config: Mapping[str, Any], plan: str | None) -> str:
     ('0011', 'sr1')
     """
     study = config.get("study") or {}
+    if config.get("method") == "search" and not study.get("method"):
+        return f"search, {(config.get('search') or {}).get('strategy')}"
     return str(study.get("method") or config.get("plan") or plan or "no plan")
 
 

@@ -43,8 +43,11 @@ class Evidence:
         scores: of the plans that were judged together, best first.
         within_noise: names of the plans that dev data does not tell from the best, the best among them.
         chosen: the plan taken, spelled out; name: its shortest notation.
-        seconds: what the search took; training_seconds: what one ordinary training took; None before it ran.
+        seconds: what the search took; training_seconds: what the training after it took, without scoring test data;
+            None before it ran.
+        continued_seconds: what of `seconds` went into the training that was then gone on with.
         strengths: how much each layer should see on its right, in [0, 1], where the strategy says so.
+        compared: so many of the first scores are of equally long trainings and were compared; None: all.
     """
 
     strategy: str
@@ -54,7 +57,9 @@ class Evidence:
     name: str
     seconds: float
     training_seconds: float | None = None
+    continued_seconds: float = 0.0
     strengths: tuple[float, ...] = ()
+    compared: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form, without the predicted spans."""
@@ -68,20 +73,20 @@ class Evidence:
         """Return the whole cost in units of one ordinary training, the last training included."""
         if not self.training_seconds:
             return None
-        return 1 + self.seconds / self.training_seconds
+        return (self.seconds + self.training_seconds) / (self.continued_seconds + self.training_seconds)
 
     def in_words(self) -> str:
         """Return the recommendation."""
-        best = self.scores[0]
-        if len(self.within_noise) == len(self.scores):
-            return (
-                f"The dev data does not tell any of the {len(self.scores)} plans from the best; the choice of "
-                f"{self.name} means little."
-            )
+        best, compared = self.scores[0], self.scores[: self.compared]
+        which = f"the {len(compared)} plans"
+        if len(compared) < len(self.scores):
+            which += f" that were left of {len(self.scores)}"
+        if len(self.within_noise) == len(compared):
+            return f"The dev data does not tell any of {which} from the best; the choice of {self.name} means little."
         others = [name for name in self.within_noise if name != best.name]
         if not others:
-            return f"{best.name} is ahead of every other plan on dev; take it."
-        worst = self.scores[-1]
+            return f"{best.name} is ahead of the others of {which} on dev; take it."
+        worst = min(compared, key=lambda score: score.score)
         return (
             f"{', '.join([best.name, *others])} are within noise of each other; take {self.name}. "
             f"The worst, {worst.name}, is {100 * (best.score - worst.score):.1f} points behind."

@@ -1,4 +1,4 @@
-"""Successive halving: every plan gets a short training, the better half a longer one, and so on.
+"""Successive halving: all plans begin their training, the better half goes on, and so on; one of them finishes.
 
 Jamieson & Talwalkar 2016, "Non-stochastic Best Arm Identification and Hyperparameter Optimization" (arXiv 1502.07943).
 """
@@ -8,57 +8,40 @@ from collections.abc import Sequence
 from lookboth.masking.plan import MaskPlan
 from lookboth.search.evidence import PlanScore
 from lookboth.search.task import Found, SearchTask
-from lookboth.training.classifier import prepare_classifier
-from lookboth.training.trainer import fit
+from lookboth.search.trials import drop, train_until
 
 
 def rungs(num_plans: int, budget: float) -> list[tuple[int, float]]:
-    """Return (plans, share of one training each) of every rung; together they cost `budget` trainings.
+    """Return (plans, share of a training at which they are compared) of every rung; each share doubles the last.
 
-    >>> rungs(16, 1.0)
-    [(16, 0.015625), (8, 0.03125), (4, 0.0625), (2, 0.125)]
+    Together with the rest of the training of the one that is left they cost `budget` trainings, or less where all
+    the plans can be trained to the end.
+
+    >>> rungs(4, 2.0)
+    [(4, 0.25), (2, 0.5)]
+    >>> rungs(16, 2.0)
+    [(16, 0.03125), (8, 0.0625), (4, 0.125), (2, 0.25)]
     """
     counts = []
     while num_plans > 1:
         counts.append(num_plans)
         num_plans = -(-num_plans // 2)
-    return [(count, budget / len(counts) / count) for count in counts]
+    steps = [2 ** max(0, number - 1) for number in range(len(counts))]  # how much longer than the rung before
+    cost = sum(count * step for count, step in zip(counts, steps, strict=True)) - sum(steps)
+    return [(count, min(1.0, 2**number * (budget - 1) / cost)) for number, count in enumerate(counts)]
 
 
 def search_halving(task: SearchTask) -> Found:
-    """Return the last score of every plan; those that went further stand before those that were dropped.
-
-    Each rung trains from the start with a schedule of its own length.
-    """
+    """Return the last score of every plan; those that went further stand before those that were dropped."""
     alive: Sequence[MaskPlan] = list(task.plans)
     dropped: list[PlanScore] = []
     last: list[PlanScore] = []
-    for number, (count, share) in enumerate(rungs(len(alive), task.config.search.budget - 1)):
-        scores = {plan: _train_and_score(task, plan, share, f"rung{number}") for plan in alive}
+    for number, (_, share) in enumerate(rungs(len(alive), task.config.search.budget)):
+        scores = {plan: train_until(task, plan, share, stage=f"rung{number}") for plan in alive}
         ranked = sorted(alive, key=lambda plan: -scores[plan].score)
-        keep = -(-count // 2)
+        keep = -(-len(alive) // 2)
+        for plan in ranked[keep:]:
+            drop(task, plan)
         dropped = [scores[plan] for plan in ranked[keep:]] + dropped
         alive, last = ranked[:keep], [scores[plan] for plan in ranked[:keep]]
-    return Found(last + dropped)
-
-
-def _train_and_score(task: SearchTask, plan: MaskPlan, share: float, stage: str) -> PlanScore:
-    training = task.config.training
-    short = task.config.model_copy(
-        update={
-            "plan": plan.spelled_out(),
-            "training": training.model_copy(update={"epochs": training.epochs * share, "evals_per_epoch": 0}),
-        }
-    )
-    folder = task.folder / stage / plan.spelled_out().replace("*", "a")
-    prepared = prepare_classifier(short, task.splits, task.seed, folder / "adaptation", lambda _: None)
-    fit(
-        prepared.labeler.model,
-        prepared.batches,
-        config=short.training,
-        seed=task.seed,
-        folder=folder,
-        score_dev=lambda: 0.0,
-        say=lambda _: None,
-    )
-    return task.score(prepared.labeler, plan, stage=stage)
+    return Found(last + dropped, compared=2)

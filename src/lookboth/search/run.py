@@ -7,13 +7,16 @@ from pathlib import Path
 
 from lookboth.config import RunConfig
 from lookboth.errors import ConfigError
+from lookboth.masking.plan import MaskPlan
 from lookboth.models.loading import load_config
 from lookboth.search.candidates import candidate_plans
 from lookboth.search.evidence import EVIDENCE_FILE, Evidence
 from lookboth.search.gates import search_gates
 from lookboth.search.halving import search_halving
+from lookboth.search.predictor import search_predictor
 from lookboth.search.shared import search_layers, search_shared
 from lookboth.search.task import Found, SearchTask, judge
+from lookboth.search.trials import hand_over
 from lookboth.training.outcome import Say, Start, TrainedRun
 from lookboth.training.splits import Splits
 from lookboth.training.team import require_alone
@@ -24,17 +27,16 @@ STRATEGIES: dict[str, Strategy] = {
     "layers": search_layers,
     "gates": search_gates,
     "halving": search_halving,
+    "predictor": search_predictor,
 }
 
 
-def find_plan(config: RunConfig, splits: Splits, seed: int, folder: Path, say: Say) -> Evidence:
-    """Return the evidence for the best plan on dev; test data is not read.
-
-    Killed and called again with the same folder, it goes on where it was.
+def search_task(config: RunConfig, splits: Splits, seed: int, folder: Path, say: Say) -> SearchTask:
+    """Return a search that can be begun.
 
     Args:
         config: a recipe; its section [search] says how.
-        splits: the data.
+        splits: the data; test is not read.
         seed: of trainings and draws.
         folder: for checkpoints and scores.
         say: told of progress.
@@ -42,24 +44,32 @@ def find_plan(config: RunConfig, splits: Splits, seed: int, folder: Path, say: S
     Raises:
         ConfigError: no such strategy, or nothing to choose from.
     """
-    require_alone("lookboth search")
     search = config.search
     if search.strategy not in STRATEGIES:
         raise ConfigError(
             f"search.strategy = {search.strategy!r}: allowed are {', '.join(sorted(STRATEGIES))}."
         )
-    start = Start.now()
     plans = candidate_plans(
         num_layers(config),
         groups=search.groups,
         named=search.candidates,
         max_look_ahead=search.max_look_ahead,
     )
-    say(f"{len(plans)} plans, strategy {search.strategy}")
-    task = SearchTask(config, splits, plans, seed, folder, say)
-    found = STRATEGIES[search.strategy](task)
-    evidence = judge(task, found, seconds=_whole_seconds(folder / "seconds.json", start.seconds()))
-    say(evidence.in_words())
+    return SearchTask(config, splits, plans, seed, folder, say)
+
+
+def find_plan(task: SearchTask) -> Evidence:
+    """Return the evidence for the best plan on dev; test data is not read.
+
+    Killed and called again with the same folder, it goes on where it was.
+    """
+    require_alone("lookboth search")
+    start = Start.now()
+    strategy = task.config.search.strategy
+    task.say(f"{len(task.plans)} plans, strategy {strategy}")
+    found = STRATEGIES[strategy](task)
+    evidence = judge(task, found, seconds=_whole_seconds(task.folder / "seconds.json", start.seconds()))
+    task.say(evidence.in_words())
     return evidence
 
 
@@ -67,11 +77,12 @@ def train_searched(config: RunConfig, splits: Splits, seed: int, folder: Path, s
     """Search a plan, train a labeler under it as any recipe would, and write the evidence beside it."""
     from lookboth.training.classifier import train_classifier
 
-    evidence = find_plan(config, splits, seed, folder / "training" / "search", say)
-    start = Start.now()
-    chosen = config.model_copy(update={"plan": evidence.chosen})
-    run = train_classifier(chosen, splits, seed, folder, say)
-    evidence = replace(evidence, training_seconds=start.seconds())
+    task = search_task(config, splits, seed, folder / "training" / "search", say)
+    evidence = find_plan(task)
+    chosen = MaskPlan.parse(evidence.chosen, task.plans[0].num_layers)
+    continued = hand_over(task, chosen, folder / "training")
+    run = train_classifier(config.model_copy(update={"plan": evidence.chosen}), splits, seed, folder, say)
+    evidence = replace(evidence, training_seconds=run.training_seconds, continued_seconds=continued)
     text = json.dumps(evidence.to_dict(), indent=2) + "\n"
     (folder / EVIDENCE_FILE).write_text(text, encoding="utf-8")
     if (cost := evidence.cost()) is not None:

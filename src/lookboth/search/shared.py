@@ -6,22 +6,24 @@ that every weight is shared by all of them.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from lookboth.evaluation.evaluate import evaluate_labeler
-from lookboth.masking.attention import apply_plan, under_plan
+from lookboth.masking.attention import apply_plan
 from lookboth.masking.plan import MaskPlan
 from lookboth.models.labeler import Labeler
 from lookboth.search.candidates import neighbours, random_plans
 from lookboth.search.task import Found, SearchTask, best_first
+from lookboth.search.trials import train_shortly
+from lookboth.training.checkpoints import BEST_FILE
 from lookboth.training.classifier import prepare_classifier
 from lookboth.training.trainer import fit
 
 _DRAWN_PER_LAYER = 4096
+_STAGE = "shared"
 
 
 class DrawnPlans:
@@ -54,9 +56,19 @@ class DrawnPlans:
 
 
 def search_shared(task: SearchTask) -> Found:
-    """Return every candidate's dev score with the weights of one training under drawn plans, best first."""
+    """Return every candidate's dev score with the weights of one training under drawn plans, best first.
+
+    With `search.tune_best` the best of them then get a short training each, from the shared weights, and stand first.
+    """
     labeler = _train(task, task.plans)
-    return Found(best_first(task.score(labeler, plan) for plan in task.plans))
+    met = {plan: task.score(labeler, plan) for plan in task.plans}
+    ranked = sorted(met, key=lambda plan: -met[plan].score)
+    count, share = task.config.search.tune_best, task.config.search.tune_share
+    if count < 2:
+        return Found([met[plan] for plan in ranked])
+    weights = task.folder / _STAGE / BEST_FILE
+    tuned = [train_shortly(task, plan, share, stage="tuned", start=weights) for plan in ranked[:count]]
+    return Found(best_first(tuned) + [met[plan] for plan in ranked[count:]], compared=len(tuned))
 
 
 def search_layers(task: SearchTask) -> Found:
@@ -82,41 +94,19 @@ def search_layers(task: SearchTask) -> Found:
 
 
 def _train(task: SearchTask, plans: Sequence[MaskPlan]) -> Labeler:
-    """Return a labeler trained under drawn plans; the epoch is chosen by the mean over a few candidates."""
-    prepared = prepare_classifier(task.config, task.splits, task.seed, task.folder / "adaptation", task.say)
+    """Return a labeler trained under drawn plans to the end; its scores on the way would choose for some plans only."""
+    training = task.config.training.model_copy(update={"evals_per_epoch": 0})
+    config = task.config.model_copy(update={"training": training})
+    prepared = prepare_classifier(config, task.splits, task.seed, task.folder / "adaptation", task.say)
     labeler = prepared.labeler
-    few = spread(task.plans, 3)
     with DrawnPlans(labeler.model, plans, task.seed):
         fit(
             labeler.model,
             prepared.batches,
-            config=task.config.training,
+            config=training,
             seed=task.seed,
-            folder=task.folder / "shared",
-            score_dev=_mean_score(task, labeler, few),
+            folder=task.folder / _STAGE,
+            score_dev=lambda: 0.0,
             say=task.say,
         )
     return labeler
-
-
-def _mean_score(task: SearchTask, labeler: Labeler, plans: Sequence[MaskPlan]) -> Callable[[], float]:
-    def score() -> float:
-        total = 0.0
-        for plan in plans:
-            with under_plan(labeler.model.backbone, plan):
-                total += evaluate_labeler(labeler, task.splits.dev, interval=False).scores.headline
-        return total / len(plans)
-
-    return score
-
-
-def spread(items: Sequence[MaskPlan], count: int) -> list[MaskPlan]:
-    """Return at most `count` of the items, evenly spaced, the first and the last among them.
-
-    >>> from lookboth.masking import group_plans
-    >>> [str(plan) for plan in spread(list(group_plans(2, 4)), 2)]
-    ['causal', 'full']
-    """
-    if len(items) <= count:
-        return list(items)
-    return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]

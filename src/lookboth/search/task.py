@@ -2,13 +2,13 @@
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from lookboth.config import RunConfig
-from lookboth.evaluation.evaluate import evaluate_labeler
+from lookboth.evaluation.evaluate import Evaluation, evaluate_labeler
 from lookboth.evaluation.significance import bootstrap_interval, paired_bootstrap
 from lookboth.masking.attention import under_plan
 from lookboth.masking.plan import MaskPlan
@@ -27,10 +27,17 @@ class Found(NamedTuple):
     Args:
         scores: of the plans that were judged, best first.
         strengths: how much each layer should see on its right, in [0, 1], where the strategy says so.
+        compared: so many of the first scores are of equally long trainings; None: all are.
     """
 
     scores: Sequence[PlanScore]
     strengths: tuple[float, ...] = ()
+    compared: int | None = None
+
+
+def plan_file(plan: MaskPlan) -> str:
+    """Return a plan as part of a file's name."""
+    return plan.spelled_out().replace("*", "a")
 
 
 def best_first(scores: Iterable[PlanScore]) -> list[PlanScore]:
@@ -66,13 +73,10 @@ class SearchTask:
             plan: put in force while dev data is labeled.
             stage: part of the file's name; scores of other weights are other scores.
         """
-        file = self.folder / "scores" / stage / f"{plan.spelled_out().replace('*', 'a')}.json"
-        if file.is_file():
-            stored = json.loads(file.read_text(encoding="utf-8"))
-            return PlanScore(**stored)
+        if (known := self.known(plan, stage)) is not None:
+            return known
         start = time.monotonic()
-        with under_plan(labeler.model.backbone, plan):
-            evaluation = evaluate_labeler(labeler, self.splits.dev, interval=False)
+        evaluation = self._evaluate(labeler, plan)
         seconds = round(time.monotonic() - start, 3)
         found = [prediction.labeled_spans() for prediction in evaluation.predictions]
         result = PlanScore(
@@ -83,6 +87,7 @@ class SearchTask:
             None if self.config.scheme == "plain" else tuple(bootstrap_interval(self._gold(), found)),
             seconds,
         )
+        file = self._file(plan, stage)
         file.parent.mkdir(parents=True, exist_ok=True)
         work = file.with_suffix(".part")
         work.write_text(json.dumps(asdict(result)), encoding="utf-8")
@@ -90,9 +95,25 @@ class SearchTask:
         self.say(f"{stage}: plan {plan}: dev {100 * result.score:.2f}")
         return result
 
+    def known(self, plan: MaskPlan, stage: str) -> PlanScore | None:
+        """Return the score of a plan that is in the folder already, if it is."""
+        file = self._file(plan, stage)
+        return PlanScore(**json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
+
+    def scorer(self, labeler: Labeler, plan: MaskPlan) -> Callable[[], float]:
+        """Return what scores `labeler` on dev under `plan` as it stands whenever it is called."""
+        return lambda: self._evaluate(labeler, plan).scores.headline
+
     def compare(self, one: PlanScore, other: PlanScore) -> float:
         """Return the p-value of the difference between two plans, resampling dev sentences."""
         return paired_bootstrap(self._gold(), _spans(one), _spans(other), seed=self.seed).p_value
+
+    def _evaluate(self, labeler: Labeler, plan: MaskPlan) -> Evaluation:
+        with under_plan(labeler.model.backbone, plan):
+            return evaluate_labeler(labeler, self.splits.dev, interval=False)
+
+    def _file(self, plan: MaskPlan, stage: str) -> Path:
+        return self.folder / "scores" / stage / f"{plan_file(plan)}.json"
 
     def _gold(self) -> list[Sequence[Span]]:
         return [example.labeled_spans() for example in self.splits.dev]
@@ -109,7 +130,8 @@ def judge(task: SearchTask, found: Found, *, seconds: float) -> Evidence:
         seconds: what the search took.
     """
     best = found.scores[0]
-    near = [other.name for other in found.scores if other is best or task.compare(best, other) > NOISE]
+    compared = found.scores[: found.compared]
+    near = [other.name for other in compared if other is best or task.compare(best, other) > NOISE]
     return Evidence(
         task.config.search.strategy,
         found.scores,
@@ -118,6 +140,7 @@ def judge(task: SearchTask, found: Found, *, seconds: float) -> Evidence:
         best.name,
         seconds,
         strengths=found.strengths,
+        compared=found.compared,
     )
 
 

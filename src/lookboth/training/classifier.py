@@ -57,8 +57,9 @@ def train_classifier(config: RunConfig, splits: Splits, seed: int, folder: Path,
         load_weights(labeler.model, folder / "training" / BEST_FILE)
     apply_plan(labeler.model.backbone, labeler.config.plan)
     dev = score_dev.at(history.best_score)
+    seconds = start.seconds()
     tests = {name: evaluate_labeler(together(labeler), examples) for name, examples in splits.tests.items()}
-    run = TrainedRun(seed, folder, labeler, history, dev, tests, prepared.adaptation)
+    run = TrainedRun(seed, folder, labeler, history, dev, tests, prepared.adaptation, seconds)
     return finish_run(run, config, splits.files, start, say)
 
 

@@ -28,6 +28,7 @@ class TrainedRun(NamedTuple):
         history: dev scores along the way.
         dev, tests: the final scores.
         adaptation: what was done before labeling, if anything.
+        training_seconds: from the start until the weights stood, where a method tells.
     """
 
     seed: int
@@ -37,6 +38,7 @@ class TrainedRun(NamedTuple):
     dev: Evaluation
     tests: dict[str, Evaluation]
     adaptation: AdaptationReport | None = None
+    training_seconds: float | None = None
 
 
 class Start(NamedTuple):

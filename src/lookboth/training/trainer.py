@@ -61,6 +61,7 @@ def fit(
     folder: Path,
     score_dev: Callable[[], float],
     say: Callable[[str], None] = print,
+    until: float = 1.0,
 ) -> History:
     """Train `model` in place and leave it with the weights of the best dev score.
 
@@ -75,11 +76,15 @@ def fit(
         folder: for checkpoints, history and the best weights.
         score_dev: scores the model as it stands on dev data, higher is better.
         say: told of progress and dev scores, a line at a time.
+        until: share of the steps after which to pause, with the weights of that moment; called again with the same
+            folder, the training goes on.
     """
     _check_tracker(config.track)
     team = join()
     shared = SharedBatches(batches, config.accumulation, team.size)
     folder.mkdir(parents=True, exist_ok=True)
+    steps = num_steps(batches, config)
+    pause = _Pause(max(1, round(until * steps)), steps)
     keeper = _KeepBest(model, folder, score_dev, _evaluation_steps(batches, config), config.patience, say)
     if keeper.finished():
         keeper.restore_best()
@@ -93,14 +98,20 @@ def fit(
             args=_arguments(config, folder, seed, team, accumulation=shared.parts_of_each),
             train_dataset=batches if team.size == 1 else shared,  # type: ignore[arg-type]
             data_collator=only_batch,
-            callbacks=[keeper, _Progress(say)],
+            callbacks=[keeper, _Progress(say), pause],
         )
         trainer.remove_callback(PrinterCallback)
         if shards_weights() and not trainer.is_fsdp_enabled:
             raise ConfigError("FSDP: accelerate has it for GPUs only, and here is none. Start without FSDP.")
         trainer.train(resume_from_checkpoint=on_first(lambda: last_checkpoint(folder / "checkpoints")))
-    keeper.restore_best()
+    if not pause.reached:
+        keeper.restore_best()
     return keeper.history
+
+
+def num_steps(batches: RunBatches, config: TrainConfig) -> int:
+    """Return how many optimizer steps a run takes."""
+    return max(1, -(-len(batches) // config.accumulation))
 
 
 def read_config_lines(
@@ -108,7 +119,7 @@ def read_config_lines(
 ) -> Sequence[str]:
     """Return what a run is about to do, for the user to read before it starts."""
     training = config.training
-    steps = -(-len(batches) // training.accumulation)
+    steps = num_steps(batches, training)
     return (
         f"model {config.model}, plan {config.plan or 'as the model was made'}, adapter {config.adapter.kind}: "
         f"{num_trained:,} of {num_total:,} weights are trained",
@@ -171,6 +182,20 @@ class _KeepBest(TrainerCallback):
         file = self.folder / BEST_FILE
         if self.history.steps and file.is_file():
             load_weights(self.model, file)
+
+
+class _Pause(TrainerCallback):
+    """Ends a training before its last step, to be gone on with; `reached` says whether it did."""
+
+    def __init__(self, step: int, last: int) -> None:
+        self.step, self.last, self.reached = step, last, False
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> TrainerControl:
+        if self.step <= state.global_step < self.last:
+            self.reached = control.should_save = control.should_training_stop = True
+        return control
 
 
 class _Progress(TrainerCallback):
@@ -242,7 +267,7 @@ def _check_tracker(track: str) -> None:
 
 def _evaluation_steps(batches: RunBatches, config: TrainConfig) -> set[int]:
     """Return the optimizer steps after which dev data is scored; the last step is always one."""
-    steps, start = {max(1, -(-len(batches) // config.accumulation))}, 0
+    steps, start = {num_steps(batches, config)}, 0
     for end in batches.epoch_ends:
         for part in range(1, config.evals_per_epoch + 1):
             batch = start + (end - start) * part // config.evals_per_epoch
