@@ -7,7 +7,7 @@ Then score what ships, as the README's tables want it, here for fast:
 
     for d in uner_en_pud uner_en_ewt wikigold; do
       lookboth evaluate $d --model fast --map MISC= --precision fp32 --out experiments/results/shipped_fast/$d; done
-    python experiments/ship_labeler.py fast --card && python docs/write_readme.py
+    python experiments/ship_labeler.py fast --card && python docs/write_tables.py
 """
 
 import argparse

@@ -13,12 +13,14 @@ from lookboth.config import parse_config
 from lookboth.errors import ConfigError
 from lookboth.masking.attention import get_plan
 from lookboth.masking.plan import MaskPlan, group_plans
+from lookboth.masking.structure import find_stack
 from lookboth.search.candidates import candidate_plans, neighbours, random_plans
 from lookboth.search.evidence import Evidence, PlanScore, read_evidence
 from lookboth.search.halving import rungs
 from lookboth.search.run import find_plan, search_task
-from lookboth.search.shared import DrawnPlans
+from lookboth.search.shared import DrawnPlans, score_all
 from lookboth.training.build import build_labeler
+from lookboth.training.classifier import prepare_classifier
 from lookboth.training.run import train
 from lookboth.training.splits import read_splits
 
@@ -103,6 +105,27 @@ def test_a_search_reads_no_test_data_and_goes_on_where_it_was(tiny_llama_folder,
     assert evidence.seconds == repeated.seconds
     assert any(line.startswith("shared: plan") for line in first)
     assert not any(line.startswith("shared: plan") for line in again)
+
+
+def test_plans_that_share_lower_layers_score_the_same_for_fewer_layers(tiny_llama_folder, data, tmp_path):
+    config = recipe(tiny_llama_folder, data)
+    splits = read_splits(config)
+    splits = splits._replace(dev=[*splits.dev] * 20)  # several batches
+    prepared = prepare_classifier(
+        config.model_copy(update={"plan": "causal"}), splits, 0, tmp_path / "adaptation", quiet
+    )
+    plans = list(group_plans(4, prepared.labeler.config.plan.num_layers))
+    runs = Counter()
+    for layer in find_stack(prepared.labeler.model.backbone).layers:
+        layer.input_layernorm.register_forward_hook(lambda *_: runs.update([side]))
+    side, scores = "alone", {}
+    alone = search_task(config, splits, 0, tmp_path / "alone", quiet)
+    for plan in plans:
+        scores[plan] = alone.score(prepared.labeler, plan)
+    side = "shared"
+    found = score_all(search_task(config, splits, 0, tmp_path / "shared", quiet), prepared, plans)
+    assert [score.spans for score in found.values()] == [score.spans for score in scores.values()]
+    assert runs["shared"] < 0.8 * runs["alone"]
 
 
 def test_every_candidate_is_drawn_in_training_and_none_in_prediction(tiny_llama_folder, data):

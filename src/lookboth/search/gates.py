@@ -14,6 +14,7 @@ from lookboth.masking.attention import apply_plan, under_plan
 from lookboth.masking.gates import set_gates
 from lookboth.masking.plan import MaskPlan
 from lookboth.search.candidates import limit_look_ahead
+from lookboth.search.shared import score_all
 from lookboth.search.task import Found, SearchTask, best_first
 from lookboth.training.classifier import prepare_classifier
 from lookboth.training.trainer import fit
@@ -110,4 +111,4 @@ def search_gates(task: SearchTask) -> Found:
         plan = limit_look_ahead(plan, task.config.search.max_look_ahead)
     task.say(f"gates: {' '.join(f'{strength:.2f}' for strength in strengths)}; they say {plan}")
     plans = dict.fromkeys([plan, *task.plans])
-    return Found(best_first(task.score(labeler, plan, stage="gates") for plan in plans), strengths)
+    return Found(best_first(score_all(task, prepared, plans, stage="gates").values()), strengths)

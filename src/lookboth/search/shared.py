@@ -6,7 +6,7 @@ that every weight is shared by all of them.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -14,12 +14,13 @@ from torch import nn
 
 from lookboth.masking.attention import apply_plan
 from lookboth.masking.plan import MaskPlan
-from lookboth.models.labeler import Labeler
 from lookboth.search.candidates import neighbours, random_plans
+from lookboth.search.evidence import PlanScore
 from lookboth.search.task import Found, SearchTask, best_first
 from lookboth.search.trials import train_shortly
 from lookboth.training.checkpoints import BEST_FILE
-from lookboth.training.classifier import prepare_classifier
+from lookboth.training.classifier import Prepared, prepare_classifier
+from lookboth.training.frozen import share_lower_states
 from lookboth.training.trainer import fit
 
 _DRAWN_PER_LAYER = 4096
@@ -60,8 +61,8 @@ def search_shared(task: SearchTask) -> Found:
 
     With `search.tune_best` the best of them then get a short training each, from the shared weights, and stand first.
     """
-    labeler = _train(task, task.plans)
-    met = {plan: task.score(labeler, plan) for plan in task.plans}
+    prepared = _train(task, task.plans)
+    met = score_all(task, prepared, task.plans)
     ranked = sorted(met, key=lambda plan: -met[plan].score)
     count, share = task.config.search.tune_best, task.config.search.tune_share
     if count < 2:
@@ -78,8 +79,9 @@ def search_layers(task: SearchTask) -> Found:
     change of one layer that scores better, from the output down, and stops when a whole round changes nothing.
     """
     drawn = random_plans(task.plans[0].num_layers, _DRAWN_PER_LAYER, task.seed)
-    labeler = _train(task, drawn)
-    met = {plan: task.score(labeler, plan) for plan in task.plans}
+    prepared = _train(task, drawn)
+    labeler = prepared.labeler
+    met = score_all(task, prepared, task.plans)
     best = max(met, key=lambda plan: met[plan].score)
     improved = True
     while improved:
@@ -93,15 +95,51 @@ def search_layers(task: SearchTask) -> Found:
     return Found(best_first(met.values()))
 
 
-def _train(task: SearchTask, plans: Sequence[MaskPlan]) -> Labeler:
+def score_all(
+    task: SearchTask, prepared: Prepared, plans: Iterable[MaskPlan], *, stage: str = _STAGE
+) -> dict[MaskPlan, PlanScore]:
+    """Return the dev score of each plan with the same weights; layers in which plans agree are run once for them.
+
+    Args:
+        task: gives dev data and folder.
+        prepared: with the weights as they stand.
+        plans: to be scored.
+        stage: as in `SearchTask.score`.
+    """
+    labeler, plans = prepared.labeler, list(plans)
+    depth = best_cut([plan.reach for plan in plans if task.known(plan, stage) is None])
+    cache_gb = task.config.training.cache_gb
+    with share_lower_states(labeler.model, prepared.batches, depth, cache_gb):
+        return {plan: task.score(labeler, plan, stage=stage) for plan in plans}
+
+
+def best_cut(reaches: Sequence[Sequence[object]]) -> int:
+    """Return up to which layer states should be shared, so that the fewest layers are run in all; 0: not at all.
+
+    >>> best_cut([(0, 0, 0), (0, 0, None), (0, None, 0), (0, None, None)])
+    2
+    >>> best_cut([(0, 0), (None, None)])
+    0
+    """
+    if not reaches:
+        return 0
+    depth = len(reaches[0])
+
+    def layers_run(cut: int) -> int:
+        return cut * len({tuple(reach[:cut]) for reach in reaches}) + (depth - cut) * len(reaches)
+
+    return min(range(depth), key=layers_run)
+
+
+def _train(task: SearchTask, plans: Sequence[MaskPlan]) -> Prepared:
     """Return a labeler trained under drawn plans to the end; its scores on the way would choose for some plans only."""
     training = task.config.training.model_copy(update={"evals_per_epoch": 0})
     config = task.config.model_copy(update={"training": training})
     prepared = prepare_classifier(config, task.splits, task.seed, task.folder / "adaptation", task.say)
-    labeler = prepared.labeler
-    with DrawnPlans(labeler.model, plans, task.seed):
+    model = prepared.labeler.model
+    with DrawnPlans(model, plans, task.seed):
         fit(
-            labeler.model,
+            model,
             prepared.batches,
             config=training,
             seed=task.seed,
@@ -109,4 +147,4 @@ def _train(task: SearchTask, plans: Sequence[MaskPlan]) -> Labeler:
             score_dev=lambda: 0.0,
             say=task.say,
         )
-    return labeler
+    return prepared

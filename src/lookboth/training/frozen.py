@@ -64,6 +64,24 @@ def keep_frozen_states(
     return nullcontext()
 
 
+def share_lower_states(
+    model: LabelerModel, batches: RunBatches, num_layers: int, cache_gb: float
+) -> AbstractContextManager[Any]:
+    """Return a context in which plans that agree on the lower layers run these once a text, while nothing is trained.
+
+    Args:
+        model: whose weights stay as they are.
+        batches: whose first ones show whether the model can be cut there; where it cannot, nothing changes.
+        num_layers: the lower layers.
+        cache_gb: the most that is kept.
+    """
+    states = FrozenStates(model, num_layers)
+    states.spare = int(cache_gb * 1e9)
+    if num_layers == 0 or _known_obstacle(model, num_layers) or _try_out(states, batches, training=False):
+        return nullcontext()
+    return states
+
+
 def count_frozen(backbone: nn.Module) -> int:
     """Return how many layers, from the input on, have nothing in or below them that is trained."""
     layers = find_stack(backbone).layers
@@ -210,7 +228,7 @@ def _too_large(needed: int, cache_gb: float) -> Obstacle:
     return Obstacle(why, f"Set training.cache_gb = {needed / 1e9 + 0.1:.1f} where there is so much memory")
 
 
-def _try_out(states: FrozenStates, batches: RunBatches) -> Obstacle | None:
+def _try_out(states: FrozenStates, batches: RunBatches, *, training: bool = True) -> Obstacle | None:
     """Return what stands in the way of a cut: a batch is run whole, then another one, then the first one cut.
 
     The other one is for models that leave something behind in their layers, which a cut pass would find there.
@@ -224,7 +242,7 @@ def _try_out(states: FrozenStates, batches: RunBatches) -> Obstacle | None:
         model.backbone.register_forward_hook(lambda *a: outputs.append(a[2].last_hidden_state)),
         last.register_forward_hook(lambda *_: drawn.append(not torch.equal(start, _random_state(device)))),
     )
-    model.train()
+    model.train(training)
     error = ""
     with torch.no_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []), states:
         for number in (0, len(batches) // 2, 0):

@@ -1,14 +1,15 @@
-"""Write the result tables and the file map of README.md anew: python docs/write_readme.py"""
+"""Write the result tables of README.md and docs, and the file map, anew: python docs/write_tables.py"""
 
 import ast
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-README = ROOT / "README.md"
+PAGES = tuple(ROOT / page for page in ("README.md", "docs/speed.md", "docs/search.md"))
 RESULTS = ROOT / "experiments" / "results"
 ORDER = (
     "__init__",
@@ -80,13 +81,70 @@ def plan_table() -> str:
     return "\n".join(rows)
 
 
+def speed_table(kind: str) -> str:
+    """Return words a second of every side of one table of the benchmark, as a multiple of the first.
+
+    Args:
+        kind: "training" or "prediction".
+    """
+    rows = _result("bench/cpu.json")["tables"][kind]
+    lines = ["| side | what it does | words/s | ratio | of the products' limit |", "|---|---|--:|--:|--:|"]
+    for row in rows:
+        share = f"{100 * row['share_of_limit']:.0f} %" if "share_of_limit" in row else ""
+        lines.append(
+            f"| {row['side']} | {row['note']} | {row['words_per_second']:.0f} | {row['ratio']:.2f} | {share} |"
+        )
+    return "\n".join(lines)
+
+
+def growth_table() -> str:
+    """Return how fast the shipped labeler is as its input grows, and models by size beside their limit."""
+    tables = _result("bench/growth_cpu.json")["tables"]
+    titles = {
+        "text": ("words of one text", "words", "words/s"),
+        "sentence": ("tokens of a sentence", "tokens", "tokens/s"),
+        "batch": ("tokens of a batch", "tokens", "words/s"),
+    }
+    lines = ["| | | |", "|---|---|---|"]
+    for name, (title, key, unit) in titles.items():
+        at = ", ".join(f"{row[key]:,}: {row['per_second']:,.0f}" for row in tables[name])
+        lines.append(f"| {title} | {unit} | {at} |")
+    at = ", ".join(
+        f"{row['size']}: {row['per_second']:,.1f} of {row['limit']:,.1f}" for row in tables["model"]
+    )
+    lines.append(f"| model size | tokens/s, of what the products allow | {at} |")
+    return "\n".join(lines)
+
+
+def regret_table() -> str:
+    """Return the table that experiments/search_regret.py wrote."""
+    return (RESULTS / "plan_search" / "regret.md").read_text(encoding="utf-8").strip()
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "results": result_table,
+    "plans": plan_table,
+    "file map": file_map,
+    "training speed": lambda: speed_table("training"),
+    "prediction speed": lambda: speed_table("prediction"),
+    "growth": growth_table,
+    "regret": regret_table,
+}
+
+
 def rewritten(text: str) -> str:
-    """Return the README with everything between its markers made anew."""
-    for name, make in (("results", result_table), ("plans", plan_table), ("file map", file_map)):
-        start, end = f"<!-- {name}: docs/write_readme.py -->", f"<!-- end of {name} -->"
-        block = f"{start}\n{make()}\n{end}"
-        text = re.sub(f"{re.escape(start)}.*{re.escape(end)}", lambda _, b=block: b, text, flags=re.DOTALL)
+    """Return a page with everything between its markers made anew."""
+    for name, make in BLOCKS.items():
+        start, end = f"<!-- {name}: docs/write_tables.py -->", f"<!-- end of {name} -->"
+        if start in text:
+            block = f"{start}\n{make()}\n{end}"
+            pattern = f"{re.escape(start)}.*{re.escape(end)}"
+            text = re.sub(pattern, lambda _, b=block: b, text, flags=re.DOTALL)
     return text
+
+
+def _result(file: str) -> Any:
+    return json.loads((RESULTS / file).read_text(encoding="utf-8"))
 
 
 def _test_f1(folder: Path) -> float:
@@ -109,5 +167,6 @@ def _first_line(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(rewritten(README.read_text(encoding="utf-8")), encoding="utf-8")
-    sys.stdout.write(f"{README.name} written\n")
+    for page in PAGES:
+        page.write_text(rewritten(page.read_text(encoding="utf-8")), encoding="utf-8")
+        sys.stdout.write(f"{page.relative_to(ROOT)} written\n")
