@@ -1,7 +1,7 @@
 """Commands that train: train, adapt, search, study, and report, which reads what they wrote."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,9 +16,14 @@ if TYPE_CHECKING:
     from lookboth.config import RunConfig
 
 
+Source = Annotated[
+    str | None, typer.Argument(metavar="RECIPE|DATA", help="Recipe file (TOML), or the data to train on.")
+]
+
+
 @app.command()
 def train(
-    recipe: Annotated[Path | None, typer.Argument(help="Recipe file (TOML).")] = None,
+    source: Source = None,
     data: Annotated[
         str | None, typer.Option(help="File, folder, built-in name or hub id to train on.")
     ] = None,
@@ -39,7 +44,7 @@ def train(
     from lookboth.training.run import train as run_training
 
     given = {"model": model, "plan": plan, "task": task, "data.train": data, "data.repair": repair}
-    config = _recipe("train", recipe, given, settings or [])
+    config = _recipe("train", source, given, settings or [])
     quiet_libraries()
     for run in run_training(config, out, say=typer.echo):
         _say(f"labeler: {run.folder / 'labeler'}")
@@ -67,14 +72,18 @@ def adapt(
 
 @app.command()
 def search(
-    recipe: Annotated[Path | None, typer.Argument(help="Recipe file (TOML).")] = None,
+    source: Source = None,
     data: Annotated[
         str | None, typer.Option(help="File, folder, built-in name or hub id to train on.")
     ] = None,
     model: Annotated[
         str | None, typer.Option(help="Decoder or encoder: hub id, folder, or built-in name.")
     ] = None,
-    strategy: Annotated[str | None, typer.Option(help="shared, layers or halving.")] = None,
+    strategy: Annotated[str | None, typer.Option(help="halving, shared, layers, gates or predictor.")] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(help="What halving may cost, in ordinary trainings, the last one included."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the run.")] = Path("runs/search"),
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Any recipe key, as key=value; may be repeated.")
@@ -83,8 +92,14 @@ def search(
     """Find the best mask plan on dev data, with the evidence, and train a labeler under it."""
     from lookboth.training.run import train as run_training
 
-    given = {"method": "search", "model": model, "data.train": data, "search.strategy": strategy}
-    config = _recipe("search", recipe, given, settings or [])
+    given: dict[str, Any] = {
+        "method": "search",
+        "model": model,
+        "data.train": data,
+        "search.strategy": strategy,
+    }
+    given["search.budget"] = budget
+    config = _recipe("search", source, given, settings or [])
     quiet_libraries()
     for run in run_training(config, out, say=typer.echo):
         typer.echo(f"labeler: {run.folder / 'labeler'}; evidence: {run.folder / 'search.json'}")
@@ -141,12 +156,22 @@ def _say(line: str) -> None:
         typer.echo(line)
 
 
-def _recipe(
-    command: str, recipe: Path | None, given: Mapping[str, Any], settings: Sequence[str]
-) -> "RunConfig":
-    """Return the recipe with the options that were given over it, and --set over these."""
+def _recipe(command: str, source: str | None, given: dict[str, Any], settings: Sequence[str]) -> "RunConfig":
+    """Return the recipe with the options that were given over it, and --set over these.
+
+    Args:
+        command: for the error message.
+        source: a recipe if it ends in .toml, else the data to train on.
+        given: keys of recipes and their values; empty ones are left out.
+        settings: of --set.
+    """
     from lookboth.config import load_recipe, parse_config
 
+    recipe = Path(source) if source and source.endswith(".toml") else None
+    if source and recipe is None:
+        if given["data.train"]:
+            raise ConfigError(f"two kinds of data: {source} and --data {given['data.train']}. Leave one out.")
+        given = {**given, "data.train": source}
     if recipe is None and not given["data.train"]:
         raise ConfigError(
             f"nothing to train on. Type: lookboth {command} RECIPE.toml, or lookboth {command} --data FOLDER"
