@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: setup encoders demo test lint types clean bench check-packages image check-image bench-bulk
+.PHONY: setup encoders demo test lint types clean bench check-packages image check-image bench-bulk bench-gpu
 
 setup: $(READY)
 
@@ -41,6 +41,11 @@ clean:
 
 bench: setup
 	$(BIN)/python experiments/bench/bench.py
+
+bench-gpu: setup
+	$(BIN)/python experiments/bench/bench.py --device cuda
+	$(BIN)/python experiments/bench/growth.py --device cuda
+	$(BIN)/python experiments/bench/large.py --shape 7B
 
 bench-bulk: setup
 	$(BIN)/python experiments/bench_bulk.py experiments/results/bench_bulk/cpu.json

@@ -100,11 +100,12 @@ def _usual(
     classifier = get_peft_model(stock, lora).to(device).train()
     if checkpointing:
         classifier.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    batches = [_padded(pieces[i : i + 16], pad_to, device) for i in range(0, len(pieces), 16)]
+    batches = [padded(pieces[i : i + 16], pad_to, device) for i in range(0, len(pieces), 16)]
     return _round(classifier, batches)
 
 
-def _padded(pieces: Sequence[TokenizedExample], pad_to: int | None, device: str) -> dict[str, torch.Tensor]:
+def padded(pieces: Sequence[TokenizedExample], pad_to: int | None, device: str) -> dict[str, torch.Tensor]:
+    """Return stock tensors of a batch, padded to its longest; or to `pad_to`, with the 4-D mask of the papers."""
     length = pad_to or max(map(len, pieces))
     ids = torch.zeros(len(pieces), length, dtype=torch.long)
     labels = torch.full((len(pieces), length), -100)
