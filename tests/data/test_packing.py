@@ -104,7 +104,16 @@ def test_padding_and_number_of_batches_on_wnut17():
     assert len(lengths) > 3000
     batches = plan_batches(lengths, max_tokens=1024, seed=0)
     assert padding_share(lengths, batches) <= MAX_PADDING
-    assert len(batches) <= 1.5 * sum(lengths) / 1024  # hardly more batches than the tokens need
+    assert len(batches) <= 1.05 * sum(lengths) / 1024  # hardly more batches than the tokens need
+
+
+@pytest.mark.parametrize("room", [256, 1024, 4096])
+def test_few_sentences_make_few_batches(room):
+    rng = random.Random(0)
+    lengths = [min(400, int(rng.lognormvariate(3, 0.6))) + 1 for _ in range(1000)]
+    batches = plan_batches(lengths, max_tokens=room, seed=0)
+    assert padding_share(lengths, batches) <= MAX_PADDING
+    assert len(batches) <= 1.5 * sum(lengths) / room + 10
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

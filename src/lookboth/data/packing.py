@@ -3,6 +3,8 @@
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from lookboth.types import TokenizedExample
@@ -13,9 +15,8 @@ if TYPE_CHECKING:
 
 Layout = Literal["bucketed", "packed"]
 MAX_PADDING = 0.05
-START_TOKENS = (
-    128  # a forward pass of SmolLM2-135M on a CPU takes as long as so many tokens before the first one
-)
+# A forward pass of SmolLM2-135M on a CPU takes as long as so many tokens before the first one.
+START_TOKENS = 128
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,8 @@ def plan_batches(
     Args:
         lengths: tokens of each example.
         max_tokens: tokens a batch may hold, padding included.
-        layout: "bucketed" sorts by length, so that under 5 % of a batch is padding; "packed" fills rows with
-            whole examples in the order given.
+        layout: "bucketed" puts examples of like length together, in few batches of which under 5 % is padding, all
+            together; "packed" fills rows with whole examples in the order given.
         seed: shuffles examples and batches for training; None keeps one fixed order.
 
     Returns:
@@ -80,15 +81,11 @@ def plan_batches(
         rng.shuffle(order)
     if layout == "bucketed":
         order.sort(key=lambda index: lengths[index])
-
-    def fits_bucket(examples: int, tokens: int, length: int) -> bool:
-        room = (examples + 1) * length  # sorted: the newcomer is the longest, and all rows are as long
-        return room <= max_tokens and room - tokens - length <= MAX_PADDING * room
-
-    def fits_row(examples: int, tokens: int, length: int) -> bool:
-        return tokens + length <= max_tokens
-
-    batches = list(_fill(order, lengths, fits_bucket if layout == "bucketed" else fits_row))
+        sizes = iter(_bucket_sizes(tuple(lengths[index] for index in order), max_tokens))
+        ordered = iter(order)
+        batches = [list(islice(ordered, size)) for size in sizes]
+    else:
+        batches = list(_fill(order, lengths, lambda _, tokens, length: tokens + length <= max_tokens))
     if seed is not None:
         rng.shuffle(batches)
     return batches
@@ -114,21 +111,39 @@ def cheapest_batches(
     [[2, 0, 1], [3]]
     """
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
-    costs, starts = (
-        [0],
-        [0],
-    )  # of the cheapest way to cut the first n examples: its cost, where its last batch starts
-    for end in range(1, len(order) + 1):
-        longest, best = lengths[order[end - 1]], (costs[end - 1] + lengths[order[end - 1]], end - 1)
-        for start in range(end - 2, max(end - 1 - max_tokens // max(longest, 1), -1), -1):
+    ordered = iter(order)
+    sizes = _cheapest_cut([lengths[index] for index in order], max_tokens, start_tokens)
+    return [list(islice(ordered, size)) for size in sizes]
+
+
+@lru_cache(maxsize=8)
+def _bucket_sizes(lengths: tuple[int, ...], max_tokens: int) -> list[int]:
+    """Return the sizes of few batches of sorted examples: starting one costs as much as the padding limit allows."""
+    start_tokens = max_tokens
+    while True:
+        start_tokens = start_tokens * 3 // 4
+        sizes = _cheapest_cut(lengths, max_tokens, start_tokens)
+        ends = list(accumulate(sizes))
+        computed = sum(size * lengths[end - 1] for size, end in zip(sizes, ends, strict=True))
+        if start_tokens == 0 or computed - sum(lengths) <= MAX_PADDING * computed:
+            return sizes
+
+
+def _cheapest_cut(lengths: Sequence[int], max_tokens: int, start_tokens: int) -> list[int]:
+    """Return the sizes of the batches into which sorted examples are cut at the least cost (see `cheapest_batches`)."""
+    costs, starts = [0], [0]  # of the first n examples: the least cost, where the last batch starts
+    for end in range(1, len(lengths) + 1):
+        longest, best = lengths[end - 1], (costs[end - 1] + lengths[end - 1], end - 1)
+        most = max_tokens // longest if longest else end  # examples in a batch
+        for start in range(end - 2, max(end - most, 0) - 1, -1):
             best = min(best, (costs[start] + (end - start) * longest, start))
         costs.append(best[0] + start_tokens)
         starts.append(best[1])
-    batches, end = [], len(order)
+    sizes, end = [], len(lengths)
     while end:
-        batches.append(order[starts[end] : end])
+        sizes.append(end - starts[end])
         end = starts[end]
-    return batches[::-1]
+    return sizes[::-1]
 
 
 def split_evenly(lengths: Sequence[int], count: int, *, layout: Layout = "bucketed") -> list[list[int]]:
