@@ -231,48 +231,31 @@ def caption(truths: Mapping[str, Truth]) -> str:
 
 
 def draw(rows: Sequence[Mapping[str, Any]]) -> Plot:
-    """Draw cost against regret on test data, a panel for each data set."""
+    """Draw regret on test data by way, the cheapest on top, a panel for each data set."""
     names = list(dict.fromkeys(row["data"] for row in rows))
+    most = max(sum(row["data"] == name for row in rows) for name in names)
     with plot_style():
-        figure, axes = panels(names, height=3.6, width=5.2)
+        figure, axes = panels(names, height=0.28 * most + 1.2, width=5.0)
         for axis, name in zip(axes, names, strict=True):
-            here = sorted((row for row in rows if row["data"] == name), key=lambda row: row["regret, test"])
-            top = 100 * max(row["regret, test"] for row in here)
-            free = 0.0
-            for row in here:
-                searched, regret = row["searched"], 100 * row["regret, test"]
-                color, marker = (COLORS[1], "D") if searched else (COLORS[2], "o")
-                axis.errorbar(
-                    row["cost"],
-                    regret,
-                    100 * (row["sd over seeds"] or 0),
-                    fmt=marker,
-                    color=color,
-                    ms=5,
-                    lw=0.8,
-                )
-                free = max(regret, free)
-                axis.annotate(
-                    row["way"],
-                    (row["cost"], regret),
-                    (row["cost"] * 1.12, free),
-                    fontsize=7,
-                    va="center",
-                    arrowprops={"arrowstyle": "-", "color": GREY, "lw": 0.4},
-                )
-                free += 0.055 * (top or 1)
+            here = sorted((row for row in rows if row["data"] == name), key=lambda row: row["cost"])
+            for place, row in enumerate(here):
+                color, marker = (COLORS[1], "D") if row["searched"] else (COLORS[2], "o")
+                mean, sd = 100 * row["regret, test"], 100 * (row["sd over seeds"] or 0)
+                axis.errorbar(mean, place, xerr=sd, fmt=marker, color=color, ms=5, lw=1, capsize=2)
+            labels = [f"{row['way']}  ×{row['cost']:.3g}" for row in here]
+            axis.set_yticks(range(len(here)), labels, fontsize=8)
+            axis.axvline(0, color=GREY, lw=0.8)
             axis.plot([], [], "D", color=COLORS[1], label="searched")
             axis.plot([], [], "o", color=COLORS[2], label="not searched")
-            axis.set_xscale("log", base=2)
-            axis.set(xlim=(0.9, 200), xlabel="cost in ordinary trainings", ylabel="regret on test (points)")
-            axis.xaxis.set_major_formatter("{x:g}")
+            axis.set(xlabel="regret on test (points)", ylim=(len(here) - 0.4, -0.6))
+            axis.grid(axis="y", visible=False)
         share_legend(figure, axes)
     return Plot(
         figure,
         "regret",
-        "Regret on test data against cost, a panel for each data set; all values are in regret.csv.",
-        "Points lost on test against the plan with the best mean test score, mean over seeds with their sd, and what "
-        "the way costs in ordinary trainings.",
+        "Regret on test data of each way to a plan, the cheapest on top; all values are in regret.csv.",
+        "Points lost on test against the plan with the best mean test score: mean over seeds and sd. Behind each way "
+        "its cost in ordinary trainings.",
     )
 
 

@@ -137,15 +137,21 @@ class SearchConfig(Section):
     """How the best plan is searched."""
 
     strategy: str = Field(
-        default="shared",
-        description="shared: one training over plans drawn at random, then all are scored on dev; layers: as "
-        "shared, then layer by layer; gates: how much each layer sees on its right is trained as well; halving: "
-        "short trainings, the better half goes on; predictor: one short training of every plan, smoothed over "
-        "layers.",
+        default="halving",
+        description="halving: all candidates begin their training, the better half goes on, and so on; shared: one "
+        "training over plans drawn at random, then all are scored on dev; layers: as shared, then layer by layer; "
+        "gates: how much each layer sees on its right is trained as well; predictor: one short training of every "
+        "candidate, smoothed over layers.",
     )
-    groups: int = Field(default=4, ge=1, le=8, description="Choose from every plan of so many layer groups.")
     candidates: tuple[str, ...] = Field(
-        default=(), description="Candidates by name, instead of those of the groups."
+        default=(),
+        description="Plans to choose from; without any and without groups: 0011, 0111, 0110, 1110.",
+    )
+    groups: int | None = Field(
+        default=None,
+        ge=1,
+        le=8,
+        description="Choose from every plan of so many layer groups, where no candidates are named.",
     )
     max_look_ahead: int | None = Field(
         default=None,

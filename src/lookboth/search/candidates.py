@@ -7,16 +7,21 @@ from lookboth.errors import ConfigError
 from lookboth.masking.plan import MaskPlan, group_plans
 
 MOST = 256
+USUAL = ("0011", "0111", "0110", "1110")  # good on many tasks; docs/search.md says where that is known from
 
 
 def candidate_plans(
-    num_layers: int, *, groups: int = 4, named: Sequence[str] = (), max_look_ahead: int | None = None
+    num_layers: int,
+    *,
+    groups: int | None = None,
+    named: Sequence[str] = (),
+    max_look_ahead: int | None = None,
 ) -> list[MaskPlan]:
-    """Return the candidates, each once: the named plans, or else every plan of so many layer groups.
+    """Return the candidates, each once: the named plans, or every plan of so many layer groups, or the usual ones.
 
     Args:
         num_layers: of the model.
-        groups: layer groups that keep or drop the causal mask.
+        groups: layer groups that keep or drop the causal mask; None for the usual plans.
         named: plans in any notation; when there are some, `groups` is not used.
         max_look_ahead: keep only plans whose states depend on at most so many tokens to the right (streaming); the
             look-ahead is then shared out over the groups that are switched on.
@@ -25,8 +30,8 @@ def candidate_plans(
         ConfigError: no plan is left, or there are more than can be scored.
     """
     plans: Iterable[MaskPlan]
-    if named:
-        plans = [MaskPlan.parse(text, num_layers) for text in named]
+    if named or groups is None:
+        plans = [MaskPlan.parse(text, num_layers) for text in named or USUAL]
     elif 2**groups > MOST:
         raise ConfigError(f"search.groups = {groups}: {2**groups} plans; at most {MOST} can be scored.")
     else:
