@@ -54,13 +54,18 @@ class PlanSearch:
         """Return mean and sd over seeds of a plan's dev score."""
         return mean_and_sd([score.score for score in self.scores(plan).values()])
 
+    @property
+    def yardstick(self) -> str:
+        """The plan whose speed is 1: causal where that was judged, else the best."""
+        return "causal" if "causal" in self._by_plan() else self.plans()[0]
+
     def speed(self, plan: str) -> float | None:
-        """Return how fast the dev data was labeled, as a multiple of causal; None where that was not timed."""
+        """Return how fast the dev data was labeled, as a multiple of `yardstick`; None where that was not timed."""
         ratios = []
         for seed, score in self.scores(plan).items():
-            causal = self._by_plan().get("causal", {}).get(seed)
-            if causal is not None and causal.seconds and score.seconds:
-                ratios.append(causal.seconds / score.seconds)
+            other = self._by_plan()[self.yardstick].get(seed)
+            if other is not None and other.seconds and score.seconds:
+                ratios.append(other.seconds / score.seconds)
         return sum(ratios) / len(ratios) if ratios else None
 
     def layers(self) -> list[float] | None:
@@ -133,7 +138,8 @@ def search_table(search: PlanSearch) -> Table:
         search.name,
         f"{search.title}: dev score of every plan that was judged, over {show_seeds(usual)}; in how many searches "
         "dev data did not tell it from the best, in how many it was chosen; how fast the dev data was labeled, as a "
-        "multiple of causal. Scores are those of the search's shared or short trainings, not of full ones.",
+        f"multiple of {search.yardstick}, where that was timed. Scores are those of the search's shared or short "
+        "trainings, not of full ones.",
         ("plan", f"dev {search.data.metric}", "behind the best", "within noise", "chosen", "speed"),
         rows,
         records,

@@ -23,7 +23,7 @@ class PlanScore:
         score: the headline score on dev, in [0, 1].
         spans: what was predicted, for each dev sentence (start, end, label).
         interval: 95 % bootstrap interval of the score over dev sentences; None for plain tags.
-        seconds: what labeling the dev data took.
+        seconds: what labeling the dev data took; None where plans shared some of the work.
     """
 
     plan: str

@@ -109,8 +109,9 @@ def score_all(
     labeler, plans = prepared.labeler, list(plans)
     depth = best_cut([plan.reach for plan in plans if task.known(plan, stage) is None])
     cache_gb = task.config.training.cache_gb
-    with share_lower_states(labeler.model, prepared.batches, depth, cache_gb):
-        return {plan: task.score(labeler, plan, stage=stage) for plan in plans}
+    with share_lower_states(labeler.model, prepared.batches, depth, cache_gb) as states:
+        alone = states is None
+        return {plan: task.score(labeler, plan, stage=stage, timed=alone) for plan in plans}
 
 
 def best_cut(reaches: Sequence[Sequence[object]]) -> int:

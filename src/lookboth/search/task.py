@@ -65,13 +65,16 @@ class SearchTask:
     folder: Path
     say: Say
 
-    def score(self, labeler: Labeler, plan: MaskPlan, *, stage: str = "shared") -> PlanScore:
+    def score(
+        self, labeler: Labeler, plan: MaskPlan, *, stage: str = "shared", timed: bool = True
+    ) -> PlanScore:
         """Return how `labeler` does on dev under `plan`; read from the folder where it is known already.
 
         Args:
             labeler: with the weights of this stage.
             plan: put in force while dev data is labeled.
             stage: part of the file's name; scores of other weights are other scores.
+            timed: whether the seconds this takes are those of the plan.
         """
         if (known := self.known(plan, stage)) is not None:
             return known
@@ -85,7 +88,7 @@ class SearchTask:
             evaluation.scores.headline,
             [[(span.start, span.end, span.label) for span in spans] for spans in found],
             None if self.config.scheme == "plain" else tuple(bootstrap_interval(self._gold(), found)),
-            seconds,
+            seconds if timed else None,
         )
         file = self._file(plan, stage)
         file.parent.mkdir(parents=True, exist_ok=True)
