@@ -94,8 +94,11 @@ def test_the_chosen_plan_looks_right_where_it_must(way, tiny_llama_folder, data,
         assert max(layers) > (0.5 if way == "gates" else 0)
 
 
-def test_a_search_reads_no_test_data_and_goes_on_where_it_was(tiny_llama_folder, data, tmp_path):
-    config = recipe(tiny_llama_folder, data)
+@pytest.mark.parametrize(("strategy", "stage"), [("shared", "shared"), ("halving", "rung0")])
+def test_a_search_reads_no_test_data_and_goes_on_where_it_was(
+    strategy, stage, tiny_llama_folder, data, tmp_path
+):
+    config = recipe(tiny_llama_folder, data, strategy=strategy)
     blind = config.model_copy(update={"data": config.data.model_copy(update={"test": ()})})
     splits = read_splits(blind)
     first, again = [], []
@@ -103,8 +106,8 @@ def test_a_search_reads_no_test_data_and_goes_on_where_it_was(tiny_llama_folder,
     repeated = find_plan(search_task(blind, splits, 0, tmp_path, again.append))
     assert [s.score for s in evidence.scores] == [s.score for s in repeated.scores]
     assert evidence.seconds == repeated.seconds
-    assert any(line.startswith("shared: plan") for line in first)
-    assert not any(line.startswith("shared: plan") for line in again)
+    assert any(line.startswith(f"{stage}: plan") for line in first)
+    assert not any(line.startswith(f"{stage}: plan") for line in again)
 
 
 def test_plans_that_share_lower_layers_score_the_same_for_fewer_layers(tiny_llama_folder, data, tmp_path):
