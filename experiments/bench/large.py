@@ -115,11 +115,17 @@ class Bench:
             "train, lookboth: packed, flex, 0011": lambda: train(
                 self._ours("flex_attention", trained=True), self._planned("packed")
             ),
+            "train, lookboth: packed, varlen, 0011": lambda: train(
+                self._ours("varlen", trained=True), self._planned("packed")
+            ),
             "predict, usual: 16 padded, stock mask": lambda: predict(
                 self._stock("sdpa", trained=False), stock
             ),
             "predict, lookboth: bucketed, 0011": lambda: predict(
                 self._ours("sdpa", trained=False), self._planned("bucketed")
+            ),
+            "predict, lookboth: packed, varlen, 0011": lambda: predict(
+                self._ours("varlen", trained=False), self._planned("packed")
             ),
         }
 

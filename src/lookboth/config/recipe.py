@@ -19,7 +19,7 @@ class RunConfig(Section):
     revision: str | None = Field(default=None, description="Hub revision of the model.")
     trust_remote_code: bool = Field(default=False, description="Allow the model's own code to run.")
     attn_implementation: str | None = Field(
-        default=None, description="Attention backend: sdpa, eager, flex_attention, flash_attention_2."
+        default=None, description="Attention backend: sdpa, eager, flex_attention, flash_attention_2, varlen."
     )
     plan: str | None = Field(
         default=None,

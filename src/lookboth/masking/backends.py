@@ -13,6 +13,7 @@ from lookboth.masking.notation import Reach
 from lookboth.masking.packed_rows import current_prompt, current_segments
 from lookboth.masking.plan import MaskPlan
 from lookboth.masking.structure import Stack, stock_attention
+from lookboth.masking.varlen import VARLEN
 
 PREFIX = "lookboth_"
 RULE = "lookboth_rule"  # attribute of an attention module: its LayerRule
@@ -134,4 +135,9 @@ class _Renamed:
         return getattr(self._target, name)
 
 
-_ATTENTION = {"sdpa": _sdpa_attention, "eager": _plain_attention, "flex_attention": _plain_attention}
+_ATTENTION = {
+    "sdpa": _sdpa_attention,
+    "eager": _plain_attention,
+    "flex_attention": _plain_attention,
+    VARLEN: _plain_attention,
+}

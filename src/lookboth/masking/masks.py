@@ -11,6 +11,8 @@ from transformers.utils.import_utils import is_tracing
 
 from lookboth.errors import PlanError
 from lookboth.masking.notation import Reach, kind_of
+from lookboth.masking.packed_rows import stock_segments
+from lookboth.masking.varlen import VARLEN, Texts, window
 
 IndexFunction = Callable[[Any, Any, Any, Any], Any]
 LEAST_STRENGTH = 1e-6  # of a gate; its log is still a number
@@ -35,6 +37,7 @@ class LayerMasks:
         self._is_encoder = False
         self._prompt: Tensor | None = None
         self._built: dict[Reach, Any] = {}
+        self._texts: Texts | None = None
 
     def bind(
         self, segments: Tensor | None, *, is_encoder: bool = False, prompt: Tensor | None = None
@@ -79,6 +82,8 @@ class LayerMasks:
         return torch.where(wide > narrow, strength.clamp(min=LEAST_STRENGTH).log().to(wide), wide)
 
     def _build(self, reach: Reach) -> Any:
+        if self.backend == VARLEN:
+            return self._build_window(reach)
         stock_mask: Any = ALL_MASK_ATTENTION_FUNCTIONS._global_mapping[self.backend]
         if reach == (None if self._is_encoder else 0) and self._segments is None:
             return stock_mask(**self.arguments)
@@ -95,6 +100,19 @@ class LayerMasks:
             "allow_is_bidirectional_skip": False,
         }
         return stock_mask(**{**self.arguments, **changed})
+
+    def _build_window(self, reach: Reach) -> Any:
+        self._check_no_past(reach)
+        special = self._segments is None and not self.arguments.get("allow_is_causal_skip", True)
+        if special or self._prompt is not None:
+            what = "a plan of the prompt alone" if self._prompt is not None else "this model's own mask"
+            raise PlanError(f"varlen cannot express {what}. Load the model with attn_implementation='sdpa'.")
+        if self._texts is None:
+            size, length, padding = (
+                self.arguments.get(n) for n in ("batch_size", "q_length", "attention_mask")
+            )
+            self._texts = Texts.find(size, length, padding, self._segments)
+        return window(self.arguments, self._texts, reach, is_encoder=self._is_encoder)
 
     def _seen(self, reach: Reach) -> IndexFunction:
         """Return the index function of what a layer of this reach may see, packing and padding included.
@@ -129,7 +147,7 @@ class LayerMasks:
         stock: IndexFunction = self.arguments["mask_function"]
         if reach == 0:
             return stock
-        segments, prompt = self._stock_segments(stock), self._prompt
+        segments, prompt = stock_segments(self.arguments), self._prompt
 
         def widened(b: Any, h: Any, q: Any, kv: Any) -> Any:
             right = (kv > q) & (segments[b, q] == segments[b, kv])
@@ -138,19 +156,6 @@ class LayerMasks:
             return stock(b, h, q, kv) | (right if reach is None else right & (kv - q <= reach))
 
         return widened
-
-    def _stock_segments(self, stock: IndexFunction) -> Tensor:
-        """Return segment numbers, shape (B, T), read off the stock function: a border where i+1 sees no i."""
-        if self.arguments.get("local_size") == 1:
-            raise PlanError(
-                "This model has a sliding window of 1 token: no token sees its neighbour, so it has no right "
-                "side to open. Use the plan 'causal' or a model with a wider window."
-            )
-        size, length, device = (self.arguments[name] for name in ("batch_size", "q_length", "device"))
-        batch = torch.arange(size, device=device)[:, None]
-        left = torch.arange(length - 1, device=device)[None, :]
-        joined = stock(batch, torch.zeros_like(batch), left + 1, left).expand(size, length - 1)
-        return torch.nn.functional.pad((~joined).cumsum(-1), (1, 0))
 
     def _check_kind(self) -> None:
         """Refuse a stock mask that was switched to the other kind after the plan was applied."""

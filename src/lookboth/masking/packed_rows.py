@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from transformers.utils.import_utils import is_tracing
 
+from lookboth.errors import PlanError
+
 _FORWARD = threading.local()  # one forward pass a thread: replicas of DataParallel share their modules
 
 
@@ -69,6 +71,29 @@ def find_segments(position_ids: Any, attention_mask: Any) -> Tensor | None:
     if not is_tracing(borders) and not bool(borders.any()):
         return None
     return torch.nn.functional.pad(borders.cumsum(-1), (1, 0))
+
+
+def stock_segments(arguments: dict[str, Any]) -> Tensor:
+    """Return segment numbers, shape (B, T), read off a stock index function: a border where i+1 sees no i.
+
+    Args:
+        arguments: what transformers gives a mask function.
+
+    Raises:
+        PlanError: a sliding window of one token, where no token sees its neighbour.
+    """
+    if arguments.get("local_size") == 1:
+        raise PlanError(
+            "This model has a sliding window of 1 token: no token sees its neighbour, so it has no right "
+            "side to open. Use the plan 'causal' or a model with a wider window."
+        )
+    size, length, device = (arguments[name] for name in ("batch_size", "q_length", "device"))
+    batch = torch.arange(size, device=device)[:, None]
+    left = torch.arange(length - 1, device=device)[None, :]
+    joined = arguments["mask_function"](batch, torch.zeros_like(batch), left + 1, left).expand(
+        size, length - 1
+    )
+    return torch.nn.functional.pad((~joined).cumsum(-1), (1, 0))
 
 
 def _is_padding_mask(mask: Any, length: int) -> bool:

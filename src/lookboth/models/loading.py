@@ -72,6 +72,8 @@ def load_backbone(
     kwargs: dict[str, Any] = {"dtype": torch_dtype(precision, device), "use_safetensors": True}
     attn_implementation = attn_implementation or _faster_attention(kwargs["dtype"], device)
     if attn_implementation:
+        import lookboth.masking.varlen  # noqa: F401  (transformers knows the backends it registers from then on)
+
         kwargs["attn_implementation"] = attn_implementation
     if four_bit:
         kwargs |= _four_bit(device, kwargs["dtype"])

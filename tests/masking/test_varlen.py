@@ -1,0 +1,134 @@
+"""The backend "varlen": the kernel is a GPU's, so a plain loop stands in for it; everything around it is real."""
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from families import tiny_model, tokens
+
+from lookboth.errors import PlanError
+from lookboth.masking import varlen
+from lookboth.masking.attention import apply_plan
+from lookboth.masking.proof import prove
+from lookboth.masking.varlen import VARLEN
+
+PLANS = ("causal", "full", "0011", "2,0,*,1", "middle")
+PACKED = torch.tensor([[0, 1, 2, 3, 0, 1, 0, 1, 2]])
+
+
+def loop(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    borders: torch.Tensor,
+    _: torch.Tensor,
+    longest: int,
+    __: int,
+    *,
+    scale: float | None,
+    window_size: tuple[int, int],
+    enable_gqa: bool,
+) -> torch.Tensor:
+    """What torch's documentation says of varlen_attn, text by text."""
+    assert enable_gqa == (query.shape[1] != key.shape[1])
+    left, right = window_size
+    seen = torch.empty_like(query)
+    ends = borders.tolist()
+    assert longest == max(b - a for a, b in pairwise(ends))
+    assert ends[-1] == len(query) == len(key)
+    for start, end in pairwise(ends):
+        part = slice(start, end)
+        place = torch.arange(end - start)
+        ahead = place[None, :] - place[:, None]
+        allowed = torch.ones_like(ahead, dtype=torch.bool)
+        if left >= 0:
+            allowed &= -ahead <= left
+        if right >= 0:
+            allowed &= ahead <= right
+        q, k, v = (states[part].transpose(0, 1) for states in (query, key, value))
+        seen[part] = torch.nn.functional.scaled_dot_product_attention(
+            q, k, v, attn_mask=allowed, scale=scale, enable_gqa=enable_gqa
+        ).transpose(0, 1)
+    return seen
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(varlen, "_kernel", lambda query: loop)
+
+
+def planned(plan: str, backend: str, family: str = "llama") -> Any:
+    model = tiny_model(family, backend="eager")
+    model.config._attn_implementation_internal = backend
+    return apply_plan(model, plan)
+
+
+def states(model: Any, **batch: Any) -> torch.Tensor:
+    with torch.no_grad():
+        return model(**batch, use_cache=False).last_hidden_state
+
+
+def batches() -> dict[str, dict[str, torch.Tensor]]:
+    right, left = torch.ones(3, 9, dtype=torch.long), torch.ones(3, 9, dtype=torch.long)
+    right[0, 5:] = right[2, 1:] = left[1, :6] = 0
+    return {
+        "one length": {"input_ids": tokens(3, 9)},
+        "padded right": {"input_ids": tokens(3, 9), "attention_mask": right},
+        "padded left": {"input_ids": tokens(3, 9), "attention_mask": left},
+        "packed": {"input_ids": tokens(1, 9), "position_ids": PACKED},
+        "packed rows": {"input_ids": tokens(2, 9), "position_ids": PACKED.expand(2, -1)},
+    }
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral", "qwen3"])
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("batch", batches())
+def test_it_sees_what_eager_attention_sees(kernel: None, family: str, plan: str, batch: str) -> None:
+    given = batches()[batch]
+    ours, eager = (states(planned(plan, backend, family), **given) for backend in (VARLEN, "eager"))
+    tokens_only = given.get("attention_mask", torch.ones_like(given["input_ids"])).bool()
+    torch.testing.assert_close(ours[tokens_only], eager[tokens_only])
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_the_plan_is_proven(kernel: None, plan: str) -> None:
+    model = tiny_model()
+    model.config._attn_implementation_internal = VARLEN
+    proof = prove(model, plan)
+    assert proof.ok, proof.describe()
+
+
+def test_gradients_go_through(kernel: None) -> None:
+    given = batches()["padded right"]
+    found = []
+    for backend in (VARLEN, "eager"):
+        model = planned("0011", backend)
+        model(**given, use_cache=False).last_hidden_state[given["attention_mask"].bool()].sum().backward()
+        found.append(model.layers[0].self_attn.q_proj.weight.grad)
+    torch.testing.assert_close(*found, rtol=1e-3, atol=1e-4)  # of sums over all tokens
+
+
+def test_without_a_gpu_it_says_what_to_do() -> None:
+    with pytest.raises(PlanError, match=r"CUDA GPUs in bf16 or fp16; here are torch\.float32 states on cpu"):
+        states(planned("0011", VARLEN), input_ids=tokens(1, 5))
+
+
+@pytest.mark.parametrize("batch", batches())
+def test_the_stock_model_runs_on_it(kernel: None, batch: str) -> None:
+    given = batches()[batch]
+    model = tiny_model("mistral", backend="eager")
+    eager = states(model, **given)
+    model.config._attn_implementation_internal = VARLEN
+    tokens_only = given.get("attention_mask", torch.ones_like(given["input_ids"])).bool()
+    torch.testing.assert_close(states(model, **given)[tokens_only], eager[tokens_only])
+
+
+def test_what_it_cannot_express_is_refused(kernel: None) -> None:
+    with pytest.raises(PlanError, match="softcap"):
+        states(planned("0011", VARLEN, "gemma2"), input_ids=tokens(1, 5))
+    model = planned("causal", VARLEN)
+    model.config.use_cache = True
+    past = model(tokens(1, 5), use_cache=True).past_key_values
+    with pytest.raises(PlanError, match="key-value cache"):
+        model(tokens(1, 1), past_key_values=past, use_cache=True)
