@@ -81,6 +81,10 @@ def test_no_section_takes_an_unknown_key(key, unknown):
     assert "Did you mean" not in message
 
 
+def test_a_dotted_key_in_a_dictionary_is_told_where_it_goes():
+    assert "give {'training': {'epochs': ...}}" in refused({**DATA, "training.epochs": 2})
+
+
 OUT_OF_RANGE = [
     "training.epochs=0",
     "training.epochs=inf",

@@ -144,6 +144,9 @@ def _explain(detail: Any) -> str:
     key = ".".join(part for part in detail["loc"] if isinstance(part, str) and "[" not in part)
     if detail["type"] == "extra_forbidden":
         known = [name for name, _, _ in document_keys()]
+        if key in known:  # of a dictionary: in a file a dot would have made a section
+            section, _, name = key.rpartition(".")
+            return f"{key!r} is a key within a section: give {{{section!r}: {{{name!r}: ...}}}}."
         close = _closest(key, known)
         return (
             f"unknown key {key!r}."

@@ -1,0 +1,161 @@
+"""Seconds of training to the same dev F1, the usual way and by doing less: python experiments/equal_f1.py OUT.json
+
+All sides train SmolLM2-135M with LoRA (rank 16 on q and v) under the plan causal on the same sentences, with the same
+learning rate, none tuned, and are scored on the same dev sentences twice an epoch; scoring is not counted. The usual
+way is batches of 16 in random order, padded, in fp32; the others lookboth's batches of about as many tokens in bf16.
+"""
+
+import argparse
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from lookboth.config import RunConfig, parse_config
+from lookboth.evaluation.evaluate import evaluate_labeler
+from lookboth.models.labeler import Labeler
+from lookboth.quiet import quiet_libraries
+from lookboth.training.batches import RunBatches
+from lookboth.training.classifier import prepare_classifier
+from lookboth.training.frozen import keep_frozen_states
+from lookboth.training.splits import Splits, read_splits
+from lookboth.training.trainer import fit
+
+SIDES: dict[str, dict[str, dict[str, Any]]] = {
+    "usual": {"adapter": {}, "training": {"precision": "fp32"}},
+    "lookboth": {"adapter": {}, "training": {"precision": "bf16"}},
+    "lookboth, upper half cached": {
+        "adapter": {"layers": "top:15"},
+        "training": {"precision": "bf16", "cache_frozen": True},
+    },
+}
+
+
+def main() -> None:
+    """Train each side, print its curve, write all of them."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--data", default="uner_en_ewt")
+    parser.add_argument("--sentences", type=int, default=1000)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    quiet_libraries()
+    curves = {}
+    for name, keys in SIDES.items():
+        config = parse_config(
+            {
+                "model": "smollm2-135m",
+                "plan": "causal",
+                "data": {
+                    "train": options.data,
+                    "max_train_sentences": options.sentences,
+                    "max_dev_sentences": 250,
+                },
+                "adapter": {
+                    "rank": 16,
+                    "alpha": 32,
+                    "target_modules": ["q_proj", "v_proj"],
+                    **keys["adapter"],
+                },
+                "training": {
+                    "epochs": options.epochs,
+                    "evals_per_epoch": 2,
+                    "batch_tokens": 512,
+                    "lr": 1e-3,
+                    **keys["training"],
+                },
+            }
+        )
+        curves[name] = curve(config, usual=name == "usual", seed=options.seed)
+    rows = compared(curves)
+    from bench.alternate import write_result
+
+    work = f"{options.data}, {options.sentences} sentences, {options.epochs} epochs, seed {options.seed}, plan causal"
+    write_result(options.out, work=work, tables={"curves": curves, "compared": rows})
+
+
+def curve(config: RunConfig, *, usual: bool, seed: int) -> list[dict[str, float]]:
+    """Return seconds of training and dev F1 at each evaluation."""
+    splits = read_splits(config)
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = prepare_classifier(config, splits, seed, Path(folder) / "adaptation", print)
+        batches = _sixteens(prepared.batches, seed) if usual else prepared.batches
+        clock = Clock(prepared.labeler, splits)
+        with keep_frozen_states(prepared.labeler.model, batches, config.training, print):
+            clock.start()
+            fit(
+                prepared.labeler.model,
+                batches,
+                config=config.training,
+                seed=seed,
+                folder=Path(folder) / "training",
+                score_dev=clock.score,
+            )
+    return clock.points
+
+
+class Clock:
+    """Scores dev and stands still meanwhile.
+
+    Args:
+        labeler: as it is being trained.
+        splits: dev is used.
+    """
+
+    def __init__(self, labeler: Labeler, splits: Splits) -> None:
+        self.labeler, self.splits = labeler, splits
+        self.points: list[dict[str, float]] = []
+        self._began = self._stood = 0.0
+
+    def start(self) -> None:
+        """Begin to count."""
+        self._began = time.monotonic()
+
+    def score(self) -> float:
+        """Return the dev F1 and note the seconds of training so far."""
+        now = time.monotonic()
+        found = evaluate_labeler(self.labeler, self.splits.dev, interval=False).scores.headline
+        self.points.append({"seconds": round(now - self._began - self._stood, 1), "dev_f1": round(found, 4)})
+        self._stood += time.monotonic() - now
+        print(self.points[-1], flush=True)
+        return found
+
+
+def _sixteens(batches: RunBatches, seed: int) -> RunBatches:
+    """Return the same epochs in batches of 16 in random order."""
+    plan: list[list[int]] = []
+    ends = []
+    for epoch in range(len(batches.epoch_ends)):
+        order = list(range(len(batches.pieces)))
+        Random(f"{seed} {epoch}").shuffle(order)
+        plan += [order[i : i + 16] for i in range(0, len(order), 16)]
+        ends.append(len(plan))
+    return replace(batches, plan=plan, epoch_ends=tuple(ends))
+
+
+def compared(curves: dict[str, list[dict[str, float]]]) -> list[dict[str, Any]]:
+    """Return for each side when it first reached the best dev F1 of the usual way, and how much sooner that was."""
+    best = max(point["dev_f1"] for point in curves["usual"])
+    base = _reached(curves["usual"], best)
+    rows = []
+    for name, points in curves.items():
+        seconds = _reached(points, best)
+        ratio = round(base / seconds, 2) if base and seconds else None
+        top = max(point["dev_f1"] for point in points)
+        rows.append({"side": name, "best_dev_f1": top, "seconds_to_usual": seconds, "times_as_fast": ratio})
+        rows[-1]["seconds"] = points[-1]["seconds"]
+        print(rows[-1])
+    return rows
+
+
+def _reached(points: list[dict[str, float]], score: float) -> float | None:
+    return next((point["seconds"] for point in points if point["dev_f1"] >= score), None)
+
+
+if __name__ == "__main__":
+    main()
