@@ -135,7 +135,13 @@ def without_search(name: str, truth: Truth) -> Iterator[dict[str, Any]]:
     low, high = "0" * groups, "1" * groups
     upper = "0" * (groups // 2) + "1" * (groups - groups // 2)
     everything = means(truth.dev)
-    fixed = {"always causal": low, "always full": high, "always the upper half": upper}
+    middle = "0" * (groups // 4) + "1" * (groups // 2) + "0" * (groups - groups // 4 - groups // 2)
+    fixed = {
+        "always causal": low,
+        "always full": high,
+        "always the upper half": upper,
+        "always the middle": middle,
+    }
     chosen_on: dict[str, tuple[Callable[[int], Mapping[str, float]], float]] = {
         f"all trained, {len(truth.seeds)} seeds, best on dev": (
             lambda _: everything,

@@ -74,6 +74,25 @@ def parse_config(
         raise ConfigError(f"{where}: " + "\n  ".join(lines)) from None
 
 
+def as_compared(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a stored recipe as it is held against others: all keys of today, those of an unused search left out.
+
+    What is no recipe is returned as it stands.
+
+    >>> as_compared({"data": {"train": "wnut17"}}) == as_compared(
+    ...     {"data": {"train": ["wnut17"]}, "search": {"groups": 3}}
+    ... )
+    True
+    """
+    try:
+        read = parse_config(config).to_dict()
+    except ConfigError:
+        return dict(config)
+    if read["method"] != "search":
+        del read["search"]
+    return read
+
+
 def overlay(*layers: Mapping[str, Any]) -> dict[str, Any]:
     """Return nested settings laid over each other, the last one on top.
 

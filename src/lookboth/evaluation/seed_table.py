@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lookboth.config import as_compared
 from lookboth.errors import DataError
 from lookboth.evaluation.runfile import RUN_FILE, Run, read_run
 from lookboth.evaluation.seeds import MeanAndSd, mean_and_sd
@@ -63,7 +64,9 @@ def seed_table(runs: Iterable[Run]) -> list[SeedGroup]:
     groups: dict[str, list[Run]] = {}
     for run in runs:
         hashes = {role: entry.get("sha256") for role, entry in run.data.items()}
-        key = json.dumps([_setting(run), None if _is_search(run) else run.plan, hashes], sort_keys=True)
+        key = json.dumps(
+            [as_compared(_setting(run)), None if _is_search(run) else run.plan, hashes], sort_keys=True
+        )
         groups.setdefault(key, []).append(run)
     return [_average(group) for group in groups.values()]
 

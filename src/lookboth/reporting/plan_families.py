@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lookboth.config import as_compared
 from lookboth.errors import DataError
 from lookboth.evaluation.nested_plans import group_effects, nested_pairs, nested_plan_test
 from lookboth.evaluation.seed_table import SEED_KEYS
@@ -95,4 +96,7 @@ def _in_bits(plan: str, num_groups: int) -> str:
 
 
 def _all_but_plan(config: Mapping[str, Any]) -> str:
-    return json.dumps({key: value for key, value in config.items() if key not in _MAY_DIFFER}, sort_keys=True)
+    compared = as_compared(config)
+    return json.dumps(
+        {key: value for key, value in compared.items() if key not in _MAY_DIFFER}, sort_keys=True
+    )

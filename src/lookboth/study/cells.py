@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from lookboth.config import RunConfig, nest, overlay, parse_config
+from lookboth.config import RunConfig, as_compared, nest, overlay, parse_config
 from lookboth.errors import ConfigError, DataError
 from lookboth.evaluation.runfile import RUN_FILE
 from lookboth.study.config import StudyConfig, Values
@@ -54,11 +54,11 @@ class Cell:
         if not file.is_file():  # it is written last
             return None
         run = json.loads(file.read_text(encoding="utf-8"))
-        stored = {**_as_read_today(run["config"])}
+        stored, wanted = as_compared(run["config"]), as_compared(self.config.to_dict())
         if self.config.method == "search":
             stored["plan"] = self.config.plan  # there it is what was found, here what was asked for
-        if stored != self.config.to_dict():
-            keys = ", ".join(_differences(stored, self.config.to_dict()))
+        if stored != wanted:
+            keys = ", ".join(_differences(stored, wanted))
             raise DataError(
                 f"{self.folder}: holds a run of another recipe (it differs in {keys}). "
                 "Give another --out, or move that folder away."
@@ -164,14 +164,6 @@ def study_settings(study: StudyConfig, out: Path, *, only: str = "*") -> list[Se
     if not settings:
         raise ConfigError(f"--only {only!r}: matches none of the settings, such as {_some_name(study)}.")
     return settings
-
-
-def _as_read_today(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a stored recipe with the keys that recipes have got since at their defaults."""
-    try:
-        return parse_config(config).to_dict()
-    except ConfigError:
-        return config
 
 
 def _some_name(study: StudyConfig) -> str:

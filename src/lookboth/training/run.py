@@ -3,8 +3,9 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from lookboth.config import RunConfig, parse_config
+from lookboth.config import RunConfig, as_compared
 from lookboth.errors import ConfigError, DataError
 from lookboth.evaluation.runfile import write_run
 from lookboth.evaluation.seeds import mean_and_sd
@@ -133,14 +134,13 @@ def _claim(out: Path, config: RunConfig) -> None:
     begun = file.is_file() and any(
         f for name in ("seed-*", "checkpoints", "run.json") for f in out.glob(name)
     )
-    if begun and _stored(file) != config:
+    if begun and _stored(file) != as_compared(config.to_dict()):
         raise DataError(f"{out}: holds a run of another recipe. Give another --out, or remove the folder.")
     file.write_text(json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8")
 
 
-def _stored(file: Path) -> RunConfig | None:
-    """Return a stored recipe as it is read today: keys it does not have yet stand at their defaults."""
+def _stored(file: Path) -> dict[str, Any] | None:
     try:
-        return parse_config(json.loads(file.read_text(encoding="utf-8")))
-    except (ConfigError, ValueError):
+        return as_compared(json.loads(file.read_text(encoding="utf-8")))
+    except ValueError:
         return None
