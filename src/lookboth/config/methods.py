@@ -145,7 +145,7 @@ class SearchConfig(Section):
     )
     candidates: tuple[str, ...] = Field(
         default=(),
-        description="Plans to choose from; without any and without groups: 0011, 0111, 0110, 1110.",
+        description="Plans to choose from; without any and without groups: 0110, 0011, 0101, 0111.",
     )
     groups: int | None = Field(
         default=None,

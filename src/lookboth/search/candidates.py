@@ -7,7 +7,7 @@ from lookboth.errors import ConfigError
 from lookboth.masking.plan import MaskPlan, group_plans
 
 MOST = 256
-USUAL = ("0011", "0111", "0110", "1110")  # good on many tasks; docs/search.md says where that is known from
+USUAL = ("0110", "0011", "0101", "0111")  # the best by rank where all 16 were tried (docs/search.md)
 
 
 def candidate_plans(
