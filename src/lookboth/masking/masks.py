@@ -108,9 +108,8 @@ class LayerMasks:
             what = "a plan of the prompt alone" if self._prompt is not None else "this model's own mask"
             raise PlanError(f"varlen cannot express {what}. Load the model with attn_implementation='sdpa'.")
         if self._texts is None:
-            size, length, padding = (
-                self.arguments.get(n) for n in ("batch_size", "q_length", "attention_mask")
-            )
+            given = self.arguments
+            size, length, padding = given["batch_size"], given["q_length"], given.get("attention_mask")
             self._texts = Texts.find(size, length, padding, self._segments)
         return window(self.arguments, self._texts, reach, is_encoder=self._is_encoder)
 

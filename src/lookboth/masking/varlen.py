@@ -161,7 +161,7 @@ def _kernel(query: Tensor) -> Any:
 
 def _stock_mask(**arguments: Any) -> Window:
     """Return the mask of all layers of a model without a plan."""
-    size, length, padding = (arguments.get(name) for name in ("batch_size", "q_length", "attention_mask"))
+    size, length, padding = arguments["batch_size"], arguments["q_length"], arguments.get("attention_mask")
     zero = torch.zeros((), dtype=torch.long, device=arguments["device"])
     sees_right = length > 1 and bool(arguments["mask_function"](zero, zero, zero, zero + 1))
     texts = Texts.find(size, length, padding, stock_segments(arguments))
