@@ -101,7 +101,7 @@ class TestBrokenOnPurpose:
     def test_packing_forgotten(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(backends, "current_segments", lambda: None)
         assert failed() == {"packed texts do not see each other, attention mask given"}
-        monkeypatch.setattr(LayerMasks, "_stock_segments", lambda self, stock: torch.zeros(64, 64).long())
+        monkeypatch.setattr(masks, "stock_segments", lambda arguments: torch.zeros(64, 64).long())
         assert "packed texts do not see each other" in failed("full")
 
     def test_left_window_forgotten(self, monkeypatch: pytest.MonkeyPatch) -> None:
