@@ -14,9 +14,9 @@ from lookboth.errors import ConfigError
 from lookboth.masking.attention import get_plan
 from lookboth.masking.plan import MaskPlan, group_plans
 from lookboth.masking.structure import find_stack
-from lookboth.search.candidates import candidate_plans, neighbours, random_plans
+from lookboth.search.candidates import Candidate, candidates_of, neighbours, random_plans
 from lookboth.search.evidence import Evidence, PlanScore, read_evidence
-from lookboth.search.halving import rungs
+from lookboth.search.halving import rungs, scoring_cost
 from lookboth.search.run import find_plan, search_task
 from lookboth.search.shared import DrawnPlans, score_all
 from lookboth.training.build import build_labeler
@@ -117,7 +117,7 @@ def test_plans_that_share_lower_layers_score_the_same_for_fewer_layers(tiny_llam
     prepared = prepare_classifier(
         config.model_copy(update={"plan": "causal"}), splits, 0, tmp_path / "adaptation", quiet
     )
-    plans = list(group_plans(4, prepared.labeler.config.plan.num_layers))
+    plans = [Candidate(plan) for plan in group_plans(4, prepared.labeler.config.plan.num_layers)]
     runs = Counter()
     for layer in find_stack(prepared.labeler.model.backbone).layers:
         layer.input_layernorm.register_forward_hook(lambda *_: runs.update([side]))
@@ -155,9 +155,9 @@ def test_every_candidate_is_drawn_in_training_and_none_in_prediction(tiny_llama_
     assert set(seen) == set(plans)
 
 
-@given(st.integers(2, 40), st.floats(1.01, 9))
-def test_rungs_cost_what_is_allowed(num_plans, budget):
-    steps = rungs(num_plans, budget)
+@given(st.integers(2, 40), st.floats(1.01, 9), st.floats(0, 0.2))
+def test_rungs_cost_what_is_allowed(num_plans, budget, scoring):
+    steps = rungs(num_plans, budget, scoring)
     shares = [0.0, *(share for _, share in steps)]
     counts = [*(count for count, _ in steps), 1]
     assert all(after == -(-before // 2) for before, after in itertools.pairwise(counts))
@@ -165,7 +165,16 @@ def test_rungs_cost_what_is_allowed(num_plans, budget):
         count * (after - before)
         for count, (before, after) in zip(counts, itertools.pairwise([*shares, 1.0]), strict=True)
     )
-    assert cost == pytest.approx(budget) or (cost < budget and shares[-1] == 1)
+    spent = scoring * sum(count for count, _ in steps)
+    if spent > (budget - 1) / 2:  # scoring leaves half to training
+        spent = (budget - 1) / 2
+    assert cost + spent == pytest.approx(budget) or (cost + spent < budget and shares[-1] == 1)
+
+
+def test_scoring_costs_a_third_of_training_on_the_same_text(tiny_llama_folder, data, tmp_path):
+    config = recipe(tiny_llama_folder, data)  # 30 epochs, dev scored after each, as many words in dev as in train
+    task = search_task(config, read_splits(config), 0, tmp_path, quiet)
+    assert scoring_cost(task) == pytest.approx((1 / 3) / (30 + 30 / 3))
 
 
 def test_halving_hands_over_a_training_that_is_the_ordinary_one(tiny_llama_folder, data, tmp_path):
@@ -181,25 +190,52 @@ def test_halving_hands_over_a_training_that_is_the_ordinary_one(tiny_llama_folde
     assert not list((searched.folder / "training").rglob("begun/*"))
 
 
+def test_sequence_repetition_is_found_where_it_helps(tiny_llama_folder, data, tmp_path):
+    config = recipe(tiny_llama_folder, data, strategy="halving", candidates=["causal", "causal+sr1"])
+    run = train(config, tmp_path, say=quiet)[0]
+    evidence = read_evidence(run.folder / "search.json")
+    assert evidence.name == "causal+sr1"
+    assert run.labeler.config.plan.is_causal
+    assert run.labeler.config.encoding.repetition == evidence.repetition == 1
+    assert run.tests[str(data)].scores.headline > 0.9
+
+
+def test_candidates_that_cannot_share_weights_are_named(tiny_llama_folder, data, tmp_path):
+    config = recipe(tiny_llama_folder, data, strategy="shared", candidates=["0011", "causal+sr1"])
+    with pytest.raises(ConfigError, match=r"found 0011, causal\+sr1\. .* apart: halving, predictor"):
+        search_task(config, read_splits(config), 0, tmp_path, quiet)
+
+
 @given(st.integers(1, 12), st.integers(1, 9))
 def test_a_streaming_search_keeps_its_limit(num_layers, limit):
     groups = min(2, num_layers)
     if groups == 1:
         groups = 1
-    plans = candidate_plans(num_layers, groups=groups, max_look_ahead=limit)
+    plans = [one.plan for one in candidates_of(num_layers, groups=groups, max_look_ahead=limit)]
     assert all((plan.total_look_ahead() or 0) <= limit and None not in plan.reach for plan in plans)
     assert max(plan.total_look_ahead() for plan in plans) == limit
     assert len(set(plans)) == len(plans)
 
 
 def test_candidates():
-    assert [str(plan) for plan in candidate_plans(8, named=["full", "1111", "causal"])] == ["full", "causal"]
-    assert len(candidate_plans(8, groups=4)) == 16
-    assert [str(plan) for plan in candidate_plans(8)] == ["0110", "0011", "0101", "0111"]
+    assert [str(plan) for plan in candidates_of(8, named=["full", "1111", "causal"])] == ["full", "causal"]
+    assert len(candidates_of(8, groups=4)) == 16
+    assert [str(plan) for plan in candidates_of(8)] == ["0110", "0011", "0101", "0111"]
     with pytest.raises(ConfigError, match="only one plan"):
-        candidate_plans(8, named=["full", "11"])
-    plan = MaskPlan.parse("0011", 4)
-    assert {sum(a != b for a, b in zip(plan.reach, n.reach, strict=True)) for n in neighbours(plan)} == {1}
+        candidates_of(8, named=["full", "11"])
+    one = Candidate.parse("0011+sr1", 4)
+    assert {
+        sum(a != b for a, b in zip(one.plan.reach, near.plan.reach, strict=True)) for near in neighbours(one)
+    } == {1}
+    assert {near.repetition for near in neighbours(one)} == {1}
+    named = candidates_of(8, named=["causal", "causal+sr2", "0011+sr0"], repetition=1)
+    assert [(str(one), one.repetition) for one in named] == [
+        ("causal+sr1", 1),
+        ("causal+sr2", 2),
+        ("0011", 0),
+    ]
+    with pytest.raises(ConfigError, match=r"causal\+sr1 puts the words in more than once"):
+        candidates_of(8, named=["0011", "causal+sr1"], max_look_ahead=4)
     drawn = random_plans(6, 50, seed=0)
     assert len(set(drawn)) == 50
     assert random_plans(6, 50, seed=0) == drawn

@@ -145,7 +145,8 @@ class SearchConfig(Section):
     )
     candidates: tuple[str, ...] = Field(
         default=(),
-        description="Plans to choose from; without any and without groups: 0110, 0011, 0101, 0111.",
+        description="Plans to choose from, as causal+sr1 with sequence repetition; without any and without groups: "
+        "0110, 0011, 0101, 0111.",
     )
     groups: int | None = Field(
         default=None,

@@ -1,55 +1,101 @@
-"""The plans a search chooses from."""
+"""What a search chooses from: plans, and how many times the words are put in."""
 
 import random
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from lookboth.errors import ConfigError
 from lookboth.masking.plan import MaskPlan, group_plans
 
 MOST = 256
+_REPEATED = re.compile(r"(.+)\+sr(\d{1,2})")
 USUAL = ("0110", "0011", "0101", "0111")  # the best by rank where all 16 were tried (docs/search.md)
 
 
-def candidate_plans(
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One thing to choose.
+
+    Args:
+        plan: of the mask.
+        repetition: how many more times the words are put in (sequence repetition).
+    """
+
+    plan: MaskPlan
+    repetition: int = 0
+
+    @classmethod
+    def parse(cls, text: str, num_layers: int, repetition: int = 0) -> "Candidate":
+        """Read a plan in any notation, alone or followed by `+sr` and a number: the words so many times more.
+
+        Args:
+            text: `0011`, `causal+sr1`.
+            num_layers: of the model.
+            repetition: where the text names none.
+
+        Raises:
+            PlanError: unreadable plan.
+
+        >>> str(Candidate.parse("causal+sr1", 30)), str(Candidate.parse("0110", 30))
+        ('causal+sr1', '0110')
+        """
+        found = _REPEATED.fullmatch(text)
+        if found is None:
+            return cls(MaskPlan.parse(text, num_layers), repetition)
+        return cls(MaskPlan.parse(found[1], num_layers), int(found[2]))
+
+    def __str__(self) -> str:
+        return f"{self.plan}+sr{self.repetition}" if self.repetition else str(self.plan)
+
+
+def candidates_of(
     num_layers: int,
     *,
     groups: int | None = None,
     named: Sequence[str] = (),
     max_look_ahead: int | None = None,
-) -> list[MaskPlan]:
+    repetition: int = 0,
+) -> list[Candidate]:
     """Return the candidates, each once: the named plans, or every plan of so many layer groups, or the usual ones.
 
     Args:
         num_layers: of the model.
         groups: layer groups that keep or drop the causal mask; None for the usual plans.
-        named: plans in any notation; when there are some, `groups` is not used.
+        named: as `Candidate.parse` reads them; when there are some, `groups` is not used.
         max_look_ahead: keep only plans whose states depend on at most so many tokens to the right (streaming); the
             look-ahead is then shared out over the groups that are switched on.
+        repetition: of candidates that name none.
 
     Raises:
-        ConfigError: no plan is left, or there are more than can be scored.
+        ConfigError: no plan is left, there are more than can be scored, or words put in twice are to be streamed.
     """
-    plans: Iterable[MaskPlan]
     if named or groups is None:
-        plans = [MaskPlan.parse(text, num_layers) for text in named or USUAL]
+        found = [Candidate.parse(text, num_layers, repetition) for text in named or USUAL]
     elif 2**groups > MOST:
         raise ConfigError(f"search.groups = {groups}: {2**groups} plans; at most {MOST} can be scored.")
     else:
-        plans = group_plans(groups, num_layers)
+        found = [Candidate(plan, repetition) for plan in group_plans(groups, num_layers)]
     if max_look_ahead is not None:
-        plans = [limit_look_ahead(plan, max_look_ahead) for plan in plans]
-    unique = list(dict.fromkeys(plans))
+        if repeated := next((candidate for candidate in found if candidate.repetition), None):
+            raise ConfigError(
+                f"search: {repeated} puts the words in more than once, so every state has seen the whole text; "
+                "with search.max_look_ahead only candidates without repetition are allowed."
+            )
+        found = [Candidate(limit_look_ahead(candidate.plan, max_look_ahead)) for candidate in found]
+    unique = list(dict.fromkeys(found))
     if len(unique) < 2:
         raise ConfigError("search: only one plan to choose from; name more in search.candidates.")
     return unique
 
 
-def neighbours(plan: MaskPlan) -> list[MaskPlan]:
-    """Return the plans that differ in one layer, for a search layer by layer."""
+def neighbours(candidate: Candidate) -> list[Candidate]:
+    """Return the candidates whose plans differ in one layer, for a search layer by layer."""
     flipped = []
-    for layer, reach in enumerate(plan.reach):
-        new = None if reach == 0 else 0
-        flipped.append(MaskPlan((*plan.reach[:layer], new, *plan.reach[layer + 1 :])))
+    reach = candidate.plan.reach
+    for layer, old in enumerate(reach):
+        new = None if old == 0 else 0
+        flipped.append(replace(candidate, plan=MaskPlan((*reach[:layer], new, *reach[layer + 1 :]))))
     return flipped
 
 

@@ -24,6 +24,7 @@ class PlanScore:
         spans: what was predicted, for each dev sentence (start, end, label).
         interval: 95 % bootstrap interval of the score over dev sentences; None for plain tags.
         seconds: what labeling the dev data took; None where plans shared some of the work.
+        repetition: how many more times the words were put in.
     """
 
     plan: str
@@ -32,6 +33,7 @@ class PlanScore:
     spans: Sequence[Sequence[tuple[int, int, str]]] = field(repr=False)
     interval: Sequence[float] | None = None
     seconds: float | None = None
+    repetition: int = 0
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Evidence:
         strategy: how it searched.
         scores: of the plans that were judged together, best first.
         within_noise: names of the plans that dev data does not tell from the best, the best among them.
-        chosen: the plan taken, spelled out; name: its shortest notation.
+        chosen: the plan taken, spelled out; name: its shortest notation; repetition: what goes with it.
         seconds: what the search took; training_seconds: what the training after it took, without scoring test data;
             None before it ran.
         continued_seconds: what of `seconds` went into the training that was then gone on with.
@@ -60,6 +62,7 @@ class Evidence:
     continued_seconds: float = 0.0
     strengths: tuple[float, ...] = ()
     compared: int | None = None
+    repetition: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form, without the predicted spans."""
@@ -96,21 +99,18 @@ class Evidence:
         """Return how much right context each layer seems to carry, one number a layer.
 
         The strength of its gate; without gates the mean score of the judged plans in which it looks right minus that
-        of the others. None where it looks right in all of them, or in none.
+        of the others, among those with the chosen repetition. None where it looks right in all of them, or in none.
         """
         if self.strengths:
             return list(self.strengths)
-        plans = [MaskPlan.parse(score.plan, _num_layers(score)) for score in self.scores]
+        scores = [score for score in self.scores if score.repetition == self.repetition]
+        plans = [MaskPlan.parse(score.plan, _num_layers(score)) for score in scores]
         effects = [
-            self._effect([plan.reach[layer] != 0 for plan in plans]) for layer in range(plans[0].num_layers)
+            _effect(scores, [plan.reach[layer] != 0 for plan in plans])
+            for layer in range(plans[0].num_layers)
         ]
         known = [effect for effect in effects if effect is not None]
         return known if len(known) == len(effects) else None
-
-    def _effect(self, looks_right: Sequence[bool]) -> float | None:
-        there = [s.score for s, right in zip(self.scores, looks_right, strict=True) if right]
-        without = [s.score for s, right in zip(self.scores, looks_right, strict=True) if not right]
-        return fmean(there) - fmean(without) if there and without else None
 
 
 def read_evidence(file: Path) -> Evidence:
@@ -128,6 +128,12 @@ def read_evidence(file: Path) -> Evidence:
         raise DataError(
             f"{file}: not what a search writes: {error}. Search again to have it written."
         ) from error
+
+
+def _effect(scores: Sequence[PlanScore], looks_right: Sequence[bool]) -> float | None:
+    there = [s.score for s, right in zip(scores, looks_right, strict=True) if right]
+    without = [s.score for s, right in zip(scores, looks_right, strict=True) if not right]
+    return fmean(there) - fmean(without) if there and without else None
 
 
 def _num_layers(score: PlanScore) -> int:

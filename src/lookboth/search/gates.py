@@ -13,7 +13,7 @@ from lookboth.evaluation.evaluate import evaluate_labeler
 from lookboth.masking.attention import apply_plan, under_plan
 from lookboth.masking.gates import set_gates
 from lookboth.masking.plan import MaskPlan
-from lookboth.search.candidates import limit_look_ahead
+from lookboth.search.candidates import Candidate, limit_look_ahead
 from lookboth.search.shared import score_all
 from lookboth.search.task import Found, SearchTask, best_first
 from lookboth.training.classifier import prepare_classifier
@@ -86,7 +86,7 @@ def search_gates(task: SearchTask) -> Found:
     prepared = prepare_classifier(config, task.splits, task.seed, task.folder / "adaptation", task.say)
     labeler = prepared.labeler
     model = labeler.model
-    num_layers = task.plans[0].num_layers
+    num_layers = task.candidates[0].plan.num_layers
     steps = -(-len(prepared.batches) // config.training.accumulation)
     gates = Gates(num_layers, _CROSSING / (config.training.lr * max(1, steps)))
 
@@ -110,5 +110,5 @@ def search_gates(task: SearchTask) -> Found:
     if task.config.search.max_look_ahead is not None:
         plan = limit_look_ahead(plan, task.config.search.max_look_ahead)
     task.say(f"gates: {' '.join(f'{strength:.2f}' for strength in strengths)}; they say {plan}")
-    plans = dict.fromkeys([plan, *task.plans])
-    return Found(best_first(score_all(task, prepared, plans, stage="gates").values()), strengths)
+    candidates = dict.fromkeys([Candidate(plan, config.repetition), *task.candidates])
+    return Found(best_first(score_all(task, prepared, candidates, stage="gates").values()), strengths)

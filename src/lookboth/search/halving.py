@@ -5,43 +5,66 @@ Jamieson & Talwalkar 2016, "Non-stochastic Best Arm Identification and Hyperpara
 
 from collections.abc import Sequence
 
-from lookboth.masking.plan import MaskPlan
+from lookboth.search.candidates import Candidate
 from lookboth.search.evidence import PlanScore
 from lookboth.search.task import Found, SearchTask
 from lookboth.search.trials import drop, train_until
 
 
-def rungs(num_plans: int, budget: float) -> list[tuple[int, float]]:
-    """Return (plans, share of a training at which they are compared) of every rung; each share doubles the last.
+_FORWARD = 1 / 3  # what scoring a text costs, measured in training on it once
+_AT_LEAST = 0.5  # of what a search may cost is for training, however large the dev data is
 
-    Together with the rest of the training of the one that is left they cost `budget` trainings, or less where all
-    the plans can be trained to the end.
+
+def rungs(num_candidates: int, budget: float, scoring: float = 0.0) -> list[tuple[int, float]]:
+    """Return (candidates, share of a training at which they are compared) of every rung; each share doubles the last.
+
+    Together with their scoring and the rest of the training of the one that is left they cost `budget` trainings, or
+    less where all of them can be trained to the end.
+
+    Args:
+        num_candidates: at the start.
+        budget: in ordinary trainings.
+        scoring: what scoring one candidate on dev costs, in ordinary trainings; at least half of what the search may
+            cost goes into training all the same.
 
     >>> rungs(4, 2.0)
     [(4, 0.25), (2, 0.5)]
     >>> rungs(16, 2.0)
     [(16, 0.03125), (8, 0.0625), (4, 0.125), (2, 0.25)]
+    >>> rungs(4, 2.0, scoring=0.05)
+    [(4, 0.175), (2, 0.35)]
     """
     counts = []
-    while num_plans > 1:
-        counts.append(num_plans)
-        num_plans = -(-num_plans // 2)
+    while num_candidates > 1:
+        counts.append(num_candidates)
+        num_candidates = -(-num_candidates // 2)
     steps = [2 ** max(0, number - 1) for number in range(len(counts))]  # how much longer than the rung before
     cost = sum(count * step for count, step in zip(counts, steps, strict=True)) - sum(steps)
-    return [(count, min(1.0, 2**number * (budget - 1) / cost)) for number, count in enumerate(counts)]
+    extra = budget - 1
+    training = max(extra - scoring * sum(counts), _AT_LEAST * extra)
+    return [(count, min(1.0, 2**number * training / cost)) for number, count in enumerate(counts)]
 
 
 def search_halving(task: SearchTask) -> Found:
-    """Return the last score of every plan; those that went further stand before those that were dropped."""
-    alive: Sequence[MaskPlan] = list(task.plans)
+    """Return the last score of every candidate; those that went further stand before those that were dropped."""
+    alive: Sequence[Candidate] = list(task.candidates)
     dropped: list[PlanScore] = []
     last: list[PlanScore] = []
-    for number, (_, share) in enumerate(rungs(len(alive), task.config.search.budget)):
-        scores = {plan: train_until(task, plan, share, stage=f"rung{number}") for plan in alive}
-        ranked = sorted(alive, key=lambda plan: -scores[plan].score)
+    for number, (_, share) in enumerate(rungs(len(alive), task.config.search.budget, scoring_cost(task))):
+        scores = {one: train_until(task, one, share, stage=f"rung{number}") for one in alive}
+        ranked = sorted(alive, key=lambda one: -scores[one].score)
         keep = -(-len(alive) // 2)
-        for plan in ranked[keep:]:
-            drop(task, plan)
-        dropped = [scores[plan] for plan in ranked[keep:]] + dropped
-        alive, last = ranked[:keep], [scores[plan] for plan in ranked[:keep]]
+        for one in ranked[keep:]:
+            drop(task, one)
+        dropped = [scores[one] for one in ranked[keep:]] + dropped
+        alive, last = ranked[:keep], [scores[one] for one in ranked[:keep]]
     return Found(last + dropped, compared=2)
+
+
+def scoring_cost(task: SearchTask) -> float:
+    """Return what scoring one candidate on dev costs in ordinary trainings, reckoned from the number of words."""
+    training = task.config.training
+    dev = _FORWARD * sum(len(example.words) for example in task.splits.dev)
+    train = sum(len(example.words) for example in task.splits.train)
+    times = max(1.0, training.epochs * training.evals_per_epoch)
+    return dev / (training.epochs * train + times * dev)

@@ -18,9 +18,9 @@ _STRENGTHS = tuple(10.0**power for power in range(-2, 5))
 
 def search_predictor(task: SearchTask) -> Found:
     """Return every candidate's score after its short training, in the order that the predictor gives them."""
-    share = (task.config.search.budget - 1) / len(task.plans)
-    scores = [train_shortly(task, plan, share, stage="short") for plan in task.plans]
-    predicted = smooth(task.plans, [score.score for score in scores])
+    share = (task.config.search.budget - 1) / len(task.candidates)
+    scores = [train_shortly(task, candidate, share, stage="short") for candidate in task.candidates]
+    predicted = smooth([candidate.plan for candidate in task.candidates], [score.score for score in scores])
     order = sorted(range(len(scores)), key=lambda i: -predicted[i])
     return Found([scores[i] for i in order])
 

@@ -9,14 +9,14 @@ from lookboth.config import RunConfig
 from lookboth.errors import ConfigError
 from lookboth.masking.plan import MaskPlan
 from lookboth.models.loading import load_config
-from lookboth.search.candidates import candidate_plans
+from lookboth.search.candidates import Candidate, candidates_of
 from lookboth.search.evidence import EVIDENCE_FILE, Evidence
 from lookboth.search.gates import search_gates
 from lookboth.search.halving import search_halving
 from lookboth.search.predictor import search_predictor
 from lookboth.search.shared import search_layers, search_shared
 from lookboth.search.task import Found, SearchTask, judge
-from lookboth.search.trials import hand_over
+from lookboth.search.trials import hand_over, settings_of
 from lookboth.training.outcome import Say, Start, TrainedRun
 from lookboth.training.splits import Splits
 from lookboth.training.team import require_alone
@@ -29,6 +29,8 @@ STRATEGIES: dict[str, Strategy] = {
     "halving": search_halving,
     "predictor": search_predictor,
 }
+
+_ALONE = ("halving", "predictor")  # strategies that train every candidate with weights of its own
 
 
 def search_task(config: RunConfig, splits: Splits, seed: int, folder: Path, say: Say) -> SearchTask:
@@ -49,13 +51,21 @@ def search_task(config: RunConfig, splits: Splits, seed: int, folder: Path, say:
         raise ConfigError(
             f"search.strategy = {search.strategy!r}: allowed are {', '.join(sorted(STRATEGIES))}."
         )
-    plans = candidate_plans(
+    candidates = candidates_of(
         num_layers(config),
         groups=search.groups,
         named=search.candidates,
         max_look_ahead=search.max_look_ahead,
+        repetition=config.repetition,
     )
-    return SearchTask(config, splits, plans, seed, folder, say)
+    repetitions = {candidate.repetition for candidate in candidates}
+    if search.strategy not in _ALONE and repetitions != {config.repetition}:
+        raise ConfigError(
+            f"search.strategy = {search.strategy!r} trains one labeler for all candidates, which must put the words "
+            f"in equally often (repetition = {config.repetition}); found {', '.join(map(str, candidates))}. "
+            f"Strategies that train candidates apart: {', '.join(_ALONE)}."
+        )
+    return SearchTask(config, splits, candidates, seed, folder, say)
 
 
 def find_plan(task: SearchTask) -> Evidence:
@@ -66,7 +76,7 @@ def find_plan(task: SearchTask) -> Evidence:
     require_alone("lookboth search")
     start = Start.now()
     strategy = task.config.search.strategy
-    task.say(f"{len(task.plans)} plans, strategy {strategy}")
+    task.say(f"{len(task.candidates)} candidates, strategy {strategy}")
     found = STRATEGIES[strategy](task)
     evidence = judge(task, found, seconds=_whole_seconds(task.folder / "seconds.json", start.seconds()))
     task.say(evidence.in_words())
@@ -79,9 +89,10 @@ def train_searched(config: RunConfig, splits: Splits, seed: int, folder: Path, s
 
     task = search_task(config, splits, seed, folder / "training" / "search", say)
     evidence = find_plan(task)
-    chosen = MaskPlan.parse(evidence.chosen, task.plans[0].num_layers)
+    num = task.candidates[0].plan.num_layers
+    chosen = Candidate(MaskPlan.parse(evidence.chosen, num), evidence.repetition)
     continued = hand_over(task, chosen, folder / "training")
-    run = train_classifier(config.model_copy(update={"plan": evidence.chosen}), splits, seed, folder, say)
+    run = train_classifier(config.model_copy(update=settings_of(chosen)), splits, seed, folder, say)
     evidence = replace(evidence, training_seconds=run.training_seconds, continued_seconds=continued)
     text = json.dumps(evidence.to_dict(), indent=2) + "\n"
     (folder / EVIDENCE_FILE).write_text(text, encoding="utf-8")

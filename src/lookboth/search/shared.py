@@ -14,7 +14,7 @@ from torch import nn
 
 from lookboth.masking.attention import apply_plan
 from lookboth.masking.plan import MaskPlan
-from lookboth.search.candidates import neighbours, random_plans
+from lookboth.search.candidates import Candidate, neighbours, random_plans
 from lookboth.search.evidence import PlanScore
 from lookboth.search.task import Found, SearchTask, best_first
 from lookboth.search.trials import train_shortly
@@ -61,15 +61,15 @@ def search_shared(task: SearchTask) -> Found:
 
     With `search.tune_best` the best of them then get a short training each, from the shared weights, and stand first.
     """
-    prepared = _train(task, task.plans)
-    met = score_all(task, prepared, task.plans)
-    ranked = sorted(met, key=lambda plan: -met[plan].score)
+    prepared = _train(task, [candidate.plan for candidate in task.candidates])
+    met = score_all(task, prepared, task.candidates)
+    ranked = sorted(met, key=lambda candidate: -met[candidate].score)
     count, share = task.config.search.tune_best, task.config.search.tune_share
     if count < 2:
-        return Found([met[plan] for plan in ranked])
+        return Found([met[candidate] for candidate in ranked])
     weights = task.folder / _STAGE / BEST_FILE
-    tuned = [train_shortly(task, plan, share, stage="tuned", start=weights) for plan in ranked[:count]]
-    return Found(best_first(tuned) + [met[plan] for plan in ranked[count:]], compared=len(tuned))
+    tuned = [train_shortly(task, one, share, stage="tuned", start=weights) for one in ranked[:count]]
+    return Found(best_first(tuned) + [met[candidate] for candidate in ranked[count:]], compared=len(tuned))
 
 
 def search_layers(task: SearchTask) -> Found:
@@ -78,40 +78,40 @@ def search_layers(task: SearchTask) -> Found:
     The shared training draws from all plans that are causal or bidirectional in each layer. Climbing takes the first
     change of one layer that scores better, from the output down, and stops when a whole round changes nothing.
     """
-    drawn = random_plans(task.plans[0].num_layers, _DRAWN_PER_LAYER, task.seed)
+    drawn = random_plans(task.candidates[0].plan.num_layers, _DRAWN_PER_LAYER, task.seed)
     prepared = _train(task, drawn)
     labeler = prepared.labeler
-    met = score_all(task, prepared, task.plans)
-    best = max(met, key=lambda plan: met[plan].score)
+    met = score_all(task, prepared, task.candidates)
+    best = max(met, key=lambda candidate: met[candidate].score)
     improved = True
     while improved:
         improved = False
-        for plan in reversed(neighbours(best)):
-            if plan not in met:
-                met[plan] = task.score(labeler, plan)
-            if met[plan].score > met[best].score:
-                best, improved = plan, True
+        for near in reversed(neighbours(best)):
+            if near not in met:
+                met[near] = task.score(labeler, near)
+            if met[near].score > met[best].score:
+                best, improved = near, True
                 break
     return Found(best_first(met.values()))
 
 
 def score_all(
-    task: SearchTask, prepared: Prepared, plans: Iterable[MaskPlan], *, stage: str = _STAGE
-) -> dict[MaskPlan, PlanScore]:
-    """Return the dev score of each plan with the same weights; layers in which plans agree are run once for them.
+    task: SearchTask, prepared: Prepared, candidates: Iterable[Candidate], *, stage: str = _STAGE
+) -> dict[Candidate, PlanScore]:
+    """Return the dev score of each candidate with the same weights; layers in which plans agree are run once for them.
 
     Args:
         task: gives dev data and folder.
         prepared: with the weights as they stand.
-        plans: to be scored.
+        candidates: to be scored.
         stage: as in `SearchTask.score`.
     """
-    labeler, plans = prepared.labeler, list(plans)
-    depth = best_cut([plan.reach for plan in plans if task.known(plan, stage) is None])
+    labeler, candidates = prepared.labeler, list(candidates)
+    depth = best_cut([one.plan.reach for one in candidates if task.known(one, stage) is None])
     cache_gb = task.config.training.cache_gb
     with share_lower_states(labeler.model, prepared.batches, depth, cache_gb) as states:
         alone = states is None
-        return {plan: task.score(labeler, plan, stage=stage, timed=alone) for plan in plans}
+        return {one: task.score(labeler, one, stage=stage, timed=alone) for one in candidates}
 
 
 def best_cut(reaches: Sequence[Sequence[object]]) -> int:

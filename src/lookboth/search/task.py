@@ -11,8 +11,9 @@ from lookboth.config import RunConfig
 from lookboth.evaluation.evaluate import Evaluation, evaluate_labeler
 from lookboth.evaluation.significance import bootstrap_interval, paired_bootstrap
 from lookboth.masking.attention import under_plan
-from lookboth.masking.plan import MaskPlan
 from lookboth.models.labeler import Labeler
+from lookboth.masking.plan import MaskPlan
+from lookboth.search.candidates import Candidate
 from lookboth.search.evidence import Evidence, PlanScore
 from lookboth.training.outcome import Say
 from lookboth.training.splits import Splits
@@ -35,9 +36,10 @@ class Found(NamedTuple):
     compared: int | None = None
 
 
-def plan_file(plan: MaskPlan) -> str:
-    """Return a plan as part of a file's name."""
-    return plan.spelled_out().replace("*", "a")
+def file_name(candidate: Candidate) -> str:
+    """Return a candidate as part of a file's name."""
+    repeated = f"+sr{candidate.repetition}" if candidate.repetition else ""
+    return candidate.plan.spelled_out().replace("*", "a") + repeated
 
 
 def best_first(scores: Iterable[PlanScore]) -> list[PlanScore]:
@@ -52,7 +54,7 @@ class SearchTask:
     Args:
         config: the recipe; its plan is not used.
         splits: train and dev are used, test never.
-        plans: the candidates.
+        candidates: what is chosen from.
         seed: of trainings and draws.
         folder: for checkpoints and scores; a killed search goes on from there.
         say: told of progress.
@@ -60,52 +62,53 @@ class SearchTask:
 
     config: RunConfig
     splits: Splits
-    plans: Sequence[MaskPlan]
+    candidates: Sequence[Candidate]
     seed: int
     folder: Path
     say: Say
 
     def score(
-        self, labeler: Labeler, plan: MaskPlan, *, stage: str = "shared", timed: bool = True
+        self, labeler: Labeler, candidate: Candidate, *, stage: str = "shared", timed: bool = True
     ) -> PlanScore:
-        """Return how `labeler` does on dev under `plan`; read from the folder where it is known already.
+        """Return how `labeler` does on dev under a candidate's plan; read from the folder where it is known already.
 
         Args:
-            labeler: with the weights of this stage.
-            plan: put in force while dev data is labeled.
+            labeler: with the weights of this stage, and the candidate's repetition.
+            candidate: its plan is put in force while dev data is labeled.
             stage: part of the file's name; scores of other weights are other scores.
             timed: whether the seconds this takes are those of the plan.
         """
-        if (known := self.known(plan, stage)) is not None:
+        if (known := self.known(candidate, stage)) is not None:
             return known
         start = time.monotonic()
-        evaluation = self._evaluate(labeler, plan)
+        evaluation = self._evaluate(labeler, candidate.plan)
         seconds = round(time.monotonic() - start, 3)
         found = [prediction.labeled_spans() for prediction in evaluation.predictions]
         result = PlanScore(
-            plan.spelled_out(),
-            str(plan),
+            candidate.plan.spelled_out(),
+            str(candidate),
             evaluation.scores.headline,
             [[(span.start, span.end, span.label) for span in spans] for spans in found],
             None if self.config.scheme == "plain" else tuple(bootstrap_interval(self._gold(), found)),
             seconds if timed else None,
+            candidate.repetition,
         )
-        file = self._file(plan, stage)
+        file = self._file(candidate, stage)
         file.parent.mkdir(parents=True, exist_ok=True)
         work = file.with_suffix(".part")
         work.write_text(json.dumps(asdict(result)), encoding="utf-8")
         work.replace(file)
-        self.say(f"{stage}: plan {plan}: dev {100 * result.score:.2f}")
+        self.say(f"{stage}: plan {candidate}: dev {100 * result.score:.2f}")
         return result
 
-    def known(self, plan: MaskPlan, stage: str) -> PlanScore | None:
-        """Return the score of a plan that is in the folder already, if it is."""
-        file = self._file(plan, stage)
+    def known(self, candidate: Candidate, stage: str) -> PlanScore | None:
+        """Return the score of a candidate that is in the folder already, if it is."""
+        file = self._file(candidate, stage)
         return PlanScore(**json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
 
-    def scorer(self, labeler: Labeler, plan: MaskPlan) -> Callable[[], float]:
-        """Return what scores `labeler` on dev under `plan` as it stands whenever it is called."""
-        return lambda: self._evaluate(labeler, plan).scores.headline
+    def scorer(self, labeler: Labeler, candidate: Candidate) -> Callable[[], float]:
+        """Return what scores `labeler` on dev under a candidate's plan as it stands whenever it is called."""
+        return lambda: self._evaluate(labeler, candidate.plan).scores.headline
 
     def compare(self, one: PlanScore, other: PlanScore) -> float:
         """Return the p-value of the difference between two plans, resampling dev sentences."""
@@ -115,8 +118,8 @@ class SearchTask:
         with under_plan(labeler.model.backbone, plan):
             return evaluate_labeler(labeler, self.splits.dev, interval=False)
 
-    def _file(self, plan: MaskPlan, stage: str) -> Path:
-        return self.folder / "scores" / stage / f"{plan_file(plan)}.json"
+    def _file(self, candidate: Candidate, stage: str) -> Path:
+        return self.folder / "scores" / stage / f"{file_name(candidate)}.json"
 
     def _gold(self) -> list[Sequence[Span]]:
         return [example.labeled_spans() for example in self.splits.dev]
@@ -144,6 +147,7 @@ def judge(task: SearchTask, found: Found, *, seconds: float) -> Evidence:
         seconds,
         strengths=found.strengths,
         compared=found.compared,
+        repetition=best.repetition,
     )
 
 

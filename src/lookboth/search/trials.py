@@ -1,13 +1,14 @@
-"""Trainings of one plan alone: a short one, or the first part of an ordinary one that can be gone on with."""
+"""Trainings of one candidate alone: a short one, or the first part of an ordinary one that can be gone on with."""
 
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from lookboth.config import RunConfig
-from lookboth.masking.plan import MaskPlan
+from lookboth.search.candidates import Candidate
 from lookboth.search.evidence import PlanScore
-from lookboth.search.task import SearchTask, plan_file
+from lookboth.search.task import SearchTask, file_name
 from lookboth.training.checkpoints import load_weights
 from lookboth.training.classifier import prepare_classifier
 from lookboth.training.outcome import Start
@@ -17,13 +18,13 @@ _SECONDS = "seconds.json"
 
 
 def train_shortly(
-    task: SearchTask, plan: MaskPlan, share: float, *, stage: str, start: Path | None = None
+    task: SearchTask, candidate: Candidate, share: float, *, stage: str, start: Path | None = None
 ) -> PlanScore:
-    """Return the dev score of a plan after a short training with a schedule of its own length.
+    """Return the dev score of a candidate after a short training with a schedule of its own length.
 
     Args:
         task: gives recipe, data, seed and folder; a score that is there already is taken.
-        plan: in force while training and while dev data is labeled.
+        candidate: its plan is in force while training and while dev data is labeled.
         share: length, as a share of an ordinary training.
         stage: name of the round; scores of other rounds are other scores.
         start: weights to begin with; fresh ones if None.
@@ -31,57 +32,64 @@ def train_shortly(
     training = task.config.training
     short = training.model_copy(update={"epochs": training.epochs * share, "evals_per_epoch": 0})
     config = task.config.model_copy(update={"training": short})
-    return _trial(task, config, plan, stage=stage, folder=task.folder / stage / plan_file(plan), start=start)
+    return _trial(
+        task, config, candidate, stage=stage, folder=task.folder / stage / file_name(candidate), start=start
+    )
 
 
-def train_until(task: SearchTask, plan: MaskPlan, share: float, *, stage: str) -> PlanScore:
-    """Return the dev score of a plan when so much of its ordinary training is done; called again, it goes on.
+def train_until(task: SearchTask, candidate: Candidate, share: float, *, stage: str) -> PlanScore:
+    """Return the dev score of a candidate when so much of its ordinary training is done; called again, it goes on.
 
     Args:
-        task, plan: as in `train_shortly`.
+        task, candidate: as in `train_shortly`.
         share: of an ordinary training, under whose schedule it stands.
         stage: name of the round.
     """
-    return _trial(task, task.config, plan, stage=stage, folder=_begun(task, plan), until=share)
+    return _trial(task, task.config, candidate, stage=stage, folder=_begun(task, candidate), until=share)
 
 
-def drop(task: SearchTask, plan: MaskPlan) -> None:
-    """Remove what `train_until` left of a plan that is not gone on with."""
-    shutil.rmtree(_begun(task, plan), ignore_errors=True)
+def drop(task: SearchTask, candidate: Candidate) -> None:
+    """Remove what `train_until` left of a candidate that is not gone on with."""
+    shutil.rmtree(_begun(task, candidate), ignore_errors=True)
 
 
-def hand_over(task: SearchTask, plan: MaskPlan, folder: Path) -> float:
-    """Move the begun training of a plan to where the ordinary one looks for it, and return the seconds it took.
+def hand_over(task: SearchTask, candidate: Candidate, folder: Path) -> float:
+    """Move the begun training of a candidate to where the ordinary one looks for it, and return the seconds it took.
 
     Args:
-        task, plan: whose training was begun, if any.
+        task, candidate: whose training was begun, if any.
         folder: of the ordinary training.
     """
-    begun = _begun(task, plan)
+    begun = _begun(task, candidate)
     for entry in list(begun.iterdir()) if begun.is_dir() else []:
         entry.replace(folder / entry.name)
-    drop(task, plan)
+    drop(task, candidate)
     return _seconds(folder)
 
 
-def _begun(task: SearchTask, plan: MaskPlan) -> Path:
-    return task.folder / "begun" / plan_file(plan)
+def settings_of(candidate: Candidate) -> dict[str, Any]:
+    """Return what a recipe says of a candidate."""
+    return {"plan": candidate.plan.spelled_out(), "repetition": candidate.repetition}
+
+
+def _begun(task: SearchTask, candidate: Candidate) -> Path:
+    return task.folder / "begun" / file_name(candidate)
 
 
 def _trial(
     task: SearchTask,
     config: RunConfig,
-    plan: MaskPlan,
+    candidate: Candidate,
     *,
     stage: str,
     folder: Path,
     start: Path | None = None,
     until: float = 1.0,
 ) -> PlanScore:
-    if (known := task.known(plan, stage)) is not None:
+    if (known := task.known(candidate, stage)) is not None:
         return known
     clock = Start.now()
-    config = config.model_copy(update={"plan": plan.spelled_out()})
+    config = config.model_copy(update=settings_of(candidate))
     prepared = prepare_classifier(config, task.splits, task.seed, folder / "adaptation", lambda _: None)
     if start is not None:
         load_weights(prepared.labeler.model, start)
@@ -91,12 +99,14 @@ def _trial(
         config=config.training,
         seed=task.seed,
         folder=folder,
-        score_dev=task.scorer(prepared.labeler, plan) if config.training.evals_per_epoch else lambda: 0.0,
+        score_dev=task.scorer(prepared.labeler, candidate)
+        if config.training.evals_per_epoch
+        else lambda: 0.0,
         say=lambda _: None,
         until=until,
     )
     (folder / _SECONDS).write_text(json.dumps(_seconds(folder) + clock.seconds()), encoding="utf-8")
-    return task.score(prepared.labeler, plan, stage=stage)
+    return task.score(prepared.labeler, candidate, stage=stage)
 
 
 def _seconds(folder: Path) -> float:
