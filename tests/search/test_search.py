@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lookboth.config import parse_config
 from lookboth.errors import ConfigError
 from lookboth.masking.attention import get_plan
-from lookboth.masking.plan import MaskPlan, group_plans
+from lookboth.masking.plan import group_plans
 from lookboth.masking.structure import find_stack
 from lookboth.search.candidates import Candidate, candidates_of, neighbours, random_plans
 from lookboth.search.evidence import Evidence, PlanScore, read_evidence
@@ -172,7 +172,9 @@ def test_rungs_cost_what_is_allowed(num_plans, budget, scoring):
 
 
 def test_scoring_costs_a_third_of_training_on_the_same_text(tiny_llama_folder, data, tmp_path):
-    config = recipe(tiny_llama_folder, data)  # 30 epochs, dev scored after each, as many words in dev as in train
+    config = recipe(
+        tiny_llama_folder, data
+    )  # 30 epochs, dev scored after each, as many words in dev as in train
     task = search_task(config, read_splits(config), 0, tmp_path, quiet)
     assert scoring_cost(task) == pytest.approx((1 / 3) / (30 + 30 / 3))
 

@@ -10,7 +10,6 @@ from lookboth.search.evidence import PlanScore
 from lookboth.search.task import Found, SearchTask
 from lookboth.search.trials import drop, train_until
 
-
 _FORWARD = 1 / 3  # what scoring a text costs, measured in training on it once
 _AT_LEAST = 0.5  # of what a search may cost is for training, however large the dev data is
 

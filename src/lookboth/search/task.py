@@ -11,8 +11,8 @@ from lookboth.config import RunConfig
 from lookboth.evaluation.evaluate import Evaluation, evaluate_labeler
 from lookboth.evaluation.significance import bootstrap_interval, paired_bootstrap
 from lookboth.masking.attention import under_plan
-from lookboth.models.labeler import Labeler
 from lookboth.masking.plan import MaskPlan
+from lookboth.models.labeler import Labeler
 from lookboth.search.candidates import Candidate
 from lookboth.search.evidence import Evidence, PlanScore
 from lookboth.training.outcome import Say
