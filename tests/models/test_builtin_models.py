@@ -99,6 +99,10 @@ def test_a_damaged_part_is_found_before_anything_is_converted(tmp_path, cache, m
 class TestRealGemma:
     """The first of them to run converts the weights, once for all sessions: a few minutes."""
 
+    @pytest.fixture(scope="class")
+    def tokenizer(self):
+        return load_tokenizer("gemma3-270m")
+
     def test_its_settings_are_the_published_ones(self) -> None:
         """google/gemma-3-270m, config.json; the GGUF file carries only some of them."""
         config = load_config("gemma3-270m")
@@ -135,19 +139,17 @@ class TestRealGemma:
         "text",
         ["Zürich, naïve café – “quoted”", "👩‍👩‍👧 wins 🎉", "  two spaces\tand\n\na tab ", "日本語 и ١٢٣"],
     )
-    def test_its_tokenizer_gives_every_text_back_after_bos(self, text: str) -> None:
-        tokenizer = load_tokenizer("gemma3-270m")
+    def test_its_tokenizer_gives_every_text_back_after_bos(self, tokenizer, text: str) -> None:
         first, *rest = tokenizer(text)["input_ids"]
         assert first == tokenizer.bos_token_id == 2
         assert tokenizer.decode(rest) == text
         assert tokenizer.unk_token_id not in rest
 
-    def test_as_a_language_model_it_knows_its_capitals(self) -> None:
+    def test_as_a_language_model_it_knows_its_capitals(self, tokenizer) -> None:
         """Wrong settings (rotary bases, scaled embeddings, norms) would leave nothing of this."""
         from transformers import AutoModelForCausalLM
 
         model = AutoModelForCausalLM.from_pretrained(resolve_model("gemma3-270m"), dtype=torch.float32)
-        tokenizer = load_tokenizer("gemma3-270m")
 
         def likely(text: str) -> list[str]:
             with torch.no_grad():
