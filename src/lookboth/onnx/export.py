@@ -19,15 +19,15 @@ from lookboth.models.labeler import Labeler, require_head
 from lookboth.models.merging import merge_labeler
 from lookboth.models.saving import load_labeler
 from lookboth.onnx.folder import MODEL_FILE, TOKENIZER_FILE, ExportedConfig, is_exported, write_config
-from lookboth.onnx.graph import graph_inputs, input_steps, quantize_graph, require_exporter, write_graph
+from lookboth.onnx.graph import graph_inputs, require_exporter, write_graph
+from lookboth.onnx.int8 import quantize_graph
 from lookboth.onnx.labeler import load
 from lookboth.onnx.parity import Parity, compare, find, race
 from lookboth.types import Example, TokenizedExample
 
 TOLERANCE = {"fp32": 0.001, "int8": 0.05}
 DATA = {"labeling": "uner_en_pud:test[:100]", "classification": "sentence_polarity_cls:test[:100]"}
-COARSE = 1.0  # a product whose typical input is less than one step of 8 bits stays in fp32
-_SAMPLE = 16  # texts on which that is measured
+_SAMPLE = 16  # texts on which int8 sees what goes into each product
 _PROBE = ("Ada Lovelace met Charles Babbage in London.", "Toyota opened a plant.", "so it is , they say")
 
 
@@ -134,9 +134,7 @@ def quantize_files(folder: Path, sample: Sequence[TokenizedExample]) -> None:
         fine = Path(name)
         for file in folder.glob(f"{MODEL_FILE}*"):
             os.replace(file, fine / file.name)
-        steps = input_steps(fine / MODEL_FILE, graph_inputs(sample[:_SAMPLE]))
-        coarse = [node for node, step in steps.items() if step > COARSE]
-        quantize_graph(fine / MODEL_FILE, folder / MODEL_FILE, leave_out=coarse)
+        quantize_graph(fine / MODEL_FILE, folder / MODEL_FILE, graph_inputs(sample))
 
 
 def _check_loss(parity: Parity, tolerance: float, weights: str, accepted: bool) -> None:

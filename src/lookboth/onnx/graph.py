@@ -3,7 +3,7 @@
 import importlib.util
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -109,63 +109,6 @@ def write_graph(model: LabelerModel, pieces: Sequence[TokenizedExample], file: P
     _forget_tracing(program.model)
     size = sum(weight.numel() * weight.element_size() for weight in model.parameters())
     onnx_ir.save(program.model, file, external_data=WEIGHTS_FILE if size > ONE_FILE else None)
-
-
-def input_steps(file: Path, inputs: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Return for each product with a weight matrix how large a step of 8 bits is beside its typical input.
-
-    Dynamic quantization spreads 255 steps from the least to the largest of all numbers that go in. A few huge ones,
-    which decoders have in some layers at the first token, leave all others in one step.
-
-    Args:
-        file: an fp32 graph.
-        inputs: a batch to run it on.
-
-    Returns:
-        By name of the graph's node the step divided by the median of the absolute values.
-    """
-    import onnx
-    import onnxruntime
-
-    model = onnx.load(str(file), load_external_data=False)
-    weights = {tensor.name for tensor in model.graph.initializer}
-    products = [n for n in model.graph.node if n.op_type in {"MatMul", "Gemm"} and n.input[1] in weights]
-    values = list(dict.fromkeys(node.input[0] for node in products))
-    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in values)
-    probe = file.with_name("probe.onnx")  # beside the weights, if these have a file of their own
-    probe.write_bytes(model.SerializeToString())
-    session = onnxruntime.InferenceSession(str(probe), providers=["CPUExecutionProvider"])
-    feeds = {item.name: inputs[item.name] for item in session.get_inputs()}
-    found = dict(zip(values, session.run(values, feeds), strict=True))
-    probe.unlink()
-    steps = {name: _step(value) / (float(np.median(np.abs(value))) or 1.0) for name, value in found.items()}
-    return {node.name: steps[node.input[0]] for node in products}
-
-
-def quantize_graph(source: Path, target: Path, *, leave_out: Sequence[str]) -> None:
-    """Write a graph whose weight matrices, and embeddings, are 8-bit integers, one scale a column.
-
-    Args:
-        source: the fp32 graph; target: the file to write.
-        leave_out: names of nodes that stay in fp32.
-    """
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    with _quiet():
-        quantize_dynamic(
-            source,
-            target,
-            op_types_to_quantize=["MatMul", "Gemm", "Gather"],
-            per_channel=True,
-            weight_type=QuantType.QInt8,
-            nodes_to_exclude=list(leave_out),
-            use_external_data_format=source.with_name(WEIGHTS_FILE).exists(),
-            extra_options={"MatMulConstBOnly": True},
-        )
-
-
-def _step(value: np.ndarray) -> float:
-    return (max(float(value.max()), 0.0) - min(float(value.min()), 0.0)) / 255
 
 
 def _forget_tracing(model: Any) -> None:

@@ -1,0 +1,206 @@
+"""A graph whose products run on 8-bit integers: weights a column at a time, what goes in a token at a time.
+
+Scaling every token by its own largest value is from Yao et al. 2022 (ZeroQuant, arXiv 2206.01861, section 4.1), moving
+large channels from what goes into a product to its weights from Xiao et al. 2023 (SmoothQuant, arXiv 2211.10438,
+section 4); here a channel's size is its root mean square beside the largest value of the token.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lookboth.onnx.folder import WEIGHTS_FILE
+
+COARSE = 0.2  # a product stays in fp32 where a step of 8 bits is more than this share of a typical value that goes in
+_TO_WEIGHTS = 0.75  # how much of a channel's size is moved to the weights; 0.5 to 1 were tried on dev data
+_STEPS = 127  # on either side of zero
+_LEAST = 1e-12
+_TINY, _LAST, _STEP, _MIDDLE = "int8_tiny", "int8_last", "int8_step", "int8_middle"
+
+
+@dataclass(frozen=True)
+class Smoothed:
+    """How the values that go into some products are made even before they are rounded.
+
+    Args:
+        divisor: of each channel, shape (channels,); the weights are multiplied by it.
+        step: a step of 8 bits, where a token's largest value is 1, as a share of the median of the absolute values.
+    """
+
+    divisor: np.ndarray
+    step: float
+
+
+def quantize_graph(source: Path, target: Path, inputs: Mapping[str, np.ndarray]) -> None:
+    """Write a graph whose weight matrices and embeddings are 8-bit integers, but for products they are too coarse for.
+
+    A text's scores do not depend on the texts beside it.
+
+    Args:
+        source: an fp32 graph.
+        target: the file to write; where the weights of `source` lie beside it, so do those of `target`.
+        inputs: a batch of real texts, to see what goes into each product.
+    """
+    import onnx
+
+    beside = source.with_name(WEIGHTS_FILE).exists()
+    values = record(source, inputs)
+    model = onnx.load(str(source))
+    weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    smoothed = {name: smooth(value, _matrices(model, weights, name)) for name, value in values.items()}
+    fine = {name: how for name, how in smoothed.items() if how.step <= COARSE}
+    _rewrite(model.graph, weights, fine)
+    model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    onnx.save(model, str(target), save_as_external_data=beside, location=WEIGHTS_FILE if beside else None)
+
+
+def record(file: Path, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return what goes into every product with a weight matrix, by the value's name, shape (tokens, channels).
+
+    Args:
+        file: an fp32 graph.
+        inputs: a batch to run it on.
+    """
+    import onnx
+    import onnxruntime
+
+    model = onnx.load(str(file), load_external_data=False)
+    weights = {tensor.name: tensor.dims for tensor in model.graph.initializer}
+    names = list(dict.fromkeys(node.input[0] for node in model.graph.node if _is_product(node, weights)))
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    probe = file.with_name("probe.onnx")  # beside the weights, if these have a file of their own
+    probe.write_bytes(model.SerializeToString())
+    session = onnxruntime.InferenceSession(str(probe), providers=["CPUExecutionProvider"])
+    feeds = {item.name: inputs[item.name] for item in session.get_inputs()}
+    found = dict(zip(names, session.run(names, feeds), strict=True)) if names else {}
+    probe.unlink()
+    return {name: value.reshape(-1, value.shape[-1]) for name, value in found.items()}
+
+
+def smooth(value: np.ndarray, matrices: list[np.ndarray]) -> Smoothed:
+    """Return how a value is made even, and how coarse 8 bits are for it then.
+
+    Decoders have a few huge values: at the first token in some layers, in a few channels in others. Spread over all
+    tokens and channels, 255 steps would leave the rest in one step.
+
+    Args:
+        value: what goes in, shape (tokens, channels).
+        matrices: that it is multiplied with, each of shape (channels, columns).
+
+    >>> value = np.array([[1.0, 100.0], [1.0, 100.0]])
+    >>> how = smooth(value, [np.ones((2, 3))])
+    >>> bool(how.step < smooth(value, [np.array([[1.0], [1e-9]])]).step)
+    True
+    """
+    sizes = np.abs(value)
+    sizes = sizes / np.maximum(sizes.max(axis=1, keepdims=True), _LEAST)
+    channels = np.maximum(np.sqrt(np.mean(sizes**2, axis=0)), 1e-5)
+    rows = np.maximum(np.max([np.abs(matrix).max(axis=1) for matrix in matrices], axis=0), 1e-5)
+    divisor = channels**_TO_WEIGHTS / rows ** (1 - _TO_WEIGHTS)
+    divisor = (divisor / np.exp(np.log(divisor).mean())).astype(np.float32)
+    even = np.abs(value / divisor)
+    even = even / np.maximum(even.max(axis=1, keepdims=True), _LEAST)
+    return Smoothed(divisor, 1 / _STEPS / (float(np.median(even)) or _LEAST))
+
+
+def _is_product(node: Any, weights: Mapping[str, Any]) -> bool:
+    """Return whether a node multiplies with a weight matrix; a head with a bias (Gemm) is small and stays as it is."""
+    return node.op_type == "MatMul" and node.input[1] in weights and len(_shape(weights[node.input[1]])) == 2
+
+
+def _shape(weight: Any) -> tuple[int, ...]:
+    return tuple(weight.shape if isinstance(weight, np.ndarray) else weight)
+
+
+def _matrices(model: Any, weights: Mapping[str, np.ndarray], value: str) -> list[np.ndarray]:
+    nodes = (node for node in model.graph.node if _is_product(node, weights) and node.input[0] == value)
+    return [weights[node.input[1]] for node in nodes]
+
+
+def _rewrite(graph: Any, weights: Mapping[str, np.ndarray], fine: Mapping[str, Smoothed]) -> None:
+    """Put integer products and embeddings in the place of those in fp32."""
+    constants: dict[str, np.ndarray] = {
+        _TINY: np.array(_LEAST, np.float32),
+        _LAST: np.array([-1], np.int64),
+        _STEP: np.array(1 / _STEPS, np.float32),
+        _MIDDLE: np.array(_STEPS + 1, np.uint8),
+    }
+    nodes: list[Any] = []
+    rounded: set[str] = set()
+    for node in graph.node:
+        if _is_product(node, weights) and (how := fine.get(node.input[0])) is not None:
+            if node.input[0] not in rounded:
+                rounded.add(node.input[0])
+                nodes += _round_value(node.input[0], how, constants)
+            nodes += _integer_product(node, weights[node.input[1]], how, constants)
+        elif node.op_type == "Gather" and len(_shape(weights.get(node.input[0], ()))) == 2:
+            nodes += _integer_embedding(node, weights[node.input[0]], constants)
+        else:
+            nodes.append(node)
+    _replace(graph, nodes, constants)
+
+
+def _round_value(name: str, how: Smoothed, constants: dict[str, np.ndarray]) -> Iterator[Any]:
+    """Yield the nodes that turn a value into integers and a scale a token, `{name}_int8` and `{name}_scale`."""
+    from onnx.helper import make_node
+
+    constants[f"{name}_even"] = 1 / how.divisor
+    yield make_node("Mul", [name, f"{name}_even"], [f"{name}_smooth"])
+    yield make_node("Abs", [f"{name}_smooth"], [f"{name}_size"])
+    yield make_node("ReduceMax", [f"{name}_size", _LAST], [f"{name}_most"], keepdims=1)
+    yield make_node("Max", [f"{name}_most", _TINY], [f"{name}_scale"])
+    yield make_node("Div", [f"{name}_smooth", f"{name}_scale"], [f"{name}_one"])
+    yield make_node("QuantizeLinear", [f"{name}_one", _STEP, _MIDDLE], [f"{name}_int8"])
+
+
+def _integer_product(
+    node: Any, weight: np.ndarray, how: Smoothed, constants: dict[str, np.ndarray]
+) -> Iterator[Any]:
+    from onnx.helper import make_node
+
+    value, name = node.input[0], node.output[0]
+    integers, scale = _round_weight(weight * how.divisor[:, None], axis=0)
+    constants |= {f"{name}_weight": integers, f"{name}_weight_scale": scale}
+    yield make_node(
+        "MatMulIntegerToFloat",
+        [f"{value}_int8", f"{name}_weight", _STEP, f"{name}_weight_scale", _MIDDLE],
+        [f"{name}_one"],
+        domain="com.microsoft",
+    )
+    yield make_node("Mul", [f"{name}_one", f"{value}_scale"], [name])
+
+
+def _integer_embedding(node: Any, table: np.ndarray, constants: dict[str, np.ndarray]) -> Iterator[Any]:
+    from onnx import TensorProto
+    from onnx.helper import make_node
+
+    rows, name = node.input[1], node.output[0]
+    integers, scale = _round_weight(table, axis=1)
+    constants |= {f"{name}_table": integers, f"{name}_table_scale": scale[:, None]}
+    yield make_node("Gather", [f"{name}_table", rows], [f"{name}_row"])
+    yield make_node("Gather", [f"{name}_table_scale", rows], [f"{name}_row_scale"])
+    yield make_node("Cast", [f"{name}_row"], [f"{name}_row_float"], to=TensorProto.FLOAT)
+    yield make_node("Mul", [f"{name}_row_float", f"{name}_row_scale"], [name])
+
+
+def _round_weight(weight: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return integers and their scales, one for all that lie along `axis`."""
+    scale = np.maximum(np.abs(weight).max(axis=axis), _LEAST) / _STEPS
+    return np.round(weight / np.expand_dims(scale, axis)).astype(np.int8), scale.astype(np.float32)
+
+
+def _replace(graph: Any, nodes: list[Any], constants: Mapping[str, np.ndarray]) -> None:
+    """Put nodes and new constants into a graph, and drop the weights that nothing uses any more."""
+    from onnx.numpy_helper import from_array
+
+    used = {name for node in nodes for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(kept)
+    graph.initializer.extend(
+        from_array(np.ascontiguousarray(value), name) for name, value in constants.items()
+    )
