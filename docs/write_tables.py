@@ -118,7 +118,7 @@ def growth_table() -> str:
 
 def regret_table() -> str:
     """Return the table that experiments/search_regret.py wrote."""
-    return (RESULTS / "plan_search" / "regret.md").read_text(encoding="utf-8").strip()
+    return (RESULTS / "plan_search_tuned" / "regret.md").read_text(encoding="utf-8").strip()
 
 
 BLOCKS: dict[str, Callable[[], str]] = {

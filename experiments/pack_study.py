@@ -12,7 +12,7 @@ from lookboth.search.evidence import EVIDENCE_FILE
 RESULTS = Path(__file__).parent / "results"
 
 
-def pack(study: Path, out: Path) -> int:
+def pack(study: Path, out: Path, *, predictions: bool = True) -> int:
     """Copy run.json of every finished run, what searches found, and the reported predictions, compressed.
 
     A study that is run with `--out` in the copy goes on where the original was.
@@ -20,6 +20,7 @@ def pack(study: Path, out: Path) -> int:
     Args:
         study: folder of the runs.
         out: folder of the copy.
+        predictions: whether to copy them too.
 
     Returns:
         How many runs are there.
@@ -31,9 +32,9 @@ def pack(study: Path, out: Path) -> int:
         (target / RUN_FILE).write_bytes(file.read_bytes())
         if (evidence := file.with_name(EVIDENCE_FILE)).is_file():
             (target / EVIDENCE_FILE).write_bytes(evidence.read_bytes())
-        predictions = file.with_name(PREDICTIONS_FILE)
-        if "tuning" not in target.relative_to(out).parts and predictions.is_file():
-            packed = gzip.compress(_portable(predictions), compresslevel=9, mtime=0)
+        found = file.with_name(PREDICTIONS_FILE)
+        if predictions and "tuning" not in target.relative_to(out).parts and found.is_file():
+            packed = gzip.compress(_portable(found), compresslevel=9, mtime=0)
             (target / f"{PREDICTIONS_FILE}.gz").write_bytes(packed)
     return len(files)
 
@@ -50,9 +51,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("study", type=Path)
     parser.add_argument("--out", type=Path, default=None)
+    parser.add_argument("--scores-only", action="store_true", help="leave predictions out, for size")
     options = parser.parse_args()
     out = options.out or RESULTS / options.study.name
-    print(f"{pack(options.study, out)} runs in {out}")
+    print(f"{pack(options.study, out, predictions=not options.scores_only)} runs in {out}")
 
 
 if __name__ == "__main__":
