@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,6 +37,13 @@ SHORT_RUNS = {
     "demo": "MAMS, aspect terms with polarity, 1,500 sentences (`make demo`)",
     "demo_ner": "UNER EWT, names, 2,000 sentences",
     "open_ner": "UNER EWT, names, 18,902 sentences (`recipes/open_ner.toml`)",
+}
+TRUTHS = {
+    "plan_truth/pos": "POS",
+    "plan_truth/ner": "names",
+    "plan_truth/pos_gemma": "POS, Gemma 3 270M",
+    "smollm2_small/absa": "aspect terms, tuned",
+    "smollm2_small/pos": "POS, tuned",
 }
 TEST_SETS = {
     "uner_en_pud": "UNER PUD (news, Wikipedia; never trained on)",
@@ -116,9 +124,61 @@ def growth_table() -> str:
     return "\n".join(lines)
 
 
-def regret_table() -> str:
-    """Return the table that experiments/search_regret.py wrote."""
-    return (RESULTS / "plan_search_tuned" / "regret.md").read_text(encoding="utf-8").strip()
+def truth_table() -> str:
+    """Return mean test score and sd over seeds of every plan of four layer groups, the best mean rank first."""
+    columns = {title: _plan_scores(RESULTS / folder) for folder, title in TRUTHS.items()}
+    columns = {title: scores for title, scores in columns.items() if len(scores) == 16}
+    ranks = {
+        title: sorted(scores, key=lambda plan, s=scores: -fmean(s[plan]))  # type: ignore[misc]
+        for title, scores in columns.items()
+    }
+    plans = sorted(
+        next(iter(columns.values())), key=lambda plan: sum(order.index(plan) for order in ranks.values())
+    )
+    lines = [
+        "| plan | "
+        + " | ".join(f"{title}, {_seeds(scores)}" for title, scores in columns.items())
+        + " | mean rank |",
+        "|---|" + "--:|" * (len(columns) + 1),
+    ]
+    for plan in plans:
+        cells = [
+            _mean_and_sd(scores[plan], best=order[0] == plan)
+            for scores, order in zip(columns.values(), ranks.values(), strict=True)
+        ]
+        rank = fmean(order.index(plan) + 1 for order in ranks.values())
+        lines.append(f"| `{plan}` | " + " | ".join(cells) + f" | {rank:.1f} |")
+    return "\n".join(lines)
+
+
+def _plan_scores(folder: Path) -> dict[str, list[float]]:
+    """Return the test scores in points of each plan, one a seed."""
+    found: dict[str, list[float]] = {}
+    for file in sorted(folder.glob("[01][01][01][01]/seed-*/run.json")):
+        scores = json.loads(file.read_text(encoding="utf-8"))["scores"]
+        test = next(value for key, value in scores.items() if key.startswith("test"))
+        found.setdefault(file.parts[-3], []).append(100 * test["headline"])
+    return found
+
+
+def _seeds(scores: dict[str, list[float]]) -> str:
+    count = min(map(len, scores.values()))
+    return "one seed" if count == 1 else f"{count} seeds"
+
+
+def _mean_and_sd(values: list[float], *, best: bool) -> str:
+    mean = f"{fmean(values):.1f}"
+    spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
+    return f"**{mean}**{spread}" if best else f"{mean}{spread}"
+
+
+def regret_table(folder: str) -> str:
+    """Return the table that experiments/search_regret.py wrote.
+
+    Args:
+        folder: of results.
+    """
+    return (RESULTS / folder / "regret.md").read_text(encoding="utf-8").strip()
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
@@ -128,7 +188,10 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "training speed": lambda: speed_table("training"),
     "prediction speed": lambda: speed_table("prediction"),
     "growth": growth_table,
-    "regret": regret_table,
+    "truth": truth_table,
+    "regret": lambda: regret_table("plan_search"),
+    "tuned regret": lambda: regret_table("plan_search_tuned"),
+    "layer effects": lambda: (RESULTS / "random_plans" / "effects.md").read_text(encoding="utf-8").strip(),
 }
 
 

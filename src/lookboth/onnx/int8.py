@@ -14,8 +14,15 @@ import numpy as np
 
 from lookboth.onnx.folder import WEIGHTS_FILE
 
-COARSE = 0.2  # a product stays in fp32 where a step of 8 bits is more than this share of a typical value that goes in
-_TO_WEIGHTS = 0.75  # how much of a channel's size is moved to the weights; 0.5 to 1 were tried on dev data
+COARSE = 0.02  # a product stays in fp32 where integers change a token's result by more than this share of its length
+_TO_WEIGHTS = (
+    0.0,
+    0.25,
+    0.5,
+    0.75,
+    1.0,
+)  # how much of a channel's size is moved to the weights: what errs least
+_TOKENS = 256  # of the sample, to try that on
 _STEPS = 127  # on either side of zero
 _LEAST = 1e-12
 _TINY, _LAST, _STEP, _MIDDLE = "int8_tiny", "int8_last", "int8_step", "int8_middle"
@@ -27,11 +34,11 @@ class Smoothed:
 
     Args:
         divisor: of each channel, shape (channels,); the weights are multiplied by it.
-        step: a step of 8 bits, where a token's largest value is 1, as a share of the median of the absolute values.
+        error: how far off the products of a token are, as a share of their length; root mean square over tokens.
     """
 
     divisor: np.ndarray
-    step: float
+    error: float
 
 
 def quantize_graph(source: Path, target: Path, inputs: Mapping[str, np.ndarray]) -> None:
@@ -51,7 +58,7 @@ def quantize_graph(source: Path, target: Path, inputs: Mapping[str, np.ndarray])
     model = onnx.load(str(source))
     weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     smoothed = {name: smooth(value, _matrices(model, weights, name)) for name, value in values.items()}
-    fine = {name: how for name, how in smoothed.items() if how.step <= COARSE}
+    fine = {name: how for name, how in smoothed.items() if how.error <= COARSE}
     _rewrite(model.graph, weights, fine)
     model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
     onnx.save(model, str(target), save_as_external_data=beside, location=WEIGHTS_FILE if beside else None)
@@ -81,7 +88,7 @@ def record(file: Path, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray
 
 
 def smooth(value: np.ndarray, matrices: list[np.ndarray]) -> Smoothed:
-    """Return how a value is made even, and how coarse 8 bits are for it then.
+    """Return how a value is made even with the least error of its products.
 
     Decoders have a few huge values: at the first token in some layers, in a few channels in others. Spread over all
     tokens and channels, 255 steps would leave the rest in one step.
@@ -90,20 +97,33 @@ def smooth(value: np.ndarray, matrices: list[np.ndarray]) -> Smoothed:
         value: what goes in, shape (tokens, channels).
         matrices: that it is multiplied with, each of shape (channels, columns).
 
-    >>> value = np.array([[1.0, 100.0], [1.0, 100.0]])
-    >>> how = smooth(value, [np.ones((2, 3))])
-    >>> bool(how.step < smooth(value, [np.array([[1.0], [1e-9]])]).step)
-    True
+    >>> value = np.array([[1.0, 100.0], [-1.0, 100.0]], np.float32)
+    >>> how = smooth(value, [np.array([[1.0], [0.01]], np.float32)])
+    >>> round(float(how.divisor[1] / how.divisor[0])), how.error < 0.01
+    (100, True)
     """
+    value = value[np.linspace(0, len(value) - 1, min(len(value), _TOKENS)).astype(int)]
+    matrix = np.concatenate(matrices, axis=1)
+    wanted = value @ matrix
     sizes = np.abs(value)
     sizes = sizes / np.maximum(sizes.max(axis=1, keepdims=True), _LEAST)
     channels = np.maximum(np.sqrt(np.mean(sizes**2, axis=0)), 1e-5)
-    rows = np.maximum(np.max([np.abs(matrix).max(axis=1) for matrix in matrices], axis=0), 1e-5)
-    divisor = channels**_TO_WEIGHTS / rows ** (1 - _TO_WEIGHTS)
-    divisor = (divisor / np.exp(np.log(divisor).mean())).astype(np.float32)
-    even = np.abs(value / divisor)
-    even = even / np.maximum(even.max(axis=1, keepdims=True), _LEAST)
-    return Smoothed(divisor, 1 / _STEPS / (float(np.median(even)) or _LEAST))
+    rows = np.maximum(np.abs(matrix).max(axis=1), 1e-5)
+    tried = []
+    for share in _TO_WEIGHTS:
+        divisor = channels**share / rows ** (1 - share) if share else np.ones_like(channels)
+        divisor = (divisor / np.exp(np.log(divisor).mean())).astype(np.float32)
+        tried.append(Smoothed(divisor, _error(value / divisor, matrix * divisor[:, None], wanted)))
+    return min(tried, key=lambda how: how.error)
+
+
+def _error(value: np.ndarray, matrix: np.ndarray, wanted: np.ndarray) -> float:
+    """Return how far the product of integers is from what is wanted."""
+    integers, scale = _round_weight(matrix, axis=0)
+    most = np.maximum(np.abs(value).max(axis=1, keepdims=True), _LEAST) / _STEPS
+    found = (np.round(value / most) * most) @ (integers * scale)
+    length = np.maximum(np.linalg.norm(wanted, axis=1), _LEAST)
+    return float(np.sqrt(np.mean((np.linalg.norm(found - wanted, axis=1) / length) ** 2)))
 
 
 def _is_product(node: Any, weights: Mapping[str, Any]) -> bool:
