@@ -42,8 +42,8 @@ TRUTHS = {
     "plan_truth/pos": "POS",
     "plan_truth/ner": "names",
     "plan_truth/pos_gemma": "POS, Gemma 3 270M",
-    "smollm2_small/absa": "aspect terms, tuned",
-    "smollm2_small/pos": "POS, tuned",
+    "smollm2_small/absa": "aspect terms (tuned)",
+    "smollm2_small/pos": "POS (tuned)",
 }
 TEST_SETS = {
     "uner_en_pud": "UNER PUD (news, Wikipedia; never trained on)",
@@ -154,10 +154,13 @@ def truth_table() -> str:
 def _plan_scores(folder: Path) -> dict[str, list[float]]:
     """Return the test scores in points of each plan, one a seed."""
     found: dict[str, list[float]] = {}
-    for file in sorted(folder.glob("[01][01][01][01]/seed-*/run.json")):
+    for file in sorted(folder.glob("*/seed-*/run.json")):
+        plan = {"middle": "0110"}.get(file.parts[-3], file.parts[-3])
+        if len(plan) != 4 or set(plan) - set("01"):
+            continue
         scores = json.loads(file.read_text(encoding="utf-8"))["scores"]
         test = next(value for key, value in scores.items() if key.startswith("test"))
-        found.setdefault(file.parts[-3], []).append(100 * test["headline"])
+        found.setdefault(plan, []).append(100 * test["headline"])
     return found
 
 

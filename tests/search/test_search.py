@@ -202,6 +202,13 @@ def test_sequence_repetition_is_found_where_it_helps(tiny_llama_folder, data, tm
     assert run.tests[str(data)].scores.headline > 0.9
 
 
+@pytest.mark.parametrize(("settings", "count"), [({}, 2), ({"budget": 3.2}, 3), ({"strategy": "shared"}, 4)])
+def test_a_larger_budget_takes_more_of_the_usual_plans(settings, count, tiny_llama_folder, data, tmp_path):
+    config = recipe(tiny_llama_folder, data, **{"groups": None, "strategy": "halving", **settings})
+    found = search_task(config, read_splits(config), 0, tmp_path, quiet).candidates
+    assert [str(one) for one in found] == ["0011", "0110", "0111", "0101"][:count]
+
+
 def test_candidates_that_cannot_share_weights_are_named(tiny_llama_folder, data, tmp_path):
     config = recipe(tiny_llama_folder, data, strategy="shared", candidates=["0011", "causal+sr1"])
     with pytest.raises(ConfigError, match=r"found 0011, causal\+sr1\. .* apart: halving, predictor"):
@@ -222,7 +229,7 @@ def test_a_streaming_search_keeps_its_limit(num_layers, limit):
 def test_candidates():
     assert [str(plan) for plan in candidates_of(8, named=["full", "1111", "causal"])] == ["full", "causal"]
     assert len(candidates_of(8, groups=4)) == 16
-    assert [str(plan) for plan in candidates_of(8)] == ["0110", "0011", "0101", "0111"]
+    assert [str(plan) for plan in candidates_of(8)] == ["0011", "0110", "0111", "0101"]
     with pytest.raises(ConfigError, match="only one plan"):
         candidates_of(8, named=["full", "11"])
     one = Candidate.parse("0011+sr1", 4)

@@ -146,7 +146,7 @@ class SearchConfig(Section):
     candidates: tuple[str, ...] = Field(
         default=(),
         description="Plans to choose from, as causal+sr1 with sequence repetition; without any and without groups: "
-        "0110, 0011, 0101, 0111.",
+        "0011, 0110, 0111, 0101, of which halving takes as many as the budget is large.",
     )
     groups: int | None = Field(
         default=None,

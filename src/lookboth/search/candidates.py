@@ -10,7 +10,7 @@ from lookboth.masking.plan import MaskPlan, group_plans
 
 MOST = 256
 _REPEATED = re.compile(r"(.+)\+sr(\d{1,2})")
-USUAL = ("0110", "0011", "0101", "0111")  # the best by rank where all 16 were tried (docs/search.md)
+USUAL = ("0011", "0110", "0111", "0101")  # the best by rank where all 16 were tried (docs/search.md)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,7 @@ def candidates_of(
     named: Sequence[str] = (),
     max_look_ahead: int | None = None,
     repetition: int = 0,
+    usual: int = len(USUAL),
 ) -> list[Candidate]:
     """Return the candidates, each once: the named plans, or every plan of so many layer groups, or the usual ones.
 
@@ -66,12 +67,13 @@ def candidates_of(
         max_look_ahead: keep only plans whose states depend on at most so many tokens to the right (streaming); the
             look-ahead is then shared out over the groups that are switched on.
         repetition: of candidates that name none.
+        usual: how many of the usual plans are taken.
 
     Raises:
         ConfigError: no plan is left, there are more than can be scored, or words put in twice are to be streamed.
     """
     if named or groups is None:
-        found = [Candidate.parse(text, num_layers, repetition) for text in named or USUAL]
+        found = [Candidate.parse(text, num_layers, repetition) for text in named or USUAL[:usual]]
     elif 2**groups > MOST:
         raise ConfigError(f"search.groups = {groups}: {2**groups} plans; at most {MOST} can be scored.")
     else:

@@ -44,6 +44,15 @@ def rungs(num_candidates: int, budget: float, scoring: float = 0.0) -> list[tupl
     return [(count, min(1.0, 2**number * training / cost)) for number, count in enumerate(counts)]
 
 
+def affordable(budget: float) -> int:
+    """Return how many candidates can be compared late in their trainings, where early learning no longer misleads.
+
+    >>> affordable(2.0), affordable(3.5)
+    (2, 3)
+    """
+    return max(2, int(budget))
+
+
 def search_halving(task: SearchTask) -> Found:
     """Return the last score of every candidate; those that went further stand before those that were dropped."""
     alive: Sequence[Candidate] = list(task.candidates)

@@ -9,10 +9,10 @@ from lookboth.config import RunConfig
 from lookboth.errors import ConfigError
 from lookboth.masking.plan import MaskPlan
 from lookboth.models.loading import load_config
-from lookboth.search.candidates import Candidate, candidates_of
+from lookboth.search.candidates import USUAL, Candidate, candidates_of
 from lookboth.search.evidence import EVIDENCE_FILE, Evidence
 from lookboth.search.gates import search_gates
-from lookboth.search.halving import search_halving
+from lookboth.search.halving import affordable, search_halving
 from lookboth.search.predictor import search_predictor
 from lookboth.search.shared import search_layers, search_shared
 from lookboth.search.task import Found, SearchTask, judge
@@ -57,6 +57,7 @@ def search_task(config: RunConfig, splits: Splits, seed: int, folder: Path, say:
         named=search.candidates,
         max_look_ahead=search.max_look_ahead,
         repetition=config.repetition,
+        usual=affordable(search.budget) if search.strategy == "halving" else len(USUAL),
     )
     repetitions = {candidate.repetition for candidate in candidates}
     if search.strategy not in _ALONE and repetitions != {config.repetition}:
