@@ -143,16 +143,21 @@ def without_search(name: str, truth: Truth) -> Iterator[dict[str, Any]]:
         "always the middle": middle,
     }
     chosen_on: dict[str, tuple[Callable[[int], Mapping[str, float]], float]] = {
-        f"all trained, {len(truth.seeds)} seeds, best on dev": (
-            lambda _: everything,
-            count * len(truth.seeds),
-        ),
         "all trained, one seed, best on dev": (lambda seed: _of_seed(truth.dev, seed), count),
+        "upper half and middle trained, best on dev": (
+            lambda seed: {plan: truth.dev[plan][seed] for plan in (upper, middle)},
+            2,
+        ),
         "causal, upper half, full trained, best on dev": (
             lambda seed: {plan: truth.dev[plan][seed] for plan in (upper, low, high)},
             3,
         ),
     }
+    if len(truth.seeds) > 1:
+        chosen_on[f"all trained, {len(truth.seeds)} seeds, best on dev"] = (
+            lambda _: everything,
+            count * len(truth.seeds),
+        )
     if truth.first:
         chosen_on["all trained for one epoch, best on dev goes on"] = (
             lambda seed: _of_seed(truth.first, seed),
@@ -227,6 +232,7 @@ def caption(truths: Mapping[str, Truth]) -> str:
     sds = {
         name: fmean(mean_and_sd(list(by_seed.values())).sd or 0.0 for by_seed in truth.test.values())
         for name, truth in truths.items()
+        if len(truth.seeds) > 1
     }
     spread = "; ".join(f"{name} {100 * sd:.1f}" for name, sd in sds.items())
     return (

@@ -75,5 +75,6 @@ def test_regret_is_what_the_best_plan_had_more(regret, tmp_path, monkeypatch, ca
     assert rows["always causal"][2] == f"{100 * (best - means['0000']):.1f}"
     assert rows["all trained, one seed, best on dev"][0] == "16.00"
     assert rows["all trained, 2 seeds, best on dev"][0] == "32.00"
-    assert len(rows) == 9
-    assert (tmp_path / "out" / "regret.csv").read_text().count("\n") == 10
+    assert rows["upper half and middle trained, best on dev"][0] == "2.00"
+    assert len(rows) == 10
+    assert (tmp_path / "out" / "regret.csv").read_text().count("\n") == 11

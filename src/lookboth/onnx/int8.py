@@ -14,7 +14,7 @@ import numpy as np
 
 from lookboth.onnx.folder import WEIGHTS_FILE
 
-COARSE = 0.02  # a product stays in fp32 where integers change a token's result by more than this share of its length
+COARSE = 0.025  # a product stays in fp32 where integers change a token's result by more than this share of its length
 _TO_WEIGHTS = (
     0.0,
     0.25,
