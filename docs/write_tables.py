@@ -194,7 +194,6 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "truth": truth_table,
     "regret": lambda: regret_table("plan_search"),
     "tuned regret": lambda: regret_table("plan_search_tuned"),
-    "layer effects": lambda: (RESULTS / "random_plans" / "effects.md").read_text(encoding="utf-8").strip(),
 }
 
 
