@@ -37,6 +37,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "olmo2": ("Olmo2Config", GROUPED),
 }
 NEEDS_EAGER = {"gemma2"}
+PACKED = torch.tensor([[0, 1, 2, 3, 0, 1, 0, 1, 2]])
 
 
 def tiny_config(family: str, num_layers: int = 4, **changes: Any) -> Any:
@@ -68,3 +69,16 @@ def tiny_model(
 def tokens(*shape: int, seed: int = 0) -> torch.Tensor:
     """Return random token ids, none of them the padding token."""
     return torch.randint(1, VOCAB, shape, generator=torch.Generator().manual_seed(seed))
+
+
+def batches() -> dict[str, dict[str, torch.Tensor]]:
+    """Return what a model may be given: rows of one length, padded on either side, several texts in a row."""
+    right, left = torch.ones(3, 9, dtype=torch.long), torch.ones(3, 9, dtype=torch.long)
+    right[0, 5:] = right[2, 1:] = left[1, :6] = 0
+    return {
+        "one length": {"input_ids": tokens(3, 9)},
+        "padded right": {"input_ids": tokens(3, 9), "attention_mask": right},
+        "padded left": {"input_ids": tokens(3, 9), "attention_mask": left},
+        "packed": {"input_ids": tokens(1, 9), "position_ids": PACKED},
+        "packed rows": {"input_ids": tokens(2, 9), "position_ids": PACKED.expand(2, -1)},
+    }

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from families import tiny_model, tokens
+from families import batches, tiny_model, tokens
 
 from lookboth.errors import PlanError
 from lookboth.masking import varlen
@@ -14,7 +14,6 @@ from lookboth.masking.proof import prove
 from lookboth.masking.varlen import VARLEN
 
 PLANS = ("causal", "full", "0011", "2,0,*,1", "middle")
-PACKED = torch.tensor([[0, 1, 2, 3, 0, 1, 0, 1, 2]])
 
 
 def loop(
@@ -67,18 +66,6 @@ def planned(plan: str, backend: str, family: str = "llama") -> Any:
 def states(model: Any, **batch: Any) -> torch.Tensor:
     with torch.no_grad():
         return model(**batch, use_cache=False).last_hidden_state
-
-
-def batches() -> dict[str, dict[str, torch.Tensor]]:
-    right, left = torch.ones(3, 9, dtype=torch.long), torch.ones(3, 9, dtype=torch.long)
-    right[0, 5:] = right[2, 1:] = left[1, :6] = 0
-    return {
-        "one length": {"input_ids": tokens(3, 9)},
-        "padded right": {"input_ids": tokens(3, 9), "attention_mask": right},
-        "padded left": {"input_ids": tokens(3, 9), "attention_mask": left},
-        "packed": {"input_ids": tokens(1, 9), "position_ids": PACKED},
-        "packed rows": {"input_ids": tokens(2, 9), "position_ids": PACKED.expand(2, -1)},
-    }
 
 
 @pytest.mark.parametrize("family", ["llama", "mistral", "qwen3"])

@@ -12,6 +12,7 @@ from lookboth.masking.masks import LayerMasks, build_layer_masks
 from lookboth.masking.notation import Reach
 from lookboth.masking.packed_rows import current_prompt, current_segments
 from lookboth.masking.plan import MaskPlan
+from lookboth.masking.query_blocks import attend
 from lookboth.masking.structure import Stack, stock_attention
 from lookboth.masking.varlen import VARLEN
 
@@ -108,6 +109,13 @@ def _plain_attention(
     return rule.stock(module, query, key, value, mask, **kwargs)
 
 
+def _eager_attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **kwargs: Any
+) -> Any:
+    rule, mask = pick(module, attention_mask)
+    return attend(rule.stock, module, query, key, value, mask, **kwargs)
+
+
 def _flash_attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **kwargs: Any
 ) -> Any:
@@ -137,7 +145,7 @@ class _Renamed:
 
 _ATTENTION = {
     "sdpa": _sdpa_attention,
-    "eager": _plain_attention,
+    "eager": _eager_attention,
     "flex_attention": _plain_attention,
     VARLEN: _plain_attention,
 }
