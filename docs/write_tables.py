@@ -175,13 +175,13 @@ def _mean_and_sd(values: list[float], *, best: bool) -> str:
     return f"**{mean}**{spread}" if best else f"{mean}{spread}"
 
 
-def regret_table(folder: str) -> str:
-    """Return the table that experiments/search_regret.py wrote.
+def written(file: str) -> str:
+    """Return a table that an experiment wrote.
 
     Args:
-        folder: of results.
+        file: in the folder of results.
     """
-    return (RESULTS / folder / "regret.md").read_text(encoding="utf-8").strip()
+    return (RESULTS / file).read_text(encoding="utf-8").strip()
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
@@ -192,8 +192,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "prediction speed": lambda: speed_table("prediction"),
     "growth": growth_table,
     "truth": truth_table,
-    "regret": lambda: regret_table("plan_search"),
-    "tuned regret": lambda: regret_table("plan_search_tuned"),
+    "regret": lambda: written("plan_search/regret.md"),
+    "tuned regret": lambda: written("plan_search_tuned/regret.md"),
+    "layer effects": lambda: written("random_plans/effects.md"),
 }
 
 

@@ -23,6 +23,7 @@ from lookboth.training.frozen import keep_frozen_states
 from lookboth.training.splits import Splits, read_splits
 from lookboth.training.trainer import fit
 
+Curves = dict[str, list[dict[str, float]]]  # seconds and dev F1 at each evaluation, by side
 SIDES: dict[str, dict[str, dict[str, Any]]] = {
     "usual": {"adapter": {}, "training": {"precision": "fp32"}},
     "lookboth": {"adapter": {}, "training": {"precision": "bf16"}},
@@ -42,41 +43,50 @@ def main() -> None:
     parser.add_argument("--data", default="uner_en_ewt")
     parser.add_argument("--sentences", type=int, default=1000)
     parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--seeds", default="0,1,2", help="separated by commas; the sides take turns, seed by seed"
+    )
     options = parser.parse_args()
     quiet_libraries()
-    curves = {}
-    for name, keys in SIDES.items():
-        config = parse_config(
-            {
-                "model": "smollm2-135m",
-                "plan": "causal",
-                "data": {
-                    "train": options.data,
-                    "max_train_sentences": options.sentences,
-                    "max_dev_sentences": 250,
-                },
-                "adapter": {
-                    "rank": 16,
-                    "alpha": 32,
-                    "target_modules": ["q_proj", "v_proj"],
-                    **keys["adapter"],
-                },
-                "training": {
-                    "epochs": options.epochs,
-                    "evals_per_epoch": 2,
-                    "batch_tokens": 512,
-                    "lr": 1e-3,
-                    **keys["training"],
-                },
-            }
-        )
-        curves[name] = curve(config, usual=name == "usual", seed=options.seed)
-    rows = compared(curves)
+    curves: dict[str, Curves] = {}
+    rows: list[dict[str, Any]] = []
     from bench.alternate import write_result
 
-    work = f"{options.data}, {options.sentences} sentences, {options.epochs} epochs, seed {options.seed}, plan causal"
-    write_result(options.out, work=work, tables={"curves": curves, "compared": rows})
+    work = f"{options.data}, {options.sentences} sentences, {options.epochs} epochs, plan causal"
+    for seed in options.seeds.split(","):
+        curves[seed] = {
+            name: curve(recipe(options, name), usual=name == "usual", seed=int(seed)) for name in SIDES
+        }
+        rows += [{"seed": int(seed), **row} for row in compared(curves[seed])]
+        write_result(options.out, work=work, tables={"curves": curves, "compared": rows})
+
+
+def recipe(options: argparse.Namespace, side: str) -> RunConfig:
+    """Return what a side trains."""
+    return parse_config(
+        {
+            "model": "smollm2-135m",
+            "plan": "causal",
+            "data": {
+                "train": options.data,
+                "max_train_sentences": options.sentences,
+                "max_dev_sentences": 250,
+            },
+            "adapter": {
+                "rank": 16,
+                "alpha": 32,
+                "target_modules": ["q_proj", "v_proj"],
+                **SIDES[side]["adapter"],
+            },
+            "training": {
+                "epochs": options.epochs,
+                "evals_per_epoch": 2,
+                "batch_tokens": 512,
+                "lr": 1e-3,
+                **SIDES[side]["training"],
+            },
+        }
+    )
 
 
 def curve(config: RunConfig, *, usual: bool, seed: int) -> list[dict[str, float]]:
@@ -138,7 +148,7 @@ def _sixteens(batches: RunBatches, seed: int) -> RunBatches:
     return replace(batches, plan=plan, epoch_ends=tuple(ends))
 
 
-def compared(curves: dict[str, list[dict[str, float]]]) -> list[dict[str, Any]]:
+def compared(curves: Curves) -> list[dict[str, Any]]:
     """Return for each side when it first reached the best dev F1 of the usual way, and how much sooner that was."""
     best = max(point["dev_f1"] for point in curves["usual"])
     base = _reached(curves["usual"], best)
