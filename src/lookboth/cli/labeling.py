@@ -19,6 +19,14 @@ from lookboth.errors import ConfigError
 from lookboth.quiet import quiet_libraries
 from lookboth.types import Prediction
 
+MapOption = Annotated[
+    list[str] | None,
+    typer.Option("--map", help="Rename gold labels, OLD=NEW; NEW empty drops; * = the rest."),
+]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", help="File to write instead of printing; for brat a folder.")
+]
+
 
 @app.command()
 def evaluate(
@@ -27,10 +35,7 @@ def evaluate(
     ],
     model: LabelerOption = None,
     out: Annotated[Path | None, typer.Option(help="Folder for run.json and predictions.jsonl.")] = None,
-    label_map: Annotated[
-        list[str] | None,
-        typer.Option("--map", help="Rename gold labels, OLD=NEW; NEW empty drops; * = the rest."),
-    ] = None,
+    label_map: MapOption = None,
     repair: Annotated[bool, typer.Option("--repair", help="Repair ill-formed tags.")] = False,
     thresholds: ThresholdsOption = False,
     device: DeviceOption = None,
@@ -64,10 +69,7 @@ def calibrate(
     coverage: Annotated[
         float | None, typer.Option(help="Also give words sets of tags that hold the right one so often.")
     ] = None,
-    label_map: Annotated[
-        list[str] | None,
-        typer.Option("--map", help="Rename gold labels, OLD=NEW; NEW empty drops; * = the rest."),
-    ] = None,
+    label_map: MapOption = None,
     device: DeviceOption = None,
 ) -> None:
     """Make a labeler's scores mean how often it is right."""
@@ -87,9 +89,7 @@ def predict(
     ],
     model: LabelerOption = None,
     output: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.text,
-    out: Annotated[
-        Path | None, typer.Option(help="File to write instead of printing; for brat a folder.")
-    ] = None,
+    out: OutOption = None,
     min_score: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Leave out spans and labels below this score.")
     ] = 0.0,
@@ -129,9 +129,7 @@ def suggest(
         ),
     ] = 5,
     output: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.jsonl,
-    out: Annotated[
-        Path | None, typer.Option(help="File to write instead of printing; for brat a folder.")
-    ] = None,
+    out: OutOption = None,
     device: DeviceOption = None,
     precision: PrecisionOption = "auto",
 ) -> None:

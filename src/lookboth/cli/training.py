@@ -19,25 +19,28 @@ if TYPE_CHECKING:
 Source = Annotated[
     str | None, typer.Argument(metavar="RECIPE|DATA", help="Recipe file (TOML), or the data to train on.")
 ]
+DataOption = Annotated[
+    str | None, typer.Option("--data", help="File, folder, built-in name or hub id to train on.")
+]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", help="Decoder or encoder: hub id, folder, or built-in name.")
+]
+SettingsOption = Annotated[
+    list[str] | None, typer.Option("--set", help="Any recipe key, as key=value; may be repeated.")
+]
 
 
 @app.command()
 def train(
     source: Source = None,
-    data: Annotated[
-        str | None, typer.Option(help="File, folder, built-in name or hub id to train on.")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Decoder or encoder: hub id, folder, or built-in name.")
-    ] = None,
+    data: DataOption = None,
+    model: ModelOption = None,
     plan: Annotated[str | None, typer.Option(help="Mask plan.")] = None,
     task: Annotated[
         TaskName | None, typer.Option(help="What has labels: words (labeling) or whole texts.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the run.")] = Path("runs/train"),
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Any recipe key, as key=value; may be repeated.")
-    ] = None,
+    settings: SettingsOption = None,
     repair: Annotated[bool, typer.Option("--repair", help="Repair ill-formed tags.")] = False,
 ) -> None:
     """Train a labeler from a recipe, from options, or from a recipe with options over it."""
@@ -55,9 +58,7 @@ def train(
 def adapt(
     recipe: Annotated[Path, typer.Argument(help="Recipe file (TOML) with a section [adaptation].")],
     out: Annotated[Path, typer.Option(help="Folder for the adapter.")] = Path("runs/adapt"),
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Any recipe key, as key=value; may be repeated.")
-    ] = None,
+    settings: SettingsOption = None,
 ) -> None:
     """Train only the adapter of a recipe on its raw text; for adapter.start_from of other recipes."""
     from lookboth.config import load_recipe
@@ -73,21 +74,15 @@ def adapt(
 @app.command()
 def search(
     source: Source = None,
-    data: Annotated[
-        str | None, typer.Option(help="File, folder, built-in name or hub id to train on.")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Decoder or encoder: hub id, folder, or built-in name.")
-    ] = None,
+    data: DataOption = None,
+    model: ModelOption = None,
     strategy: Annotated[str | None, typer.Option(help="halving, shared, layers, gates or predictor.")] = None,
     budget: Annotated[
         float | None,
         typer.Option(help="What halving may cost, in ordinary trainings, the last one included."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the run.")] = Path("runs/search"),
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Any recipe key, as key=value; may be repeated.")
-    ] = None,
+    settings: SettingsOption = None,
 ) -> None:
     """Find the best mask plan on dev data, with the evidence, and train a labeler under it."""
     from lookboth.training.run import train as run_training
@@ -97,8 +92,8 @@ def search(
         "model": model,
         "data.train": data,
         "search.strategy": strategy,
+        "search.budget": budget,
     }
-    given["search.budget"] = budget
     config = _recipe("search", source, given, settings or [])
     quiet_libraries()
     for run in run_training(config, out, say=typer.echo):
