@@ -83,8 +83,13 @@ def test_a_changed_recipe_does_not_mix_with_old_runs(tiny_llama_folder, data, tm
         run(study, tmp_path)
 
 
-def test_searches_stand_in_a_study_and_are_not_done_again(tiny_llama_folder, data, tmp_path):
-    methods = {"shared": {"method": "search", "search": {"strategy": "shared", "groups": 2}}}
+@pytest.mark.parametrize(
+    "search",
+    [{"strategy": "shared", "groups": 2}, {"strategy": "halving", "candidates": ["causal+sr1", "0011+sr1"]}],
+    ids=["plan", "repetition"],
+)
+def test_searches_stand_in_a_study_and_are_not_done_again(tiny_llama_folder, data, tmp_path, search):
+    methods = {"searched": {"method": "search", "search": search}}
     study = values(tiny_llama_folder, data, seeds=[0], methods=methods)
     state, _ = run(study, tmp_path)
     (file,) = [file for file in tmp_path.rglob("run.json") if file.parent.name == "seed-0"]

@@ -10,6 +10,7 @@ from lookboth.masking.plan import MaskPlan, group_plans
 
 MOST = 256
 _REPEATED = re.compile(r"(.+)\+sr(\d{1,2})")
+FOUND = ("plan", "repetition")  # keys of a recipe that say which candidate was taken
 USUAL = ("0011", "0110", "0111", "0101")  # the best by rank where all 16 were tried (docs/search.md)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from lookboth.config import RunConfig, as_compared, nest, overlay, parse_config
 from lookboth.errors import ConfigError, DataError
 from lookboth.evaluation.runfile import RUN_FILE
+from lookboth.search.candidates import FOUND
 from lookboth.study.config import StudyConfig, Values
 
 TUNING = "tuning"  # folder of the runs that only choose values; no test data is read there
@@ -55,8 +56,8 @@ class Cell:
             return None
         run = json.loads(file.read_text(encoding="utf-8"))
         stored, wanted = as_compared(run["config"]), as_compared(self.config.to_dict())
-        if self.config.method == "search":
-            stored["plan"] = self.config.plan  # there it is what was found, here what was asked for
+        if self.config.method == "search":  # there it is what was found, here what was asked for
+            stored |= {key: wanted[key] for key in FOUND}
         if stored != wanted:
             keys = ", ".join(_differences(stored, wanted))
             raise DataError(
