@@ -216,8 +216,11 @@ def regret_row(search: PlanSearch, truth: Truth) -> dict[str, Any]:
 
 
 def rank_correlation(scores: object, truth: Truth) -> float:
-    """Return Spearman's rho between a search's scores and the mean test scores, over the plans both know."""
-    known = {score.plan: score.score for score in scores}  # type: ignore[attr-defined]
+    """Return Spearman's rho between a search's scores and the mean test scores, over the plans both know.
+
+    The truth knows no sequence repetition.
+    """
+    known = {score.plan: score.score for score in scores if not score.repetition}  # type: ignore[attr-defined]
     num_layers = next(iter(known)).count(",") + 1
     pairs = [
         (known[plan], test)

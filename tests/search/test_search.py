@@ -16,7 +16,7 @@ from lookboth.masking.plan import group_plans
 from lookboth.masking.structure import find_stack
 from lookboth.search.candidates import Candidate, candidates_of, neighbours, random_plans
 from lookboth.search.evidence import Evidence, PlanScore, read_evidence
-from lookboth.search.halving import rungs, scoring_cost
+from lookboth.search.halving import rungs
 from lookboth.search.run import find_plan, search_task
 from lookboth.search.shared import DrawnPlans, score_all
 from lookboth.training.build import build_labeler
@@ -176,7 +176,18 @@ def test_scoring_costs_a_third_of_training_on_the_same_text(tiny_llama_folder, d
         tiny_llama_folder, data
     )  # 30 epochs, dev scored after each, as many words in dev as in train
     task = search_task(config, read_splits(config), 0, tmp_path, quiet)
-    assert scoring_cost(task) == pytest.approx((1 / 3) / (30 + 30 / 3))
+    assert task.scoring_cost == pytest.approx((1 / 3) / (30 + 30 / 3))
+
+
+def test_layers_are_not_climbed_for_longer_than_the_budget(tiny_llama_folder, data, tmp_path):
+    counts = []
+    for number, budget in enumerate((1.005, 1.02, 2.0)):
+        config = recipe(tiny_llama_folder, data, strategy="layers", budget=budget)
+        task = search_task(config, read_splits(config), 0, tmp_path / str(number), quiet)
+        counts.append(len(find_plan(task).scores))
+        assert counts[-1] <= 4 + (budget - 1) / task.scoring_cost
+    assert counts[0] == 4
+    assert counts[0] < counts[-1]
 
 
 def test_halving_hands_over_a_training_that_is_the_ordinary_one(tiny_llama_folder, data, tmp_path):
@@ -190,6 +201,29 @@ def test_halving_hands_over_a_training_that_is_the_ordinary_one(tiny_llama_folde
     ours, theirs = searched.labeler.model.state_dict(), ordinary.labeler.model.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     assert not list((searched.folder / "training").rglob("begun/*"))
+
+
+def test_what_was_found_is_written_before_the_run_counts_as_finished(
+    tiny_llama_folder, data, tmp_path, monkeypatch
+):
+    """A study goes by run.json: killed after it was written, the evidence must be there already."""
+    config = recipe(tiny_llama_folder, data, strategy="halving", budget=2.5)
+    seen = []
+
+    def killed(*args, **kwargs):
+        seen.append(read_evidence(tmp_path / "seed-0" / "search.json"))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("lookboth.training.classifier.train_classifier", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, tmp_path, say=quiet)
+    assert seen[0].training_seconds is None
+    assert seen[0].cost() is None
+    run = train(config, tmp_path, say=quiet)[0]
+    after = read_evidence(run.folder / "search.json")
+    assert (after.name, after.continued_seconds) == (seen[0].name, seen[0].continued_seconds)
+    assert after.cost() > 1
 
 
 def test_sequence_repetition_is_found_where_it_helps(tiny_llama_folder, data, tmp_path):

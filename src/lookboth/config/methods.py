@@ -162,7 +162,8 @@ class SearchConfig(Section):
     budget: float = Field(
         default=2.0,
         gt=1,
-        description="halving, predictor: cost in ordinary trainings, the last one included.",
+        description="halving, predictor: cost in ordinary trainings, the last one included. layers: dev passes may "
+        "cost so much minus one.",
     )
     tune_best: int = Field(
         default=0,

@@ -10,7 +10,6 @@ from lookboth.search.evidence import PlanScore
 from lookboth.search.task import Found, SearchTask
 from lookboth.search.trials import drop, train_until
 
-_FORWARD = 1 / 3  # what scoring a text costs, measured in training on it once
 _AT_LEAST = 0.5  # of what a search may cost is for training, however large the dev data is
 
 
@@ -58,7 +57,7 @@ def search_halving(task: SearchTask) -> Found:
     alive: Sequence[Candidate] = list(task.candidates)
     dropped: list[PlanScore] = []
     last: list[PlanScore] = []
-    for number, (_, share) in enumerate(rungs(len(alive), task.config.search.budget, scoring_cost(task))):
+    for number, (_, share) in enumerate(rungs(len(alive), task.config.search.budget, task.scoring_cost)):
         scores = {one: train_until(task, one, share, stage=f"rung{number}") for one in alive}
         ranked = sorted(alive, key=lambda one: -scores[one].score)
         keep = -(-len(alive) // 2)
@@ -67,12 +66,3 @@ def search_halving(task: SearchTask) -> Found:
         dropped = [scores[one] for one in ranked[keep:]] + dropped
         alive, last = ranked[:keep], [scores[one] for one in ranked[:keep]]
     return Found(last + dropped, compared=2)
-
-
-def scoring_cost(task: SearchTask) -> float:
-    """Return what scoring one candidate on dev costs in ordinary trainings, reckoned from the number of words."""
-    training = task.config.training
-    dev = _FORWARD * sum(len(example.words) for example in task.splits.dev)
-    train = sum(len(example.words) for example in task.splits.train)
-    times = max(1.0, training.epochs * training.evals_per_epoch)
-    return dev / (training.epochs * train + times * dev)

@@ -92,14 +92,18 @@ def train_searched(config: RunConfig, splits: Splits, seed: int, folder: Path, s
     evidence = find_plan(task)
     num = task.candidates[0].plan.num_layers
     chosen = Candidate(MaskPlan.parse(evidence.chosen, num), evidence.repetition)
-    continued = hand_over(task, chosen, folder / "training")
+    evidence = replace(evidence, continued_seconds=hand_over(task, chosen, folder / "training"))
+    _write(evidence, folder)  # before run.json, with which a run is finished
     run = train_classifier(config.model_copy(update=settings_of(chosen)), splits, seed, folder, say)
-    evidence = replace(evidence, training_seconds=run.training_seconds, continued_seconds=continued)
-    text = json.dumps(evidence.to_dict(), indent=2) + "\n"
-    (folder / EVIDENCE_FILE).write_text(text, encoding="utf-8")
+    evidence = replace(evidence, training_seconds=run.training_seconds)
+    _write(evidence, folder)
     if (cost := evidence.cost()) is not None:
         say(f"cost: {cost:.2f} trainings, the last one included")
     return run
+
+
+def _write(evidence: Evidence, folder: Path) -> None:
+    (folder / EVIDENCE_FILE).write_text(json.dumps(evidence.to_dict(), indent=2) + "\n", encoding="utf-8")
 
 
 def _whole_seconds(file: Path, seconds: float) -> float:

@@ -76,20 +76,22 @@ def search_layers(task: SearchTask) -> Found:
     """Return the scores met while climbing from the best candidate, one layer at a time, best first.
 
     The shared training draws from all plans that are causal or bidirectional in each layer. Climbing takes the first
-    change of one layer that scores better, from the output down, and stops when a whole round changes nothing.
+    change of one layer that scores better, from the output down, and stops when a whole round changes nothing, or
+    when its dev passes have cost `search.budget` minus one trainings.
     """
     drawn = random_plans(task.candidates[0].plan.num_layers, _DRAWN_PER_LAYER, task.seed)
     prepared = _train(task, drawn)
     labeler = prepared.labeler
     met = score_all(task, prepared, task.candidates)
     best = max(met, key=lambda candidate: met[candidate].score)
+    most = len(met) + int((task.config.search.budget - 1) / task.scoring_cost)
     improved = True
     while improved:
         improved = False
         for near in reversed(neighbours(best)):
-            if near not in met:
+            if near not in met and len(met) < most:
                 met[near] = task.score(labeler, near)
-            if met[near].score > met[best].score:
+            if near in met and met[near].score > met[best].score:
                 best, improved = near, True
                 break
     return Found(best_first(met.values()))

@@ -19,6 +19,7 @@ from lookboth.training.outcome import Say
 from lookboth.training.splits import Splits
 from lookboth.types import Span
 
+_FORWARD = 1 / 3  # what scoring a text costs, measured in training on it once
 NOISE = 0.05  # a difference with a larger p-value is not told from chance
 
 
@@ -66,6 +67,15 @@ class SearchTask:
     seed: int
     folder: Path
     say: Say
+
+    @property
+    def scoring_cost(self) -> float:
+        """What scoring one candidate on dev costs in ordinary trainings, reckoned from the number of words."""
+        training = self.config.training
+        dev = _FORWARD * sum(len(example.words) for example in self.splits.dev)
+        train = sum(len(example.words) for example in self.splits.train)
+        times = max(1.0, training.epochs * training.evals_per_epoch)
+        return dev / (training.epochs * train + times * dev)
 
     def score(
         self, labeler: Labeler, candidate: Candidate, *, stage: str = "shared", timed: bool = True
