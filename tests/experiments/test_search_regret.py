@@ -50,7 +50,7 @@ def test_regret_is_what_the_best_plan_had_more(regret, tmp_path, monkeypatch, ca
             for plan, bits in zip(group_plans(4, 8), sorted(m for m in means if m.isdigit()), strict=True)
         ]
         ranked = sorted(scores, key=lambda score: -score.score)
-        repeated = PlanScore(group_plans(4, 8)[0].spelled_out(), "causal+sr1", 0.99, [], repetition=1)
+        repeated = PlanScore(next(group_plans(4, 8)).spelled_out(), "causal+sr1", 0.99, [], repetition=1)
         evidence = Evidence(
             "shared", [*ranked, repeated], [ranked[0].name], ranked[0].plan, ranked[0].name, 10.0, 20.0
         )
