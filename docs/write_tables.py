@@ -45,6 +45,13 @@ TRUTHS = {
     "smollm2_small/absa": "aspect terms (tuned)",
     "smollm2_small/pos": "POS (tuned)",
 }
+REPETITION = {
+    "plan_truth/ner/0000": ("`causal`, 3 epochs", "1"),
+    "plan_truth/ner/0011": ("`0011`, 3 epochs", "1"),
+    "repetition/ner/upper_half_longer": ("`0011`, 6 epochs", "2"),
+    "repetition/ner/repeated": ("`causal`, words twice, 3 epochs", "2"),
+    "repetition/ner/repeated_upper_half": ("`0011`, words twice, 3 epochs", "2"),
+}
 TEST_SETS = {
     "uner_en_pud": "UNER PUD (news, Wikipedia; never trained on)",
     "uner_en_ewt": "UNER EWT test (web)",
@@ -158,10 +165,22 @@ def _plan_scores(folder: Path) -> dict[str, list[float]]:
         plan = {"middle": "0110"}.get(file.parts[-3], file.parts[-3])
         if len(plan) != 4 or set(plan) - set("01"):
             continue
-        scores = json.loads(file.read_text(encoding="utf-8"))["scores"]
-        test = next(value for key, value in scores.items() if key.startswith("test"))
-        found.setdefault(plan, []).append(100 * test["headline"])
+        found.setdefault(plan, []).append(_test_score(file))
     return found
+
+
+def _test_score(file: Path) -> float:
+    scores = json.loads(file.read_text(encoding="utf-8"))["scores"]
+    return 100 * float(next(value for key, value in scores.items() if key.startswith("test"))["headline"])
+
+
+def repetition_table() -> str:
+    """Return what putting the words in twice gives on names beside plans, by how many tokens are trained on."""
+    lines = ["| names, 3 seeds | tokens trained on | test F1 |", "|---|--:|--:|"]
+    for folder, (title, tokens) in REPETITION.items():
+        scores = [_test_score(file) for file in sorted((RESULTS / folder).glob("seed-*/run.json"))]
+        lines.append(f"| {title} | {tokens} | {_mean_and_sd(scores, best=False)} |")
+    return "\n".join(lines)
 
 
 def _seeds(scores: dict[str, list[float]]) -> str:
@@ -194,6 +213,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "truth": truth_table,
     "regret": lambda: written("plan_search/regret.md"),
     "tuned regret": lambda: written("plan_search_tuned/regret.md"),
+    "repetition": repetition_table,
     "layer effects": lambda: written("random_plans/effects.md"),
 }
 
