@@ -23,6 +23,7 @@ from lookboth.training.build import build_labeler
 from lookboth.training.classifier import prepare_classifier
 from lookboth.training.run import train
 from lookboth.training.splits import read_splits
+from lookboth.training.trainer import fit
 
 WORDS = ("Ada", "Lovelace", "lived", "in", "London")
 
@@ -181,13 +182,36 @@ def test_scoring_costs_a_third_of_training_on_the_same_text(tiny_llama_folder, d
 
 def test_layers_are_not_climbed_for_longer_than_the_budget(tiny_llama_folder, data, tmp_path):
     counts = []
-    for number, budget in enumerate((1.005, 1.02, 2.0)):
+    for number, budget in enumerate((1.005, 1.04, 3.0)):
         config = recipe(tiny_llama_folder, data, strategy="layers", budget=budget)
         task = search_task(config, read_splits(config), 0, tmp_path / str(number), quiet)
         counts.append(len(find_plan(task).scores))
-        assert counts[-1] <= 4 + (budget - 1) / task.scoring_cost
+        assert counts[-1] <= max(4, (budget - 1) / 2 / task.scoring_cost)
     assert counts[0] == 4
     assert counts[0] < counts[-1]
+
+
+@pytest.mark.parametrize("budget", [1.2, 1.6, 2.0, 4.0])
+@pytest.mark.parametrize("strategy", ["shared", "gates", "layers", "predictor"])
+def test_every_way_keeps_to_the_budget(strategy, budget, tiny_llama_folder, data, tmp_path, monkeypatch):
+    """What is trained is counted in batches, and what is scored in dev passes: by rungs, see above."""
+    config = recipe(tiny_llama_folder, data, strategy=strategy, budget=budget)
+    task = search_task(config, read_splits(config), 0, tmp_path, quiet)
+    trained = []
+
+    def counted(model, batches, **rest):
+        trained.append(len(batches))
+        return fit(model, batches, **rest)
+
+    for module in ("shared", "gates", "trials"):
+        monkeypatch.setattr(f"lookboth.search.{module}.fit", counted)
+    found = find_plan(task)
+    ordinary = len(prepare_classifier(config, task.splits, 0, tmp_path / "adaptation", quiet).batches)
+    training, rounding = sum(trained) / ordinary, len(trained) / ordinary
+    scoring = task.scoring_cost * len(found.scores)
+    assert training <= max(budget - 1 - scoring, (budget - 1) / 2) + task.scoring_cost + rounding
+    if strategy != "layers" and budget < 2.5:  # there, half is for climbing; one training is enough
+        assert training >= budget - 1 - scoring - rounding
 
 
 def test_halving_hands_over_a_training_that_is_the_ordinary_one(tiny_llama_folder, data, tmp_path):

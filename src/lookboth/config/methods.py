@@ -162,8 +162,8 @@ class SearchConfig(Section):
     budget: float = Field(
         default=2.0,
         gt=1,
-        description="halving, predictor: cost in ordinary trainings, the last one included. layers: dev passes may "
-        "cost so much minus one.",
+        description="Cost in ordinary trainings, dev passes and the last training included; at least half of what is "
+        "left beside the last one goes into training, however large the dev data.",
     )
     tune_best: int = Field(
         default=0,

@@ -14,7 +14,7 @@ from lookboth.masking.attention import apply_plan, under_plan
 from lookboth.masking.gates import set_gates
 from lookboth.masking.plan import MaskPlan
 from lookboth.search.candidates import Candidate, limit_look_ahead
-from lookboth.search.shared import score_all
+from lookboth.search.shared import passes, score_all
 from lookboth.search.task import Found, SearchTask, best_first
 from lookboth.training.classifier import prepare_classifier
 from lookboth.training.trainer import fit
@@ -82,7 +82,8 @@ class Gated:
 def search_gates(task: SearchTask) -> Found:
     """Return the dev scores of the gates' plan and of every candidate with the weights trained beside the gates."""
     relaxed = {"plan": "full", "train_plan": None, "attn_implementation": "eager"}
-    config = task.config.model_copy(update=relaxed)
+    scored = passes([candidate.plan.reach for candidate in task.candidates]) + 1
+    config = task.shortened(scored).model_copy(update=relaxed)
     prepared = prepare_classifier(config, task.splits, task.seed, task.folder / "adaptation", task.say)
     labeler = prepared.labeler
     model = labeler.model

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 
 from lookboth.search.candidates import Candidate
 from lookboth.search.evidence import PlanScore
-from lookboth.search.task import Found, SearchTask
+from lookboth.search.task import Found, SearchTask, affordable_training
 from lookboth.search.trials import drop, train_until
-
-_AT_LEAST = 0.5  # of what a search may cost is for training, however large the dev data is
 
 
 def rungs(num_candidates: int, budget: float, scoring: float = 0.0) -> list[tuple[int, float]]:
@@ -22,8 +20,7 @@ def rungs(num_candidates: int, budget: float, scoring: float = 0.0) -> list[tupl
     Args:
         num_candidates: at the start.
         budget: in ordinary trainings.
-        scoring: what scoring one candidate on dev costs, in ordinary trainings; at least half of what the search may
-            cost goes into training all the same.
+        scoring: what scoring one candidate on dev costs, in ordinary trainings.
 
     >>> rungs(4, 2.0)
     [(4, 0.25), (2, 0.5)]
@@ -38,8 +35,7 @@ def rungs(num_candidates: int, budget: float, scoring: float = 0.0) -> list[tupl
         num_candidates = -(-num_candidates // 2)
     steps = [2 ** max(0, number - 1) for number in range(len(counts))]  # how much longer than the rung before
     cost = sum(count * step for count, step in zip(counts, steps, strict=True)) - sum(steps)
-    extra = budget - 1
-    training = max(extra - scoring * sum(counts), _AT_LEAST * extra)
+    training = affordable_training(budget, scoring * sum(counts))
     return [(count, min(1.0, 2**number * training / cost)) for number, count in enumerate(counts)]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lookboth.masking.plan import MaskPlan
-from lookboth.search.task import Found, SearchTask
+from lookboth.search.task import Found, SearchTask, affordable_training
 from lookboth.search.trials import train_shortly
 
 _STRENGTHS = tuple(10.0**power for power in range(-2, 5))
@@ -18,7 +18,8 @@ _STRENGTHS = tuple(10.0**power for power in range(-2, 5))
 
 def search_predictor(task: SearchTask) -> Found:
     """Return every candidate's score after its short training, in the order that the predictor gives them."""
-    share = (task.config.search.budget - 1) / len(task.candidates)
+    count = len(task.candidates)
+    share = affordable_training(task.config.search.budget, count * task.scoring_cost) / count
     scores = [train_shortly(task, candidate, share, stage="short") for candidate in task.candidates]
     predicted = smooth([candidate.plan for candidate in task.candidates], [score.score for score in scores])
     order = sorted(range(len(scores)), key=lambda i: -predicted[i])

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from lookboth.config import RunConfig
 from lookboth.masking.attention import apply_plan
 from lookboth.masking.plan import MaskPlan
 from lookboth.search.candidates import Candidate, neighbours, random_plans
@@ -24,6 +25,7 @@ from lookboth.training.frozen import share_lower_states
 from lookboth.training.trainer import fit
 
 _DRAWN_PER_LAYER = 4096
+_CLIMBING = 0.5  # of what a search by layers may cost is for dev passes
 _STAGE = "shared"
 
 
@@ -61,11 +63,14 @@ def search_shared(task: SearchTask) -> Found:
 
     With `search.tune_best` the best of them then get a short training each, from the shared weights, and stand first.
     """
-    prepared = _train(task, [candidate.plan for candidate in task.candidates])
+    plans = [candidate.plan for candidate in task.candidates]
+    search = task.config.search
+    count, share = search.tune_best if search.tune_best > 1 else 0, search.tune_share
+    scored = passes([plan.reach for plan in plans]) + count
+    prepared = _train(task, plans, task.shortened(scored, besides=count * share))
     met = score_all(task, prepared, task.candidates)
     ranked = sorted(met, key=lambda candidate: -met[candidate].score)
-    count, share = task.config.search.tune_best, task.config.search.tune_share
-    if count < 2:
+    if not count:
         return Found([met[candidate] for candidate in ranked])
     weights = task.folder / _STAGE / BEST_FILE
     tuned = [train_shortly(task, one, share, stage="tuned", start=weights) for one in ranked[:count]]
@@ -75,16 +80,16 @@ def search_shared(task: SearchTask) -> Found:
 def search_layers(task: SearchTask) -> Found:
     """Return the scores met while climbing from the best candidate, one layer at a time, best first.
 
-    The shared training draws from all plans that are causal or bidirectional in each layer. Climbing takes the first
-    change of one layer that scores better, from the output down, and stops when a whole round changes nothing, or
-    when its dev passes have cost `search.budget` minus one trainings.
+    The shared training draws from all plans that are causal or bidirectional in each layer, and takes half of what
+    the search may cost. Climbing takes the first change of one layer that scores better, from the output down, and
+    stops when a whole round changes nothing, or when the dev passes have cost the other half.
     """
+    most = int(_CLIMBING * (task.config.search.budget - 1) / task.scoring_cost)
     drawn = random_plans(task.candidates[0].plan.num_layers, _DRAWN_PER_LAYER, task.seed)
-    prepared = _train(task, drawn)
+    prepared = _train(task, drawn, task.shortened(most))
     labeler = prepared.labeler
     met = score_all(task, prepared, task.candidates)
     best = max(met, key=lambda candidate: met[candidate].score)
-    most = len(met) + int((task.config.search.budget - 1) / task.scoring_cost)
     improved = True
     while improved:
         improved = False
@@ -124,20 +129,27 @@ def best_cut(reaches: Sequence[Sequence[object]]) -> int:
     >>> best_cut([(0, 0), (None, None)])
     0
     """
-    if not reaches:
-        return 0
-    depth = len(reaches[0])
-
-    def layers_run(cut: int) -> int:
-        return cut * len({tuple(reach[:cut]) for reach in reaches}) + (depth - cut) * len(reaches)
-
-    return min(range(depth), key=layers_run)
+    return min(range(len(reaches[0])), key=lambda cut: _layers_run(reaches, cut)) if reaches else 0
 
 
-def _train(task: SearchTask, plans: Sequence[MaskPlan]) -> Prepared:
+def passes(reaches: Sequence[Sequence[object]]) -> float:
+    """Return how many passes through the whole model scoring all plans takes, shared layers run once.
+
+    >>> passes([(0, 0, 0), (0, 0, None), (0, None, 0), (0, None, None)])
+    2.6666666666666665
+    """
+    return _layers_run(reaches, best_cut(reaches)) / len(reaches[0]) if reaches else 0.0
+
+
+def _layers_run(reaches: Sequence[Sequence[object]], cut: int) -> int:
+    """Return how many layers are run where plans that agree up to layer `cut` run those once."""
+    return cut * len({tuple(reach[:cut]) for reach in reaches}) + (len(reaches[0]) - cut) * len(reaches)
+
+
+def _train(task: SearchTask, plans: Sequence[MaskPlan], config: RunConfig) -> Prepared:
     """Return a labeler trained under drawn plans to the end; its scores on the way would choose for some plans only."""
-    training = task.config.training.model_copy(update={"evals_per_epoch": 0})
-    config = task.config.model_copy(update={"training": training})
+    training = config.training.model_copy(update={"evals_per_epoch": 0})
+    config = config.model_copy(update={"training": training})
     prepared = prepare_classifier(config, task.splits, task.seed, task.folder / "adaptation", task.say)
     model = prepared.labeler.model
     with DrawnPlans(model, plans, task.seed):

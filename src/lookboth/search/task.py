@@ -20,6 +20,7 @@ from lookboth.training.splits import Splits
 from lookboth.types import Span
 
 _FORWARD = 1 / 3  # what scoring a text costs, measured in training on it once
+_AT_LEAST = 0.5  # of what a search may cost is for training, however large the dev data is
 NOISE = 0.05  # a difference with a larger p-value is not told from chance
 
 
@@ -35,6 +36,21 @@ class Found(NamedTuple):
     scores: Sequence[PlanScore]
     strengths: tuple[float, ...] = ()
     compared: int | None = None
+
+
+def affordable_training(budget: float, scoring: float) -> float:
+    """Return how much training a search can pay for beside its scoring and the last training, in ordinary trainings.
+
+    At least half of what the search may cost goes into training, however large the dev data is.
+
+    Args:
+        budget: in ordinary trainings, the last one included.
+        scoring: what all dev passes cost, in the same unit.
+
+    >>> affordable_training(2.0, 0.2), affordable_training(2.0, 0.9)
+    (0.8, 0.5)
+    """
+    return max(budget - 1 - scoring, _AT_LEAST * (budget - 1))
 
 
 def file_name(candidate: Candidate) -> str:
@@ -76,6 +92,18 @@ class SearchTask:
         train = sum(len(example.words) for example in self.splits.train)
         times = max(1.0, training.epochs * training.evals_per_epoch)
         return dev / (training.epochs * train + times * dev)
+
+    def shortened(self, scored: float, besides: float = 0.0) -> RunConfig:
+        """Return the recipe of the one training that a search can pay for; no longer than an ordinary one.
+
+        Args:
+            scored: how many candidates are scored on dev after it.
+            besides: what else is paid for, in ordinary trainings.
+        """
+        share = affordable_training(self.config.search.budget, scored * self.scoring_cost + besides)
+        training = self.config.training
+        shorter = training.model_copy(update={"epochs": training.epochs * min(1.0, share)})
+        return self.config.model_copy(update={"training": shorter})
 
     def score(
         self, labeler: Labeler, candidate: Candidate, *, stage: str = "shared", timed: bool = True
