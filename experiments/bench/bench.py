@@ -24,7 +24,7 @@ def main() -> None:
     """Parse options, run both tables, print them and write them as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--sentences", type=int, default=64, help="sentences in one round")
+    parser.add_argument("--sentences", type=int, default=192, help="sentences in one round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=None)
     options = parser.parse_args()
