@@ -131,6 +131,26 @@ def growth_table() -> str:
     return "\n".join(lines)
 
 
+def equal_f1_table() -> str:
+    """Return how long each side trained, its best dev F1, and how much sooner it was as good as the usual way."""
+    rows = _result("bench/equal_f1_cpu.json")["tables"]["compared"]
+    by_side: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_side.setdefault(row["side"], []).append(row)
+    count = len(next(iter(by_side.values())))
+    lines = [
+        f"| side | seconds of training, {count} seeds | best dev F1 | as good as the usual way, times as fast |",
+        "|---|--:|--:|--:|",
+    ]
+    for side, runs in by_side.items():
+        seconds = _mean_and_sd([run["seconds"] for run in runs], best=False)
+        best = _mean_and_sd([100 * run["best_dev_f1"] for run in runs], best=False)
+        ratios = (run["times_as_fast"] for run in runs)
+        sooner = ", ".join("not reached" if ratio is None else f"{ratio:.1f}" for ratio in ratios)
+        lines.append(f"| {side} | {seconds} | {best} | {sooner} |")
+    return "\n".join(lines)
+
+
 def truth_table() -> str:
     """Return mean test score and sd over seeds of every plan of four layer groups, the best mean rank first."""
     columns = {title: _plan_scores(RESULTS / folder) for folder, title in TRUTHS.items()}
@@ -209,6 +229,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "file map": file_map,
     "training speed": lambda: speed_table("training"),
     "prediction speed": lambda: speed_table("prediction"),
+    "equal f1": equal_f1_table,
     "growth": growth_table,
     "truth": truth_table,
     "regret": lambda: written("plan_search/regret.md"),

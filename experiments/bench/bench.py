@@ -7,9 +7,9 @@ from typing import Any
 import prediction
 import torch
 import training
-from alternate import alternate, matmul_limit, write_result
+from alternate import Side, alternate, matmul_limit, write_result
 
-from lookboth.models.loading import load_backbone, load_config
+from lookboth.models.loading import load_backbone
 from lookboth.quiet import quiet_libraries
 
 MODEL = "smollm2-135m"
@@ -17,6 +17,9 @@ PASSES = {
     "training": 2,
     "prediction": 1,
 }  # products of a step in those of a forward pass: LoRA goes back once
+LIMITED = {"lookboth fp32": torch.float32, "lookboth bf16": torch.bfloat16}  # sides held against their limit
+PRODUCTS = "bare products, "
+AT_ONCE = 1024
 RESULTS = Path(__file__).parent.parent / "results" / "bench"
 
 
@@ -24,7 +27,7 @@ def main() -> None:
     """Parse options, run both tables, print them and write them as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--sentences", type=int, default=192, help="sentences in one round")
+    parser.add_argument("--sentences", type=int, default=144, help="sentences in one round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=None)
     options = parser.parse_args()
@@ -32,43 +35,41 @@ def main() -> None:
     tables: dict[str, Any] = {}
     for name, module, source in (("training", training, MODEL), ("prediction", prediction, None)):
         print(f"\n{name}")
-        tables[name] = alternate(
-            module.sides(source, options.sentences, options.device), rounds=options.rounds
-        )
-        print(_table(tables[name]))
-    tables["limit"] = _limit(options.device)
-    for name, passes in PASSES.items():
+        sides = module.sides(source, options.sentences, options.device)
+        limits = [_limit(side, name, options.device) for side in sides if side.name in LIMITED]
+        tables[name] = alternate([*sides, *limits], rounds=options.rounds)
+        speeds = {row["side"]: row["words_per_second"] for row in tables[name]}
         for row in tables[name]:
-            if limit := tables["limit"].get(row["side"].removeprefix("lookboth ")):
-                row["share_of_limit"] = round(passes * row["tokens_per_second"] / limit, 2)
-                print(
-                    f"{name}, {row['side']}: {100 * row['share_of_limit']:.0f} % of what the products allow"
-                )
-    print(f"\nbare matrix products, tokens a second forward: {tables['limit']}")
+            if limit := speeds.get(PRODUCTS + row["side"].removeprefix("lookboth ")):
+                row["share_of_limit"] = round(row["words_per_second"] / limit, 2)
+        print(_table(tables[name]))
     work = f"{MODEL}, LoRA r 16 on q and v, {options.sentences} WNUT-17 sentences a round, {options.device}"
     out = options.out or RESULTS / f"{options.device}.json"
     write_result(out, work=work, tables=tables)
     print(f"written: {out}")
 
 
-def _limit(device: str) -> dict[str, float]:
-    """Return how many tokens a second the model's matrix products alone allow, forward, by arithmetic."""
+def _limit(side: Side, table: str, device: str) -> Side:
+    """Return the bare matrix products of a side's tokens, as a side that takes its turns with the others."""
+    precision = side.name.removeprefix("lookboth ")
     backbone = load_backbone(MODEL, precision="fp32")
     shapes = [(m.in_features, m.out_features) for m in backbone.modules() if isinstance(m, torch.nn.Linear)]
-    assert load_config(MODEL).num_hidden_layers == len(backbone.layers)
-    tokens = 1024
-    return {
-        name: round(tokens / matmul_limit(shapes, tokens, dtype, device))
-        for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))
-    }
+    times = PASSES[table] * side.tokens / AT_ONCE
+
+    def run() -> float:
+        return times * matmul_limit(shapes, AT_ONCE, LIMITED[side.name], device)
+
+    note = f"the model's shapes, {AT_ONCE:,} tokens at once, no padding"
+    return Side(PRODUCTS + precision, run, side.words, note, side.tokens)
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
     width = max(len(row["side"]) for row in rows)
-    lines = [
-        f"{row['side']:{width}}  {row['words_per_second']:9.1f} words/s  {row['ratio']:6.2f}x" for row in rows
-    ]
-    return "\n".join(lines)
+    return "\n".join(
+        f"{row['side']:{width}}  {row['words_per_second']:9.1f} words/s  {row['ratio']:6.2f}x"
+        + (f"  {100 * row['share_of_limit']:.0f} % of the products" if "share_of_limit" in row else "")
+        for row in rows
+    )
 
 
 if __name__ == "__main__":
