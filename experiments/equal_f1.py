@@ -16,6 +16,7 @@ from typing import Any
 from lookboth.config import RunConfig, parse_config
 from lookboth.evaluation.evaluate import evaluate_labeler
 from lookboth.models.labeler import Labeler
+from lookboth.models.products import use_stock_products
 from lookboth.quiet import quiet_libraries
 from lookboth.training.batches import RunBatches
 from lookboth.training.classifier import prepare_classifier
@@ -94,6 +95,8 @@ def curve(config: RunConfig, *, usual: bool, seed: int) -> list[dict[str, float]
     splits = read_splits(config)
     with tempfile.TemporaryDirectory() as folder:
         prepared = prepare_classifier(config, splits, seed, Path(folder) / "adaptation", print)
+        if usual:
+            use_stock_products(prepared.labeler.model)
         batches = _sixteens(prepared.batches, seed) if usual else prepared.batches
         clock = Clock(prepared.labeler, splits)
         with keep_frozen_states(prepared.labeler.model, batches, config.training, print):

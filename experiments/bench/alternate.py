@@ -76,19 +76,28 @@ def timed(work: Callable[[], Any]) -> float:
 def matmul_limit(shapes: Sequence[tuple[int, int]], tokens: int, dtype: Any, device: str) -> float:
     """Return the seconds that the bare matrix products of one forward pass over `tokens` tokens need.
 
+    Of torch's own library and oneDNN, where lookboth would take that, the faster one counts.
+
     Args:
         shapes: (in, out) of every linear layer of the model.
         tokens: rows of the left matrix.
         dtype, device: of both.
     """
     import torch
+    from torch import nn
+
+    from lookboth.models.products import use_faster_products
 
     total = 0.0
     for shape in sorted(set(shapes)):
-        left = torch.randn(tokens, shape[0], dtype=dtype, device=device)
-        right = torch.randn(shape[0], shape[1], dtype=dtype, device=device)
-        left @ right
-        best = min(timed(lambda left=left, right=right: left @ right) for _ in range(5))
+        states = torch.randn(tokens, shape[0], dtype=dtype, device=device)
+        layers = nn.ModuleList(nn.Linear(*shape, bias=False, dtype=dtype, device=device) for _ in range(2))
+        use_faster_products(layers[:1])
+        best = float("inf")
+        with torch.inference_mode():
+            for layer in layers:
+                layer(states)
+                best = min([best, *(timed(lambda one=layer: one(states)) for _ in range(5))])
         total += best * sum(shape == other for other in shapes)
     return total
 

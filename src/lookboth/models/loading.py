@@ -68,6 +68,8 @@ def load_backbone(
     """
     from transformers import AutoModel
 
+    from lookboth.models.products import use_faster_products
+
     _check_device(device)
     kwargs: dict[str, Any] = {"dtype": torch_dtype(precision, device), "use_safetensors": True}
     attn_implementation = attn_implementation or _faster_attention(kwargs["dtype"], device)
@@ -84,6 +86,7 @@ def load_backbone(
         model = from_hub(AutoModel, name, revision=revision, trust_remote_code=trust_remote_code, **kwargs)
     if getattr(model, "pooler", None) is not None:
         model.pooler = None  # an encoder's summary of a whole text, which nothing here reads
+    use_faster_products(model)
     return (model if four_bit else model.to(device)).eval()
 
 
