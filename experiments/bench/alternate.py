@@ -97,7 +97,7 @@ def matmul_limit(shapes: Sequence[tuple[int, int]], tokens: int, dtype: Any, dev
         with torch.inference_mode():
             for layer in layers:
                 layer(states)
-                best = min([best, *(timed(lambda one=layer: one(states)) for _ in range(5))])
+                best = min([best, *(timed(lambda one=layer, x=states: one(x)) for _ in range(5))])
         total += best * sum(shape == other for other in shapes)
     return total
 

@@ -1,7 +1,7 @@
 """Matrix products in fp32 on a CPU whose instructions torch leaves unused.
 
-torch computes them with MKL, which takes its AVX-512 kernels on Intel's processors only; oneDNN, which torch brings along as
-well, takes them wherever they are, and is then about twice as fast.
+torch computes them with MKL, which takes its AVX-512 kernels on Intel's processors only; oneDNN, which torch brings
+along as well, takes them wherever they are, and is then about twice as fast.
 """
 
 import platform
@@ -17,8 +17,8 @@ from torch.autograd.function import once_differentiable
 def use_faster_products(backbone: nn.Module) -> None:
     """Let the linear layers of a model compute in fp32 with oneDNN where that is the faster library; in place.
 
-    Weights, names and what is saved stay as they are, results differ in the order of additions alone. What is not fp32 on
-    a CPU, and what is traced, compiled or under autocast, goes torch's way.
+    Weights, names and what is saved stay as they are; results differ in the order of additions alone. What is not fp32
+    on a CPU, and what is traced, compiled or under autocast, goes torch's way.
 
     Args:
         backbone: its layers of exactly the type `torch.nn.Linear` are meant.
