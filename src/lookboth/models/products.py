@@ -33,7 +33,7 @@ def use_stock_products(backbone: nn.Module) -> None:
     """Undo `use_faster_products`, for comparisons."""
     for module in backbone.modules():
         if type(module) is OneDnnLinear:
-            module.__class__ = nn.Linear
+            module.__class__ = nn.Linear  # type: ignore[assignment]
 
 
 @cache
