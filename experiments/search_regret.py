@@ -200,6 +200,8 @@ def regret_row(search: PlanSearch, truth: Truth) -> dict[str, Any]:
     lost = [truth.best - score for score in search.result.tests.values()]
     costs = [cost for evidence in search.evidence.values() if (cost := evidence.cost()) is not None]
     regret = mean_and_sd(lost)
+    ranks = [rank_correlation(evidence.scores, truth) for evidence in search.evidence.values()]
+    told = [rank for rank in ranks if rank is not None]
     return {
         "data": search.data.name,
         "way": search.result.method,
@@ -208,17 +210,15 @@ def regret_row(search: PlanSearch, truth: Truth) -> dict[str, Any]:
         "regret, dev": fmean(max(means(truth.dev).values()) - score for score in search.result.dev.values()),
         "regret, test": regret.mean,
         "sd over seeds": regret.sd,
-        "rank correlation": fmean(
-            rank_correlation(evidence.scores, truth) for evidence in search.evidence.values()
-        ),
+        "rank correlation": fmean(told) if told else None,
         "plans": ", ".join(evidence.name for evidence in search.evidence.values()),
     }
 
 
-def rank_correlation(scores: object, truth: Truth) -> float:
-    """Return Spearman's rho between a search's scores and the mean test scores, over the plans both know.
+def rank_correlation(scores: object, truth: Truth) -> float | None:
+    """Return Spearman's rho between a search's scores and the mean test scores, over the plans both know, if any.
 
-    The truth knows no sequence repetition.
+    The truth knows no sequence repetition and no limited look-ahead.
     """
     known = {score.plan: score.score for score in scores if not score.repetition}  # type: ignore[attr-defined]
     num_layers = next(iter(known)).count(",") + 1
@@ -227,6 +227,8 @@ def rank_correlation(scores: object, truth: Truth) -> float:
         for bits, test in means(truth.test).items()
         if (plan := MaskPlan.parse(bits, num_layers).spelled_out()) in known
     ]
+    if len(pairs) < 2:
+        return None
     return float(spearmanr(*zip(*pairs, strict=True)).statistic)
 
 
