@@ -52,6 +52,7 @@ REPETITION = {
     "repetition/ner/repeated": ("`causal`, words twice, 3 epochs", "2"),
     "repetition/ner/repeated_upper_half": ("`0011`, words twice, 3 epochs", "2"),
 }
+MACHINES = {"bench/cpu.json": "AMD EPYC, AVX-512", "bench/cpu_amx.json": "Intel Xeon, AMX"}
 TEST_SETS = {
     "uner_en_pud": "UNER PUD (news, Wikipedia; never trained on)",
     "uner_en_ewt": "UNER EWT test (web)",
@@ -97,19 +98,25 @@ def plan_table() -> str:
 
 
 def speed_table(kind: str) -> str:
-    """Return words a second of every side of one table of the benchmark, as a multiple of the first.
+    """Return words a second of every side of one table of the benchmark, as a multiple of the first, by machine.
 
     Args:
         kind: "training" or "prediction".
     """
-    rows = _result("bench/cpu.json")["tables"][kind]
-    lines = ["| side | what it does | words/s | ratio | of the products' limit |", "|---|---|--:|--:|--:|"]
-    for row in rows:
-        share = f"{100 * row['share_of_limit']:.0f} %" if "share_of_limit" in row else ""
-        lines.append(
-            f"| {row['side']} | {row['note']} | {row['words_per_second']:.0f} | {row['ratio']:.2f} | {share} |"
-        )
+    by_machine = [{row["side"]: row for row in _result(file)["tables"][kind]} for file in MACHINES]
+    titles = "".join(f" {title}: words/s | ratio | of the products' limit |" for title in MACHINES.values())
+    lines = [f"| side | what it does |{titles}", "|---|---|" + "--:|--:|--:|" * len(MACHINES)]
+    for side, row in by_machine[0].items():
+        cells = "".join(_speed_cells(rows.get(side)) for rows in by_machine)
+        lines.append(f"| {side} | {row['note']} |{cells}")
     return "\n".join(lines)
+
+
+def _speed_cells(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return " | | |"
+    share = f"{100 * row['share_of_limit']:.0f} %" if "share_of_limit" in row else ""
+    return f" {row['words_per_second']:.0f} | {row['ratio']:.2f} | {share} |"
 
 
 def growth_table() -> str:
