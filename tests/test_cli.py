@@ -247,6 +247,28 @@ def test_predicted_offsets_are_into_the_lines(run, labeler_folder):
     assert json.loads(out)["spans"] == []
 
 
+@pytest.mark.parametrize("command", ["predict", "suggest"])
+def test_what_is_read_is_not_written_over(run, labeler_folder, tmp_path, command):
+    file = tmp_path / "tasks.jsonl"
+    file.write_text('{"text": "Ada was in London"}\n')
+    before = file.read_bytes()
+    status, _, err = run(command, file, "--model", labeler_folder, "-f", "jsonl", "--out", file)
+    assert status == 1
+    assert "is the file that is read" in err
+    assert file.read_bytes() == before
+
+
+def test_a_run_that_fails_leaves_the_older_result(run, labeler_folder, tmp_path):
+    file, out = tmp_path / "texts.txt", tmp_path / "out.jsonl"
+    out.write_text("older\n")
+    file.write_bytes(b"Ada\n" * 5000 + b"Z\xfcrich\n")
+    status, _, err = run("predict", file, "--model", labeler_folder, "-f", "jsonl", "--out", out)
+    assert status == 1
+    assert "texts.txt:5001: not UTF-8" in err
+    assert out.read_text() == "older\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "texts.txt"]
+
+
 def test_options_may_hold_any_character(run, data, tmp_path, monkeypatch):
     """A folder with quotes and backslashes in its name is named back as it was typed."""
     monkeypatch.chdir(tmp_path)

@@ -98,13 +98,12 @@ def predict(
     precision: PrecisionOption = "auto",
 ) -> None:
     """Label a text, a file or standard input."""
-    from lookboth.inference.formats import require_place
     from lookboth.inference.inputs import read_inputs
     from lookboth.inference.pipeline import label_examples
     from lookboth.models.confidence import saved_thresholds
     from lookboth.models.opening import open_labeler
 
-    require_place(output.value, out)
+    _require_place(source, output, out)
     examples = read_inputs(source, sys.stdin.buffer)
     quiet_libraries()
     labeler = open_labeler(model, device=device, precision=precision)
@@ -134,14 +133,14 @@ def suggest(
     precision: PrecisionOption = "auto",
 ) -> None:
     """Order unlabeled texts by what annotating them would teach, with pre-annotations."""
-    from lookboth.inference.formats import require_place, write_pieces
+    from lookboth.inference.formats import write_pieces
     from lookboth.inference.inputs import read_inputs
     from lookboth.inference.suggest import render_suggestions
     from lookboth.inference.suggest import suggest as choose
     from lookboth.models.base import require_scores
     from lookboth.models.labeler import Labeler
 
-    require_place(output.value, out)
+    _require_place(source, output, out)
     examples = read_inputs(source, sys.stdin.buffer)
     quiet_libraries()
     labeler = require_scores(
@@ -262,6 +261,16 @@ def _pairs(items: list[str]) -> dict[str, str]:
             raise ConfigError(f"--map {item!r}: expected OLD=NEW, for example --map MISC= to drop MISC")
         pairs[old] = new
     return pairs
+
+
+def _require_place(source: str, output: Format, out: Path | None) -> None:
+    """Refuse a place to write that the format has no use for, or that is what is read."""
+    from lookboth.data.files import require_other_file
+    from lookboth.inference.formats import require_place
+
+    require_place(output.value, out)
+    if out is not None:
+        require_other_file("/dev/stdin" if source == "-" else source, out)
 
 
 def _give(predictions: Iterable[Prediction], output: Format, out: Path | None) -> None:

@@ -3,8 +3,6 @@
 import gzip
 import json
 import math
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from datetime import UTC, datetime
@@ -12,6 +10,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from lookboth.data.files import write_whole
 from lookboth.errors import DataError
 from lookboth.evaluation.metrics import AnySpan
 from lookboth.evaluation.provenance import (
@@ -106,7 +105,7 @@ def write_run(
     )
     stored = {"schema_version": run.schema_version, **asdict(run)}
     del stored["folder"]
-    _write_atomically(Path(folder) / RUN_FILE, [json.dumps(stored, indent=2, ensure_ascii=False), "\n"])
+    write_whole(Path(folder) / RUN_FILE, [json.dumps(stored, indent=2, ensure_ascii=False), "\n"])
     return run
 
 
@@ -159,7 +158,7 @@ def write_predictions(
         DataError: when there is not one prediction for every example; nothing is written then.
     """
     path = Path(folder) / PREDICTIONS_FILE
-    _write_atomically(path, _prediction_lines(examples, predicted, splits))
+    write_whole(path, _prediction_lines(examples, predicted, splits))
     return path
 
 
@@ -261,27 +260,3 @@ def _parse_object(text: str, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise DataError(f"{where}: found a JSON {type(value).__name__}; it must be an object.")
     return value
-
-
-def _write_atomically(path: Path, pieces: Iterable[str]) -> None:
-    """Write a file under another name and move it into place, so that no reader sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # backslashreplace turns a lone surrogate, which UTF-8 cannot hold, into its JSON escape.
-    with tempfile.NamedTemporaryFile(
-        "w",
-        dir=path.parent,
-        prefix=f".{path.name}.",
-        delete=False,
-        encoding="utf-8",
-        errors="backslashreplace",
-        newline="\n",
-    ) as file:
-        try:
-            file.writelines(pieces)
-            file.flush()
-            os.fsync(file.fileno())
-        except BaseException:
-            os.unlink(file.name)
-            raise
-    os.chmod(file.name, 0o644)  # a temporary file is private; a result is not
-    os.replace(file.name, path)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lookboth.data.conversion.export import STREAMS, TOOLS, write_marked
 from lookboth.data.conversion.marked import mark_prediction
+from lookboth.data.files import write_whole
 from lookboth.data.lines import json_line
 from lookboth.errors import ConfigError, DataError
 from lookboth.types import PredictedSpan, Prediction
@@ -85,15 +86,13 @@ def write_predictions(predictions: Iterable[Prediction], format: str, out: Path)
 
 
 def write_pieces(pieces: Iterable[str], out: Path) -> None:
-    """Write what `render` gives to a file; lone surrogates as escapes.
+    """Write what `render` gives to a file that takes the place of an older one once it is whole.
 
     Raises:
         DataError: when it cannot be written.
     """
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with out.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-            file.writelines(pieces)
+        write_whole(out, pieces)
     except OSError as error:
         raise DataError(f"{out}: cannot be written: {error.strerror}. Name another file.") from error
 

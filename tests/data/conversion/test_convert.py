@@ -6,6 +6,7 @@ from typer.testing import CliRunner
 from lookboth.cli import app
 from lookboth.data.checks import check_data
 from lookboth.data.conversion.convert import KINDS, convert
+from lookboth.data.conversion.export import export
 from lookboth.data.conversion.options import ConvertOptions
 from lookboth.data.readers import read_dataset
 from lookboth.errors import ConfigError, DataError
@@ -103,6 +104,28 @@ def test_what_columns_cannot_hold_is_refused(tmp_path):
         convert("ace05", path, tmp_path / "out.conll")
     convert("ace05", path, tmp_path / "out.jsonl")
     assert read_dataset(tmp_path / "out.jsonl").examples[0].words == ("a\tb", "c")
+
+
+def test_what_cannot_be_written_leaves_the_older_file(tmp_path):
+    source, out = tmp_path / "in.json", tmp_path / "out.conll"
+    source.write_text(json.dumps([{"words": ["a\tb", "c"], "golden-event-mentions": []}]))
+    out.write_text("older\tO\n")
+    with pytest.raises(DataError, match=r"read back as it was \(.*out\.conll:1\)"):
+        convert("ace05", source, out)
+    assert out.read_text() == "older\tO\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.json", "out.conll"]
+
+
+def test_the_source_is_not_written_over(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "In Rome", "label": [[3, 7, "LOC"]]}\n')
+    with pytest.raises(ConfigError, match="is the file that is read"):
+        convert("doccano", path, path)
+    assert '"label"' in path.read_text()
+    path.write_text('{"tokens": ["Rome"], "tags": ["B-LOC"]}\n')
+    with pytest.raises(ConfigError, match="is the file that is read"):
+        export("doccano", path, path)
+    assert path.read_text() == '{"tokens": ["Rome"], "tags": ["B-LOC"]}\n'
 
 
 def test_the_command_says_what_it_wrote(fold, tmp_path):

@@ -17,6 +17,7 @@ from lookboth.data.conversion.prodigy import read_prodigy
 from lookboth.data.conversion.semeval import read_semeval
 from lookboth.data.conversion.slots import read_slots
 from lookboth.data.conversion.writing import write_data
+from lookboth.data.files import require_other_file
 from lookboth.data.problems import require_clean
 from lookboth.errors import ConfigError
 
@@ -69,7 +70,7 @@ def convert(
         repair: leave out or repair what cannot be taken over, instead of stopping; the report names it all.
 
     Raises:
-        ConfigError: if there is no such kind, or an option means nothing for it.
+        ConfigError: if there is no such kind, an option means nothing for it, or the file to write is the source.
         DataError: if the file cannot be read, or holds what cannot be taken over and `repair` is not set.
     """
     found = KINDS.get(kind)
@@ -81,6 +82,7 @@ def convert(
     if wrong:
         allowed = ", ".join(f"--{name}" for name in found.options) or "none"
         raise ConfigError(f"--{wrong} means nothing for {kind}; its options: {allowed}. Leave it out.")
+    require_other_file(source, out)
     converted = found.read(source, options, repair=repair)
     dataset = converted.dataset
     require_clean(dataset)

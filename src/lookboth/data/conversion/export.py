@@ -9,6 +9,7 @@ from lookboth.data.conversion.doccano import write_doccano
 from lookboth.data.conversion.label_studio import write_label_studio
 from lookboth.data.conversion.marked import Marked, mark_example
 from lookboth.data.conversion.prodigy import write_prodigy
+from lookboth.data.files import require_other_file, write_whole
 from lookboth.data.problems import require_clean
 from lookboth.data.readers import read_dataset
 from lookboth.errors import ConfigError, DataError
@@ -30,11 +31,12 @@ def export(tool: str, source: str | Path, out: str | Path, *, repair: bool = Fal
         repair: repair what can be repaired in the source instead of stopping.
 
     Raises:
-        ConfigError: there is no such tool.
+        ConfigError: there is no such tool, or the output is the source.
         DataError: the source cannot be read as it stands, or the output cannot be written.
     """
     if tool not in TOOLS:
         raise ConfigError(f"{tool!r} cannot be written; annotation tools are {', '.join(TOOLS)}.")
+    require_other_file(source, out)
     dataset = read_dataset(source, repair=repair)
     require_clean(dataset)
     write_marked(map(mark_example, dataset.examples), tool, out)
@@ -56,8 +58,6 @@ def write_marked(texts: Iterable[Marked], tool: str, out: str | Path) -> None:
         write_brat(texts, out)
         return
     try:
-        Path(out).parent.mkdir(parents=True, exist_ok=True)
-        with Path(out).open("w", encoding="utf-8", newline="\n") as file:
-            file.writelines(STREAMS[tool](texts))
+        write_whole(Path(out), STREAMS[tool](texts))
     except OSError as error:
         raise DataError(f"{out}: cannot be written: {error.strerror}. Name another file.") from error

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lookboth.data.conversion.options import Converted
+from lookboth.data.files import whole_file
 from lookboth.data.readers import read_dataset
 from lookboth.data.schemes import encode_spans
 from lookboth.errors import DataError
@@ -14,7 +15,7 @@ SUFFIXES = (".conll", ".jsonl")
 
 
 def write_data(data: Converted, out: str | Path) -> None:
-    """Write examples to a file and read it back.
+    """Write examples to a file and read it back; only where they stayed the same it takes the place of an older one.
 
     Args:
         data: the examples; the borders of documents become -DOCSTART- lines, or "document" numbers in JSON.
@@ -30,11 +31,12 @@ def write_data(data: Converted, out: str | Path) -> None:
     scheme = "plain" if data.dataset.scheme == "plain" else "IOB2"
     lines = _columns(data, scheme) if path.suffix == ".conll" else _objects(data, scheme)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
+        with whole_file(path) as work:
+            content = "".join(f"{line}\n" for line in lines)
+            work.write_text(content, encoding="utf-8", errors="backslashreplace", newline="\n")
+            _compare(data.dataset, read_dataset(work), path)
     except OSError as error:
         raise DataError(f"{out}: cannot be written: {error.strerror}. Name another file.") from error
-    _compare(data.dataset, read_dataset(path))
 
 
 def _columns(data: Converted, scheme: str) -> Iterator[str]:
@@ -66,11 +68,12 @@ def _with_text(example: Example) -> dict[str, object]:
     return {"text": text, "spans": spans}
 
 
-def _compare(wanted: Dataset, found: Dataset) -> None:
+def _compare(wanted: Dataset, found: Dataset, out: Path) -> None:
     for before, after in zip(wanted.examples, found.examples, strict=False):
         if (before.words, before.spans) != (after.words, after.spans):
             where = f"{before.source}: {' '.join(before.words)[:60]!r}"
-            raise DataError(f"{where} cannot be written so that it is read back as it was ({after.source}).")
+            place = after.source.replace(found.name, str(out))
+            raise DataError(f"{where} cannot be written so that it is read back as it was ({place}).")
     if len(wanted.examples) != len(found.examples):
         counts = f"{len(wanted.examples)} sentences were written, {len(found.examples)} are read back"
-        raise DataError(f"{found.name}: {counts}.")
+        raise DataError(f"{out}: {counts}.")

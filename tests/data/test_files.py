@@ -1,0 +1,96 @@
+"""Files that are written are whole or as they were; nothing is written over what is read."""
+
+import os
+import stat
+import threading
+
+import pytest
+
+from lookboth.data.files import require_other_file, whole_file, write_whole
+from lookboth.errors import ConfigError
+
+
+def failing(piece="new\n"):
+    yield piece
+    raise ValueError("in the middle")
+
+
+def test_what_was_there_stays_until_the_new_is_whole(tmp_path):
+    file = tmp_path / "out.txt"
+    write_whole(file, ["old\n"])
+    with pytest.raises(ValueError, match="in the middle"):
+        write_whole(file, failing())
+    assert file.read_text() == "old\n"
+    assert list(tmp_path.iterdir()) == [file]
+    write_whole(file, (piece for piece in (file.read_text(), "new \ud800\n")))
+    assert file.read_bytes() == b"old\nnew \\ud800\n"
+
+
+def test_a_new_file_is_as_private_as_the_user_wishes_and_an_old_one_stays_so(tmp_path):
+    new, old = tmp_path / "deep" / "new", tmp_path / "old"
+    old.write_text("old")
+    old.chmod(0o640)
+    before = os.umask(0o027)
+    try:
+        for file in (new, old):
+            write_whole(file, ["x"])
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE(file.stat().st_mode) for file in (new, old)] == [0o640, 0o640]
+    old.chmod(0o600)
+    write_whole(old, ["y"])
+    assert stat.S_IMODE(old.stat().st_mode) == 0o600
+
+
+def test_a_link_is_written_through(tmp_path):
+    (tmp_path / "folder").mkdir()
+    link, target = tmp_path / "link", tmp_path / "folder" / "target"
+    link.symlink_to(target)
+    write_whole(link, ["x"])
+    assert link.is_symlink()
+    assert target.read_text() == "x"
+
+
+def test_a_pipe_is_written_as_it_stands(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    got = []
+    reader = threading.Thread(target=lambda: got.append(pipe.read_text()))
+    reader.start()
+    write_whole(pipe, ["a\n", "b\n"])
+    reader.join(10)
+    assert got == ["a\nb\n"]
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
+def test_a_stream_of_the_shell_is_gone_on_with(tmp_path):
+    """/dev/fd/N may lead to a file that others write as well: it is not moved out of their way."""
+    with (tmp_path / "log").open("wb") as log:
+        log.write(b"head\n")
+        log.flush()
+        write_whole(type(tmp_path)(f"/dev/fd/{log.fileno()}"), ["x\n"])
+    assert (tmp_path / "log").read_text() == "head\nx\n"
+
+
+def test_the_file_to_fill_has_the_suffix_of_the_one_it_becomes(tmp_path):
+    with whole_file(tmp_path / "a.conll") as work:
+        work.write_text("x")
+        assert work.suffix == ".conll"
+        assert not (tmp_path / "a.conll").exists()
+    assert [file.name for file in tmp_path.iterdir()] == ["a.conll"]
+
+
+def test_nothing_is_written_over_what_is_read(tmp_path):
+    file, other = tmp_path / "a", tmp_path / "b"
+    for path in (file, other):
+        path.write_text(path.name)
+    (tmp_path / "link").symlink_to(file)
+    for out in (file, tmp_path / "." / "a", tmp_path / "link"):
+        with pytest.raises(ConfigError, match="is the file that is read"):
+            require_other_file(str(file), out)
+    require_other_file(file, other)
+    require_other_file(file, tmp_path / "new")
+    for text in ("a text", "x" * 100_000, "a\0b", ""):
+        require_other_file(text, file)
+    require_other_file("/dev/null", "/dev/null")
