@@ -12,6 +12,7 @@ import typer
 from tiny import tiny_labeler
 
 from lookboth import cli
+from lookboth.data.readers import read_dataset
 
 COMMANDS = ("demo", "inspect", "prove", "check-data", "train", "evaluate", "predict", "merge")
 SENTENCES = {
@@ -245,6 +246,25 @@ def test_predicted_offsets_are_into_the_lines(run, labeler_folder):
             assert record["text"][span["start"] : span["end"]] == span["text"]
     _, out, _ = run("predict", lines[0], *options, "--min-score", "1")
     assert json.loads(out)["spans"] == []
+
+
+def test_tags_are_only_those_of_spans_that_are_kept(run, labeler_folder, tmp_path):
+    text = "Ada Lovelace was in London and the fox was in York with Charles Babbage"
+    words = text.split()
+    file = tmp_path / "words.conll"
+    file.write_text("\n".join(words))
+    options = ["predict", file, "--model", labeler_folder, "--precision", "fp32"]
+    spans = json.loads(run(*options, "-f", "jsonl")[1])["spans"]
+    least = sorted(span["score"] for span in spans)[len(spans) // 2]
+    _, out, _ = run(*options, "-f", "jsonl", "--min-score", least)
+    kept = json.loads(out)["spans"]
+    assert 0 < len(kept) < len(spans)
+    _, columns, _ = run(*options, "-f", "conll", "--min-score", least)
+    scored = tmp_path / "out.conll"
+    scored.write_text(columns)
+    (example,) = read_dataset(scored).examples
+    texts = [(" ".join(words[span.start : span.end]), span.label) for span in example.spans]
+    assert texts == [(span["text"], span["label"]) for span in kept]
 
 
 @pytest.mark.parametrize("command", ["predict", "suggest"])

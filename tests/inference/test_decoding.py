@@ -10,8 +10,8 @@ from hypothesis.extra import numpy as npst
 
 from lookboth.data.schemes import encode_spans, find_tag_errors, tags_for_labels
 from lookboth.data.transitions import allowed_transitions
-from lookboth.inference.decoding import choose_labels, decode_tags_constrained, span_score
-from lookboth.types import Span
+from lookboth.inference.decoding import choose_labels, decode_tags_constrained, keep_above, span_score
+from lookboth.types import PredictedSpan, Prediction, Span, TextLabel
 
 TAGS = {
     "IOB2": tags_for_labels(["A", "B"], "IOB2"),
@@ -103,3 +103,24 @@ def test_the_best_label_or_all_that_reach_the_threshold():
     chosen = choose_labels(log_probs, names, threshold=0.5 - 1e-9)
     assert chosen == (("anger", pytest.approx(0.9)), ("joy", pytest.approx(0.5)))
     assert choose_labels(log_probs, names, threshold=0.95) == ()
+
+
+def test_what_scores_too_low_is_in_no_tag():
+    words, offsets = ("New", "York", "met", "Ada"), ((0, 3), (4, 8), (9, 12), (13, 16))
+    york = PredictedSpan(0, 2, "LOC", "New York", 0, 8, 0.4)
+    ada = PredictedSpan(3, 4, "PER", "Ada", 13, 16, 0.9)
+    tags = ("B-LOC", "E-LOC", "O", "S-PER")
+    found = Prediction("New York met Ada", words, offsets, tags, (york, ada))
+    assert keep_above(found, 0.4, "IOBES") == found
+    assert keep_above(found, 0.5, "IOBES").tags == ("O", "O", "O", "S-PER")
+    kept = keep_above(found, {"PER": None}, "IOBES")
+    assert (kept.spans, kept.tags) == ((york,), ("B-LOC", "E-LOC", "O", "O"))
+    plain = Prediction("a b", ("a", "b"), ((0, 1), (2, 3)), ("X", "X"), tuple(
+        PredictedSpan(i, i + 1, "X", w, 2 * i, 2 * i + 1, s) for i, (w, s) in enumerate((("a", 0.1), ("b", 0.8)))
+    ))  # fmt: skip
+    assert keep_above(plain, 0.5, "plain").tags == ("O", "X")
+
+
+def test_labels_of_whole_texts_are_kept_above_a_score_too():
+    found = Prediction("so", ("so",), ((0, 2),), (), labels=(TextLabel("joy", 0.9), TextLabel("fear", 0.2)))
+    assert keep_above(found, 0.5, "text").labels == (TextLabel("joy", 0.9),)

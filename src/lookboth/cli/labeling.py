@@ -98,6 +98,7 @@ def predict(
     precision: PrecisionOption = "auto",
 ) -> None:
     """Label a text, a file or standard input."""
+    from lookboth.inference.decoding import keep_above
     from lookboth.inference.inputs import read_inputs
     from lookboth.inference.pipeline import label_examples
     from lookboth.models.confidence import saved_thresholds
@@ -109,7 +110,8 @@ def predict(
     labeler = open_labeler(model, device=device, precision=precision)
     least = saved_thresholds(labeler.config) if thresholds else {}
     found = label_examples(labeler, examples)
-    kept = (prediction.above(min_score).above(least) for prediction in found)
+    scheme = labeler.config.scheme
+    kept = (keep_above(keep_above(each, min_score, scheme), least, scheme) for each in found)
     _give(kept, output, out)
 
 

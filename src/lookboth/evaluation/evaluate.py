@@ -1,7 +1,7 @@
 """Score a labeler on data: every word of every sentence counts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lookboth.data.schemes import encode_spans
@@ -11,6 +11,7 @@ from lookboth.evaluation.metrics import score_spans
 from lookboth.evaluation.scores import Scores
 from lookboth.evaluation.significance import Interval, bootstrap_interval
 from lookboth.evaluation.text_scores import score_texts
+from lookboth.inference.decoding import keep_above
 from lookboth.types import Example, Prediction, Span
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def evaluate_labeler(
             require_one_label(example)
     predictions = list(_predict(labeler, examples, batch_tokens))
     if min_score is not None:
-        predictions = [_without(prediction, min_score, labeler.config.scheme) for prediction in predictions]
+        predictions = [keep_above(prediction, min_score, labeler.config.scheme) for prediction in predictions]
     gold = [example.labeled_spans() for example in examples]
     found = [prediction.labeled_spans() for prediction in predictions]
     if of_texts:
@@ -129,15 +130,6 @@ def _coverage(examples: Sequence[Example], predictions: Sequence[Prediction], co
     if len(sets) < len(predictions) or not sets:
         return None
     return measure_coverage([gold_tags(example, config) for example in examples], sets)
-
-
-def _without(prediction: Prediction, min_score: Mapping[str, float | None], scheme: str) -> Prediction:
-    """Return the prediction without what scores too low, in its tags too."""
-    kept = prediction.above(min_score)
-    if kept.labels is not None:
-        return kept
-    spans = [Span(span.start, span.end, span.label) for span in kept.spans]
-    return replace(kept, tags=encode_spans(spans, len(kept.words), scheme))
 
 
 def _score_words(gold: Sequence[Sequence[Span]], predictions: Sequence[Prediction], scheme: str) -> Scores:

@@ -1,10 +1,12 @@
-"""Word scores to tags: the best tag sequence that is well-formed."""
+"""Word scores to tags: the best tag sequence that is well-formed, and what of it scores high enough."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from lookboth.data.schemes import encode_spans
 from lookboth.data.transitions import allowed_transitions
-from lookboth.types import Span, TextLabel
+from lookboth.types import Prediction, Span, TextLabel
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,6 +84,21 @@ def choose_labels(
     order = np.argsort(-scores, kind="stable")
     chosen = order[:1] if threshold is None else [i for i in order if scores[i] >= threshold]
     return tuple(TextLabel(labels[i], float(scores[i])) for i in chosen)
+
+
+def keep_above(prediction: Prediction, score: float | Mapping[str, float | None], scheme: str) -> Prediction:
+    """Return the prediction without what scores below `score`, its tags included.
+
+    Args:
+        prediction: of words or of a whole text.
+        score: as of `Prediction.above`.
+        scheme: of its tags.
+    """
+    kept = prediction.above(score)
+    if kept.spans == prediction.spans:
+        return kept
+    spans = [Span(span.start, span.end, span.label) for span in kept.spans]
+    return replace(kept, tags=encode_spans(spans, len(kept.words), scheme))
 
 
 def _is_allowed(ids: "np.ndarray", allowed: "np.ndarray") -> bool:
