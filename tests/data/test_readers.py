@@ -91,7 +91,7 @@ def test_options_reach_the_reader(tmp_path):
     assert read_dataset(path, options).examples[0].spans == (Span(1, 2, "A"),)
 
 
-@pytest.mark.parametrize("source", ["nowhere.conll", "./nowhere", "a/b/c", "/nowhere"])
+@pytest.mark.parametrize("source", ["nowhere.conll", "TRAIN.JSONL", "./nowhere", "a/b/c", "/nowhere"])
 def test_a_path_that_is_not_there_is_never_sought_on_the_hub(source):
     with pytest.raises(DataError, match="no such file or folder"):
         read_split(source, "train")

@@ -1,6 +1,8 @@
 """What `predict` is given becomes examples; what cannot be read is named with file and line."""
 
 import io
+import os
+import threading
 
 import pytest
 
@@ -57,9 +59,33 @@ def test_other_encodings_are_named(tmp_path):
         words_of(file)
 
 
-def test_a_missing_file_is_not_taken_for_a_text():
+@pytest.mark.parametrize("name", ["missing.jsonl", "artcles.json", "x.bioes", "NEWS.TXT", "folder/a.Conll"])
+def test_a_missing_file_is_not_taken_for_a_text(name):
     with pytest.raises(DataError, match="no such file"):
-        words_of("missing.jsonl")
+        words_of(name)
+
+
+def test_a_folder_is_not_taken_for_a_text(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "articles").mkdir()
+    for name in ("articles", "articles/", tmp_path):
+        with pytest.raises(DataError, match=r"is a folder.*lookboth bulk"):
+            words_of(name)
+    assert words_of("") == [()]
+
+
+def test_what_is_no_regular_file_is_read_all_the_same(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=("Ann\nRome\n",), daemon=True)
+    writer.start()
+    assert words_of(pipe) == [("Ann",), ("Rome",)]
+    writer.join(10)
+    with (tmp_path / "a").open("w+") as file:
+        file.write("Bob\n")
+        file.flush()
+        file.seek(0)
+        assert words_of(f"/dev/fd/{file.fileno()}") == [("Bob",)]
 
 
 def test_standard_input_is_read_as_it_comes():

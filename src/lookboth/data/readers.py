@@ -45,6 +45,7 @@ SUFFIXES: dict[Kind, tuple[str, ...]] = {
     "classification": (".tsv", ".txt", ".csv", *JSONL_SUFFIXES),
     "text": (".txt",),
 }
+FILE_SUFFIXES = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
 _KIND_NAMES = {
     "labeling": "labeling words",
     "classification": "classifying texts",
@@ -247,11 +248,7 @@ def _refuse_other_kind(source: str | Path, path: Path, kind: Kind) -> None:
 def _refuse_missing_file(source: str | Path) -> None:
     """Raise unless the source can be a hub id: at most one slash and no suffix of a data file."""
     text = str(source)
-    if (
-        text.startswith((".", "/", "~"))
-        or text.count("/") > 1
-        or Path(text).suffix in {suffix for suffixes in SUFFIXES.values() for suffix in suffixes}
-    ):
+    if text.startswith((".", "/", "~")) or text.count("/") > 1 or Path(text).suffix.lower() in FILE_SUFFIXES:
         built_in = ", ".join(BUILTIN)
         raise DataError(
             f"{source}: no such file or folder. Check the path, or name a built-in ({built_in}) or hub id."

@@ -1,34 +1,41 @@
 """What `predict` is given, a text, a file or standard input, as examples to label, read as they are needed."""
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from lookboth.data.readers import FILE_SUFFIXES
 from lookboth.data.texts import example_from_text
 from lookboth.errors import DataError
 from lookboth.types import Example
 
 WORDS_SUFFIXES = (".conll", ".iob2", ".bio", ".iob", ".conllu")
 JSONL_SUFFIXES = (".jsonl", ".ndjson")
-_FILE_SUFFIXES = (*WORDS_SUFFIXES, *JSONL_SUFFIXES, ".txt", ".tsv", ".csv", ".text")
+_NAMES_A_FILE = {*FILE_SUFFIXES, *JSONL_SUFFIXES, ".text"}
 
 
 def read_inputs(source: str, stdin: BinaryIO) -> Iterator[Example]:
     """Yield what `source` names.
 
     Args:
-        source: a text; the name of a file, with a text a line (any suffix), a word a line in the first column and
-            blank lines between sentences (.conll, .iob2, .bio), or a JSON object a line with "text" or "tokens"
-            (.jsonl); or "-" for standard input, a text a line.
+        source: a text; the name of a file, pipe or device, with a text a line (any suffix), a word a line in the
+            first column and blank lines between sentences (.conll, .iob2, .bio), or a JSON object a line with "text"
+            or "tokens" (.jsonl); or "-" for standard input, a text a line.
         stdin: read for "-".
 
     Raises:
-        DataError: no such file, or a line that is not UTF-8, not JSON, or has neither text nor tokens.
+        DataError: no such file, a folder, or a line that is not UTF-8, not JSON, or has neither text nor tokens.
     """
     if source == "-":
         return _texts(_lines(stdin, "standard input"), "standard input")
-    if not _is_file(source):
+    if os.path.isdir(source):
+        raise DataError(
+            f"{source}: is a folder. Name a file, type `lookboth bulk` to label a folder, or give a text of this "
+            "name through -."
+        )
+    if not os.path.exists(source):
         _refuse_missing_file(source)
         return iter([example_from_text(source)])
     lines = _file_lines(source)
@@ -38,16 +45,8 @@ def read_inputs(source: str, stdin: BinaryIO) -> Iterator[Example]:
     return _objects(lines, source) if suffix in JSONL_SUFFIXES else _texts(lines, source)
 
 
-def _is_file(source: str) -> bool:
-    try:
-        return Path(source).is_file()
-    except (OSError, ValueError):  # a long text is no path
-        return False
-
-
 def _refuse_missing_file(source: str) -> None:
-    looks_like_one = not any(char.isspace() for char in source) and Path(source).suffix in _FILE_SUFFIXES
-    if looks_like_one:
+    if not any(char.isspace() for char in source) and Path(source).suffix.lower() in _NAMES_A_FILE:
         raise DataError(f"{source}: no such file. Give a file that exists, a text in quotes, or - for input.")
 
 
