@@ -5,7 +5,12 @@ import os
 import threading
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from lookboth.data.conll import stream_words
+from lookboth.data.problems import StrictLog
+from lookboth.data.readers import read_dataset, read_text
 from lookboth.errors import DataError
 from lookboth.inference.inputs import read_inputs
 
@@ -92,3 +97,132 @@ def test_standard_input_is_read_as_it_comes():
     stdin = io.BytesIO(b"Ann\nRome\n")
     examples = read_inputs("-", stdin)
     assert next(examples).words == ("Ann",)
+
+
+@pytest.mark.parametrize("suffix", [".conll", ".iob", ".iob2", ".bio", ".bioes", ".conllu", ".IOB2"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "# sent_id = 1\n# text = Ann saw\nAnn\tB-PER\nsaw\tO\n\t\n# sent_id = 2\nRome\tB-LOC\n",
+        "# newdoc\nAnn B-PER\nsaw O\n  \nRome B-LOC\n",
+        "Ann\nsaw\n\nRome",
+        "Ann\tB-PER\nsaw\n\nRome\tB-LOC\n",
+        "Ann B-PER\rsaw O\r\rRome B-LOC\r",
+        "\ufeffAnn B-PER\r\nsaw O\r\n\r\nRome B-LOC\r\n",
+        "# text = a\n1\tAnn\tO\t-\n2-3\tx\tO\t-\n2\tsaw\tO\t-\n2.1\ty\tO\t-\n\n1\tRome\tO\t-\n",
+    ],
+)
+def test_columns_are_read_as_everywhere(tmp_path, suffix, content):
+    file = tmp_path / f"a{suffix}"
+    file.write_bytes(content.encode())
+    assert words_of(file) == [("Ann", "saw"), ("Rome",)]
+
+
+def test_a_hash_that_is_a_word_stays_one(tmp_path):
+    file = tmp_path / "a.conll"
+    for content in ("# O\n1 B-X\n", "#\tO\n1\tB-X\n", "#\n1\n"):
+        file.write_text(content)
+        assert words_of(file) == [("#", "1")]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("Ann\tO\nNew York B-LOC\n", "a.conll:2: 3 columns; the lines of this file usually have 2"),
+        ("Ann\nsaw\nNew York\n", "a.conll:3: 2 columns; the lines of this file usually have 1"),
+        ("Ann\tO\n\tO\n", "a.conll:2: the word column is empty"),
+        ("1\tAnn\tO\n2\tsaw\tO\n3\n", "a.conll:3: 1 column; "),
+    ],
+)
+def test_columns_that_name_no_word_are_an_error(tmp_path, content, said):
+    file = tmp_path / "a.conll"
+    file.write_text(content)
+    with pytest.raises(DataError) as caught:
+        words_of(file)
+    assert said in str(caught.value)
+
+
+LINES = [
+    "",
+    "\t",
+    " ",
+    "#",
+    "# O",
+    "# a = b",
+    "#a",
+    "#\tO",
+    "Ann\tB-X",
+    "it O",
+    "a\tNN\tO",
+    "-DOCSTART- O",
+    "1\tO",
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(lines=st.lists(st.sampled_from(LINES), max_size=12), end=st.sampled_from(["\n", "\r\n", "\r"]))
+def test_words_are_those_of_labeled_data(lines, end, tmp_path_factory):
+    file = tmp_path_factory.mktemp("same") / "a.conll"
+    file.write_bytes(end.join(lines).encode())
+    dataset = read_dataset(file)
+    if not any(problem.fatal for problem in dataset.problems):
+        assert words_of(file) == [example.words for example in dataset.examples]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.ndjson", "a.json", "A.JSON"])
+def test_json_lines_by_any_name_with_blank_lines(tmp_path, name):
+    file = tmp_path / name
+    file.write_text('{"text": "Ann saw"}\n\n{"tokens": ["Rome"]}\n \n\n')
+    examples = list(read_inputs(str(file), NOTHING))
+    assert [example.words for example in examples] == [("Ann", "saw"), ("Rome",)]
+    assert examples[1].source == f"{file}:3"
+
+
+def test_one_json_list_is_no_json_lines(tmp_path):
+    file = tmp_path / "a.json"
+    file.write_text('[{"text": "Ann"},\n{"text": "Rome"}]\n')
+    with pytest.raises(DataError, match=r"a\.json:1: the file is one JSON list; write"):
+        words_of(file)
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.conll", "a.jsonl"])
+def test_utf16_is_called_so(tmp_path, name):
+    file = tmp_path / name
+    file.write_bytes("Ann\n".encode("utf-16"))
+    with pytest.raises(DataError, match=r"UTF-16.*iconv -f UTF-16"):
+        words_of(file)
+    with pytest.raises(DataError, match=r"standard input.*UTF-16"):
+        words_of("-", io.BytesIO("Ann\n".encode("utf-16")))
+
+
+@given(
+    content=st.lists(st.sampled_from([b"a", b"\r", b"\n", b"\xef\xbb\xbf", "\u2028".encode()]), max_size=8)
+)
+def test_a_text_a_line_is_what_read_text_gives(content, tmp_path_factory):
+    file = tmp_path_factory.mktemp("text") / "a.txt"
+    file.write_bytes(b"".join(content))
+    assert list(read_inputs(str(file), NOTHING)) == read_text(file).examples
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    file = tmp_path / "a.txt"
+    file.write_text("Ann")
+    examples = read_inputs(str(file), NOTHING)
+    file.unlink()
+    with pytest.raises(DataError, match=r"a\.txt: cannot be read"):
+        next(examples)
+
+
+def test_a_large_file_of_columns_is_read_as_it_is_needed():
+    taken = 0
+
+    def lines():
+        nonlocal taken
+        for number in range(1_000_000):
+            taken += 1
+            yield f"word{number}\tO" if number % 10 else ""
+
+    sentences = stream_words(lines(), StrictLog("a"))
+    for _ in range(2000):
+        next(sentences)
+    assert taken < 30_000

@@ -2,8 +2,10 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 
 from lookboth.data.lines import read_lines
@@ -15,6 +17,8 @@ from lookboth.types import Dataset
 _BLANKS = re.compile(r"[ \t]+")
 _COMMENT = re.compile(r"#(\s|$|[\w:.]+\s*=)")
 _SCHEME_TAG = re.compile(r"[BIESLU]-.")
+_EMPTY_WORD = "the word column is empty; a blank line ends a sentence"
+_LINES_LOOKED_AT = 10_000  # where a file is not read whole
 _NOT_A_WORD = re.compile(r"\d+[-.]\d+")  # 3-4 is a multiword token of CoNLL-U, 8.1 an empty node
 
 
@@ -54,13 +58,35 @@ def read_conll(
     if columns.usual and columns.usual < columns.needed:
         log.add(columns.first_line(rows), "columns", columns.too_few(columns.usual))
         return Dataset((), problems=log.problems(), name=log.name)
-    sentences = _Assembler(columns, log).assemble(rows)
+    sentences = list(_Assembler(columns, log).assemble(rows))
     counting = _find_counting_column(sentences) if columns.usual > 2 else 0
     if counting:
         message = f"column {word_column} counts the words; pass --word-column 1 and the tag's column"
         log.add(counting, "columns", message)
         return Dataset((), problems=log.problems(), name=log.name)
     return build_dataset(sentences, scheme, log)
+
+
+def stream_words(lines: Iterable[str], log: ProblemLog) -> Iterator[Sentence]:
+    """Yield sentences as their lines are read: words, with "O" in place of tags, which need not be there.
+
+    What the columns are is seen in the first lines. Where they count the words, the words are in the second column.
+
+    Args:
+        lines: of columns.
+        log: takes the problems.
+    """
+    lines = iter(lines)
+    first = list(islice(lines, _LINES_LOOKED_AT))
+    tabbed = any("\t" in line for line in first)
+    split = partial(_split_columns, separator=None, tabbed=tabbed)
+    rows = list(map(split, first))
+    columns = _Columns.of(rows, 0, -1, blanks=not tabbed)
+    seen = list(_WordAssembler(columns, ProblemLog(log.name)).assemble(rows))
+    if columns.usual > 2 and _find_counting_column(seen):
+        columns = replace(columns, word=1)
+    sentences = _WordAssembler(columns, log).assemble(chain(rows, map(split, lines)))
+    return (sentence for sentence in sentences if sentence.words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +116,15 @@ class _Columns:
         return next(number for number, row in enumerate(rows, 1) if len(row) == self.usual)
 
     def too_few(self, count: int) -> str:
-        noun = "column" if count == 1 else "columns"
         wanted = f"word column {self.word} and tag column {self.tag} need {self.needed}"
-        return f"{count} {noun}; {wanted}, separated by a tab or blanks"
+        return f"{_columns(count)}; {wanted}, separated by a tab or blanks"
+
+    def unusual(self, count: int) -> str:
+        return f"{_columns(count)}; the lines of this file usually have {self.usual}"
 
     def is_comment(self, row: list[str]) -> bool:
         """Whether a '#' line at the start of a sentence is a comment and not the word '#' with its tag."""
-        if not _COMMENT.match(" ".join(row)):
+        if not _COMMENT.match(" ".join(row)) or (row == ["#"] and self.usual == 1):
             return False
         if len(row) != self.usual or re.match(r"#\s", row[0]):
             return True
@@ -110,13 +138,14 @@ class _Assembler:
 
     columns: _Columns
     log: ProblemLog
-    sentences: list[Sentence] = field(default_factory=list)
+    ended: list[Sentence] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
     tags: list[str] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
     comment_line: int = 0
 
-    def assemble(self, rows: Sequence[list[str]]) -> list[Sentence]:
+    def assemble(self, rows: Iterable[list[str]]) -> Iterator[Sentence]:
+        """Yield the sentences, each once it has ended."""
         for number, row in enumerate(rows, 1):
             if not row:
                 self._end_sentence()
@@ -127,8 +156,10 @@ class _Assembler:
                 self.comment_line = number
             elif not (self.columns.word == 1 and _NOT_A_WORD.fullmatch(row[0])):
                 self._take(number, row)
+            if self.ended:
+                yield self.ended.pop()
         self._end_sentence()
-        return self.sentences
+        yield from self.ended
 
     def _take(self, number: int, row: list[str]) -> None:
         columns, count = self.columns, len(row)
@@ -138,14 +169,13 @@ class _Assembler:
             return
         if count != columns.usual:
             moved = columns.word < 0 or columns.tag < 0
-            message = f"{count} columns; the lines of this file usually have {columns.usual}"
+            message = columns.unusual(count)
             repaired = f"read as word {row[columns.word]!r} with tag {row[columns.tag]!r}"
             self.log.add(number, "columns", message, repaired, fatal=moved)
         if row[columns.word]:
             self._append(number, row[columns.word], row[columns.tag])
         else:
-            message = "the word column is empty; a blank line ends a sentence"
-            self.log.add(number, "empty-word", message, "read as the end of a sentence")
+            self.log.add(number, "empty-word", _EMPTY_WORD, "read as the end of a sentence")
             self._end_sentence()
 
     def _append(self, number: int, word: str, tag: str) -> None:
@@ -155,10 +185,27 @@ class _Assembler:
 
     def _end_sentence(self) -> None:
         if self.words:
-            self.sentences.append(Sentence(tuple(self.words), tuple(self.lines), tuple(self.tags)))
+            self.ended.append(Sentence(tuple(self.words), tuple(self.lines), tuple(self.tags)))
         elif self.comment_line:
-            self.sentences.append(Sentence((), (self.comment_line,), ()))
+            self.ended.append(Sentence((), (self.comment_line,), ()))
         self.words, self.tags, self.lines, self.comment_line = [], [], [], 0
+
+
+class _WordAssembler(_Assembler):
+    """Takes words alone: a line need have no tag."""
+
+    def _take(self, number: int, row: list[str]) -> None:
+        columns, count = self.columns, len(row)
+        if count != columns.usual and (count > 1 or columns.word > 0):
+            self.log.add(number, "columns", columns.unusual(count))
+        elif row[columns.word]:
+            self._append(number, row[columns.word], "O")
+        else:
+            self.log.add(number, "empty-word", _EMPTY_WORD)
+
+
+def _columns(count: int) -> str:
+    return "1 column" if count == 1 else f"{count} columns"
 
 
 def _split_columns(line: str, separator: str | None, *, tabbed: bool) -> list[str]:

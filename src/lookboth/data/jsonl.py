@@ -1,7 +1,7 @@
 """JSON lines: one object a line, with tokens and tags or with a text and its spans."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,19 @@ def json_objects(path: str | Path, log: ProblemLog, allowed: str) -> Iterator[tu
     Raises:
         DataError: if the file cannot be read at all.
     """
-    for number, line in enumerate(read_lines(path, log), 1):
+    yield from parse_objects(read_lines(path, log), log, allowed)
+
+
+def parse_objects(
+    lines: Iterable[str], log: ProblemLog, allowed: str
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number, object) of lines that hold one each; those that hold none are problems, but blank ones.
+
+    Args:
+        lines: read as they are needed.
+        log, allowed: as of `json_objects`.
+    """
+    for number, line in enumerate(lines, 1):
         if number == 1 and line.lstrip().startswith("["):
             log.add(1, "json", f"the file is one JSON list; {allowed}, one object a line")
             return
@@ -60,7 +72,7 @@ def json_objects(path: str | Path, log: ProblemLog, allowed: str) -> Iterator[tu
         try:
             record = json.loads(line)
         except (ValueError, RecursionError) as error:  # a number of 5,000 digits is a bare ValueError
-            log.add(number, "json", f"not JSON: {error}", "the line is left out")
+            log.add(number, "json", f"not JSON: {error}; {allowed}", "the line is left out")
             continue
         if isinstance(record, dict):
             yield number, record

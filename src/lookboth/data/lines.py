@@ -1,8 +1,9 @@
 """Lines of files: read whatever their ends and encoding trouble, written as JSON any reader takes."""
 
 import codecs
+import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,19 +35,58 @@ def read_lines(path: str | Path, log: ProblemLog) -> list[str]:
     Raises:
         DataError: if the file does not exist, cannot be opened or is UTF-16.
     """
-    data = _read_bytes(Path(path)).removeprefix(codecs.BOM_UTF8)
-    if data.startswith(_UTF16):
-        raise DataError(
-            f"{path}: the file is UTF-16; lookboth reads UTF-8. Convert it: iconv -f UTF-16 -t UTF-8."
-        )
-    if b"\n" not in data:
-        data = data.replace(b"\r", b"\n")
-    pieces = data.split(b"\n")
-    if not pieces[-1]:
-        pieces.pop()
-    if not data.strip():
+    data = _read_bytes(Path(path))
+    lines = _split_lines(io.BytesIO(data), str(path))
+    decoded = [_decode_line(line, number, log) for number, line in enumerate(lines, 1)]
+    if not data.removeprefix(codecs.BOM_UTF8).strip():
         log.add(1, "empty-file", "the file has no content")
-    return [_decode_line(piece.removesuffix(b"\r"), number, log) for number, piece in enumerate(pieces, 1)]
+    return decoded
+
+
+def stream_file(path: str | Path) -> Iterator[str]:
+    """Yield the lines that `read_lines` gives, as they are needed.
+
+    Raises:
+        DataError: while iterating, if the file cannot be opened, or as of `stream_lines`.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            yield from stream_lines(file, str(path))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}. Name a readable file.") from error
+
+
+def stream_lines(file: Iterable[bytes], name: str) -> Iterator[str]:
+    """Yield the lines of an open file, each once it is there; without line feeds it is read whole.
+
+    Args:
+        file: lines with their line feeds.
+        name: for messages.
+
+    Raises:
+        DataError: while iterating, if it is UTF-16 or a line is not UTF-8.
+    """
+    for number, line in enumerate(_split_lines(file, name), 1):
+        try:
+            yield line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{name}:{number}: not UTF-8 (byte {line[error.start]:#04x} at {error.start}). "
+                "Convert the file, for example: iconv -f latin1 -t utf-8 FILE"
+            ) from error
+
+
+def _split_lines(file: Iterable[bytes], name: str) -> Iterator[bytes]:
+    for number, line in enumerate(file):
+        piece = line if number else line.removeprefix(codecs.BOM_UTF8)
+        if number == 0 and piece.startswith(_UTF16):
+            raise DataError(
+                f"{name}: the file is UTF-16; lookboth reads UTF-8. Convert it: iconv -f UTF-16 -t UTF-8."
+            )
+        if number == 0 and not piece.endswith(b"\n"):  # there is no other line: lines end in CR
+            yield from piece.removesuffix(b"\r").split(b"\r") if piece else ()
+        else:
+            yield piece.removesuffix(b"\n").removesuffix(b"\r")
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -35,6 +35,15 @@ class ProblemLog:
         return tuple(problem for _, problem in sorted(self._found, key=lambda found: found[0]))
 
 
+class StrictLog(ProblemLog):
+    """Stops at the first fatal problem, for lines that are used as they come."""
+
+    def add(self, line: int, kind: str, message: str, repaired: str = "", *, fatal: bool = True) -> None:
+        """Raise a DataError of a fatal problem; others are passed over."""
+        if fatal:
+            raise DataError(f"{self.where(line)}: {message}. Fix the line.")
+
+
 def require_clean(dataset: Dataset) -> None:
     """Refuse a data set with fatal problems, naming the first ten.
 

@@ -1,19 +1,24 @@
 """What `predict` is given, a text, a file or standard input, as examples to label, read as they are needed."""
 
-import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from lookboth.data.readers import FILE_SUFFIXES
+from lookboth.data import readers
+from lookboth.data.conll import stream_words
+from lookboth.data.jsonl import parse_objects
+from lookboth.data.lines import stream_file, stream_lines
+from lookboth.data.problems import StrictLog
 from lookboth.data.texts import example_from_text
 from lookboth.errors import DataError
 from lookboth.types import Example
 
-WORDS_SUFFIXES = (".conll", ".iob2", ".bio", ".iob", ".conllu")
 JSONL_SUFFIXES = (".jsonl", ".ndjson")
-_NAMES_A_FILE = {*FILE_SUFFIXES, *JSONL_SUFFIXES, ".text"}
+_OBJECTS = {*JSONL_SUFFIXES, *readers.JSONL_SUFFIXES}
+_WORDS = {*readers.CONLL_SUFFIXES} - {".txt", ".tsv"}  # these are raw text here
+_NAMES_A_FILE = {*readers.FILE_SUFFIXES, *JSONL_SUFFIXES, ".text"}
+_ALLOWED = 'write {"text": "..."} or {"tokens": ["...", "..."]}'
 
 
 def read_inputs(source: str, stdin: BinaryIO) -> Iterator[Example]:
@@ -21,15 +26,16 @@ def read_inputs(source: str, stdin: BinaryIO) -> Iterator[Example]:
 
     Args:
         source: a text; the name of a file, pipe or device, with a text a line (any suffix), a word a line in the
-            first column and blank lines between sentences (.conll, .iob2, .bio), or a JSON object a line with "text"
-            or "tokens" (.jsonl); or "-" for standard input, a text a line.
+            columns of labeled data (.conll, .iob2, .conllu; tags are not read), or a JSON object a line with "text"
+            or "tokens" (.jsonl, .json); or "-" for standard input, a text a line.
         stdin: read for "-".
 
     Raises:
-        DataError: no such file, a folder, or a line that is not UTF-8, not JSON, or has neither text nor tokens.
+        DataError: no such file, a folder, or a line that is not UTF-8, not JSON, has neither text nor tokens, or
+            not the columns of the others.
     """
     if source == "-":
-        return _texts(_lines(stdin, "standard input"), "standard input")
+        return _texts(stream_lines(stdin, "standard input"), "standard input")
     if os.path.isdir(source):
         raise DataError(
             f"{source}: is a folder. Name a file, type `lookboth bulk` to label a folder, or give a text of this "
@@ -38,33 +44,14 @@ def read_inputs(source: str, stdin: BinaryIO) -> Iterator[Example]:
     if not os.path.exists(source):
         _refuse_missing_file(source)
         return iter([example_from_text(source)])
-    lines = _file_lines(source)
     suffix = Path(source).suffix.lower()
-    if suffix in WORDS_SUFFIXES:
-        return _sentences(lines, source)
-    return _objects(lines, source) if suffix in JSONL_SUFFIXES else _texts(lines, source)
+    read = _sentences if suffix in _WORDS else _objects if suffix in _OBJECTS else _texts
+    return read(stream_file(source), source)
 
 
 def _refuse_missing_file(source: str) -> None:
     if not any(char.isspace() for char in source) and Path(source).suffix.lower() in _NAMES_A_FILE:
         raise DataError(f"{source}: no such file. Give a file that exists, a text in quotes, or - for input.")
-
-
-def _file_lines(name: str) -> Iterator[str]:
-    with Path(name).open("rb") as file:
-        yield from _lines(file, name)
-
-
-def _lines(file: Iterable[bytes], name: str) -> Iterator[str]:
-    for number, line in enumerate(file, start=1):
-        try:
-            text = line.decode("utf-8").rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"{name}:{number}: not UTF-8 (byte {error.object[error.start]:#04x} at {error.start}). "
-                "Convert the file, for example: iconv -f latin1 -t utf-8 FILE"
-            ) from error
-        yield text.removeprefix("\ufeff") if number == 1 else text
 
 
 def _texts(lines: Iterable[str], name: str) -> Iterator[Example]:
@@ -73,37 +60,18 @@ def _texts(lines: Iterable[str], name: str) -> Iterator[Example]:
 
 
 def _sentences(lines: Iterable[str], name: str) -> Iterator[Example]:
-    words: list[str] = []
-    first = 1
-    for number, line in enumerate(lines, start=1):
-        columns = line.split("\t") if "\t" in line else line.split()
-        if columns and columns[0] != "-DOCSTART-":
-            first = first if words else number
-            words.append(columns[0])
-        elif words:
-            yield Example(tuple(words), source=f"{name}:{first}")
-            words = []
-    if words:
-        yield Example(tuple(words), source=f"{name}:{first}")
+    log = StrictLog(name)
+    for sentence in stream_words(lines, log):
+        yield Example(sentence.words, source=log.where(sentence.line(0)))
 
 
 def _objects(lines: Iterable[str], name: str) -> Iterator[Example]:
-    for number, line in enumerate(lines, start=1):
-        where = f"{name}:{number}"
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(
-                f'{where}: not JSON ({error}). Each line is an object: {{"text": "..."}}'
-            ) from error
-        text, tokens = (
-            (record.get("text"), record.get("tokens")) if isinstance(record, dict) else (None, None)
-        )
+    log = StrictLog(name)
+    for number, record in parse_objects(lines, log, _ALLOWED):
+        text, tokens = record.get("text"), record.get("tokens")
         if isinstance(text, str):
-            yield example_from_text(text, where)
+            yield example_from_text(text, log.where(number))
         elif isinstance(tokens, list) and all(isinstance(token, str) for token in tokens):
-            yield Example(tuple(tokens), source=where)
+            yield Example(tuple(tokens), source=log.where(number))
         else:
-            raise DataError(
-                f'{where}: no "text" (a string) and no "tokens" (a list of strings) in the object.'
-            )
+            log.add(number, "json", 'no "text" (a string) and no "tokens" (a list of strings) in the object')
