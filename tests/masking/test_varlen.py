@@ -31,6 +31,7 @@ def loop(
 ) -> torch.Tensor:
     """What torch's documentation says of varlen_attn, text by text."""
     assert enable_gqa == (query.shape[1] != key.shape[1])
+    assert query.dtype == key.dtype == value.dtype
     left, right = window_size
     seen = torch.empty_like(query)
     ends = borders.tolist()
@@ -94,6 +95,24 @@ def test_gradients_go_through(kernel: None) -> None:
         model(**given, use_cache=False).last_hidden_state[given["attention_mask"].bool()].sum().backward()
         found.append(model.layers[0].self_attn.q_proj.weight.grad)
     torch.testing.assert_close(*found, rtol=1e-3, atol=1e-4)  # of sums over all tokens
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3"])
+def test_fp32_weights_under_autocast_reach_the_kernel_in_bf16(
+    monkeypatch: pytest.MonkeyPatch, family: str
+) -> None:
+    dtypes = []
+
+    def kernel(query: torch.Tensor) -> Any:
+        dtypes.append(query.dtype)
+        return loop
+
+    monkeypatch.setattr(varlen, "_kernel", kernel)
+    given = {"input_ids": tokens(2, 7)}
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        ours, eager = (states(planned("0011", backend, family), **given) for backend in (VARLEN, "eager"))
+    assert dtypes == [torch.bfloat16] * 4
+    torch.testing.assert_close(ours, eager, rtol=5e-2, atol=5e-2)
 
 
 def test_without_a_gpu_it_says_what_to_do() -> None:

@@ -127,12 +127,13 @@ def varlen_attention(
         )
     texts, (size, heads, length, _) = attention_mask.texts, query.shape
     flat = [
-        states.transpose(1, 2).reshape(size * length, -1, states.shape[-1]) for states in (query, key, value)
+        states.transpose(1, 2).reshape(size * length, -1, states.shape[-1])
+        for states in _as_autocast(query, key, value)
     ]
     if texts.places is not None:
         flat = [states[texts.places] for states in flat]
     borders = texts.borders.to(query.device)
-    seen = _kernel(query)(
+    seen = _kernel(flat[0])(
         *flat,
         borders,
         borders,
@@ -146,6 +147,14 @@ def varlen_attention(
         whole = seen.new_zeros(size * length, heads, seen.shape[-1])
         seen = whole.index_copy(0, texts.places, seen)
     return seen.reshape(size, length, heads, -1), None
+
+
+def _as_autocast(*states: Tensor) -> list[Tensor]:
+    """Return states in the width of autocast, where it is on: it does not know this kernel and would leave them mixed."""
+    kind = states[0].device.type
+    if not torch.is_autocast_enabled(kind):
+        return list(states)
+    return [tensor.to(torch.get_autocast_dtype(kind)) for tensor in states]
 
 
 def _kernel(query: Tensor) -> Any:
