@@ -10,8 +10,9 @@ from families import batches, tiny_model, tokens
 from lookboth.errors import PlanError
 from lookboth.masking import varlen
 from lookboth.masking.attention import apply_plan
+from lookboth.masking.masks import build_layer_masks
 from lookboth.masking.proof import prove
-from lookboth.masking.varlen import VARLEN
+from lookboth.masking.varlen import VARLEN, Texts
 
 PLANS = ("causal", "full", "0011", "2,0,*,1", "middle")
 
@@ -85,6 +86,16 @@ def test_the_plan_is_proven(kernel: None, plan: str) -> None:
     model.config._attn_implementation_internal = VARLEN
     proof = prove(model, plan)
     assert proof.ok, proof.describe()
+
+
+def test_borders_of_whole_rows_are_made_where_the_states_are() -> None:
+    given = {"batch_size": 2, "q_length": 3, "kv_length": 3, "mask_function": None, "device": "meta"}
+    masks = build_layer_masks(VARLEN, given)
+    masks.bind(None)
+    window = masks.for_reach(None)
+    assert (window.texts.borders.device.type, window.texts.borders.dtype) == ("meta", torch.int32)
+    there = Texts.find(2, 3, None, None, "cpu")
+    assert (there.borders.tolist(), there.longest, there.places) == ([0, 3, 6], 3, None)
 
 
 def test_gradients_go_through(kernel: None) -> None:

@@ -110,7 +110,7 @@ class LayerMasks:
         if self._texts is None:
             given = self.arguments
             size, length, padding = given["batch_size"], given["q_length"], given.get("attention_mask")
-            self._texts = Texts.find(size, length, padding, self._segments)
+            self._texts = Texts.find(size, length, padding, self._segments, given["device"])
         return window(self.arguments, self._texts, reach, is_encoder=self._is_encoder)
 
     def _seen(self, reach: Reach) -> IndexFunction:

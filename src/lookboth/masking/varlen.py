@@ -36,19 +36,29 @@ class Texts:
     places: Tensor | None
 
     @classmethod
-    def find(cls, size: int, length: int, padding: Tensor | None, segments: Tensor | None) -> "Texts":
+    def find(
+        cls,
+        size: int,
+        length: int,
+        padding: Tensor | None,
+        segments: Tensor | None,
+        device: torch.device | str,
+    ) -> "Texts":
         """Return the texts of rows of shape (B, T).
 
         Args:
             size, length: B and T.
             padding: shape (B, T), True where a token is; None when all are.
             segments: number of the text each token belongs to, shape (B, T) or (1, T); None for one a row.
+            device: of all of these, and of what is returned.
 
-        >>> texts = Texts.find(2, 3, torch.tensor([[1, 1, 0], [1, 1, 1]]).bool(), None)
+        >>> texts = Texts.find(2, 3, torch.tensor([[1, 1, 0], [1, 1, 1]]).bool(), None, "cpu")
         >>> texts.borders.tolist(), texts.longest, texts.places.tolist()
         ([0, 2, 5], 3, [0, 1, 3, 4, 5])
         """
-        device = next((t.device for t in (padding, segments) if t is not None), torch.device("cpu"))
+        if padding is None and segments is None:
+            borders = torch.arange(size + 1, dtype=torch.int32, device=device) * length
+            return cls(borders, length, None)
         rows = torch.arange(size, device=device)[:, None] * length
         numbers = (rows if segments is None else rows + segments).expand(size, length).reshape(-1)
         places = None
@@ -150,7 +160,7 @@ def varlen_attention(
 
 
 def _as_autocast(*states: Tensor) -> list[Tensor]:
-    """Return states in the width of autocast, where it is on: it does not know this kernel and would leave them mixed."""
+    """Return states in the width of autocast where it is on: it does not know this kernel and may leave them mixed."""
     kind = states[0].device.type
     if not torch.is_autocast_enabled(kind):
         return list(states)
@@ -173,7 +183,7 @@ def _stock_mask(**arguments: Any) -> Window:
     size, length, padding = arguments["batch_size"], arguments["q_length"], arguments.get("attention_mask")
     zero = torch.zeros((), dtype=torch.long, device=arguments["device"])
     sees_right = length > 1 and bool(arguments["mask_function"](zero, zero, zero, zero + 1))
-    texts = Texts.find(size, length, padding, stock_segments(arguments))
+    texts = Texts.find(size, length, padding, stock_segments(arguments), arguments["device"])
     return window(arguments, texts, None if sees_right else 0, is_encoder=sees_right)
 
 
