@@ -4,8 +4,10 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModel
 
+from lookboth.config import parse_config
 from lookboth.models.arithmetic import compute_in
 from lookboth.models.loading import load_backbone
+from lookboth.training.build import build_labeler
 
 
 def lora(folder):
@@ -42,6 +44,29 @@ def test_afterwards_the_model_runs_alone_again(tiny_llama_folder):
         model(input_ids=torch.tensor([[3, 5]]))
     assert torch.equal(before, model(input_ids=torch.tensor([[3, 5]])).last_hidden_state)
     assert not torch.is_autocast_enabled("cpu")
+
+
+def test_dropout_of_an_adapter_is_the_same_when_states_are_computed_anew(tiny_llama_folder):
+    gradients = []
+    for checkpointing in (False, True):
+        recipe = {
+            "model": str(tiny_llama_folder),
+            "data": {"train": "x"},
+            "adapter": {"dropout": 0.3},
+            "training": {"precision": "bf16", "gradient_checkpointing": checkpointing},
+        }
+        torch.manual_seed(0)
+        model = build_labeler(parse_config(recipe), labels=["PER"], device="cpu").model
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name or name == "head.weight":
+                torch.nn.init.normal_(parameter, std=0.1)
+        words, ids = torch.arange(5), torch.tensor([[3, 5, 7, 9, 11]])
+        model.train()
+        labels = torch.tensor([0, 1, 2, 0, 1])
+        model(ids, words, words, torch.tensor([5]), labels=labels)["loss"].backward()
+        gradients.append({n: p.grad for n, p in model.named_parameters() if p.grad is not None})
+    assert any("lora_A" in name and bool(grad.any()) for name, grad in gradients[0].items())
+    torch.testing.assert_close(*gradients, rtol=0, atol=0)
 
 
 def test_attention_of_bf16_on_a_cpu_is_eager_unless_asked(tiny_llama_folder):

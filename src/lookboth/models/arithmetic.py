@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -9,12 +10,30 @@ from torch import nn
 _LORA_FLAG = "cast_input_dtype_enabled"  # PEFT's; `peft.helpers.disable_input_dtype_casting` sets it as well
 
 
+@dataclass(frozen=True, slots=True)
+class _OutsideAutocast:
+    """A flag that is true while autocast is off.
+
+    Gradient checkpointing runs layers again in the backward pass, after `compute_in` has ended, and brings autocast
+    back: a flag that followed `compute_in` would give the second run other casts than the first.
+
+    Args:
+        device_type: of the autocast that is looked at.
+    """
+
+    device_type: str
+
+    def __bool__(self) -> bool:
+        return not torch.is_autocast_enabled(self.device_type)
+
+
 @contextmanager
 def compute_in(dtype: torch.dtype, backbone: nn.Module) -> Iterator[None]:
     """Run what is inside in `dtype`: bf16 by autocast, or fp32 as it stands.
 
     Under autocast PEFT would turn the input of every LoRA pair to the fp32 of its weights, and autocast back to
-    bf16: a tenth of the time of a training step on a CPU.
+    bf16: a tenth of the time of a training step on a CPU. LoRA pairs are told to leave that out whenever autocast
+    is on.
 
     Args:
         dtype: torch.bfloat16 or torch.float32.
@@ -23,12 +42,10 @@ def compute_in(dtype: torch.dtype, backbone: nn.Module) -> Iterator[None]:
     if dtype != torch.bfloat16:
         yield
         return
-    pairs = [module for module in backbone.modules() if getattr(module, _LORA_FLAG, False)]
-    for module in pairs:
-        setattr(module, _LORA_FLAG, False)
-    try:
-        with torch.autocast(next(backbone.parameters()).device.type, dtype=torch.bfloat16):
-            yield
-    finally:
-        for module in pairs:
-            setattr(module, _LORA_FLAG, True)
+    device_type = next(backbone.parameters()).device.type
+    flag = _OutsideAutocast(device_type)
+    for module in backbone.modules():
+        if getattr(module, _LORA_FLAG, flag) != flag:
+            setattr(module, _LORA_FLAG, flag)
+    with torch.autocast(device_type, dtype=torch.bfloat16):
+        yield
