@@ -6,7 +6,7 @@ from transformers import AutoModel
 
 from lookboth.config import parse_config
 from lookboth.models.arithmetic import compute_in
-from lookboth.models.loading import load_backbone
+from lookboth.models.loading import load_backbone, torch_dtype
 from lookboth.training.build import build_labeler
 
 
@@ -76,3 +76,11 @@ def test_attention_of_bf16_on_a_cpu_is_eager_unless_asked(tiny_llama_folder):
     assert backend(precision="bf16") == "eager"
     assert backend(precision="bf16", attn_implementation="sdpa") == "sdpa"
     assert backend(precision="fp32") == "sdpa"
+
+
+def test_bf16_that_a_gpu_only_emulates_is_not_taken_by_itself(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    assert torch_dtype("auto", "cuda") == torch.float32
+    assert torch_dtype("bf16", "cuda") == torch.bfloat16
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
+    assert torch_dtype("auto", "cuda:1") == torch.bfloat16

@@ -128,7 +128,7 @@ def torch_dtype(precision: Precision, device: str = "cpu") -> "torch.dtype":
         raise ConfigError(f"precision {precision!r}: allowed are {', '.join(get_args(Precision))}.")
     if precision == "auto":
         if device.startswith("cuda"):
-            native = torch.cuda.is_bf16_supported()
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
         else:
             # A private name of torch; where it is missing fp32 is right, only slower.
             supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
