@@ -1,6 +1,7 @@
 """The backend "varlen": the kernel is a GPU's, so a plain loop stands in for it; everything around it is real."""
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from lookboth.masking.attention import apply_plan
 from lookboth.masking.masks import build_layer_masks
 from lookboth.masking.proof import prove
 from lookboth.masking.varlen import VARLEN, Texts
+from lookboth.models.inspect import prove_model
 
 PLANS = ("causal", "full", "0011", "2,0,*,1", "middle")
 
@@ -54,6 +56,12 @@ def loop(
     return seen
 
 
+def loop_of_halves(query: torch.Tensor) -> Any:
+    """The loop, refusing what the kernel refuses, but for the GPU."""
+    assert query.dtype == torch.bfloat16
+    return loop
+
+
 @pytest.fixture
 def kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(varlen, "_kernel", lambda query: loop)
@@ -88,6 +96,26 @@ def test_the_plan_is_proven(kernel: None, plan: str) -> None:
     assert proof.ok, proof.describe()
 
 
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("random_weights", [True, False])
+def test_a_named_model_is_proven_in_halves(
+    monkeypatch: pytest.MonkeyPatch, tiny_llama_folder: Path, plan: str, random_weights: bool
+) -> None:
+    monkeypatch.setattr(varlen, "_kernel", loop_of_halves)
+    name = str(tiny_llama_folder)
+    proof = prove_model(name, plan, attn_implementation=VARLEN, random_weights=random_weights)
+    assert proof.ok, proof.describe()
+    assert proof.backend == VARLEN
+
+
+def test_halves_are_not_widened_for_a_kernel_of_halves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(varlen, "_kernel", loop_of_halves)
+    model = planned("0011", VARLEN).bfloat16()
+    assert prove(model, "0011").ok
+    assert not prove(model, "0111").ok
+    assert next(model.parameters()).dtype == torch.bfloat16
+
+
 def test_borders_of_whole_rows_are_made_where_the_states_are() -> None:
     given = {"batch_size": 2, "q_length": 3, "kv_length": 3, "mask_function": None, "device": "meta"}
     masks = build_layer_masks(VARLEN, given)
@@ -112,17 +140,10 @@ def test_gradients_go_through(kernel: None) -> None:
 def test_fp32_weights_under_autocast_reach_the_kernel_in_bf16(
     monkeypatch: pytest.MonkeyPatch, family: str
 ) -> None:
-    dtypes = []
-
-    def kernel(query: torch.Tensor) -> Any:
-        dtypes.append(query.dtype)
-        return loop
-
-    monkeypatch.setattr(varlen, "_kernel", kernel)
+    monkeypatch.setattr(varlen, "_kernel", loop_of_halves)
     given = {"input_ids": tokens(2, 7)}
     with torch.autocast("cpu", dtype=torch.bfloat16):
         ours, eager = (states(planned("0011", backend, family), **given) for backend in (VARLEN, "eager"))
-    assert dtypes == [torch.bfloat16] * 4
     torch.testing.assert_close(ours, eager, rtol=5e-2, atol=5e-2)
 
 

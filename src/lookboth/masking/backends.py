@@ -44,6 +44,11 @@ def backends() -> list[str]:
     return [name for name in ALL_MASK_ATTENTION_FUNCTIONS if not name.startswith(PREFIX)]
 
 
+def computes_in_halves(backend: str) -> bool:
+    """Whether a stock backend takes bf16 and fp16 states only, on a GPU."""
+    return backend == VARLEN or "flash" in backend
+
+
 def build_rules(stack: Stack, backend: str, plan: MaskPlan) -> list[LayerRule]:
     """Return the rule of every layer, nearest the input first, its own stock attention function looked up."""
     return [

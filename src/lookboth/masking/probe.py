@@ -120,15 +120,19 @@ def _by_token(states: Tensor) -> Tensor:
 
 
 @contextmanager
-def ready_to_probe(model: nn.Module) -> Iterator[None]:
+def ready_to_probe(model: nn.Module, *, widen: bool = True) -> Iterator[None]:
     """Run the body in evaluation mode, without gradients, and in float32 where weights are half precision.
 
     Widening a half to float32 loses nothing, and the very same tensors are put back afterwards.
+
+    Args:
+        model: to be probed.
+        widen: False where its attention takes halves only.
     """
     training = {module: module.training for module in model.modules()}
     tensors = [*model.parameters(), *model.buffers()]
-    plain = not getattr(model, "is_quantized", False) and all(not tensor.is_meta for tensor in tensors)
-    halves = [(tensor, tensor.data) for tensor in tensors if plain and tensor.dtype in HALVES]
+    widen &= not getattr(model, "is_quantized", False) and all(not tensor.is_meta for tensor in tensors)
+    halves = [(tensor, tensor.data) for tensor in tensors if widen and tensor.dtype in HALVES]
     try:
         model.eval()
         for tensor, data in halves:

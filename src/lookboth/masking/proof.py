@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from lookboth.errors import PlanError
 from lookboth.masking.attention import get_plan, own_plan, under_plan
-from lookboth.masking.backends import PREFIX
+from lookboth.masking.backends import PREFIX, computes_in_halves
 from lookboth.masking.notation import Reach, kind_of
 from lookboth.masking.plan import MaskPlan
 from lookboth.masking.probe import Probe, Run, ready_to_probe
@@ -96,7 +96,8 @@ def prove(model: nn.Module, plan: MaskPlan | str | None = None, *, seed: int = 0
     in_force = get_plan(model)
     expected = _expected(plan, in_force or own_plan(model), probe.num_layers)
     length = _length(probe, expected, length)
-    with ready_to_probe(model):
+    backend = (probe.config._attn_implementation or "eager").removeprefix(PREFIX)
+    with ready_to_probe(model, widen=not computes_in_halves(backend)):
         ids = probe.tokens(1, length)
         with under_plan(model, None):
             stock = _seen(probe, ids).alone
@@ -110,7 +111,6 @@ def prove(model: nn.Module, plan: MaskPlan | str | None = None, *, seed: int = 0
         _layer_result(i, expected.reach[i], allowed[i], seen.alone[i]) for i in range(len(allowed))
     )
     checks = (_composed(allowed, seen.stacked), seen.batch_mates, *batches, *equalities)
-    backend = (probe.config._attn_implementation or "eager").removeprefix(PREFIX)
     return Proof(expected, type(probe.stack.backbone).__name__, backend, length, layers, checks)
 
 

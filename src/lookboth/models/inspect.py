@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 from lookboth.errors import ModelError
 from lookboth.masking.plan import MaskPlan, picture
 from lookboth.models.labeler_config import is_labeler, read_config
-from lookboth.models.loading import load_backbone, load_config
+from lookboth.models.loading import Precision, default_device, load_backbone, load_config, torch_dtype
 from lookboth.onnx.folder import is_exported
 from lookboth.onnx.folder import read_config as read_exported
 
 if TYPE_CHECKING:
+    import torch
+
     from lookboth.masking.proof import Proof
 
 
@@ -40,7 +42,9 @@ def prove_model(
     random_weights: bool = False,
     trust_remote_code: bool = False,
 ) -> "Proof":
-    """Load a model, apply `plan` and prove what every layer sees.
+    """Load a model, apply `plan` and prove what every layer sees: in fp32 on the CPU, where the backend has that.
+
+    Backends that compute in halves only (varlen, flash attention) are proved in bf16 on the GPU.
 
     Args:
         name: hub id, folder, or built-in name.
@@ -50,14 +54,20 @@ def prove_model(
         random_weights: build the model from its configuration alone.
     """
     from lookboth.masking.attention import own_plan
+    from lookboth.masking.backends import computes_in_halves
     from lookboth.masking.proof import prove
 
+    halves = computes_in_halves(attn_implementation or "")
+    precision: Precision = "bf16" if halves else "fp32"
+    device = default_device() if halves else "cpu"
     if random_weights:
-        model = _random_model(name, attn_implementation, trust_remote_code)
+        model = _random_model(name, attn_implementation, trust_remote_code, dtype=torch_dtype(precision))
+        model.to(device)
     else:
         model = load_backbone(
             name,
-            precision="fp32",
+            precision=precision,
+            device=device,
             attn_implementation=attn_implementation,
             trust_remote_code=trust_remote_code,
         )
@@ -79,12 +89,14 @@ def _inspect_labeler(name: str, plan: str | None) -> str:
     )
 
 
-def _random_model(name: str, attn_implementation: str | None, trust_remote_code: bool) -> Any:
+def _random_model(
+    name: str, attn_implementation: str | None, trust_remote_code: bool, *, dtype: "torch.dtype"
+) -> Any:
     from transformers import AutoModel
 
     config = load_config(name, trust_remote_code=trust_remote_code)
-    extra = {"attn_implementation": attn_implementation} if attn_implementation else {}
-    return AutoModel.from_config(config, trust_remote_code=trust_remote_code, **extra).eval()
+    extra: dict[str, Any] = {"attn_implementation": attn_implementation} if attn_implementation else {}
+    return AutoModel.from_config(config, trust_remote_code=trust_remote_code, dtype=dtype, **extra).eval()
 
 
 def _made_with(config: Any, trust_remote_code: bool) -> MaskPlan:
