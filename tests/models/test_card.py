@@ -53,6 +53,11 @@ def test_a_card_says_data_scores_plan_licence_use_and_limits(config):
     assert "not calibrated" in found["Limits"]
 
 
+def test_a_card_says_that_the_base_was_in_4_bits(config):
+    assert "4 bits" in sections(model_card(replace(config, adapter="qlora")))["Limits"]
+    assert "4 bits" not in model_card(config)
+
+
 def test_what_was_not_done_is_not_told(config):
     found = sections(model_card(config))
     assert list(found) == ["Use", "Licence", "Limits"]

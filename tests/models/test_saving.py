@@ -5,8 +5,10 @@ import pickle
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
+from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,9 +19,12 @@ from tiny import save_tiny_model, tiny_labeler
 import lookboth
 from lookboth.errors import LookbothError, ModelError
 from lookboth.inference.pipeline import word_log_probs
+from lookboth.models import saving
 from lookboth.models.builtin_models import BUILTIN
 from lookboth.models.labeler import Labeler
-from lookboth.models.merging import merge_labeler, merge_to_folder
+from lookboth.models.labeler_config import read_config
+from lookboth.models.merging import fold_for_speed, merge_labeler, merge_to_folder
+from lookboth.models.saving import load_parts
 
 KINDS = ("lora", "full", "head")
 SENTENCES = (
@@ -139,6 +144,80 @@ def test_a_labeler_can_be_merged_as_it_is_loaded(base, kind, tmp_path):
         if name.endswith("lora_A"):
             module.register_forward_hook(lambda *_: pytest.fail("a LoRA pair was computed"))
     assert_same(merged.with_plan("causal"), labeler.with_plan("causal"), atol=1e-4)
+
+
+@pytest.fixture
+def saved_qlora(base, tmp_path) -> Path:
+    """A saved labeler that says its adapter was trained over 4 bits."""
+    labeler = tiny_labeler(base, plan="0011")
+    labeler.config = replace(labeler.config, adapter="qlora")
+    labeler.save_pretrained(tmp_path / "qlora")
+    return tmp_path / "qlora"
+
+
+@pytest.fixture
+def asked_for(monkeypatch) -> list[dict]:
+    """What the base of a labeler is asked for, whatever the device; it is loaded unquantised on the CPU."""
+    asked, load = [], saving.load_backbone
+
+    def record(name, **kwargs):
+        asked.append(kwargs)
+        return load(name, **{**kwargs, "four_bit": False, "device": "cpu"})
+
+    monkeypatch.setattr(saving, "load_backbone", record)
+    return asked
+
+
+def installed(monkeypatch, there: bool) -> None:
+    module = ModuleType("bitsandbytes")
+    module.__spec__ = ModuleSpec("bitsandbytes", None)
+    monkeypatch.setitem(sys.modules, "bitsandbytes", module if there else None)
+
+
+@pytest.mark.parametrize(
+    ("adapter", "device", "precision", "there", "four_bit"),
+    [
+        ("qlora", "cuda", "auto", True, True),
+        ("qlora", "cuda:1", "auto", True, True),
+        ("qlora", "cuda", "auto", False, False),
+        ("qlora", "cuda", "bf16", True, False),
+        ("qlora", "cpu", "auto", True, False),
+        ("lora", "cuda", "auto", True, False),
+    ],
+)
+def test_a_qlora_labeler_is_loaded_in_4_bits_where_that_can_be(
+    saved_qlora, asked_for, monkeypatch, adapter, device, precision, there, four_bit
+):
+    installed(monkeypatch, there)
+    config = replace(read_config(saved_qlora), adapter=adapter)
+    load_parts(saved_qlora, config, device, precision, False)
+    assert [kwargs["four_bit"] for kwargs in asked_for] == [four_bit]
+
+
+def test_over_the_unquantised_base_a_qlora_adapter_is_folded(saved_qlora):
+    expected = Labeler.from_pretrained(saved_qlora, device="cpu", precision="fp32")
+    folded = Labeler.from_pretrained(saved_qlora, device="cpu", precision="fp32", merge=True)
+    assert_same(folded, expected, atol=1e-4)
+    pairs = [module for module in folded.model.backbone.modules() if hasattr(module, "lora_A")]
+    assert pairs
+    assert all(pair.merged for pair in pairs)
+
+
+def test_weights_in_4_bits_are_not_folded(base):
+    labeler = tiny_labeler(base)
+    labeler.config = replace(labeler.config, adapter="qlora")
+    labeler.model.backbone.get_base_model().is_quantized = True
+    fold_for_speed(labeler)
+    assert not any(getattr(module, "merged", False) for module in labeler.model.backbone.modules())
+    with pytest.raises(ModelError, match="4 bits cannot be merged"):
+        merge_labeler(labeler)
+
+
+@pytest.mark.parametrize("precision", ["auto", "fp32"])
+def test_merging_takes_the_unquantised_base(saved_qlora, asked_for, monkeypatch, tmp_path, precision):
+    monkeypatch.setattr(saving, "has_four_bits", lambda device: True)
+    merge_to_folder(str(saved_qlora), tmp_path / "merged", precision=precision, tolerance=1.0)
+    assert [kwargs["four_bit"] for kwargs in asked_for] == [False]
 
 
 def test_a_merge_that_changes_too_much_writes_nothing(saved, tmp_path):

@@ -136,6 +136,11 @@ def _limits(config: Any, recipe: dict[str, Any]) -> list[str]:
     limits = [
         f"It gives the labels {_names(config.labels)} and no others, on text like that it was trained on."
     ]
+    if config.adapter == "qlora":
+        limits.append(
+            "It was trained and scored over its base in 4 bits, and is loaded so on a CUDA GPU with bitsandbytes; "
+            "elsewhere it runs over the unquantised base, and scores may differ."
+        )
     limits.append(f"Texts longer than {config.max_tokens} tokens are labeled in pieces of that length.")
     measured = getattr(config, "confidence", None)
     if measured is not None and measured.data:

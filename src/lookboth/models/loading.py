@@ -1,6 +1,7 @@
 """Backbones and tokenizers by hub id, local folder, or built-in name."""
 
 import hashlib
+import importlib.util
 import json
 import os
 from contextlib import nullcontext
@@ -194,15 +195,18 @@ def from_hub(auto: Any, name: str, **kwargs: Any) -> Any:
         return auto.from_pretrained(path, **kwargs)
 
 
-def _four_bit(device: str, dtype: "torch.dtype") -> dict[str, Any]:
-    import importlib.util
+def has_four_bits(device: str) -> bool:
+    """Whether weights can be kept in 4 bits on `device`: a CUDA GPU, with bitsandbytes installed."""
+    return device.startswith("cuda") and importlib.util.find_spec("bitsandbytes") is not None
 
+
+def _four_bit(device: str, dtype: "torch.dtype") -> dict[str, Any]:
     if not device.startswith("cuda"):
         raise ModelError(
             f"QLoRA keeps the backbone in 4 bits, which needs a CUDA GPU; the device here is {device!r}. "
             "Use adapter.kind = 'lora' on this machine."
         )
-    if importlib.util.find_spec("bitsandbytes") is None:
+    if not has_four_bits(device):
         raise ModelError(
             "QLoRA needs bitsandbytes, which is not installed. Type: pip install 'lookboth[quant]'"
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 from lookboth.errors import ModelError
 from lookboth.models.base import TextLabeler
 from lookboth.models.labeler import Labeler, LabelerModel, require_head
+from lookboth.models.loading import default_device, torch_dtype
 from lookboth.models.saving import load_labeler, save_labeler
 
 TOLERANCE = 1e-3
@@ -22,12 +23,17 @@ def merge_labeler(labeler: Labeler) -> Labeler:
     The weights are changed in place: use the labeler that is returned, not the one that was given.
 
     Raises:
-        ModelError: there is no adapter to fold in.
+        ModelError: there is no adapter to fold in, or the backbone is in 4 bits, which would round the sum.
     """
     backbone = labeler.model.backbone
     if not hasattr(backbone, "merge_and_unload"):
         raise ModelError(
             f"nothing to merge: this labeler was trained with adapter = {labeler.config.adapter!r}."
+        )
+    if getattr(backbone, "is_quantized", False):
+        raise ModelError(
+            "a labeler in 4 bits cannot be merged. Load it over the unquantised base: "
+            "Labeler.from_pretrained(FOLDER, precision='fp32')."
         )
     merged = backbone.merge_and_unload()
     config = replace(labeler.config, adapter="merged")
@@ -37,11 +43,13 @@ def merge_labeler(labeler: Labeler) -> Labeler:
 
 
 def fold_for_speed(labeler: TextLabeler) -> None:
-    """Fold the adapter into the weights while they are in memory, where there is one and it is not over 4 bits.
+    """Fold the adapter into the weights while they are in memory, where there is one and they are not in 4 bits.
 
     The labeler is saved as before, with its adapter beside the base; it is not to be trained.
     """
-    if getattr(labeler.config, "adapter", None) == "lora":
+    if getattr(labeler.config, "adapter", None) not in {"lora", "qlora"}:
+        return
+    if not getattr(labeler.model.backbone, "is_quantized", False):
         labeler.model.backbone.merge_adapter()
 
 
@@ -60,10 +68,13 @@ def merge_to_folder(
         ModelError: no adapter, or the merged labeler differs by more than `tolerance`; nothing is written then.
     """
     import numpy as np
+    import torch
 
     from lookboth.data.words import split_words
     from lookboth.inference.pipeline import word_log_probs
 
+    if precision == "auto":  # which would take 4 bits for a QLoRA labeler
+        precision = "bf16" if torch_dtype("auto", default_device()) == torch.bfloat16 else "fp32"
     loaded = require_head(load_labeler(labeler, precision=precision), "merged")
     words = [[text[start:end] for start, end in split_words(text)] for text in _PROBE]
     before = word_log_probs(loaded, words)

@@ -28,6 +28,7 @@ from lookboth.models.loading import (
     Precision,
     default_device,
     fingerprint,
+    has_four_bits,
     load_backbone,
     load_tokenizer,
     torch_dtype,
@@ -144,6 +145,8 @@ def _save_tokenizer(labeler: Labeler, folder: Path) -> None:
 def load_parts(folder: Path, config: Any, device: str, precision: Precision, trust: bool) -> tuple[Any, Any]:
     """Return backbone (with its adapter) and tokenizer of a saved labeler.
 
+    The base of a QLoRA adapter is loaded in 4 bits, as in its training, where that is possible and no precision named.
+
     Args:
         folder: of the labeler.
         config: says base, revision, fingerprint, exit_layer and adapter.
@@ -164,6 +167,7 @@ def load_parts(folder: Path, config: Any, device: str, precision: Precision, tru
         config.base,
         precision=precision,
         device=device,
+        four_bit=config.adapter == "qlora" and precision == "auto" and has_four_bits(device),
         num_layers=config.exit_layer,
         revision=config.revision,
         trust_remote_code=trust,
