@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lookboth.config import parse_config
-from lookboth.errors import ConfigError, ModelError
+from lookboth.errors import ConfigError, ModelError, PlanError
 from lookboth.generative.build import build_generative
 from lookboth.generative.free import read_answer, write_freely
 from lookboth.generative.labeler import count_problems, cut_words
+from lookboth.models.inspect import inspect_model
 from lookboth.models.labeler import Labeler
 from lookboth.models.merging import merge_to_folder
 from lookboth.types import Example, Prediction, Span
@@ -66,6 +67,17 @@ def test_batch_mates_and_saving_change_nothing(tiny_writer_folder, tmp_path, dec
             assert [s.score for s in alone.spans] == pytest.approx(
                 [s.score for s in prediction.spans], abs=1e-4
             )
+
+
+def test_a_saved_one_can_be_inspected(tiny_writer_folder, tmp_path):
+    build(tiny_writer_folder, "generative.format=pairs").save_pretrained(tmp_path)
+    shown = inspect_model(str(tmp_path))
+    assert f"generative labeler on {tiny_writer_folder}" in shown
+    assert "format pairs, 2 demonstrations, adapter none, labels LOC, PER" in shown
+    with pytest.raises(PlanError, match=r"takes no other plan\. Leave out the plan '0011'"):
+        inspect_model(str(tmp_path), "0011")
+    build(tiny_writer_folder, "generative.prompt_plan='0011'").save_pretrained(tmp_path / "planned")
+    assert inspect_model(str(tmp_path / "planned")).endswith("\nplan of the prompt 0011")
 
 
 def test_log_probs_are_those_of_the_model(tiny_writer_folder):

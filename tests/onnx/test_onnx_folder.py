@@ -10,7 +10,7 @@ import pytest
 import tiny
 
 from lookboth import Labeler
-from lookboth.errors import ConfigError, ModelError
+from lookboth.errors import ConfigError, ModelError, PlanError
 from lookboth.models.inspect import inspect_model
 from lookboth.models.labeler import require_head
 from lookboth.onnx import OnnxLabeler, load
@@ -83,6 +83,8 @@ def test_every_door_leads_to_it(exported_folder, tmp_path):
     with pytest.raises(ModelError, match="exported labeler cannot be merged"):
         require_head(labeler, "merged")
     assert "exported" in inspect_model(str(exported_folder))
+    with pytest.raises(PlanError, match=r"exported with\. Leave out the plan '0011'"):
+        inspect_model(str(exported_folder), "0011")
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json"])

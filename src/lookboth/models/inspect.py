@@ -1,11 +1,18 @@
 """Mask plans of named models: what they mean layer by layer, and whether the model obeys them."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lookboth.errors import ModelError
+from lookboth.errors import ModelError, PlanError
 from lookboth.masking.plan import MaskPlan, picture
-from lookboth.models.labeler_config import is_labeler, read_config
+from lookboth.models.labeler_config import (
+    KIND_KEY,
+    is_labeler,
+    parse_settings,
+    read_config,
+    read_settings,
+)
 from lookboth.models.loading import Precision, default_device, load_backbone, load_config, torch_dtype
 from lookboth.onnx.folder import is_exported
 from lookboth.onnx.folder import read_config as read_exported
@@ -22,6 +29,9 @@ def inspect_model(name: str, plan: str | None = None, *, trust_remote_code: bool
     Args:
         name: hub id, folder, or built-in name of a model, or the folder of a saved labeler.
         plan: any notation of MaskPlan.parse; None: the plan the model was made with.
+
+    Raises:
+        PlanError: a plan that does not fit, or one for a labeler that cannot take any.
     """
     if is_labeler(Path(name)):
         return _inspect_labeler(name, plan)
@@ -75,18 +85,44 @@ def prove_model(
 
 
 def _inspect_labeler(name: str, plan: str | None) -> str:
-    if is_exported(Path(name)):
-        exported = read_exported(Path(name))
+    folder = Path(name)
+    data = read_settings(folder)
+    if data.get(KIND_KEY) == "generative":
+        _refuse(plan, f"{name}: a generative labeler takes no other plan.")
+        return _inspect_generative(name, data)
+    if is_exported(folder):
+        _refuse(plan, f"{name}: an exported labeler keeps the plan it was exported with.")
+        exported = read_exported(folder)
         return (
             f"{name}: exported labeler in {exported.weights}, from {exported.source.get('name')}, "
             f"{exported.plan.num_layers} layers\nlabels {', '.join(exported.labels)}\n{picture(exported.plan)}"
         )
-    config = read_config(Path(name))
+    config = read_config(folder)
     mask_plan = config.plan if plan is None else MaskPlan.parse(plan, config.plan.num_layers)
     return (
         f"{name}: labeler on {config.base}, {config.plan.num_layers} layers\n"
         f"head {config.head}, adapter {config.adapter}, labels {', '.join(config.labels)}\n{picture(mask_plan)}"
     )
+
+
+def _inspect_generative(name: str, data: Mapping[str, Any]) -> str:
+    from lookboth.generative.labeler_config import GenerativeLabelerConfig
+
+    config = parse_settings(Path(name), data, GenerativeLabelerConfig.from_dict)
+    settings = config.generative
+    lines = [
+        f"{name}: generative labeler on {config.base}",
+        f"answers in the format {settings.format}, {settings.k} demonstrations, adapter {config.adapter}, "
+        f"labels {', '.join(config.labels)}",
+    ]
+    if settings.prompt_plan is not None:
+        lines.append(f"plan of the prompt {settings.prompt_plan}")
+    return "\n".join(lines)
+
+
+def _refuse(plan: str | None, why: str) -> None:
+    if plan is not None:
+        raise PlanError(f"{why} Leave out the plan {plan!r}.")
 
 
 def _random_model(
