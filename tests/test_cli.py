@@ -6,8 +6,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
+import torch
 import typer
 from tiny import tiny_labeler
 
@@ -136,6 +138,43 @@ def test_bad_input_is_one_message(run, places, case, tmp_path, monkeypatch):
     message = err[err.index("error: ") :]
     assert named in message
     assert "Traceback" not in out + err
+
+
+OUT_OF_MEMORY = {
+    "GPU": (
+        torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of"
+        ),
+        "CUDA out of memory. Tried to allocate 2.00 GiB. In training",
+    ),
+    "torch on a CPU": (
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"
+        ),
+        "can't allocate memory",
+    ),
+    "Python": (MemoryError(), "this machine is out of memory (MemoryError)"),
+}
+
+
+@pytest.mark.parametrize("case", OUT_OF_MEMORY)
+def test_memory_that_runs_out_is_one_message(run, monkeypatch, case):
+    error, named = OUT_OF_MEMORY[case]
+    monkeypatch.setattr("lookboth.models.inspect.inspect_model", Mock(side_effect=error))
+    status, out, err = run("inspect", "a-model")
+    assert (status, out) == (1, "")
+    assert err.startswith("error: ")
+    assert len(err.splitlines()) == 1
+    for word in (named, "training.batch_tokens", "training.gradient_checkpointing", "--batch-tokens"):
+        assert word in err
+    assert ("--device cpu" in err) == (case == "GPU")
+    assert "total capacity" not in err
+
+
+def test_an_error_of_our_own_making_is_not_taken_for_memory(run, monkeypatch):
+    monkeypatch.setattr("lookboth.models.inspect.inspect_model", Mock(side_effect=RuntimeError("a mistake")))
+    with pytest.raises(RuntimeError, match="a mistake"):
+        run("inspect", "a-model")
 
 
 def test_wrong_options_say_how_to_use_the_command(run):

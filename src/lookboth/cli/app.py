@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from lookboth.cli.memory import out_of_memory
 from lookboth.errors import LookbothError
 from lookboth.training.team import Team, require_alone
 
@@ -96,6 +97,11 @@ def main() -> None:
         raise SystemExit(0) from None
     except OSError as error:
         _fail(f"{str(error.filename or 'the system')[:200]}: {error.strerror or error}", 1)
+    except Exception as error:
+        message = out_of_memory(error)
+        if message is None:
+            raise
+        _fail(message, 1)
 
 
 def _fail(message: str, status: int) -> None:
