@@ -2,6 +2,7 @@
 
 import threading
 import time
+from concurrent.futures import wait
 from contextlib import suppress
 
 import pytest
@@ -159,6 +160,48 @@ def test_a_text_that_cannot_be_labeled_fails_alone():
     assert good.result(5) == [("a", "good"), ("a", "fine")]
     with pytest.raises(ValueError, match="bad"):
         bad.result(5)
+    assert batcher.submit(A, ["on"]).result(5) == [("a", "on")]
+    batcher.close()
+
+
+def test_a_request_without_texts_never_meets_the_worker(monkeypatch):
+    batcher = start(Echo())
+    leave = batcher._leave
+
+    def leave_late(job, weight):
+        wait([batcher._working], timeout=2)  # time for the worker to trip over what is queued
+        leave(job, weight)
+
+    monkeypatch.setattr(batcher, "_leave", leave_late)
+    assert batcher.submit(A, []).result(5) == []
+    assert batcher.alive
+    monkeypatch.setattr(batcher, "_leave", leave)
+    assert batcher.submit(A, ["on"]).result(5) == [("a", "on")]
+    batcher.close()
+    with pytest.raises(Refusal):
+        batcher.submit(A, [])
+
+
+def test_a_labeler_that_gives_back_too_few_fails_these_texts_alone():
+    def forgetful(work, texts):
+        return [(work.model, text) for text in texts if text != "lost"]
+
+    batcher = start(forgetful, wait_ms=100)
+    good, lost = batcher.submit(A, ["1", "2"]), batcher.submit(A, ["lost"])
+    assert good.result(5) == [("a", "1"), ("a", "2")]
+    with pytest.raises(ValueError, match="shorter"):
+        lost.result(5)
+    assert batcher.submit(A, ["on"]).result(5) == [("a", "on")]
+    batcher.close()
+
+
+def test_what_fails_around_labeling_fails_its_batch_and_not_the_worker(monkeypatch):
+    batcher = start(Echo())
+    with monkeypatch.context() as patched:
+        patched.setattr(batcher._metrics, "count_batch", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            batcher.submit(A, ["one", "two"]).result(5)
+    assert batcher.alive
     assert batcher.submit(A, ["on"]).result(5) == [("a", "on")]
     batcher.close()
 

@@ -109,13 +109,14 @@ class Batcher:
         weight = job.weight()
         with self._changed:
             self._admit(weight)
+            if not texts:
+                job.future.set_result([])
+                return job.future
             self._accepted += weight
             self._metrics.queue_chars.set(self._accepted)
             self._jobs[job] = None
             self._changed.notify()
         job.future.add_done_callback(lambda _: self._leave(job, weight))
-        if not texts:
-            job.future.set_result([])
         return job.future
 
     def close(self) -> None:
@@ -154,15 +155,21 @@ class Batcher:
 
     def _work(self) -> None:
         while batch := self._next_batch():
-            jobs, indices = zip(*batch, strict=True)
-            texts = [job.texts[index] for job, index in batch]
-            start = time.monotonic()
-            results = self._results(jobs[0].work, texts)
-            seconds = time.monotonic() - start
-            self._note_speed(sum(map(_weight, texts)), seconds)
-            self._metrics.count_batch(len(texts), seconds)
-            for job, index, result in zip(jobs, indices, results, strict=True):
+            try:
+                results = self._label_batch(batch)
+            except Exception as error:  # the worker outlives whatever it is
+                results = [error] * len(batch)
+            for (job, index), result in zip(batch, results, strict=True):
                 job.receive(index, result)
+
+    def _label_batch(self, batch: list[tuple[Job, int]]) -> Sequence[Prediction | Exception]:
+        texts = [job.texts[index] for job, index in batch]
+        start = time.monotonic()
+        results = self._results(batch[0][0].work, texts)
+        seconds = time.monotonic() - start
+        self._note_speed(sum(map(_weight, texts)), seconds)
+        self._metrics.count_batch(len(texts), seconds)
+        return results
 
     def _note_speed(self, chars: int, seconds: float) -> None:
         """Learn from a batch; one that is half empty only says how fast the server is at least."""
@@ -218,7 +225,7 @@ class Batcher:
     def _results(self, work: Work, texts: Sequence[str]) -> Sequence[Prediction | Exception]:
         """Label texts; where that fails, each alone, so that only those that cannot be labeled fail."""
         try:
-            return self._label(work, texts)
+            return [found for _, found in zip(texts, self._label(work, texts), strict=True)]
         except Exception as error:
             if len(texts) == 1:
                 return [error]
