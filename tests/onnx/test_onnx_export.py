@@ -1,7 +1,10 @@
 """Exporting: what is measured is what is there, what lost too much is not written, nothing else is overwritten."""
 
+import errno
 import json
+import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,6 +75,38 @@ def test_what_lost_too_much_is_not_written_unless_told(ready_made, saved, data, 
     with pytest.raises(ModelError, match="lost"):
         export.export_labeler(str(saved / "other"), out, data=str(data), tolerance=0.1)
     assert (out / "config.json").read_bytes() == kept
+
+
+@pytest.mark.parametrize("here", [".", "../here"])
+def test_the_current_folder_may_be_written_and_replaced(ready_made, saved, data, tmp_path, monkeypatch, here):
+    out = tmp_path / "here"
+    out.mkdir()
+    monkeypatch.chdir(out)
+    for _ in range(2):
+        export.export_labeler(str(saved / "same"), here, data=str(data))
+        assert load(here).config.parity["data"] == "test.conll"
+    (out / "model.onnx.data").write_text("of another export")
+    export.export_labeler(str(saved / "same"), here, data=str(data))
+    assert sorted(os.listdir()) == ["config.json", "model.onnx", "tokenizer.json"]
+    assert sorted(os.listdir("..")) == ["here", "test.conll"]
+
+
+def test_a_folder_that_cannot_be_replaced_keeps_its_labeler(ready_made, saved, data, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    export.export_labeler(str(saved / "same"), out, data=str(data))
+    before = {file.name: file.read_bytes() for file in out.iterdir()}
+    replace = os.replace
+
+    def full(source, target):
+        if Path(target) == out / "model.onnx" and Path(source).parent.name == "labeler":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        export.export_labeler(str(saved / "other"), out, data=str(data), accept_loss=True)
+    assert {file.name: file.read_bytes() for file in out.iterdir()} == before
+    assert [file.name for file in tmp_path.iterdir() if file.is_dir()] == ["out"]
 
 
 def test_other_things_are_not_overwritten(saved, tmp_path):

@@ -337,3 +337,12 @@ def test_models_of_one_name_and_nameless_ones_are_refused():
     for names in (["a/x", "b/x"], ["=a"], ["a="], ["x=a", "x=b"]):
         with pytest.raises(ConfigError):
             name_models(names)
+
+
+def test_a_model_in_the_current_folder_is_called_by_the_folders_name(tmp_path, monkeypatch):
+    (tmp_path / "ner" / "inner").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "ner")
+    assert name_models(["."]) == {"ner": "."}
+    assert name_models(["inner/"]) == {"inner": "inner/"}
+    assert name_models(["./inner/.."]) == {"ner": "./inner/.."}
+    assert name_models(["x=."]) == {"x": "."}

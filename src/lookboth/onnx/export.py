@@ -1,10 +1,9 @@
 """A saved labeler written as a folder that onnxruntime runs, held against torch before it is kept."""
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,7 +56,7 @@ def export_labeler(
     """
     if weights not in TOLERANCE:
         raise ConfigError(f"weights {weights!r}: allowed are {', '.join(TOLERANCE)}.")
-    out = Path(out)
+    out = Path(out).resolve()  # "." has neither a name nor a parent
     _check_place(out)
     require_exporter()
     source = find_folder(model)
@@ -184,6 +183,15 @@ def _work_folder(out: Path) -> Iterator[Path]:
 
 
 def _move_into_place(work: Path, out: Path) -> None:
-    if out.exists():
-        shutil.rmtree(out)
-    os.replace(work, out)
+    """Put what is in `work` into `out`; what was there goes, and comes back where that fails."""
+    if not out.exists():
+        os.replace(work, out)
+        return
+    before = work.with_name("before")
+    before.mkdir()
+    with ExitStack() as undo:  # file by file: `out` itself may be the current folder
+        for source, target in ((out, before), (work, out)):
+            for file in list(source.iterdir()):
+                os.replace(file, target / file.name)
+                undo.callback(os.replace, target / file.name, file)
+        undo.pop_all()

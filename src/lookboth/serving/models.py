@@ -1,5 +1,6 @@
 """The labelers of a server by name, and under which mask plan each is at the moment."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -138,7 +139,7 @@ def name_models(names: Sequence[str]) -> dict[str, str]:
     for given in names:
         name, sign, source = given.partition("=")
         if not sign or Path(given).exists():
-            name, source = Path(given).name, given
+            name, source = os.path.basename(os.path.abspath(given)), given  # Path(".") has no name
         if not name or not source:
             raise ConfigError(f"{given!r}: expected NAME=FOLDER, a folder or a hub id.")
         if name in sources:
