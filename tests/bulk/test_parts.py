@@ -75,6 +75,17 @@ def test_rows_of_parquet_are_read_once(texts, group, sizes):
     assert all(part.num_rows <= options.part_rows for part in parts)
 
 
+@pytest.mark.parametrize("name", ["A.TXT.GZ", "a.txt.Bz2", "a.TXT.zst", "A.Jsonl.GZ"])
+def test_capital_letters_in_a_suffix_mean_the_same(tmp_path, name):
+    suffix, packing = Path(name.lower()).suffix, {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+    lines = b'{"text": "one"}\n{"text": "two"}\n' if "json" in name.lower() else b"one\ntwo\n"
+    with pa.output_stream(tmp_path / name, compression=packing[suffix]) as stream:
+        stream.write(lines)
+    parts, rows = read_all(tmp_path, BulkOptions(part_rows=1))
+    assert [row.text for own in rows for row in own] == ["one", "two"]
+    assert sum(part.size for part in parts) == len(lines)
+
+
 def test_files_of_a_folder_come_in_the_order_of_their_names(tmp_path):
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "1.txt").write_text("b1\n")

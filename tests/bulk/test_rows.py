@@ -2,6 +2,8 @@
 
 import json
 import tempfile
+import uuid
+from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,8 +14,9 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from lookboth.bulk import rows as rows_module
-from lookboth.bulk.encoding import encode_json_lines, encode_parquet
+from lookboth.bulk.encoding import encode_bad, encode_json_lines, encode_parquet
 from lookboth.bulk.options import BulkOptions
+from lookboth.bulk.rows import Row
 from lookboth.errors import DataError
 from lookboth.types import Prediction
 
@@ -113,6 +116,67 @@ def test_bad_rows_of_parquet(tmp_path, kind):
     assert [row.reason for row in rows] == ["", "null", "not-utf-8", "too-long", ""]
     assert [row.text for row in rows] == ["a", None, None, None, "é"]
     assert [row.kept for row in rows] == [{"id": number} for number in (1, 2, 3, 4, 5)]
+
+
+KEPT_BYTES = {
+    "bytes": (pa.array([b"\xff", b"a", None]), [b"\xff", b"a", None]),
+    "a view": (pa.array([b"\xff", b"a", None], pa.binary_view()), [b"\xff", b"a", None]),
+    "of one length": (pa.array([b"\xff\x00", b"ab", None], pa.binary(2)), [b"\xff\x00", b"ab", None]),
+    "dictionary": (pa.array([b"\xff", b"a", None]).dictionary_encode(), [b"\xff", b"a", None]),
+    "in a list": (pa.array([[b"\xff"], [b"a"], None]), [[b"\xff"], [b"a"], None]),
+    "strings that are none": (
+        pa.Array.from_buffers(pa.string(), 3, pa.array([b"\xff", b"a", None]).buffers()),
+        ["\\xff", "a", None],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KEPT_BYTES)
+def test_a_kept_column_spoils_no_row_and_comes_as_it_is(tmp_path, kind):
+    column, expected = KEPT_BYTES[kind]
+    parquet.write_table(pa.table({"text": ["a", "b", None], "id": column}), tmp_path / "a.parquet")
+    (rows,) = read_all(tmp_path, OPTIONS)[1]
+    assert [row.reason for row in rows] == ["", "", "null"]
+    assert [row.kept["id"] for row in rows] == expected
+    labeled = [(row, Prediction("", (), (), ())) for row in rows]
+    written = parquet.read_table(pa.BufferReader(encode_parquet("a", labeled, {"id": column.type})))
+    assert written.column("id").to_pylist() == expected
+    assert written.schema.field("id").type == column.type
+
+
+def test_texts_that_are_bytes_are_kept_as_texts(tmp_path):
+    parquet.write_table(pa.table({"text": pa.array(["é".encode(), b"\xff"])}), tmp_path / "a.parquet")
+    (rows,) = read_all(tmp_path, BulkOptions(keep=("text",)))[1]
+    assert [(row.text, row.reason, row.kept) for row in rows] == [
+        ("é", "", {"text": "é"}),
+        (None, "not-utf-8", {"text": "\\xff"}),
+    ]
+    encoded = encode_parquet("a", [(rows[0], Prediction("é", (), (), ()))], {"text": pa.binary()})
+    assert parquet.read_table(pa.BufferReader(encoded)).column("text").to_pylist() == ["é".encode()]
+
+
+def test_what_json_does_not_know_is_written_as_what_it_does():
+    number = uuid.UUID(int=5)
+    kept = {
+        "bytes": b"\xff\x00", "nested": [{"n": float("nan"), "b": b"a"}, "é"], "inf": float("-inf"),
+        "date": date(2026, 1, 2), "uuid": number, "half": 0.5, "nan": "NaN",
+    }  # fmt: skip
+    expected = {
+        "bytes": "/wA=", "nested": [{"n": None, "b": "YQ=="}, "é"], "inf": None,
+        "date": "2026-01-02", "uuid": str(number), "half": 0.5, "nan": "NaN",
+    }  # fmt: skip
+    row = Row(0, "a", kept)
+    prediction = Prediction("a", ("a",), ((0, 1),), ("O",))
+    for line in (encode_json_lines("a", [(row, prediction)]), encode_bad("a", [row])):
+        found = json.loads(line, parse_constant=pytest.fail)
+        assert {name: found[name] for name in kept} == expected
+        assert "é".encode() in line
+    (tagged,) = parquet.read_table(
+        pa.BufferReader(
+            encode_parquet("a", [(Row(0, "a", {"id": [1e999]}), prediction)], {"id": pa.string()})
+        )
+    ).to_pylist()
+    assert tagged["id"] == "[null]"
 
 
 def test_a_column_of_nothing_but_nulls(tmp_path):

@@ -1,6 +1,7 @@
 """Labeled and bad rows as the bytes of a Parquet file or of JSON lines."""
 
 import json
+from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -73,9 +74,7 @@ def encode_bad(source: str, rows: Sequence[Row]) -> bytes:
 def _kept(values: list[Any], kind: pa.DataType) -> pa.Array:
     if pa.types.is_string(kind):  # JSON values of several types become one column: what is no string as JSON
         texts = (value is None or isinstance(value, str) for value in values)
-        values = [
-            value if is_text else json.dumps(value) for value, is_text in zip(values, texts, strict=True)
-        ]
+        values = [value if is_text else _json(value) for value, is_text in zip(values, texts, strict=True)]
     return pa.array(values, kind)
 
 
@@ -87,6 +86,19 @@ def _spans(prediction: Prediction) -> list[dict[str, Any]]:
 
 
 def _json_lines(records: Iterable[Mapping[str, Any]]) -> bytes:
-    # What Parquet knows and JSON does not (dates, decimals) is written as text.
-    lines = (json.dumps(record, ensure_ascii=False, default=str) + "\n" for record in records)
+    lines = (_json(record, ensure_ascii=False) + "\n" for record in records)
     return "".join(lines).encode("utf-8", "backslashreplace")
+
+
+def _json(value: Any, *, ensure_ascii: bool = True) -> str:
+    """Return a value as JSON, a number that is none or infinite as null."""
+    try:
+        return json.dumps(value, ensure_ascii=ensure_ascii, default=_as_text, allow_nan=False)
+    except ValueError:
+        finite = json.loads(json.dumps(value, default=_as_text), parse_constant=lambda _: None)
+        return json.dumps(finite, ensure_ascii=ensure_ascii)
+
+
+def _as_text(value: Any) -> str:
+    """Return what Parquet knows and JSON does not (bytes, dates, decimals) as text."""
+    return b64encode(value).decode() if isinstance(value, bytes) else str(value)

@@ -17,7 +17,7 @@ FORMATS = {
     ".txt": "text",
     ".text": "text",
 }
-PACKED = (".gz", ".bz2", ".zst")
+PACKED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,9 @@ class InputFile:
     changed: int | None
 
     @property
-    def packed(self) -> bool:
-        """Whether it must be unpacked from its beginning."""
-        return self.name.endswith(PACKED)
+    def packing(self) -> str | None:
+        """How it is packed, which means that it must be unpacked from its beginning; None if it is not."""
+        return PACKED.get(PurePosixPath(self.name.lower()).suffix)
 
     def require_unchanged(self, folder: Place) -> Place:
         """Return where the file is in the input folder.

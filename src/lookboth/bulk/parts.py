@@ -57,7 +57,7 @@ def plan_parts(folder: Place, files: Sequence[InputFile], options: BulkOptions) 
         try:
             if file.format == "parquet":
                 return list(_cut_parquet(place, index, options))
-            return list(_cut_lines(place, index, options, packed=file.packed))
+            return list(_cut_lines(place, index, options, file.packing))
         except OSError as error:
             raise DataError(f"{place.path}: cannot be read: {error}") from error
 
@@ -65,12 +65,12 @@ def plan_parts(folder: Place, files: Sequence[InputFile], options: BulkOptions) 
         return [part for parts in pool.map(cut, range(len(files))) for part in parts]
 
 
-def _cut_lines(place: Place, index: int, options: BulkOptions, *, packed: bool) -> Iterator[Part]:
+def _cut_lines(place: Place, index: int, options: BulkOptions, packing: str | None) -> Iterator[Part]:
     """Yield parts that end with the line that reaches `part_bytes` or `part_rows`."""
     start = row = 0  # of the part that is growing
     read = lines = 0
     ends_line = True
-    with place.filesystem.open_input_stream(place.path, compression="detect" if packed else None) as stream:
+    with place.filesystem.open_input_stream(place.path, compression=packing) as stream:
         while chunk := stream.read(_CHUNK):
             ends = np.flatnonzero(np.frombuffer(chunk, dtype=np.uint8) == 10) + read + 1
             read, ends_line = read + len(chunk), chunk.endswith(b"\n")
@@ -135,8 +135,14 @@ def is_text(kind: Any) -> bool:
 
     if types.is_dictionary(kind):
         return is_text(kind.value_type)
-    tests = (
-        types.is_string, types.is_large_string, types.is_string_view,
-        types.is_binary, types.is_large_binary, types.is_binary_view, types.is_null,
-    )  # fmt: skip
-    return any(test(kind) for test in tests)
+    tests = (types.is_binary, types.is_large_binary, types.is_binary_view, types.is_null)
+    return is_string(kind) or any(test(kind) for test in tests)
+
+
+def is_string(kind: Any) -> bool:
+    """Tell whether a column of this Arrow type holds strings."""
+    from pyarrow import types
+
+    if types.is_dictionary(kind):
+        return is_string(kind.value_type)
+    return any(test(kind) for test in (types.is_string, types.is_large_string, types.is_string_view))

@@ -13,7 +13,7 @@ from pyarrow import parquet
 
 from lookboth.bulk.inputs import InputFile
 from lookboth.bulk.options import BulkOptions
-from lookboth.bulk.parts import Part, is_text
+from lookboth.bulk.parts import Part, is_string, is_text
 from lookboth.bulk.storage import Place
 from lookboth.errors import DataError
 
@@ -72,13 +72,13 @@ def read_rows(folder: Place, file: InputFile, part: Part, options: BulkOptions) 
 
 def _lines(place: Place, file: InputFile, part: Part) -> Iterator[tuple[int, int, bytes]]:
     """Yield (row, first byte, line) with no more of a line in memory than LINE_BYTES and one byte."""
-    if file.packed:
-        raw = place.filesystem.open_input_stream(place.path, compression="detect")
+    if file.packing:
+        raw = place.filesystem.open_input_stream(place.path, compression=file.packing)
     else:
         raw = place.filesystem.open_input_file(place.path)
         raw.seek(part.start)
     with io.BufferedReader(raw, _CHUNK) as stream:
-        if file.packed:
+        if file.packing:
             _skip(stream, part.start)
         byte = part.start
         for number in range(part.row, part.row + part.num_rows):
@@ -146,12 +146,12 @@ def _refuse_constant(name: str) -> NoReturn:
 def _parquet_rows(place: Place, part: Part, options: BulkOptions) -> Iterator[Row]:
     names = tuple(dict.fromkeys((options.column, *options.keep)))
     table = _parquet_slice(place, part, names)
-    columns = {name: _values(table.column(name)) for name in names}
-    for i in range(part.num_rows):
-        row = Row(part.row + i)
+    texts = _values(table.column(options.column))
+    kept = {name: _kept(table.column(name), is_the_text=name == options.column) for name in options.keep}
+    for i, text in enumerate(texts):
+        row = Row(part.row + i, kept={name: values[i] for name, values in kept.items()})
         try:
-            row.kept = {name: _usable(columns[name][i], name) for name in options.keep}
-            row.text = _checked(_usable(columns[options.column][i], options.column), options)
+            row.text = _checked(_decoded(text) if isinstance(text, bytes) else text, options)
         except _BadRow as bad:
             row.spoil(*bad.args)
         yield row
@@ -162,13 +162,12 @@ def _values(column: pa.ChunkedArray) -> list[Any]:
     return (column.cast(pa.large_binary()) if is_text(column.type) else column).to_pylist()
 
 
-def _usable(value: Any, name: str) -> Any:
-    if not isinstance(value, bytes):
-        return value
-    try:
-        return _decoded(value)
-    except _BadRow as bad:
-        raise _BadRow(bad.args[0], f"column {name!r}: {bad.args[1]}") from bad
+def _kept(column: pa.ChunkedArray, *, is_the_text: bool) -> list[Any]:
+    """Return the values of a column to copy: strings, also broken ones, as strings, and bytes as bytes."""
+    values = _values(column)
+    if not (is_the_text or is_string(column.type)):
+        return values
+    return [v.decode("utf-8", "backslashreplace") if isinstance(v, bytes) else v for v in values]
 
 
 def _parquet_slice(place: Place, part: Part, names: tuple[str, ...]) -> pa.Table:
