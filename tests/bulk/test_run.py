@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sys
 from contextlib import suppress
@@ -21,6 +22,8 @@ from lookboth.bulk.run import run_bulk
 from lookboth.bulk.storage import open_place
 from lookboth.bulk.worker import Job, PartLabeler, receipt_from
 from lookboth.errors import ConfigError, DataError, LookbothError, ModelError
+from lookboth.models.confidence import Confidence
+from lookboth.models.labeler_config import read_confidence
 from lookboth.types import Prediction, TextLabel
 
 TEXTS = [
@@ -232,6 +235,46 @@ def test_other_options_are_refused(bulk, texts, name):
         bulk(texts, CHANGES[name])
 
 
+def test_thresholds_that_the_labeler_lacks_are_told_before_anything_is_begun(bulk, texts, tmp_path):
+    with pytest.raises(ConfigError, match="no thresholds"):
+        bulk(texts, replace(SMALL, thresholds=True))
+    assert not (tmp_path / "out").exists()
+
+
+def test_thresholds_of_a_calibrated_labeler_are_read_from_its_folder(labeler_folder, tmp_path):
+    folder = shutil.copytree(labeler_folder, tmp_path / "calibrated")
+    settings = json.loads((folder / "config.json").read_text())
+    settings["confidence"] = Confidence(precision=0.9, thresholds={"PER": 0.5}).to_dict()
+    (folder / "config.json").write_text(json.dumps(settings))
+    assert read_confidence(folder) == Confidence(precision=0.9, thresholds={"PER": 0.5})
+    assert read_confidence(labeler_folder) == Confidence()
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_run_that_has_written_nothing_may_be_begun_otherwise(bulk, texts, name, monkeypatch):
+    def fail(*_):
+        raise ModelError("cannot be loaded")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run, "label_parts", fail)
+        with pytest.raises(ModelError):
+            bulk(texts)
+    assert bulk(texts, CHANGES[name])[1][0] == 0
+    with pytest.raises(ConfigError, match=rf"{name} was .* and is "):
+        bulk(texts)
+
+
+@pytest.mark.parametrize("name", ["part-00000000.jsonl", "_bad/part-00000000.jsonl"])
+def test_what_was_written_without_a_receipt_is_not_mixed_with_another_kind(bulk, texts, tmp_path, name):
+    out = tmp_path / "out"
+    bulk(texts)
+    for path in [*out.glob("part-*"), *(out / "_bulk" / "parts").iterdir()]:
+        path.unlink()
+    (out / name).write_text("")
+    with pytest.raises(ConfigError, match="was begun otherwise"):
+        bulk(texts, CHANGES["part_rows"])
+
+
 def test_other_input_is_refused(bulk, texts):
     bulk(texts)
     with (texts / "b.txt").open("a") as file:
@@ -244,8 +287,6 @@ def test_other_input_is_refused(bulk, texts):
 
 
 def test_another_labeler_is_refused(bulk, texts, labeler_folder, tmp_path, without_ray):
-    import shutil
-
     bulk(texts)
     other = shutil.copytree(labeler_folder, tmp_path / "same")
     run_bulk(texts, tmp_path / "out", SMALL, model=other)  # in another place, but the same
@@ -332,6 +373,7 @@ def test_no_rows_at_all(bulk, tmp_path):
         ("{", "damaged"),
         ('{"format": 2}', "format 2"),
         ('{"format": 1, "options": {"keep": [], "colour": 1}}', "damaged"),
+        ('{"format": 1, "options": {"keep": [], "precision": "fp16"}}', "damaged.*fp16"),
         ("[" * 100_000, "damaged"),
     ],
 )
@@ -345,6 +387,7 @@ def test_a_damaged_manifest_is_refused(bulk, texts, tmp_path, data, said):
 def test_nonsense_options_are_refused():
     for make in (
         lambda: BulkOptions(input_format="pickle"),
+        lambda: BulkOptions(precision="fp16"),
         lambda: BulkOptions(keep=("spans",)),
         lambda: BulkOptions(keep=("id", "id")),
         lambda: BulkOptions(part_bytes=0),

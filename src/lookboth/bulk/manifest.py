@@ -57,18 +57,14 @@ class Manifest:
             options = BulkOptions(**{**data["options"], "keep": tuple(data["options"]["keep"])})
             files = tuple(InputFile(**file) for file in data["files"])
             return cls(options, data["model"], files, tuple(Part(*part) for part in data["parts"]))
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError, ConfigError) as error:
             raise DataError(f"{where}: damaged ({error!r:.100}). Begin anew in another folder.") from error
 
-    def require_same(self, now: "Manifest", where: str) -> None:
-        """Refuse to go on with a run that was begun otherwise.
+    def differences(self, now: "Manifest") -> list[str]:
+        """Return what differs that would change the result, for people.
 
         Args:
             now: what is asked for now; its parts are not looked at.
-            where: the output folder, for the message.
-
-        Raises:
-            ConfigError: anything differs that would change the result.
         """
         before, after = self.options.to_dict(), now.options.to_dict()
         different = [
@@ -80,11 +76,7 @@ class Manifest:
             different.append("the labeler is another one")
         if self.files != now.files:
             different.append(_difference(self.files, now.files))
-        if different:
-            raise ConfigError(
-                f"{where} was begun otherwise: {'; '.join(different)}. "
-                "Type the same as then, or give another folder for the result."
-            )
+        return different
 
 
 def decided(options: BulkOptions, files: list[InputFile]) -> BulkOptions:

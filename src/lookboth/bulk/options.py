@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
 
 from lookboth.errors import ConfigError
+from lookboth.models.loading import Precision
 
 INPUT_FORMATS = ("parquet", "jsonl", "text")
 OUTPUT_FORMATS = ("parquet", "jsonl")
@@ -44,6 +45,7 @@ class BulkOptions:
     def __post_init__(self) -> None:
         _require_known("input format", self.input_format, INPUT_FORMATS)
         _require_known("output format", self.output_format, OUTPUT_FORMATS)
+        _require_known("precision", self.precision, get_args(Precision))
         taken = sorted(set(self.keep) & set(OWN_COLUMNS))
         if taken or len(set(self.keep)) < len(self.keep):
             what = f"{taken[0]!r} is a column of the result" if taken else f"{self.keep} names a column twice"

@@ -98,6 +98,12 @@ class OutFolder:
         """Begin a run."""
         self._write(_MANIFEST, manifest.to_json().encode())
 
+    def is_blank(self) -> bool:
+        """Tell whether nothing of any part is written."""
+        folders = (self.place, self.place.within(_BAD), self.place.within(_RECEIPTS))
+        infos = [info for folder in folders for info in folder.list()]
+        return not any(PurePosixPath(info.path).name.startswith("part-") for info in infos)
+
     def receipts(self, manifest: Manifest) -> dict[int, Receipt]:
         """Return the receipt of each part whose file is there in the size it was written in."""
         sizes = {PurePosixPath(info.path).name: info.size for info in self.place.list()}

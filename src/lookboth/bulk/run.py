@@ -66,15 +66,19 @@ def run_bulk(
 
     Raises:
         DataError: input that cannot be read or has changed since the run began.
-        ConfigError: a folder that was begun with other options, or holds other things; not enough CPUs or GPUs.
+        ConfigError: a folder that was begun with other options, or holds other things; not enough CPUs or GPUs;
+            thresholds of a labeler that has none.
         ModelError: a labeler that cannot be loaded.
     """
     from lookboth.models.folders import find_folder, model_digest
+    from lookboth.models.labeler_config import read_confidence
 
     options, workers = options or BulkOptions(), workers or Workers()
     place, folder = open_place(str(source)), OutFolder(open_place(str(out)))
     _refuse_out_in_source(place, folder.place)
     model_folder = find_folder(model)
+    if options.thresholds:
+        read_confidence(model_folder).require_thresholds()
     root, files = find_files(place, options.input_format)
     wanted = Manifest(decided(options, files), model_digest(model_folder), tuple(files))
     folder.prepare()
@@ -141,11 +145,17 @@ def _interruptible() -> Iterator[Callable[[], None]]:
 
 
 def _begin_or_resume(folder: OutFolder, root: Place, wanted: Manifest) -> Manifest:
-    manifest = folder.read_manifest()
-    if manifest is None:
-        manifest = replace(wanted, parts=tuple(plan_parts(root, wanted.files, wanted.options)))
-        folder.write_manifest(manifest)
-    manifest.require_same(wanted, folder.place.path)
+    begun = folder.read_manifest()
+    different = [] if begun is None else begun.differences(wanted)
+    if begun is not None and not different:
+        return begun
+    if different and not folder.is_blank():
+        raise ConfigError(
+            f"{folder.place.path} was begun otherwise: {'; '.join(different)}. "
+            "Type the same as then, or give another folder for the result."
+        )
+    manifest = replace(wanted, parts=tuple(plan_parts(root, wanted.files, wanted.options)))
+    folder.write_manifest(manifest)
     return manifest
 
 

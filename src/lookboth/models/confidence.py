@@ -42,6 +42,18 @@ class Confidence:
         """Return the JSON form."""
         return asdict(self)
 
+    def require_thresholds(self) -> Mapping[str, float | None]:
+        """Return the thresholds.
+
+        Raises:
+            ConfigError: there are none.
+        """
+        if self.precision is None:
+            raise ConfigError(
+                "the labeler has no thresholds. Type: lookboth calibrate MODEL DATA --precision 0.9"
+            )
+        return self.thresholds
+
 
 def saved_thresholds(config: Any) -> Mapping[str, float | None]:
     """Return the thresholds of a labeler's configuration.
@@ -49,9 +61,5 @@ def saved_thresholds(config: Any) -> Mapping[str, float | None]:
     Raises:
         ConfigError: there are none.
     """
-    confidence = getattr(config, "confidence", Confidence())
-    if confidence.precision is None:
-        raise ConfigError(
-            "the labeler has no thresholds. Type: lookboth calibrate MODEL DATA --precision 0.9"
-        )
-    return confidence.thresholds
+    confidence: Confidence = getattr(config, "confidence", Confidence())
+    return confidence.require_thresholds()

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lookboth.errors import LookbothError, ModelError, first_line
+from lookboth.models.confidence import Confidence
 from lookboth.models.labeling_config import (
     LabelingConfig,
+    confidence_from_dict,
     labeling_from_dict,
     labeling_to_dict,
     require_allowed,
@@ -83,6 +85,11 @@ def is_labeler(folder: Path) -> bool:
 def read_config(folder: Path) -> LabelerConfig:
     """Read and check `config.json` of a saved labeler with a head."""
     return parse_settings(folder, read_settings(folder), config_from_dict)
+
+
+def read_confidence(folder: Path) -> Confidence:
+    """Read from `config.json` of a saved labeler of any kind how far it can be trusted."""
+    return parse_settings(folder, read_settings(folder), confidence_from_dict)
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

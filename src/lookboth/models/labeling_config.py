@@ -104,8 +104,13 @@ def labeling_from_dict(data: Mapping[str, Any]) -> dict[str, Any]:
         "task": optional(data, "task", str, "labeling"),
         "max_tokens": setting(data, "max_tokens", int, least=1),
         "overlap": setting(data, "overlap", int),
-        "confidence": Confidence(**optional(data, "confidence", dict, {})),
+        "confidence": confidence_from_dict(data),
     }
+
+
+def confidence_from_dict(data: Mapping[str, Any]) -> Confidence:
+    """Return how far a labeler can be trusted; where it does not say, figures that change nothing."""
+    return Confidence(**optional(data, "confidence", dict, {}))
 
 
 def _encoding_from_dict(data: Mapping[str, Any]) -> Encoding:
