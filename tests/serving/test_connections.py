@@ -148,6 +148,16 @@ def test_the_command_serves_until_it_is_told_to_stop(folder):
         process.stderr.close()
 
 
+@pytest.mark.parametrize("around", ["{}\n", " {}\r\n", "\t{} "])
+def test_whitespace_around_the_key_is_no_part_of_it(monkeypatch, around):
+    from lookboth.serving.server import read_key
+
+    monkeypatch.setenv("LOOKBOTH_API_KEY", around.format("two words"))
+    assert read_key() == "two words"
+    monkeypatch.delenv("LOOKBOTH_API_KEY")
+    assert read_key() is None
+
+
 def test_what_keeps_a_server_from_starting_is_said(folder, monkeypatch):
     from lookboth.errors import ConfigError, ModelError
     from lookboth.serving.server import serve

@@ -272,6 +272,13 @@ def test_a_key_is_asked_for_where_texts_are_labeled(serve):
     assert all(client.get(path).status_code == 200 for path in ("/", "/healthz", "/readyz", "/docs"))
 
 
+@pytest.mark.parametrize("key", ["voilà", "\u0445"])  # the last byte is whitespace where it is read as Latin-1
+def test_a_key_is_compared_byte_by_byte(serve, key):
+    client = serve(api_key=key)
+    for headers in ({"Authorization": b"Bearer  " + key.encode()}, {"X-API-Key": key.encode()}):
+        assert found(client.post("/v1/label", json={"text": "Ann"}, headers=headers)) == [["Ann"]]
+
+
 def test_requests_have_a_number_that_the_client_may_give(serve):
     client = serve()
     given = client.get("/healthz", headers={"X-Request-Id": "abc-1"})

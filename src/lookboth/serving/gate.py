@@ -56,7 +56,7 @@ class Gate:
         if self._key is None or path in _OPEN_TO_ALL or path.startswith(_OPEN_FOLDERS):
             return
         kind, _, bearer = headers.get("authorization", "").partition(" ")
-        given = bearer.strip() if kind.lower() == "bearer" else headers.get("x-api-key", "")
+        given = bearer.strip(" \t") if kind.lower() == "bearer" else headers.get("x-api-key", "")
         if not hmac.compare_digest(given.encode("latin-1"), self._key):
             raise Refusal(
                 401, "no_key", "no key, or a wrong one", "requests with the key of this server",

@@ -68,15 +68,17 @@ def serve(
 
 
 def read_key() -> str | None:
-    """Return the key clients must send, or None.
+    """Return the key clients must send, without the whitespace around it, or None.
 
     Raises:
         ConfigError: the variable is set and empty, which may be a mistake that would let everybody in.
     """
     key = os.environ.get(KEY_VARIABLE)
-    if key is not None and not key.strip():
+    if key is None:
+        return None
+    if not key.strip():
         raise ConfigError(f"{KEY_VARIABLE} is set and empty. Give it a key, or type: unset {KEY_VARIABLE}")
-    return key
+    return key.strip()
 
 
 def _run(server: uvicorn.Server, listener: socket.socket) -> None:
