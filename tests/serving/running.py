@@ -11,15 +11,17 @@ import uvicorn
 
 from lookboth.serving.app import build_app
 from lookboth.serving.models import ServedModels
+from lookboth.serving.server import make_server
 from lookboth.serving.settings import ServerSettings
 
 
 @contextmanager
 def running(labelers: dict[str, Any], **settings: Any) -> Iterator[tuple[uvicorn.Server, int]]:
     """Run a server in a thread; give it and its port."""
-    app = build_app(ServedModels(labelers), ServerSettings(**settings))
+    limits = ServerSettings(**settings)
+    app = build_app(ServedModels(labelers), limits)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+        server = make_server(app, limits)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         while not server.started and thread.is_alive():

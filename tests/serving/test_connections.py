@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import urllib.request
+from contextlib import suppress
 
 import pytest
 from capitals import Capitals
@@ -84,6 +85,51 @@ def test_a_client_that_sends_too_slowly_is_told_so():
         with send(port, request_bytes(b'{"text"', "Content-Length: 500")) as connection:
             assert read_answer(connection).startswith(b"HTTP/1.1 408")
         assert b'"Ann"' in ask(port, "Ann")
+
+
+GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
+UNFINISHED = {
+    "nothing": [],
+    "half a head": [GET],
+    "a head bit by bit": [GET, *[b"X-%d: x\r\n" % number for number in range(40)]],
+    "half a second head": [GET + b"\r\n", GET],
+    "two requests at once, one of them half": [GET + b"\r\n" + GET],
+    "a body that nobody reads": [GET + b"Content-Length: 500\r\n\r\n", b"x", b"x"],
+}
+
+
+@pytest.mark.parametrize("name", UNFINISHED)
+def test_a_client_that_does_not_finish_a_head_is_cut_off(name):
+    with running({"capitals": Capitals()}, read_seconds=0.3) as (server, port):
+        server.config.timeout_keep_alive = 1
+        with send(port, b"") as connection:
+            closed = threading.Event()
+            threading.Thread(target=lambda: read_to_end(connection, closed)).start()
+            for piece in UNFINISHED[name]:
+                if closed.wait(0.1):
+                    break
+                with suppress(OSError):  # it is being closed
+                    connection.sendall(piece)
+            assert closed.wait(3)
+        wait_for(lambda: len(server.server_state.connections) == 0)
+        assert b'"Ann"' in ask(port, "Ann")
+
+
+def read_to_end(connection: socket.socket, closed: threading.Event) -> None:
+    with suppress(ConnectionError):
+        while connection.recv(65536):
+            pass
+    closed.set()
+
+
+def test_a_connection_may_wait_for_its_answer_and_ask_again():
+    labeler = Capitals()
+    with running({"capitals": labeler}, read_seconds=0.2) as (_, port), send(port, b"") as connection:
+        for text in ("Ann", "Bea"):
+            labeler.go.clear()
+            connection.sendall(request_bytes(json.dumps({"text": text}).encode()))
+            threading.Timer(0.6, labeler.go.set).start()
+            assert text.encode() in read_answer(connection)
 
 
 def test_many_bodies_at_once_are_limited_together():

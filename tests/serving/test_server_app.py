@@ -272,7 +272,9 @@ def test_a_key_is_asked_for_where_texts_are_labeled(serve):
     assert all(client.get(path).status_code == 200 for path in ("/", "/healthz", "/readyz", "/docs"))
 
 
-@pytest.mark.parametrize("key", ["voilà", "\u0445"])  # the last byte is whitespace where it is read as Latin-1
+@pytest.mark.parametrize(
+    "key", ["voilà", "\u0445"]
+)  # the last byte is whitespace where it is read as Latin-1
 def test_a_key_is_compared_byte_by_byte(serve, key):
     client = serve(api_key=key)
     for headers in ({"Authorization": b"Bearer  " + key.encode()}, {"X-API-Key": key.encode()}):

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 import uvicorn
+from fastapi import FastAPI
 
 from lookboth.errors import ConfigError
 from lookboth.serving.app import build_app
+from lookboth.serving.connections import punctual
 from lookboth.serving.models import load_models
 from lookboth.serving.observing import log_as_json, log_event
 from lookboth.serving.settings import ServerSettings
@@ -49,22 +51,28 @@ def serve(
     with _listen(host, port) as listener:
         served = load_models(models, batch_tokens=settings.batch_tokens, device=device, precision=precision)
         app = build_app(served, settings, api_key=key, log_texts=log_texts)
-        config = uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            backlog=_BACKLOG,
-            timeout_graceful_shutdown=math.ceil(settings.timeout_seconds) + 5,
-        )
         _allow_many_connections()
         listener.listen(_BACKLOG)  # from here on a client that comes is served
         shown = listener.getsockname()
         log_event("ready", url=f"http://{host}:{shown[1]}", models=list(served.labelers), key=key is not None)
         if key is None and not host.startswith(("127.", "localhost", "::1")):
             log_event(f"anybody who reaches {host} may use this server; set {KEY_VARIABLE}", logging.WARNING)
-        _run(uvicorn.Server(config), listener)
+        _run(make_server(app, settings), listener)
     log_event("stopped")
+
+
+def make_server(app: FastAPI, settings: ServerSettings) -> uvicorn.Server:
+    """Return what listens for the application and keeps to the limits on connections."""
+    config = uvicorn.Config(
+        app,
+        http=punctual(settings.read_seconds),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=_BACKLOG,
+        timeout_graceful_shutdown=math.ceil(settings.timeout_seconds) + 5,
+    )
+    return uvicorn.Server(config)
 
 
 def read_key() -> str | None:

@@ -19,7 +19,9 @@ class ServerSettings(BaseModel):
     body_bytes: int = Field(default=1_000_000, gt=0, description="Bytes of one request.")
     open_bytes: int = Field(default=64_000_000, gt=0, description="Bytes of all requests held at once.")
     queue_chars: int = Field(default=500_000, gt=0, description="Characters accepted and not yet answered.")
-    read_seconds: float = Field(default=15.0, gt=0, description="Time a client has to send its request.")
+    read_seconds: float = Field(
+        default=15.0, gt=0, description="Time a client has for the head of a request, and again for its body."
+    )
     timeout_seconds: float = Field(default=60.0, gt=0, description="Time from the request to its answer.")
     batch_tokens: int | None = Field(
         default=None, gt=0, description="Tokens computed at once. Default: 512 on a CPU, else 2048."
