@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from encoders import encoder
 from families import batches, tiny_model, tokens
 
 from lookboth.errors import PlanError
@@ -114,6 +115,22 @@ def test_halves_are_not_widened_for_a_kernel_of_halves(monkeypatch: pytest.Monke
     assert prove(model, "0011").ok
     assert not prove(model, "0111").ok
     assert next(model.parameters()).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("name", ["Bert", "Roberta"])
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("batch", [name for name in batches() if name != "packed"])
+def test_encoders_see_what_they_see_in_eager_attention(
+    kernel: None, name: str, plan: str, batch: str
+) -> None:
+    given, found = batches()[batch], []
+    for backend in (VARLEN, "eager"):
+        model = encoder(name, "eager")
+        model.config._attn_implementation_internal = backend
+        with torch.no_grad():
+            found.append(apply_plan(model, plan)(**given).last_hidden_state)
+    tokens_only = given.get("attention_mask", torch.ones_like(given["input_ids"])).bool()
+    torch.testing.assert_close(*(states[tokens_only] for states in found))
 
 
 def test_borders_of_whole_rows_are_made_where_the_states_are() -> None:

@@ -61,7 +61,13 @@ class LayerMasks:
     @property
     def is_packed(self) -> bool:
         """Whether a row may hold more than one text, or the stock model overlays a special pattern."""
-        return self._segments is not None or not self.arguments.get("allow_is_causal_skip", True)
+        return self._segments is not None or self._is_special
+
+    @property
+    def _is_special(self) -> bool:
+        """Whether the stock model overlays a pattern, so that transformers lets no backend leave out its mask."""
+        skip = "allow_is_bidirectional_skip" if self._is_encoder else "allow_is_causal_skip"
+        return not self.arguments.get(skip, True)
 
     def for_reach(self, reach: Reach) -> Any:
         """Return the backend's mask for layers of this reach; None when the backend needs none."""
@@ -103,8 +109,7 @@ class LayerMasks:
 
     def _build_window(self, reach: Reach) -> Any:
         self._check_no_past(reach)
-        special = self._segments is None and not self.arguments.get("allow_is_causal_skip", True)
-        if special or self._prompt is not None:
+        if (self._segments is None and self._is_special) or self._prompt is not None:
             what = "a plan of the prompt alone" if self._prompt is not None else "this model's own mask"
             raise PlanError(f"varlen cannot express {what}. Load the model with attn_implementation='sdpa'.")
         if self._texts is None:
