@@ -1,5 +1,6 @@
 """Studies: what is run, what dev data chooses, and that a killed study comes to the same table."""
 
+import copy
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ import pytest
 
 from lookboth.config import parse_config
 from lookboth.errors import ConfigError, DataError
+from lookboth.study.cell_run import run_cell
 from lookboth.study.cells import study_settings
 from lookboth.study.config import StudyConfig, load_study
 from lookboth.study.progress import estimate_seconds, method_rows
@@ -83,6 +85,49 @@ def test_a_changed_recipe_does_not_mix_with_old_runs(tiny_llama_folder, data, tm
         run(study, tmp_path)
 
 
+@pytest.fixture
+def stopped(tiny_llama_folder, data, tmp_path):
+    """A study whose only run was stopped after its first checkpoint."""
+    study = values(tiny_llama_folder, data, seeds=[0], methods={"full": {"plan": "full"}})
+    study["recipe"]["training"] |= {"epochs": 3, "checkpoint_steps": 1}
+    (setting,) = study_settings(StudyConfig.model_validate(study), tmp_path)
+    cell = setting.final_cell(0, {})
+
+    def stop(_):
+        if list(cell.folder.glob("training/checkpoint*")):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_cell(cell, stop)
+    return study, cell.folder
+
+
+def test_an_unfinished_run_does_not_go_on_under_another_recipe(stopped, tmp_path):
+    study, folder = stopped
+    changed = copy.deepcopy(study)
+    changed["recipe"]["training"]["lr"] = 0.5
+    with pytest.raises(DataError, match=r"towns/full/seed-0: holds .* differs in training\.lr\)"):
+        run(changed, tmp_path)
+    assert not (folder / "run.json").exists()
+    run(study, tmp_path)
+    assert (folder / "log.txt").read_text().count("step 4:") == 1  # before it was stopped
+
+
+def test_an_unfinished_run_of_an_unknown_recipe_goes_on(stopped, tmp_path):
+    study, folder = stopped
+    (folder / "recipe.json").unlink()
+    run(study, tmp_path)
+    assert (folder / "log.txt").read_text().count("step 4:") == 1  # before it was stopped
+
+
+def test_a_run_that_trained_nothing_may_be_corrected(tiny_llama_folder, data, tmp_path):
+    study = values(tiny_llama_folder, data, seeds=[0], methods={"deep": {"exit_layer": 99}})
+    state = run_study(StudyConfig.model_validate(study), tmp_path, workers=1, say=lambda _: None)
+    assert state.failed
+    study["methods"]["deep"]["exit_layer"] = 2
+    run(study, tmp_path)
+
+
 @pytest.mark.parametrize(
     "search",
     [{"strategy": "shared", "groups": 2}, {"strategy": "halving", "candidates": ["causal+sr1", "0011+sr1"]}],
@@ -122,8 +167,6 @@ def test_values_are_chosen_by_dev_and_no_test_data_is_read_for_it(tiny_llama_fol
     try:
         only_tuning = {**study, "seeds": [0]}
         settings = study_settings(StudyConfig.model_validate(only_tuning), tmp_path)
-        from lookboth.study.cell_run import run_cell
-
         for cell in settings[0].tuning_cells:  # without test data there is nothing to leak
             run_cell(cell, lambda _: None)
     finally:

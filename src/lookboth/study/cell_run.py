@@ -7,24 +7,25 @@ from functools import lru_cache
 from filelock import FileLock
 
 from lookboth.config import RunConfig
-from lookboth.study.cells import TUNING, Cell
+from lookboth.models.saving import write_json
+from lookboth.study.cells import RECIPE_FILE, TRAINING_FOLDER, TUNING, Cell
 from lookboth.training.outcome import LABELER_FOLDER
 from lookboth.training.run import train_one
 from lookboth.training.splits import Splits, read_splits
-
-TRAINING_FOLDER = "training"
 
 
 def run_cell(cell: Cell, say: Callable[[str], None]) -> None:
     """Run `cell` unless it is done; a cell that was killed goes on from its last checkpoint.
 
-    Weights that are no longer needed are removed: those of a reported run, unless they are kept; those of a
-    tuning run only when the study is over, since the run with the chosen values takes them over.
+    The recipe is written first, so that no other one goes on with what this one has trained. Weights that are no
+    longer needed are removed: those of a reported run, unless they are kept; those of a tuning run only when the
+    study is over, since the run with the chosen values takes them over.
     """
     cell.folder.mkdir(parents=True, exist_ok=True)
     with FileLock(cell.folder / ".lock"):  # a worker of an earlier, killed study may still be at it
         if cell.outcome() is not None:
             return
+        write_json(cell.folder / RECIPE_FILE, cell.config.to_dict())
         _take_over(cell)
         with (cell.folder / "log.txt").open("a", encoding="utf-8") as log:
 

@@ -16,6 +16,8 @@ from lookboth.search.candidates import FOUND
 from lookboth.study.config import StudyConfig, Values
 
 TUNING = "tuning"  # folder of the runs that only choose values; no test data is read there
+RECIPE_FILE = "recipe.json"  # what a run was begun with
+TRAINING_FOLDER = "training"
 
 
 @dataclass(frozen=True)
@@ -45,26 +47,28 @@ class Cell:
         """Return the headline score on dev data and the seconds the run took, None while it is not finished.
 
         Raises:
-            DataError: the folder holds a finished run of another recipe.
+            DataError: the folder holds a run of another recipe, finished or begun.
         """
-        run = self._finished()
-        return None if run is None else (float(run["scores"]["dev"]["headline"]), float(run["wall_seconds"]))
+        file, begun = self.folder / RUN_FILE, self.folder / RECIPE_FILE
+        if file.is_file():  # it is written last
+            run = json.loads(file.read_text(encoding="utf-8"))
+            found = FOUND if self.config.method == "search" else ()  # in run.json; here is what was asked for
+            self._require_same(run["config"], besides=found)
+            return float(run["scores"]["dev"]["headline"]), float(run["wall_seconds"])
+        if (
+            self.folder / TRAINING_FOLDER
+        ).exists() and begun.is_file():  # else nothing is there to go on with
+            self._require_same(json.loads(begun.read_text(encoding="utf-8")))
+        return None
 
-    def _finished(self) -> Mapping[str, Any] | None:
-        file = self.folder / RUN_FILE
-        if not file.is_file():  # it is written last
-            return None
-        run = json.loads(file.read_text(encoding="utf-8"))
-        stored, wanted = as_compared(run["config"]), as_compared(self.config.to_dict())
-        if self.config.method == "search":  # there it is what was found, here what was asked for
-            stored |= {key: wanted[key] for key in FOUND}
-        if stored != wanted:
-            keys = ", ".join(_differences(stored, wanted))
+    def _require_same(self, config: Mapping[str, Any], besides: Sequence[str] = ()) -> None:
+        stored, wanted = as_compared(config), as_compared(self.config.to_dict())
+        keys = ", ".join(_differences(stored | {key: wanted[key] for key in besides}, wanted))
+        if keys:
             raise DataError(
                 f"{self.folder}: holds a run of another recipe (it differs in {keys}). "
                 "Give another --out, or move that folder away."
             )
-        return dict(run)
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ class StudyState:
         """Return whether a cell is finished, and remember its score.
 
         Raises:
-            DataError: the folder holds a finished run of another recipe.
+            DataError: the folder holds a run of another recipe.
         """
         name = str(cell)
         if name not in self.scores and (outcome := cell.outcome()) is not None:
