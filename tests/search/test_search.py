@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from lookboth.config import parse_config
 from lookboth.errors import ConfigError
 from lookboth.masking.attention import get_plan
-from lookboth.masking.plan import group_plans
+from lookboth.masking.plan import MaskPlan, group_plans
 from lookboth.masking.structure import find_stack
-from lookboth.search.candidates import Candidate, candidates_of, neighbours, random_plans
+from lookboth.search.candidates import Candidate, candidates_of, limit_look_ahead, neighbours, random_plans
 from lookboth.search.evidence import Evidence, PlanScore, read_evidence
 from lookboth.search.halving import rungs
 from lookboth.search.run import find_plan, search_task
@@ -282,6 +282,45 @@ def test_a_streaming_search_keeps_its_limit(num_layers, limit):
     assert all((plan.total_look_ahead() or 0) <= limit and None not in plan.reach for plan in plans)
     assert max(plan.total_look_ahead() for plan in plans) == limit
     assert len(set(plans)) == len(plans)
+
+
+def test_plans_within_the_limit_stay_and_others_share_it_out():
+    found = candidates_of(4, named=["0,0,4,4", "0,2,0,2", "0,9,9,0", "0,*,0,9", "causal"], max_look_ahead=8)
+    assert [one.plan.reach for one in found] == [
+        (0, 0, 4, 4), (0, 2, 0, 2), (0, 4, 4, 0), (0, 4, 0, 4), (0, 0, 0, 0),
+    ]  # fmt: skip
+
+
+@given(st.lists(st.booleans(), min_size=2, max_size=9), st.integers(1, 9))
+def test_the_neighbours_of_a_streaming_plan_keep_its_limit(looks_right, limit):
+    plan = limit_look_ahead(MaskPlan(tuple(None if right else 0 for right in looks_right)), limit)
+    near = [one.plan for one in neighbours(Candidate(plan), limit)]
+    assert plan not in near
+    assert all(0 <= (one.total_look_ahead() or 0) <= limit and None not in one.reach for one in near)
+    closed = {layer for one in near for layer, old in enumerate(plan.reach) if old and one.reach[layer] == 0}
+    assert closed == {layer for layer, old in enumerate(plan.reach) if old}
+    if plan.reach[-1] == 0:  # the layer that looks right first, were there one more
+        assert any(one.reach[-1] for one in near)
+
+
+def test_a_streaming_search_by_layers_meets_no_plan_beyond_its_limit(
+    tiny_llama_folder, data, tmp_path, monkeypatch
+):
+    drawn = []
+
+    class Watched(DrawnPlans):
+        def __init__(self, model, plans, seed):
+            drawn.extend(plans)
+            super().__init__(model, plans, seed)
+
+    monkeypatch.setattr("lookboth.search.shared.DrawnPlans", Watched)
+    config = recipe(tiny_llama_folder, data, strategy="layers", max_look_ahead=2, budget=3.0)
+    found = find_plan(search_task(config, read_splits(config), 0, tmp_path, quiet))
+    assert len(found.scores) > 4  # neighbours were met
+    num_layers = drawn[0].num_layers
+    for plan in [*drawn, *(MaskPlan.parse(score.plan, num_layers) for score in found.scores)]:
+        assert plan.total_look_ahead() is not None
+        assert plan.total_look_ahead() <= 2
 
 
 def test_candidates():

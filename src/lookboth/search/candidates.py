@@ -65,8 +65,8 @@ def candidates_of(
         num_layers: of the model.
         groups: layer groups that keep or drop the causal mask; None for the usual plans.
         named: as `Candidate.parse` reads them; when there are some, `groups` is not used.
-        max_look_ahead: keep only plans whose states depend on at most so many tokens to the right (streaming); the
-            look-ahead is then shared out over the groups that are switched on.
+        max_look_ahead: states may depend on at most so many tokens to the right (streaming); a plan that goes beyond
+            has them shared out over its layers that look right.
         repetition: of candidates that name none.
         usual: how many of the usual plans are taken.
 
@@ -92,14 +92,22 @@ def candidates_of(
     return unique
 
 
-def neighbours(candidate: Candidate) -> list[Candidate]:
-    """Return the candidates whose plans differ in one layer, for a search layer by layer."""
-    flipped = []
+def neighbours(candidate: Candidate, max_look_ahead: int | None = None) -> list[Candidate]:
+    """Return the candidates whose plans have one layer opened or closed, for a search layer by layer.
+
+    Args:
+        candidate: whose neighbours are wanted.
+        max_look_ahead: where plans go beyond it, it is shared out over the layers that are then open; a layer that
+            gets none of it makes no neighbour.
+    """
     reach = candidate.plan.reach
-    for layer, old in enumerate(reach):
-        new = None if old == 0 else 0
-        flipped.append(replace(candidate, plan=MaskPlan((*reach[:layer], new, *reach[layer + 1 :]))))
-    return flipped
+    flipped = [
+        MaskPlan((*reach[:layer], None if old == 0 else 0, *reach[layer + 1 :]))
+        for layer, old in enumerate(reach)
+    ]
+    if max_look_ahead is not None:
+        flipped = [limit_look_ahead(plan, max_look_ahead) for plan in flipped]
+    return [replace(candidate, plan=plan) for plan in flipped if plan != candidate.plan]
 
 
 def random_plans(num_layers: int, count: int, seed: int) -> list[MaskPlan]:
@@ -116,9 +124,18 @@ def random_plans(num_layers: int, count: int, seed: int) -> list[MaskPlan]:
 
 
 def limit_look_ahead(plan: MaskPlan, total: int) -> MaskPlan:
-    """Share a look-ahead of `total` tokens out over the layers that look right, most to those nearest the output."""
-    open_layers = [layer for layer, reach in enumerate(plan.reach) if reach is None]
+    """Share a look-ahead of `total` tokens out over the layers that look right, most to those nearest the output.
+
+    A plan that looks no further ahead than that stays as it is.
+
+    >>> str(limit_look_ahead(MaskPlan.parse("0,*,9", 3), 5)), str(limit_look_ahead(MaskPlan.parse("0,1,3", 3), 5))
+    ('0,2,3', '0,1,3')
+    """
+    ahead = plan.total_look_ahead()
+    if ahead is not None and ahead <= total:
+        return plan
+    open_layers = [layer for layer, reach in enumerate(plan.reach) if reach != 0]
     reach = [0] * plan.num_layers
-    for turn in range(total if open_layers else 0):
+    for turn in range(total):
         reach[open_layers[-1 - turn % len(open_layers)]] += 1
     return MaskPlan(tuple(reach))

@@ -15,7 +15,7 @@ from torch import nn
 from lookboth.config import RunConfig
 from lookboth.masking.attention import apply_plan
 from lookboth.masking.plan import MaskPlan
-from lookboth.search.candidates import Candidate, neighbours, random_plans
+from lookboth.search.candidates import Candidate, limit_look_ahead, neighbours, random_plans
 from lookboth.search.evidence import PlanScore
 from lookboth.search.task import Found, SearchTask, best_first
 from lookboth.search.trials import train_shortly
@@ -80,12 +80,16 @@ def search_shared(task: SearchTask) -> Found:
 def search_layers(task: SearchTask) -> Found:
     """Return the scores met while climbing from the best candidate, one layer at a time, best first.
 
-    The shared training draws from all plans that are causal or bidirectional in each layer, and takes half of what
-    the search may cost. Climbing takes the first change of one layer that scores better, from the output down, and
-    stops when a whole round changes nothing, or when the dev passes have cost the other half.
+    The shared training draws from all plans that are causal or bidirectional in each layer, with the look-ahead of
+    `search.max_look_ahead` shared out where there is one, and takes half of what the search may cost. Climbing takes
+    the first change of one layer that scores better, from the output down, and stops when a whole round changes
+    nothing, or when the dev passes have cost the other half.
     """
     most = int(_CLIMBING * (task.config.search.budget - 1) / task.scoring_cost)
+    limit = task.config.search.max_look_ahead
     drawn = random_plans(task.candidates[0].plan.num_layers, _DRAWN_PER_LAYER, task.seed)
+    if limit is not None:
+        drawn = [limit_look_ahead(plan, limit) for plan in drawn]
     prepared = _train(task, drawn, task.shortened(most))
     labeler = prepared.labeler
     met = score_all(task, prepared, task.candidates)
@@ -93,7 +97,7 @@ def search_layers(task: SearchTask) -> Found:
     improved = True
     while improved:
         improved = False
-        for near in reversed(neighbours(best)):
+        for near in reversed(neighbours(best, limit)):
             if near not in met and len(met) < most:
                 met[near] = task.score(labeler, near)
             if near in met and met[near].score > met[best].score:
