@@ -7,6 +7,7 @@ import torch
 from encoders import save_encoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import GenerationConfig
 
 from lookboth.config import parse_config
 from lookboth.errors import ConfigError, ModelError, PlanError
@@ -95,6 +96,22 @@ def test_log_probs_are_those_of_the_model(tiny_writer_folder):
             wanted.append(float(row.max()))
             assert log_prob == pytest.approx(wanted[-1], abs=1e-4)
         assert writer.tokenizer.decode(ids[len(prompt.input_ids) :]) == answer.text
+
+
+@pytest.mark.parametrize(
+    "habit",
+    [{"repetition_penalty": 5.0}, {"no_repeat_ngram_size": 1}, {"min_new_tokens": 30}, {"num_beams": 3}],
+    ids=lambda habit: next(iter(habit)),
+)
+def test_habits_of_writing_that_come_with_a_model_change_nothing(tiny_writer_folder, habit):
+    labeler = build(tiny_writer_folder)
+    language, writer = labeler.model.language, labeler.writer
+    prompts = labeler.prompts([Example(("Ada", "wrote")), Example(("the", "fox", "the", "fox"))])
+    wanted = write_freely(language, writer, prompts)
+    own = GenerationConfig(**habit)
+    language.model.generation_config = own
+    assert write_freely(language, writer, prompts) == wanted
+    assert language.model.generation_config is own
 
 
 def test_an_answer_ends_at_its_end(tiny_writer_folder):

@@ -1,6 +1,7 @@
 """Free decoding: what a model writes by itself, with the probability of every token."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,7 +94,7 @@ def _generate(model: LanguageModel, writer: PromptWriter, prompts: Sequence[Prom
         eos_token_id=sorted(writer.stop_ids),
         pad_token_id=writer.end_id,
     )
-    with torch.inference_mode(), compute_in(model.compute_dtype, model.model):
+    with torch.inference_mode(), compute_in(model.compute_dtype, model.model), _without_habits(model.model):
         written = model.model.generate(
             ids.to(device),
             attention_mask=mask.to(device),
@@ -106,6 +107,19 @@ def _generate(model: LanguageModel, writer: PromptWriter, prompts: Sequence[Prom
         read_answer(writer, row[: prompt.max_answer_tokens], values)
         for row, values, prompt in zip(tokens, log_probs, prompts, strict=True)
     ]
+
+
+@contextmanager
+def _without_habits(model: Any) -> Iterator[None]:
+    """Put away the settings that come with a model, from which transformers fills in what ours leave open.
+
+    A penalty on what was written before, say, would keep an answer from repeating the words of the text.
+    """
+    own, model.generation_config = model.generation_config, GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = own
 
 
 def read_answer(writer: PromptWriter, tokens: Sequence[int], log_probs: Sequence[float]) -> FreeAnswer:
