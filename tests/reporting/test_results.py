@@ -143,3 +143,28 @@ def test_plans_in_other_words_are_put_into_bits(tmp_path):
     assert list(family.results) == ["0000", "0001", "0011", "0110", "1111", "top:3"]
     assert family.nested_test("dev") is None
     assert family.effects("dev") == []
+
+
+def test_plans_trained_differently_are_no_family(tmp_path):
+    write(tmp_path / "a", training={"epochs": 3, "seeds": [0]})
+    write(tmp_path / "b", plan="0011", training={"epochs": 6, "seeds": [0]})
+    data = read_results(tmp_path).data[0]
+    assert list(plan_families(data)) == []
+    write(tmp_path / "c", plan="0011", training={"epochs": 3, "lr": 0.5, "seeds": [1]}, seed=1)
+    (family,) = plan_families(read_results(tmp_path).data[0])
+    assert {r.group.config["training"]["epochs"] for r in family.results.values()} == {3}
+    assert list(family.results) == ["0000", "0011"]
+
+
+def test_of_one_plan_with_several_learning_rates_dev_takes_one(tmp_path):
+    for number, (plan, dev) in enumerate([("0011", 0.5), ("01", 0.7), ("0011", 0.6), ("0011", 0.4)]):
+        write(tmp_path / str(number), plan=plan, dev=dev, training={"lr": 10.0**-number})
+    write(tmp_path / "causal", training={"lr": 1.0})
+    write(tmp_path / "longer", plan="full", training={"epochs": 9})
+    data = read_results(tmp_path).data[0]
+    (family,) = plan_families(data)
+    assert {plan: r.group.config["training"]["lr"] for plan, r in family.results.items()} == {
+        "0000": 1.0, "0011": 0.1,
+    }  # fmt: skip
+    one_plan = replace(data, results=tuple(r for r in data.results if r.plan in ("01", "0011")))
+    assert list(plan_families(one_plan)) == []

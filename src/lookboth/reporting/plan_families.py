@@ -1,7 +1,7 @@
 """Results that differ in their mask plan only: the paper's figure and its tests are about these."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,8 @@ from lookboth.reporting.naming import is_bits
 from lookboth.reporting.results import DataResults, Result, Seed, best_on_dev
 
 # The learning rate may have been tuned for each plan by itself; everything else must be the same.
-_MAY_DIFFER = SEED_KEYS | {"plan", "training", "study"}
+_MAY_DIFFER = SEED_KEYS | {"plan", "study"}
+_MAY_DIFFER_IN_TRAINING = SEED_KEYS | {"lr"}
 
 
 @dataclass(frozen=True)
@@ -61,26 +62,31 @@ class PlanFamily:
 def plan_families(data: DataResults) -> Iterator[PlanFamily]:
     """Yield, for each model, the largest family of results that differ in their plan only, two plans at least.
 
+    Of results that differ in their learning rate only, the best on dev is taken.
+
     Args:
         data: all results on one data set.
     """
     for model, results in data.by_model().items():
-        families: dict[str, list[Result]] = {}
+        members: dict[str, list[Result]] = {}
         for result in results:
             if result.plan:
-                families.setdefault(_all_but_plan(result.group.config), []).append(result)
-        largest = max(families.values(), key=len, default=[])
-        if len(largest) > 1:
-            yield _family(model, largest)
+                members.setdefault(_all_but_plan(result.group.config), []).append(result)
+        families = [_family(model, alike) for alike in members.values()]
+        largest = max(families, key=lambda family: len(family.results), default=None)
+        if largest is not None and len(largest.results) > 1:
+            yield largest
 
 
 def _family(model: str, results: list[Result]) -> PlanFamily:
     num_groups = max((len(plan) for r in results if is_bits(plan := r.plan or "")), default=1)
-    by_plan: dict[str, Result] = {}
+    by_plan: dict[str, list[Result]] = {}
     for result in results:
-        by_plan.setdefault(_in_bits(result.plan or "", num_groups), result)
+        by_plan.setdefault(_in_bits(result.plan or "", num_groups), []).append(result)
     order = sorted(by_plan, key=lambda plan: (not is_bits(plan), plan))
-    return PlanFamily(model, num_groups, {plan: by_plan[plan] for plan in order})
+    return PlanFamily(
+        model, num_groups, {plan: best_on_dev(by_plan[plan]) or by_plan[plan][0] for plan in order}
+    )
 
 
 def _in_bits(plan: str, num_groups: int) -> str:
@@ -97,6 +103,10 @@ def _in_bits(plan: str, num_groups: int) -> str:
 
 def _all_but_plan(config: Mapping[str, Any]) -> str:
     compared = as_compared(config)
-    return json.dumps(
-        {key: value for key, value in compared.items() if key not in _MAY_DIFFER}, sort_keys=True
-    )
+    training = compared.pop("training", None) or {}
+    kept = [_without(compared, _MAY_DIFFER), _without(training, _MAY_DIFFER_IN_TRAINING)]
+    return json.dumps(kept, sort_keys=True)
+
+
+def _without(settings: Mapping[str, Any], keys: Collection[str]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key not in keys}
