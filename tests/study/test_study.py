@@ -16,9 +16,9 @@ import pytest
 from lookboth.config import parse_config
 from lookboth.errors import ConfigError, DataError
 from lookboth.study.cell_run import run_cell
-from lookboth.study.cells import study_settings
+from lookboth.study.cells import Cell, study_settings
 from lookboth.study.config import StudyConfig, load_study
-from lookboth.study.progress import estimate_seconds, method_rows
+from lookboth.study.progress import Board, estimate_seconds, method_rows
 from lookboth.study.runner import StudyState, run_study
 
 ROOT = Path(__file__).parent.parent.parent
@@ -246,6 +246,44 @@ def test_a_worker_that_dies_is_replaced(tiny_llama_folder, data, tmp_path):
     assert any("died" in line for line in lines)
     assert not state.failed
     assert len(state.scores) == 2
+
+
+@pytest.mark.parametrize(
+    ("wanted", "done", "pool"),
+    [
+        (None, [], (6, 2)),  # two of the six wait for what is tuned
+        (4, [], (4, 4)),
+        (None, ["tuning/towns/full/lr=0.001/seed-0", "tuning/towns/full/lr=0.01/seed-0"], (4, 4)),
+    ],
+    ids=["all", "asked for", "some done"],
+)
+def test_workers_and_threads_are_for_all_runs_to_be_done(data, tmp_path, monkeypatch, wanted, done, pool):
+    grid = {"training.lr": [1e-3, 1e-2]}
+    study = StudyConfig.model_validate(
+        values("m", data, seeds=[0, 1, 2, 3], tune={"grid": grid}, methods={"full": {"plan": "full"}})
+    )
+    seen, shown = [], []
+
+    class Counted:
+        def __init__(self, count, *, threads):
+            seen.append((count, threads))
+
+        __enter__ = __exit__ = lambda self, *_: None
+
+    class Shown(Board):
+        def __init__(self, name, state, workers, say):
+            shown.append(workers)
+            super().__init__(name, state, workers, say)
+
+    monkeypatch.setattr("lookboth.study.runner.Workers", Counted)
+    monkeypatch.setattr("lookboth.study.runner.Board", Shown)
+    monkeypatch.setattr("lookboth.study.runner._run_all", lambda *_: None)
+    monkeypatch.setattr("lookboth.study.runner.default_workers", lambda: 16)
+    monkeypatch.setattr("os.cpu_count", lambda: 16)
+    monkeypatch.setattr(Cell, "outcome", lambda cell: (0.5, 1.0) if str(cell) in done else None)
+    run_study(study, tmp_path, workers=wanted, say=lambda _: None)
+    assert seen == [pool]
+    assert shown == [pool[0]]
 
 
 def test_the_grid(tmp_path):

@@ -53,6 +53,10 @@ class StudyState:
         tuning = sum(len(setting.tuning_cells) for setting in self.settings)
         return tuning + len(self.settings) * len(self.seeds)
 
+    def num_left(self) -> int:
+        """Return how many runs are still to be done, those that wait for what is tuned among them."""
+        return self.num_cells() - len(self.scores) - len(self.failed)
+
     def is_done(self, cell: Cell) -> bool:
         """Return whether a cell is finished, and remember its score.
 
@@ -92,12 +96,12 @@ def run_study(
     out = Path(out)
     settings = study_settings(study, out, only=only)
     _check_data(settings, study.seeds[0])
-    count = workers or default_workers()
     state = StudyState(settings, study.seeds)
+    waiting = state.ready()
+    count = min(workers or default_workers(), max(1, state.num_left()))
     with Board(study.name, state, count, say) as board:
-        waiting = state.ready()
         if waiting:
-            with Workers(min(count, len(waiting)), threads=max(1, (os.cpu_count() or 1) // count)) as pool:
+            with Workers(count, threads=max(1, (os.cpu_count() or 1) // count)) as pool:
                 _run_all(state, pool, board)
     if not state.failed and only == "*" and not state.ready():
         for folder in (out / TUNING).rglob("training"):
