@@ -9,7 +9,7 @@ from wellformed import Wellformed
 
 from lookboth.errors import DataError
 from lookboth.masking.plan import group_plans
-from lookboth.reporting.plan_search import read_searches, search_table, search_words
+from lookboth.reporting.plan_search import plot_search, read_searches, search_table, search_words
 from lookboth.reporting.report import write_report
 from lookboth.reporting.results import read_results
 from lookboth.search.evidence import EVIDENCE_FILE, Evidence, PlanScore
@@ -63,6 +63,56 @@ def test_seeds_are_read_together(runs):
     assert "take 0011" in words[0]
     assert "cost 2.5 trainings" in words[0]
     assert "different plans (0011, full)" in words[-1]
+
+
+@pytest.fixture
+def halved(runs):
+    """Two plans reached the last round of seed 0, two others that of seed 1; the rest were dropped before."""
+    for seed, last in enumerate((["0011", "full"], ["causal", "0011"])):
+        file = runs / f"seed-{seed}" / EVIDENCE_FILE
+        found = json.loads(file.read_text(encoding="utf-8"))
+        found["scores"].sort(key=lambda row: (row["name"] not in last, -row["score"]))
+        found |= {"strategy": "halving", "compared": 2, "within_noise": ["0011"], "name": "0011"}
+        file.write_text(json.dumps(found), encoding="utf-8")
+    return runs
+
+
+def test_plans_dropped_after_less_training_are_kept_apart(halved):
+    (search,) = read_searches(read_results(halved).data)
+    assert search.plans() == ["0011", "full", "causal", "1100"]
+    assert [search.mean(plan) and round(search.mean(plan).mean, 2) for plan in search.plans()] == [
+        0.75, 0.6, 0.6, None,
+    ]  # fmt: skip
+    assert (
+        search.layers() is None
+    )  # no layer is open in one of the last two plans of each seed and shut in the other
+    table = search_table(search)
+    assert [row[:3] + row[-1:] for row in table.rows] == [
+        ["0011", "75.0 ± 7.1", "0.0", ""],
+        ["full", "60.0 (1)", "−15.0", "70.0"],
+        ["causal", "60.0 (1)", "−15.0", "50.0"],
+        ["1100", "", "", "40.0, 50.0"],
+    ]
+    assert "less trained" in table.caption.lower()
+    plot = plot_search(search)
+    assert "less training" in plot.caption
+    (axis,) = plot.figure.axes
+    assert "after less training" in axis.get_legend_handles_labels()[1]
+    marks = [line for line in axis.lines if line.get_markerfacecolor() == "none" and len(line.get_xdata())]
+    drawn = sorted(round(float(y)) for line in marks for y in line.get_ydata())
+    assert drawn == [40, 50, 50, 70]
+
+
+def test_what_a_layer_is_worth_comes_from_equal_trainings():
+    """Of four plans the last two were trained for longer, and better for that alone."""
+    scores = [
+        PlanScore("0,0", "causal", 0.8, []), PlanScore("*,*", "full", 0.7, []),
+        PlanScore("0,*", "01", 0.2, []), PlanScore("*,0", "10", 0.2, []),
+    ]  # fmt: skip
+    found = Evidence("halving", scores, [], "0,0", "causal", 1.0, compared=2)
+    assert found.layers() == pytest.approx([-0.1, -0.1])
+    three = Evidence("halving", scores, [], "0,0", "causal", 1.0, compared=1)
+    assert three.layers() is None
 
 
 def test_the_report_has_a_section(runs):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from lookboth.evaluation.seeds import MeanAndSd, mean_and_sd
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 _MOST_PLANS = 24  # in a plot
 _CHOSEN = COLORS[1]
+_LESS_TRAINED = (
+    "scores in searches that did not train the plan as long as those they chose from, each after a training of its own "
+    "length; they are in no mean and cannot be held against the others."
+)
 
 
 @dataclass(frozen=True)
@@ -43,16 +48,24 @@ class PlanSearch:
         return f"search-{slug(f'{self.data.name}-{self.result.model}-{self.result.method}')}"
 
     def plans(self) -> list[str]:
-        """Return the plans of all seeds, the best mean score first."""
-        return sorted(self._by_plan(), key=lambda plan: -self.mean(plan).mean)
+        """Return the plans of all seeds, the best mean score first, those that have none last."""
+        means = {plan: self.mean(plan) for plan in self._by_plan()}
+        return sorted(means, key=lambda plan: (0, -mean.mean) if (mean := means[plan]) else (1, 0.0))
 
     def scores(self, plan: str) -> dict[Seed, PlanScore]:
-        """Return how a plan did with each seed that judged it."""
-        return self._by_plan()[plan]
+        """Return how a plan did with each seed that compared it, after equally long trainings."""
+        known = self._by_plan()[plan]
+        return {seed: score for seed, score in known.items() if score in self.evidence[seed].together}
 
-    def mean(self, plan: str) -> MeanAndSd:
-        """Return mean and sd over seeds of a plan's dev score."""
-        return mean_and_sd([score.score for score in self.scores(plan).values()])
+    def less_trained(self, plan: str) -> list[float]:
+        """Return the scores of a plan with the seeds that dropped it before, after trainings of any shorter length."""
+        known = self._by_plan()[plan]
+        return [score.score for seed, score in known.items() if score in self.evidence[seed].less_trained]
+
+    def mean(self, plan: str) -> MeanAndSd | None:
+        """Return mean and sd of a plan's dev score over the seeds that compared it; None where none did."""
+        scores = [score.score for score in self.scores(plan).values()]
+        return mean_and_sd(scores) if scores else None
 
     @property
     def yardstick(self) -> str:
@@ -62,7 +75,7 @@ class PlanSearch:
     def speed(self, plan: str) -> float | None:
         """Return how fast the dev data was labeled, as a multiple of `yardstick`; None where that was not timed."""
         ratios = []
-        for seed, score in self.scores(plan).items():
+        for seed, score in self._by_plan()[plan].items():
             other = self._by_plan()[self.yardstick].get(seed)
             if other is not None and other.seconds and score.seconds:
                 ratios.append(other.seconds / score.seconds)
@@ -112,11 +125,11 @@ def search_words(search: PlanSearch) -> list[str]:
 
 def search_table(search: PlanSearch) -> Table:
     """Return dev score, distance to the best, seeds that chose the plan or took it for as good, and speed."""
-    best = search.mean(search.plans()[0]).mean
-    usual = len(search.evidence)
+    plans, usual = search.plans(), len(search.evidence)
+    best = search.mean(plans[0])
     rows, records = [], []
-    for plan in search.plans():
-        mean, speed = search.mean(plan), search.speed(plan)
+    for plan in plans:
+        mean, speed, less = search.mean(plan), search.speed(plan), search.less_trained(plan)
         count = len(search.scores(plan))
         chosen = sum(evidence.name == plan for evidence in search.evidence.values())
         near = sum(plan in evidence.within_noise for evidence in search.evidence.values())
@@ -124,26 +137,29 @@ def search_table(search: PlanSearch) -> Table:
             [
                 plan,
                 show_mean(mean, count, usual),
-                show_points(mean.mean - best),
+                show_points(mean.mean - best.mean) if mean and best else "",
                 str(near),
                 str(chosen),
                 "" if speed is None else f"{speed:.2f}",
+                ", ".join(f"{100 * score:.1f}" for score in less),
             ]
         )
         records.append(
-            {"plan": plan, "dev_mean": mean.mean, "dev_sd": mean.sd, "seeds": count, "within_noise": near}
-            | {"chosen": chosen, "speed": speed}
+            {"plan": plan, "dev_mean": mean and mean.mean, "dev_sd": mean and mean.sd, "seeds": count}
+            | {"within_noise": near, "chosen": chosen, "speed": speed}
+            | {"less_trained": " ".join(map(str, less))}
         )
-    return Table(
-        search.name,
+    columns = ["plan", f"dev {search.data.metric}", "behind the best", "within noise", "chosen", "speed"]
+    caption = (
         f"{search.title}: dev score of every plan that was judged, over {show_seeds(usual)}; in how many searches "
         "dev data did not tell it from the best, in how many it was chosen; how fast the dev data was labeled, as a "
         f"multiple of {search.yardstick}, where that was timed. Scores are those of the search's shared or short "
-        "trainings, not of full ones.",
-        ("plan", f"dev {search.data.metric}", "behind the best", "within noise", "chosen", "speed"),
-        rows,
-        records,
+        "trainings, not of full ones."
     )
+    if _any_less_trained(search):
+        columns.append("less trained")
+        caption += f" Less trained: {_LESS_TRAINED}"
+    return Table(search.name, caption, columns, [row[: len(columns)] for row in rows], records)
 
 
 def plot_search(search: PlanSearch) -> Plot:
@@ -167,27 +183,40 @@ def plot_search(search: PlanSearch) -> Plot:
             " Right: what opening a layer to the right was worth, layer 0 nearest the input."
             if layers
             else ""
-        ),
+        )
+        + (f" Hollow, after less training: {_LESS_TRAINED}" if _any_less_trained(search) else ""),
     )
+
+
+def _any_less_trained(search: PlanSearch) -> bool:
+    return any(evidence.less_trained for evidence in search.evidence.values())
 
 
 def _draw_plans(axis: "Axes", search: PlanSearch) -> None:
     plans = search.plans()[:_MOST_PLANS]
     chosen = {evidence.name for evidence in search.evidence.values()}
     for place, plan in enumerate(plans):
-        scores = list(search.scores(plan).values())
-        mean = 100 * search.mean(plan).mean
-        bounds = [score.interval for score in scores if score.interval is not None]
         color = _CHOSEN if plan in chosen else COLORS[0]
-        if len(bounds) == len(scores):
-            low = 100 * sum(bound[0] for bound in bounds) / len(bounds)
-            high = 100 * sum(bound[1] for bound in bounds) / len(bounds)
-            axis.plot([place, place], [low, high], color=color, lw=1.2)
-        axis.plot(place, mean, "o", color=color, ms=5)
+        _draw_plan(axis, place, list(search.scores(plan).values()), color)
+        for score in search.less_trained(plan):
+            axis.plot(place, 100 * score, "o", color=GREY, markerfacecolor="none", ms=4)
     axis.plot([], [], "o", color=_CHOSEN, ms=5, label="chosen by a search")
     axis.plot([], [], "o", color=COLORS[0], ms=5, label="judged")
+    if _any_less_trained(search):
+        axis.plot([], [], "o", color=GREY, markerfacecolor="none", ms=4, label="after less training")
     axis.set_xticks(range(len(plans)), plans, rotation=60, ha="right", fontsize=7)
     axis.set_ylabel(f"dev {search.data.metric} (%)")
+
+
+def _draw_plan(axis: "Axes", place: int, scores: Sequence[PlanScore], color: str) -> None:
+    """Draw the mean of the scores at a place, with the mean interval where all have one."""
+    if not scores:
+        return
+    bounds = [score.interval for score in scores if score.interval is not None]
+    if len(bounds) == len(scores):
+        low, high = (100 * fmean(bound[end] for bound in bounds) for end in (0, 1))
+        axis.plot([place, place], [low, high], color=color, lw=1.2)
+    axis.plot(place, 100 * fmean(score.score for score in scores), "o", color=color, ms=5)
 
 
 def _draw_layers(axis: "Axes", layers: Sequence[float], gated: bool) -> None:

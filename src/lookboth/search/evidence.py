@@ -72,6 +72,16 @@ class Evidence:
         ]
         return {**plain, "strengths": list(self.strengths), "cost_in_trainings": self.cost(), "scores": rows}
 
+    @property
+    def together(self) -> Sequence[PlanScore]:
+        """The scores of equally long trainings, which were compared, best first."""
+        return self.scores[: self.compared]
+
+    @property
+    def less_trained(self) -> Sequence[PlanScore]:
+        """The other scores, each after a shorter training of its own length."""
+        return () if self.compared is None else self.scores[self.compared :]
+
     def cost(self) -> float | None:
         """Return the whole cost in units of one ordinary training, the last training included."""
         if not self.training_seconds:
@@ -80,7 +90,7 @@ class Evidence:
 
     def in_words(self) -> str:
         """Return the recommendation."""
-        best, compared = self.scores[0], self.scores[: self.compared]
+        best, compared = self.scores[0], self.together
         which = f"the {len(compared)} plans"
         if len(compared) < len(self.scores):
             which += f" that were left of {len(self.scores)}"
@@ -98,12 +108,13 @@ class Evidence:
     def layers(self) -> list[float] | None:
         """Return how much right context each layer seems to carry, one number a layer.
 
-        The strength of its gate; without gates the mean score of the judged plans in which it looks right minus that
-        of the others, among those with the chosen repetition. None where it looks right in all of them, or in none.
+        The strength of its gate; without gates the mean score of the plans in which it looks right minus that of the
+        others, among those that were trained equally long and have the chosen repetition. None where some layer looks
+        right in all of them, or in none.
         """
         if self.strengths:
             return list(self.strengths)
-        scores = [score for score in self.scores if score.repetition == self.repetition]
+        scores = [score for score in self.together if score.repetition == self.repetition]
         plans = [MaskPlan.parse(score.plan, _num_layers(score)) for score in scores]
         effects = [
             _effect(scores, [plan.reach[layer] != 0 for plan in plans])
