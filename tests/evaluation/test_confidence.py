@@ -158,6 +158,17 @@ def test_labels_of_whole_texts_are_calibrated_too(tiny_llama_folder):
     assert evaluation.coverage is not None
 
 
+@pytest.mark.parametrize("coverage", [None, 0.8])
+@pytest.mark.parametrize("labels", [("bad", "good"), ()])
+def test_a_text_without_exactly_one_label_is_named(tiny_llama_folder, labels, coverage):
+    made = make_labeler(tiny_llama_folder, scheme="plain", labels=("bad", "good"))
+    of_texts = Labeler(replace(made.config, task="classification"), made.model, made.tokenizer)
+    examples = [Example((word,), text_labels=("bad",)) for word in WORDS] * 3
+    examples[41] = Example(("so",), text_labels=labels, source="dev.tsv:42")
+    with pytest.raises(DataError, match=r"dev\.tsv:42: .*exactly one"):
+        calibrate(of_texts, examples, coverage=coverage)
+
+
 def test_what_cannot_be_calibrated_is_refused(plain, tmp_path):
     with pytest.raises(DataError, match="at least 20 are needed"):
         calibrate(plain, draw(plain, 1, 0))

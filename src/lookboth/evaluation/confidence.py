@@ -19,7 +19,7 @@ from lookboth.evaluation.calibration import (
     reliability,
     threshold_for,
 )
-from lookboth.evaluation.evaluate import gold_tags
+from lookboth.evaluation.evaluate import gold_tags, require_gold
 from lookboth.inference.pipeline import example_scores, label_examples, label_with_probs, log_probs_of
 from lookboth.models.confidence import Confidence
 from lookboth.models.labeler import Labeler, require_head
@@ -90,9 +90,11 @@ def calibrate(
 
     Raises:
         ConfigError: a share outside 0 to 1, or sets for texts with several labels.
-        DataError: too few spans are found to fit anything.
+        DataError: too few spans are found to fit anything, or a text without exactly one label, where the
+            labeler gives one.
     """
     _check_wishes(labeler, precision, coverage)
+    require_gold(examples, labeler.config)
     fitted, kept = (examples[::2], examples[1::2]) if coverage is not None else (examples, [])
     confidence, before, after = _fit(with_confidence(labeler, Confidence(data=data)), fitted, precision)
     if coverage is not None:

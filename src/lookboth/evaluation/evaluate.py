@@ -88,10 +88,8 @@ def evaluate_labeler(
     Raises:
         DataError: a text without exactly one label, where the labeler gives one.
     """
+    require_gold(examples, labeler.config)
     of_texts = labeler.config.task == "classification"
-    if of_texts and not labeler.config.multi_label:
-        for example in examples:
-            require_one_label(example)
     predictions = list(_predict(labeler, examples, batch_tokens))
     if min_score is not None:
         predictions = [keep_above(prediction, min_score, labeler.config.scheme) for prediction in predictions]
@@ -116,6 +114,17 @@ def evaluate_labeler(
         reliability(*decisions(gold, found)),
         _coverage(examples, predictions, labeler.config),
     )
+
+
+def require_gold(examples: Sequence[Example], config: Any) -> None:
+    """Refuse texts without exactly one label, where a labeler of this configuration gives one.
+
+    Raises:
+        DataError: there is such a text; the message names its line.
+    """
+    if config.task == "classification" and not config.multi_label:
+        for example in examples:
+            require_one_label(example)
 
 
 def gold_tags(example: Example, config: Any) -> Sequence[str]:
