@@ -170,6 +170,26 @@ def test_compressed_predictions_are_read_where_there_are_no_others(tmp_path):
         list(read_predictions(tmp_path))
 
 
+def test_a_byte_that_is_not_utf8_is_named_by_its_line(tmp_path):
+    whole = write_predictions(tmp_path, [Example(("a",))] * 3, [[]] * 3).read_bytes()
+    place = whole.index(b"\n") + 20
+    (tmp_path / "predictions.jsonl").write_bytes(whole[:place] + b"\xff" + whole[place + 1 :])
+    with pytest.raises(DataError, match=r"predictions\.jsonl:2: not UTF-8"):
+        list(read_predictions(tmp_path))
+
+
+def test_a_flipped_byte_of_compressed_predictions_is_an_error(tmp_path):
+    words = tuple(f"w{number * 7919 % 1000}" for number in range(2000))
+    path = write_predictions(tmp_path, [Example(words)], [[]])
+    packed = gzip.compress(path.read_bytes())
+    path.unlink()
+    for place in range(10, len(packed), len(packed) // 50):  # behind the header, which holds the time
+        damaged = packed[:place] + bytes([packed[place] ^ 0xFF]) + packed[place + 1 :]
+        (tmp_path / "predictions.jsonl.gz").write_bytes(damaged)
+        with pytest.raises(DataError, match=r"predictions\.jsonl\.gz"):
+            list(read_predictions(tmp_path))
+
+
 def test_a_broken_line_is_named(tmp_path):
     write_predictions(tmp_path, [Example(("a",))], [[]])
     with (tmp_path / "predictions.jsonl").open("a") as file:

@@ -3,6 +3,7 @@
 import gzip
 import json
 import math
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from datetime import UTC, datetime
@@ -176,16 +177,16 @@ def read_predictions(folder: str | Path) -> Iterator[dict[str, Any]]:
         folder: the run folder.
 
     Raises:
-        DataError: when the file is missing or a line is not a JSON object; the message names the line.
+        DataError: when the file is missing or damaged, or a line is not a JSON object; the message names the line.
     """
     plain, packed = _prediction_files(folder)
     path = packed if packed.is_file() and not plain.is_file() else plain
     opened = gzip.open if path == packed else open
     try:
-        with opened(path, "rt", encoding="utf-8", newline="\n") as lines:
+        with opened(path, "rb") as lines:
             for number, line in enumerate(lines, start=1):
                 yield _parse_object(line, f"{path}:{number}")
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{path}: cannot be read ({reason}); `lookboth evaluate` writes it.") from error
 
@@ -242,17 +243,17 @@ def _to_json(value: Any) -> Any:
 
 def _read_object(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); name a run folder.") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 ({error.reason}); write the run again.") from error
-    return _parse_object(text, str(path))
+    return _parse_object(content, str(path))
 
 
-def _parse_object(text: str, where: str) -> dict[str, Any]:
+def _parse_object(content: bytes, where: str) -> dict[str, Any]:
     try:
-        value = json.loads(text)
+        value = json.loads(content.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{where}: not UTF-8 ({error.reason}); write the run again.") from error
     except json.JSONDecodeError as error:
         raise DataError(
             f"{where}: not JSON ({error}); the file is cut or was edited. Write the run again."
