@@ -35,7 +35,7 @@ def read_lines(path: str | Path, log: ProblemLog) -> list[str]:
     Raises:
         DataError: if the file does not exist, cannot be opened or is UTF-16.
     """
-    data = _read_bytes(Path(path))
+    data = read_bytes(path)
     lines = _split_lines(io.BytesIO(data), str(path))
     decoded = [_decode_line(line, number, log) for number, line in enumerate(lines, 1)]
     if not data.removeprefix(codecs.BOM_UTF8).strip():
@@ -89,9 +89,14 @@ def _split_lines(file: Iterable[bytes], name: str) -> Iterator[bytes]:
             yield piece.removesuffix(b"\n").removesuffix(b"\r")
 
 
-def _read_bytes(path: Path) -> bytes:
+def read_bytes(path: str | Path) -> bytes:
+    """Return what a file holds.
+
+    Raises:
+        DataError: if the file does not exist or cannot be opened.
+    """
     try:
-        return path.read_bytes()
+        return Path(path).read_bytes()
     except FileNotFoundError:
         raise DataError(f"{path}: no such file. Check the path.") from None
     except OSError as error:

@@ -79,6 +79,7 @@ def test_opinions_of_later_years(tmp_path):
         ('term="soup" polarity="negative" from="4" to="90"', "outside the text"),
         ('term="soup" polarity="negative" from="x" to="8"', "offsets are whole numbers"),
         ('term="soup" polarity="negative"', "offsets are whole numbers"),
+        (f'term="soup" polarity="negative" from="{"9" * 5000}" to="8"', "offsets are whole numbers"),
         (
             'term="soup" polarity="bad" from="4" to="8"',
             "has the polarity 'bad'; there are positive, negative",
@@ -124,6 +125,33 @@ def test_what_is_no_such_xml(tmp_path):
         convert("semeval-absa", write(tmp_path, "<a/>"), tmp_path / "out.conll")
     with pytest.raises(DataError, match="no such file"):
         convert("semeval-absa", tmp_path / "none.xml", tmp_path / "out.conll")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'<sentences xmlns="http://x.org">\n<sentence/></sentences>', "2: <sentence> is in the namespace"),
+        (b'<sentences>\n<sentence>\n<text xmlns="u">so</text></sentence></sentences>', "3: <text> is in the"),
+        (b"<sentences>\n<x:sentence/></sentences>", "2: not XML: unbound prefix"),
+        (b'<?xml version="1.0" encoding="klingon"?><sentences/>', "1: .*klingon.* Convert the file to UTF-8"),
+        (b'<?xml version="1.0" encoding="shift_jis"?><sentences/>', "1: .* Convert the file to UTF-8"),
+    ],
+)
+def test_namespaces_and_encodings_that_are_not_read_are_named_by_their_line(tmp_path, content, said):
+    path = tmp_path / "in.xml"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=rf"in\.xml:{said}"):
+        convert("semeval-absa", path, tmp_path / "out.conll")
+
+
+def test_other_encodings_and_elements_of_other_namespaces_are_no_trouble(tmp_path):
+    other = '<note:note xmlns:note="http://x.org"><note:by/></note:note></sentences>'
+    content = RESTAURANTS.replace("UTF-8", "windows-1252").replace("</sentences>", other)
+    (tmp_path / "in.xml").write_text(content.replace("soup was cold", "soupé was co"), encoding="cp1252")
+    options = ConvertOptions(polarities=4)
+    report = convert("semeval-absa", tmp_path / "in.xml", tmp_path / "out.jsonl", options, repair=True)
+    assert report.splits[0].num_sentences == 3
+    assert "soupé" in read_dataset(tmp_path / "out.jsonl").examples[0].words
 
 
 WORDS = st.lists(

@@ -79,7 +79,8 @@ def _dygie(
 ) -> Iterator[tuple[tuple[str, ...], list[WordSpan]]]:
     """Yield DyGIE's sentences; its word numbers run through the document, and its ends are inclusive."""
     texts = [string_list(words) for words in sentences] if isinstance(sentences, list) else []
-    if not isinstance(events, list) or len(events) != len(texts) or None in texts:
+    listed = isinstance(events, list) and all(isinstance(found, list) for found in events)
+    if not listed or len(events) != len(texts) or None in texts:
         message = "'sentences' is not a list of lists of words with as many lists of 'events'"
         log.add(number, "json", message, "the record is left out")
         return

@@ -20,7 +20,7 @@ class WordSpan(NamedTuple):
     start: Any
     end: Any
     label: str
-    text: str | None = None
+    text: Any = None
 
 
 def open_records(
@@ -122,6 +122,8 @@ def _why_not(span: WordSpan, words: Sequence[str]) -> str:
         return f"{shown}: word numbers are whole numbers"
     if not 0 <= span.start < span.end <= len(words):
         return f"{shown} is outside the sentence; 0 <= start < end <= {len(words)}, end exclusive"
+    if not isinstance(span.text, str | None):
+        return f"{shown}: its text {span.text!r:.60} is no string"
     covered = words[span.start : span.end]
     if span.text is not None and "".join(span.text.split()) != "".join("".join(covered).split()):
         return f"{shown} is {' '.join(covered)!r:.60}, not {span.text!r:.60}; word numbers count from 0"

@@ -8,12 +8,14 @@ from xml.parsers import expat
 
 from lookboth.data.conversion.options import Converted, ConvertOptions
 from lookboth.data.conversion.records import text_sentence
+from lookboth.data.lines import read_bytes
 from lookboth.data.problems import ProblemLog
 from lookboth.data.sentences import Sentence, build_dataset
 from lookboth.errors import DataError
 
 POLARITIES = ("positive", "negative", "neutral", "conflict")
 _NO_TARGET = "NULL"
+_READ = ("sentence", "text", "aspectTerm", "Opinion")
 
 
 def read_semeval(path: str | Path, options: ConvertOptions, *, repair: bool = False) -> Converted:
@@ -26,7 +28,8 @@ def read_semeval(path: str | Path, options: ConvertOptions, *, repair: bool = Fa
         repair: leave out or widen what is no span of whole words instead of calling it fatal.
 
     Raises:
-        DataError: if the file cannot be read, is not such XML, or declares entities.
+        DataError: if the file cannot be read, is not such XML, declares entities, or has its sentences in
+            a namespace.
     """
     log = ProblemLog(str(path), repair=repair)
     root, lines = _parse(path)
@@ -47,28 +50,31 @@ def _parse(path: str | Path) -> tuple[ElementTree.Element, list[int]]:
     gigabytes.
     """
     lines: list[int] = []
-    parser = expat.ParserCreate()
+    parser = expat.ParserCreate(namespace_separator="}")  # elements are told apart as ElementTree does
+    content = read_bytes(path)
 
     def refuse(*_: object) -> None:
         where = f"{path}:{parser.CurrentLineNumber}"
         raise DataError(f"{where}: <!DOCTYPE> is not read, since it can declare entities. Delete it.")
 
     def note_line(name: str, _: dict[str, str]) -> None:
+        namespace, local = name.rpartition("}")[::2]
+        if namespace and local in _READ:
+            found = f"<{local}> is in the namespace {namespace!r:.80}; in SemEval 2014-16 it is in none"
+            raise DataError(f"{path}:{parser.CurrentLineNumber}: {found}. Delete the xmlns.")
         if name == "sentence":
             lines.append(parser.CurrentLineNumber)
 
     parser.StartDoctypeDeclHandler = refuse
     parser.StartElementHandler = note_line
     try:
-        content = Path(path).read_bytes()
         parser.Parse(content, True)
         return ElementTree.fromstring(content), lines
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file. Check the path.") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}. Name a readable file.") from error
     except expat.ExpatError as error:
         raise DataError(f"{path}:{error.lineno}: not XML: {expat.errors.messages[error.code]}.") from error
+    except (LookupError, ValueError) as error:  # of the encoding that the first line declares
+        advice = "Convert the file to UTF-8, and say so in its first line"
+        raise DataError(f"{path}:1: the encoding is not read: {error}. {advice}.") from error
 
 
 def _read_sentence(
@@ -106,4 +112,4 @@ def _record(term: ElementTree.Element, said: str | None, polarity: str, text: st
 
 
 def _number(value: str | None) -> int | str | None:
-    return int(value) if value is not None and value.isdecimal() else value
+    return int(value) if value is not None and value.isdecimal() and len(value) < 20 else value
