@@ -321,9 +321,18 @@ def test_pieces_around_a_line_end_are_one_span_and_join_the_lines(tmp_path):
     assert dataset.problems == ()
 
 
+@pytest.mark.parametrize("name", ["annotation.conf", "0001.ann", "notes.txt"])
+def test_a_brat_collection_is_never_written_into(tmp_path, name):
+    (tmp_path / name).write_text("[entities]\nMINE\n")
+    with pytest.raises(DataError, match=rf"there is {name} in the folder"):
+        write_marked([mark_example(Example(("Ada",), (Span(0, 1, "PER"),)))], "brat", tmp_path)
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [(name, "[entities]\nMINE\n")]
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
+        (f"T1\tPER 0 {'9' * 5000}\tAda", "is no entity"),
         ("T1\tPER 0 9\tAda", "outside the text of 3 characters"),
         ("T1\tPER 0 3\tBob", "is 'Ada', not 'Bob'"),
         ("T1\tPER 0,3\tAda", "is no entity"),

@@ -24,8 +24,9 @@ from lookboth.errors import DataError
 from lookboth.types import Dataset
 
 TEXTS_A_DOCUMENT = 100  # brat shows a document on one page
-_ENTITY = re.compile(r"T\S*\t(\S+) (\d+ \d+(?:;\d+ \d+)*)(?:\t(.*))?")
+_ENTITY = re.compile(r"T\S*\t(\S+) (\d{1,18} \d{1,18}(?:;\d{1,18} \d{1,18})*)(?:\t(.*))?")
 _OTHER_KINDS = {"R": "relation", "E": "event", "A": "attribute", "M": "attribute", "N": "normalization"}
+_COLLECTION = ("*.txt", "*.ann", "annotation.conf")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -68,14 +69,17 @@ def write_brat(texts: Iterable[Marked], folder: str | Path) -> int:
 
     Args:
         texts: read as they are needed.
-        folder: created where missing; documents that it already has are never overwritten.
+        folder: created where missing; one with documents or an annotation.conf is left as it is.
 
     Raises:
-        DataError: the folder has documents, cannot be written, or a label has white space.
+        DataError: the folder holds such files, cannot be written, or a label has white space.
     """
     folder = Path(folder)
-    if any(folder.glob("*.txt")):
-        raise DataError(f"{folder}: there are documents in the folder. Name a new one.")
+    there = next((file for pattern in _COLLECTION for file in sorted(folder.glob(pattern))), None)
+    if there is not None:
+        raise DataError(
+            f"{folder}: there is {there.name} in the folder; no collection is changed. Name a new one."
+        )
     labels: set[str] = set()
     number, stream = 0, iter(texts)
     try:
