@@ -109,6 +109,15 @@ def test_a_text_may_have_no_label_only_where_texts_may_have_several(tmp_path):
     assert kinds(read(tmp_path, "c.csv", "text,label\nx,\ny,a\n")) == [("2", "no-label", True)]
 
 
+def test_a_csv_field_may_be_of_any_length_and_other_readers_keep_their_limit(tmp_path):
+    before = csv.field_size_limit()
+    long = "so " * (before // 2) + "it is"
+    dataset = read(tmp_path, "a.csv", f'text,label\nx,a\n"{long}",b\n"never closed,b\n')
+    assert pairs(dataset) == [("x", ("a",)), (long, ("b",))]
+    assert kinds(dataset) == [("4", "csv", True)]
+    assert csv.field_size_limit() == before
+
+
 def test_csv_needs_a_header_and_closed_quotes(tmp_path):
     dataset = read(tmp_path, "a.csv", "good,fine\n")
     assert "the header has 'good, fine'; it needs text or sentence" in dataset.problems[0].message

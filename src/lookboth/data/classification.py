@@ -16,6 +16,7 @@ from lookboth.types import Dataset, Example
 
 TEXT_FIELDS = ("text", "sentence", "content")
 LABEL_FIELDS = ("label_text", "label", "labels")  # label_text names what is a number in label
+_LONGEST_FIELD = 2**31 - 1  # the largest limit that csv takes where a C long has 32 bits
 _ALLOWED = 'write {"text": "...", "label": "..."} or {"text": "...", "labels": ["...", "..."]}'
 
 
@@ -174,14 +175,19 @@ def _tsv_rows(path: str | Path, log: ProblemLog) -> Iterator[_Row]:
 
 def _csv_rows(path: str | Path, log: ProblemLog) -> Iterator[_Row]:
     reader = csv.reader((line + "\n" for line in read_lines(path, log)), strict=True)
-    line = 1
+    rows, line = [], 1
+    # One limit holds for the whole process: all is read before it is put back.
+    limit = csv.field_size_limit(_LONGEST_FIELD)
     try:
         for columns in reader:
             if columns:
-                yield _Row(line, columns)
+                rows.append(_Row(line, columns))
             line = reader.line_num + 1
     except csv.Error as error:
         log.add(line, "csv", f"not CSV from here on: {error}")
+    finally:
+        csv.field_size_limit(limit)
+    return iter(rows)
 
 
 def _from_rows(
