@@ -1,6 +1,7 @@
 """What to annotate first: measures against their definitions, choices against brute force."""
 
 import json
+import time
 from itertools import combinations
 
 import numpy as np
@@ -74,6 +75,29 @@ def test_greedy_centers_are_within_twice_the_best_radius(texts, k):
 
     best = min(radius(centers) for centers in combinations(range(len(texts)), len(chosen)))
     assert radius(chosen) <= 2 * best + 1e-9
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(st.sampled_from("abcdefABC"), max_size=5), max_size=12), st.integers(1, 13))
+def test_each_next_text_is_the_farthest_and_of_equals_the_first(texts, k):
+    bags = [{word.lower() for word in text} for text in texts]
+    chosen: list[int] = []
+    while len(chosen) < min(k, len(texts)):
+        rest = [index for index in range(len(texts)) if index not in chosen]
+        chosen.append(max(rest, key=lambda i: min((jaccard(bags[i], bags[c]) for c in chosen), default=2)))
+    assert spread_out(texts, k) == chosen
+
+
+def jaccard(a, b):
+    return 1 - len(a & b) / (len(a | b) or 1)
+
+
+def test_thousands_of_texts_are_spread_out_in_seconds():
+    rng = np.random.default_rng(0)
+    texts = [[f"w{number}" for number in rng.zipf(1.3, size=20)] for _ in range(15_000)]
+    start = time.perf_counter()
+    assert len(spread_out(texts, 3_000)) == 3_000
+    assert time.perf_counter() - start < 20
 
 
 @pytest.mark.parametrize("name", list(MEASURES))

@@ -1,6 +1,7 @@
 """Which unlabeled texts to annotate first: those the labeler is unsure of, and of these ones unlike each other."""
 
 import heapq
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count as count_up
 from types import MappingProxyType
@@ -133,14 +134,28 @@ def spread_out(texts: Sequence[Sequence[str]], num_texts: int) -> list[int]:
     [0, 2]
     """
     bags = [frozenset(word.lower() for word in words) for words in texts]
-    distance = np.full(len(bags), np.inf)
+    sizes = np.array([len(bag) for bag in bags])
+    holders = _texts_by_word(bags)
+    distance = np.ones(len(bags))
     chosen: list[int] = []
     while len(chosen) < min(num_texts, len(bags)):
         newest = int(distance.argmax())
         chosen.append(newest)
-        distance = np.minimum(distance, [_jaccard(bags[newest], bag) for bag in bags])
-        distance[chosen] = -1
+        sharing = [holders[word] for word in bags[newest]]
+        if sharing:
+            shared = np.bincount(np.concatenate(sharing), minlength=len(bags))
+            distance = np.minimum(distance, 1 - shared / (sizes[newest] + sizes - shared))
+        distance[newest] = -1
     return chosen
+
+
+def _texts_by_word(bags: Sequence[frozenset[str]]) -> dict[str, np.ndarray]:
+    """Return for each word the indices of the texts that hold it."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for index, bag in enumerate(bags):
+        for word in bag:
+            found[word].append(index)
+    return {word: np.array(indices) for word, indices in found.items()}
 
 
 def render_suggestions(suggestions: Iterable[Suggestion]) -> Iterator[str]:
@@ -172,7 +187,3 @@ def _as_choices(log_probs: np.ndarray) -> np.ndarray:
     """Return labels that are decided one by one, (1, n), as n choices between yes and no, (n, 2)."""
     yes = log_probs[0]
     return np.stack([yes, np.log1p(-np.exp(np.minimum(yes, -1e-12)))], axis=1)
-
-
-def _jaccard(left: frozenset[str], right: frozenset[str]) -> float:
-    return 1 - len(left & right) / (len(left | right) or 1)
