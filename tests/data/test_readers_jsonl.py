@@ -1,4 +1,6 @@
 import json
+import re
+import time
 
 import pytest
 from hypothesis import given
@@ -65,6 +67,36 @@ def test_a_span_that_cuts_a_word_is_widened_by_repair(read):
     assert kinds(repaired) == [(1, "cut-word", False)]
     assert repaired.examples[0].spans == (Span(1, 2, "X"),)
     assert "'Berlin'" in repaired.problems[0].repaired
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 5)), max_size=9))
+def test_a_span_is_left_out_for_the_longest_that_it_overlaps(tmp_path_factory, places):
+    text = " ".join("abcdefghijklmno")
+    spans = [(start, start + length) for start, length in places]
+    records = [{"start": 2 * a, "end": 2 * b - 1, "label": f"L{n}"} for n, (a, b) in enumerate(spans)]
+    kept, rivals = [], {}
+    for number in sorted(range(len(spans)), key=lambda n: (spans[n][0] - spans[n][1], spans[n][0])):
+        start, end = spans[number]
+        over = [other for other in kept if spans[other][0] < end and start < spans[other][1]]
+        if over:
+            rivals[f"L{number}"] = f"L{over[0]}"
+        else:
+            kept.append(number)
+    path = tmp_path_factory.mktemp("jsonl") / "in.jsonl"
+    path.write_text(json.dumps({"text": text, "spans": records}), encoding="utf-8")
+    dataset = read_jsonl(path, repair=True)
+    assert list(dataset.examples[0].spans) == sorted(Span(*spans[n], f"L{n}") for n in kept)
+    said = [re.findall(r"\((L\d)\)", problem.message) for problem in dataset.problems]
+    assert dict(said) == rivals
+
+
+def test_thousands_of_spans_of_one_text_are_read_in_seconds(read):
+    count = 30_000
+    spans = [{"start": 2 * i, "end": 2 * i + 1, "label": "X"} for i in range(count)]
+    start = time.perf_counter()
+    dataset = read(json.dumps({"text": "a " * count, "spans": spans}))
+    assert len(dataset.examples[0].spans) == count
+    assert time.perf_counter() - start < 10
 
 
 def test_of_overlapping_spans_the_longer_stays(read):

@@ -63,11 +63,15 @@ def _without_overlaps(
     moved: list[tuple[Span, CharSpan]], text: str, line: int, log: ProblemLog
 ) -> tuple[Span, ...]:
     kept: list[tuple[Span, CharSpan]] = []
+    over: dict[int, int] = {}  # for each word that has a span, which of the kept ones
     for span, source in sorted(moved, key=lambda pair: (pair[0].start - pair[0].end, pair[0].start)):
-        rival = next((b for a, b in kept if a.start < span.end and span.start < a.end), None)
-        if rival is None:
+        # Kept spans are no shorter: one that overlaps this one lies over its first word or its last.
+        rivals = [over[word] for word in (span.start, span.end - 1) if word in over]
+        if not rivals:
+            over.update(dict.fromkeys(range(span.start, span.end), len(kept)))
             kept.append((span, source))
         else:
+            rival = kept[min(rivals)][1]
             message = f"{_quote(source, text)} overlaps {_quote(rival, text)}; a word has one label"
             log.add(line, "overlap", message, f"{_quote(source, text)} is left out")
     return tuple(sorted(span for span, _ in kept))
