@@ -72,6 +72,21 @@ def test_the_report_reads_as_text(folder):
     assert text.endswith("Errors: 1, warnings: 7. Fix the lines or pass --repair.")
 
 
+def test_sources_name_splits_and_parts_of_them_as_elsewhere(folder):
+    (report,) = (check_data([f"{folder / 'dev.conll'}:dev"]).splits,)
+    assert [(s.split, s.num_sentences) for s in report] == [("dev", 2)]
+    assert [s.split for s in check_data(["wnut17:dev"]).splits] == ["dev"]
+    assert [s.scheme for s in check_data(["banking77_cls:test[:5]"]).splits] == ["text"]
+    parts = check_data([f"{folder}:train[:2]", f"{folder}:train[2:]"])
+    assert [(s.split, s.num_sentences) for s in parts.splits] == [("train[:2]", 2), ("train[2:]", 1)]
+    assert by_kind(parts) == {"duplicate-across-splits": [("train.conll:7", False)]}
+    named = check_data({"train": f"{folder}:test", "dev": f"{folder / 'train.conll'}:train"})
+    assert [(s.split, s.num_sentences) for s in named.splits] == [("train", 2), ("dev", 3)]
+    assert ("label-not-in-train", "train.conll:1") in [
+        (p.kind, p.where.rsplit("/", 1)[1]) for p in named.problems
+    ]
+
+
 def test_clean_data_say_so():
     report = check_data(["wnut17"])
     assert report.ok

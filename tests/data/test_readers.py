@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from lookboth.data.readers import (
@@ -11,6 +13,7 @@ from lookboth.data.readers import (
     require_clean,
 )
 from lookboth.data.schemes import encode_spans
+from lookboth.data.sources import read_source
 from lookboth.errors import DataError
 from lookboth.types import Dataset, Problem, Span
 
@@ -102,6 +105,33 @@ def test_an_unknown_suffix_is_refused(tmp_path):
     path.write_text(LINES)
     with pytest.raises(DataError, match=r"the suffix '.csv' says no format"):
         read_dataset(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "other"),
+    [("data.csv", "labeling", "classification"), ("data.conll", "classification", "labeling")],
+)
+def test_a_suffix_of_the_other_task_points_to_it(tmp_path, name, task, other):
+    (tmp_path / name).write_text(LINES)
+    with pytest.raises(DataError, match=f"check-data or train --task {other}"):
+        read_dataset(tmp_path / name, ReadOptions(task=task))
+    (tmp_path / name).rename(tmp_path / f"train{Path(name).suffix}")
+    for read in (
+        lambda: read_split(tmp_path, "train", ReadOptions(task=task)),
+        lambda: find_splits(tmp_path, task),
+    ):
+        with pytest.raises(DataError, match=f"check-data or train --task {other}"):
+            read()
+
+
+def test_a_file_of_another_split_says_how_it_is_read_all_the_same(tmp_path):
+    path = tmp_path / "dev.conll"
+    path.write_text(LINES)
+    with pytest.raises(DataError) as caught:
+        read_source(str(path), "test")
+    wanted = f"{path}:dev"
+    assert str(caught.value).endswith(f"or type {wanted}")
+    assert read_source(wanted, "test").examples
 
 
 def test_require_clean_lists_the_first_ten_and_says_what_to_do():

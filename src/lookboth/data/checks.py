@@ -10,10 +10,10 @@ from lookboth.data.readers import (
     ReadOptions,
     Task,
     find_splits,
-    read_split,
     source_path,
     split_of,
 )
+from lookboth.data.sources import read_part, split_name
 from lookboth.types import Dataset, Example, Problem
 
 NUM_SHOWN = 20
@@ -92,8 +92,9 @@ def check_data(
     are labels that train lacks, repeated sentences, labels spelled in two ways and the like.
 
     Args:
-        sources: files, folders, built-in names or hub ids; or a mapping of split name to source. The
-            split of a file is read off its name; a single file without one is "train".
+        sources: files, folders, built-in names or hub ids, of which ":split" names one split or a part of it;
+            or a mapping of split name to source. Without it all splits are read; the split of a file is read
+            off its name, and a single file without one is "train".
         options: how files are read; None: built-in data as what they are, others as labeled words.
         repair: report what is left after a repair.
 
@@ -114,18 +115,19 @@ def _read_all(
         sources = [sources]
     read = []
     for split, source in sources.items() if isinstance(sources, Mapping) else ((None, s) for s in sources):
-        how = options or ReadOptions(task=_task_of(source))
-        splits = [split] if split else _splits_of(source, how.task)
-        read += [(name, read_split(source, name, how, repair=repair)) for name in splits]
+        name, wanted = split_name(str(source), split or "")
+        how = options or ReadOptions(task=_task_of(name))
+        for part in [wanted] if wanted else _splits_of(name, how.task):
+            read.append((split or part, read_part(name, part, how, repair=repair)))
     return read
 
 
-def _task_of(source: str | Path) -> Task:
-    kind = BUILTIN.get(str(source), "labeling")
+def _task_of(name: str) -> Task:
+    kind = BUILTIN.get(name, "labeling")
     return "labeling" if kind == "text" else kind
 
 
-def _splits_of(source: str | Path, task: Task) -> Sequence[str]:
+def _splits_of(source: str, task: Task) -> Sequence[str]:
     path = source_path(source)
     return (split_of(path) or "train",) if path.is_file() else find_splits(source, task)
 

@@ -51,6 +51,7 @@ _KIND_NAMES = {
     "classification": "classifying texts",
     "text": "adaptation to raw text",
 }
+_OTHER_TASK: dict[Kind, Task] = {"labeling": "classification", "classification": "labeling"}
 SPLIT_NAMES = {
     "train": ("train", "training"),
     "dev": ("dev", "devel", "valid", "validation", "val", "testa"),
@@ -89,7 +90,7 @@ def read_dataset(path: str | Path, options: ReadOptions | None = None, *, repair
     if suffix not in SUFFIXES[options.task]:
         allowed = ", ".join(SUFFIXES[options.task])
         message = f"the suffix {suffix!r} says no format of {options.task} data; known are {allowed}"
-        raise DataError(f"{path}: {message}. Rename the file.")
+        raise DataError(f"{path}: {message}. {_try_other_task(options.task, [suffix]) or 'Rename the file.'}")
     if options.task == "classification":
         return read_classification(
             path, text_field=options.text_field, label_field=options.label_field, repair=repair
@@ -174,7 +175,7 @@ def find_splits(source: str | Path, kind: Kind = "labeling") -> tuple[str, ...]:
     splits = saved_splits(path) if is_saved_folder(path) else ()
     splits = splits or tuple(split for split in SPLIT_NAMES if split_files(path, split, kind))
     if not splits:
-        raise DataError(_no_split_file(source, "train", kind))
+        raise DataError(_no_split_file(path, "train", source, kind))
     return splits
 
 
@@ -214,26 +215,34 @@ def split_files(folder: Path, split: str, kind: Kind) -> list[Path]:
 def _split_file(folder: Path, split: str, source: str | Path, kind: Kind) -> Path:
     found = split_files(folder, split, kind)
     if not found:
-        raise DataError(_no_split_file(source, split, kind))
+        raise DataError(_no_split_file(folder, split, source, kind))
     if len(found) > 1:
         listed = ", ".join(file.name for file in found)
         raise DataError(f"{source}: several files for the split {split!r}: {listed}. Name the file.")
     return found[0]
 
 
-def _no_split_file(source: str | Path, split: str, kind: Kind) -> str:
+def _no_split_file(folder: Path, split: str, source: str | Path, kind: Kind) -> str:
     names: Sequence[str] = SPLIT_NAMES.get(split, (split,))
     suffixes = ", ".join(SUFFIXES[kind])
-    return f"{source}: no file for the split {split!r}; name it {' or '.join(names)}, ending in {suffixes}."
+    message = f"no file for the split {split!r}; name it {' or '.join(names)}, ending in {suffixes}."
+    there = [f.suffix.lower() for f in folder.iterdir() if any(_names_split(f.stem, name) for name in names)]
+    return f"{source}: {message} {_try_other_task(kind, there)}".rstrip()
+
+
+def _try_other_task(kind: Kind, suffixes: Sequence[str]) -> str:
+    """Return what to type where a suffix is of a format that only the other task has, else ""."""
+    other = _OTHER_TASK.get(kind)
+    if other is None or not any(s in SUFFIXES[other] and s not in SUFFIXES[kind] for s in suffixes):
+        return ""
+    return f"If it is data for {_KIND_NAMES[other]}, give check-data or train --task {other}."
 
 
 def _refuse_other_split(path: Path, split: str) -> None:
     said = split_of(path)
     if said is not None and split in SPLIT_NAMES and said != split:
-        message = (
-            f"{path}: by its name the {said} split, asked for as {split}; name a {split} file or the folder."
-        )
-        raise DataError(message)
+        message = f"by its name the {said} split, asked for as {split}"
+        raise DataError(f"{path}: {message}; name a {split} file or the folder, or type {path}:{said}")
 
 
 def _refuse_other_kind(source: str | Path, path: Path, kind: Kind) -> None:

@@ -60,8 +60,22 @@ def read_source(
         DataError: there is no such data, or it has errors that were not repaired.
     """
     name, split = split_name(source, default_split)
-    dataset = read_split(name, whole_split(split), ReadOptions(task=task), repair=repair)
+    dataset = read_part(name, split, ReadOptions(task=task), repair=repair)
     require_clean(dataset)
+    return dataset
+
+
+def read_part(name: str, split: str, options: ReadOptions, *, repair: bool = False) -> Dataset:
+    """Read a split, or the examples of the part that "split[start:stop]" names, with the problems of the split.
+
+    Args:
+        name, options, repair: as in `read_split`.
+        split: "dev", "train[90%:]".
+
+    Raises:
+        DataError: if there is no such source or split.
+    """
+    dataset = read_split(name, whole_split(split), options, repair=repair)
     return replace(dataset, examples=take_part(dataset.examples, split))
 
 
