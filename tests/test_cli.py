@@ -1,8 +1,10 @@
 """The command line: every command on tiny models, and one readable line for everything that goes wrong."""
 
+import ast
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -204,6 +206,63 @@ def test_check_data_shows_file_and_line(run, places):
 
 def test_check_data_passes_clean_data(run, data):
     assert run("check-data", data)[0] == 0
+
+
+OF_OTHERS = {  # pip, torchrun, git, style sheets
+    "--no-deps", "--force-reinstall", "--upgrade", "--nproc-per-node", "--porcelain", "--error-unmatch", "--hue",
+}  # fmt: skip
+READING = {"--repair", "--scheme", "--word-column", "--tag-column", "--text-field", "--label-field"}
+
+
+def options_of(command: str) -> set[str]:
+    parameters = typer.main.get_command(cli.app).commands[command].params
+    return {option for parameter in parameters for option in parameter.opts}
+
+
+def test_whatever_reads_labeled_data_is_told_how():
+    for command in ("check-data", "evaluate", "calibrate", "export"):
+        assert options_of(command) >= READING
+    for command in ("train", "search"):  # of a recipe, which says the rest
+        assert options_of(command) >= {"--repair", "--set"}
+
+
+def test_messages_name_no_option_that_there_is_not():
+    known = OF_OTHERS.union(*map(options_of, typer.main.get_command(cli.app).commands))
+    for file in Path(cli.__file__).parent.parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                named = set(re.findall(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*", node.value))
+                assert named <= known, (file.name, node.lineno)
+
+
+def test_unusual_columns_are_checked_trained_on_and_scored(run, tiny_llama_folder, tmp_path):
+    columns, labeler = ["--word-column", "1", "--tag-column", "2"], tmp_path / "out" / "seed-0" / "labeler"
+    for split, text in SENTENCES.items():
+        sentences = [enumerate(sentence.split("\n"), 1) for sentence in text.strip("\n").split("\n\n")]
+        numbered = "\n\n".join("\n".join(f"{n} {line} _" for n, line in lines) for lines in sentences)
+        (tmp_path / f"{split}.conll").write_text(numbered.replace(" ", "\t"), encoding="utf-8")
+    status, out, _ = run("check-data", tmp_path)
+    assert status == 1
+    assert "pass --word-column 1 and --tag-column (in a recipe: data.word_column, data.tag_column)" in out
+    assert out.rstrip().endswith("Fix the lines.")
+    assert run("check-data", tmp_path, *columns)[0] == 0
+    settings = ["data.word_column=1", "data.tag_column=2", "training.epochs=1", "training.precision=fp32"]
+    command = ["train", tmp_path, "--model", tiny_llama_folder, "--out", tmp_path / "out"]
+    status, out, err = run(*command, *(word for setting in settings for word in ("--set", setting)))
+    assert status == 0, out + err
+    assert run("evaluate", tmp_path, "-m", labeler)[0] == 1
+    status, out, err = run("evaluate", tmp_path, "-m", labeler, *columns)
+    assert status == 0, out + err
+    assert "at least 20 are needed" in run("calibrate", labeler, tmp_path, *columns)[2]
+
+
+def test_what_can_be_repaired_says_how_and_it_works(run, places):
+    _, out, _ = run("check-data", places["broken"])
+    assert out.rstrip().endswith("Fix the lines or pass --repair (in a recipe: data.repair = true).")
+    assert run("check-data", places["broken"], "--repair")[0] == 0
+    assert "pass --repair" in run("calibrate", places["labeler"], places["broken"])[2]
+    assert "at least 20 are needed" in run("calibrate", places["labeler"], places["broken"], "--repair")[2]
+    assert "different schemes" not in run("check-data", places["data"], "--scheme", "IOB2")[1]
 
 
 def test_inspect_draws_the_plan(run, tiny_llama_folder):

@@ -69,7 +69,9 @@ def test_the_report_reads_as_text(folder):
     )
     assert "... and 1 more" in text
     assert text.index("error: ") < text.index("warning: ")
-    assert text.endswith("Errors: 1, warnings: 7. Fix the lines or pass --repair.")
+    assert text.endswith(
+        "Errors: 1, warnings: 7. Fix the lines or pass --repair (in a recipe: data.repair = true)."
+    )
 
 
 def test_sources_name_splits_and_parts_of_them_as_elsewhere(folder):

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from lookboth.data.rawtext import read_raw_text
 from lookboth.data.readers import (
     BUILTIN,
     BUILTIN_FOLDER,
@@ -146,7 +147,7 @@ def test_require_clean_lists_the_first_ten_and_says_what_to_do():
     assert message.startswith("d.conll: 12 problems\nd.conll:0: tag 'I-X' follows 'O'.")
     assert message.count("I-X") == 10
     assert "and 2 more" in message
-    assert message.endswith("Fix the lines or pass --repair.")
+    assert message.endswith("Fix the lines or pass --repair (in a recipe: data.repair = true).")
     assert "d.conll:99" not in message
 
 
@@ -177,8 +178,15 @@ def test_a_folder_saved_by_datasets(tmp_path):
     assert find_splits(tmp_path / "d") == ("train", "dev")
     with pytest.raises(DataError, match="no split 'test'; there are train, validation"):
         read_split(tmp_path / "d", "test")
-    with pytest.raises(DataError, match="no column nope; there are id, tokens, ner_tags"):
+    with pytest.raises(DataError, match=r"no column nope; there are id, tokens, ner_tags.* --label-field"):
         read_hub(str(tmp_path / "d"), "dev", tag_field="nope")
+    named = ReadOptions(text_field="words_of_it", label_field="tags_of_it")
+    renamed = data.rename_columns({"tokens": "words_of_it", "ner_tags": "tags_of_it"})
+    datasets.DatasetDict({"validation": renamed}).save_to_disk(tmp_path / "e")
+    assert read_split(tmp_path / "e", "dev", named).examples[0].spans == (Span(0, 2, "LOC"),)
+    assert read_raw_text(f"{tmp_path / 'e'}:dev", options=named) == ["New York", "in"]
+    with pytest.raises(DataError, match=r"no column tokens or words; .* --text-field"):
+        read_split(tmp_path / "e", "dev")
 
 
 def test_a_hub_that_does_not_answer_is_a_data_error(monkeypatch):

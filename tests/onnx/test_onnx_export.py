@@ -63,6 +63,17 @@ def test_the_command_says_what_was_kept(ready_made, saved, data, tmp_path):
     assert again.exit_code == 0, again.output  # an exported labeler is replaced
 
 
+def test_data_are_repaired_and_read_by_columns_on_request(ready_made, saved, tmp_path):
+    file, command = tmp_path / "test.conll", ["export", str(saved / "same"), str(tmp_path / "out")]
+    file.write_text("B-PER\tAda\nO\twas\nI-LOC\tin\n\n" * 3, encoding="utf-8")
+    how = ["--word-column", "1", "--tag-column", "0", "--scheme", "IOB2"]
+    refused = CliRunner().invoke(app, [*command, "--data", str(file), *how])
+    assert "pass --repair" in str(refused.exception)
+    result = CliRunner().invoke(app, [*command, "--data", str(file), *how, "--repair"])
+    assert result.exit_code == 0, result.output
+    assert load(tmp_path / "out").config.parity["words"] == 9
+
+
 def test_what_lost_too_much_is_not_written_unless_told(ready_made, saved, data, tmp_path):
     out = tmp_path / "out"
     with pytest.raises(ModelError, match=r"lost \d\.\d+ of the span F1.*--accept-loss"):

@@ -5,9 +5,14 @@ from typing import Annotated
 
 import typer
 
-from lookboth.cli.app import (
-    TaskName,
-    app,
+from lookboth.cli.app import TaskName, app
+from lookboth.cli.reading import (
+    LabelFieldOption,
+    RepairOption,
+    SchemeOption,
+    TagColumnOption,
+    TextFieldOption,
+    WordColumnOption,
 )
 from lookboth.errors import ConfigError
 
@@ -21,12 +26,27 @@ def check_data(
         TaskName | None,
         typer.Option(help="What has labels, words or whole texts. Default: words, but for built-in data."),
     ] = None,
+    repair: RepairOption = False,
+    scheme: SchemeOption = None,
+    word_column: WordColumnOption = 0,
+    tag_column: TagColumnOption = -1,
+    text_field: TextFieldOption = None,
+    label_field: LabelFieldOption = None,
 ) -> None:
     """Report everything odd in data files, with file and line."""
     from lookboth.data.checks import check_data as check
     from lookboth.data.readers import ReadOptions
 
-    report = check(files, ReadOptions(task=task.value) if task else None)
+    options = ReadOptions(
+        task=task.value if task else "labeling",
+        scheme=scheme,
+        word_column=word_column,
+        tag_column=tag_column,
+        text_field=text_field,
+        label_field=label_field,
+    )
+    usual = task is None and options == ReadOptions()
+    report = check(files, None if usual else options, repair=repair)
     typer.echo(report.describe())
     if not report.ok:
         raise typer.Exit(1)

@@ -15,6 +15,14 @@ from lookboth.cli.app import (
     ThresholdsOption,
     app,
 )
+from lookboth.cli.reading import (
+    LabelFieldOption,
+    RepairOption,
+    SchemeOption,
+    TagColumnOption,
+    TextFieldOption,
+    WordColumnOption,
+)
 from lookboth.errors import ConfigError
 from lookboth.quiet import quiet_libraries
 from lookboth.types import Prediction
@@ -36,14 +44,27 @@ def evaluate(
     model: LabelerOption = None,
     out: Annotated[Path | None, typer.Option(help="Folder for run.json and predictions.jsonl.")] = None,
     label_map: MapOption = None,
-    repair: Annotated[bool, typer.Option("--repair", help="Repair ill-formed tags.")] = False,
+    repair: RepairOption = False,
+    scheme: SchemeOption = None,
+    word_column: WordColumnOption = 0,
+    tag_column: TagColumnOption = -1,
+    text_field: TextFieldOption = None,
+    label_field: LabelFieldOption = None,
     thresholds: ThresholdsOption = False,
     device: DeviceOption = None,
     precision: PrecisionOption = "auto",
 ) -> None:
     """Score a labeler on labeled data, every word counted."""
+    from lookboth.data.readers import ReadOptions
     from lookboth.evaluation.command import evaluate_on
 
+    options = ReadOptions(
+        scheme=scheme,
+        word_column=word_column,
+        tag_column=tag_column,
+        text_field=text_field,
+        label_field=label_field,
+    )
     quiet_libraries()
     evaluation = evaluate_on(
         data,
@@ -51,6 +72,7 @@ def evaluate(
         out=out,
         label_map=_pairs(label_map or []),
         repair=repair,
+        options=options,
         thresholds=thresholds,
         device=device,
         precision=precision,
@@ -70,14 +92,35 @@ def calibrate(
         float | None, typer.Option(help="Also give words sets of tags that hold the right one so often.")
     ] = None,
     label_map: MapOption = None,
+    repair: RepairOption = False,
+    scheme: SchemeOption = None,
+    word_column: WordColumnOption = 0,
+    tag_column: TagColumnOption = -1,
+    text_field: TextFieldOption = None,
+    label_field: LabelFieldOption = None,
     device: DeviceOption = None,
 ) -> None:
     """Make a labeler's scores mean how often it is right."""
+    from lookboth.data.readers import ReadOptions
     from lookboth.evaluation.confidence import calibrate_folder
 
+    options = ReadOptions(
+        scheme=scheme,
+        word_column=word_column,
+        tag_column=tag_column,
+        text_field=text_field,
+        label_field=label_field,
+    )
     quiet_libraries()
     result = calibrate_folder(
-        model, data, precision=precision, coverage=coverage, label_map=_pairs(label_map or []), device=device
+        model,
+        data,
+        precision=precision,
+        coverage=coverage,
+        label_map=_pairs(label_map or []),
+        repair=repair,
+        options=options,
+        device=device,
     )
     typer.echo(result.describe())
 

@@ -12,6 +12,14 @@ from lookboth.cli.app import (
     TrustOption,
     app,
 )
+from lookboth.cli.reading import (
+    LabelFieldOption,
+    RepairOption,
+    SchemeOption,
+    TagColumnOption,
+    TextFieldOption,
+    WordColumnOption,
+)
 from lookboth.quiet import quiet_libraries
 
 
@@ -98,13 +106,34 @@ def export(
         ),
     ] = None,
     accept_loss: Annotated[bool, typer.Option("--accept-loss", help="Write it whatever it lost.")] = False,
+    repair: RepairOption = False,
+    scheme: SchemeOption = None,
+    word_column: WordColumnOption = 0,
+    tag_column: TagColumnOption = -1,
+    text_field: TextFieldOption = None,
+    label_field: LabelFieldOption = None,
 ) -> None:
     """Write a labeler as ONNX, to be run without torch, and hold it against torch."""
+    from lookboth.data.readers import ReadOptions
     from lookboth.onnx.export import export_labeler
 
+    options = ReadOptions(
+        scheme=scheme,
+        word_column=word_column,
+        tag_column=tag_column,
+        text_field=text_field,
+        label_field=label_field,
+    )
     quiet_libraries()
     parity = export_labeler(
-        model, out, weights=weights, data=data, tolerance=tolerance, accept_loss=accept_loss
+        model,
+        out,
+        weights=weights,
+        data=data,
+        tolerance=tolerance,
+        accept_loss=accept_loss,
+        repair=repair,
+        options=options,
     )
     typer.echo(parity.describe())
     typer.echo(f"written: {out}, {sum(file.stat().st_size for file in out.iterdir()) / 1e6:,.0f} MB")

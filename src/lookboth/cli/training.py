@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lookboth.cli.app import TaskName, app
+from lookboth.cli.reading import RepairOption
 from lookboth.errors import ConfigError
 from lookboth.quiet import quiet_libraries
 from lookboth.training.team import Team, leave
@@ -41,7 +42,7 @@ def train(
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the run.")] = Path("runs/train"),
     settings: SettingsOption = None,
-    repair: Annotated[bool, typer.Option("--repair", help="Repair ill-formed tags.")] = False,
+    repair: RepairOption = False,
 ) -> None:
     """Train a labeler from a recipe, from options, or from a recipe with options over it."""
     from lookboth.training.run import train as run_training
@@ -83,6 +84,7 @@ def search(
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the run.")] = Path("runs/search"),
     settings: SettingsOption = None,
+    repair: RepairOption = False,
 ) -> None:
     """Find the best mask plan on dev data, with the evidence, and train a labeler under it."""
     from lookboth.training.run import train as run_training
@@ -91,6 +93,7 @@ def search(
         "method": "search",
         "model": model,
         "data.train": data,
+        "data.repair": repair,
         "search.strategy": strategy,
         "search.budget": budget,
     }

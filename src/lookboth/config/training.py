@@ -43,6 +43,23 @@ class DataConfig(Section):
     repair: bool = Field(
         default=False, description="Repair ill-formed tags as conlleval does instead of stopping."
     )
+    scheme: str | None = Field(
+        default=None,
+        description="Tag scheme that the files are written in: IOB1, IOB2, IOBES, BILOU or plain; default: detected.",
+    )
+    word_column: int = Field(
+        default=0,
+        description="Column of the word in CoNLL files, counted from 0, negative from the right; CoNLL-U: 1.",
+    )
+    tag_column: int = Field(default=-1, description="Column of the tag in CoNLL files.")
+    text_field: str | None = Field(
+        default=None,
+        description="Column (JSON lines: key) of the texts, where whole texts have labels, and of the words in hub "
+        "data sets; default: the usual names.",
+    )
+    label_field: str | None = Field(
+        default=None, description="The same of the labels, and of the tags in hub data sets."
+    )
 
     @field_validator("train", "dev", "test", mode="before")
     @classmethod

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lookboth.data.problems import advise
 from lookboth.data.readers import (
     BUILTIN,
     ReadOptions,
@@ -73,11 +74,9 @@ class DataReport:
         return "\n".join([*lines, "", self._verdict()])
 
     def _verdict(self) -> str:
-        fatal = sum(problem.fatal for problem in self.problems)
-        warnings = len(self.problems) - fatal
-        if fatal:
-            return f"Errors: {fatal}, warnings: {warnings}. Fix the lines or pass --repair."
-        return f"Errors: 0, warnings: {warnings}. Ready to train."
+        fatal = [problem for problem in self.problems if problem.fatal]
+        counts = f"Errors: {len(fatal)}, warnings: {len(self.problems) - len(fatal)}."
+        return f"{counts} {advise(fatal) if fatal else 'Ready to train.'}"
 
 
 def check_data(
@@ -157,9 +156,8 @@ def _check_schemes(datasets: Sequence[tuple[str, Dataset]]) -> list[Problem]:
     if len({dataset.scheme for _, dataset in labeled}) < 2:
         return []
     said = ", ".join(f"{split} {dataset.scheme}" for split, dataset in labeled)
-    message = (
-        f"the splits look written in different schemes: {said}; pass --scheme if one was detected wrongly"
-    )
+    advice = "pass --scheme (in a recipe: data.scheme) if one was detected wrongly"
+    message = f"the splits look written in different schemes: {said}; {advice}"
     return [Problem(f"{labeled[0][1].name}:1", message, "scheme", fatal=False)]
 
 

@@ -16,6 +16,7 @@ from lookboth.types import Dataset, Example
 
 TEXT_FIELDS = ("text", "sentence", "content")
 LABEL_FIELDS = ("label_text", "label", "labels")  # label_text names what is a number in label
+OTHER_FIELDS = "name others: --text-field, --label-field (in a recipe: data.text_field, data.label_field)"
 _LONGEST_FIELD = 2**31 - 1  # the largest limit that csv takes where a C long has 32 bits
 _ALLOWED = 'write {"text": "...", "label": "..."} or {"text": "...", "labels": ["...", "..."]}'
 
@@ -202,7 +203,8 @@ def _from_rows(
         text_column, label_column = map(first.columns.index, heads)
         count = len(first.columns)
     elif header:
-        log.add(first.line, "columns", f"the header has {', '.join(first.columns)!r:.100}; it needs {names}")
+        message = f"the header has {', '.join(first.columns)!r:.100}; it needs {names}; {OTHER_FIELDS}"
+        log.add(first.line, "columns", message)
         return
     else:
         text_column, label_column, count = 1, 0, 2

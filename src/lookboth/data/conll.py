@@ -61,7 +61,8 @@ def read_conll(
     sentences = list(_Assembler(columns, log).assemble(rows))
     counting = _find_counting_column(sentences) if columns.usual > 2 else 0
     if counting:
-        message = f"column {word_column} counts the words; pass --word-column 1 and the tag's column"
+        other = "pass --word-column 1 and --tag-column (in a recipe: data.word_column, data.tag_column)"
+        message = f"column {word_column} counts the words; {other}"
         log.add(counting, "columns", message)
         return Dataset((), problems=log.problems(), name=log.name)
     return build_dataset(sentences, scheme, log)

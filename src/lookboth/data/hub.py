@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lookboth.data.classification import (
+    OTHER_FIELDS,
     TEXT_FIELDS,
     FieldNames,
     LabeledText,
@@ -47,8 +48,8 @@ def read_hub(
         DataError: if the data set, the split or a column cannot be had.
     """
     rows = _load(name, split, config)
-    words = _choose_field(word_field, WORD_FIELDS, rows.column_names, name)
-    tags = _choose_field(tag_field, TAG_FIELDS, rows.column_names, name)
+    words = _choose_field(word_field, WORD_FIELDS, rows.column_names, name, "text")
+    tags = _choose_field(tag_field, TAG_FIELDS, rows.column_names, name, "label")
     names = _tag_names(rows.features[tags])
     log = ProblemLog(f"{name}/{split}", repair=repair)
     pairs = ((row[words], row[tags]) for row in rows.select_columns([words, tags]))
@@ -80,7 +81,7 @@ def read_hub_texts(
     found = fields.find(rows.column_names)
     if found is None:
         present = ", ".join(rows.column_names)
-        raise DataError(f"{name}: needs columns {fields}; there are {present}. Name the columns.")
+        raise DataError(f"{name}: needs columns {fields}; there are {present}; {OTHER_FIELDS}")
     text, label = found
     names = _tag_names(rows.features[label])
     log = ProblemLog(f"{name}/{split}", repair=repair)
@@ -88,18 +89,20 @@ def read_hub_texts(
     return build_text_dataset(_texts(pairs, names, log), log)
 
 
-def read_hub_raw(name: str, split: str) -> list[str]:
+def read_hub_raw(name: str, split: str, text_field: str | None = None) -> list[str]:
     """Return the raw texts of one split: its text column, or the words of each row joined by spaces.
 
     Args:
         name, split: as in `read_hub`.
+        text_field: the column, where there is one of this name.
 
     Raises:
         ConfigError: if the `datasets` library is missing.
         DataError: if the data set, the split or a column cannot be had.
     """
     rows = _load(name, split, None)
-    field = _choose_field(None, (*TEXT_FIELDS, *WORD_FIELDS), rows.column_names, name)
+    usual = (*filter(None, [text_field]), *TEXT_FIELDS, *WORD_FIELDS)
+    field = _choose_field(None, usual, rows.column_names, name, "text")
     values = (row[field] for row in rows.select_columns([field]))
     return [value if isinstance(value, str) else " ".join(value) for value in values if value]
 
@@ -166,12 +169,17 @@ def _load(name: str, split: str, config: str | None) -> Any:
     raise DataError(f"{name}: no split {split!r}; there are {', '.join(found)}. Name one of them.")
 
 
-def _choose_field(given: str | None, usual: Sequence[str], present: Sequence[str], name: str) -> str:
+def _choose_field(
+    given: str | None, usual: Sequence[str], present: Sequence[str], name: str, kind: str
+) -> str:
     for field in (given,) if given else usual:
         if field in present:
             return field
     wanted = given or " or ".join(usual)
-    raise DataError(f"{name}: no column {wanted}; there are {', '.join(present)}. Name the column.")
+    raise DataError(
+        f"{name}: no column {wanted}; there are {', '.join(present)}. "
+        f"Name the column: --{kind}-field, in a recipe data.{kind}_field."
+    )
 
 
 def _tag_names(feature: Any) -> list[str] | None:

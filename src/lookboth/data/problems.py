@@ -1,5 +1,7 @@
 """Where readers write down what they find, so that one pass over a file reports everything."""
 
+from collections.abc import Sequence
+
 from lookboth.errors import DataError
 from lookboth.types import Dataset, Problem
 
@@ -59,8 +61,13 @@ def require_clean(dataset: Dataset) -> None:
     if len(fatal) > NUM_SHOWN:
         shown.append(f"... and {len(fatal) - NUM_SHOWN} more; `lookboth check-data` shows them all.")
     noun = "problem" if len(fatal) == 1 else "problems"
-    repairable = sum(bool(problem.repaired) for problem in fatal)
-    advice = "Fix the lines or pass --repair." if repairable else "Fix the lines."
-    if 0 < repairable < len(fatal):
-        advice += f" ({len(fatal) - repairable} of them cannot be repaired automatically.)"
-    raise DataError("\n".join([f"{dataset.name}: {len(fatal)} {noun}", *shown, advice]))
+    raise DataError("\n".join([f"{dataset.name}: {len(fatal)} {noun}", *shown, advise(fatal)]))
+
+
+def advise(fatal: Sequence[Problem]) -> str:
+    """Return what can be done about fatal problems."""
+    lost = sum(not problem.repaired for problem in fatal)
+    if lost == len(fatal):
+        return "Fix the lines."
+    some = f" ({lost} of them cannot be repaired automatically.)" if lost else ""
+    return f"Fix the lines or pass --repair (in a recipe: data.repair = true).{some}"

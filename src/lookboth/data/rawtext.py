@@ -7,7 +7,7 @@ from pathlib import Path
 from lookboth.data.hub import is_saved_folder, read_hub_raw
 from lookboth.data.lines import read_lines
 from lookboth.data.problems import ProblemLog, require_clean
-from lookboth.data.readers import BUILTIN, Kind, find_file, source_path, split_files
+from lookboth.data.readers import BUILTIN, Kind, ReadOptions, find_file, source_path, split_files
 from lookboth.data.sources import read_source, split_name, take_part, whole_split
 from lookboth.errors import DataError
 from lookboth.types import Dataset
@@ -21,7 +21,12 @@ _NUM_LOOKED_AT = 200
 
 
 def read_raw_text(
-    source: str, default_split: str = "train", *, kind: Kind | None = None, repair: bool = False
+    source: str,
+    default_split: str = "train",
+    *,
+    kind: Kind | None = None,
+    repair: bool = False,
+    options: ReadOptions | None = None,
 ) -> list[str]:
     """Return the texts of a source, without labels and without blank ones.
 
@@ -34,6 +39,7 @@ def read_raw_text(
         kind: what the data are for; None: built-in data as what they are; else a .txt file, a folder with one
             for the split, and a hub data set as text, others as labeled words.
         repair: read undecodable bytes as U+FFFD and repair ill-formed labels instead of refusing them.
+        options: how labeled data are read, but for the task; of hub data sets, which column holds the text.
 
     Raises:
         DataError: there is no such data, they have errors, or a .txt file holds columns of words and tags.
@@ -44,9 +50,10 @@ def read_raw_text(
     name, split = split_name(source, default_split)
     kind = kind or BUILTIN.get(name) or _guess_kind(name, whole_split(split))
     if kind == "text":
-        texts = _read_texts(name, whole_split(split), repair=repair)
+        field = options.text_field if options else None
+        texts = _read_texts(name, whole_split(split), field, repair=repair)
     else:
-        dataset = read_source(f"{name}:{whole_split(split)}", repair=repair, task=kind)
+        dataset = read_source(f"{name}:{whole_split(split)}", repair=repair, task=kind, options=options)
         texts = [" ".join(example.words) for example in dataset.examples]
     return list(take_part(texts, split))
 
@@ -77,9 +84,9 @@ def _guess_kind(name: str, split: str) -> Kind:
     return "text"
 
 
-def _read_texts(name: str, split: str, *, repair: bool) -> list[str]:
+def _read_texts(name: str, split: str, field: str | None, *, repair: bool) -> list[str]:
     file = find_file(name, split, "text")
-    texts = read_hub_raw(name, split) if file is None else _file_texts(file, repair=repair)
+    texts = read_hub_raw(name, split, field) if file is None else _file_texts(file, repair=repair)
     if any(_MARK.search(text) for text in texts):
         texts = list(undo_wikitext(texts))
     return [text for text in texts if text.strip()]

@@ -67,7 +67,8 @@ class ReadOptions:
         task: "labeling", where words have labels, or "classification", where whole texts have.
         word_column, tag_column, separator: of CoNLL columns only.
         scheme: of the tags; None to detect it.
-        text_field, label_field: of classification only; None for the usual names.
+        text_field, label_field: columns or keys of texts and their labels, in hub data sets also of words and
+            their tags; None for the usual names.
     """
 
     task: Task = "labeling"
@@ -134,7 +135,14 @@ def read_split(
             label_field=options.label_field,
             repair=repair,
         )
-    return read_hub(str(source), split, scheme=options.scheme, repair=repair)
+    return read_hub(
+        str(source),
+        split,
+        word_field=options.text_field,
+        tag_field=options.label_field,
+        scheme=options.scheme,
+        repair=repair,
+    )
 
 
 def find_file(source: str | Path, split: str, kind: Kind = "labeling") -> Path | None:

@@ -46,7 +46,12 @@ def take_part(items: Sequence[_T], split: str) -> Sequence[_T]:
 
 @without_collection()
 def read_source(
-    source: str, default_split: str = "test", *, repair: bool = False, task: Task = "labeling"
+    source: str,
+    default_split: str = "test",
+    *,
+    repair: bool = False,
+    task: Task = "labeling",
+    options: ReadOptions | None = None,
 ) -> Dataset:
     """Read "name", "name:split" or "name:split[90%:]" and refuse data with errors.
 
@@ -55,12 +60,13 @@ def read_source(
         default_split: the split to read where none is named.
         repair: repair ill-formed tags instead of refusing them.
         task: "labeling", where words have labels, or "classification", where whole texts have.
+        options: how files are read, but for the task.
 
     Raises:
         DataError: there is no such data, or it has errors that were not repaired.
     """
     name, split = split_name(source, default_split)
-    dataset = read_part(name, split, ReadOptions(task=task), repair=repair)
+    dataset = read_part(name, split, replace(options or ReadOptions(), task=task), repair=repair)
     require_clean(dataset)
     return dataset
 

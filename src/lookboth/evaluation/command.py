@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lookboth.data.labels import map_labels
+from lookboth.data.readers import ReadOptions
 from lookboth.data.sources import read_source, split_name
 from lookboth.evaluation.evaluate import Evaluation, evaluate_labeler
 from lookboth.evaluation.runfile import write_predictions, write_run
@@ -20,6 +21,7 @@ def evaluate_on(
     out: Path | None = None,
     label_map: Mapping[str, str] | None = None,
     repair: bool = False,
+    options: ReadOptions | None = None,
     thresholds: bool = False,
     device: str | None = None,
     precision: str = "auto",
@@ -32,6 +34,7 @@ def evaluate_on(
         out: folder for run.json and predictions.jsonl; nothing is written when None.
         label_map: renames gold labels (see `map_labels`).
         repair: repair ill-formed tags instead of stopping.
+        options: how files are read, but for the task, which is the labeler's.
         thresholds: leave out what is below the labeler's thresholds, which `lookboth calibrate` measured.
 
     Raises:
@@ -42,7 +45,7 @@ def evaluate_on(
     split = split_name(source)[1]
     labeler = Labeler.from_pretrained(model, device=device, precision=precision)
     least = saved_thresholds(labeler.config) if thresholds else None
-    dataset = read_source(source, repair=repair, task=labeler.config.task)
+    dataset = read_source(source, repair=repair, task=labeler.config.task, options=options)
     examples = map_labels(dataset.examples, label_map or {})
     evaluation = evaluate_labeler(labeler, examples, min_score=least)
     if out is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from lookboth.data.labels import map_labels
+from lookboth.data.readers import ReadOptions
 from lookboth.data.sources import read_source
 from lookboth.errors import ConfigError, DataError, ModelError
 from lookboth.evaluation.calibration import (
@@ -110,6 +111,8 @@ def calibrate_folder(
     precision: float | None = None,
     coverage: float | None = None,
     label_map: Mapping[str, str] | None = None,
+    repair: bool = False,
+    options: ReadOptions | None = None,
     device: str | None = None,
 ) -> Calibration:
     """Calibrate a saved labeler and write the result into its `config.json`.
@@ -119,6 +122,7 @@ def calibrate_folder(
         source: data named as in a recipe; its dev split unless "name:split" says otherwise.
         precision, coverage: as of `calibrate`.
         label_map: renames gold labels (see `map_labels`).
+        repair, options: as of `read_source`.
         device: "cpu", "cuda", ...; a GPU where there is one when None.
 
     Raises:
@@ -129,7 +133,7 @@ def calibrate_folder(
     if not file.is_file():
         raise ModelError(f"{model}: no such folder of a labeler; what is measured is written into it.")
     labeler = require_head(Labeler.from_pretrained(model, device=device), "calibrated")
-    dataset = read_source(source, "dev", task=labeler.config.task)
+    dataset = read_source(source, "dev", repair=repair, task=labeler.config.task, options=options)
     examples = map_labels(dataset.examples, label_map or {})
     result = calibrate(labeler, examples, precision=precision, coverage=coverage, data=source)
     settings = read_settings(Path(model))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from lookboth.data.readers import ReadOptions
 from lookboth.data.sources import read_source
 from lookboth.data.texts import example_from_text
 from lookboth.errors import ConfigError, ModelError
@@ -38,6 +39,8 @@ def export_labeler(
     data: str | None = None,
     tolerance: float | None = None,
     accept_loss: bool = False,
+    repair: bool = False,
+    options: ReadOptions | None = None,
 ) -> Parity:
     """Write `model` as a folder that onnxruntime runs, if it finds there what it finds in torch.
 
@@ -48,6 +51,7 @@ def export_labeler(
         data: what both are run on, named as in a recipe, best with gold labels; a part of a built-in set when None.
         tolerance: the largest loss, one minus the F1 of its spans against torch's; `TOLERANCE` when None.
         accept_loss: write it whatever it lost.
+        repair, options: how `data` is read, as of `read_source`.
 
     Raises:
         ConfigError: an option that is none, or an `out` that holds something else.
@@ -62,7 +66,7 @@ def export_labeler(
     source = find_folder(model)
     labeler = require_head(load_labeler(source, device="cpu", precision="fp32"), "exported")
     data = data or DATA[labeler.config.task]
-    examples = read_source(data, task=labeler.config.task).examples
+    examples = read_source(data, repair=repair, task=labeler.config.task, options=options).examples
     before = find(labeler, examples)
     merged = merge_labeler(labeler) if hasattr(labeler.model.backbone, "merge_and_unload") else labeler
     threads = torch.get_num_threads()

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from lookboth.config import RunConfig
 from lookboth.data.labels import map_labels
-from lookboth.data.readers import find_splits, source_path
+from lookboth.data.readers import ReadOptions, find_splits, source_path
 from lookboth.data.sources import read_source, split_name
 from lookboth.errors import DataError
 from lookboth.types import Dataset, Example, Task
@@ -28,13 +28,13 @@ def read_splits(config: RunConfig) -> Splits:
     Raises:
         DataError: ill-formed lines without data.repair, or no dev data.
     """
-    data = config.data
+    data, options = config.data, read_options(config)
     files: dict[str, Path] = {}
 
     def read(sources: Sequence[str], split: str) -> dict[str, Sequence[Example]]:
         result: dict[str, Sequence[Example]] = {}
         for source in sources:
-            dataset = read_source(source, split, repair=data.repair, task=config.task)
+            dataset = read_source(source, split, repair=data.repair, task=config.task, options=options)
             _remember_file(files, f"{split}:{source}", dataset)
             result[source] = map_labels(dataset.examples, data.label_map)
         return result
@@ -53,6 +53,19 @@ def read_splits(config: RunConfig) -> Splits:
         sample(dev, data.max_dev_sentences, data.sample_seed),
         read(test, "test"),
         files,
+    )
+
+
+def read_options(config: RunConfig) -> ReadOptions:
+    """Return how the files of a recipe are read."""
+    data = config.data
+    return ReadOptions(
+        task=config.task,
+        word_column=data.word_column,
+        tag_column=data.tag_column,
+        scheme=data.scheme,
+        text_field=data.text_field,
+        label_field=data.label_field,
     )
 
 

@@ -17,7 +17,7 @@ from lookboth.data.windows import window_example
 from lookboth.errors import ConfigError, DataError
 from lookboth.training.batches import RunBatches, find_pad_id
 from lookboth.training.objectives import Objective, find_mask_token
-from lookboth.training.splits import sample
+from lookboth.training.splits import read_options, sample
 from lookboth.types import Example, TokenizedExample
 
 HELD_OUT_SHARE, MAX_HELD_OUT = 0.05, 100
@@ -68,14 +68,16 @@ def read_texts(config: RunConfig) -> list[Example]:
         ConfigError: adaptation.text names dev or test data of the recipe.
         DataError: there is no such text, or too little of it.
     """
-    data, wanted = config.data, text_section(config).text
+    data, options, wanted = config.data, read_options(config), text_section(config).text
     if wanted:
         _refuse_evaluated(config)
-        raw = [text for source in wanted for text in read_raw_text(source, repair=data.repair)]
+        raw = [
+            text for source in wanted for text in read_raw_text(source, repair=data.repair, options=options)
+        ]
         texts = [example_from_text(text) for text in raw]
     else:
         read = [
-            read_source(source, "train", repair=data.repair, task=config.task).examples
+            read_source(source, "train", repair=data.repair, task=config.task, options=options).examples
             for source in data.train
         ]
         texts = sample(
