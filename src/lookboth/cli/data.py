@@ -20,7 +20,8 @@ from lookboth.errors import ConfigError
 @app.command("check-data")
 def check_data(
     files: Annotated[
-        list[str], typer.Argument(help="Files, a folder with train/dev/test, or a built-in name.")
+        list[str],
+        typer.Argument(help="Files, a folder, a built-in name or hub id; 'name:split' for a split."),
     ],
     task: Annotated[
         TaskName | None,
