@@ -43,6 +43,13 @@ def test_pairs_of_four_groups_are_those_the_papers_notebook_prints():
     assert nested_pairs(4, from_causal=True)[:15] == [("0000", b) for b in all_plans(4)[1:]]
 
 
+def test_plans_of_many_layers_are_paired_by_what_is_there():
+    """Of 40 layers there are more plans than any memory holds."""
+    plans = ["10" * 20, "1" * 40, "1" + "0" * 39, "10" * 19 + "11"]
+    scores = {plan: {0: 0.5 + 0.01 * place} for place, plan in enumerate(plans)}
+    assert nested_plan_test(scores).num_pairs == 4
+
+
 @given(st.integers(1, 5))
 def test_a_pair_only_switches_on_and_only_behind_the_last_group(num_groups):
     pairs = set(nested_pairs(num_groups, from_causal=True))

@@ -8,7 +8,7 @@ independent and the p-value is smaller than it should be; it is there to redo th
 of each group by itself, with every run in exactly one pair.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import product
 
 from lookboth.errors import DataError
@@ -29,7 +29,16 @@ def nested_pairs(num_groups: int, *, from_causal: bool = False) -> list[tuple[st
     >>> len(nested_pairs(4))
     17
     """
-    plans = ["".join(bits) for bits in product("01", repeat=num_groups)]
+    return nested_among(["".join(bits) for bits in product("01", repeat=num_groups)], from_causal=from_causal)
+
+
+def nested_among(plans: Collection[str], *, from_causal: bool = False) -> list[tuple[str, str]]:
+    """Return the pairs of `nested_pairs` of which both plans are there.
+
+    Args:
+        plans: in bits, of one length.
+        from_causal: as of `nested_pairs`.
+    """
     fewer = [plan for plan in plans if from_causal or "1" in plan]
     return [(a, b) for a in fewer for b in plans if a != b and b.startswith(a[: a.rfind("1") + 1])]
 
@@ -50,8 +59,8 @@ def nested_plan_test(scores: ScoresByPlan, *, from_causal: bool = False) -> Pair
         DataError: plans of different lengths, or no pair at all.
     """
     means = {plan: mean_and_sd(list(by_seed.values())).mean for plan, by_seed in scores.items()}
-    pairs = nested_pairs(_num_groups(scores), from_causal=from_causal)
-    there = [(means[a], means[b]) for a, b in pairs if a in means and b in means]
+    _num_groups(scores)  # refuses plans of different lengths
+    there = [(means[a], means[b]) for a, b in nested_among(means, from_causal=from_causal)]
     if not there:
         raise DataError(
             f"no pair among the plans {', '.join(scores)}; a pair needs a plan and the same with later groups on."

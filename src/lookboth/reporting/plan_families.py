@@ -7,7 +7,7 @@ from typing import Any
 
 from lookboth.config import as_compared
 from lookboth.errors import DataError
-from lookboth.evaluation.nested_plans import group_effects, nested_pairs, nested_plan_test
+from lookboth.evaluation.nested_plans import group_effects, nested_among, nested_plan_test
 from lookboth.evaluation.seed_table import SEED_KEYS
 from lookboth.evaluation.seeds import PairedDifference
 from lookboth.reporting.naming import is_bits
@@ -48,8 +48,7 @@ class PlanFamily:
     def nested_test(self, split: str) -> PairedDifference | None:
         """Return the paper's test (see `nested_plan_test`), None where no two plans are nested."""
         scores = self.scores(split)
-        there = [(a, b) for a, b in nested_pairs(self.num_groups) if a in scores and b in scores]
-        return nested_plan_test(scores) if there else None
+        return nested_plan_test(scores) if nested_among(scores) else None
 
     def effects(self, split: str) -> list[PairedDifference]:
         """Return what each group changes (see `group_effects`), nothing where a group was never switched alone."""
