@@ -24,6 +24,14 @@ def quiet_libraries() -> None:
 
 
 @contextmanager
+def without_peft_warnings() -> Iterator[None]:
+    """Keep transformers from warning of a name that PEFT, and not the user, asks it for."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        yield
+
+
+@contextmanager
 def without_load_report() -> Iterator[None]:
     """Keep transformers from listing the weights that are left out on purpose when a model is cut."""
     from transformers.utils import logging

@@ -5,6 +5,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -58,6 +59,13 @@ def edit(file: Path, **changes) -> None:
 def assert_same(left, right, atol=1e-5):
     for a, b in zip(word_log_probs(left, SENTENCES), word_log_probs(right, SENTENCES), strict=True):
         np.testing.assert_allclose(a, b, atol=atol)
+
+
+def test_a_labeler_is_loaded_without_warnings(saved):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Labeler.from_pretrained(saved)
+
 
 
 @pytest.mark.parametrize("kind", KINDS)

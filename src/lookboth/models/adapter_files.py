@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lookboth.errors import ModelError
 from lookboth.models.untrusted import as_model_error, read_object, read_weights
+from lookboth.quiet import without_peft_warnings
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -79,7 +80,7 @@ def load_adapter(backbone: Any, folder: Path) -> Any:
     weights = read_weights(file)
     _check_settings(folder / CONFIG_FILE, weights)
     dtype = next(backbone.parameters()).dtype
-    with as_model_error(f"{folder}: the adapter does not fit or is damaged"):
+    with without_peft_warnings(), as_model_error(f"{folder}: the adapter does not fit or is damaged"):
         model = PeftModel.from_pretrained(backbone, folder, autocast_adapter_dtype=False)
     # PEFT leaves a weight that it does not find as it was made, with no more than a warning.
     wrong = weights.keys() ^ set(get_peft_model_state_dict(model, save_embedding_layers=False))
