@@ -111,6 +111,19 @@ def test_texts_longer_than_the_positions_are_refused_before_training(folder, fam
     assert np.isfinite(scores).all()
 
 
+def test_each_copy_of_the_words_takes_positions(folder, family):
+    if family in ("ModernBert", "DebertaV2"):  # rotary and relative positions
+        build_labeler(recipe(folder, repetition=1), labels=["PER"], device="cpu")
+        return
+    longest = 130 - 2 * (family in ("Roberta", "MPNet"))
+    most = longest // 2 + 1  # two special tokens stand around the copies
+    with pytest.raises(ConfigError, match=f"with repetition = 1: .* Set max_tokens = {most}, or"):
+        build_labeler(recipe(folder, max_tokens=most + 1, repetition=1), labels=["PER"], device="cpu")
+    labeler = build_labeler(recipe(folder, max_tokens=most, repetition=1), labels=["PER"], device="cpu")
+    (scores,) = word_log_probs(labeler, [("London",) * 300])
+    assert np.isfinite(scores).all()
+
+
 def test_checkpointing_where_there_is_none_is_refused(folder, family):
     config = recipe(folder, training={"gradient_checkpointing": True})
     if family in NO_CHECKPOINTING:

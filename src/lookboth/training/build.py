@@ -57,7 +57,7 @@ def build_base(config: RunConfig, *, device: str | None = None) -> Base:
     tokenizer = load_tokenizer(
         config.model, revision=config.revision, trust_remote_code=config.trust_remote_code
     )
-    check_backbone(backbone, config)
+    check_backbone(backbone, tokenizer, config)
     plan = own_plan(backbone)
     if config.plan is not None:
         plan = MaskPlan.parse(config.plan, plan.num_layers)
@@ -107,19 +107,14 @@ def build_labeler(config: RunConfig, *, labels: Sequence[str], device: str | Non
     return Labeler(labeler_config, model, base.tokenizer)
 
 
-def check_backbone(backbone: Any, config: RunConfig) -> None:
+def check_backbone(backbone: Any, tokenizer: Any, config: RunConfig) -> None:
     """Refuse settings that this backbone cannot honour.
 
     Raises:
         ConfigError: `max_tokens` above the model's table of positions, packed rows it cannot be told of, or
             gradient checkpointing it does not have.
     """
-    longest = max_positions(backbone)
-    if longest is not None and config.max_tokens > longest:
-        raise ConfigError(
-            f"max_tokens = {config.max_tokens}: {config.model} has positions for {longest} tokens. "
-            f"Set max_tokens = {longest}; longer texts are cut into windows and every word is labeled."
-        )
+    _check_positions(backbone, tokenizer, config)
     if config.training.gradient_checkpointing and not backbone.supports_gradient_checkpointing:
         raise ConfigError(
             f"training.gradient_checkpointing = true: {type(backbone).__name__} has none in transformers. "
@@ -130,6 +125,24 @@ def check_backbone(backbone: Any, config: RunConfig) -> None:
         raise ConfigError(
             f"training.layout = 'packed': {type(backbone).__name__} takes no position ids, so its texts could not "
             "be told apart. Set training.layout = 'bucketed'."
+        )
+
+
+def _check_positions(backbone: Any, tokenizer: Any, config: RunConfig) -> None:
+    """Refuse inputs longer than the model's table of positions; every copy of the words takes its own."""
+    longest = max_positions(backbone)
+    if longest is None:
+        return
+    encoding, copies = Encoding.detect(tokenizer), config.repetition + 1
+    special = len(encoding.prefix_ids) + len(encoding.suffix_ids)
+    most = special + (longest - special) // copies
+    if config.max_tokens > most:
+        repeated, other = "", ""
+        if config.repetition:
+            repeated, other = f" with repetition = {config.repetition}", ", or a lower repetition"
+        raise ConfigError(
+            f"max_tokens = {config.max_tokens}{repeated}: {config.model} has positions for {longest} tokens. "
+            f"Set max_tokens = {most}{other}; longer texts are cut into windows and every word is labeled."
         )
 
 
