@@ -252,6 +252,16 @@ def test_an_adapter_to_start_from_has_the_same_layers(tiny_llama_folder, tmp_pat
         build(recipe(tiny_llama_folder, adapter={"start_from": str(tmp_path), "layers": "top:1"}))
 
 
+@pytest.mark.parametrize("layers", [None, "top:1"])
+@pytest.mark.parametrize("names", [["q_proj", "v_porj"], ["proj"], ["v_porj"]])
+def test_every_target_module_is_there(tiny_llama_folder, names, layers):
+    config = recipe(tiny_llama_folder, adapter={"layers": layers, "target_modules": names})
+    with pytest.raises(
+        ConfigError, match=rf"target_modules = \['{names[-1]}'\]: not in .* q_proj, up_proj, v_proj"
+    ):
+        build(config)
+
+
 @pytest.mark.parametrize("layers", ["top:9", "causal", "0,0,4,*", "2-7", "upper"])
 def test_layers_that_are_not_there(tiny_llama_folder, layers):
     with pytest.raises(ConfigError, match=r"adapter.layers = .*Type for example|adapter.layers = .*Allowed"):

@@ -49,11 +49,7 @@ def _add_lora(backbone: Any, config: AdapterConfig) -> Any:
     try:
         model = get_peft_model(backbone, lora)
     except ValueError as error:
-        linear = sorted({n.rsplit(".", 1)[-1] for n, m in backbone.named_modules() if _is_linear(m)})
-        raise ConfigError(
-            f"adapter.target_modules = {config.target_modules!r}: not in this model. Its linear layers are "
-            f"{', '.join(linear)}."
-        ) from error
+        raise _not_there(config.target_modules, backbone, config) from error
     if config.start_from:
         _load_start(model, Path(config.start_from))
     return model
@@ -64,21 +60,42 @@ def _targets(backbone: Any, config: AdapterConfig) -> str | list[str]:
 
     PEFT's own `layers_to_transform` goes by numbers in names and would meet those of another stack (of images) as well.
     """
-    targets = config.target_modules
-    if config.layers is None:
-        return targets if isinstance(targets, str) else list(targets)
+    targets, layers = config.target_modules, config.layers
+    if layers is None and isinstance(targets, str):
+        return targets
+    names = [n for n, _ in backbone.named_modules()] if layers is None else _linear_layers(backbone, layers)
+    if isinstance(targets, str):
+        return names
+    missing = [target for target in targets if not any(_is_named(name, target) for name in names)]
+    if missing:
+        raise _not_there(missing, backbone, config)
+    if layers is None:
+        return list(targets)
+    return [name for name in names if any(_is_named(name, target) for target in targets)]
+
+
+def _linear_layers(backbone: Any, layers: str) -> list[str]:
+    """Return the full names of the linear layers inside some layers of the stack."""
     stack = find_stack(backbone)
     try:
-        layers = [stack.layers[number] for number in read_layers(config.layers, len(stack.layers))]
+        chosen = [stack.layers[number] for number in read_layers(layers, len(stack.layers))]
     except PlanError as error:
-        raise ConfigError(f"adapter.layers = {config.layers!r}: {error}") from error
-    inside = {id(module) for layer in layers for module in layer.modules() if _is_linear(module)}
-    return [
-        name
-        for name, module in backbone.named_modules()
-        if id(module) in inside
-        and (isinstance(targets, str) or name.endswith(tuple(f".{t}" for t in targets)))
-    ]
+        raise ConfigError(f"adapter.layers = {layers!r}: {error}") from error
+    inside = {id(module) for layer in chosen for module in layer.modules() if _is_linear(module)}
+    return [name for name, module in backbone.named_modules() if id(module) in inside]
+
+
+def _is_named(name: str, target: str) -> bool:
+    """Whether PEFT takes a module of this full name for `target`."""
+    return name == target or name.endswith(f".{target}")
+
+
+def _not_there(targets: Any, backbone: Any, config: AdapterConfig) -> ConfigError:
+    linear = sorted({n.rsplit(".", 1)[-1] for n, m in backbone.named_modules() if _is_linear(m)})
+    where = "this model" if config.layers is None else f"the layers {config.layers} of this model"
+    return ConfigError(
+        f"adapter.target_modules = {targets!r}: not in {where}. Its linear layers are {', '.join(linear)}."
+    )
 
 
 def _load_start(model: Any, folder: Path) -> None:
