@@ -195,6 +195,8 @@ class TrainConfig(Section):
     @field_validator("seeds")
     @classmethod
     def _each_once(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not all(0 <= seed < 2**32 for seed in value):
+            raise ValueError(f"a seed is a number from 0 to {2**32 - 1}")
         if len(set(value)) < len(value):
             raise ValueError("each seed may be named once")
         return value
