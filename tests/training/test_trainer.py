@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tiny import tiny_labeler
+from transformers import TrainingArguments
 
 from lookboth.config import parse_config
 from lookboth.training.batches import RunBatches, tokenize_examples
@@ -153,6 +154,32 @@ def test_accumulation_equals_big_batches(tiny_llama_folder, tmp_path):
         )  # fmt: skip
         weights.append(trained_weights(labeler))
     assert_equal_weights(*weights, atol=2e-4)
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    """Let transformers count two GPUs; without any, its DataParallel hands whole batches to the model as it is."""
+    finish = TrainingArguments.__post_init__
+
+    def count_two(arguments):
+        finish(arguments)
+        assert arguments.device.type == "cpu"  # counts what there is, once
+        arguments._n_gpu = 2
+
+    monkeypatch.setattr(TrainingArguments, "__post_init__", count_two)
+
+
+def test_one_process_trains_on_one_gpu_of_several(tiny_llama_folder, tmp_path, request):
+    """transformers would take two batches a step and cut each in two, sentences and words alike."""
+    config, weights = make_config(epochs=2), []
+    for name in ("one", "two_gpus"):
+        if name == "two_gpus":
+            request.getfixturevalue(name)
+        labeler = tiny_labeler(tiny_llama_folder, plan="0011")
+        history = train(labeler, tmp_path / name, config, score=lambda: 0.0)
+        assert history.steps[-1] == len(make_batches(labeler, right_word_decides(60), config))
+        weights.append(trained_weights(labeler))
+    assert_equal_weights(*weights)
 
 
 def test_the_best_weights_are_kept(tiny_llama_folder, tmp_path):

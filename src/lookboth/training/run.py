@@ -5,6 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from lookboth.config import RunConfig, as_compared
 from lookboth.errors import ConfigError, DataError
 from lookboth.evaluation.runfile import write_run
@@ -109,6 +111,10 @@ def _gather(out: Path, config: RunConfig, say: Say) -> Say:
     require_shared(out / RECIPE_FILE)
     if team.size > 1 and team.is_first:
         say(f"{team.size} processes share each optimizer step")
+    gpus = torch.cuda.device_count()
+    if team.size == 1 and gpus > 1 and config.method != "search":  # which is not shared
+        command = f"torchrun --nproc-per-node {gpus} -m lookboth ..."
+        say(f"{gpus} GPUs here, one is used. All of them: {command} (docs/distributed.md)")
     return say if team.is_first else lambda _: None
 
 

@@ -231,7 +231,7 @@ class _Progress(TrainerCallback):
 def _arguments(
     config: TrainConfig, folder: Path, seed: int, team: Team, *, accumulation: int
 ) -> TrainingArguments:
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(folder / "checkpoints"),
         num_train_epochs=1,  # the batches of all epochs are one planned sequence
         per_device_train_batch_size=1,  # one item is one ready-made batch
@@ -256,6 +256,9 @@ def _arguments(
         use_cpu=not torch.cuda.is_available(),
         label_names=["labels"],
     )
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # else each GPU gets a part of a batch, cut without regard to sentences
+    return arguments
 
 
 def _check_tracker(track: str) -> None:
