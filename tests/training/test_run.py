@@ -1,6 +1,7 @@
 """A command's worth of training: what is said before it, what is kept between seeds."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,6 +9,8 @@ from test_distributed import write_data
 
 from lookboth.config import parse_config
 from lookboth.training import run
+from lookboth.training.outcome import TrainedRun
+from lookboth.training.trainer import History
 
 
 @pytest.fixture
@@ -30,3 +33,35 @@ def test_gpus_that_are_not_used_are_named_once(data, tmp_path, monkeypatch, coun
     assert [line for line in said if "GPU" in line] == told * [
         "2 GPUs here, one is used. All of them: torchrun --nproc-per-node 2 -m lookboth ... (docs/distributed.md)"
     ]
+
+
+class Model(torch.nn.Linear):
+    """Counts as being on a GPU until it is moved."""
+
+    def __init__(self):
+        super().__init__(1, 1)
+        self.place = "cuda"
+
+    def to(self, place):
+        self.place = str(place)
+        return self
+
+
+def test_only_the_last_labeler_stays_on_the_gpu(data, tmp_path, monkeypatch):
+    made, before, emptied = [], [], []
+
+    def train_one(config, splits, seed, folder, *, say):
+        before.append([model.place for model in made])
+        made.append(Model())
+        labeler = SimpleNamespace(model=made[-1])
+        return TrainedRun(seed, folder, labeler, History(), None, {})
+
+    monkeypatch.setattr(run, "train_one", train_one)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(len(made)))
+    config = parse_config({"data": {"train": str(data)}, "training": {"seeds": [0, 1, 2]}})
+    runs = run.train(config, tmp_path / "out", say=lambda _: None)
+    assert before == [[], ["cpu"], ["cpu", "cpu"]]
+    assert emptied == [1, 2]
+    assert [one.labeler.model for one in runs] == made
+    assert made[-1].place == "cuda"

@@ -1,5 +1,6 @@
 """One command's worth of training: data in, labelers with their scores out, one folder a seed."""
 
+import gc
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -32,13 +33,20 @@ def train(config: RunConfig, out: str | Path, *, say: Say = print) -> list[Train
         out: folder; `out/seed-N/` gets run.json, predictions.jsonl and labeler/.
         say: told what is going on, a line at a time.
 
+    Returns:
+        one run a seed; where they were trained on a GPU, the labelers of all but the last are on the CPU.
+
     Raises:
         LookbothError: bad data, a plan or adapter that does not fit, a model that cannot be loaded; raised
             before any training where it can be known before.
     """
     splits = read_splits(config)
     out, say = Path(out), _gather(Path(out), config, say)
-    runs = [train_one(config, splits, seed, out / f"seed-{seed}", say=say) for seed in config.training.seeds]
+    runs: list[TrainedRun] = []
+    for seed in config.training.seeds:
+        if runs:
+            _leave_gpu(runs[-1])
+        runs.append(train_one(config, splits, seed, out / f"seed-{seed}", say=say))
     if len(runs) > 1:
         for name in runs[0].tests:
             mean, sd = mean_and_sd([run.tests[name].scores.headline for run in runs])
@@ -100,6 +108,14 @@ def train_one(config: RunConfig, splits: Splits, seed: int, folder: Path, *, say
             "Leave it out."
         )
     return find_method(config.method)(config, splits, seed, folder, say)
+
+
+def _leave_gpu(run: TrainedRun) -> None:
+    """Move a finished labeler to the CPU and free what its training held, so that the next seed has the whole GPU."""
+    run.labeler.model.to("cpu")
+    gc.collect()  # the Trainer with its optimizer is a cycle of references
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _gather(out: Path, config: RunConfig, say: Say) -> Say:
