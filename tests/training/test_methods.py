@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
 from lookboth.config import parse_config
@@ -96,6 +97,46 @@ def test_an_adapter_of_all_layers_starts_one_of_the_first(tiny_llama_folder, tmp
     other = {**start, "target_modules": ["q_proj"]}
     with pytest.raises(ModelError, match="unknown"):
         build(tiny_llama_folder, exit_layer=2, adapter=other)
+
+
+@pytest.fixture
+def saved(tiny_llama_folder, tmp_path):
+    """A labeler with a LoRA adapter of rank 4 and alpha 32."""
+    build(tiny_llama_folder, adapter={"rank": 4}).save_pretrained(tmp_path / "saved")
+    return tmp_path / "saved"
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"rank": 8}, "trained with rank 4, and adapter.rank = 8"),
+        ({"alpha": 8}, "trained with alpha 32, and adapter.alpha = 8"),
+    ],
+)
+def test_an_adapter_to_start_from_has_rank_and_alpha_of_the_recipe(tiny_llama_folder, saved, changed, said):
+    with pytest.raises(ModelError, match=f"adapter.start_from = .*{said}"):
+        build(tiny_llama_folder, adapter={"rank": 4, "start_from": str(saved), **changed})
+
+
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "adapter_config.json"])
+def test_a_damaged_adapter_to_start_from_is_named(tiny_llama_folder, saved, name):
+    (saved / "adapter" / name).write_text("[")
+    with pytest.raises(ModelError, match=name):
+        build(tiny_llama_folder, adapter={"rank": 4, "start_from": str(saved)})
+
+
+def test_an_adapter_of_a_wider_model_does_not_fit(tiny_llama_folder, saved):
+    file = saved / "adapter" / "adapter_model.safetensors"
+    weights = {n: torch.cat([w, w]) if "lora_B" in n else w for n, w in load_file(file).items()}
+    save_file(weights, file)
+    with pytest.raises(ModelError, match=r"adapter.start_from = .*does not fit the model"):
+        build(tiny_llama_folder, adapter={"rank": 4, "start_from": str(saved)})
+
+
+@pytest.mark.parametrize("kind", ["full", "head"])
+def test_an_adapter_to_start_from_is_of_lora(kind):
+    with pytest.raises(ConfigError, match=f"adapter.start_from = 'x': .*kind = '{kind}' has none"):
+        recipe("y", adapter={"kind": kind, "start_from": "x"})
 
 
 def test_a_training_plan_is_in_force_in_training_only(tiny_llama_folder, tmp_path):

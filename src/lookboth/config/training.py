@@ -101,14 +101,13 @@ class AdapterConfig(Section):
     def _layers_are_text(cls, value: Any) -> Any:
         return str(value) if type(value) is int else value  # TOML and --set read 1100 as a number
 
-    @field_validator("layers")
+    @field_validator("layers", "start_from")
     @classmethod
-    def _layers_get_pairs(cls, value: str | None, info: ValidationInfo) -> str | None:
+    def _only_of_lora(cls, value: str | None, info: ValidationInfo) -> str | None:
         kind = info.data.get("kind")
         if value is not None and kind in ("full", "head"):
-            raise ValueError(
-                f"says where LoRA pairs go; kind = '{kind}' has none. Leave it out, or set kind = 'lora'"
-            )
+            what = "says where LoRA pairs go" if info.field_name == "layers" else "names saved LoRA pairs"
+            raise ValueError(f"{what}; kind = '{kind}' has none. Leave it out, or set kind = 'lora'")
         return value
 
 

@@ -66,6 +66,19 @@ def save_adapter(
     (folder / "README.md").unlink(missing_ok=True)
 
 
+def read_adapter(folder: Path) -> tuple[AdapterSettings, dict[str, torch.Tensor]]:
+    """Return what the adapter in `folder` says of itself, and its weights.
+
+    Raises:
+        ModelError: it is incomplete, damaged or unusual.
+    """
+    file = folder / WEIGHTS_FILE
+    if not file.is_file():
+        raise ModelError(f"{folder}: no {file.name} (only safetensors are read).")
+    weights = read_weights(file)
+    return _read_settings(folder / CONFIG_FILE, weights), weights
+
+
 def load_adapter(backbone: Any, folder: Path) -> Any:
     """Return `backbone` with the adapter that `folder` holds.
 
@@ -74,22 +87,19 @@ def load_adapter(backbone: Any, folder: Path) -> Any:
     """
     from peft import PeftModel, get_peft_model_state_dict
 
-    file = folder / WEIGHTS_FILE
-    if not file.is_file():
-        raise ModelError(f"{folder}: no {file.name} (only safetensors are read).")
-    weights = read_weights(file)
-    _check_settings(folder / CONFIG_FILE, weights)
+    _, weights = read_adapter(folder)
     dtype = next(backbone.parameters()).dtype
     with without_peft_warnings(), as_model_error(f"{folder}: the adapter does not fit or is damaged"):
         model = PeftModel.from_pretrained(backbone, folder, autocast_adapter_dtype=False)
     # PEFT leaves a weight that it does not find as it was made, with no more than a warning.
     wrong = weights.keys() ^ set(get_peft_model_state_dict(model, save_embedding_layers=False))
     if wrong:
+        file = folder / WEIGHTS_FILE
         raise ModelError(f"{file}: {len(wrong)} weights are missing or unknown, for example {min(wrong)!r}.")
     return model.to(dtype)
 
 
-def _check_settings(file: Path, weights: dict[str, torch.Tensor]) -> None:
+def _read_settings(file: Path, weights: dict[str, torch.Tensor]) -> AdapterSettings:
     try:
         settings = AdapterSettings.model_validate(read_object(file))
         settings.check_rest()
@@ -103,3 +113,4 @@ def _check_settings(file: Path, weights: dict[str, torch.Tensor]) -> None:
     for name, value in weights.items():
         if "lora_A" in name and value.shape[0] != settings.r:
             raise ModelError(f"{file}: r is {settings.r}, but {name} has rank {value.shape[0]}.")
+    return settings

@@ -9,6 +9,8 @@ from lookboth.config import AdapterConfig
 from lookboth.errors import ConfigError, ModelError, PlanError
 from lookboth.masking.notation import read_layers
 from lookboth.masking.structure import find_stack
+from lookboth.models.adapter_files import WEIGHTS_FILE, read_adapter
+from lookboth.models.untrusted import as_model_error
 
 
 def add_adapter(backbone: Any, config: AdapterConfig) -> Any:
@@ -51,7 +53,7 @@ def _add_lora(backbone: Any, config: AdapterConfig) -> Any:
     except ValueError as error:
         raise _not_there(config.target_modules, backbone, config) from error
     if config.start_from:
-        _load_start(model, Path(config.start_from))
+        _load_start(model, Path(config.start_from), config)
     return model
 
 
@@ -98,23 +100,29 @@ def _not_there(targets: Any, backbone: Any, config: AdapterConfig) -> ConfigErro
     )
 
 
-def _load_start(model: Any, folder: Path) -> None:
+def _load_start(model: Any, folder: Path, config: AdapterConfig) -> None:
     from peft import set_peft_model_state_dict
-    from safetensors.torch import load_file
 
-    file = next(
-        (f for f in (folder, folder / "adapter") if (f / "adapter_model.safetensors").is_file()), None
-    )
-    if file is None:
-        raise ModelError(f"adapter.start_from = {str(folder)!r}: no adapter_model.safetensors in it.")
-    weights = load_file(file / "adapter_model.safetensors")
+    what = f"adapter.start_from = {str(folder)!r}"
+    holder = next((f for f in (folder, folder / "adapter") if (f / WEIGHTS_FILE).is_file()), None)
+    if holder is None:
+        raise ModelError(f"{what}: no {WEIGHTS_FILE} in it.")
+    settings, weights = read_adapter(holder)
+    kept = {"rank": (settings.r, config.rank), "alpha": (settings.lora_alpha, config.alpha)}
+    for key, (found, wanted) in kept.items():
+        if found != wanted:
+            raise ModelError(
+                f"{what}: was trained with {key} {found:g}, and adapter.{key} = {wanted}. "
+                f"Set adapter.{key} = {found:g}."
+            )
     below = {name: tensor for name, tensor in weights.items() if not _is_cut_off(name, model)}
-    result: Any = set_peft_model_state_dict(model, below)
+    with as_model_error(f"{what}: does not fit the model"):
+        result: Any = set_peft_model_state_dict(model, below)
     missing = [name for name in result.missing_keys if "lora_" in name]
     if missing or result.unexpected_keys:
         raise ModelError(
-            f"adapter.start_from = {str(folder)!r}: {len(missing)} LoRA weights missing and "
-            f"{len(result.unexpected_keys)} unknown. Use the rank, target modules and layers it was trained with."
+            f"{what}: {len(missing)} LoRA weights missing and {len(result.unexpected_keys)} unknown. "
+            "Use the rank, target modules and layers it was trained with."
         )
 
 
