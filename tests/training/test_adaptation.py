@@ -270,6 +270,17 @@ def test_a_killed_adaptation_goes_on_and_a_finished_one_is_not_done_again(
     assert adapt(config, tmp_path / "killed", **quiet) == report
 
 
+def test_an_adaptation_is_of_one_text(folder, data, tmp_path):
+    file = tmp_path / "raw.txt"
+    file.write_text("".join(f"Text number {i}, it said.\n\n" for i in range(30)), encoding="utf-8")
+    config = recipe(folder / "tied", data, text=str(file), steps=1)
+    report = adapt(config, tmp_path / "out", **quiet)
+    assert adapt(config, tmp_path / "out", **quiet) == report
+    file.write_text("".join(f"Line number {i}, it said.\n\n" for i in range(30)), encoding="utf-8")
+    with pytest.raises(DataError, match=rf"holds a run on other data \(text: {file}\)"):
+        adapt(config, tmp_path / "out", **quiet)
+
+
 def test_steps_go_before_epochs(folder, data):
     config = recipe(folder / "tied", data, "training.accumulation=2", steps=31, epochs=1)
     words = read_texts(config)

@@ -1,4 +1,4 @@
-"""A command's worth of training: what is said before it, what is kept between seeds."""
+"""A command's worth of training: what is said before it, which data a folder is of, what is kept between seeds."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,6 +8,7 @@ import torch
 from test_distributed import write_data
 
 from lookboth.config import parse_config
+from lookboth.errors import DataError
 from lookboth.training import run
 from lookboth.training.outcome import TrainedRun
 from lookboth.training.trainer import History
@@ -65,3 +66,68 @@ def test_only_the_last_labeler_stays_on_the_gpu(data, tmp_path, monkeypatch):
     assert emptied == [1, 2]
     assert [one.labeler.model for one in runs] == made
     assert made[-1].place == "cuda"
+
+
+@pytest.fixture
+def begin(data, tmp_path, monkeypatch):
+    """Begins, or goes on with, a training that leaves a folder for its seed; returns how many were begun in all."""
+    begun = []
+
+    def train_one(config, splits, seed, folder, *, say):
+        folder.mkdir(parents=True, exist_ok=True)
+        begun.append(folder)
+
+    def train(**sections):
+        config = parse_config({"data": {"train": str(data)}, **sections})
+        run.train(config, tmp_path / "out", say=lambda _: None)
+        return len(begun)
+
+    monkeypatch.setattr(run, "train_one", train_one)
+    return train
+
+
+def relabel(file: Path) -> None:
+    file.write_text(file.read_text(encoding="utf-8").replace("B-PER", "B-ORG", 1), encoding="utf-8")
+
+
+@pytest.mark.parametrize("split", ["train", "dev"])
+def test_edited_data_is_other_data(data, begin, split):
+    assert begin() == 1
+    assert begin() == 2
+    relabel(data / f"{split}.conll")
+    with pytest.raises(DataError, match=rf"other data \({split}: {data}\)\. Give another --out"):
+        begin()
+
+
+def test_edited_raw_text_is_other_data(tmp_path, begin):
+    text = tmp_path / "raw.txt"
+    text.write_text("one text\n\nanother text\n", encoding="utf-8")
+    adaptation = {"objective": "mntp", "text": str(text)}
+    assert begin(adaptation=adaptation) == 1
+    text.write_text("one text\n\nsome other text\n", encoding="utf-8")
+    with pytest.raises(DataError, match=rf"other data \(text: {text}\)"):
+        begin(adaptation=adaptation)
+
+
+def test_lines_that_change_no_sentence_and_test_data_are_no_other_data(data, begin):
+    assert begin() == 1
+    train = data / "train.conll"
+    train.write_text("\n\n" + train.read_text(encoding="utf-8"), encoding="utf-8")
+    relabel(data / "test.conll")  # scored anew each time
+    assert begin() == 2
+
+
+def test_a_run_of_an_older_version_goes_on(data, tmp_path, begin):
+    assert begin() == 1
+    (tmp_path / "out" / "data.json").unlink()
+    assert begin() == 2
+    relabel(data / "train.conll")
+    with pytest.raises(DataError, match="other data"):
+        begin()
+
+
+def test_a_folder_in_which_nothing_was_trained_takes_other_data(data, tmp_path, begin):
+    assert begin() == 1
+    (tmp_path / "out" / "seed-0").rmdir()
+    relabel(data / "train.conll")
+    assert begin() == begin() - 1 == 2

@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from lookboth.training.texts import (
     text_section,
 )
 from lookboth.training.trainer import fit
+from lookboth.types import Example
 
 REPORT_FILE = "adaptation.json"  # written last: a folder that has it is finished
 
@@ -58,7 +59,14 @@ class AdaptationReport:
 
 
 def adapt_backbone(
-    config: RunConfig, backbone: Any, tokenizer: Any, *, seed: int, folder: Path, say: Callable[[str], None]
+    config: RunConfig,
+    backbone: Any,
+    tokenizer: Any,
+    *,
+    seed: int,
+    folder: Path,
+    say: Callable[[str], None],
+    texts: Sequence[Example] | None = None,
 ) -> AdaptationReport:
     """Train those weights of `backbone` that are to be trained on the raw text of a recipe, in place.
 
@@ -72,6 +80,7 @@ def adapt_backbone(
         seed: of batches, hidden tokens and dropout.
         folder: for checkpoints, weights and report.
         say: told of progress, a line at a time.
+        texts: what `read_texts` gives for the recipe, where it has been read.
 
     Raises:
         ConfigError: a plan under which a token to be predicted is seen, or text of dev or test data.
@@ -85,7 +94,8 @@ def adapt_backbone(
         load_weights(model, folder / BEST_FILE)
         return AdaptationReport(**json.loads(file.read_text(encoding="utf-8")))
     with under_plan(backbone, plan):
-        report = _train(model, config, tokenizer, seed=seed, folder=folder, say=say, plan=str(plan))
+        texts = texts or read_texts(config)
+        report = _train(model, config, tokenizer, texts, seed=seed, folder=folder, say=say, plan=str(plan))
     on_first(lambda: _save(model, backbone, tokenizer, config, folder))
     on_first(lambda: replace_file(file, json.dumps(asdict(report), indent=2).encode()))
     return report
@@ -139,6 +149,7 @@ def _train(
     model: LanguageModel,
     config: RunConfig,
     tokenizer: Any,
+    read: Sequence[Example],
     *,
     seed: int,
     folder: Path,
@@ -147,7 +158,7 @@ def _train(
 ) -> AdaptationReport:
     clock, section = time.monotonic(), text_section(config)
     vocab_size = model.model.get_input_embeddings().weight.shape[0]
-    texts, aside = hold_out(read_texts(config))
+    texts, aside = hold_out(read)
     batches = plan_texts(texts, config, tokenizer, vocab_size=vocab_size, seed=seed)
     once = config.model_copy(update={"adaptation": section.model_copy(update={"epochs": 1, "steps": None})})
     held_out = plan_texts(aside, once, tokenizer, vocab_size=vocab_size, seed=0)

@@ -1,26 +1,25 @@
 """One command's worth of training: data in, labelers with their scores out, one folder a seed."""
 
 import gc
-import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from lookboth.config import RunConfig, as_compared
-from lookboth.errors import ConfigError, DataError
+from lookboth.config import RunConfig
+from lookboth.errors import ConfigError
 from lookboth.evaluation.runfile import write_run
 from lookboth.evaluation.seeds import mean_and_sd
 from lookboth.training.adaptation import AdaptationReport, adapt_backbone
 from lookboth.training.build import build_base
+from lookboth.training.claim import RECIPE_FILE, claim_folder
 from lookboth.training.methods import WITH_HEAD, find_method
 from lookboth.training.outcome import Say, Start, TrainedRun
 from lookboth.training.splits import Splits, read_splits
 from lookboth.training.team import join, on_first, require_shared, shards_weights
-from lookboth.training.texts import text_section
-
-RECIPE_FILE = "recipe.json"
+from lookboth.training.texts import read_texts
+from lookboth.types import Example
 
 
 def train(config: RunConfig, out: str | Path, *, say: Say = print) -> list[TrainedRun]:
@@ -41,7 +40,10 @@ def train(config: RunConfig, out: str | Path, *, say: Say = print) -> list[Train
             before any training where it can be known before.
     """
     splits = read_splits(config)
-    out, say = Path(out), _gather(Path(out), config, say)
+    data = {"train": splits.train, "dev": splits.dev}
+    if config.adaptation is not None and config.adaptation.text:
+        data["text"] = read_texts(config)
+    out, say = Path(out), _gather(Path(out), config, data, say)
     runs: list[TrainedRun] = []
     for seed in config.training.seeds:
         if runs:
@@ -71,11 +73,13 @@ def adapt(config: RunConfig, out: str | Path, *, say: Say = print) -> Adaptation
     from transformers import set_seed
 
     out, seed, start = Path(out), config.training.seeds[0], Start.now()
-    text_section(config)
-    say = _gather(out, config, say)
+    texts = read_texts(config)
+    say = _gather(out, config, {"text": texts}, say)
     set_seed(seed)
     base = build_base(config)
-    report = adapt_backbone(config, base.backbone, base.tokenizer, seed=seed, folder=out, say=say)
+    report = adapt_backbone(
+        config, base.backbone, base.tokenizer, seed=seed, folder=out, say=say, texts=texts
+    )
     on_first(
         lambda: write_run(
             out,
@@ -118,12 +122,12 @@ def _leave_gpu(run: TrainedRun) -> None:
         torch.cuda.empty_cache()
 
 
-def _gather(out: Path, config: RunConfig, say: Say) -> Say:
+def _gather(out: Path, config: RunConfig, data: Mapping[str, Sequence[Example]], say: Say) -> Say:
     """Connect the processes that train together, claim the folder for them, and return who speaks: only the first."""
     if shards_weights():
         _check_sharding(config)
     team = join()
-    on_first(lambda: _claim(out, config))
+    on_first(lambda: claim_folder(out, config, data))
     require_shared(out / RECIPE_FILE)
     if team.size > 1 and team.is_first:
         say(f"{team.size} processes share each optimizer step")
@@ -146,23 +150,3 @@ def _check_sharding(config: RunConfig) -> None:
             raise ConfigError(
                 f"{key}: is not trained with FSDP. Start it without: torchrun --nproc-per-node N -m lookboth train."
             )
-
-
-def _claim(out: Path, config: RunConfig) -> None:
-    """Refuse to mix two settings in one folder."""
-    out.mkdir(parents=True, exist_ok=True)
-    file = out / RECIPE_FILE
-    # Else the run stopped before it trained anything.
-    begun = file.is_file() and any(
-        f for name in ("seed-*", "checkpoints", "run.json") for f in out.glob(name)
-    )
-    if begun and _stored(file) != as_compared(config.to_dict()):
-        raise DataError(f"{out}: holds a run of another recipe. Give another --out, or remove the folder.")
-    file.write_text(json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8")
-
-
-def _stored(file: Path) -> dict[str, Any] | None:
-    try:
-        return as_compared(json.loads(file.read_text(encoding="utf-8")))
-    except ValueError:
-        return None

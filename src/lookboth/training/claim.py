@@ -1,0 +1,81 @@
+"""Which recipe and data a folder is of, so that no run goes on from what another left there."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lookboth.config import RunConfig, as_compared
+from lookboth.errors import DataError
+from lookboth.training.checkpoints import replace_file
+from lookboth.types import Example
+
+RECIPE_FILE = "recipe.json"
+DATA_FILE = "data.json"  # runs of older versions have none
+
+
+def claim_folder(out: Path, config: RunConfig, data: Mapping[str, Sequence[Example]]) -> None:
+    """Make `out` the folder of one recipe on one data.
+
+    Args:
+        out: made when it is missing.
+        config: the recipe.
+        data: what the weights depend on, by role: train, dev, text.
+
+    Raises:
+        DataError: it holds a run that another recipe began, or other data.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    recipe = config.to_dict()
+    hashes = {role: hash_examples(examples) for role, examples in data.items()}
+    if _is_begun(out):
+        if as_compared(_read(out / RECIPE_FILE)) != as_compared(recipe):
+            raise DataError(
+                f"{out}: holds a run of another recipe. Give another --out, or remove the folder."
+            )
+        stored = _read(out / DATA_FILE)
+        changed = [role for role, found in hashes.items() if stored.get(role, found) != found]
+        if changed:
+            named = "; ".join(f"{role}: {', '.join(_sources(config, role))}" for role in changed)
+            raise DataError(
+                f"{out}: holds a run on other data ({named}). Give another --out, or remove the folder."
+            )
+    for name, content in {RECIPE_FILE: recipe, DATA_FILE: hashes}.items():
+        replace_file(out / name, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def hash_examples(examples: Sequence[Example]) -> str:
+    """Return a hash of texts and labels in their order; which file and line they are from does not count.
+
+    >>> one, same = (Example(("so", "it", "is"), source=source) for source in ("a:1", "b:7"))
+    >>> hash_examples([one]) == hash_examples([same]) != hash_examples([same, same])
+    True
+    """
+    digest = hashlib.sha256()
+    for example in examples:
+        content = (example.words, example.spans, example.text, example.text_labels)
+        digest.update(json.dumps(content).encode())
+    return digest.hexdigest()
+
+
+def _is_begun(out: Path) -> bool:
+    """Whether a run in `out` has trained anything."""
+    return (out / RECIPE_FILE).is_file() and any(
+        file for name in ("seed-*", "checkpoints", "run.json") for file in out.glob(name)
+    )
+
+
+def _sources(config: RunConfig, role: str) -> Sequence[str]:
+    """Return where the data of a role comes from."""
+    data, adaptation = config.data, config.adaptation
+    named = {"dev": data.dev, "text": () if adaptation is None else adaptation.text}.get(role)
+    return named or data.train
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        read = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return read if isinstance(read, dict) else {}
