@@ -281,6 +281,18 @@ def test_an_adaptation_is_of_one_text(folder, data, tmp_path):
         adapt(config, tmp_path / "out", **quiet)
 
 
+def test_a_diverged_adaptation_says_so_and_what_to_lower(folder, data, tmp_path, monkeypatch):
+    """Its weights are no numbers, or its held-out loss is none, or one whose exponential cannot be told from 0."""
+    config = recipe(folder / "tied", data, "adapter.kind=full", lr=1e30)
+    with pytest.raises(ConfigError, match=r"diverged \(a weight.*\)\. Lower adaptation\.lr \(1e\+30 here"):
+        adapt(config, tmp_path / "weights", **quiet)
+    config = recipe(folder / "tied", data)
+    for loss in (math.nan, 1e4):
+        monkeypatch.setattr(adaptation, "mean_loss", lambda *_, loss=loss: loss)
+        with pytest.raises(ConfigError, match=r"diverged \(a held-out loss.*\)\. Lower adaptation\.lr"):
+            adapt(config, tmp_path / str(loss), **quiet)
+
+
 def test_steps_go_before_epochs(folder, data):
     config = recipe(folder / "tied", data, "training.accumulation=2", steps=31, epochs=1)
     words = read_texts(config)

@@ -28,6 +28,7 @@ from lookboth.training.texts import (
     text_section,
 )
 from lookboth.training.trainer import fit
+from lookboth.training.watching import diverged
 from lookboth.types import Example
 
 REPORT_FILE = "adaptation.json"  # written last: a folder that has it is finished
@@ -83,7 +84,8 @@ def adapt_backbone(
         texts: what `read_texts` gives for the recipe, where it has been read.
 
     Raises:
-        ConfigError: a plan under which a token to be predicted is seen, or text of dev or test data.
+        ConfigError: a plan under which a token to be predicted is seen, text of dev or test data, or a learning
+            rate at which the training diverges.
         DataError: there is no such text.
         ModelError: the model has no vocabulary head.
     """
@@ -177,7 +179,10 @@ def _train(
         # A score must grow: the geometric mean of the probabilities of the tokens to be predicted.
         score_dev=lambda: math.exp(-mean_loss(model, held_out)),
         say=lambda line: say(f"adaptation: {line}"),
+        lr_key="adaptation.lr",
     )
+    if history.best_score <= 0:
+        raise diverged("a held-out loss beyond all bounds", lr_key="adaptation.lr", lr=section.lr)
     after = -math.log(history.best_score)
     say(f"adaptation: held-out loss {before:.3f} -> {after:.3f}")
     return AdaptationReport(

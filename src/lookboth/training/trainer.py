@@ -1,7 +1,6 @@
 """The training run: the stock transformers.Trainer over planned batches, the best dev score kept."""
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
@@ -27,6 +26,7 @@ from lookboth.training.checkpoints import (
 )
 from lookboth.training.sharing import SharedBatches
 from lookboth.training.team import Team, from_all, join, on_first, shards_weights
+from lookboth.training.watching import Diverged, Progress, Watch
 
 _SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 
@@ -62,6 +62,7 @@ def fit(
     score_dev: Callable[[], float],
     say: Callable[[str], None] = print,
     until: float = 1.0,
+    lr_key: str = "training.lr",
 ) -> History:
     """Train `model` in place and leave it with the weights of the best dev score.
 
@@ -78,6 +79,10 @@ def fit(
         say: told of progress and dev scores, a line at a time.
         until: share of the steps after which to pause, with the weights of that moment; called again with the same
             folder, the training goes on.
+        lr_key: the key of the recipe that says config.lr.
+
+    Raises:
+        Diverged: loss or weights are no finite numbers, and no dev score above 0 came before.
     """
     _check_tracker(config.track)
     team = join()
@@ -85,7 +90,9 @@ def fit(
     folder.mkdir(parents=True, exist_ok=True)
     steps = num_steps(batches, config)
     pause = _Pause(max(1, round(until * steps)), steps)
-    keeper = _KeepBest(model, folder, score_dev, _evaluation_steps(batches, config), config.patience, say)
+    scored = _evaluation_steps(batches, config)
+    keeper = _KeepBest(model, folder, score_dev, scored, config.patience, say)
+    watch = Watch(model, {*scored, pause.step}, lr_key=lr_key, lr=config.lr)
     if keeper.finished():
         keeper.restore_best()
         return keeper.history
@@ -98,12 +105,18 @@ def fit(
             args=_arguments(config, folder, seed, team, accumulation=shared.parts_of_each),
             train_dataset=batches if team.size == 1 else shared,  # type: ignore[arg-type]
             data_collator=only_batch,
-            callbacks=[keeper, _Progress(say), pause],
+            callbacks=[watch, keeper, Progress(say), pause],
         )
         trainer.remove_callback(PrinterCallback)
         if shards_weights() and not trainer.is_fsdp_enabled:
             raise ConfigError("FSDP: accelerate has it for GPUs only, and here is none. Start without FSDP.")
-        trainer.train(resume_from_checkpoint=on_first(lambda: last_checkpoint(folder / "checkpoints")))
+        checkpoint = on_first(lambda: last_checkpoint(folder / "checkpoints"))
+        try:
+            trainer.train(resume_from_checkpoint=checkpoint)
+        except Diverged as error:
+            if keeper.history.best_score <= 0:
+                raise
+            say(f"{error} The weights of step {keeper.history.best_step} are kept.")
     if not pause.reached:
         keeper.restore_best()
     return keeper.history
@@ -198,36 +211,6 @@ class _Pause(TrainerCallback):
         return control
 
 
-class _Progress(TrainerCallback):
-    """Says every few steps how far the run is, at what loss, and how long it still takes."""
-
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self.say = say
-        self.start: tuple[int, float] = (0, 0.0)
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        self.start = (state.global_step, time.monotonic())
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, Any] | None = None,
-        **_: Any,
-    ) -> None:
-        if not logs or "loss" not in logs or state.global_step == self.start[0]:
-            return
-        step, clock = self.start
-        left = (time.monotonic() - clock) / (state.global_step - step) * (state.max_steps - state.global_step)
-        self.say(
-            f"step {state.global_step}/{state.max_steps}: loss {float(logs['loss']):.4f}, "
-            f"{left // 60:.0f}:{left % 60:02.0f} left"
-        )
-
-
 def _arguments(
     config: TrainConfig, folder: Path, seed: int, team: Team, *, accumulation: int
 ) -> TrainingArguments:
@@ -246,6 +229,7 @@ def _arguments(
         save_steps=config.checkpoint_steps,
         save_total_limit=1,
         logging_steps=25,
+        logging_nan_inf_filter=False,  # it would hide them, and wait for the device at every step
         disable_tqdm=True,
         report_to=[] if config.track == "none" else [config.track],
         seed=seed + 10_007 * team.rank,  # of dropout: each process draws its own
