@@ -67,7 +67,6 @@ def test_a_labeler_is_loaded_without_warnings(saved):
         Labeler.from_pretrained(saved)
 
 
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("plan", ["0011", "0,0,2,*", "causal"])
 def test_saved_and_loaded_labelers_agree(base, kind, plan, tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from lookboth.masking.notation import read_layers
 from lookboth.masking.structure import find_stack
 from lookboth.models.adapter_files import WEIGHTS_FILE, read_adapter
 from lookboth.models.untrusted import as_model_error
+from lookboth.quiet import without_peft_warnings
 
 
 def add_adapter(backbone: Any, config: AdapterConfig) -> Any:
@@ -49,7 +50,8 @@ def _add_lora(backbone: Any, config: AdapterConfig) -> Any:
         target_modules=_targets(backbone, config),
     )
     try:
-        model = get_peft_model(backbone, lora)
+        with without_peft_warnings():
+            model = get_peft_model(backbone, lora)
     except ValueError as error:
         raise _not_there(config.target_modules, backbone, config) from error
     if config.start_from:
