@@ -419,13 +419,13 @@ def test_a_label_of_a_whole_text_is_a_span_over_it():
 
 
 CHOSEN = [
-    (Workers(), {"CPU": 8}, (1, 0, 8, 512)),
-    (Workers(count=3), {"CPU": 8}, (3, 0, 2, 512)),
+    (Workers(), {"CPU": 8}, (1, 0, 8, None)),
+    (Workers(count=3), {"CPU": 8}, (3, 0, 2, None)),
     (Workers(), {"CPU": 8, "GPU": 2}, (2, 1, 4, 8192)),
     (Workers(gpus=0.5), {"CPU": 8, "GPU": 2}, (4, 0.5, 2, 8192)),
-    (Workers(gpus=0), {"CPU": 8, "GPU": 2}, (1, 0, 8, 512)),
+    (Workers(gpus=0), {"CPU": 8, "GPU": 2}, (1, 0, 8, None)),
     (Workers(address="auto"), {"CPU": 128, "GPU": 16}, (16, 1, 1, 8192)),
-    (Workers(count=64, address="auto"), {"CPU": 2}, (64, 0, 1, 512)),
+    (Workers(count=64, address="auto"), {"CPU": 2}, (64, 0, 1, None)),
     (Workers(count=2, cpus=0.5, batch_tokens=7), {"CPU": 1}, (2, 0, 0.5, 7)),
 ]
 

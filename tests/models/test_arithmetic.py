@@ -78,6 +78,17 @@ def test_attention_of_bf16_on_a_cpu_is_eager_unless_asked(tiny_llama_folder):
     assert backend(precision="fp32") == "sdpa"
 
 
+def test_more_is_computed_at_once_where_products_are_fast(tiny_llama_folder):
+    recipe = {"model": str(tiny_llama_folder), "data": {"train": "x"}}
+    sizes = [
+        build_labeler(
+            parse_config({**recipe, "training": {"precision": precision}}), labels=["PER"], device="cpu"
+        ).batch_tokens
+        for precision in ("fp32", "bf16")
+    ]
+    assert sizes == [512, 2048]
+
+
 def test_bf16_that_a_gpu_only_emulates_is_not_taken_by_itself(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
     assert torch_dtype("auto", "cuda") == torch.float32

@@ -185,6 +185,23 @@ def test_values_are_chosen_by_dev_and_no_test_data_is_read_for_it(tiny_llama_fol
     assert (tmp_path / "towns" / "full" / "seed-1" / "labeler" / "config.json").is_file()
 
 
+def test_values_that_nobody_can_train_with_are_not_chosen(tiny_llama_folder, data, tmp_path):
+    study = values(tiny_llama_folder, data, seeds=[0], tune={"grid": {"training.lr": [1e30, 0.05]}})
+    study["methods"] = {"full": {"plan": "full"}}
+    state, lines = run(study, tmp_path)
+    assert state.scores["tuning/towns/full/lr=1e+30/seed-0"] == -1
+    assert any("diverged" in line for line in lines)
+    assert any("diverged" in line and "It counts as the worst choice." in line for line in _logs(tmp_path))
+    stored = json.loads((tmp_path / "towns" / "full" / "seed-0" / "run.json").read_text())
+    assert stored["config"]["training"]["lr"] == 0.05
+    _, lines = run(study, tmp_path)
+    assert lines == []
+
+
+def _logs(out):
+    return [line for file in out.rglob("log.txt") for line in file.read_text().splitlines()]
+
+
 def test_a_cell_that_fails_does_not_stop_the_others(tiny_llama_folder, data, tmp_path):
     study = values(tiny_llama_folder, data, seeds=[0])
     study["methods"]["deep"] = {"exit_layer": 99}

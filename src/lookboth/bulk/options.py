@@ -70,7 +70,7 @@ class Workers:
         gpus: GPUs of each, or a share of one (0.5); None: one where there are any.
         cpus: CPUs of each; None: all of this machine shared out, on a cluster 1.
         address: of a running Ray cluster ("auto", "HOST:6379"); None: this machine alone.
-        batch_tokens: tokens computed at once; None: 512 on a CPU, 8192 on a GPU.
+        batch_tokens: tokens computed at once; None: on a CPU as `predict`, 8192 on a GPU.
 
     Raises:
         ConfigError: a value out of range.
@@ -106,7 +106,7 @@ class Workers:
                 f"{count} workers with {cpus:g} CPUs and {gpus:g} GPUs each: there are {num_cpus:g} CPUs and "
                 f"{num_gpus:g} GPUs. Give fewer with --workers, or less of each."
             )
-        return Workers(count, gpus, cpus, self.address, self.batch_tokens or (8192 if gpus else 512))
+        return Workers(count, gpus, cpus, self.address, self.batch_tokens or (8192 if gpus else None))
 
 
 def _require_known(what: str, value: str | None, known: tuple[str, ...]) -> None:

@@ -67,10 +67,10 @@ class PartLabeler:
     Args:
         job: the run.
         device: "cpu" or "cuda".
-        batch_tokens: tokens computed at once.
+        batch_tokens: tokens computed at once; as many as suit the labeler when None.
     """
 
-    def __init__(self, job: Job, device: str = "cpu", batch_tokens: int = 512) -> None:
+    def __init__(self, job: Job, device: str = "cpu", batch_tokens: int | None = None) -> None:
         self.job, self.device, self.batch_tokens = job, device, batch_tokens
         self.worker = f"{socket.gethostname()}:{os.getpid()}"
 

@@ -238,7 +238,8 @@ def bulk(
         str | None, typer.Option(help="Ray cluster: auto or HOST:PORT. Default: this machine alone.")
     ] = None,
     batch_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Tokens computed at once. Default: 512 on a CPU, else 8192.")
+        int | None,
+        typer.Option(min=1, help="Tokens computed at once. Default: 2048 (fp32: 512) on a CPU, else 8192."),
     ] = None,
     precision: PrecisionOption = "auto",
 ) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from lookboth.training.checkpoints import load_weights
 from lookboth.training.classifier import prepare_classifier
 from lookboth.training.outcome import Start
 from lookboth.training.trainer import fit
+from lookboth.training.watching import Diverged
 
 _SECONDS = "seconds.json"
 
@@ -93,18 +95,19 @@ def _trial(
     prepared = prepare_classifier(config, task.splits, task.seed, folder / "adaptation", lambda _: None)
     if start is not None:
         load_weights(prepared.labeler.model, start)
-    fit(
-        prepared.labeler.model,
-        prepared.batches,
-        config=config.training,
-        seed=task.seed,
-        folder=folder,
-        score_dev=task.scorer(prepared.labeler, candidate)
-        if config.training.evals_per_epoch
-        else lambda: 0.0,
-        say=lambda _: None,
-        until=until,
-    )
+    with suppress(Diverged):  # the score says so
+        fit(
+            prepared.labeler.model,
+            prepared.batches,
+            config=config.training,
+            seed=task.seed,
+            folder=folder,
+            score_dev=task.scorer(prepared.labeler, candidate)
+            if config.training.evals_per_epoch
+            else lambda: 0.0,
+            say=lambda _: None,
+            until=until,
+        )
     (folder / _SECONDS).write_text(json.dumps(_seconds(folder) + clock.seconds()), encoding="utf-8")
     return task.score(prepared.labeler, candidate, stage=stage)
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lookboth.models.base import TextLabeler
 
 SHIPPED = "shipped"
+_ON_CPU = 512  # tokens computed at once; more would be faster, but a request waits for the batch before it
 
 
 class Work(NamedTuple):
@@ -120,8 +121,8 @@ def load_models(
         ).result()
         for name, source in sources.items()
     }
-    batch_tokens = batch_tokens or max(labeler.batch_tokens for labeler in labelers.values())
-    models = ServedModels(labelers, batch_tokens=batch_tokens, thread=thread)
+    on_cpu = all(str(labeler.device) == "cpu" for labeler in labelers.values())
+    models = ServedModels(labelers, batch_tokens=batch_tokens or (_ON_CPU if on_cpu else 2048), thread=thread)
     for name in sources:
         thread.submit(models.label, Work(name), ["Hello."]).result()
     return models

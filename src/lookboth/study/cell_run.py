@@ -1,6 +1,7 @@
 """One cell of a study, run: the method's training on the cell's data, into the cell's folder."""
 
 import shutil
+import time
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -8,10 +9,11 @@ from filelock import FileLock
 
 from lookboth.config import RunConfig
 from lookboth.models.saving import write_json
-from lookboth.study.cells import RECIPE_FILE, TRAINING_FOLDER, TUNING, Cell
+from lookboth.study.cells import DIVERGED_FILE, RECIPE_FILE, TRAINING_FOLDER, TUNING, Cell
 from lookboth.training.outcome import LABELER_FOLDER
 from lookboth.training.run import train_one
 from lookboth.training.splits import Splits, read_splits
+from lookboth.training.watching import Diverged
 
 
 def run_cell(cell: Cell, say: Callable[[str], None]) -> None:
@@ -33,8 +35,15 @@ def run_cell(cell: Cell, say: Callable[[str], None]) -> None:
                 print(line, file=log, flush=True)
                 say(line)
 
-            train_one(cell.config, _splits(_data_key(cell.config)), cell.seed, cell.folder, say=tell)
-        tuning = (cell.config.study or {}).get("stage") == TUNING
+            tuning, start = (cell.config.study or {}).get("stage") == TUNING, time.monotonic()
+            try:
+                train_one(cell.config, _splits(_data_key(cell.config)), cell.seed, cell.folder, say=tell)
+            except Diverged as error:
+                if not tuning:
+                    raise
+                tell(f"{error} It counts as the worst choice.")
+                end = {"config": cell.config.to_dict(), "seconds": time.monotonic() - start}
+                write_json(cell.folder / DIVERGED_FILE, end)
         if not tuning:
             shutil.rmtree(cell.folder / TRAINING_FOLDER, ignore_errors=True)
         if tuning or not cell.keep_labeler:

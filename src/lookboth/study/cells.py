@@ -18,6 +18,7 @@ from lookboth.study.config import StudyConfig, Values
 TUNING = "tuning"  # folder of the runs that only choose values; no test data is read there
 RECIPE_FILE = "recipe.json"  # what a run was begun with
 TRAINING_FOLDER = "training"
+DIVERGED_FILE = "diverged.json"  # of a tuning run whose values nobody can train with
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class Cell:
     def outcome(self) -> tuple[float, float] | None:
         """Return the headline score on dev data and the seconds the run took, None while it is not finished.
 
+        A tuning run that diverged has the score -1, below any other.
+
         Raises:
             DataError: the folder holds a run of another recipe, finished or begun.
         """
@@ -55,6 +58,10 @@ class Cell:
             found = FOUND if self.config.method == "search" else ()  # in run.json; here is what was asked for
             self._require_same(run["config"], besides=found)
             return float(run["scores"]["dev"]["headline"]), float(run["wall_seconds"])
+        if (diverged := self.folder / DIVERGED_FILE).is_file():
+            end = json.loads(diverged.read_text(encoding="utf-8"))
+            self._require_same(end["config"])
+            return -1.0, float(end["seconds"])
         if (
             self.folder / TRAINING_FOLDER
         ).exists() and begun.is_file():  # else nothing is there to go on with

@@ -57,7 +57,8 @@ class Board:
         self.notes.pop(str(event.cell), None)
         if event.kind == "done":
             self.state.is_done(event.cell)
-            text = f"dev {100 * self.state.scores.get(str(event.cell), 0.0):.2f}"
+            score = self.state.scores.get(str(event.cell), 0.0)
+            text = "diverged" if score < 0 else f"dev {100 * score:.2f}"
         else:
             text = f"{event.kind}: {event.text.strip().splitlines()[-1]}"
         if self.live is None:
