@@ -140,22 +140,24 @@ def growth_table() -> str:
 
 def equal_f1_table() -> str:
     """Return how long each side trained, its best dev F1, and how much sooner it was as good as the usual way."""
-    rows = _result("bench/equal_f1_cpu.json")["tables"]["compared"]
-    by_side: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        by_side.setdefault(row["side"], []).append(row)
-    count = len(next(iter(by_side.values())))
     lines = [
-        f"| side | seconds of training, {count} seeds | best dev F1 | as good as the usual way, times as fast |",
+        "| processor, side | seconds of training, 3 seeds | best dev F1 | as good as the usual way, times as fast |",
         "|---|--:|--:|--:|",
     ]
-    for side, runs in by_side.items():
-        seconds = _mean_and_sd([run["seconds"] for run in runs], best=False)
-        best = _mean_and_sd([100 * run["best_dev_f1"] for run in runs], best=False)
-        ratios = (run["times_as_fast"] for run in runs)
-        sooner = ", ".join("not reached" if ratio is None else f"{ratio:.1f}" for ratio in ratios)
-        lines.append(f"| {side} | {seconds} | {best} | {sooner} |")
+    for file, machine in MACHINES.items():
+        by_side: dict[str, list[dict[str, Any]]] = {}
+        for row in _result(file.replace("bench/", "bench/equal_f1_"))["tables"]["compared"]:
+            by_side.setdefault(row["side"], []).append(row)
+        lines += [f"| {machine}: {_equal_f1_cells(side, runs)} |" for side, runs in by_side.items()]
     return "\n".join(lines)
+
+
+def _equal_f1_cells(side: str, runs: list[dict[str, Any]]) -> str:
+    seconds = _mean_and_sd([run["seconds"] for run in runs], best=False)
+    best = _mean_and_sd([100 * run["best_dev_f1"] for run in runs], best=False)
+    ratios = (run["times_as_fast"] for run in runs)
+    sooner = ", ".join("not reached" if ratio is None else f"{ratio:.1f}" for ratio in ratios)
+    return f"{side} | {seconds} | {best} | {sooner}"
 
 
 def truth_table() -> str:

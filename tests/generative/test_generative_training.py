@@ -148,5 +148,11 @@ def test_settings_that_do_not_go_with_writing(tiny_writer_folder, data, tmp_path
         train(recipe(tiny_writer_folder, data, "sift", override), tmp_path, say=lambda _: None)
 
 
+def test_an_adapter_that_would_be_ignored_is_refused(tiny_writer_folder, data, tmp_path):
+    asked = recipe(tiny_writer_folder, data, "icl", "adapter.start_from=runs/adapted")
+    with pytest.raises(ConfigError, match=r"adapter\.start_from does not go with method = 'icl'"):
+        train(asked, tmp_path, say=lambda _: None)
+
+
 def test_demonstrations_of_a_run_are_drawn_by_its_seed():
     assert Demonstrations([], recipe("x", "y").generative, seed=1).shared() == []

@@ -204,6 +204,15 @@ def test_whitespace_around_the_key_is_no_part_of_it(monkeypatch, around):
     assert read_key() is None
 
 
+def test_a_key_that_is_no_text_is_refused(monkeypatch):
+    from lookboth.errors import ConfigError
+    from lookboth.serving.server import read_key
+
+    monkeypatch.setitem(os.environ, "LOOKBOTH_API_KEY", os.fsdecode(b"caf\xe9"))
+    with pytest.raises(ConfigError, match="is not UTF-8"):
+        read_key()
+
+
 def test_what_keeps_a_server_from_starting_is_said(folder, monkeypatch):
     from lookboth.errors import ConfigError, ModelError
     from lookboth.serving.server import serve

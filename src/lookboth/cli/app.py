@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from lookboth.cli.memory import out_of_memory
 from lookboth.errors import LookbothError
+from lookboth.memory import out_of_memory
 from lookboth.training.team import Team, require_alone
 
 _TOGETHER = {"train", "adapt"}  # commands that several processes may be started with

@@ -91,6 +91,10 @@ def check_settings(config: RunConfig) -> None:
             "a model that writes is causal; leave it out",
         ),
         "adaptation": (config.adaptation is not None, "adapt first (lookboth adapt) and name the result"),
+        "adapter.start_from": (
+            config.adapter.start_from is not None and config.method == ICL,
+            "nothing is trained, and no adapter is put on; leave it out",
+        ),
         "adapter.kind": (
             config.adapter.kind == "head" and config.method != ICL,
             "there is no head to train; set lora, qlora or full, or method = 'icl'",

@@ -79,13 +79,15 @@ def read_key() -> str | None:
     """Return the key clients must send, without the whitespace around it, or None.
 
     Raises:
-        ConfigError: the variable is set and empty, which may be a mistake that would let everybody in.
+        ConfigError: the variable is set and empty, which may be a mistake that would let everybody in, or no text.
     """
     key = os.environ.get(KEY_VARIABLE)
     if key is None:
         return None
     if not key.strip():
         raise ConfigError(f"{KEY_VARIABLE} is set and empty. Give it a key, or type: unset {KEY_VARIABLE}")
+    if any("\udc80" <= char <= "\udcff" for char in key):  # how Python holds bytes that are none
+        raise ConfigError(f"{KEY_VARIABLE} is not UTF-8. Give it a key in letters and digits.")
     return key.strip()
 
 

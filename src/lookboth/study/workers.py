@@ -12,6 +12,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Literal
 
 from lookboth.errors import LookbothError
+from lookboth.memory import out_of_memory
 from lookboth.study.cells import Cell
 
 
@@ -149,6 +150,6 @@ def _run(cell: Cell, pipe: Any, threads: int) -> tuple[str, str]:
         return "failed", str(error)
     except MemoryError:
         os._exit(1)  # what is left of the process cannot be trusted
-    except Exception:
-        return "failed", traceback.format_exc()
+    except Exception as error:
+        return "failed", out_of_memory(error) or traceback.format_exc()
     return "done", ""
