@@ -1,23 +1,21 @@
 """Commands about data: check-data, convert."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lookboth.cli.app import TaskName, app
-from lookboth.cli.reading import (
-    LabelFieldOption,
-    RepairOption,
-    SchemeOption,
-    TagColumnOption,
-    TextFieldOption,
-    WordColumnOption,
-)
+from lookboth.cli.reading import RepairOption, reads_labeled_data
 from lookboth.errors import ConfigError
+
+if TYPE_CHECKING:
+    from lookboth.data.readers import ReadOptions
 
 
 @app.command("check-data")
+@reads_labeled_data
 def check_data(
     files: Annotated[
         list[str],
@@ -28,24 +26,13 @@ def check_data(
         typer.Option(help="What has labels, words or whole texts. Default: words, but for built-in data."),
     ] = None,
     repair: RepairOption = False,
-    scheme: SchemeOption = None,
-    word_column: WordColumnOption = 0,
-    tag_column: TagColumnOption = -1,
-    text_field: TextFieldOption = None,
-    label_field: LabelFieldOption = None,
+    reading: "ReadOptions | None" = None,
 ) -> None:
     """Report everything odd in data files, with file and line."""
     from lookboth.data.checks import check_data as check
     from lookboth.data.readers import ReadOptions
 
-    options = ReadOptions(
-        task=task.value if task else "labeling",
-        scheme=scheme,
-        word_column=word_column,
-        tag_column=tag_column,
-        text_field=text_field,
-        label_field=label_field,
-    )
+    options = replace(reading or ReadOptions(), task=task.value if task else "labeling")
     usual = task is None and options == ReadOptions()
     report = check(files, None if usual else options, repair=repair)
     typer.echo(report.describe())

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,17 +15,13 @@ from lookboth.cli.app import (
     ThresholdsOption,
     app,
 )
-from lookboth.cli.reading import (
-    LabelFieldOption,
-    RepairOption,
-    SchemeOption,
-    TagColumnOption,
-    TextFieldOption,
-    WordColumnOption,
-)
+from lookboth.cli.reading import RepairOption, reads_labeled_data
 from lookboth.errors import ConfigError
 from lookboth.quiet import quiet_libraries
 from lookboth.types import Prediction
+
+if TYPE_CHECKING:
+    from lookboth.data.readers import ReadOptions
 
 MapOption = Annotated[
     list[str] | None,
@@ -37,6 +33,7 @@ OutOption = Annotated[
 
 
 @app.command()
+@reads_labeled_data
 def evaluate(
     data: Annotated[
         str, typer.Argument(help="File, folder, built-in name or hub id; 'name:split' for a split.")
@@ -45,26 +42,14 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Folder for run.json and predictions.jsonl.")] = None,
     label_map: MapOption = None,
     repair: RepairOption = False,
-    scheme: SchemeOption = None,
-    word_column: WordColumnOption = 0,
-    tag_column: TagColumnOption = -1,
-    text_field: TextFieldOption = None,
-    label_field: LabelFieldOption = None,
+    reading: "ReadOptions | None" = None,
     thresholds: ThresholdsOption = False,
     device: DeviceOption = None,
     precision: PrecisionOption = "auto",
 ) -> None:
     """Score a labeler on labeled data, every word counted."""
-    from lookboth.data.readers import ReadOptions
     from lookboth.evaluation.command import evaluate_on
 
-    options = ReadOptions(
-        scheme=scheme,
-        word_column=word_column,
-        tag_column=tag_column,
-        text_field=text_field,
-        label_field=label_field,
-    )
     quiet_libraries()
     evaluation = evaluate_on(
         data,
@@ -72,7 +57,7 @@ def evaluate(
         out=out,
         label_map=_pairs(label_map or []),
         repair=repair,
-        options=options,
+        options=reading,
         thresholds=thresholds,
         device=device,
         precision=precision,
@@ -82,6 +67,7 @@ def evaluate(
 
 
 @app.command()
+@reads_labeled_data
 def calibrate(
     model: Annotated[Path, typer.Argument(help="Folder of a saved labeler; its config.json is written.")],
     data: Annotated[str, typer.Argument(help="Labeled data that training has not seen; default split: dev.")],
@@ -93,24 +79,12 @@ def calibrate(
     ] = None,
     label_map: MapOption = None,
     repair: RepairOption = False,
-    scheme: SchemeOption = None,
-    word_column: WordColumnOption = 0,
-    tag_column: TagColumnOption = -1,
-    text_field: TextFieldOption = None,
-    label_field: LabelFieldOption = None,
+    reading: "ReadOptions | None" = None,
     device: DeviceOption = None,
 ) -> None:
     """Make a labeler's scores mean how often it is right."""
-    from lookboth.data.readers import ReadOptions
     from lookboth.evaluation.confidence import calibrate_folder
 
-    options = ReadOptions(
-        scheme=scheme,
-        word_column=word_column,
-        tag_column=tag_column,
-        text_field=text_field,
-        label_field=label_field,
-    )
     quiet_libraries()
     result = calibrate_folder(
         model,
@@ -119,7 +93,7 @@ def calibrate(
         coverage=coverage,
         label_map=_pairs(label_map or []),
         repair=repair,
-        options=options,
+        options=reading,
         device=device,
     )
     typer.echo(result.describe())

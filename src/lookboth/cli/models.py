@@ -1,7 +1,7 @@
 """Commands about models: inspect, prove, merge, and the demo."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,15 +12,11 @@ from lookboth.cli.app import (
     TrustOption,
     app,
 )
-from lookboth.cli.reading import (
-    LabelFieldOption,
-    RepairOption,
-    SchemeOption,
-    TagColumnOption,
-    TextFieldOption,
-    WordColumnOption,
-)
+from lookboth.cli.reading import RepairOption, reads_labeled_data
 from lookboth.quiet import quiet_libraries
+
+if TYPE_CHECKING:
+    from lookboth.data.readers import ReadOptions
 
 
 @app.command()
@@ -89,6 +85,7 @@ def merge(
 
 
 @app.command()
+@reads_labeled_data
 def export(
     model: Annotated[str, typer.Argument(help="Saved labeler: folder, hub id, 'shipped' or 'fast'.")],
     out: Annotated[Path, typer.Argument(help="Folder for the exported labeler.")],
@@ -107,23 +104,11 @@ def export(
     ] = None,
     accept_loss: Annotated[bool, typer.Option("--accept-loss", help="Write it whatever it lost.")] = False,
     repair: RepairOption = False,
-    scheme: SchemeOption = None,
-    word_column: WordColumnOption = 0,
-    tag_column: TagColumnOption = -1,
-    text_field: TextFieldOption = None,
-    label_field: LabelFieldOption = None,
+    reading: "ReadOptions | None" = None,
 ) -> None:
     """Write a labeler as ONNX, to be run without torch, and hold it against torch."""
-    from lookboth.data.readers import ReadOptions
     from lookboth.onnx.export import export_labeler
 
-    options = ReadOptions(
-        scheme=scheme,
-        word_column=word_column,
-        tag_column=tag_column,
-        text_field=text_field,
-        label_field=label_field,
-    )
     quiet_libraries()
     parity = export_labeler(
         model,
@@ -133,7 +118,7 @@ def export(
         tolerance=tolerance,
         accept_loss=accept_loss,
         repair=repair,
-        options=options,
+        options=reading,
     )
     typer.echo(parity.describe())
     typer.echo(f"written: {out}, {sum(file.stat().st_size for file in out.iterdir()) / 1e6:,.0f} MB")
