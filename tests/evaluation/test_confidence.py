@@ -11,13 +11,15 @@ from typer.testing import CliRunner
 
 from lookboth.cli import app
 from lookboth.errors import ConfigError, DataError, ModelError
-from lookboth.evaluation.confidence import calibrate, with_confidence
+from lookboth.evaluation.command import evaluate_on
+from lookboth.evaluation.confidence import Calibration, calibrate, calibrate_folder, with_confidence
 from lookboth.evaluation.evaluate import evaluate_labeler
 from lookboth.inference.decoding import tag_sets
 from lookboth.inference.pipeline import word_log_probs
 from lookboth.models.confidence import Confidence, saved_thresholds
 from lookboth.models.labeler import Labeler
 from lookboth.models.labeler_config import config_from_dict, config_to_dict
+from lookboth.models.opening import open_labeler
 from lookboth.types import Example, Span
 
 WORDS = " ".join(CORPUS).split()
@@ -215,6 +217,27 @@ def test_on_the_command_line(plain, tmp_path):
     assert len(record["tag_sets"]) >= len(WORDS)
     least = loaded.config.confidence.thresholds
     assert all(span["score"] >= round(least[span["label"]], 4) for span in record["spans"])
+
+
+def test_evaluate_and_calibrate_score_what_predict_scores(plain, tmp_path, monkeypatch):
+    folder, data = tmp_path / "labeler", tmp_path / "dev.jsonl"
+    plain.save_pretrained(folder)
+    examples = draw(plain, 10, 6)
+    data.write_text("\n".join(json.dumps({"tokens": e.words, "tags": tags_of(e)}) for e in examples))
+    used = []
+
+    def keep(labeler, *_, **__):
+        used.append(labeler)
+        return Calibration(Confidence(), None, None, (10, 0))
+
+    monkeypatch.setattr("lookboth.evaluation.confidence.calibrate", keep)
+    calibrate_folder(folder, f"{data}:dev", device="cpu")
+    predicting = open_labeler(folder, device="cpu", precision="bf16")
+    evaluated = evaluate_on(f"{data}:dev", str(folder), device="cpu", precision="bf16")
+    words = [example.words for example in examples]
+    assert [p.spans for p in evaluated.predictions] == [p.spans for p in predicting.predict_words(words)]
+    pairs = [module for module in used[0].model.backbone.modules() if hasattr(module, "lora_A")]
+    assert pairs and all(module.merged for module in pairs)
 
 
 def tags_of(example):

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from tiny import tiny_labeler
 
 from lookboth.data.packing import build_batch
+from lookboth.errors import PlanError
 from lookboth.inference.pipeline import word_log_probs
+from lookboth.masking.attention import get_plan
 from lookboth.masking.plan import MaskPlan
 from lookboth.models.labeler import LabelerModel
 
@@ -97,6 +99,22 @@ def test_a_plan_changes_what_is_predicted(tiny_llama_folder):
     assert again.config.plan.is_causal
     for left, right in zip(causal, word_log_probs(again, SENTENCES), strict=True):
         assert abs(left - right).max() < 1e-5
+
+
+def test_a_view_under_another_plan_leaves_the_labeler_as_it_was(tiny_llama_folder):
+    labeler = tiny_labeler(tiny_llama_folder, plan="0011")
+    before = word_log_probs(labeler, SENTENCES)
+    view = labeler.with_plan("full")
+    assert str(labeler.config.plan) == "0011"
+    assert get_plan(labeler.model.backbone) == labeler.config.plan
+    moved = word_log_probs(view, SENTENCES)
+    assert get_plan(labeler.model.backbone) == labeler.config.plan
+    for left, right in zip(before, word_log_probs(labeler, SENTENCES), strict=True):
+        assert abs(left - right).max() == 0
+    assert abs(moved[0] - before[0]).max() > 1e-3
+    with pytest.raises(PlanError):
+        labeler.with_plan(MaskPlan.parse("full", 3))
+    assert get_plan(labeler.model.backbone) == labeler.config.plan
 
 
 @given(cut=st.integers(1, 3), seed=st.integers(0, 5))

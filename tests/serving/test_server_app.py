@@ -62,7 +62,6 @@ def test_the_tiny_labeler_answers_as_it_does_in_python(serve, tiny_llama_folder)
     texts = ["Ada Lovelace was born in London", "the quick brown fox", "Toyota"]
     expected = [prediction.to_dict() for prediction in labeler.predict(texts)]
     causal = [prediction.to_dict() for prediction in labeler.with_plan("causal").predict(texts)]
-    labeler.with_plan("0011")
     assert causal != expected
     client = serve({"tiny": labeler})
     for _ in range(2):  # a plan asked for by one request is not left in force for the next

@@ -11,7 +11,7 @@ from lookboth.data.sources import read_source, split_name
 from lookboth.evaluation.evaluate import Evaluation, evaluate_labeler
 from lookboth.evaluation.runfile import write_predictions, write_run
 from lookboth.models.confidence import saved_thresholds
-from lookboth.models.labeler import Labeler
+from lookboth.models.opening import open_labeler
 
 
 def evaluate_on(
@@ -43,7 +43,7 @@ def evaluate_on(
     """
     started, clock = datetime.now(UTC), time.monotonic()
     split = split_name(source)[1]
-    labeler = Labeler.from_pretrained(model, device=device, precision=precision)
+    labeler = open_labeler(model, device=device, precision=precision)
     least = saved_thresholds(labeler.config) if thresholds else None
     dataset = read_source(source, repair=repair, task=labeler.config.task, options=options)
     examples = map_labels(dataset.examples, label_map or {})

@@ -25,6 +25,7 @@ from lookboth.inference.pipeline import example_scores, label_examples, label_wi
 from lookboth.models.confidence import Confidence
 from lookboth.models.labeler import Labeler, require_head
 from lookboth.models.labeler_config import CONFIG_FILE, read_settings
+from lookboth.models.opening import open_labeler
 from lookboth.models.saving import write_json
 from lookboth.types import Example, Prediction
 
@@ -132,7 +133,7 @@ def calibrate_folder(
     file = Path(model) / CONFIG_FILE
     if not file.is_file():
         raise ModelError(f"{model}: no such folder of a labeler; what is measured is written into it.")
-    labeler = require_head(Labeler.from_pretrained(model, device=device), "calibrated")
+    labeler = require_head(open_labeler(model, device=device), "calibrated")
     dataset = read_source(source, "dev", repair=repair, task=labeler.config.task, options=options)
     examples = map_labels(dataset.examples, label_map or {})
     result = calibrate(labeler, examples, precision=precision, coverage=coverage, data=source)

@@ -150,7 +150,9 @@ class _SavedLabeler(PreTrainedModel):
             raise ModelError(
                 f"{pretrained_model_name_or_path}: {found}. Type: pipeline({pipeline!r}, model=FOLDER)"
             )
-        loaded = Labeler.from_pretrained(pretrained_model_name_or_path, device="cpu", precision=precision)
+        loaded = Labeler.from_pretrained(
+            pretrained_model_name_or_path, device="cpu", precision=precision, merge=True
+        )
         return cls(config, require_head(loaded, "loaded by transformers")).eval()
 
     def _scores(

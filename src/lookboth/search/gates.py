@@ -93,7 +93,8 @@ def search_gates(task: SearchTask) -> Found:
 
     def score_dev() -> float:
         with under_plan(model.backbone, gates.plan()):
-            return evaluate_labeler(labeler, task.splits.dev, interval=False).scores.headline
+            view = labeler.with_plan(gates.plan())
+            return evaluate_labeler(view, task.splits.dev, interval=False).scores.headline
 
     apply_plan(model.backbone, MaskPlan((None,) * num_layers))
     with Gated(model, gates):

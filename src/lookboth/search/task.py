@@ -153,8 +153,9 @@ class SearchTask:
         return paired_bootstrap(self._gold(), _spans(one), _spans(other), seed=self.seed).p_value
 
     def _evaluate(self, labeler: Labeler, plan: MaskPlan) -> Evaluation:
+        # Applied once for all batches: a plan that is applied again loses the kept states of frozen layers.
         with under_plan(labeler.model.backbone, plan):
-            return evaluate_labeler(labeler, self.splits.dev, interval=False)
+            return evaluate_labeler(labeler.with_plan(plan), self.splits.dev, interval=False)
 
     def _file(self, candidate: Candidate, stage: str) -> Path:
         return self.folder / "scores" / stage / f"{file_name(candidate)}.json"

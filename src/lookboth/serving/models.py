@@ -1,4 +1,4 @@
-"""The labelers of a server by name, and under which mask plan each is at the moment."""
+"""The labelers of a server by name, under their own mask plans or those that requests name."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -45,7 +45,6 @@ class ServedModels:
         self.thread = thread or ModelThread()
         self.default = next(iter(self.labelers))
         self.batch_tokens = batch_tokens
-        self._in_force: dict[str, MaskPlan | None] = dict.fromkeys(self.labelers)  # None: its own
 
     def find(self, model: str | None, plan: str | None) -> Work:
         """Return what a request asks for.
@@ -66,10 +65,12 @@ class ServedModels:
         return Work(name, None if wanted == labeler.config.plan else wanted)
 
     def label(self, work: Work, texts: Sequence[str]) -> list[Prediction]:
-        """Label texts; only one thread may do so, because a plan belongs to the weights it is put into."""
-        self._put_in_force(work)
+        """Label texts; only one thread may do so, because labelers under several plans share weights."""
+        labeler: Any = self.labelers[work.model]
+        if work.plan is not None:
+            labeler = labeler.with_plan(work.plan)
         # What was taken together by its characters is rather one large batch than a full one and a small one.
-        return list(self.labelers[work.model].stream(texts, batch_tokens=self.batch_tokens * 3 // 2))
+        return list(labeler.stream(texts, batch_tokens=self.batch_tokens * 3 // 2))
 
     def describe(self) -> list[dict[str, Any]]:
         """Return what clients may know of each model."""
@@ -83,14 +84,6 @@ class ServedModels:
             }
             for name, labeler in self.labelers.items()
         ]
-
-    def _put_in_force(self, work: Work) -> None:
-        if self._in_force.get(work.model, work) == work.plan:
-            return
-        labeler: Any = self.labelers[work.model]
-        self._in_force.pop(work.model, None)  # unknown, if this fails half-way
-        labeler.with_plan(labeler.config.plan if work.plan is None else work.plan)
-        self._in_force[work.model] = work.plan
 
 
 def load_models(
