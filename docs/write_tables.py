@@ -10,7 +10,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = tuple(ROOT / page for page in ("README.md", "docs/speed.md", "docs/search.md"))
+PAGES = tuple(ROOT / page for page in ("README.md", "ARCHITECTURE.md", "docs/speed.md", "docs/search.md"))
 RESULTS = ROOT / "experiments" / "results"
 ORDER = (
     "__init__",

@@ -76,15 +76,25 @@ def test_an_error_in_a_page_names_its_line():
     assert (str(caught.traceback[-1].path), caught.traceback[-1].lineno + 1) == ("page.md", 5)
 
 
-def test_tables_of_pages_and_the_file_map_are_up_to_date():
-    spec = importlib.util.spec_from_file_location("write_tables", ROOT / "docs" / "write_tables.py")
+def load_script(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
+    return script
+
+
+def test_tables_of_pages_and_the_file_map_are_up_to_date():
+    script = load_script("write_tables")
     filled = set()
     for file in script.PAGES:
         page = file.read_text(encoding="utf-8")
         assert page == script.rewritten(page), "type: python docs/write_tables.py"
         filled |= {name for name in script.BLOCKS if f"<!-- {name}: " in page}
     assert filled == set(script.BLOCKS)
+
+
+def test_the_picture_of_masks_is_up_to_date():
+    script = load_script("draw_masks")
+    assert script.PICTURE.read_text(encoding="utf-8") == script.masks_svg(), "type: python docs/draw_masks.py"
