@@ -25,7 +25,9 @@ def masks_svg() -> str:
     size = f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
     label = 'role="img" aria-label="Attention of a causal layer and of an unmasked layer"'
     body = "\n".join(panels)
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} {label}>\n<style>{STYLE}\n</style>\n{body}\n</svg>\n'
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} {label}>\n<style>{STYLE}\n</style>\n{body}\n</svg>\n'
+    )
 
 
 def _panel(x: int, title: str, *, looks_right: bool) -> str:

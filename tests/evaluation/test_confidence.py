@@ -237,7 +237,8 @@ def test_evaluate_and_calibrate_score_what_predict_scores(plain, tmp_path, monke
     words = [example.words for example in examples]
     assert [p.spans for p in evaluated.predictions] == [p.spans for p in predicting.predict_words(words)]
     pairs = [module for module in used[0].model.backbone.modules() if hasattr(module, "lora_A")]
-    assert pairs and all(module.merged for module in pairs)
+    assert pairs
+    assert all(module.merged for module in pairs)
 
 
 def tags_of(example):
