@@ -13,7 +13,10 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {  # fields of ReadOptions: annotation an
     "scheme": (
         Annotated[
             str | None,
-            typer.Option(help="Tag scheme: IOB1, IOB2, IOBES, BILOU or plain. Default: detected."),
+            typer.Option(
+                help="Tag scheme: IOB1, IOB2, IOBES, BILOU, IO (adjacent words of one label are one "
+                "span) or plain (one label per word). Default: detected, but for the last two."
+            ),
         ],
         None,
     ),

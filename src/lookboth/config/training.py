@@ -45,7 +45,8 @@ class DataConfig(Section):
     )
     scheme: str | None = Field(
         default=None,
-        description="Tag scheme that the files are written in: IOB1, IOB2, IOBES, BILOU or plain; default: detected.",
+        description="Tag scheme that the files are written in: IOB1, IOB2, IOBES, BILOU, IO (adjacent words of "
+        "one label are one span) or plain (one label per word); default: detected, but for the last two.",
     )
     word_column: int = Field(
         default=0,

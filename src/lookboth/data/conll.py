@@ -30,6 +30,7 @@ def read_conll(
     scheme: str | None = None,
     separator: str | None = None,
     repair: bool = False,
+    head: str | None = None,
 ) -> Dataset:
     """Read a file of columns; every problem is listed in the result, none stops the reading.
 
@@ -42,6 +43,7 @@ def read_conll(
         scheme: one of `schemes.SCHEMES`, or None to detect it from the tags.
         separator: what separates columns; None: tabs on lines that have one, else blanks.
         repair: read ill-formed lines as each problem says instead of calling them fatal.
+        head: the scheme of the head that the data are read for; see `tag_styles.choose_reading`.
 
     Raises:
         DataError: if the file cannot be read at all.
@@ -65,7 +67,7 @@ def read_conll(
         message = f"column {word_column} counts the words; {other}"
         log.add(counting, "columns", message)
         return Dataset((), problems=log.problems(), name=log.name)
-    return build_dataset(sentences, scheme, log)
+    return build_dataset(sentences, scheme, log, head=head)
 
 
 def stream_words(lines: Iterable[str], log: ProblemLog) -> Iterator[Sentence]:

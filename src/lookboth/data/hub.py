@@ -32,6 +32,7 @@ def read_hub(
     tag_field: str | None = None,
     scheme: str | None = None,
     repair: bool = False,
+    head: str | None = None,
 ) -> Dataset:
     """Read one split of a hub data set, or of a folder written by `save_to_disk`.
 
@@ -42,6 +43,7 @@ def read_hub(
         word_field, tag_field: the columns; None: the first of `WORD_FIELDS`, of `TAG_FIELDS`.
         scheme: of the tags, one of `schemes.SCHEMES`, or None to detect it.
         repair: read problematic rows as each problem says instead of calling them fatal.
+        head: the scheme of the head that the data are read for; see `tag_styles.choose_reading`.
 
     Raises:
         ConfigError: if the `datasets` library is missing.
@@ -53,7 +55,7 @@ def read_hub(
     names = _tag_names(rows.features[tags])
     log = ProblemLog(f"{name}/{split}", repair=repair)
     pairs = ((row[words], row[tags]) for row in rows.select_columns([words, tags]))
-    return build_dataset(_sentences(pairs, names, log), scheme, log)
+    return build_dataset(_sentences(pairs, names, log), scheme, log, head=head)
 
 
 def read_hub_texts(

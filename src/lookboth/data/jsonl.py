@@ -15,7 +15,9 @@ from lookboth.types import Dataset
 _ALLOWED = 'write {"tokens": [...], "tags": [...]} or {"text": "...", "spans": [...]}'
 
 
-def read_jsonl(path: str | Path, *, scheme: str | None = None, repair: bool = False) -> Dataset:
+def read_jsonl(
+    path: str | Path, *, scheme: str | None = None, repair: bool = False, head: str | None = None
+) -> Dataset:
     """Read JSON lines; every problem is listed in the result, none stops the reading.
 
     A line is `{"tokens": [str], "tags": [str]}` (or "ner_tags"), or `{"text": str, "spans": [{"start",
@@ -25,6 +27,7 @@ def read_jsonl(path: str | Path, *, scheme: str | None = None, repair: bool = Fa
         path: the file, UTF-8.
         scheme: of the tags, one of `schemes.SCHEMES`, or None to detect it.
         repair: read problematic lines as each problem says instead of calling them fatal.
+        head: the scheme of the head that the data are read for; see `tag_styles.choose_reading`.
 
     Raises:
         DataError: if the file cannot be read at all.
@@ -37,7 +40,7 @@ def read_jsonl(path: str | Path, *, scheme: str | None = None, repair: bool = Fa
             sentences.append(sentence)
         else:
             log.add(number, "json", sentence, "the line is left out")
-    return build_dataset(sentences, scheme, log)
+    return build_dataset(sentences, scheme, log, head=head)
 
 
 def json_objects(path: str | Path, log: ProblemLog, allowed: str) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from lookboth.data.hub import is_saved_folder, read_hub_raw
@@ -38,7 +39,7 @@ def read_raw_text(
         default_split: the split to read where none is named.
         kind: what the data are for; None: built-in data as what they are; else a .txt file, a folder with one
             for the split, and a hub data set as text, others as labeled words.
-        repair: read undecodable bytes as U+FFFD and repair ill-formed labels instead of refusing them.
+        repair: read undecodable bytes as U+FFFD and repair ill-formed lines instead of refusing them.
         options: how labeled data are read, but for the task; of hub data sets, which column holds the text.
 
     Raises:
@@ -53,7 +54,8 @@ def read_raw_text(
         field = options.text_field if options else None
         texts = _read_texts(name, whole_split(split), field, repair=repair)
     else:
-        dataset = read_source(f"{name}:{whole_split(split)}", repair=repair, task=kind, options=options)
+        words = replace(options or ReadOptions(), scheme="plain")  # tags are not used
+        dataset = read_source(f"{name}:{whole_split(split)}", repair=repair, task=kind, options=words)
         texts = [" ".join(example.words) for example in dataset.examples]
     return list(take_part(texts, split))
 

@@ -1,7 +1,7 @@
 """One entry point for every source of data: files, folders, built-in data sets and hub ids."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -38,6 +38,7 @@ BUILTIN: dict[str, Kind] = {
     for folder in sorted(BUILTIN_FOLDER.iterdir())
     if folder.is_dir()
 }
+_PLAIN = frozenset(name for name in BUILTIN if name.endswith("_pos"))  # one label per word
 CONLL_SUFFIXES = (".conll", ".txt", ".tsv", ".iob", ".iob2", ".bio", ".bioes", ".conllu")
 JSONL_SUFFIXES = (".jsonl", ".json")
 SUFFIXES: dict[Kind, tuple[str, ...]] = {
@@ -69,6 +70,7 @@ class ReadOptions:
         scheme: of the tags; None to detect it.
         text_field, label_field: columns or keys of texts and their labels, in hub data sets also of words and
             their tags; None for the usual names.
+        head: the scheme of the head that the data are read for, or None; see `tag_styles.choose_reading`.
     """
 
     task: Task = "labeling"
@@ -78,6 +80,7 @@ class ReadOptions:
     scheme: str | None = None
     text_field: str | None = None
     label_field: str | None = None
+    head: str | None = None
 
 
 def read_dataset(path: str | Path, options: ReadOptions | None = None, *, repair: bool = False) -> Dataset:
@@ -97,7 +100,7 @@ def read_dataset(path: str | Path, options: ReadOptions | None = None, *, repair
             path, text_field=options.text_field, label_field=options.label_field, repair=repair
         )
     if suffix in JSONL_SUFFIXES:
-        return read_jsonl(path, scheme=options.scheme, repair=repair)
+        return read_jsonl(path, scheme=options.scheme, repair=repair, head=options.head)
     return read_conll(
         path,
         word_column=options.word_column,
@@ -105,6 +108,7 @@ def read_dataset(path: str | Path, options: ReadOptions | None = None, *, repair
         scheme=options.scheme,
         separator=options.separator,
         repair=repair,
+        head=options.head,
     )
 
 
@@ -126,6 +130,8 @@ def read_split(
     options = options or ReadOptions()
     file = find_file(source, split, options.task)
     if file is not None:
+        if file.parent.parent == BUILTIN_FOLDER and options.scheme is None and file.parent.name in _PLAIN:
+            options = replace(options, scheme="plain")
         return read_dataset(file, options, repair=repair)
     if options.task == "classification":
         return read_hub_texts(
@@ -142,6 +148,7 @@ def read_split(
         tag_field=options.label_field,
         scheme=options.scheme,
         repair=repair,
+        head=options.head,
     )
 
 

@@ -8,10 +8,15 @@ from lookboth.errors import ConfigError, DataError
 from lookboth.types import Span
 
 OUTSIDE = "O"
-SCHEMES = ("IOB1", "IOB2", "IOBES", "BILOU", "plain")
+SCHEMES = ("IOB1", "IOB2", "IOBES", "BILOU", "IO", "plain")
 
 _PREFIXES = {"IOB1": "BI", "IOB2": "BI", "IOBES": "BIES", "BILOU": "BILU"}
-_ALIASES = {"BIO": "IOB2", "BIO2": "IOB2", "IOB": "IOB2", "BIOES": "IOBES", "BILUO": "BILOU"}
+_WITHOUT_POSITION = ("IO", "plain")  # a tag is a label
+_ALIASES = {
+    **dict.fromkeys(("BIO", "BIO2", "IOB"), "IOB2"),
+    **dict.fromkeys(("BIOES", "BMES", "BMEWO", "BMEOW"), "IOBES"),  # M and W: see tag_styles
+    **dict.fromkeys(("BILUO", "BIOUL"), "BILOU"),
+}
 # The one spelling that decoding works on: begin, inside, end, single.
 _FOLD = {"B": "B", "I": "I", "E": "E", "L": "E", "S": "S", "U": "S"}
 
@@ -64,9 +69,13 @@ def decode_tags(tags: Sequence[str], scheme: str, *, repair: bool = False) -> tu
     (Span(start=0, end=2, label='PER'), Span(start=3, end=4, label='LOC'))
     >>> decode_tags(["DET", "NOUN"], "plain")
     (Span(start=0, end=1, label='DET'), Span(start=1, end=2, label='NOUN'))
+    >>> decode_tags(["LOC", "LOC", "PER"], "IO")
+    (Span(start=0, end=2, label='LOC'), Span(start=2, end=3, label='PER'))
     """
     if scheme == "plain":
         return tuple(Span(i, i + 1, tag) for i, tag in enumerate(tags) if tag not in ("", OUTSIDE))
+    if scheme == "IO":
+        return _decode_repaired([("I", tag) if tag not in ("", OUTSIDE) else (OUTSIDE, "") for tag in tags])
     if repair:
         return _decode_repaired(_fold_tags(tags, "BIESLU"))
     folded = _fold_tags(tags, _PREFIXES[scheme])
@@ -81,8 +90,10 @@ def find_tag_errors(tags: Sequence[str], scheme: str) -> list[tuple[int, str]]:
     >>> find_tag_errors(["O", "I-LOC"], "IOB2")
     [(1, "tag 'I-LOC' follows 'O'; an IOB2 span starts with 'B-'")]
     """
-    if scheme == "plain":
-        return [(i, "the tag is empty; a plain tag is any text") for i, tag in enumerate(tags) if not tag]
+    if scheme in _WITHOUT_POSITION:
+        return [
+            (i, f"the tag is empty; a tag of {scheme} is any text") for i, tag in enumerate(tags) if not tag
+        ]
     errors: list[tuple[int, str]] = []
     for i, (previous, tag) in enumerate(pairwise((OUTSIDE, *tags, OUTSIDE))):
         left, here = _transition_errors(previous, tag, scheme)
@@ -132,28 +143,20 @@ def tags_for_labels(labels: Iterable[str], scheme: str) -> tuple[str, ...]:
     ('O', 'B-LOC', 'I-LOC', 'B-PER', 'I-PER')
     """
     names = sorted(set(labels))
-    if scheme == "plain":
+    if scheme in _WITHOUT_POSITION:
         return (OUTSIDE, *(name for name in names if name != OUTSIDE))
     return (OUTSIDE, *(f"{prefix}-{name}" for name in names for prefix in _PREFIXES[scheme]))
 
 
 def detect_scheme(tag_sequences: Iterable[Sequence[str]]) -> str:
-    """Return the scheme under which the fewest tags are ill-formed; IOB2 when several fit.
+    """Return the scheme under which the fewest tags (`B-PER`) are ill-formed; IOB2 when several fit.
 
-    "plain" when most tags that are not "O" have no scheme prefix.
-
-    >>> detect_scheme([["I-PER", "I-PER", "B-PER"]]), detect_scheme([["DET", "NOUN"]])
-    ('IOB1', 'plain')
+    >>> detect_scheme([["I-PER", "I-PER", "B-PER"]]), detect_scheme([["B-PER", "E-PER", "O"]])
+    ('IOB1', 'IOBES')
     """
     transitions: Counter[tuple[str, str]] = Counter()
-    tags: Counter[str] = Counter()
     for sequence in tag_sequences:
-        tags.update(sequence)
         transitions.update(pairwise((OUTSIDE, *sequence, OUTSIDE)))
-    tags.pop(OUTSIDE, None)
-    prefixed = sum(count for tag, count in tags.items() if _fold(tag, "BIESLU")[1])
-    if prefixed * 2 < tags.total():
-        return "plain"
 
     def num_errors(scheme: str) -> int:
         per_transition = ((_transition_errors(*pair, scheme), count) for pair, count in transitions.items())
@@ -257,18 +260,20 @@ def _check_span(span: Span, before: Span, num_words: int, scheme: str) -> None:
     length = span.end - span.start
     if not 0 <= span.start < span.end <= num_words:
         raise DataError(f"{span} does not lie within the {num_words} words; 0 <= start < end <= words.")
-    if not span.label or (scheme == "plain" and span.label == OUTSIDE):
+    if not span.label or (scheme in _WITHOUT_POSITION and span.label == OUTSIDE):
         raise DataError(f"{span} has no label that a tag can carry; name it other than '' and plain 'O'.")
     if span.start < before.end:
         raise DataError(f"{span} overlaps {before}; a word has one tag. Keep one of the two spans.")
     if scheme == "plain" and length != 1:
         raise DataError(f"{span} is {length} words long; plain tags label single words. Use IOB2.")
+    if scheme == "IO" and (span.start, span.label) == (before.end, before.label):
+        raise DataError(f"{span} touches {before}; IO tags cannot tell them apart. Use IOB2.")
 
 
 def _tags_of_span(span: Span, before: Span, scheme: str) -> list[str]:
     label, length = span.label, span.end - span.start
-    if scheme == "plain":
-        return [label]
+    if scheme in _WITHOUT_POSITION:
+        return [label] * length
     inside = ["I-" + label] * (length - 1)
     if scheme == "IOB1":
         touches = before.end == span.start and before.label == label

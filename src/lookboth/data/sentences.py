@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lookboth.data.problems import ProblemLog
-from lookboth.data.schemes import decode_tags, detect_scheme, find_tag_errors, repair_tags, resolve_scheme
+from lookboth.data.schemes import decode_tags, find_tag_errors, repair_tags
+from lookboth.data.tag_styles import Refusal, TagReading, choose_reading
 from lookboth.types import Dataset, Example, Span
 
 _SURROGATES = dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
@@ -35,26 +36,37 @@ class Sentence:
         return self.lines[min(word, len(self.lines) - 1)]
 
 
-def build_dataset(sentences: Sequence[Sentence], scheme: str | None, log: ProblemLog) -> Dataset:
+def build_dataset(
+    sentences: Sequence[Sentence], scheme: str | None, log: ProblemLog, *, head: str | None = None
+) -> Dataset:
     """Check words and tags, decode the tags, and return the data set with all problems of the log.
 
     Args:
         sentences: in file order.
         scheme: the tag scheme, or None to detect it over all sentences.
-        log: what the reader noted so far; ill-formed tags and odd words are added.
+        log: what the reader noted so far; ill-formed tags and words without visible characters are added.
+        head: the scheme of the head that the data are read for; see `choose_reading`.
     """
     sentences = [_readable(sentence, log) for sentence in sentences]
     tagged = [sentence.tags for sentence in sentences if sentence.tags is not None]
-    found = resolve_scheme(scheme) if scheme else detect_scheme(tagged)
+    reading = choose_reading(tagged, scheme, head)
+    if isinstance(reading, Refusal):
+        log.add(_first_line(sentences, reading.tag), "tag-style", reading.message)
+        return Dataset((), problems=log.problems(), name=log.name)
     examples = []
     for sentence in sentences:
         if sentence.words:
-            examples.append(_build_example(sentence, found, log))
+            examples.append(_build_example(sentence, reading, log))
         else:
             log.add(
                 sentence.line(0), "empty-sentence", "the sentence has no words; it is left out", fatal=False
             )
-    return Dataset(examples=examples, scheme=found, problems=log.problems(), name=log.name)
+    return Dataset(examples=examples, scheme=reading.scheme, problems=log.problems(), name=log.name)
+
+
+def _first_line(sentences: Sequence[Sentence], tag: str) -> int:
+    """Return the line on which a tag first occurs."""
+    return next(s.line(s.tags.index(tag)) for s in sentences if s.tags is not None and tag in s.tags)
 
 
 def check_string(text: str, line: int, log: ProblemLog) -> str:
@@ -66,7 +78,7 @@ def check_string(text: str, line: int, log: ProblemLog) -> str:
 
 
 def _readable(sentence: Sentence, log: ProblemLog) -> Sentence:
-    """Return the sentence without lone surrogates in words, tags and labels."""
+    """Return the sentence without lone surrogates in words, tags and labels, and without blanks around tags."""
 
     def checked(strings: Sequence[str]) -> tuple[str, ...]:
         return tuple(check_string(string, sentence.line(i), log) for i, string in enumerate(strings))
@@ -74,7 +86,7 @@ def _readable(sentence: Sentence, log: ProblemLog) -> Sentence:
     return replace(
         sentence,
         words=checked(sentence.words),
-        tags=None if sentence.tags is None else checked(sentence.tags),
+        tags=None if sentence.tags is None else tuple(tag.strip() for tag in checked(sentence.tags)),
         spans=tuple(
             span._replace(label=check_string(span.label, sentence.line(span.start), log))
             for span in sentence.spans
@@ -82,7 +94,7 @@ def _readable(sentence: Sentence, log: ProblemLog) -> Sentence:
     )
 
 
-def _build_example(sentence: Sentence, scheme: str, log: ProblemLog) -> Example:
+def _build_example(sentence: Sentence, reading: TagReading, log: ProblemLog) -> Example:
     words = sentence.words
     for i, word in enumerate(words):
         if not word.isalnum() and all(map(_is_invisible, word)):
@@ -90,7 +102,7 @@ def _build_example(sentence: Sentence, scheme: str, log: ProblemLog) -> Example:
             log.add(sentence.line(i), "invisible-word", message, fatal=False)
     return Example(
         words=words,
-        spans=sentence.spans if sentence.tags is None else _decode(sentence, sentence.tags, scheme, log),
+        spans=sentence.spans if sentence.tags is None else _decode(sentence, sentence.tags, reading, log),
         text=sentence.text,
         offsets=sentence.offsets,
         source=log.where(sentence.line(0)),
@@ -101,11 +113,15 @@ def _is_invisible(char: str) -> bool:
     return char.isspace() or unicodedata.category(char) in ("Cc", "Cf")
 
 
-def _decode(sentence: Sentence, tags: tuple[str, ...], scheme: str, log: ProblemLog) -> tuple[Span, ...]:
+def _decode(
+    sentence: Sentence, written: tuple[str, ...], reading: TagReading, log: ProblemLog
+) -> tuple[Span, ...]:
+    tags, scheme = reading.style.read(written), reading.scheme
     errors = find_tag_errors(tags, scheme)
     if not errors:
         return decode_tags(tags, scheme)
     repaired = repair_tags(tags, scheme)
     for i, message in errors:
-        log.add(sentence.line(i), "ill-formed-tag", message, f"read as {repaired[i]!r}")
+        spelled = "" if tags[i] == written[i] else f"; the file spells it {written[i]!r}"
+        log.add(sentence.line(i), "ill-formed-tag", message + spelled, f"read as {repaired[i]!r}")
     return decode_tags(repaired if log.repair else tags, scheme)

@@ -52,6 +52,7 @@ def read_source(
     repair: bool = False,
     task: Task = "labeling",
     options: ReadOptions | None = None,
+    head: str | None = None,
 ) -> Dataset:
     """Read "name", "name:split" or "name:split[90%:]" and refuse data with errors.
 
@@ -61,12 +62,14 @@ def read_source(
         repair: repair ill-formed tags instead of refusing them.
         task: "labeling", where words have labels, or "classification", where whole texts have.
         options: how files are read, but for the task.
+        head: the scheme of the head that the data are read for; see `tag_styles.choose_reading`.
 
     Raises:
         DataError: there is no such data, or it has errors that were not repaired.
     """
     name, split = split_name(source, default_split)
-    dataset = read_part(name, split, replace(options or ReadOptions(), task=task), repair=repair)
+    options = replace(options or ReadOptions(), task=task, head=head)
+    dataset = read_part(name, split, options, repair=repair)
     require_clean(dataset)
     return dataset
 

@@ -45,7 +45,8 @@ def evaluate_on(
     split = split_name(source)[1]
     labeler = open_labeler(model, device=device, precision=precision)
     least = saved_thresholds(labeler.config) if thresholds else None
-    dataset = read_source(source, repair=repair, task=labeler.config.task, options=options)
+    config = labeler.config
+    dataset = read_source(source, repair=repair, task=config.task, options=options, head=config.scheme)
     examples = map_labels(dataset.examples, label_map or {})
     evaluation = evaluate_labeler(labeler, examples, min_score=least)
     if out is not None:

@@ -134,7 +134,8 @@ def calibrate_folder(
     if not file.is_file():
         raise ModelError(f"{model}: no such folder of a labeler; what is measured is written into it.")
     labeler = require_head(open_labeler(model, device=device), "calibrated")
-    dataset = read_source(source, "dev", repair=repair, task=labeler.config.task, options=options)
+    task, head = labeler.config.task, labeler.config.scheme
+    dataset = read_source(source, "dev", repair=repair, task=task, options=options, head=head)
     examples = map_labels(dataset.examples, label_map or {})
     result = calibrate(labeler, examples, precision=precision, coverage=coverage, data=source)
     settings = read_settings(Path(model))

@@ -66,7 +66,8 @@ def export_labeler(
     source = find_folder(model)
     labeler = require_head(load_labeler(source, device="cpu", precision="fp32"), "exported")
     data = data or DATA[labeler.config.task]
-    examples = read_source(data, repair=repair, task=labeler.config.task, options=options).examples
+    task, head = labeler.config.task, labeler.config.scheme
+    examples = read_source(data, repair=repair, task=task, options=options, head=head).examples
     before = find(labeler, examples)
     merged = merge_labeler(labeler) if hasattr(labeler.model.backbone, "merge_and_unload") else labeler
     threads = torch.get_num_threads()

@@ -34,7 +34,9 @@ def read_splits(config: RunConfig) -> Splits:
     def read(sources: Sequence[str], split: str) -> dict[str, Sequence[Example]]:
         result: dict[str, Sequence[Example]] = {}
         for source in sources:
-            dataset = read_source(source, split, repair=data.repair, task=config.task, options=options)
+            dataset = read_source(
+                source, split, repair=data.repair, task=config.task, options=options, head=config.scheme
+            )
             _remember_file(files, f"{split}:{source}", dataset)
             result[source] = map_labels(dataset.examples, data.label_map)
         return result

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from lookboth.data.conversion.convert import convert
 from lookboth.data.conversion.options import ConvertOptions
-from lookboth.data.readers import read_dataset
+from lookboth.data.readers import ReadOptions, read_dataset
 from lookboth.data.schemes import encode_spans
 from lookboth.errors import DataError
 from lookboth.types import Span
@@ -62,7 +62,7 @@ def test_the_chunk_and_part_of_speech_columns(original, tmp_path):
     np = [span for span in spans_of(tmp_path / "chunk.conll")[0] if span.label == "NP"]
     assert np == [Span(0, 2, "NP"), Span(3, 4, "NP"), Span(4, 5, "NP")]
     convert("conll2003", original, tmp_path / "pos.conll", ConvertOptions(column="pos"))
-    dataset = read_dataset(tmp_path / "pos.conll")
+    dataset = read_dataset(tmp_path / "pos.conll", ReadOptions(scheme="plain"))
     assert dataset.scheme == "plain"
     assert dataset.labels() == (".", "NN", "NNP", "PRP", "VBD")
 

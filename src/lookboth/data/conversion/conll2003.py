@@ -35,7 +35,9 @@ def read_conll2003(path: str | Path, options: ConvertOptions, *, repair: bool = 
         if count not in (0, _NUM_COLUMNS) and not line.startswith(DOCUMENT):
             wanted = "word, part of speech, chunk and entity. Files with other columns need no conversion"
             raise DataError(f"{path}:{number}: {count} columns; a line of CoNLL-2003 has four: {wanted}.")
-    dataset = read_conll(path, tag_column=COLUMNS[options.column or "ner"], repair=repair)
+    column = options.column or "ner"
+    scheme = "plain" if column == "pos" else None
+    dataset = read_conll(path, tag_column=COLUMNS[column], scheme=scheme, repair=repair)
     if not options.documents:
         return Converted(dataset)
     first_lines = [int(example.source.rpartition(":")[2]) for example in dataset.examples]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lookboth.data.conversion.options import Converted
 from lookboth.data.files import whole_file
-from lookboth.data.readers import read_dataset
+from lookboth.data.readers import ReadOptions, read_dataset
 from lookboth.data.schemes import encode_spans
 from lookboth.errors import DataError
 from lookboth.types import Dataset, Example
@@ -34,7 +34,7 @@ def write_data(data: Converted, out: str | Path) -> None:
         with whole_file(path) as work:
             content = "".join(f"{line}\n" for line in lines)
             work.write_text(content, encoding="utf-8", errors="backslashreplace", newline="\n")
-            _compare(data.dataset, read_dataset(work), path)
+            _compare(data.dataset, read_dataset(work, ReadOptions(scheme=scheme)), path)
     except OSError as error:
         raise DataError(f"{out}: cannot be written: {error.strerror}. Name another file.") from error
 
