@@ -10,7 +10,7 @@ from families import FAMILIES, NEEDS_EAGER, tiny_config, tiny_model, tokens
 from transformers import AutoModel, AutoModelForCausalLM
 
 from lookboth.errors import PlanError
-from lookboth.masking import MaskPlan, apply_plan, get_plan, prove, remove_plan
+from lookboth.masking import MaskPlan, apply_plan, get_plan, own_plan, prove, remove_plan
 
 PLANS = ["causal", "full", "0011", "2,", "0,3,*,1"]
 RUNS = [(family, backend) for family in FAMILIES for backend in ("sdpa", "eager")]
@@ -225,3 +225,22 @@ class TestFlash:
         with pytest.raises(PlanError, match="packed rows in a batch"):
             self.model("full")(tokens(2, 5), position_ids=positions.expand(2, -1))
         assert states(self.model("full"), tokens(1, 5), position_ids=positions).isfinite().all()
+
+
+@pytest.mark.parametrize("plan", ["0011", "full", "causal"])
+@pytest.mark.parametrize("backend", ["sdpa", "eager"])
+def test_a_decoder_that_its_configuration_makes_bidirectional_takes_a_plan(backend: str, plan: str) -> None:
+    model = tiny_model("qwen3", backend=backend, is_causal=False)
+    assert own_plan(model) == MaskPlan((None,) * 4)
+    proof = prove(apply_plan(model, plan), plan)
+    assert proof.ok, proof.describe()
+
+
+def test_gpt2_that_upcasts_its_scores_does_so_under_a_plan() -> None:
+    options = {"backend": "eager", "reorder_and_upcast_attn": True}
+    model = tiny_model("gpt2", **options).to(torch.bfloat16)
+    ids = tokens(2, 9)
+    stock = states(model, ids)
+    assert not torch.equal(stock, states(tiny_model("gpt2", backend="eager").to(torch.bfloat16), ids))
+    assert torch.equal(states(apply_plan(model, "causal"), ids), stock)
+    assert prove(tiny_model("gpt2", **options), "0011").ok

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 import torch
-from families import WINDOW, tiny_model, tokens
+import transformers
+from families import COMMON, GROUPED, SLIDING_AND_FULL, WINDOW, tiny_model, tokens
 
 from lookboth.errors import PlanError
 from lookboth.masking import apply_plan, prove
@@ -13,6 +14,14 @@ from lookboth.masking.packed_rows import find_segments
 
 TEXTS = (4, 3, 6)
 POSITIONS = torch.cat([torch.arange(size) for size in TEXTS])[None]
+VISION = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 4,
+    "image_size": 28,
+    "patch_size": 14,
+}
 
 
 def states(model: Any, ids: torch.Tensor, **batch: Any) -> torch.Tensor:
@@ -38,6 +47,74 @@ def test_trap_1_packed_texts_are_as_when_alone(family: str, plan: str, batch: di
     packed = states(model, ids, position_ids=POSITIONS, **batch)
     for first, last in itertools.pairwise(itertools.accumulate(TEXTS, initial=0)):
         assert close(packed[:, first:last], states(model, ids[:, first:last]))
+
+
+def gemma3_with_images() -> Any:
+    text = {**COMMON, **GROUPED, "head_dim": 8, "sliding_window": WINDOW, "num_hidden_layers": 4}
+    text["layer_types"] = SLIDING_AND_FULL * 2
+    config = transformers.Gemma3Config(text_config=text, vision_config=VISION, mm_tokens_per_image=4)
+    return transformers.AutoModel.from_config(config).eval()
+
+
+def qwen_with_images(name: str) -> Any:
+    text = {**COMMON, **GROUPED, "num_hidden_layers": 4, "head_dim": 8}
+    text["rope_parameters"] = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1]}
+    config = getattr(transformers, f"{name}Config")(text_config=text, vision_config={"depth": 1})
+    with torch.device("meta"):
+        model = transformers.AutoModel.from_config(config).language_model
+    model = model.to_empty(device="cpu").eval()
+    model.init_weights()
+    model.rotary_emb = type(model.rotary_emb)(model.config)
+    return model
+
+
+@pytest.mark.parametrize("mask", [None, torch.ones(1, 13, dtype=torch.long)], ids=["bare", "attention-mask"])
+def test_trap_1_where_masks_are_made_outside_the_text_model(mask: Any) -> None:
+    torch.manual_seed(0)
+    model = apply_plan(gemma3_with_images(), "0011")
+    ids = tokens(1, sum(TEXTS))
+    packed = states(model, ids, position_ids=POSITIONS, attention_mask=mask)
+    for first, last in itertools.pairwise(itertools.accumulate(TEXTS, initial=0)):
+        assert close(packed[:, first:last], states(model, ids[:, first:last]))
+
+
+@pytest.mark.parametrize("name", ["Qwen2VL", "Qwen2_5_VL", "Qwen3VL"])
+@pytest.mark.parametrize("rows", [3, 4])
+@pytest.mark.parametrize("mask", [None, torch.ones(1, 13, dtype=torch.long)], ids=["bare", "attention-mask"])
+def test_trap_1_positions_with_a_row_for_each_axis(name: str, rows: int, mask: Any) -> None:
+    torch.manual_seed(0)
+    model = apply_plan(qwen_with_images(name), "0011")
+    ids, positions = tokens(1, sum(TEXTS)), POSITIONS.expand(rows, 1, -1)
+    packed = states(model, ids, position_ids=positions, attention_mask=mask)
+    for first, last in itertools.pairwise(itertools.accumulate(TEXTS, initial=0)):
+        assert close(packed[:, first:last], states(model, ids[:, first:last]))
+
+
+def test_trap_1_an_image_is_no_new_text() -> None:
+    """Two tokens, an image of 2 x 2, a token; then a text of two tokens."""
+    axes = torch.tensor(
+        [[0, 1, 2, 2, 2, 2, 4, 0, 1], [0, 1, 2, 2, 3, 3, 4, 0, 1], [0, 1, 2, 3, 2, 3, 4, 0, 1]]
+    )
+    found = find_segments(axes[:, None], None)
+    assert found is not None
+    assert found.tolist() == [[0] * 7 + [1, 1]]
+    assert find_segments(axes[:, None, :7], None) is None
+
+
+@pytest.mark.parametrize(
+    "positions",
+    [
+        torch.zeros(5, 1, 4),
+        torch.zeros(1, 1, 1, 4),
+        torch.zeros(1, 6),
+        [0, 1, 0, 1],
+        torch.tensor([[[0, 1, 2, 2]], [[0, 1, 2, 2]], [[0, 1, 3, 2]]]),
+    ],
+    ids=["five-axes", "four-dimensions", "other-length", "no-tensor", "an-image-that-stands-still"],
+)
+def test_trap_1_positions_that_do_not_tell_are_refused(positions: Any) -> None:
+    with pytest.raises(PlanError, match="do not tell"):
+        find_segments(positions, None, 4)
 
 
 def test_trap_1_packed_rows_of_a_batch_differ_and_end_in_padding() -> None:
@@ -122,8 +199,6 @@ def test_a_window_of_one_token_has_no_right_side() -> None:
 
 
 def test_chunks_are_borders_on_the_right_too() -> None:
-    import transformers
-
     config = transformers.Llama4TextConfig(
         vocab_size=97,
         hidden_size=32,

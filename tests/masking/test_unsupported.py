@@ -7,10 +7,12 @@ import torch
 import transformers
 from families import tiny_model, tokens
 from torch import nn
+from transformers.models.llama import modeling_llama
 from transformers.models.llama.modeling_llama import LlamaAttention
 
 from lookboth.errors import PlanError
 from lookboth.masking import apply_plan, get_plan
+from lookboth.masking.backends import NEEDED, build_layer_masks
 
 SMALL = {
     "vocab_size": 97,
@@ -38,6 +40,8 @@ GROUPED = {**SMALL, "num_key_value_heads": 2}
         ("Albert", {**SMALL, "embedding_size": 32}, "share one layer"),
         ("RoFormer", SMALL, "keep their own attention"),
         ("T5", {"vocab_size": 97, "d_model": 32, "d_kv": 8, "d_ff": 32, "num_layers": 2}, "encoder-decoder"),
+        ("DeepseekV32", {}, "choose or compress"),
+        ("Blt", {}, "no single stack"),
     ],
 )
 def test_families_without_a_causal_mask_to_remove(name: str, arguments: dict[str, Any], said: str) -> None:
@@ -61,13 +65,6 @@ def test_a_backend_without_a_mask_function_is_refused() -> None:
     model = tiny_model()
     model.config._attn_implementation_internal = "paged|eager"
     with pytest.raises(PlanError, match="no mask function"):
-        apply_plan(model, "0011")
-
-
-def test_a_model_that_is_already_unmasked_is_refused() -> None:
-    model = tiny_model()
-    model.config.is_causal = False
-    with pytest.raises(PlanError, match="is_causal"):
         apply_plan(model, "0011")
 
 
@@ -132,3 +129,72 @@ def test_a_layer_with_a_convolution_is_refused() -> None:
     model.layers[1].mixer = nn.Conv1d(4, 4, 2)
     with pytest.raises(PlanError, match="mixes tokens outside attention"):
         apply_plan(model, "0011")
+
+
+def test_the_decoder_of_an_encoder_decoder_says_so() -> None:
+    config = transformers.BartConfig(
+        vocab_size=97, d_model=32, decoder_layers=2, decoder_attention_heads=4, encoder_layers=2
+    )
+    with torch.device("meta"):
+        model = transformers.BartForCausalLM(config)
+    with pytest.raises(PlanError, match="cross-attention"):
+        apply_plan(model, "01")
+
+
+def test_a_model_that_computes_with_its_mask_is_refused_in_the_first_forward() -> None:
+    model = apply_plan(transformers.DogeModel(transformers.DogeConfig(**GROUPED)).eval(), "01")
+    with pytest.raises(PlanError, match="its attention mask"):
+        model(tokens(1, 5))
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda masks: masks[:, :, -1:],
+        lambda masks: masks[0],
+        lambda masks: ~masks,
+        lambda masks: masks.dtype,
+        lambda masks: masks.to("cpu"),
+        lambda masks: torch.zeros(1) + masks,
+        lambda masks: torch.where(masks, 0, 1),
+    ],
+)
+def test_masks_are_no_tensor_to_compute_with(use: Any) -> None:
+    with pytest.raises(PlanError, match="its attention mask"):
+        use(layer_masks())
+
+
+def test_masks_that_are_cut_to_their_own_length_stay_whole() -> None:
+    masks = layer_masks()
+    assert masks[:, :, 0:, :] is masks
+    assert masks[:, :, :, :5] is masks
+    assert masks.shape == (1, 1, 5, 5)
+
+
+def layer_masks(**changes: Any) -> Any:
+    given = dict.fromkeys(NEEDED) | {"batch_size": 1, "q_length": 5, "kv_length": 5, "q_offset": 0}
+    return build_layer_masks("sdpa", given | changes)
+
+
+def test_arguments_of_another_version_of_transformers_are_refused() -> None:
+    with pytest.raises(PlanError, match="tells a mask function of window"):
+        layer_masks(window=5)
+    with pytest.raises(PlanError, match="does not tell a mask function its use_vmap"):
+        build_layer_masks("sdpa", dict.fromkeys(NEEDED - {"use_vmap"}))
+
+
+def test_a_family_that_asks_for_the_name_of_its_backend_is_refused() -> None:
+    model = tiny_model()
+    replace_attention(model, 2, AsksForName)
+    with pytest.raises(PlanError, match="by the name of the attention backend"):
+        apply_plan(model, "0011")
+
+
+class AsksForName(LlamaAttention):
+    """Does something else where the backend is eager, as far as it can tell."""
+
+    def forward(self, hidden_states: torch.Tensor, **kwargs: Any) -> tuple[torch.Tensor, None]:
+        if self.config._attn_implementation == "eager":
+            hidden_states = hidden_states * 2
+        interface = modeling_llama.ALL_ATTENTION_FUNCTIONS
+        return interface.get_interface("sdpa", None)(self, hidden_states, **kwargs)

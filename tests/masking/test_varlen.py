@@ -12,7 +12,7 @@ from families import batches, tiny_model, tokens
 from lookboth.errors import PlanError
 from lookboth.masking import varlen
 from lookboth.masking.attention import apply_plan
-from lookboth.masking.masks import build_layer_masks
+from lookboth.masking.backends import NEEDED, build_layer_masks
 from lookboth.masking.proof import prove
 from lookboth.masking.varlen import VARLEN, Texts
 from lookboth.models.inspect import prove_model
@@ -134,7 +134,8 @@ def test_encoders_see_what_they_see_in_eager_attention(
 
 
 def test_borders_of_whole_rows_are_made_where_the_states_are() -> None:
-    given = {"batch_size": 2, "q_length": 3, "kv_length": 3, "mask_function": None, "device": "meta"}
+    given = dict.fromkeys(NEEDED) | {"batch_size": 2, "q_length": 3, "kv_length": 3, "device": "meta"}
+    given |= {"q_offset": 0, "allow_is_causal_skip": True}
     masks = build_layer_masks(VARLEN, given)
     masks.bind(None)
     window = masks.for_reach(None)

@@ -206,7 +206,16 @@ def _before_forward(backbone: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
             "remove_plan(model)."
         )
     given = dict(zip(state.parameters, args, strict=False)) | kwargs
-    set_current_segments(find_segments(given.get("position_ids"), given.get("attention_mask")))
+    set_current_segments(
+        find_segments(given.get("position_ids"), given.get("attention_mask"), _num_tokens(given))
+    )
+
+
+def _num_tokens(given: dict[str, Any]) -> int | None:
+    ids, states = given.get("input_ids"), given.get("inputs_embeds")
+    if ids is not None:
+        return int(ids.shape[-1])
+    return None if states is None else int(states.shape[1])
 
 
 def _after_forward(backbone: Any, args: tuple[Any, ...], output: Any) -> None:

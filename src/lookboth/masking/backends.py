@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
+import transformers
 from torch import Tensor, nn
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMaskInterface
 from transformers.modeling_utils import AttentionInterface
 
 from lookboth.errors import PlanError
-from lookboth.masking.masks import LayerMasks, build_layer_masks
+from lookboth.masking.masks import LayerMasks
 from lookboth.masking.notation import Reach
 from lookboth.masking.packed_rows import current_prompt, current_segments
 from lookboth.masking.plan import MaskPlan
@@ -18,6 +19,23 @@ from lookboth.masking.varlen import VARLEN
 
 PREFIX = "lookboth_"
 RULE = "lookboth_rule"  # attribute of an attention module: its LayerRule
+# What transformers tells a mask function. Names are compared on each call: one that is renamed upstream would otherwise
+# be taken for a default and change masks without a word.
+NEEDED = {
+    "batch_size",
+    "q_length",
+    "kv_length",
+    "q_offset",
+    "kv_offset",
+    "mask_function",
+    "attention_mask",
+    "allow_is_causal_skip",
+    "dtype",
+    "config",
+    "use_vmap",
+    "device",
+}
+OPTIONAL = {"allow_is_bidirectional_skip", "local_size"}
 
 
 @dataclass(slots=True)
@@ -75,6 +93,26 @@ def register_backend(backend: str) -> str:
     AttentionMaskInterface.register(PREFIX + backend, mask)
     AttentionInterface.register(PREFIX + backend, _ATTENTION.get(backend, _flash_attention))
     return PREFIX + backend
+
+
+def build_layer_masks(backend: str, arguments: dict[str, Any]) -> LayerMasks:
+    """Return the masks of a forward pass from the arguments transformers gives a mask function.
+
+    Masks that were made outside the text model (PaliGemma) and come in again as its attention mask stay as they are.
+
+    Raises:
+        PlanError: this version of transformers names its arguments otherwise.
+    """
+    missing, unknown = NEEDED - arguments.keys(), arguments.keys() - NEEDED - OPTIONAL
+    if missing or unknown:
+        found = [f"does not tell a mask function its {', '.join(sorted(missing))}"] if missing else []
+        found += [f"tells a mask function of {', '.join(sorted(unknown))}"] if unknown else []
+        raise PlanError(
+            f"transformers {transformers.__version__} {' and '.join(found)}, which a plan cannot rely on. "
+            "Install the version lookboth was tested with: transformers 5.23."
+        )
+    given = arguments["attention_mask"]
+    return given if isinstance(given, LayerMasks) else LayerMasks(backend, arguments)
 
 
 def pick(module: nn.Module, masks: Any) -> tuple[LayerRule, Any]:

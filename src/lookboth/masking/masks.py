@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import transformers
 from torch import Tensor
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.utils.import_utils import is_tracing
@@ -17,7 +16,6 @@ from lookboth.masking.varlen import VARLEN, Texts, window
 IndexFunction = Callable[[Any, Any, Any, Any], Any]
 LEAST_STRENGTH = 1e-6  # of a gate; its log is still a number
 _UNBOUND = object()
-NEEDED = ("batch_size", "q_length", "kv_length", "mask_function", "device")
 
 
 class LayerMasks:
@@ -174,12 +172,18 @@ class LayerMasks:
         sees_right = self.arguments["mask_function"](zero, zero, zero, zero + 1)
         if not is_tracing(sees_right) and not bool(sees_right):
             raise PlanError(
-                "The layers of this model look both ways but it asked for a causal mask: its configuration was "
-                "changed after loading. Set it back (is_decoder, is_causal) and call apply_plan(model, ...)."
+                "The layers of this model look both ways but it asked for a causal mask. Either its configuration was "
+                "changed after loading: set it back (is_decoder, is_causal) and call apply_plan(model, ...). Or the "
+                "model masks each batch in another way (PaliGemma), and no plan can be applied to it."
             )
 
     def _sees_everything(self) -> bool:
-        """Whether an unlimited layer needs no mask: no padding, no packing, a window wider than the text."""
+        """Whether an unlimited layer needs no mask: no padding, no packing, a window wider than the text.
+
+        The eager attention of a decoder is never without a mask, so it may add it unasked (ModernBERT-decoder).
+        """
+        if self.backend == "eager" and not self._is_encoder:
+            return False
         padding, local = self.arguments.get("attention_mask"), self.arguments.get("local_size")
         if (
             self.is_packed
@@ -227,23 +231,43 @@ class LayerMasks:
             "'flex_attention'."
         )
 
-    def __getitem__(self, key: Any) -> Any:
-        raise PlanError(
-            "This model cuts its attention mask itself instead of handing it to transformers' "
-            "AttentionInterface, so a mask plan cannot reach it. Call remove_plan(model)."
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Of the mask tensor in whose place this is: (batch, 1, queries, keys)."""
+        given = self.arguments
+        return given["batch_size"], 1, given["q_length"], given["kv_length"]
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions of that tensor."""
+        return len(self.shape)
+
+    def __getitem__(self, key: Any) -> "LayerMasks":
+        """Return these masks where a model cuts nothing off (Gemma 4 keeps the last 0 queries, which is all)."""
+        parts = key if isinstance(key, tuple) else (key,)
+        whole = len(parts) <= self.ndim and all(
+            isinstance(part, slice) and part.indices(size) == (0, size, 1)
+            for part, size in zip(parts, self.shape, strict=False)
         )
+        if whole:
+            return self
+        raise _used("cuts its attention mask")
+
+    def __getattr__(self, name: str) -> Any:
+        if hasattr(torch.Tensor, name) and not name.startswith("__"):
+            raise _used(f"reads its attention mask (.{name})")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __invert__(self) -> Any:
+        raise _used("reads its attention mask (~)")
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        raise _used(f"computes with its attention mask ({getattr(function, '__name__', function)})")
 
 
-def build_layer_masks(backend: str, arguments: dict[str, Any]) -> LayerMasks:
-    """Return the masks of a forward pass from the arguments transformers gives a mask function.
-
-    Raises:
-        PlanError: this version of transformers leaves an argument out.
-    """
-    missing = [name for name in NEEDED if name not in arguments]
-    if missing:
-        raise PlanError(
-            f"transformers {transformers.__version__} does not tell a mask function its {', '.join(missing)}; "
-            "a plan needs it. Install the version lookboth was tested with: transformers 5.23."
-        )
-    return LayerMasks(backend, arguments)
+def _used(what: str) -> PlanError:
+    return PlanError(
+        f"This model {what} itself instead of handing it to transformers' AttentionInterface as it is, so a mask plan "
+        "cannot reach every layer. Call remove_plan(model), or use another model."
+    )

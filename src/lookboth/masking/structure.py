@@ -12,7 +12,10 @@ from transformers import PreTrainedModel
 from lookboth.errors import PlanError
 
 INTERFACE = "ALL_ATTENTION_FUNCTIONS"  # the name under which every modeling file knows the registry
+BACKEND_NAMES = {"eager", "sdpa"}
 MASKED_LAYER_TYPES = {"full_attention", "sliding_attention", "chunked_attention"}
+# Layers that read left to right; other kinds (sparse, indexed or compressed attention) choose what they attend to.
+RECURRENT = ("linear", "conv", "hybrid", "mamba", "recurrent")
 FAMILIES = (
     "Llama, Mistral, Qwen2, Qwen3, Gemma 2 and 3, Phi-3, GPT-2, OPT, GPT-NeoX and OLMo, or an encoder such as "
     "BERT, RoBERTa, XLM-R, Electra, DistilBERT, ModernBERT, MPNet and DeBERTa"
@@ -30,7 +33,8 @@ class Stack:
         ruled: the module of each layer that gets its rule, nearest the input first: its self-attention, or the
             layer itself in families that keep their own attention.
         layers: the layers, in the same order.
-        is_encoder: whether the stock layers look both ways.
+        is_encoder: whether the stock layers look both ways: an encoder's, or those of a decoder whose configuration
+            says `is_causal: false`.
     """
 
     backbone: PreTrainedModel
@@ -68,12 +72,9 @@ def find_stack(model: nn.Module) -> Stack:
     _check_every_layer(name, config, [module for _, module in named])
     layers = tuple(_enclosing_layer(model, path) for path, _ in named)
     _check_no_recurrence(name, layers)
-    is_encoder = all(getattr(module, "is_causal", True) is False for _, module in named)
-    if not is_encoder and getattr(config, "is_causal", True) is False:
-        raise PlanError(
-            f"{name} has config.is_causal=False, which drops the mask of every layer already. "
-            "Set model.config.is_causal = True, then give the plan 'full' or another."
-        )
+    is_encoder = getattr(config, "is_causal", True) is False or all(
+        getattr(module, "is_causal", True) is False for _, module in named
+    )
     backbone = _innermost_owner(model, [path for path, _ in named])
     return Stack(backbone, tuple(module for _, module in named), layers, is_encoder)
 
@@ -96,9 +97,18 @@ def stock_attention(module: nn.Module, backend: str) -> Callable[..., Any]:
     """Return the attention function that `module` itself would call for the stock `backend`.
 
     Raises:
-        PlanError: its modeling file has no function for this backend.
+        PlanError: its modeling file has no function for this backend, or it asks for the backend's name, which is
+            another one under a plan.
     """
-    names = interface_call(module).__globals__
+    caller = interface_call(module)
+    if getattr(module, "reorder_and_upcast_attn", False) and backend == "eager":
+        return _upcast_attention  # of GPT-2, which calls it where the backend's name is "eager"
+    if _asks_for_name(caller) and not hasattr(module, "reorder_and_upcast_attn"):
+        raise PlanError(
+            f"{type(module).__name__} chooses what it attends to by the name of the attention backend, which a mask "
+            f"plan replaces. Use a decoder such as {FAMILIES}."
+        )
+    names = caller.__globals__
     try:
         found = names[INTERFACE].get_interface(backend, names.get("eager_attention_forward"))
     except KeyError:
@@ -111,6 +121,16 @@ def stock_attention(module: nn.Module, backend: str) -> Callable[..., Any]:
     return found
 
 
+def _upcast_attention(module: Any, query: Any, key: Any, value: Any, mask: Any, **kwargs: Any) -> Any:
+    return module._upcast_and_reordered_attn(query, key, value, mask)
+
+
+def _asks_for_name(function: Any) -> bool:
+    """Whether a function compares with the name of a backend, alone or among others."""
+    constants = function.__code__.co_consts
+    return any(BACKEND_NAMES & set(value if isinstance(value, tuple) else (value,)) for value in constants)
+
+
 def _text_config(owner: PreTrainedModel) -> Any:
     name, config = type(owner).__name__, owner.config
     if getattr(config, "is_encoder_decoder", False):
@@ -118,14 +138,30 @@ def _text_config(owner: PreTrainedModel) -> Any:
             f"{name} is an encoder-decoder model; a mask plan is for models of one stack ({FAMILIES})."
         )
     config = config.get_text_config(decoder=True)
-    kinds = set(getattr(config, "layer_types", None) or ()) - MASKED_LAYER_TYPES
-    if kinds:
+    if not isinstance(getattr(config, "num_hidden_layers", None), int):
         raise PlanError(
-            f"{name} has layers of type {', '.join(sorted(kinds))}; a plan can unmask "
-            f"{', '.join(sorted(MASKED_LAYER_TYPES))} only. Recurrent layers read left to right and cannot "
-            f"be unmasked. Use a decoder such as {FAMILIES}."
+            f"{name} ({config.model_type}) is no single stack of layers: its configuration names no number of layers. "
+            f"Use a decoder such as {FAMILIES}."
         )
+    _check_layer_types(name, set(getattr(config, "layer_types", None) or ()) - MASKED_LAYER_TYPES)
     return config
+
+
+def _check_layer_types(name: str, kinds: set[str]) -> None:
+    """Refuse kinds of layers whose mask is not the one transformers makes."""
+    if not kinds:
+        return
+    recurrent = any(any(word in kind for word in RECURRENT) for kind in kinds)
+    why = (
+        "Recurrent layers read left to right and cannot be unmasked."
+        if recurrent
+        else "These layers choose or compress the tokens they attend to, and do so from left to right, so a mask does "
+        "not say what they see."
+    )
+    raise PlanError(
+        f"{name} has layers of type {', '.join(sorted(kinds))}; a plan can unmask "
+        f"{', '.join(sorted(MASKED_LAYER_TYPES))} only. {why} Use a decoder such as {FAMILIES}."
+    )
 
 
 def _own_attention_stack(owners: list[PreTrainedModel]) -> Stack:
@@ -162,6 +198,12 @@ def _check_every_layer(name: str, config: Any, attentions: list[Any]) -> None:
     lacking = [layer for layer in range(num_layers) if counts[layer] != 1]
     if not lacking and len(counts) == num_layers:
         return
+    if counts and all(counts[layer] > 1 for layer in range(num_layers)):
+        raise PlanError(
+            f"{name} cannot take a mask plan: each of its layers has {max(counts.values())} attention modules, one of "
+            "them for the states of an encoder (cross-attention). A mask plan is for models of one stack "
+            f"({FAMILIES})."
+        )
     which = "no layer" if not counts else f"not exactly one in layers {', '.join(map(str, lacking))}"
     raise PlanError(
         f"{name} cannot take a mask plan: of its {num_layers} layers, {which} has self-attention that goes "
