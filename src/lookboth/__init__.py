@@ -7,8 +7,6 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from lookboth.integrations.registration import register_with_transformers
-
 if TYPE_CHECKING:
     from lookboth.config import RunConfig, load_recipe, parse_config
     from lookboth.data.checks import check_data
@@ -78,8 +76,6 @@ try:
     __version__ = version("lookboth")
 except PackageNotFoundError:  # a checkout that was never installed
     __version__ = "0+unknown"
-
-register_with_transformers()
 
 
 def __getattr__(name: str) -> Any:

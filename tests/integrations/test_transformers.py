@@ -1,7 +1,5 @@
-"""A saved labeler in transformers' own pipeline gives lookboth's spans, whichever is imported first."""
+"""A saved labeler in transformers' own pipeline gives lookboth's spans, in every aggregation, at any length."""
 
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -10,10 +8,12 @@ import torch
 from tiny import tiny_labeler
 
 import lookboth
+import lookboth.integrations.transformers  # makes saved labelers known to transformers
 from lookboth.config import HeadConfig
+from lookboth.data.texts import example_from_text
 from lookboth.errors import ModelError
 from lookboth.evaluation.confidence import with_confidence
-from lookboth.inference.pipeline import text_log_probs
+from lookboth.inference.pipeline import text_log_probs, tokenize_for
 from lookboth.models.confidence import Confidence
 from lookboth.models.labeler import LabelerModel
 
@@ -41,27 +41,100 @@ def make_pipeline(folder, **options):
     return pipeline("token-classification", model=str(folder), dtype=torch.float32, **options)
 
 
-def well_formed(labeler, text):
-    """Whether the best tag of each word alone is a well-formed sequence: the pipeline knows no other."""
-    from lookboth.data.schemes import find_tag_errors
-    from lookboth.data.words import split_words
-    from lookboth.inference.pipeline import word_log_probs
-
-    words = [text[start:end] for start, end in split_words(text)]
-    tags = [labeler.config.tags[i] for i in word_log_probs(labeler, [words])[0].argmax(1)]
-    return not find_tag_errors(tags, labeler.config.scheme)
+def spans_of(predictions):
+    return [[(s.label, s.start_char, s.end_char) for s in one.spans] for one in predictions]
 
 
-def test_the_pipeline_finds_the_same_spans(folder, labeler):
-    ner = make_pipeline(folder, aggregation_strategy="simple")
-    compared = 0
-    for text in TEXTS:
-        if well_formed(labeler, text):
-            found = [(e["entity_group"], e["start"], e["end"]) for e in ner(text)]
-            wanted = [(s.label, s.start_char, s.end_char) for s in labeler.predict(text)[0].spans]
-            assert found == wanted
-            compared += len(wanted)
-    assert compared
+def spans_in(found):
+    return [[(e["entity_group"], e["start"], e["end"]) for e in one] for one in found]
+
+
+LONG = " ".join(TEXTS * 12)
+
+
+@pytest.mark.parametrize("strategy", ["simple", "first", "average", "max"])
+def test_every_aggregation_gives_the_spans_and_scores_of_predict(folder, labeler, strategy):
+    ner = make_pipeline(folder, aggregation_strategy=strategy)
+    texts = [*TEXTS, "", LONG]
+    assert len(tokenize_for(labeler, [example_from_text(LONG)])) > 1
+    wanted = labeler.predict(texts)
+    found = ner(texts)
+    assert spans_in(found) == spans_of(wanted)
+    assert any(spans_in(found))
+    scores = [span.score for one in wanted for span in one.spans]
+    assert [e["score"] for one in found for e in one] == pytest.approx(scores, abs=1e-4)
+    assert list(ner(text for text in texts)) == found
+    assert [ner(text) == one for text, one in zip(TEXTS, found, strict=False)]
+
+
+@pytest.mark.parametrize("scheme", ["IOBES", "plain"])
+def test_tags_of_other_schemes_are_grouped_as_predict_does(tiny_llama_folder, tmp_path, scheme):
+    labeler = tiny_labeler(tiny_llama_folder, scheme=scheme)
+    with torch.no_grad():
+        labeler.model.head.weight.normal_(0, 2.0)
+    labeler.save_pretrained(tmp_path)
+    found = make_pipeline(tmp_path, aggregation_strategy="first")(list(TEXTS))
+    assert spans_in(found) == spans_of(labeler.predict(TEXTS))
+
+
+def test_words_may_be_given(folder, labeler):
+    sentences = [["Ada", "Lovelace", "didn't"], ["New", "York-based"]]
+    ner = make_pipeline(folder, aggregation_strategy="first")
+    wanted = spans_of(labeler.predict_words(sentences))
+    assert spans_in(ner(sentences, is_split_into_words=True)) == wanted
+    assert spans_in(ner(sentences[0], is_split_into_words=True)) == wanted[:1]
+    joined = ner(sentences, is_split_into_words=True, delimiter="")
+    words = [[sentence_text[e["start"] : e["end"]] for e in one] for one, sentence_text in zip(joined, map("".join, sentences), strict=True)]
+    assert words == [[e["word"] for e in one] for one in joined]
+    with pytest.raises(ModelError, match="is_split_into_words"):
+        ner([["Ada"]])
+    with pytest.raises(ModelError, match="is_split_into_words"):
+        ner("Ada", offset_mapping=[(0, 3)])
+
+
+def test_ignored_labels_are_those_asked_for(folder):
+    ner = make_pipeline(folder, aggregation_strategy="max")
+    everything = ner(TEXTS[0], ignore_labels=[])
+    assert [e for e in everything if e["entity_group"] != "O"] == ner(TEXTS[0])
+    assert "".join(e["word"].replace(" ", "") for e in everything) == TEXTS[0].replace(" ", "")
+    assert {e["entity_group"] for e in ner(TEXTS[0], ignore_labels=["O", "PER"])} <= {"LOC"}
+
+
+def test_a_pipeline_that_was_saved_loads_everywhere(folder, labeler, tmp_path):
+    from transformers import AutoModelForTokenClassification
+
+    ner = make_pipeline(folder, aggregation_strategy="first")
+    ner.save_pretrained(tmp_path / "pipeline")
+    AutoModelForTokenClassification.from_pretrained(folder).save_pretrained(tmp_path / "model")
+    again = make_pipeline(tmp_path / "pipeline", aggregation_strategy="first")
+    assert again(list(TEXTS)) == ner(list(TEXTS))
+    for saved in ("pipeline", "model"):
+        loaded = lookboth.Labeler.from_pretrained(tmp_path / saved, device="cpu", precision="fp32")
+        assert spans_of(loaded.predict(TEXTS)) == spans_of(labeler.predict(TEXTS))
+
+
+def test_other_models_keep_the_pipeline_of_transformers(tiny_llama_folder):
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForTokenClassification, pipeline
+    from transformers.pipelines import TokenClassificationPipeline
+
+    config = LlamaConfig(
+        vocab_size=300, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2
+    )
+    model = LlamaForTokenClassification(config)
+    made = pipeline(
+        "token-classification", model=model, tokenizer=AutoTokenizer.from_pretrained(tiny_llama_folder)
+    )
+    assert type(made) is TokenClassificationPipeline
+
+
+def test_the_tokenizer_numbers_words_in_batches(folder):
+    from transformers import AutoModelForTokenClassification, AutoTokenizer
+
+    model = AutoModelForTokenClassification.from_pretrained(folder, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    alone, batch = tokenizer("Ada Lovelace"), tokenizer(["x", "Ada Lovelace"], return_tensors="pt")
+    assert batch.word_ids(1) == alone.word_ids() == tokenizer(["Ada", "Lovelace"], is_split_into_words=True).word_ids()
+    torch.testing.assert_close(model(**batch).logits[1], model(**alone).logits[0], atol=1e-4, rtol=0)
 
 
 def test_batches_of_the_pipeline_change_nothing(folder):
@@ -88,20 +161,6 @@ def test_foreign_tokens_are_refused(folder):
     model = AutoModelForTokenClassification.from_pretrained(folder, dtype=torch.float32)
     with pytest.raises(ModelError, match="word_index"):
         model(input_ids=torch.tensor([[1, 2, 3]]))
-
-
-@pytest.mark.parametrize(
-    "imports",
-    [
-        "import lookboth; from transformers import pipeline",
-        "from transformers import pipeline; import lookboth",
-        "import lookboth; import transformers; from transformers import AutoConfig; pipeline = transformers.pipeline",
-    ],
-)
-def test_the_order_of_imports_does_not_matter(folder, imports):
-    code = f"{imports}; pipeline('token-classification', model={str(folder)!r})('Ada')"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
 
 
 def test_a_crf_gives_transformers_its_calibrated_marginals(tiny_llama_folder, tmp_path):
@@ -148,9 +207,10 @@ def test_whole_texts_get_the_same_probabilities(tiny_llama_folder, tmp_path, lab
     labeler = text_classifier(tiny_llama_folder, label_on=label_on, multi_label=multi_label)
     labeler.save_pretrained(tmp_path)
     classify = pipeline("text-classification", model=str(tmp_path), dtype=torch.float32, top_k=None)
+    texts = (*TEXTS, LONG)
     for found, wanted in zip(
-        [*classify(list(TEXTS)), *classify(list(TEXTS), batch_size=3)],
-        text_log_probs(labeler, TEXTS * 2),
+        [*classify(list(texts)), *classify(list(texts), batch_size=3)],
+        text_log_probs(labeler, texts * 2),
         strict=True,
     ):
         scores = {one["label"]: one["score"] for one in found}

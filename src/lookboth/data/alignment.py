@@ -143,14 +143,18 @@ class WordEncoder:
         return tuple(token if token < self.num_tokens else self.encoding.fallback_id for token in ids)
 
     def _at_least_one(self, word: str, ids: Sequence[int]) -> tuple[int, ...]:
-        ids = self._known(ids)
         if not ids:
             self.words_without_token.add(word)
             return (self.encoding.fallback_id,)
-        if len(ids) > self.max_word_tokens:
-            tail = self.max_word_tokens // 2
-            return (*ids[: self.max_word_tokens - tail], *ids[len(ids) - tail :])
-        return tuple(ids)
+        return self.fit(ids)
+
+    def fit(self, ids: Sequence[int]) -> tuple[int, ...]:
+        """Return the token ids of one word within the limits: at most `max_word_tokens`, each below `num_tokens`."""
+        ids = self._known(ids)
+        if len(ids) <= self.max_word_tokens:
+            return ids
+        tail = self.max_word_tokens // 2
+        return (*ids[: self.max_word_tokens - tail], *ids[len(ids) - tail :])
 
 
 def join_words(

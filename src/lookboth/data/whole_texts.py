@@ -46,9 +46,34 @@ def tokenize_texts(
         labels: the tag id of each text, or 0 or 1 for each tag, as `TokenizedExample.labels`; windows share it.
         max_tokens, overlap: as in `window_example`.
     """
+    return window_texts(
+        encoder.encode_texts(texts),
+        encoder,
+        label_on=label_on,
+        labels=labels,
+        max_tokens=max_tokens,
+        overlap=overlap,
+    )
+
+
+def window_texts(
+    texts: Sequence[Sequence[int]],
+    encoder: WordEncoder,
+    *,
+    label_on: str,
+    labels: Sequence[int | tuple[int, ...]] | None = None,
+    max_tokens: int = 512,
+    overlap: int = 64,
+) -> list[TokenizedExample]:
+    """Return tokenized texts as `tokenize_texts` does.
+
+    Args:
+        texts: token ids of each text, without special tokens.
+        encoder, label_on, labels, max_tokens, overlap: as in `tokenize_texts`.
+    """
     pieces: list[TokenizedExample] = []
-    from_start = label_on == "first" and encoder.tokenizer.cls_token_id in encoder.encoding.prefix_ids
-    for index, ids in enumerate(encoder.encode_texts(texts)):
+    from_start = labels_prefix(encoder, label_on)
+    for index, ids in enumerate(texts):
         windows = window_example(
             [(token,) for token in ids],
             encoder.encoding,
@@ -59,6 +84,11 @@ def tokenize_texts(
         label = None if labels is None else (labels[index],)
         pieces += (replace(piece, labels=label) for piece in _one_word_each(windows, from_start))
     return pieces
+
+
+def labels_prefix(encoder: WordEncoder, label_on: str) -> bool:
+    """Return whether the labeled word of a text includes the special tokens before it (an encoder's [CLS])."""
+    return label_on == "first" and encoder.tokenizer.cls_token_id in encoder.encoding.prefix_ids
 
 
 def _one_word_each(windows: Sequence[TokenizedExample], from_start: bool) -> Iterator[TokenizedExample]:

@@ -94,10 +94,28 @@ def word_scores(
 
     Sentences of like length share a batch; long ones go through overlapping windows.
     """
+    pieces = _tokenize_words(labeler, sentences)
+    return scores_of_words(labeler, pieces, list(map(len, sentences)), batch_tokens=batch_tokens)
+
+
+def scores_of_words(
+    labeler: "HeadLabeler",
+    pieces: Sequence[TokenizedExample],
+    num_words: Sequence[int],
+    *,
+    batch_tokens: int | None = None,
+) -> "list[np.ndarray]":
+    """Return the head's scores of tokenized sentences, one (w, num_tags) array per sentence.
+
+    Args:
+        labeler: a labeler of words.
+        pieces: sentences or their windows; `example` is the index of the sentence.
+        num_words: number of words of each sentence.
+        batch_tokens: tokens computed at once; as many as suit the device when None.
+    """
     import numpy as np
 
-    pieces = _tokenize_words(labeler, sentences)
-    result = [np.zeros((len(words), len(labeler.config.tags)), dtype=np.float32) for words in sentences]
+    result = [np.zeros((number, len(labeler.config.tags)), dtype=np.float32) for number in num_words]
     for piece, scores in _piece_scores(labeler, pieces, batch_tokens):
         result[piece.example][piece.first_word : piece.first_word + len(scores)] = scores
     return result
@@ -119,11 +137,29 @@ def text_scores(
     Texts of like length share a batch. A text of several windows gets the average of their scores, weighted by
     tokens: for a linear head on averaged states the same as averaging over all tokens of the text.
     """
+    pieces = _tokenize_texts(labeler, texts)
+    return scores_of_texts(labeler, pieces, len(texts), batch_tokens=batch_tokens)
+
+
+def scores_of_texts(
+    labeler: "HeadLabeler",
+    pieces: Sequence[TokenizedExample],
+    num_texts: int,
+    *,
+    batch_tokens: int | None = None,
+) -> "list[np.ndarray]":
+    """Return the head's scores of tokenized whole texts, one (1, num_labels) array per text.
+
+    Args:
+        labeler: a labeler of whole texts.
+        pieces: at least one window of each text; `example` is the index of the text.
+        num_texts: number of texts.
+        batch_tokens: tokens computed at once; as many as suit the device when None.
+    """
     import numpy as np
 
-    pieces = _tokenize_texts(labeler, texts)
-    summed = np.zeros((len(texts), len(labeler.config.tags)))
-    num_tokens = np.zeros(len(texts))
+    summed = np.zeros((num_texts, len(labeler.config.tags)))
+    num_tokens = np.zeros(num_texts)
     for piece, scores in _piece_scores(labeler, pieces, batch_tokens):
         first, end = piece.word_tokens[0]
         summed[piece.example] += (end - first) * scores[0]

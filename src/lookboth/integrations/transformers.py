@@ -1,15 +1,17 @@
 """Saved labelers in plain transformers: `pipeline("token-classification" or "text-classification", model=FOLDER)`.
 
+`import lookboth.integrations.transformers` makes them known to transformers' Auto classes and pipelines.
+
 transformers labels tokens, lookboth labels words. The saved tokenizer cuts text into words as lookboth does and
 says which token belongs to which word; the model gives every token of a word the decision of its word. For a labeler
-of whole texts the text is one long word.
+of whole texts the text is one long word. Windows of long texts are made in the model.
 """
 
-import sys
-from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
+import numpy as np
 import torch
 from transformers import (
     AutoConfig,
@@ -20,17 +22,16 @@ from transformers import (
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.modeling_outputs import SequenceClassifierOutput, TokenClassifierOutput
 from transformers.modeling_utils import PreTrainedModel
-from transformers.tokenization_utils_base import BatchEncoding
-from transformers.tokenization_utils_tokenizers import PreTrainedTokenizerFast
+from transformers.pipelines import PIPELINE_REGISTRY
 
-from lookboth.data.alignment import Encoding, WordEncoder
-from lookboth.data.whole_texts import tokenize_texts
-from lookboth.data.words import split_words
+from lookboth.data.whole_texts import labels_prefix, window_texts
+from lookboth.data.windows import window_example
 from lookboth.errors import ModelError
+from lookboth.inference.pipeline import log_probs_of, scores_of_texts, scores_of_words
+from lookboth.integrations.token_pipeline import LookbothTokenPipeline
+from lookboth.integrations.tokenizer import LookbothTokenizer
 from lookboth.models.labeler import Labeler, require_head
 
-ENCODING_KEY = "lookboth_encoding"  # keys of tokenizer_config.json
-TEXT_KEY = "lookboth_label_on"  # there only where whole texts are labeled
 _SURE = 30.0  # a logit that makes a tag certain
 _OTHER = {  # by what a class labels: what it was given instead, and the pipeline for that
     "labeling": ("labels whole texts, not tokens", "text-classification"),
@@ -38,81 +39,10 @@ _OTHER = {  # by what a class labels: what it was given instead, and the pipelin
 }
 
 
-class _Words(NamedTuple):
-    """Words of a batch: each token's, (b, t), -1 for none; flat first and last token, (w,); how many per row, (b,)."""
-
-    number: torch.Tensor
-    first: torch.Tensor
-    last: torch.Tensor
-    per_row: torch.Tensor
-
-
 class LookbothConfig(PreTrainedConfig):
     """`config.json` of a saved labeler, as transformers reads it."""
 
     model_type = "lookboth"
-
-
-class LookbothTokenizer(PreTrainedTokenizerFast):
-    """The tokenizer of a saved labeler: with special tokens it reads text as the labeler was trained to.
-
-    Called with `add_special_tokens=False` it is the base model's tokenizer.
-    """
-
-    padding_side = "right"
-
-    def __call__(  # type: ignore[override]
-        self, text: Any = None, *args: Any, add_special_tokens: bool = True, **kwargs: Any
-    ) -> BatchEncoding:
-        """Return token ids with `word_index` (b, t), the number of each token's word from 1, 0 for none.
-
-        Args:
-            text: one text, or a list of words with `is_split_into_words=True`; anything else, and anything
-                without special tokens, goes to the base tokenizer.
-        """
-        words_given = bool(kwargs.get("is_split_into_words"))
-        one_text = isinstance(text, str) or (words_given and isinstance(text, list | tuple))
-        if not add_special_tokens or not one_text or ENCODING_KEY not in self.init_kwargs:
-            return super().__call__(text, *args, add_special_tokens=add_special_tokens, **kwargs)
-        return self._encode_text(text)
-
-    def _encode_text(self, text: str | Sequence[str]) -> BatchEncoding:
-        encoder = WordEncoder(self, Encoding.from_dict(self.init_kwargs[ENCODING_KEY]))
-        if TEXT_KEY in self.init_kwargs:
-            return self._encode_whole(text if isinstance(text, str) else " ".join(text), encoder)
-        ranges = split_words(text) if isinstance(text, str) else _joined_ranges(text)
-        words = [text[start:end] for start, end in ranges] if isinstance(text, str) else list(text)
-        tokens = encoder.encode(words)
-        index = torch.zeros(1, len(tokens), dtype=torch.long)
-        offsets = torch.zeros(1, len(tokens), 2, dtype=torch.long)
-        for number, ((first, end), range_) in enumerate(
-            zip(tokens.word_tokens, ranges, strict=True), start=1
-        ):
-            index[0, first:end] = number
-            offsets[0, first:end] = torch.tensor(range_)
-        return BatchEncoding(
-            {
-                "input_ids": torch.tensor([tokens.input_ids]),
-                "attention_mask": torch.ones_like(index),
-                "word_index": index,
-                "special_tokens_mask": (index == 0).long(),
-                "offset_mapping": offsets,
-            }
-        )
-
-    def _encode_whole(self, text: str, encoder: WordEncoder) -> BatchEncoding:
-        label_on = self.init_kwargs[TEXT_KEY]
-        (piece,) = tokenize_texts([text], encoder, label_on=label_on, max_tokens=sys.maxsize)
-        index = torch.zeros(1, len(piece), dtype=torch.long)
-        first, end = piece.word_tokens[0]
-        index[0, first:end] = 1
-        return BatchEncoding(
-            {
-                "input_ids": torch.tensor([piece.input_ids]),
-                "attention_mask": torch.ones_like(index),
-                "word_index": index,
-            }
-        )
 
 
 class _SavedLabeler(PreTrainedModel):
@@ -129,8 +59,8 @@ class _SavedLabeler(PreTrainedModel):
 
     def __init__(self, config: LookbothConfig, labeler: Labeler) -> None:
         super().__init__(config)
-        self.labeler_model = labeler.model
-        self.temperature = labeler.config.confidence.temperature
+        self.labeler_model = labeler.model  # a submodule, so that `to` moves the labeler's weights
+        self.lookboth_labeler = labeler
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
@@ -155,20 +85,9 @@ class _SavedLabeler(PreTrainedModel):
         )
         return cls(config, require_head(loaded, "loaded by transformers")).eval()
 
-    def _scores(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, words: "_Words"
-    ) -> torch.Tensor:
-        """Return what the head gives for every word of the batch, (w, num_tags)."""
-        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-        output = self.labeler_model(
-            input_ids=input_ids,
-            attention_mask=mask.bool(),
-            word_first=words.first,
-            word_last=words.last,
-            num_words=words.per_row,
-        )
-        scores: torch.Tensor = output["logits"]
-        return scores
+    def save_pretrained(self, save_directory: str | Path, *_: Any, **__: Any) -> None:  # type: ignore[override]
+        """Write the labeler into a folder from which lookboth and transformers load it."""
+        self.lookboth_labeler.save_pretrained(save_directory)
 
 
 class LookbothForSequenceClassification(_SavedLabeler):
@@ -190,19 +109,29 @@ class LookbothForSequenceClassification(_SavedLabeler):
     ) -> SequenceClassifierOutput:
         """Return logits (b, num_labels), of which softmax (sigmoid, of several labels) gives our probabilities.
 
-        A text is run as it is, without windows.
+        A text that is longer than a window is labeled window by window, as `Labeler.predict` does.
 
         Raises:
             ModelError: no `word_index`, or one of words; it comes from the labeler's own tokenizer.
         """
-        words = _find_words(word_index)
-        if words.per_row.tolist() != [1] * len(input_ids):
+        labeler, config = self.lookboth_labeler, self.lookboth_labeler.config
+        rows = [_words_of_row(ids, index) for ids, index in _rows(input_ids, word_index)]
+        if any(len(words) != 1 for words in rows):
             raise ModelError(
                 "word_index tells words apart, not texts: the tokenizer is not this labeler's, or an earlier "
                 "version saved it. Save again: Labeler.from_pretrained(FOLDER).save_pretrained(FOLDER)"
             )
-        scores = self._scores(input_ids, attention_mask, words)
-        return SequenceClassifierOutput(logits=scores / self.temperature)  # type: ignore[arg-type]
+        skipped = len(config.encoding.prefix_ids) if labels_prefix(labeler.encoder, config.label_on) else 0
+        pieces = window_texts(
+            [words[0][skipped:] for words in rows],
+            labeler.encoder,
+            label_on=config.label_on,
+            max_tokens=config.max_tokens,
+            overlap=config.overlap,
+        )
+        scores = torch.from_numpy(np.concatenate(scores_of_texts(labeler, pieces, len(rows))))
+        logits = scores.to(input_ids.device) / config.confidence.temperature
+        return SequenceClassifierOutput(logits=logits)  # type: ignore[arg-type]
 
 
 class LookbothForTokenClassification(_SavedLabeler):
@@ -224,28 +153,48 @@ class LookbothForTokenClassification(_SavedLabeler):
     ) -> TokenClassifierOutput:
         """Return logits (b, t, num_tags): the word's for its first token, "goes on" for the others.
 
-        Logits are log probabilities: transformers takes the best tag of each token alone, so that of a CRF head, whose
-        best sequence is not its best tags, they are the marginals'.
+        Logits are log probabilities of tags, not of sequences: of a CRF head the marginals. The pipeline decodes
+        whole sequences. A text that is longer than a window is labeled window by window, as `Labeler.predict` does.
 
         Raises:
             ModelError: no `word_index`; it comes from the labeler's own tokenizer.
         """
-        words = _find_words(word_index)
-        scores = self._scores(input_ids, attention_mask, words)
-        logits = self.labeler_model.head.log_probs(scores, words.per_row, temperature=self.temperature)
-        inner = self._inside(logits)
-        none = (
-            torch.full_like(logits[:1], -_SURE)
-            if len(logits)
-            else logits.new_full((1, logits.shape[1]), -_SURE)
-        )
+        labeler, config = self.lookboth_labeler, self.lookboth_labeler.config
+        rows = [
+            [labeler.encoder.fit(word) for word in _words_of_row(ids, index)]
+            for ids, index in _rows(input_ids, word_index)
+        ]
+        pieces = [
+            piece
+            for number, words in enumerate(rows)
+            if words
+            for piece in window_example(
+                words,
+                config.encoding,
+                example=number,
+                max_tokens=config.max_tokens,
+                overlap=config.overlap,
+            )
+        ]
+        log_probs = log_probs_of(labeler, scores_of_words(labeler, pieces, list(map(len, rows))))
+        tables = [torch.from_numpy(row).to(input_ids.device) for row in log_probs]
+        assert word_index is not None
+        logits = [self._token_logits(index, table) for index, table in zip(word_index, tables, strict=True)]
+        return TokenClassifierOutput(logits=torch.stack(logits))  # type: ignore[arg-type]
+
+    def _token_logits(self, word_index: torch.Tensor, log_probs: torch.Tensor) -> torch.Tensor:
+        """Return the logits of the tokens of one row, (t, num_tags).
+
+        Args:
+            word_index: (t,), the number of each token's word from 1, 0 for special tokens and padding.
+            log_probs: (w, num_tags) of the words.
+        """
+        none = log_probs.new_full((1, log_probs.shape[1]), -_SURE)
         none[0, self.outside] = _SURE
-        is_first = torch.zeros_like(words.number, dtype=torch.bool)
-        is_first.view(-1)[words.first] = True
-        # Word -1 (special tokens, padding) picks the last row of each table.
-        begin, goes_on = torch.cat([logits, none])[words.number], torch.cat([inner, none])[words.number]
-        table = torch.where(is_first[..., None], begin, goes_on)
-        return TokenClassifierOutput(logits=table)
+        before = torch.nn.functional.pad(word_index, (1, 0))[:-1]
+        begin = torch.cat([none, log_probs])[word_index]
+        goes_on = torch.cat([none, self._inside(log_probs)])[word_index]
+        return torch.where((word_index != before)[:, None], begin, goes_on)
 
     def _inside(self, logits: torch.Tensor) -> torch.Tensor:
         """Return the logits with each B- tag's mass moved to its I- tag."""
@@ -257,50 +206,34 @@ class LookbothForTokenClassification(_SavedLabeler):
 
 
 def register() -> None:
-    """Tell the Auto classes about saved labelers."""
+    """Make saved labelers known to transformers' Auto classes and to its token classification pipeline."""
     AutoConfig.register("lookboth", LookbothConfig, exist_ok=True)
     AutoTokenizer.register(LookbothConfig, fast_tokenizer_class=LookbothTokenizer, exist_ok=True)
     AutoModelForTokenClassification.register(LookbothConfig, LookbothForTokenClassification, exist_ok=True)
     AutoModelForSequenceClassification.register(
         LookbothConfig, LookbothForSequenceClassification, exist_ok=True
     )
+    PIPELINE_REGISTRY.supported_tasks["token-classification"]["impl"] = LookbothTokenPipeline
 
 
-def _joined_ranges(words: Sequence[str]) -> list[tuple[int, int]]:
-    ranges, position = [], 0
-    for word in words:
-        ranges.append((position, position + len(word)))
-        position += len(word) + 1
-    return ranges
-
-
-def _find_words(word_index: torch.Tensor | None) -> "_Words":
-    """Number words through the batch.
-
-    Args:
-        word_index: (b, t), the number of each token's word in its row from 1, 0 for none.
+def _rows(input_ids: torch.Tensor, word_index: torch.Tensor | None) -> list[tuple[list[int], list[int]]]:
+    """Return the token ids and word numbers of each row.
 
     Raises:
-        ModelError: it is None.
+        ModelError: `word_index` is None.
     """
     if word_index is None:
         raise ModelError(
             "word_index is missing: which token belongs to which word? Encode with the tokenizer saved in the "
-            "labeler's folder (AutoTokenizer.from_pretrained after `import lookboth`)."
+            "labeler's folder (AutoTokenizer.from_pretrained after `import lookboth.integrations.transformers`)."
         )
-    flat = word_index.flatten()
-    row = torch.arange(word_index.shape[0], device=flat.device).repeat_interleave(word_index.shape[1])
-    before = torch.nn.functional.pad(flat, (1, 0))[:-1]
-    row_before = torch.nn.functional.pad(row, (1, 0), value=-1)[:-1]
-    starts = (flat > 0) & ((flat != before) | (row != row_before))
-    word = torch.where(flat > 0, starts.cumsum(0) - 1, -1)
-    first = starts.nonzero().flatten()
-    last = torch.zeros_like(first)
-    known = (flat > 0).nonzero().flatten()
-    last = last.scatter_reduce(0, word[known], known, "amax")
-    count = torch.zeros(len(word_index), dtype=torch.long, device=flat.device)
-    count.index_add_(0, row[first], torch.ones_like(first))
-    return _Words(word.view_as(word_index), first, last, count)
+    return list(zip(input_ids.tolist(), word_index.tolist(), strict=True))
+
+
+def _words_of_row(input_ids: list[int], word_index: list[int]) -> list[tuple[int, ...]]:
+    """Return the token ids of each word of one row, special tokens and padding left out."""
+    pairs = groupby(zip(word_index, input_ids, strict=True), key=lambda pair: pair[0])
+    return [tuple(token for _, token in group) for number, group in pairs if number]
 
 
 register()

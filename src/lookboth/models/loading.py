@@ -35,6 +35,24 @@ def load_tokenizer(name: str, *, revision: str | None = None, trust_remote_code:
     from transformers import AutoTokenizer
 
     tokenizer = from_hub(AutoTokenizer, name, revision=revision, trust_remote_code=trust_remote_code)
+    return _require_working(tokenizer, name)
+
+
+def load_saved_tokenizer(folder: Path) -> Any:
+    """Return the tokenizer in the folder of a saved labeler.
+
+    Raises:
+        ModelError: there is none, or it does not work.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    # The class named there is known to AutoTokenizer only after `import lookboth.integrations.transformers`.
+    kind = PreTrainedTokenizerFast if (folder / "tokenizer.json").is_file() else AutoTokenizer
+    name = str(folder.absolute())
+    return _require_working(from_hub(kind, name), name)
+
+
+def _require_working(tokenizer: Any, name: str) -> Any:
     with as_model_error(f"model {name!r}: its tokenizer does not work"):
         tokenizer("a b", add_special_tokens=False)
         tokenizer("a b")

@@ -30,6 +30,7 @@ from lookboth.models.loading import (
     fingerprint,
     has_four_bits,
     load_backbone,
+    load_saved_tokenizer,
     load_tokenizer,
     torch_dtype,
 )
@@ -162,7 +163,7 @@ def load_parts(folder: Path, config: Any, device: str, precision: Precision, tru
             device=device,
             trust_remote_code=trust,
         )
-        return backbone, load_tokenizer(str(folder.absolute()))
+        return backbone, load_saved_tokenizer(folder)
     backbone = load_backbone(
         config.base,
         precision=precision,
@@ -181,7 +182,7 @@ def load_parts(folder: Path, config: Any, device: str, precision: Precision, tru
     if config.adapter in {"lora", "qlora"}:
         backbone = load_adapter(backbone, folder / ADAPTER_FOLDER)
     own = (folder / "tokenizer_config.json").is_file()
-    tokenizer = load_tokenizer(str(folder.absolute()) if own else config.base)
+    tokenizer = load_saved_tokenizer(folder) if own else load_tokenizer(config.base)
     return backbone, tokenizer
 
 

@@ -1,0 +1,145 @@
+"""transformers' token classification pipeline with the spans of the labeler, for every aggregation strategy."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from transformers.pipelines.token_classification import AggregationStrategy, TokenClassificationPipeline
+
+from lookboth.data.texts import example_from_text
+from lookboth.errors import ModelError
+from lookboth.inference.decoding import span_score
+from lookboth.inference.pipeline import chunks, label_with_probs
+from lookboth.types import Example, Prediction, Span
+
+if TYPE_CHECKING:
+    from lookboth.models.base import HeadLabeler
+
+Entity = dict[str, str | int | float]
+_SKIPPED = ("batch_size", "num_workers", "stride")  # the labeler makes batches and windows by itself
+
+
+class LookbothTokenPipeline(TokenClassificationPipeline):
+    """The pipeline of a saved labeler; for any other model the class makes transformers' own.
+
+    The labeler cuts texts into words, long ones into windows, and decodes whole tag sequences. All aggregation
+    strategies but "none" therefore give the spans of `Labeler.predict`, with its scores.
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Return a pipeline that fits the model."""
+        if getattr(kwargs.get("model"), "lookboth_labeler", None) is None:
+            return TokenClassificationPipeline(*args, **kwargs)
+        return super().__new__(cls)
+
+    def __call__(self, inputs: Any, **kwargs: Any) -> Any:
+        """Return the entities of one text, a list of them for several texts, an iterator for a stream.
+
+        Args:
+            inputs: a text, a list of texts, or with `is_split_into_words=True` a list of words or of such lists;
+                a generator or data set of them is read as results are asked for.
+            kwargs: as of transformers' pipeline: aggregation_strategy, ignore_labels, is_split_into_words, delimiter.
+
+        Raises:
+            ModelError: `offset_mapping` is given; the labeler has its own words.
+        """
+        for key in _SKIPPED:
+            kwargs.pop(key, None)
+        kwargs = {"is_split_into_words": self._preprocess_params["is_split_into_words"], **kwargs}
+        sentences, split, offsets, delimiter = self._args_parser(inputs, **kwargs)
+        if offsets:
+            raise ModelError(
+                "offset_mapping: the labeler cuts texts into its own words. "
+                "To give words, type: pipe(WORDS, is_split_into_words=True)"
+            )
+        options = {**self._postprocess_params, **self._sanitize_parameters(**kwargs)[2]}
+        if split and isinstance(sentences, list) and not all(isinstance(one, list) for one in sentences):
+            sentences = [sentences]
+        joint = self._preprocess_params.get("delimiter", " ") if delimiter is None else delimiter
+        found = self._label((_read(sentence, split, joint) for sentence in _items(sentences)), **options)
+        if isinstance(inputs, str):
+            return next(found)
+        return list(found) if isinstance(sentences, list) else found
+
+    def _label(
+        self,
+        examples: Iterable[Example],
+        aggregation_strategy: AggregationStrategy = AggregationStrategy.NONE,
+        ignore_labels: Sequence[str] | None = None,
+    ) -> Iterator[list[Entity]]:
+        labeler: HeadLabeler = self.model.lookboth_labeler
+        entities = _tokens if aggregation_strategy == AggregationStrategy.NONE else _groups
+        ignored = {"O"} if ignore_labels is None else set(ignore_labels)
+        for chunk in chunks(examples):
+            for prediction, log_probs in label_with_probs(labeler, chunk):
+                yield [
+                    entity
+                    for entity in entities(labeler, prediction, log_probs)
+                    if entity.get("entity", entity.get("entity_group")) not in ignored
+                ]
+
+
+def _items(sentences: Any) -> Iterator[Any]:
+    """Iterate over a list, a generator or a data set that only has `__getitem__` and `__len__`."""
+    if hasattr(sentences, "__iter__"):
+        yield from sentences
+    else:
+        yield from (sentences[index] for index in range(len(sentences)))
+
+
+def _read(sentence: str | Sequence[str], split: bool, delimiter: str) -> Example:
+    if isinstance(sentence, str) and not split:
+        return example_from_text(sentence)
+    if isinstance(sentence, str) or not split or not all(isinstance(word, str) for word in sentence):
+        wanted = "a list of words" if split else "a string; for words, type: is_split_into_words=True"
+        raise ModelError(f"{sentence!r:.60}: each input must be {wanted}.")
+    starts = np.cumsum([0, *(len(word) + len(delimiter) for word in sentence)])
+    offsets = tuple(
+        (int(start), int(start) + len(word)) for word, start in zip(sentence, starts, strict=False)
+    )
+    return Example(words=tuple(sentence), text=delimiter.join(sentence), offsets=offsets)
+
+
+def _tokens(labeler: "HeadLabeler", prediction: Prediction, log_probs: np.ndarray) -> Iterator[Entity]:
+    """Yield every token with the tag of its word; from the second token of a word on B- is I-."""
+    tags, encoded = labeler.config.tags, labeler.encoder.encode(prediction.words)
+    names = labeler.tokenizer.convert_ids_to_tokens(list(encoded.input_ids))
+    for number, (first, end) in enumerate(encoded.word_tokens):
+        tag = prediction.tags[number]
+        inside = "I" + tag[1:] if "I" + tag[1:] in tags else tag
+        start_char, end_char = prediction.offsets[number]
+        for index in range(first, end):
+            yield {
+                "entity": tag if index == first else inside,
+                "score": float(np.exp(log_probs[number, tags.index(tag)])),
+                "index": index,
+                "word": names[index],
+                "start": start_char,
+                "end": end_char,
+            }
+
+
+def _groups(labeler: "HeadLabeler", prediction: Prediction, log_probs: np.ndarray) -> Iterator[Entity]:
+    """Yield the spans and, labeled O, the words between them, in text order."""
+    ids = [labeler.config.tags.index(tag) for tag in prediction.tags]
+    done = 0
+    for span in prediction.spans:
+        if done < span.start:
+            gap = Span(done, span.start, "O")
+            yield _group(prediction, gap, span_score(log_probs, ids, gap))
+        yield _group(prediction, Span(span.start, span.end, span.label), span.score)
+        done = span.end
+    if done < len(ids):
+        rest = Span(done, len(ids), "O")
+        yield _group(prediction, rest, span_score(log_probs, ids, rest))
+
+
+def _group(prediction: Prediction, span: Span, score: float) -> Entity:
+    start, end = prediction.offsets[span.start][0], prediction.offsets[span.end - 1][1]
+    return {
+        "entity_group": span.label,
+        "score": score,
+        "word": prediction.text[start:end],
+        "start": start,
+        "end": end,
+    }

@@ -1,0 +1,103 @@
+"""The tokenizer of a saved labeler for transformers: reads text as the labeler does and numbers its words."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from transformers.tokenization_utils_base import BatchEncoding
+from transformers.tokenization_utils_tokenizers import PreTrainedTokenizerFast
+
+from lookboth.data.alignment import Encoding, WordEncoder
+from lookboth.data.texts import example_from_text
+from lookboth.data.whole_texts import text_and_offsets, tokenize_texts
+from lookboth.types import Example
+
+ENCODING_KEY = "lookboth_encoding"  # keys of tokenizer_config.json
+TEXT_KEY = "lookboth_label_on"  # there only where whole texts are labeled
+
+
+class NumberedWords(BatchEncoding):
+    """Tokenized texts with `word_index` (b, t): the number of each token's word from 1, 0 for none."""
+
+    def word_ids(self, batch_index: int = 0) -> list[int | None]:
+        """Return the index of each token's word from 0, None for special tokens."""
+        return [number - 1 if number else None for number in self["word_index"][batch_index].tolist()]
+
+
+class LookbothTokenizer(PreTrainedTokenizerFast):
+    """The tokenizer of a saved labeler: with special tokens it reads text as the labeler was trained to.
+
+    Called with `add_special_tokens=False` it is the base model's tokenizer.
+    """
+
+    padding_side = "right"
+
+    def __call__(  # type: ignore[override]
+        self, text: Any = None, *args: Any, add_special_tokens: bool = True, **kwargs: Any
+    ) -> BatchEncoding:
+        """Return token ids with `word_index`, see NumberedWords.
+
+        A long text is one row: the model cuts it into the labeler's windows by itself.
+
+        Args:
+            text: one text, or a list of words with `is_split_into_words=True`; or a list of either, which gives
+                rows padded on the right. Pairs of texts go to the base tokenizer.
+        """
+        texts = _as_batch(text, words=bool(kwargs.get("is_split_into_words")))
+        pairs = bool(args) or kwargs.get("text_pair") is not None
+        if not add_special_tokens or pairs or not texts or ENCODING_KEY not in self.init_kwargs:
+            return super().__call__(text, *args, add_special_tokens=add_special_tokens, **kwargs)
+        rows = [self._encode_text(one) for one in texts]
+        padding = {"input_ids": self.pad_token_id or 0, "special_tokens_mask": 1}
+        return NumberedWords(
+            {
+                key: pad_sequence([row[key][0] for row in rows], True, padding.get(key, 0))
+                for key in rows[0]
+            }
+        )
+
+    def _encode_text(self, text: str | Sequence[str]) -> NumberedWords:
+        encoder = WordEncoder(self, Encoding.from_dict(self.init_kwargs[ENCODING_KEY]))
+        if TEXT_KEY in self.init_kwargs:
+            return self._encode_whole(text if isinstance(text, str) else " ".join(text), encoder)
+        example = example_from_text(text) if isinstance(text, str) else Example(words=tuple(text))
+        _, words, ranges = text_and_offsets(example)
+        tokens = encoder.encode(words)
+        offsets = torch.zeros(1, len(tokens), 2, dtype=torch.long)
+        for (first, end), range_ in zip(tokens.word_tokens, ranges, strict=True):
+            offsets[0, first:end] = torch.tensor(range_)
+        encoded = _numbered(tokens.input_ids, tokens.word_tokens)
+        encoded["special_tokens_mask"] = (encoded["word_index"] == 0).long()
+        encoded["offset_mapping"] = offsets
+        return encoded
+
+    def _encode_whole(self, text: str, encoder: WordEncoder) -> NumberedWords:
+        label_on = self.init_kwargs[TEXT_KEY]
+        (piece,) = tokenize_texts([text], encoder, label_on=label_on, max_tokens=sys.maxsize)
+        return _numbered(piece.input_ids, piece.word_tokens)
+
+
+def _as_batch(text: Any, *, words: bool) -> list[str | Sequence[str]]:
+    """Return the texts (or, with `words`, the word lists) that are given; none of anything else."""
+    if isinstance(text, str) or (words and _is_list_of(text, str)):
+        return [text]
+    return list(text) if _is_list_of(text, list | tuple if words else str) else []
+
+
+def _is_list_of(values: Any, kind: Any) -> bool:
+    return isinstance(values, list | tuple) and all(isinstance(value, kind) for value in values)
+
+
+def _numbered(input_ids: Sequence[int], word_tokens: Sequence[tuple[int, int]]) -> NumberedWords:
+    index = torch.zeros(1, len(input_ids), dtype=torch.long)
+    for number, (first, end) in enumerate(word_tokens, start=1):
+        index[0, first:end] = number
+    return NumberedWords(
+        {
+            "input_ids": torch.tensor([input_ids]),
+            "attention_mask": torch.ones_like(index),
+            "word_index": index,
+        }
+    )
