@@ -84,7 +84,10 @@ def test_words_may_be_given(folder, labeler):
     assert spans_in(ner(sentences, is_split_into_words=True)) == wanted
     assert spans_in(ner(sentences[0], is_split_into_words=True)) == wanted[:1]
     joined = ner(sentences, is_split_into_words=True, delimiter="")
-    words = [[sentence_text[e["start"] : e["end"]] for e in one] for one, sentence_text in zip(joined, map("".join, sentences), strict=True)]
+    words = [
+        [sentence_text[e["start"] : e["end"]] for e in one]
+        for one, sentence_text in zip(joined, map("".join, sentences), strict=True)
+    ]
     assert words == [[e["word"] for e in one] for one in joined]
     with pytest.raises(ModelError, match="is_split_into_words"):
         ner([["Ada"]])
@@ -133,7 +136,11 @@ def test_the_tokenizer_numbers_words_in_batches(folder):
     model = AutoModelForTokenClassification.from_pretrained(folder, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     alone, batch = tokenizer("Ada Lovelace"), tokenizer(["x", "Ada Lovelace"], return_tensors="pt")
-    assert batch.word_ids(1) == alone.word_ids() == tokenizer(["Ada", "Lovelace"], is_split_into_words=True).word_ids()
+    assert (
+        batch.word_ids(1)
+        == alone.word_ids()
+        == tokenizer(["Ada", "Lovelace"], is_split_into_words=True).word_ids()
+    )
     torch.testing.assert_close(model(**batch).logits[1], model(**alone).logits[0], atol=1e-4, rtol=0)
 
 

@@ -52,10 +52,7 @@ class LookbothTokenizer(PreTrainedTokenizerFast):
         rows = [self._encode_text(one) for one in texts]
         padding = {"input_ids": self.pad_token_id or 0, "special_tokens_mask": 1}
         return NumberedWords(
-            {
-                key: pad_sequence([row[key][0] for row in rows], True, padding.get(key, 0))
-                for key in rows[0]
-            }
+            {key: pad_sequence([row[key][0] for row in rows], True, padding.get(key, 0)) for key in rows[0]}
         )
 
     def _encode_text(self, text: str | Sequence[str]) -> NumberedWords:
