@@ -1,7 +1,7 @@
 """transformers' token classification pipeline with the spans of the labeler, for every aggregation strategy."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from transformers.pipelines.token_classification import AggregationStrategy, TokenClassificationPipeline
@@ -32,7 +32,7 @@ class LookbothTokenPipeline(TokenClassificationPipeline):
             return TokenClassificationPipeline(*args, **kwargs)
         return super().__new__(cls)
 
-    def __call__(self, inputs: Any, **kwargs: Any) -> Any:
+    def __call__(self, inputs: Any, **kwargs: Any) -> Any:  # type: ignore[override]
         """Return the entities of one text, a list of them for several texts, an iterator for a stream.
 
         Args:
@@ -67,7 +67,7 @@ class LookbothTokenPipeline(TokenClassificationPipeline):
         aggregation_strategy: AggregationStrategy = AggregationStrategy.NONE,
         ignore_labels: Sequence[str] | None = None,
     ) -> Iterator[list[Entity]]:
-        labeler: HeadLabeler = self.model.lookboth_labeler
+        labeler = cast("HeadLabeler", self.model.lookboth_labeler)
         entities = _tokens if aggregation_strategy == AggregationStrategy.NONE else _groups
         ignored = {"O"} if ignore_labels is None else set(ignore_labels)
         for chunk in chunks(examples):
