@@ -185,7 +185,7 @@ def test_a_folder_saved_by_datasets(tmp_path):
     datasets.DatasetDict({"validation": renamed}).save_to_disk(tmp_path / "e")
     assert read_split(tmp_path / "e", "dev", named).examples[0].spans == (Span(0, 2, "LOC"),)
     assert read_raw_text(f"{tmp_path / 'e'}:dev", options=named) == ["New York", "in"]
-    with pytest.raises(DataError, match=r"no column tokens or words; .* --text-field"):
+    with pytest.raises(DataError, match=r"no column tokens or words or sentence; .* --text-field"):
         read_split(tmp_path / "e", "dev")
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from lookboth.data.jsonl import read_jsonl
 from lookboth.data.texts import read_text
 from lookboth.data.words import split_words
+from lookboth.errors import DataError
 from lookboth.types import Span
 
 
@@ -125,7 +126,7 @@ def test_blanks_at_the_edge_of_a_span_are_no_problem(read):
         (span(2, 3), "covers no word"),
         (span(0, 2, text="no"), "offsets count characters"),
         ({"start": 0}, "needs 'start', 'end' and 'label'"),
-        ([0, 2, "X"], "needs 'start'"),
+        ([0, "X"], "needs 'start'"),
     ],
 )
 def test_each_bad_span_is_named_and_left_out(read, bad, message):
@@ -158,8 +159,12 @@ def test_a_line_that_is_no_sentence_is_reported_and_the_rest_read(read, line):
     assert kinds(read("", line, repair=True)) == [(2, "json", False)]
 
 
-def test_a_json_list_is_one_problem(read):
-    assert kinds(read("[", "{}", "]")) == [(1, "json", True)]
+@pytest.mark.parametrize("pretty", [None, 1])
+def test_a_json_list_is_read_as_lines_are(read, pretty):
+    records = [{"tokens": ["a"], "tags": ["B-X"]}, 3, {"text": "in Rome", "spans": [span(3, 7)]}]
+    dataset = read(json.dumps(records, indent=pretty))
+    assert [example.spans for example in dataset.examples] == [(Span(0, 1, "X"),), (Span(1, 2, "X"),)]
+    assert [(p.where.rsplit(":")[-1], p.kind) for p in dataset.problems] == [("record 2", "json")]
 
 
 def test_half_surrogates_are_reported_and_replaced(read):
@@ -190,3 +195,116 @@ def test_raw_text_keeps_one_example_a_line(tmp_path):
     assert dataset.examples[2].source == f"{path}:3"
     assert kinds(dataset) == [(3, "encoding", True)]
     assert kinds(read_text(path, repair=True)) == [(3, "encoding", False)]
+
+
+def test_words_of_a_record_are_its_own_tokens(read):
+    text = "ฉันรักเชียงใหม่ 😀"
+    tokens = [
+        {"text": "ฉัน", "start": 0, "end": 3},
+        {"text": "รัก", "start": 3, "end": 6},
+        {"text": "เชียงใหม่", "start": 6, "end": 15},
+    ]
+    last = [{"text": " ", "start": 15, "end": 16}, {"text": "😀", "start": 16, "end": 17}]
+    for own in (tokens + last, ["ฉัน", "รัก", "เชียงใหม่", "😀"]):
+        dataset = read({"text": text, "tokens": own, "spans": [span(6, 15, "LOC")]})
+        assert dataset.problems == ()
+        assert dataset.examples[0].words == ("ฉัน", "รัก", "เชียงใหม่", "😀")
+        assert dataset.examples[0].spans == (Span(2, 3, "LOC"),)
+    for wrong in (tokens, ["ฉัน", "xx"], 3, [3], [{"start": 0, "end": 99}]):
+        dataset = read({"text": text, "tokens": wrong, "spans": []}, repair=True)
+        if wrong != 3:  # a number is no list of words, so the record has none
+            assert [p.kind for p in dataset.problems] == ["tokens"], wrong
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"tokens": ["Anna", "Moss"], "tags": ["O", "O"], "ner_tags": ["B-PER", "I-PER"]},
+        {"tokens": ["Anna", "Moss"], "tags": None, "ner_tags": ["B-PER", "I-PER"]},
+        {"words": ["Anna", "Moss"], "labels": ["B-PER", "I-PER"], "pos_tags": ["NNP", "NNP"]},
+        {"sentence": ["Anna", "Moss"], "ner": ["B-PER", "I-PER"]},
+        {"text": "Anna Moss", "spans": [], "entities": [[0, 9, "PER"]]},
+        {"text": "Anna Moss", "entities": [], "spans": [span(0, 9, "PER")]},
+        {
+            "text": "Anna Moss",
+            "entities": [{"start": 0, "end": 9, "entity_group": "PER", "word": "anna moss"}],
+        },
+        {"text": "Anna Moss", "entities": [{"start_offset": 0, "end_offset": 9, "type": "PER"}]},
+        {"text": "Anna Moss", "entities": [{"start": 0, "end": 9, "entity": "PER", "value": "anna"}]},
+        {"text": "Anna Moss", "ents": [{"start": 0, "end": 9, "label": "PER"}], "labels": ["news"]},
+    ],
+)
+def test_labels_are_found_under_the_keys_of_others(read, record):
+    dataset = read(record)
+    assert dataset.problems == ()
+    assert (dataset.examples[0].words, dataset.examples[0].spans) == (("Anna", "Moss"), (Span(0, 2, "PER"),))
+
+
+def test_two_keys_with_labels_are_a_question(read):
+    tagged = {"tokens": ["Anna"], "tags": ["NNP"], "ner_tags": ["B-PER"]}
+    both = {"text": "Anna", "spans": [span(0, 4, "A")], "entities": [span(0, 4, "B")]}
+    for record, names in ((tagged, ("tags", "ner_tags")), (both, ("spans", "entities"))):
+        (problem,) = read(record).problems
+        assert problem.fatal and all(f"--label-field {name}" in problem.message for name in names)
+        assert not read(record, repair=True).examples
+        labels = [read(record, label_field=name, scheme="IOB2").examples[0].spans for name in names]
+        assert len(labels) == 2
+    assert read(tagged, label_field="ner_tags").examples[0].spans == (Span(0, 1, "PER"),)
+
+
+def test_keys_that_are_named_are_obeyed(read):
+    record = {"tokens": ["x"], "tags": ["O"], "mots": ["Anna"], "etiquettes": ["B-PER"]}
+    dataset = read(record, text_field="mots", label_field="etiquettes")
+    assert (dataset.examples[0].words, dataset.examples[0].spans) == (("Anna",), (Span(0, 1, "PER"),))
+    assert kinds(read(record, text_field="none")) == [(1, "json", True)]
+    assert kinds(read(record, label_field="none")) == [(1, "json", True)]
+    body = {"text": "no", "body": "Anna", "marks": [[0, 4, "PER"]]}
+    dataset = read(body, text_field="body", label_field="marks")
+    assert dataset.examples[0].spans == (Span(0, 1, "PER"),)
+
+
+def test_rejected_records_are_left_out_and_counted(read):
+    record = {"text": "Anna", "spans": [span(0, 4, "PER")]}
+    dataset = read(*[{**record, "answer": answer} for answer in ("accept", "reject", "ignore")])
+    assert len(dataset.examples) == 1
+    assert kinds(dataset) == [(2, "answer", False), (3, "answer", False)]
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "end"),
+    [
+        ("😀😀 Anna left", 5, 9),  # UTF-16 units
+        ("Zoë! Anna left", 6, 10),  # bytes
+        ("Hm\r\n\r\nAnna left", 4, 8),  # CRLF as one
+        ("Hm\n\nAnna left", 6, 10),  # LF as two
+        ("\ufeffHm Anna left", 3, 7),  # the byte order mark does not count
+        ("Hm Anna left", 4, 8),  # one that is not there counts
+        ("Hm Anna left", 7, 11),  # anywhere: the text stands at one place
+    ],
+)
+def test_a_span_is_found_by_its_own_text(read, text, start, end):
+    dataset = read({"text": text, "spans": [span(start, end, "PER", text="Anna")]})
+    (example,) = dataset.examples
+    assert [text[example.offsets[s.start][0] : example.offsets[s.end - 1][1]] for s in example.spans] == [
+        "Anna"
+    ]
+    assert [(p.kind, p.fatal) for p in dataset.problems if p.kind != "invisible-word"] == [("offsets", False)]
+
+
+def test_the_counting_is_that_of_most_spans_and_messages_show_the_offsets_of_the_file(read):
+    text = "😀 Ada met Bob and Bobby."
+    spans = [span(3, 6, text="Ada"), span(11, 14), span(19, 22, text="Bob")]
+    dataset = read({"text": text, "spans": spans})
+    assert [p.kind for p in dataset.problems] == ["offsets", "cut-word"]
+    assert "span 19..22 'Bob'" in dataset.problems[1].message
+    assert dataset.examples[0].spans[:2] == (Span(1, 2, "X"), Span(3, 4, "X"))
+
+
+def test_objects_over_several_lines_are_one_record_each(read):
+    record = json.dumps({"tokens": ["a"], "tags": ["B-X"]}, indent=2)
+    assert len(read(record).examples) == 1
+    assert len(read(f"{record}\n{record}").examples) == 2
+    wrapped = {"version": 1, "data": [{"tokens": ["a"], "tags": ["B-X"]}] * 3}
+    assert len(read(wrapped).examples) == 3
+    with pytest.raises(DataError, match=r"data\.jsonl:3: not JSON"):
+        read('[\n{"tokens": ["a"]},\n{"tokens": }\n]')

@@ -63,7 +63,15 @@ def convert(
         str | None, typer.Option(help="ace05: full event type, type or subtype. Default: full.")
     ] = None,
     offsets: Annotated[
-        str | None, typer.Option(help="doccano: what offsets count, utf16 or codepoints. Default: utf16.")
+        str | None,
+        typer.Option(help="doccano: what offsets count, utf16 or codepoints. Default: as its spans say."),
+    ] = None,
+    several: Annotated[
+        str | None,
+        typer.Option(help="Texts with spans: of several labels of one range the first, or all joined."),
+    ] = None,
+    text_field: Annotated[
+        str | None, typer.Option(help="label-studio: key of the text. Default: the one its regions fit.")
     ] = None,
     export: Annotated[
         bool, typer.Option("--export", help="The other way: a data file IN for the annotation tool KIND.")
@@ -78,7 +86,13 @@ def convert(
     from lookboth.data.conversion.options import ConvertOptions
 
     options = ConvertOptions(
-        column=column, documents=documents or None, polarities=polarities, label=label, offsets=offsets
+        column=column,
+        documents=documents or None,
+        polarities=polarities,
+        label=label,
+        offsets=offsets,
+        several=several,
+        text_field=text_field,
     )
     if export:
         if options != ConvertOptions():

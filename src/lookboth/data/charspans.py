@@ -1,38 +1,110 @@
-"""Spans given by character offsets, moved to words."""
+"""Spans given by character offsets: read from records, moved to words."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from lookboth.data.counting import Claim, Counting, Ruler, find_counting, is_true
 from lookboth.data.problems import ProblemLog
 from lookboth.types import Span
 
+# Keys of tools for one thing, the usual one first: Prodigy and spaCy, doccano, transformers, Rasa, GLiNER.
+START_KEYS = ("start", "start_offset", "start_char", "begin")
+END_KEYS = ("end", "end_offset", "end_char", "stop")
+LABEL_KEYS = ("label", "entity_group", "entity", "type", "entity_type", "tag")
+_MISSING = "no such key"
+_LEFT_OUT = "the span is left out"
+
 
 class CharSpan(NamedTuple):
-    """A labeled range of characters, end exclusive."""
+    """A labeled range of characters, end exclusive.
+
+    Args:
+        start, end: code points.
+        label: of the range.
+        shown: the place as the file gives it, for messages, where that is not start..end.
+    """
 
     start: int
     end: int
     label: str
+    shown: str = ""
+
+    def quote(self, text: str) -> str:
+        """Return the span as messages show it."""
+        covered = text[self.start : self.end]
+        place = self.shown or f"{self.start}..{self.end}"
+        return f"span {place} {covered if len(covered) < 40 else covered[:39] + '…'!r} ({self.label})"
 
 
-def parse_char_spans(records: Any, text: str, line: int, log: ProblemLog) -> list[CharSpan]:
+class _Found(NamedTuple):
+    """A span as its file gives it: whole numbers, a label, and the text it is said to have."""
+
+    start: int
+    end: int
+    label: str
+    said: str | None
+
+    @property
+    def claim(self) -> Claim | None:
+        return None if self.said is None else Claim(self.start, self.end, self.said)
+
+
+def parse_char_spans(
+    records: Any, text: str, line: int, log: ProblemLog, counting: Counting | None = None
+) -> list[CharSpan]:
     """Return the valid spans of a JSON record and note the others.
 
-    A span's own "text", where it has one, must be what stands there: this finds offsets that count
-    bytes or UTF-16 units instead of characters.
+    A span is an object with a start, an end, a label and perhaps its own "text", or a list `[start, end, label]`.
+    Where spans have a text of their own, they are found by it: the counting of offsets under which most of them have
+    this text is the counting of all spans of the record, and a span that still differs is taken from the one place
+    where a text of its length stands that is its own.
+
+    Args:
+        records: of the spans, not yet checked.
+        text: the text; line: of the record; log: takes what is wrong.
+        counting: what the offsets count, where that is known.
     """
     if not isinstance(records, list):
         log.add(line, "span", "the spans are not a list of objects", "read as no spans")
         return []
-    spans = []
+    found: list[_Found] = []
     for record in records:
-        reason = _why_not_a_span(record, text)
-        if reason:
-            log.add(line, "span", reason, "the span is left out")
+        span = _find_span(record)
+        if isinstance(span, str):
+            log.add(line, "span", span, _LEFT_OUT)
         else:
-            spans.append(CharSpan(record["start"], record["end"], record["label"]))
-    return spans
+            found.append(span)
+    if counting is None:
+        counting = find_counting(text, [claim for span in found if (claim := span.claim) is not None])
+        if counting != Counting():
+            message = f"offsets count {counting.describe()}, by the texts of the spans; they are read so"
+            log.add(line, "offsets", message, fatal=False)
+    ruler = None if counting == Counting() else Ruler(text, counting)
+    placed = (_place(span, text, ruler, line, log) for span in found)
+    return [span for span in placed if span is not None]
+
+
+def settle_labels(spans: Iterable[CharSpan], several: str | None) -> list[CharSpan]:
+    """Return each span once; of several labels of one range what the option says.
+
+    Args:
+        spans: in the order of the file.
+        several: "first", "joined" (`PER+CUSTOMER`), or None to keep them all, for a message about each.
+
+    >>> settle_labels([CharSpan(0, 3, "PER"), CharSpan(0, 3, "VIP")], "joined")
+    [CharSpan(start=0, end=3, label='PER+VIP', shown='')]
+    """
+    once = list(dict.fromkeys(spans))
+    if several is None:
+        return once
+    ranges: dict[tuple[int, int], list[CharSpan]] = {}
+    for span in once:
+        ranges.setdefault((span.start, span.end), []).append(span)
+    return [
+        same[0] if several == "first" else same[0]._replace(label="+".join(span.label for span in same))
+        for same in ranges.values()
+    ]
 
 
 def spans_over_words(
@@ -48,13 +120,11 @@ def spans_over_words(
     for span in spans:
         first, stop = bisect_right(ends, span.start), bisect_left(starts, span.end)
         if first >= stop:
-            log.add(line, "span", f"{_quote(span, text)} covers no word", "the span is left out")
+            log.add(line, "span", f"{span.quote(text)} covers no word", "the span is left out")
             continue
         if starts[first] < span.start or ends[stop - 1] > span.end:
             whole = text[starts[first] : ends[stop - 1]]
-            log.add(
-                line, "cut-word", f"{_quote(span, text)} cuts a word of {whole!r}", f"widened to {whole!r}"
-            )
+            log.add(line, "cut-word", f"{span.quote(text)} cuts a word of {whole!r}", f"widened to {whole!r}")
         moved.append((Span(first, stop, span.label), span))
     return _without_overlaps(moved, text, line, log)
 
@@ -72,27 +142,77 @@ def _without_overlaps(
             kept.append((span, source))
         else:
             rival = kept[min(rivals)][1]
-            message = f"{_quote(source, text)} overlaps {_quote(rival, text)}; a word has one label"
-            log.add(line, "overlap", message, f"{_quote(source, text)} is left out")
+            message = f"{source.quote(text)} overlaps {rival.quote(text)}; a word has one label"
+            if (source.start, source.end) == (rival.start, rival.end):
+                message += "; lookboth convert has --several first and --several joined"
+            log.add(line, "overlap", message, f"{source.quote(text)} is left out")
     return tuple(sorted(span for span, _ in kept))
 
 
-def _why_not_a_span(record: Any, text: str) -> str:
-    if not isinstance(record, dict) or not {"start", "end", "label"} <= record.keys():
-        return f"span {record!r:.80} needs 'start', 'end' and 'label'"
-    start, end, label = record["start"], record["end"], record["label"]
+def _find_span(record: Any) -> _Found | str:
+    """Return the span of a record, or why it is none."""
+    if isinstance(record, list | tuple) and len(record) == 3:
+        start, end, label = record
+        said = None
+    elif isinstance(record, Mapping):
+        start, end = (first_of(record, keys) for keys in (START_KEYS, END_KEYS))
+        label, said = _label_of(record), record.get("text")
+    else:
+        return _not_a_span(record)
+    if _MISSING in (start, end, label):
+        return _not_a_span(record)
     if type(start) is not int or type(end) is not int:
         return f"span {start!r:.40}..{end!r:.40}: offsets are whole numbers"
-    if not 0 <= start < end <= len(text):
-        return f"span {start}..{end} is outside the text; 0 <= start < end <= {len(text)} characters"
+    if isinstance(label, _Candidates):
+        return f"span {start}..{end} has {label}; leave one of the keys"
     if not isinstance(label, str) or not label.strip():
         return f"span {start}..{end}: the label {label!r:.40} is not a name"
-    said = record.get("text", text[start:end])
-    if said != text[start:end]:
-        return f"span {start}..{end} is {text[start:end]!r}, not {said!r:.80}; offsets count characters"
-    return ""
+    if not isinstance(said, str | None):
+        return f"span {start}..{end}: its text {said!r:.40} is no string"
+    return _Found(start, end, label, said)
 
 
-def _quote(span: CharSpan, text: str) -> str:
-    shown = text[span.start : span.end]
-    return f"span {span.start}..{span.end} {shown if len(shown) < 40 else shown[:39] + '…'!r} ({span.label})"
+class _Candidates(str):
+    """Several keys with a label each, for a message."""
+
+
+def first_of(record: Mapping[str, Any], keys: Sequence[str]) -> Any:
+    """Return the value of the first key that a record has, `_MISSING` where it has none."""
+    return next((record[key] for key in keys if key in record), _MISSING)
+
+
+def _label_of(record: Mapping[str, Any]) -> Any:
+    """Return the label; where only less usual keys stand for it and they differ, their names."""
+    if LABEL_KEYS[0] in record:
+        return record[LABEL_KEYS[0]]
+    there = {key: record[key] for key in LABEL_KEYS if key in record}
+    if len(set(map(repr, there.values()))) > 1:
+        return _Candidates(" and ".join(f"{key!r}: {value!r:.40}" for key, value in there.items()))
+    return next(iter(there.values()), _MISSING)
+
+
+def _not_a_span(record: Any) -> str:
+    return f"span {record!r:.80} needs 'start', 'end' and 'label', or is a list [start, end, label]"
+
+
+def _place(span: _Found, text: str, ruler: Ruler | None, line: int, log: ProblemLog) -> CharSpan | None:
+    """Return where a span is in code points; note why it is nowhere, or elsewhere than its offsets say."""
+    place = (span.start, span.end) if ruler is None else ruler.place(span.start, span.end)
+    inside = place is not None and 0 <= place[0] < place[1] <= len(text)
+    if place is not None and inside and (span.claim is None or is_true(span.claim, text, place)):
+        return CharSpan(*place, span.label, f"{span.start}..{span.end}")
+    said = span.said or ""
+    if said.strip() and len(said) == span.end - span.start and text.count(said) == 1:
+        start = text.index(said)
+        message = (
+            f"span {span.start}..{span.end} is {said!r:.60} by its own text, at {start}..{start + len(said)}"
+        )
+        log.add(line, "offsets", f"{message}; it is read there", fatal=False)
+        return CharSpan(start, start + len(said), span.label, f"{span.start}..{span.end}")
+    shown = f"span {span.start}..{span.end}"
+    if place is not None and inside:
+        reason = f"{shown} is {text[place[0] : place[1]]!r:.80}, not {said!r:.80}; offsets count characters"
+    else:
+        reason = f"{shown} is outside the text; 0 <= start < end <= {len(text)} characters"
+    log.add(line, "span", reason, _LEFT_OUT)
+    return None

@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lookboth.data.jsonl import json_objects
+from lookboth.data.jsonfile import open_records
 from lookboth.data.lines import read_lines
 from lookboth.data.problems import ProblemLog
 from lookboth.data.sentences import check_string
@@ -86,11 +86,12 @@ def read_classification(
     Raises:
         DataError: if the file cannot be read at all.
     """
-    log = ProblemLog(str(path), repair=repair)
     names = FieldNames.of(text_field, label_field)
     suffix = Path(path).suffix.lower()
     if suffix in (".jsonl", ".json"):
-        return build_text_dataset(_from_objects(path, names, log), log)
+        log, records = open_records(path, _ALLOWED, repair=repair)
+        return build_text_dataset(_from_objects(records, names, log), log)
+    log = ProblemLog(str(path), repair=repair)
     rows = _csv_rows(path, log) if suffix == ".csv" else _tsv_rows(path, log)
     return build_text_dataset(_from_rows(rows, names, log, header=suffix == ".csv"), log)
 
@@ -153,8 +154,10 @@ def _build_example(text: LabeledText, log: ProblemLog) -> Example:
     return replace(example, text_labels=labels)
 
 
-def _from_objects(path: str | Path, names: FieldNames, log: ProblemLog) -> Iterator[LabeledText]:
-    for number, record in json_objects(path, log, _ALLOWED):
+def _from_objects(
+    records: Iterable[tuple[int, dict[str, Any]]], names: FieldNames, log: ProblemLog
+) -> Iterator[LabeledText]:
+    for number, record in records:
         fields = names.find(record)
         text, value = (record[field] for field in fields) if fields else (None, None)
         if not isinstance(text, str):

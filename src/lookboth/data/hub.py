@@ -12,14 +12,13 @@ from lookboth.data.classification import (
     build_text_dataset,
     parse_labels,
 )
+from lookboth.data.fields import OTHER_TAG_FIELDS, TAG_FIELDS, WORD_FIELDS, choose_tag_field
 from lookboth.data.jsonl import parse_tagged
 from lookboth.data.problems import ProblemLog
 from lookboth.data.sentences import Sentence, build_dataset
 from lookboth.errors import ConfigError, DataError
 from lookboth.types import Dataset
 
-WORD_FIELDS = ("tokens", "words")
-TAG_FIELDS = ("ner_tags", "tags", "pos_tags", "upos", "labels")
 HUB_SPLITS = {"dev": "validation"}
 
 
@@ -40,7 +39,8 @@ def read_hub(
         name: hub id or folder.
         split: "train", "dev" (also found as "validation"), "test" or the data set's own name.
         config: the data set's configuration, where it has several.
-        word_field, tag_field: the columns; None: the first of `WORD_FIELDS`, of `TAG_FIELDS`.
+        word_field, tag_field: the columns; None: the first of `fields.WORD_FIELDS`, the one that
+            `fields.choose_tag_field` finds.
         scheme: of the tags, one of `schemes.SCHEMES`, or None to detect it.
         repair: read problematic rows as each problem says instead of calling them fatal.
         head: the scheme of the head that the data are read for; see `tag_styles.choose_reading`.
@@ -51,7 +51,7 @@ def read_hub(
     """
     rows = _load(name, split, config)
     words = _choose_field(word_field, WORD_FIELDS, rows.column_names, name, "text")
-    tags = _choose_field(tag_field, TAG_FIELDS, rows.column_names, name, "label")
+    tags = _choose_tags(tag_field, rows.column_names, name)
     names = _tag_names(rows.features[tags])
     log = ProblemLog(f"{name}/{split}", repair=repair)
     pairs = ((row[words], row[tags]) for row in rows.select_columns([words, tags]))
@@ -182,6 +182,16 @@ def _choose_field(
         f"{name}: no column {wanted}; there are {', '.join(present)}. "
         f"Name the column: --{kind}-field, in a recipe data.{kind}_field."
     )
+
+
+def _choose_tags(given: str | None, present: Sequence[str], name: str) -> str:
+    found = choose_tag_field(present) if given is None else given
+    if isinstance(found, list):
+        raise DataError(
+            f"{name}: columns {' and '.join(found)} both look like labels. "
+            f"Name one: --label-field {found[0]}, in a recipe data.label_field."
+        )
+    return _choose_field(found, (*TAG_FIELDS, *OTHER_TAG_FIELDS), present, name, "label")
 
 
 def _tag_names(feature: Any) -> list[str] | None:

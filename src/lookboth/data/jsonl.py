@@ -1,114 +1,119 @@
-"""JSON lines: one object a line, with tokens and tags or with a text and its spans."""
+"""JSON: records with tokens and tags, or with a text and its spans."""
 
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lookboth.data.charspans import parse_char_spans, spans_over_words
-from lookboth.data.lines import read_lines
+from lookboth.data.fields import JsonFields, are_spans, choose_fields
+from lookboth.data.jsonfile import open_records
 from lookboth.data.problems import ProblemLog
-from lookboth.data.sentences import Sentence, build_dataset, check_string
-from lookboth.data.words import split_words
+from lookboth.data.sentences import Sentence, build_dataset
+from lookboth.data.spantexts import text_sentence
 from lookboth.types import Dataset
 
 _ALLOWED = 'write {"tokens": [...], "tags": [...]} or {"text": "...", "spans": [...]}'
+_NOT_TAKEN = ("reject", "ignore")
 
 
 def read_jsonl(
-    path: str | Path, *, scheme: str | None = None, repair: bool = False, head: str | None = None
+    path: str | Path,
+    *,
+    scheme: str | None = None,
+    text_field: str | None = None,
+    label_field: str | None = None,
+    several: str | None = None,
+    repair: bool = False,
+    head: str | None = None,
 ) -> Dataset:
-    """Read JSON lines; every problem is listed in the result, none stops the reading.
+    """Read JSON records, one per line or one list; every problem is listed in the result, none stops the reading.
 
-    A line is `{"tokens": [str], "tags": [str]}` (or "ner_tags"), or `{"text": str, "spans": [{"start",
-    "end", "label"}]}` (or "entities") with offsets in characters, end exclusive. Other keys are not read.
+    A record is `{"tokens": [str], "tags": [str]}`, or `{"text": str, "spans": [...]}` with spans as of
+    `charspans.parse_char_spans` and offsets in characters, end exclusive. Other names of these keys are those of
+    `fields`; one choice is made for the whole file. A text with "tokens" of its own has these as words. A record with
+    Prodigy's "answer" reject or ignore is left out.
 
     Args:
         path: the file, UTF-8.
         scheme: of the tags, one of `schemes.SCHEMES`, or None to detect it.
-        repair: read problematic lines as each problem says instead of calling them fatal.
+        text_field, label_field: keys of the words or text, and of the tags or spans; None for the usual names.
+        several: what becomes of several labels of one range, as of `charspans.settle_labels`.
+        repair: read problematic records as each problem says instead of calling them fatal.
         head: the scheme of the head that the data are read for; see `tag_styles.choose_reading`.
 
     Raises:
         DataError: if the file cannot be read at all.
     """
-    log = ProblemLog(str(path), repair=repair)
+    log, found = open_records(path, _ALLOWED, repair=repair)
+    records = list(found)
+    fields = choose_fields([record for _, record in records], text_field, label_field)
+    if isinstance(fields, str):
+        log.add(records[0][0], "fields", fields)
+        return Dataset((), problems=log.problems(), name=log.name)
     sentences = []
-    for number, record in json_objects(path, log, _ALLOWED):
-        sentence = _parse_record(record, number, log)
+    for number, record in records:
+        if is_rejected(record, number, log):
+            continue
+        sentence = _parse_record(record, fields, several, number, log)
         if isinstance(sentence, Sentence):
             sentences.append(sentence)
         else:
-            log.add(number, "json", sentence, "the line is left out")
+            log.add(number, "json", sentence, "the record is left out")
     return build_dataset(sentences, scheme, log, head=head)
 
 
-def json_objects(path: str | Path, log: ProblemLog, allowed: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line number, object) of a file with a JSON object a line; lines that are none are problems.
+def is_rejected(record: Mapping[str, Any], number: int, log: ProblemLog) -> bool:
+    """Whether a record was answered with reject or ignore, as in Prodigy, which is noted."""
+    answer = record.get("answer")
+    if answer not in _NOT_TAKEN:
+        return False
+    log.add(number, "answer", f"the answer is {answer!r}; the text is left out", fatal=False)
+    return True
+
+
+def parse_tagged(
+    tokens: Any, tags: Any, number: int, *, names: Sequence[str] = ("tokens", "tags")
+) -> Sentence | str:
+    """Return the sentence of a list of words and a list of tags, or why there is none.
 
     Args:
-        path: the file, UTF-8.
-        log: takes the problems.
-        allowed: what to write instead, for messages.
-
-    Raises:
-        DataError: if the file cannot be read at all.
+        tokens, tags: as they came from JSON or a data set.
+        number: of the record.
+        names: of the two keys or columns, for messages.
     """
-    yield from parse_objects(read_lines(path, log), log, allowed)
-
-
-def parse_objects(
-    lines: Iterable[str], log: ProblemLog, allowed: str
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line number, object) of lines that hold one each; those that hold none are problems, but blank ones.
-
-    Args:
-        lines: read as they are needed.
-        log, allowed: as of `json_objects`.
-    """
-    for number, line in enumerate(lines, 1):
-        if number == 1 and line.lstrip().startswith("["):
-            log.add(1, "json", f"the file is one JSON list; {allowed}, one object a line")
-            return
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:  # a number of 5,000 digits is a bare ValueError
-            log.add(number, "json", f"not JSON: {error}; {allowed}", "the line is left out")
-            continue
-        if isinstance(record, dict):
-            yield number, record
-        else:
-            log.add(number, "json", f"not a JSON object; {allowed}", "the line is left out")
-
-
-def _parse_record(record: dict[str, Any], number: int, log: ProblemLog) -> Sentence | str:
-    """Return the sentence, or why there is none."""
-    tags = record.get("tags", record.get("ner_tags"))
-    spans = record.get("spans", record.get("entities"))
-    if "tokens" in record and tags is not None:
-        return parse_tagged(record["tokens"], tags, number)
-    if "text" in record and spans is not None:
-        return _parse_text(record["text"], spans, number, log)
-    return f"keys {sorted(record)!r:.100} are not what is read; {_ALLOWED}"
-
-
-def parse_tagged(tokens: Any, tags: Any, number: int) -> Sentence | str:
-    """Return the sentence of a list of words and a list of tags, or why there is none."""
-    for name, values in (("tokens", tokens), ("tags", tags)):
-        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-            return f"{name!r} is not a list of strings"
+    for name, values in zip(names, (tokens, tags), strict=True):
+        if not isinstance(values, list):
+            return f"{name!r} is {'null' if values is None else repr(values)[:40]}, not a list of strings"
+        wrong = next((i for i, value in enumerate(values) if not isinstance(value, str)), None)
+        if wrong is not None:
+            value = values[wrong]
+            numbers = "; numbers are classes whose names are not in the record" if type(value) is int else ""
+            shown = "null" if value is None else repr(value)[:40]
+            return f"item {wrong + 1} of {name!r} is {shown}, no string{numbers}"
     if len(tokens) != len(tags):
-        return f"{len(tokens)} tokens but {len(tags)} tags; each token has one tag"
+        return f"{len(tokens)} {names[0]} but {len(tags)} {names[1]}; each token has one tag"
     return Sentence(tuple(tokens), (number,), tuple(tags))
 
 
-def _parse_text(text: Any, spans: Any, number: int, log: ProblemLog) -> Sentence | str:
-    if not isinstance(text, str):
-        return "'text' is not a string"
-    text = check_string(text, number, log)
-    offsets = tuple(split_words(text))
-    words = tuple(text[start:end] for start, end in offsets)
-    found = spans_over_words(parse_char_spans(spans, text, number, log), text, offsets, number, log)
-    return Sentence(words, (number,), None, found, text, offsets)
+def _parse_record(
+    record: Mapping[str, Any], fields: JsonFields, several: str | None, number: int, log: ProblemLog
+) -> Sentence | str:
+    """Return the sentence, or why there is none."""
+    words, text, labels = fields.of(record)
+    if labels is None or (words is None and text is None):
+        return _not_read(record)
+    value = record[labels]
+    if value is None:
+        return f"{labels!r} is null; {_ALLOWED}"
+    if words is None or are_spans(labels, value, has_words=True):
+        if text is None:
+            return f"{labels!r} are spans, but there is no text beside them; {_ALLOWED}"
+        own = record[words] if words is not None else None
+        return text_sentence(record[text], value, number, log, tokens=own, several=several)
+    return parse_tagged(record[words], value, number, names=(words, labels))
+
+
+def _not_read(record: Mapping[str, Any]) -> str:
+    found = f"keys {sorted(record)!r:.100} are not what is read"
+    if any(isinstance(record.get(key), str | list) for key in ("label", "labels", "label_text")):
+        return f"{found}; {_ALLOWED}; if the labels are of whole texts, pass --task classification"
+    return f"{found}; {_ALLOWED}, or name the keys: --text-field, --label-field"

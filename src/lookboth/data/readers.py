@@ -68,8 +68,8 @@ class ReadOptions:
         task: "labeling", where words have labels, or "classification", where whole texts have.
         word_column, tag_column, separator: of CoNLL columns only.
         scheme: of the tags; None to detect it.
-        text_field, label_field: columns or keys of texts and their labels, in hub data sets also of words and
-            their tags; None for the usual names.
+        text_field, label_field: columns or keys of texts or words and of their labels, tags or spans; None for the
+            usual names.
         head: the scheme of the head that the data are read for, or None; see `tag_styles.choose_reading`.
     """
 
@@ -100,7 +100,14 @@ def read_dataset(path: str | Path, options: ReadOptions | None = None, *, repair
             path, text_field=options.text_field, label_field=options.label_field, repair=repair
         )
     if suffix in JSONL_SUFFIXES:
-        return read_jsonl(path, scheme=options.scheme, repair=repair, head=options.head)
+        return read_jsonl(
+            path,
+            scheme=options.scheme,
+            text_field=options.text_field,
+            label_field=options.label_field,
+            repair=repair,
+            head=options.head,
+        )
     return read_conll(
         path,
         word_column=options.word_column,

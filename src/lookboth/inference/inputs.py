@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from lookboth.data import readers
 from lookboth.data.conll import stream_words
-from lookboth.data.jsonl import parse_objects
+from lookboth.data.jsonfile import parse_objects
 from lookboth.data.lines import stream_file, stream_lines
 from lookboth.data.problems import StrictLog
 from lookboth.data.texts import example_from_text

@@ -13,7 +13,7 @@ from lookboth.data.conversion.convert import KINDS, convert
 from lookboth.data.conversion.export import STREAMS, TOOLS, export, write_marked
 from lookboth.data.conversion.marked import Marked, mark_example, mark_prediction
 from lookboth.data.conversion.options import ConvertOptions
-from lookboth.data.conversion.utf16 import Utf16Offsets
+from lookboth.data.counting import Counting, Ruler
 from lookboth.data.readers import example_from_text, read_dataset
 from lookboth.errors import ConfigError, DataError
 from lookboth.inference.formats import FORMATS, render
@@ -127,7 +127,7 @@ def test_brat_needs_a_folder(tmp_path):
 
 @given(text=st.text(alphabet="a👩é𝒳\n", max_size=12))
 def test_utf16_offsets_are_those_of_the_encoding(text):
-    offsets = Utf16Offsets(text)
+    offsets = Ruler(text, Counting("UTF-16 units"))
     units = [len(text[:i].encode("utf-16-le")) // 2 for i in range(len(text) + 1)]
     assert [offsets.from_code_points(i) for i in range(len(text) + 1)] == units
     wanted = {unit: place for place, unit in enumerate(units)}
@@ -170,7 +170,7 @@ def test_label_studio_before_and_after_code_points(tmp_path):
             "label-studio", [task(text, annotation((start, end, "annotation", "A")))], tmp_path
         )
         assert spans_of(dataset) == [[("annotation", "A")]]
-        assert [p.kind for p in dataset.problems] == (["utf16"] if start == 13 else [])
+        assert [p.kind for p in dataset.problems] == (["offsets"] if start == 13 else [])
 
 
 def test_label_studio_shows_line_ends_as_two_characters(tmp_path):
@@ -200,10 +200,10 @@ def test_what_is_not_annotated_or_no_span_is_named(tmp_path):
     dataset = read_records("label-studio", records, tmp_path)
     assert [(p.where.split("/")[-1], p.kind, p.fatal) for p in dataset.problems] == [
         ("in.json:record 1", "not-annotated", False),
-        ("in.json:record 2", "other-results", False),
+        ("in.json:record 2", "other-results", True),
         ("in.json:record 3", "json", True),
     ]
-    assert spans_of(dataset) == [[]]
+    assert spans_of(dataset) == []
 
 
 def test_json_min_is_read(tmp_path):
@@ -239,7 +239,9 @@ def test_doccano_offsets_can_be_said_to_be_code_points(tmp_path):
     path = tmp_path / "in.jsonl"
     path.write_text(json.dumps({"text": "👩 in Rome", "label": [[5, 9, "LOC"]]}))
     assert spans_of(read_back("doccano", path, offsets="codepoints")) == [[("Rome", "LOC")]]
-    assert [p.kind for p in read_back("doccano", path).problems] == ["cut-word"]
+    assert spans_of(read_back("doccano", path)) == [[("Rome", "LOC")]]
+    assert [(p.kind, p.fatal) for p in read_back("doccano", path).problems] == [("offsets", False)]
+    assert [p.kind for p in read_back("doccano", path, offsets="utf16").problems] == ["cut-word"]
     path.write_text(json.dumps({"text": "👩 in Rome", "label": [[1, 9, "LOC"]]}))
     assert "codepoints" in read_back("doccano", path).problems[0].message
 

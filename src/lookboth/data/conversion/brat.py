@@ -16,10 +16,10 @@ from typing import NamedTuple
 
 from lookboth.data.conversion.marked import Marked, MarkedSpan
 from lookboth.data.conversion.options import Converted, ConvertOptions
-from lookboth.data.conversion.records import text_sentence
 from lookboth.data.lines import read_lines
 from lookboth.data.problems import ProblemLog
 from lookboth.data.sentences import build_dataset
+from lookboth.data.spantexts import text_sentence
 from lookboth.errors import DataError
 from lookboth.types import Dataset
 
@@ -46,7 +46,7 @@ def read_brat(path: str | Path, options: ConvertOptions, *, repair: bool = False
 
     Args:
         path: a .txt or .ann file, or a folder of such pairs.
-        options: none mean anything here.
+        options: `several`.
         repair: leave out or widen what cannot be taken over instead of calling it fatal.
 
     Raises:
@@ -56,7 +56,7 @@ def read_brat(path: str | Path, options: ConvertOptions, *, repair: bool = False
     files = sorted(path.glob("*.txt")) if path.is_dir() else [path.with_suffix(".txt")]
     if not files:
         raise DataError(f"{path}: no .txt files in the folder; a document of brat is NAME.txt and NAME.ann.")
-    documents = [_read_document(file, repair=repair) for file in files]
+    documents = [_read_document(file, options.several, repair=repair) for file in files]
     examples = tuple(example for document in documents for example in document.examples)
     problems = tuple(problem for document in documents for problem in document.problems)
     return Converted(Dataset(examples, "IOB2", problems, str(path)))
@@ -137,7 +137,7 @@ def _pieces(text: str) -> Iterator[re.Match[str]]:
     return re.finditer(r"[^\s](?:[^\n]*[^\s])?", text)
 
 
-def _read_document(file: Path, *, repair: bool) -> Dataset:
+def _read_document(file: Path, several: str | None, *, repair: bool) -> Dataset:
     annotations = file.with_suffix(".ann")
     if not annotations.is_file():
         raise DataError(
@@ -149,7 +149,7 @@ def _read_document(file: Path, *, repair: bool) -> Dataset:
     sentences = []
     for line, start, end, inside in _units(text, entities):
         spans = [{"start": e.start - start, "end": e.end - start, "label": e.label} for e in inside]
-        sentences.append(text_sentence(text[start:end], spans, line, text_log))
+        sentences.append(text_sentence(text[start:end], spans, line, text_log, several=several))
     dataset = build_dataset(sentences, "IOB2", text_log)
     return Dataset(dataset.examples, "IOB2", (*log.problems(), *dataset.problems), str(file))
 

@@ -39,12 +39,12 @@ class Kind(NamedTuple):
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         "ace05": Kind(read_events, ("label",), "ACE 2005 event triggers: JSON of the usual preprocessings"),
-        "brat": Kind(read_brat, (), "brat's standoff: a document, or a folder of them"),
+        "brat": Kind(read_brat, ("several",), "brat's standoff: a document, or a folder of them"),
         "conll2003": Kind(read_conll2003, ("column", "documents"), "the four columns of CoNLL-2003"),
-        "doccano": Kind(read_doccano, ("offsets",), "doccano's JSONL"),
-        "label-studio": Kind(read_label_studio, (), "Label Studio's JSON"),
+        "doccano": Kind(read_doccano, ("offsets", "several"), "doccano's JSONL"),
+        "label-studio": Kind(read_label_studio, ("several", "text_field"), "Label Studio's JSON and CSV"),
         "nlupp": Kind(read_slots, (), "NLU++ slots: JSON"),
-        "prodigy": Kind(read_prodigy, (), "Prodigy's JSONL"),
+        "prodigy": Kind(read_prodigy, ("several",), "Prodigy's JSONL"),
         "semeval-absa": Kind(
             read_semeval, ("polarities",), "SemEval 2014-16 aspect terms with polarity: XML"
         ),
@@ -80,11 +80,15 @@ def convert(
     given = [name for name, value in asdict(options).items() if value is not None]
     wrong = next((name for name in given if name not in found.options), None)
     if wrong:
-        allowed = ", ".join(f"--{name}" for name in found.options) or "none"
-        raise ConfigError(f"--{wrong} means nothing for {kind}; its options: {allowed}. Leave it out.")
+        allowed = ", ".join(map(_option, found.options)) or "none"
+        raise ConfigError(f"{_option(wrong)} means nothing for {kind}; its options: {allowed}. Leave it out.")
     require_other_file(source, out)
     converted = found.read(source, options, repair=repair)
     dataset = converted.dataset
     require_clean(dataset)
     write_data(converted, out)
     return DataReport((count_split(kind, dataset),), tuple(dataset.problems))
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")

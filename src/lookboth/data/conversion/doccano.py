@@ -3,23 +3,42 @@
 A line is `{"text": ..., "label": [[start, end, label], ...]}` (so doccano's own examples; older exports say "labels"),
 or with "entities": [{"start_offset", "end_offset", "label"}] in projects with relations
 (https://doccano.github.io/doccano/tutorial/). doccano counts UTF-16 units, as its editor is written in JavaScript
-(https://github.com/doccano/doccano/issues/2290); in projects with "Count grapheme clusters as one character" it
-counts those, which is not read here. The file does not say which, and texts without emoji look alike.
+(https://github.com/doccano/doccano/issues/2290), but files made by scripts count code points, and the file does not say
+which: its spans do, where only one counting puts their ends on the ends of words. In projects with "Count grapheme
+clusters as one character" doccano counts those, which is not read here.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
+from lookboth.data.charspans import END_KEYS, LABEL_KEYS, START_KEYS, first_of
 from lookboth.data.conversion.marked import Marked
 from lookboth.data.conversion.options import Converted, ConvertOptions
-from lookboth.data.conversion.records import open_records, text_sentence
-from lookboth.data.conversion.utf16 import Utf16Offsets
+from lookboth.data.counting import Counting, Ruler
+from lookboth.data.jsonfile import open_records
 from lookboth.data.lines import json_line
 from lookboth.data.problems import ProblemLog
-from lookboth.data.sentences import Sentence, build_dataset
+from lookboth.data.sentences import build_dataset
+from lookboth.data.spantexts import text_sentence
+from lookboth.data.words import split_words
+from lookboth.types import Dataset
 
 _ALLOWED = 'write {"text": "...", "label": [[start, end, "NAME"]]}'
+_COUNTINGS = MappingProxyType(
+    {"utf16": Counting("UTF-16 units"), "codepoints": Counting("code points")}
+)  # by the value of --offsets
+_LEFT_OUT = "the line is left out"
+
+
+class _Record(NamedTuple):
+    """A line with a text and a list of spans."""
+
+    number: int
+    text: str
+    spans: list[Any]
+    said: str | None  # how it counts, in files that lookboth wrote
 
 
 def read_doccano(path: str | Path, options: ConvertOptions, *, repair: bool = False) -> Converted:
@@ -27,63 +46,123 @@ def read_doccano(path: str | Path, options: ConvertOptions, *, repair: bool = Fa
 
     Args:
         path: an export as JSONL, UTF-8.
-        options: `offsets`.
+        options: `offsets` and `several`.
         repair: leave out or widen what cannot be taken over instead of calling it fatal.
 
     Raises:
         DataError: if the file cannot be read at all.
     """
-    log, records = open_records(path, _ALLOWED, repair=repair)
-    utf16 = options.offsets != "codepoints"
+    log, found = open_records(path, _ALLOWED, repair=repair)
+    records = [
+        record for number, values in found if (record := _read_record(values, number, log)) is not None
+    ]
+    name = options.offsets or _offsets_of(records, log)
+    if name is None:
+        return Converted(Dataset((), problems=log.problems(), name=log.name))
     sentences = [
-        sentence
-        for number, record in records
-        if (sentence := _read_record(record, utf16, number, log)) is not None
+        text_sentence(
+            record.text, record.spans, record.number, log, several=options.several, counting=_COUNTINGS[name]
+        )
+        for record in records
     ]
     return Converted(build_dataset(sentences, "IOB2", log))
 
 
 def write_doccano(texts: Iterable[Marked]) -> Iterator[str]:
-    """Yield one line a text; scores, which a span has no place for, are a field of their own (doccano: metadata)."""
+    """Yield one line per text.
+
+    What a span has no place for are fields of their own (doccano: metadata): scores, and what offsets count in a text
+    where countings differ.
+    """
     for marked in texts:
-        offsets = Utf16Offsets(marked.text)
+        ruler = Ruler(marked.text, _COUNTINGS["utf16"])
         places = [
-            [offsets.from_code_points(s.start), offsets.from_code_points(s.end), s.label]
-            for s in marked.spans
+            [ruler.from_code_points(s.start), ruler.from_code_points(s.end), s.label] for s in marked.spans
         ]
         scores = {"scores": [span.score for span in marked.spans]} if marked.predicted else {}
-        yield json_line({"text": marked.text, "label": places, **scores})
+        said = {"offsets": "utf16"} if max(marked.text, default="") > "\uffff" else {}
+        yield json_line({"text": marked.text, "label": places, **scores, **said})
 
 
-def _read_record(record: Mapping[str, Any], utf16: bool, number: int, log: ProblemLog) -> Sentence | None:
+def _read_record(record: Mapping[str, Any], number: int, log: ProblemLog) -> _Record | None:
     text = record.get("text", record.get("data"))
-    spans = next((record[key] for key in ("label", "labels", "entities") if key in record), None)
-    if not isinstance(text, str) or not isinstance(spans, list):
+    lists = [record[key] for key in ("label", "labels", "entities") if isinstance(record.get(key), list)]
+    spans = next((spans for spans in lists if spans), lists[0] if lists else None)
+    if not isinstance(text, str) or spans is None:
         message = f"keys {sorted(record)!r:.100} are not what is read; {_ALLOWED}"
-        log.add(number, "json", message, "the line is left out")
+        log.add(number, "json", message, _LEFT_OUT)
+        return None
+    if any(isinstance(span, str) for span in spans):
+        message = f"the labels {spans!r:.60} are of the whole text, not spans"
+        log.add(
+            number, "json", f"{message}; such a file needs no conversion: --task classification", _LEFT_OUT
+        )
         return None
     if record.get("relations"):
         log.add(number, "other-results", "relations are not taken over", fatal=False)
-    offsets = Utf16Offsets(text) if utf16 else None
-    read = [_span(span, offsets, number, log) for span in spans]
-    return text_sentence(text, [span for span in read if span is not None], number, log)
+    said = record.get("offsets")
+    return _Record(number, text, spans, said if said in _COUNTINGS else None)
 
 
-def _span(span: Any, offsets: Utf16Offsets | None, number: int, log: ProblemLog) -> dict[str, Any] | None:
-    """Return a span with "start", "end" and "label" as far as it has them; text_sentence names what is wrong."""
-    if isinstance(span, list) and len(span) == 3:
-        start, end, label = span
-    elif isinstance(span, dict):
-        start, end, label = (span.get(key) for key in ("start_offset", "end_offset", "label"))
-    else:
-        return {"not a span": span}
-    if offsets is not None and type(start) is int and type(end) is int:
-        places = offsets.to_code_points(start), offsets.to_code_points(end)
-        if None in places:
-            message = (
-                f"{label} {start}..{end} is outside the text, or cuts an emoji; offsets count UTF-16 units"
-            )
-            log.add(number, "span", f"{message} (else pass --offsets codepoints)", "it is left out")
-            return None
-        start, end = places
-    return {"start": start, "end": end, "label": label}
+def _offsets_of(records: Sequence[_Record], log: ProblemLog) -> str | None:
+    """Return what the offsets of a file count, or None where its spans fit both countings, which is a problem."""
+    said = {record.said for record in records if record.said}
+    if len(said) == 1:
+        return said.pop()
+    telling = [(record, readings) for record in records for readings in _readings(record)]
+    if not telling:
+        return "utf16"
+    hits = {name: sum(readings[name].fits for _, readings in telling) for name in _COUNTINGS}
+    best = max(hits, key=lambda name: hits[name])
+    record, readings = telling[0]
+    if min(hits.values()) < hits[best] and best == "utf16":
+        return best
+    if min(hits.values()) < hits[best]:
+        fits = f"{hits[best]:,} of {len(telling):,} spans behind an emoji"
+        message = (
+            f"the offsets count {_COUNTINGS[best].unit}, by {fits}; they are read so (else pass --offsets)"
+        )
+        log.add(record.number, "offsets", message, fatal=False)
+        return best
+    both = " or ".join(f"{reading.covered!r:.40} (--offsets {name})" for name, reading in readings.items())
+    message = f"{readings['utf16'].span} is {both}; the borders of words do not tell which. Pass the one that is meant"
+    log.add(record.number, "offsets", message)
+    return None
+
+
+class _Reading(NamedTuple):
+    """A span under one counting: what it covers, and whether it begins and ends with words."""
+
+    span: str
+    covered: str | None
+    fits: bool
+
+
+def _readings(record: _Record) -> Iterator[dict[str, _Reading]]:
+    """Yield the readings of each span that differs between the countings, by their names."""
+    if max(record.text, default="") <= "\uffff":
+        return
+    words = split_words(record.text)
+    starts, ends = {start for start, _ in words}, {end for _, end in words}
+    rulers = {name: Ruler(record.text, counting) for name, counting in _COUNTINGS.items()}
+    for start, end, label in filter(None, map(_read_span, record.spans)):
+        places = {name: ruler.place(start, end) for name, ruler in rulers.items()}
+        if len(set(places.values())) > 1:
+            yield {
+                name: _Reading(
+                    f"{label} {start}..{end}",
+                    None if place is None else record.text[place[0] : place[1]],
+                    place is not None and place[0] in starts and place[1] in ends,
+                )
+                for name, place in places.items()
+            }
+
+
+def _read_span(span: Any) -> tuple[int, int, Any] | None:
+    """Return start, end and label of a span, None for what has no whole numbers; text_sentence names those."""
+    keys = (START_KEYS, END_KEYS, LABEL_KEYS)
+    values = [first_of(span, names) for names in keys] if isinstance(span, Mapping) else span
+    if not isinstance(values, list) or len(values) != 3:
+        return None
+    start, end, label = values
+    return (start, end, label) if type(start) is int and type(end) is int else None

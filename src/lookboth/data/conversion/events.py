@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from lookboth.data.conversion.options import Converted, ConvertOptions
-from lookboth.data.conversion.records import WordSpan, open_records, string_list, word_spans
+from lookboth.data.conversion.wordspans import WordSpan, string_list, word_spans
+from lookboth.data.jsonfile import open_records
 from lookboth.data.problems import ProblemLog
 from lookboth.data.sentences import Sentence, build_dataset
 

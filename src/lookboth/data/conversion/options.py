@@ -9,6 +9,7 @@ from lookboth.types import Dataset
 COLUMNS = {"pos": 1, "chunk": 2, "ner": 3}
 LABELS = ("full", "type", "subtype")
 OFFSETS = ("utf16", "codepoints")
+SEVERAL = ("first", "joined")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,10 @@ class ConvertOptions:
         documents: of conll2003: whether the borders of documents are kept, as -DOCSTART- lines (default: no).
         polarities: of semeval-absa: 3 (default) leaves terms of conflicting polarity unlabeled, 4 keeps them.
         label: of ace05: "full" (default: Conflict:Attack), "type" (Conflict) or "subtype" (Attack).
-        offsets: of doccano: what they count, "utf16" (default) or "codepoints".
+        offsets: of doccano: what they count, "utf16" or "codepoints" (default: what its spans support).
+        several: of texts with spans: of several labels of one range the "first" is kept, or all are "joined"
+            (`PER+VIP`; default: a problem).
+        text_field: of label-studio: the key of the text in a task's data (default: the one its regions fit).
 
     Raises:
         ConfigError: a value that is not allowed.
@@ -31,6 +35,8 @@ class ConvertOptions:
     polarities: int | None = None
     label: str | None = None
     offsets: str | None = None
+    several: str | None = None
+    text_field: str | None = None
 
     def __post_init__(self) -> None:
         choices = {
@@ -38,6 +44,7 @@ class ConvertOptions:
             "polarities": (3, 4),
             "label": LABELS,
             "offsets": OFFSETS,
+            "several": SEVERAL,
         }
         for name, allowed in choices.items():
             value = getattr(self, name)

@@ -7,10 +7,10 @@ from xml.etree import ElementTree
 from xml.parsers import expat
 
 from lookboth.data.conversion.options import Converted, ConvertOptions
-from lookboth.data.conversion.records import text_sentence
 from lookboth.data.lines import read_bytes
 from lookboth.data.problems import ProblemLog
 from lookboth.data.sentences import Sentence, build_dataset
+from lookboth.data.spantexts import text_sentence
 from lookboth.errors import DataError
 
 POLARITIES = ("positive", "negative", "neutral", "conflict")

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from lookboth.data.conversion.options import Converted, ConvertOptions
-from lookboth.data.conversion.records import open_records, text_sentence
+from lookboth.data.jsonfile import open_records
 from lookboth.data.problems import ProblemLog
 from lookboth.data.sentences import build_dataset
+from lookboth.data.spantexts import text_sentence
 
 _ALLOWED = 'write {"text": "...", "slots": {"NAME": {"text": "...", "span": [start, end]}}}'
 

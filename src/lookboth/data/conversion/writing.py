@@ -8,6 +8,7 @@ from lookboth.data.conversion.options import Converted
 from lookboth.data.files import whole_file
 from lookboth.data.readers import ReadOptions, read_dataset
 from lookboth.data.schemes import encode_spans
+from lookboth.data.words import split_words
 from lookboth.errors import DataError
 from lookboth.types import Dataset, Example
 
@@ -65,7 +66,10 @@ def _with_text(example: Example) -> dict[str, object]:
     text, offsets = example.text or "", example.offsets
     places = [(offsets[s.start][0], offsets[s.end - 1][1], s.label) for s in example.spans]
     spans = [{"start": a, "end": b, "label": label, "text": text[a:b]} for a, b, label in places]
-    return {"text": text, "spans": spans}
+    if tuple(split_words(text)) == offsets:
+        return {"text": text, "spans": spans}
+    tokens = [{"text": text[start:end], "start": start, "end": end} for start, end in offsets]
+    return {"text": text, "tokens": tokens, "spans": spans}
 
 
 def _compare(wanted: Dataset, found: Dataset, out: Path) -> None:

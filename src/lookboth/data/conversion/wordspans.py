@@ -1,0 +1,66 @@
+"""Spans over the words of a record."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from lookboth.data.charspans import CharSpan, spans_over_words
+from lookboth.data.problems import ProblemLog
+from lookboth.types import Span
+
+
+class WordSpan(NamedTuple):
+    """A labeled range of words as a file gives it, not yet checked; end exclusive; text None if not given."""
+
+    start: Any
+    end: Any
+    label: str
+    text: Any = None
+
+
+def word_spans(
+    spans: Iterable[WordSpan], words: Sequence[str], number: int, log: ProblemLog
+) -> tuple[Span, ...]:
+    """Return the spans that can be, sorted and not overlapping, and note the others.
+
+    The same span with the same label twice is one span. Of two that overlap a repair keeps the longer one, of
+    equals the first.
+
+    Args:
+        spans: in the order of the file.
+        words: of the sentence.
+        number: of the record; log: takes what is wrong.
+    """
+    offsets, position = [], 0
+    for word in words:
+        offsets.append((position, position + len(word)))
+        position += len(word) + 1
+    found = []
+    for span in spans:
+        reason = _why_not(span, words)
+        if reason:
+            log.add(number, "span", reason, "it is left out")
+        else:
+            start, end = offsets[span.start][0], offsets[span.end - 1][1]
+            found.append(CharSpan(start, end, span.label, f"of words {span.start}..{span.end}"))
+    return spans_over_words(list(dict.fromkeys(found)), " ".join(words), offsets, number, log)
+
+
+def string_list(value: Any) -> tuple[str, ...] | None:
+    """Return a list of words, none of them empty, as a tuple; None for anything else."""
+    if isinstance(value, list) and all(isinstance(item, str) and item.strip() for item in value):
+        return tuple(value)
+    return None
+
+
+def _why_not(span: WordSpan, words: Sequence[str]) -> str:
+    shown = f"{span.label} at words {span.start!r:.20}..{span.end!r:.20}"
+    if type(span.start) is not int or type(span.end) is not int:
+        return f"{shown}: word numbers are whole numbers"
+    if not 0 <= span.start < span.end <= len(words):
+        return f"{shown} is outside the sentence; 0 <= start < end <= {len(words)}, end exclusive"
+    if not isinstance(span.text, str | None):
+        return f"{shown}: its text {span.text!r:.60} is no string"
+    covered = words[span.start : span.end]
+    if span.text is not None and "".join(span.text.split()) != "".join("".join(covered).split()):
+        return f"{shown} is {' '.join(covered)!r:.60}, not {span.text!r:.60}; word numbers count from 0"
+    return ""

@@ -1,0 +1,140 @@
+"""Ways in which tools count offsets into a text, and which of them the text of the spans supports.
+
+Python counts code points. JavaScript counts UTF-16 units, some tools count UTF-8 bytes. A line end CRLF counts as one
+character where a tool read the file in text mode, and a byte order mark counts or does not.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, product
+from types import MappingProxyType
+from typing import NamedTuple
+
+_BOM = "\ufeff"
+_WIDTHS: Mapping[str, Callable[[str], int]] = MappingProxyType(
+    {
+        "code points": lambda char: 1,
+        "UTF-16 units": lambda char: 1 + (char > "\uffff"),
+        "UTF-8 bytes": lambda char: len(char.encode("utf-8", "surrogatepass")),
+    }
+)
+
+
+class Claim(NamedTuple):
+    """A span with the text that its file says it has; offsets as in the file, end exclusive."""
+
+    start: int
+    end: int
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
+class Counting:
+    """A way to count offsets.
+
+    Args:
+        unit: "code points", "UTF-16 units" or "UTF-8 bytes".
+        line_end: "as it is"; "one", if CRLF counts as one character; "two", if LF counts as two.
+        bom: "as it is"; "left out", if a byte order mark in the text does not count; "added", if one that is not
+            in the text counts.
+    """
+
+    unit: str = "code points"
+    line_end: str = "as it is"
+    bom: str = "as it is"
+
+    def describe(self) -> str:
+        """Return what the offsets count, for messages."""
+        notes = {
+            "one": "a line end CRLF as one",
+            "two": "a line end as two",
+            "left out": "no byte order mark",
+            "added": "one more at the start of the text, as a byte order mark",
+        }
+        return ", ".join((self.unit, *(notes[n] for n in (self.line_end, self.bom) if n in notes)))
+
+
+class Ruler:
+    """Converts offsets into one text between a way of counting and code points.
+
+    Args:
+        text: the text.
+        counting: how the offsets count.
+
+    >>> ruler = Ruler("👩 in Rome", Counting("UTF-16 units"))
+    >>> ruler.from_code_points(5), ruler.to_code_points(6), ruler.to_code_points(1)
+    (6, 5, None)
+    """
+
+    def __init__(self, text: str, counting: Counting) -> None:
+        self.marks = list(accumulate(_widths(text, counting), initial=int(counting.bom == "added")))
+
+    def from_code_points(self, offset: int) -> int:
+        """Return the offset of a character, or of the end of the text."""
+        return self.marks[offset]
+
+    def to_code_points(self, offset: int) -> int | None:
+        """Return the character at an offset; None outside the text and inside a character."""
+        place = bisect_right(self.marks, offset) - 1
+        return place if place >= 0 and self.marks[place] == offset else None
+
+    def place(self, start: int, end: int) -> tuple[int, int] | None:
+        """Return the characters from one offset to another, end exclusive; None where they are none."""
+        first, stop = self.to_code_points(start), bisect_left(self.marks, end)
+        whole = stop < len(self.marks) and self.marks[stop] == end
+        return (first, stop) if first is not None and whole and first < stop else None
+
+
+def find_counting(text: str, claims: Sequence[Claim]) -> Counting:
+    """Return the counting under which most claims are true; code points among equals.
+
+    Args:
+        text: the text.
+        claims: spans whose own text is known.
+    """
+    best, most = Counting(), count_true(text, Counting(), claims)
+    for counting in countings(text):
+        if most == len(claims):
+            break
+        true = count_true(text, counting, claims)
+        if true > most:
+            best, most = counting, true
+    return best
+
+
+def count_true(text: str, counting: Counting, claims: Sequence[Claim]) -> int:
+    """Return how many claims a counting makes true."""
+    if counting == Counting():
+        return sum(is_true(claim, text, (claim.start, claim.end)) for claim in claims)
+    ruler = Ruler(text, counting)
+    return sum(is_true(claim, text, ruler.place(claim.start, claim.end)) for claim in claims)
+
+
+def is_true(claim: Claim, text: str, place: tuple[int, int] | None) -> bool:
+    """Whether the text at a place is what the file says; runs of white space count as one blank."""
+    inside = place is not None and 0 <= place[0] < place[1] <= len(text)
+    return inside and text[place[0] : place[1]].split() == claim.said.split()
+
+
+def countings(text: str) -> Iterator[Counting]:
+    """Yield the countings that differ from each other for this text, the usual ones first."""
+    units = ["code points"]
+    units += ["UTF-16 units"] * any(char > "\uffff" for char in text)
+    units += ["UTF-8 bytes"] * (not text.isascii())
+    ends = ["as it is", *["one"] * ("\r\n" in text), *["two"] * ("\n" in text.replace("\r\n", ""))]
+    boms = ["as it is", "left out" if text.startswith(_BOM) else "added"]
+    for bom, line_end, unit in product(boms, ends, units):
+        yield Counting(unit, line_end, bom)
+
+
+def _widths(text: str, counting: Counting) -> list[int]:
+    widths = list(map(_WIDTHS[counting.unit], text))
+    for place, char in enumerate(text) if counting.line_end != "as it is" else ():
+        if char == "\r" and text[place + 1 : place + 2] == "\n":
+            widths[place] = int(counting.line_end == "two")
+        elif char == "\n" and counting.line_end == "two" and text[place - 1 : place] != "\r":
+            widths[place] = 2
+    if counting.bom == "left out" and text.startswith(_BOM):
+        widths[0] = 0
+    return widths

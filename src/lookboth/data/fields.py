@@ -1,0 +1,117 @@
+"""Names under which files and data sets keep words, texts and their labels, and the choice among several."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import Any, NamedTuple
+
+WORD_FIELDS = ("tokens", "words", "sentence")
+TEXT_FIELDS = ("text", "sentence", "content")
+SPAN_FIELDS = ("spans", "entities", "ents")
+TAG_FIELDS = ("tags", "ner_tags", "labels", "label", "ner")
+OTHER_TAG_FIELDS = ("pos_tags", "upos")  # read only where none of the others is there
+NO_LABELS = (None, "", "O", [])
+
+
+class RecordFields(NamedTuple):
+    """The keys of one record: of its list of words, of its text, and of its labels; None where it has none."""
+
+    words: str | None
+    text: str | None
+    labels: str | None
+
+
+class JsonFields(NamedTuple):
+    """The names that are looked for in each record of a file, the preferred ones first."""
+
+    texts: tuple[str, ...]
+    words: tuple[str, ...]
+    labels: tuple[str, ...]
+
+    def of(self, record: Mapping[str, Any]) -> RecordFields:
+        """Return the keys of a record; none where it lacks the one that was named."""
+        if len(self.texts) == 1 and self.texts[0] not in record:
+            return RecordFields(None, None, None)
+        words = next((name for name in self.words if isinstance(record.get(name), list)), None)
+        text = next((name for name in self.texts if isinstance(record.get(name), str)), None)
+        present = _candidates(record, self.labels, words)
+        return RecordFields(words, text, present[0] if present else None)
+
+
+def choose_fields(
+    records: Sequence[Mapping[str, Any]], text_field: str | None, label_field: str | None
+) -> JsonFields | str:
+    """Return the names to read from the records of one file, or why they cannot be chosen.
+
+    Of several keys for labels those that label nothing in the whole file come last. Two keys of one record that both
+    label something, and not the same, are a question to the user.
+
+    Args:
+        records: all of the file.
+        text_field: the key of words or texts; None for the usual names.
+        label_field: the key of tags or spans; None for the usual names.
+    """
+    texts, words = (
+        ((text_field,) * 2, (text_field, *WORD_FIELDS)) if text_field else (TEXT_FIELDS, WORD_FIELDS)
+    )
+    if label_field:
+        return JsonFields(texts, words, (label_field,))
+    usual = _usual_names(records, words)
+    labeling = {name for name in usual if any(_labels_something(record.get(name)) for record in records)}
+    fields = JsonFields(texts, words, tuple(sorted(usual, key=lambda name: name not in labeling)))
+    return next(_conflicts(records, fields, labeling), fields)
+
+
+def choose_tag_field(present: Iterable[str]) -> str | list[str] | None:
+    """Return the one column of tags among the columns of a data set, the names of several, or None.
+
+    >>> choose_tag_field(["id", "tokens", "pos_tags", "ner_tags"]), choose_tag_field(["tags", "ner_tags"])
+    ('ner_tags', ['tags', 'ner_tags'])
+    """
+    names = set(present)
+    usual = [name for name in TAG_FIELDS if name in names]
+    if len(usual) > 1:
+        return usual
+    return next((name for name in (*usual, *OTHER_TAG_FIELDS) if name in names), None)
+
+
+def are_spans(name: str, value: Any, *, has_words: bool) -> bool:
+    """Whether the value of a key for labels holds spans and not tags."""
+    first = next((item for item in value if item is not None), None) if isinstance(value, list) else None
+    if first is not None:
+        return isinstance(first, dict | list)
+    return name in SPAN_FIELDS or not has_words
+
+
+def _usual_names(records: Sequence[Mapping[str, Any]], words: Sequence[str]) -> tuple[str, ...]:
+    usual = (*TAG_FIELDS, *SPAN_FIELDS)
+    there = any(_candidates(record, usual, _first(record, words)) for record in records)
+    return usual if there else OTHER_TAG_FIELDS
+
+
+def _first(record: Mapping[str, Any], names: Iterable[str]) -> str | None:
+    return next((name for name in names if isinstance(record.get(name), list)), None)
+
+
+def _candidates(record: Mapping[str, Any], names: Iterable[str], words: str | None) -> list[str]:
+    """Return the keys that are there and can hold labels; names without words are labels of the whole text."""
+    return [n for n in names if n in record and (words is not None or _can_be_spans(n, record[n]))]
+
+
+def _can_be_spans(name: str, value: Any) -> bool:
+    listed = isinstance(value, list) and all(isinstance(item, dict | list | None) for item in value)
+    return listed or name in SPAN_FIELDS
+
+
+def _labels_something(value: Any) -> bool:
+    return isinstance(value, list) and any(item not in NO_LABELS for item in value)
+
+
+def _conflicts(records: Sequence[Mapping[str, Any]], fields: JsonFields, labeling: set[str]) -> Iterator[str]:
+    names = [name for name in fields.labels if name in labeling]
+    for record in records:
+        there = _candidates(record, names, fields.of(record).words)
+        for one, other in combinations(there, 2):
+            if record[one] != record[other]:
+                found = f"{one!r} and {other!r} both hold labels, and they differ"
+                advice = f"name one: --label-field {one} or --label-field {other}"
+                yield f"{found}; {advice} (in a recipe: data.label_field)"

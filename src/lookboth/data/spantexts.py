@@ -1,0 +1,106 @@
+"""Texts with spans as sentences: words of their own or cut by lookboth, spans over them."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from lookboth.data.charspans import CharSpan, parse_char_spans, settle_labels, spans_over_words
+from lookboth.data.counting import Counting
+from lookboth.data.problems import ProblemLog
+from lookboth.data.sentences import Sentence, check_string
+from lookboth.data.words import split_words
+
+
+def text_sentence(
+    text: str,
+    spans: Any,
+    number: int,
+    log: ProblemLog,
+    *,
+    tokens: Any = None,
+    several: str | None = None,
+    counting: Counting | None = None,
+) -> Sentence:
+    """Return the words of a text with the spans over them.
+
+    Args:
+        text: as the file has it.
+        spans: a list of records as of `parse_char_spans`, not yet checked; the same span twice is one.
+        number: line or number of the record.
+        log, tokens, several: as of `sentence_over`.
+        counting: as of `parse_char_spans`.
+    """
+    text = check_string(text, number, log)
+    found = parse_char_spans(spans, text, number, log, counting)
+    return sentence_over(text, found, number, log, tokens=tokens, several=several)
+
+
+def sentence_over(
+    text: str,
+    spans: Iterable[CharSpan],
+    number: int,
+    log: ProblemLog,
+    *,
+    tokens: Any = None,
+    several: str | None = None,
+) -> Sentence:
+    """Return the words of a text with spans over them whose places are known.
+
+    Args:
+        text: without lone surrogates.
+        spans: in the order of the file; the same span twice is one.
+        number: line or number of the record.
+        log: takes what is wrong.
+        tokens: the record's own words, if it has any: strings in the order of the text, or objects with "start" and
+            "end" (spaCy, Prodigy); None: the words of `split_words`.
+        several: what becomes of several labels of one range, as of `settle_labels`.
+    """
+    offsets = own_offsets(tokens, text, number, log) if tokens is not None else None
+    if offsets is None:
+        offsets = tuple(split_words(text))
+    words = tuple(text[start:end] for start, end in offsets)
+    found = settle_labels(spans, several)
+    return Sentence(
+        words, (number,), None, spans_over_words(found, text, offsets, number, log), text, offsets
+    )
+
+
+def own_offsets(tokens: Any, text: str, number: int, log: ProblemLog) -> tuple[tuple[int, int], ...] | None:
+    """Return where the record's own tokens are in the text; None where they are not, which is a problem.
+
+    Tokens of white space alone (spaCy has them) are no words.
+
+    Args:
+        tokens: strings, or objects with "start" and "end" or with "text".
+        text: the text.
+        number: line or number of the record; log: takes what is wrong.
+    """
+    reason = "" if isinstance(tokens, list) else f"the tokens {tokens!r:.60} are not a list"
+    places: list[tuple[int, int]] = []
+    position = 0
+    for token in tokens if not reason else ():
+        place = _place(token, text, position)
+        if place is None:
+            reason = f"the token {token!r:.80} is not in the text at {position}, where it should be"
+            break
+        places.append(place)
+        position = place[1]
+    if not reason and text[position:].strip():
+        reason = f"the tokens end before {text[position:].strip()!r:.60}"
+    if reason:
+        log.add(number, "tokens", reason, "the text is cut into words without them")
+        return None
+    return tuple(place for place in places if text[place[0] : place[1]].strip())
+
+
+def _place(token: Any, text: str, position: int) -> tuple[int, int] | None:
+    """Return where a token is, which begins no earlier than at a position."""
+    said = token.get("text") if isinstance(token, dict) else token
+    if isinstance(token, dict) and "start" in token and "end" in token:
+        start, end = token["start"], token["end"]
+        whole = type(start) is int and type(end) is int and position <= start < end <= len(text)
+    else:
+        start = text.find(said, position) if isinstance(said, str) and said else -1
+        whole, end = start >= 0, start + len(str(said))
+    if not whole or text[position:start].strip():
+        return None
+    return (start, end) if said in (None, text[start:end]) else None
