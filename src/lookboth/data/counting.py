@@ -113,8 +113,9 @@ def count_true(text: str, counting: Counting, claims: Sequence[Claim]) -> int:
 
 def is_true(claim: Claim, text: str, place: tuple[int, int] | None) -> bool:
     """Whether the text at a place is what the file says; runs of white space count as one blank."""
-    inside = place is not None and 0 <= place[0] < place[1] <= len(text)
-    return inside and text[place[0] : place[1]].split() == claim.said.split()
+    if place is None or not 0 <= place[0] < place[1] <= len(text):
+        return False
+    return text[place[0] : place[1]].split() == claim.said.split()
 
 
 def countings(text: str) -> Iterator[Counting]:

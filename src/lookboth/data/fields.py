@@ -9,7 +9,7 @@ TEXT_FIELDS = ("text", "sentence", "content")
 SPAN_FIELDS = ("spans", "entities", "ents")
 TAG_FIELDS = ("tags", "ner_tags", "labels", "label", "ner")
 OTHER_TAG_FIELDS = ("pos_tags", "upos")  # read only where none of the others is there
-NO_LABELS = (None, "", "O", [])
+NO_LABELS: tuple[object, ...] = (None, "", "O", [])
 
 
 class RecordFields(NamedTuple):
@@ -50,9 +50,8 @@ def choose_fields(
         text_field: the key of words or texts; None for the usual names.
         label_field: the key of tags or spans; None for the usual names.
     """
-    texts, words = (
-        ((text_field,) * 2, (text_field, *WORD_FIELDS)) if text_field else (TEXT_FIELDS, WORD_FIELDS)
-    )
+    texts = (text_field,) if text_field else TEXT_FIELDS
+    words = (text_field, *WORD_FIELDS) if text_field else WORD_FIELDS
     if label_field:
         return JsonFields(texts, words, (label_field,))
     usual = _usual_names(records, words)

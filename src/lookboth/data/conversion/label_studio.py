@@ -5,8 +5,8 @@ of text `{"from_name", "to_name", "type": "labels", "value": {"start", "end", "t
 (https://labelstud.io/guide/task_format, https://labelstud.io/guide/predictions, https://labelstud.io/tags/text), of
 HTML `{"type": "hypertextlabels", "value": {..., "globalOffsets", "text", "hypertextlabels"}}`.
 JSON_MIN and CSV, where the regions' values lie beside the data, are read as well. Offsets count code points: so the
-editor stores them since https://github.com/HumanSignal/label-studio/issues/1008 was fixed. Before, it stored UTF-16 units
-(https://github.com/HumanSignal/label-studio/issues/1347); the region's own text tells which.
+editor stores them since https://github.com/HumanSignal/label-studio/issues/1008 was fixed. Before, it stored UTF-16
+units (https://github.com/HumanSignal/label-studio/issues/1347); the region's own text tells which.
 """
 
 import json
