@@ -7,7 +7,8 @@ from alternate import Side, timed
 
 from lookboth.data.packing import cheapest_batches
 from lookboth.data.sources import read_source
-from lookboth.inference.pipeline import label_words, tokenize_for
+from lookboth.inference.pieces import tokenize_for
+from lookboth.inference.pipeline import label_words
 from lookboth.models.labeler import Labeler
 from lookboth.types import Example
 

@@ -13,7 +13,8 @@ from lookboth.config import HeadConfig
 from lookboth.data.texts import example_from_text
 from lookboth.errors import ModelError
 from lookboth.evaluation.confidence import with_confidence
-from lookboth.inference.pipeline import text_log_probs, tokenize_for
+from lookboth.inference.pieces import tokenize_for
+from lookboth.inference.pipeline import text_log_probs
 from lookboth.models.confidence import Confidence
 from lookboth.models.labeler import LabelerModel
 

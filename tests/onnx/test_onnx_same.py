@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from making import MORE, SEVERAL, WORDS, export_to, make, make_classifier
 
-from lookboth.inference.pipeline import text_scores, tokenize_for, word_scores
+from lookboth.inference.pieces import tokenize_for
+from lookboth.inference.pipeline import text_scores, word_scores
 from lookboth.onnx import load
 from lookboth.onnx.export import quantize_files
 from lookboth.onnx.folder import write_config

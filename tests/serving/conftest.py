@@ -23,9 +23,17 @@ def serve(labeler) -> Iterator[Callable[..., TestClient]]:
     """Return a function that starts the server and returns a client of it."""
     with ExitStack() as stack:
 
-        def serve(models: Any = None, *, api_key=None, log_texts=False, **settings: Any) -> TestClient:
+        def serve(
+            models: Any = None, *, api_key=None, allowed_hosts=None, log_texts=False, **settings: Any
+        ) -> TestClient:
             served = ServedModels(models or {"capitals": labeler})
-            app = build_app(served, ServerSettings(**settings), api_key=api_key, log_texts=log_texts)
+            app = build_app(
+                served,
+                ServerSettings(**settings),
+                api_key=api_key,
+                allowed_hosts=allowed_hosts,
+                log_texts=log_texts,
+            )
             return stack.enter_context(TestClient(app))
 
         yield serve

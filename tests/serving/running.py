@@ -19,7 +19,7 @@ from lookboth.serving.settings import ServerSettings
 def running(labelers: dict[str, Any], **settings: Any) -> Iterator[tuple[uvicorn.Server, int]]:
     """Run a server in a thread; give it and its port."""
     limits = ServerSettings(**settings)
-    app = build_app(ServedModels(labelers), limits)
+    app = build_app(ServedModels(labelers, batch_tokens=limits.batch_tokens or 2048), limits)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = make_server(app, limits)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

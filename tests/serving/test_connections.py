@@ -12,9 +12,12 @@ import urllib.request
 from contextlib import suppress
 
 import pytest
-from capitals import Capitals
+from capitals import Capitals, predict
 from running import read_answer, request_bytes, running
 from tiny import tiny_labeler
+
+from lookboth.data.texts import example_from_text
+from lookboth.serving.steps import CutText, Step
 
 
 def send(port: int, data: bytes) -> socket.socket:
@@ -54,7 +57,7 @@ def test_a_client_that_hangs_up_is_not_worked_for_and_blocks_nobody():
         first.close()
         assert b'"Ann"' in ask(port, "Ann")
         assert ["Gone"] not in labeler.batches
-        assert metric(port, "lookboth_queue_chars") == 0
+        assert metric(port, "lookboth_queue_tokens") == 0
 
 
 def test_a_client_that_leaves_in_the_middle_of_its_request_is_forgotten():
@@ -100,8 +103,7 @@ UNFINISHED = {
 
 @pytest.mark.parametrize("name", UNFINISHED)
 def test_a_client_that_does_not_finish_a_head_is_cut_off(name):
-    with running({"capitals": Capitals()}, read_seconds=0.3) as (server, port):
-        server.config.timeout_keep_alive = 1
+    with running({"capitals": Capitals()}, read_seconds=0.3, keep_alive_seconds=1) as (server, port):
         with send(port, b"") as connection:
             closed = threading.Event()
             threading.Thread(target=lambda: read_to_end(connection, closed)).start()
@@ -130,6 +132,85 @@ def test_a_connection_may_wait_for_its_answer_and_ask_again():
             connection.sendall(request_bytes(json.dumps({"text": text}).encode()))
             threading.Timer(0.6, labeler.go.set).start()
             assert text.encode() in read_answer(connection)
+
+
+def test_a_connection_is_kept_for_the_next_request_as_long_as_is_set():
+    for seconds, kept in ((1, False), (60, True)):
+        limits = {"keep_alive_seconds": seconds, "read_seconds": 0.5}
+        with (
+            running({"capitals": Capitals()}, **limits) as (_, port),
+            send(port, GET + b"\r\n") as connection,
+        ):
+            assert b" 200 " in read_answer(connection)
+            connection.settimeout(2.5)
+            try:
+                assert connection.recv(1) == b""
+                assert not kept
+            except TimeoutError:
+                assert kept
+
+
+def test_the_answer_to_head_has_no_body():
+    with running({"capitals": Capitals()}) as (_, port), send(port, b"") as connection:
+        connection.sendall(b"HEAD / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        head, end, body = read_all(connection).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200")
+        assert b"content-length: " in head.lower()
+        assert (end, body) == (b"\r\n\r\n", b"")
+
+
+def read_all(connection: socket.socket) -> bytes:
+    connection.settimeout(10)
+    return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+class Windows(Capitals):
+    """A labeler of windows: each takes some time, and there are as many as a text has words."""
+
+    def cut(self, text):
+        example = example_from_text(text)
+        return CutText(example, tuple(Step(100, word) for word in example.words))
+
+    def compute(self, steps, *, batch_tokens):
+        self.batches.append([step.piece for step in steps])
+        self.busy.set()
+        time.sleep(0.05)
+        return [step.piece for step in steps]
+
+    def join(self, text, results):
+        return predict(text.example.text)
+
+
+@pytest.fixture
+def windows(monkeypatch):
+    monkeypatch.setattr("lookboth.serving.models.stepper_of", lambda labeler: labeler)
+    return Windows()
+
+
+def test_a_long_text_lets_others_come_between_and_ends_when_its_client_leaves(windows):
+    with running({"windows": windows}, batch_tokens=100, wait_ms=0) as (_, port):
+        long = send(port, request_bytes(json.dumps({"text": "x " * 100}).encode()))
+        assert windows.busy.wait(5)
+        assert b'"Ann"' in ask(port, "Ann")
+        assert len(windows.batches) < 50
+        long.close()
+        wait_for(lambda: metric(port, "lookboth_hangups_total") == 1)
+        wait_for(lambda: metric(port, "lookboth_queue_tokens") == 0)
+        done = len(windows.batches)
+        assert b'"Bea"' in ask(port, "Bea")
+        assert len(windows.batches) <= done + 2
+
+
+def test_stopping_does_not_wait_for_a_long_text(windows):
+    limits = {"batch_tokens": 100, "wait_ms": 0, "stop_seconds": 1}
+    request = request_bytes(json.dumps({"text": "x " * 150}).encode())
+    with running({"windows": windows}, **limits) as (server, port), send(port, request) as long:
+        assert windows.busy.wait(5)
+        server.should_exit = True
+        answer = read_answer(long)
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert b"retry-after" in answer.lower()
+    assert len(windows.batches) < 100
 
 
 def test_many_bodies_at_once_are_limited_together():
@@ -177,7 +258,7 @@ def test_the_command_serves_until_it_is_told_to_stop(folder):
     )
     assert process.stderr is not None
     try:
-        ready = json.loads(process.stderr.readline())
+        ready = next(line for line in map(json.loads, process.stderr) if line["event"] == "ready")
         assert ready["models"] == ["one", "two"]
         assert ready["url"].startswith("http://127.0.0.1:")
         port = int(ready["url"].rpartition(":")[2])
@@ -187,7 +268,7 @@ def test_the_command_serves_until_it_is_told_to_stop(folder):
             process.send_signal(signal.SIGTERM)
             assert read_answer(connection).startswith(b"HTTP/1.1 200")
         assert process.wait(20) == 0
-        lines = [json.loads(line) for line in process.stderr]
+        lines = list(map(json.loads, process.stderr))
         assert [line["event"] for line in lines] == ["request", "stopped"]
     finally:
         process.kill()
@@ -226,6 +307,6 @@ def test_what_keeps_a_server_from_starting_is_said(folder, monkeypatch):
     monkeypatch.setenv("LOOKBOTH_API_KEY", " ")
     with pytest.raises(ConfigError, match="LOOKBOTH_API_KEY"):
         serve([str(folder)], port=0)
-    for wrong in ("texts", "text=1", "texts=0", "texts=many", "text_chars=10000000"):
+    for wrong in ("texts", "text=1", "texts=0", "texts=many", "text_tokens=10000000", "texts=true"):
         with pytest.raises(ConfigError):
             parse_settings([wrong])

@@ -23,7 +23,7 @@ JSON_TYPE = {"Content-Type": "application/json"}
 @pytest.fixture(scope="module")
 def real():
     labeler = Labeler.from_pretrained(SAVED / "full", device="cpu", precision="fp32")
-    limits = ServerSettings(text_chars=3000, body_bytes=200_000)
+    limits = ServerSettings(text_chars=3000, body_bytes=200_000, text_tokens=20_000)
     with TestClient(
         build_app(ServedModels({"tiny": labeler}), limits), raise_server_exceptions=False
     ) as client:

@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from tiny import tiny_config, tiny_labeler, tiny_tokenizer
 from transformers import AutoModelForCausalLM
 
@@ -21,6 +22,9 @@ from lookboth.generative.build import build_generative
 from lookboth.models.confidence import Confidence
 from lookboth.serving.app import build_app
 from lookboth.serving.models import ServedModels, name_models
+from lookboth.serving.refusals import Refusal
+from lookboth.serving.requests import LabelRequest, read_request
+from lookboth.serving.server import name_hosts
 from lookboth.serving.settings import ServerSettings
 from lookboth.types import Example, Prediction, Span, TextLabel
 
@@ -139,6 +143,11 @@ def test_models_are_chosen_by_name_and_described(serve):
         b'{"texts": ["a", null]}',
         b'{"text": "a", "min_score": 2}',
         b'{"text": "a", "min_score": NaN}',
+        b'{"text": "a", "min_score": true}',
+        b'{"text": "a", "min_score": "0.5"}',
+        b'{"text": "a", "min_score": {"NAME": true}}',
+        b'{"text": "a", "thresholds": 1}',
+        b'{"text": "a", "labels": [1]}',
         b'{"text": "a", "min_score": {"NAME": -1}}',
         b'{"text": "a", "min_score": {"PER": 1}}',
         b'{"text": "a", "labels": ["PER"]}',
@@ -191,12 +200,109 @@ def test_other_content_types_paths_and_methods_get_the_same_kind_of_answer(serve
     assert refusal(client.get("/v1/label"))[0] == 405
 
 
+MANY = 200_000
+WRONG_ITEMS = {
+    "texts": (b'{"texts": [' + b"1," * MANY + b"1]}", 413),
+    "labels": (b'{"text": "a", "labels": [' + b"1," * MANY + b"1]}", 413),
+    "min_score": (
+        b'{"text": "a", "min_score": {' + b",".join(b'"%d":2' % n for n in range(50_000)) + b"}}",
+        413,
+    ),
+    "keys": (b"{" + b",".join(b'"%d":2' % n for n in range(50_000)) + b"}", 422),
+    "body": (b"[" + b"1," * MANY + b"1]", 422),
+    "a few": (b'{"texts": [' + b"1," * 200 + b"1]}", 422),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_ITEMS)
+def test_many_wrong_items_are_counted_before_they_are_looked_at(name, monkeypatch):
+    body, status = WRONG_ITEMS[name]
+    looked_at = []
+    monkeypatch.setattr(
+        LabelRequest, "model_validate", lambda found: looked_at.append(found) or _validate(found)
+    )
+    with pytest.raises(Refusal) as caught:
+        read_request(body, "application/json", ServerSettings())
+    assert caught.value.status == status
+    assert len(caught.value.error) <= 500
+    assert bool(looked_at) == (name == "a few")
+
+
+_validate = LabelRequest.model_validate
+
+
+def test_settings_have_the_type_they_say():
+    for wrong in ({"texts": True}, {"texts": "5"}, {"wait_ms": True}, {"texts": 5.0}):
+        with pytest.raises(ValidationError):
+            ServerSettings(**wrong)
+    assert ServerSettings(timeout_seconds=5).timeout_seconds == 5.0
+
+
+def test_a_request_for_another_host_is_refused(serve):
+    client = serve(allowed_hosts=name_hosts("127.0.0.1", ["Labels.example.org:443"]))
+    for host in ("127.0.0.1:8000", "LOCALHOST", "localhost.", "[::1]:8000", "labels.example.org"):
+        assert client.get("/healthz", headers={"Host": host}).status_code == 200, host
+    for host in ("evil.example", "127.0.0.1.evil.example", "localhost.evil:80", "[::2]", ""):
+        for path in ("/", "/v1/models", "/healthz", "/page/page.js"):
+            assert refusal(client.get(path, headers={"Host": host}))[0] == 400, host
+
+
+def test_any_host_may_be_asked_for_where_others_are_let_in(serve):
+    assert name_hosts("0.0.0.0", []) is None
+    assert name_hosts("127.0.0.1", ["*"]) is None
+    assert name_hosts("0.0.0.0", ["a.example"]) >= {"a.example", "localhost"}
+    assert serve().get("/healthz", headers={"Host": "any.example"}).status_code == 200
+
+
+def test_nothing_is_redirected_to_the_host_that_a_request_names(serve):
+    client = serve()
+    for path in ("/page", "/swagger", "/v1/models/", "/docs/", "/healthz/", "/v1/label/"):
+        answer = client.get(path, headers={"Host": "evil.example"}, follow_redirects=False)
+        assert (answer.status_code, answer.headers.get("location")) == (404, None), path
+
+
+def test_head_is_answered_as_get(serve):
+    client = serve()
+    for path in (
+        "/",
+        "/docs",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/v1/models",
+        "/openapi.json",
+        "/page/page.js",
+    ):
+        answer = client.head(path)
+        assert answer.status_code == 200, path
+        if path != "/metrics":
+            assert answer.headers["content-length"] == client.get(path).headers["content-length"]
+    assert client.head("/nothing").status_code == 404
+    assert client.head("/v1/label").status_code == 405
+
+
 def test_sizes_are_limited(serve):
     client = serve(text_chars=10, texts=2, body_bytes=100)
     assert refusal(label(client, text="x" * 11)) == (413, "text 0 has 11 characters")
     assert refusal(label(client, texts=["x"] * 3)) == (413, "the request has 3 texts")
     assert refusal(label(client, text="x" * 100))[0] == 413
     assert found(label(client, texts=["x" * 10] * 2))
+
+
+def test_tokens_are_limited_whatever_the_script(serve, tiny_llama_folder):
+    client = serve({"tiny": tiny_labeler(tiny_llama_folder)}, text_tokens=300, queue_tokens=500)
+    assert label(client, text="the quick brown fox " * 10).status_code == 200
+    status, error = refusal(label(client, texts=["fox", "\u4e2d\u6587" * 100]))
+    assert (status, error.partition(" tokens")[0].rpartition(" ")[0]) == (413, "text 1 has")
+    status, error = refusal(label(client, texts=["\u4e2d\u6587" * 20] * 5))
+    assert (status, error) == (413, "the request has more than 500 tokens")
+
+
+def test_long_texts_get_the_same_labels_in_steps(serve, tiny_llama_folder, tmp_path):
+    labeler = tiny_labeler(tiny_llama_folder, plan="0011")
+    texts = ["Ada Lovelace was born in London . " * 200, "", " ", "\u4e2d\u6587 Toyota" * 20]
+    answer = label(serve({"tiny": labeler}), texts=texts)
+    assert answer.json()["predictions"] == [one.to_dict() for one in labeler.predict(texts)]
 
 
 def test_a_body_of_unknown_length_is_limited_while_it_is_read(serve):
@@ -214,7 +320,7 @@ def test_a_body_of_unknown_length_is_limited_while_it_is_read(serve):
 
 
 def test_a_full_queue_answers_429_and_recovers(serve, labeler):
-    client = serve(queue_chars=100, text_chars=100, wait_ms=0)
+    client = serve(queue_tokens=24, text_tokens=24, wait_ms=0)
     labeler.go.clear()
     answers: list = []
     held = threading.Thread(target=lambda: answers.append(label(client, text="Ann " * 15)))
@@ -296,7 +402,7 @@ def test_metrics_count_requests_refusals_and_texts(serve):
     assert 'lookboth_requests_total{path="/v1/label",status="200"} 1.0' in text
     assert 'lookboth_refused_requests_total{reason="too_large"} 1.0' in text
     assert 'lookboth_texts_total{model="capitals"} 2.0' in text
-    assert "lookboth_queue_chars 0.0" in text
+    assert "lookboth_queue_tokens 0.0" in text
 
 
 def test_the_page_on_serving_names_every_setting_with_its_default():

@@ -251,6 +251,14 @@ def serve(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Any limit, as key=value; may be repeated.")
     ] = None,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Host name that requests may be for, besides this machine's; may be repeated; '*': any. "
+            "Default: any where others are let in with --host, else only this machine's.",
+        ),
+    ] = None,
     log_texts: Annotated[bool, typer.Option("--log-texts", help="Write texts to the log.")] = False,
     device: DeviceOption = None,
     precision: PrecisionOption = "auto",
@@ -269,6 +277,7 @@ def serve(
         port=port,
         device=device,
         precision=precision,
+        allowed_hosts=allowed_host or (),
         log_texts=log_texts,
     )
 

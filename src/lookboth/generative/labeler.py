@@ -97,13 +97,21 @@ class GenerativeLabeler(TextLabeler):
     def label_chunk(self, examples: Sequence[Example], *, batch_tokens: int | None) -> Iterator[Prediction]:
         """Yield the prediction for each example, in order; see `TextLabeler.label_chunk`."""
         parts = [(i, first, part) for i, e in enumerate(examples) for first, part in self.cut(e)]
-        prompts = self.prompts([part for _, _, part in parts])
-        readings = self.answerer.answer(prompts, batch_tokens=batch_tokens or 2048)
+        readings = self.answer([part for _, _, part in parts], batch_tokens=batch_tokens)
         of_example: list[list[tuple[int, Reading]]] = [[] for _ in examples]
         for (index, first, _), reading in zip(parts, readings, strict=True):
             of_example[index].append((first, reading))
         for example, answers in zip(examples, of_example, strict=True):
-            yield self._predict(example, answers)
+            yield self.join(example, answers)
+
+    def answer(self, parts: Sequence[Example], *, batch_tokens: int | None) -> list[Reading]:
+        """Return the answer about each part of a text, in order.
+
+        Args:
+            parts: as `cut` returns them.
+            batch_tokens: tokens computed at once; 2048 when None.
+        """
+        return self.answerer.answer(self.prompts(parts), batch_tokens=batch_tokens or 2048)
 
     def summarize(self, predictions: Sequence[Prediction]) -> dict[str, Any]:
         """Return what became of the answers: how many hold each kind of problem, and how many spans were invented."""
@@ -120,8 +128,13 @@ class GenerativeLabeler(TextLabeler):
         borders = cut_words(example.words, lengths, self.config.max_tokens)
         return [(start, _part(example, start, end)) for start, end in borders]
 
-    def _predict(self, example: Example, answers: Sequence[tuple[int, Reading]]) -> Prediction:
-        """Put together what the answers about the parts of an example say; with each the part's first word."""
+    def join(self, example: Example, answers: Sequence[tuple[int, Reading]]) -> Prediction:
+        """Return the prediction of an example, put together from the answers about its parts.
+
+        Args:
+            example: the example that `cut` was given.
+            answers: first word of each part and the answer about it, in order.
+        """
         text, words, offsets = text_and_offsets(example)
         problems = [problem for _, reading in answers for problem in reading.problems]
         spans, found = [], []

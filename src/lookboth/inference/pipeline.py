@@ -1,15 +1,13 @@
 """From texts to predictions: the one path behind predict, evaluate and everything that serves."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from typing import TYPE_CHECKING
 
-from lookboth.data.packing import cheapest_batches
 from lookboth.data.texts import example_from_text
-from lookboth.data.whole_texts import text_and_offsets, text_of, tokenize_texts
-from lookboth.data.windows import window_example
+from lookboth.data.whole_texts import text_and_offsets, text_of
 from lookboth.inference.decoding import choose_labels, decode_tags_constrained, span_score, tag_sets
-from lookboth.types import Example, PredictedSpan, Prediction, TokenizedExample
+from lookboth.inference.pieces import cut_texts, cut_words, join_texts, join_words, piece_scores
+from lookboth.types import Example, PredictedSpan, Prediction
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,8 +65,23 @@ def label_with_probs(
         examples: as many as fit in memory.
         batch_tokens: tokens computed at once; as many as suit the device when None.
     """
+    return predict_from_scores(
+        labeler, examples, example_scores(labeler, examples, batch_tokens=batch_tokens)
+    )
+
+
+def predict_from_scores(
+    labeler: "HeadLabeler", examples: Sequence[Example], scores: "Sequence[np.ndarray]"
+) -> "Iterator[tuple[Prediction, np.ndarray]]":
+    """Yield each example's prediction with its log probabilities, as `label_with_probs` does.
+
+    Args:
+        labeler: a labeler with a head.
+        examples: what was scored.
+        scores: the output of the head for each example, as `example_scores` returns it.
+    """
     predict = _predict_texts if labeler.config.task == "classification" else _predict_words
-    return predict(labeler, examples, batch_tokens)
+    return predict(labeler, examples, scores)
 
 
 def example_scores(
@@ -94,31 +107,8 @@ def word_scores(
 
     Sentences of like length share a batch; long ones go through overlapping windows.
     """
-    pieces = _tokenize_words(labeler, sentences)
-    return scores_of_words(labeler, pieces, list(map(len, sentences)), batch_tokens=batch_tokens)
-
-
-def scores_of_words(
-    labeler: "HeadLabeler",
-    pieces: Sequence[TokenizedExample],
-    num_words: Sequence[int],
-    *,
-    batch_tokens: int | None = None,
-) -> "list[np.ndarray]":
-    """Return the head's scores of tokenized sentences, one (w, num_tags) array per sentence.
-
-    Args:
-        labeler: a labeler of words.
-        pieces: sentences or their windows; `example` is the index of the sentence.
-        num_words: number of words of each sentence.
-        batch_tokens: tokens computed at once; as many as suit the device when None.
-    """
-    import numpy as np
-
-    result = [np.zeros((number, len(labeler.config.tags)), dtype=np.float32) for number in num_words]
-    for piece, scores in _piece_scores(labeler, pieces, batch_tokens):
-        result[piece.example][piece.first_word : piece.first_word + len(scores)] = scores
-    return result
+    pieces = cut_words(labeler, sentences)
+    return join_words(labeler, list(map(len, sentences)), piece_scores(labeler, pieces, batch_tokens))
 
 
 def text_log_probs(
@@ -137,47 +127,8 @@ def text_scores(
     Texts of like length share a batch. A text of several windows gets the average of their scores, weighted by
     tokens: for a linear head on averaged states the same as averaging over all tokens of the text.
     """
-    pieces = _tokenize_texts(labeler, texts)
-    return scores_of_texts(labeler, pieces, len(texts), batch_tokens=batch_tokens)
-
-
-def scores_of_texts(
-    labeler: "HeadLabeler",
-    pieces: Sequence[TokenizedExample],
-    num_texts: int,
-    *,
-    batch_tokens: int | None = None,
-) -> "list[np.ndarray]":
-    """Return the head's scores of tokenized whole texts, one (1, num_labels) array per text.
-
-    Args:
-        labeler: a labeler of whole texts.
-        pieces: at least one window of each text; `example` is the index of the text.
-        num_texts: number of texts.
-        batch_tokens: tokens computed at once; as many as suit the device when None.
-    """
-    import numpy as np
-
-    summed = np.zeros((num_texts, len(labeler.config.tags)))
-    num_tokens = np.zeros(num_texts)
-    for piece, scores in _piece_scores(labeler, pieces, batch_tokens):
-        first, end = piece.word_tokens[0]
-        summed[piece.example] += (end - first) * scores[0]
-        num_tokens[piece.example] += end - first
-    return list((summed / num_tokens[:, None]).astype(np.float32)[:, None])
-
-
-def _piece_scores(
-    labeler: "HeadLabeler", pieces: Sequence[TokenizedExample], batch_tokens: int | None
-) -> "Iterator[tuple[TokenizedExample, np.ndarray]]":
-    """Yield each piece with what the head gives for its words, (w, num_tags), batch by batch."""
-    room = batch_tokens or labeler.batch_tokens
-    for indices in cheapest_batches([len(piece) for piece in pieces], max_tokens=room):
-        batch = [pieces[i] for i in indices]
-        scores, start = labeler.score(batch), 0
-        for piece in batch:
-            yield piece, scores[start : start + len(piece.word_tokens)]
-            start += len(piece.word_tokens)
+    pieces = cut_texts(labeler, texts)
+    return join_texts(labeler, len(texts), piece_scores(labeler, pieces, batch_tokens))
 
 
 def log_probs_of(labeler: "HeadLabeler", scores: "Sequence[np.ndarray]") -> "list[np.ndarray]":
@@ -197,57 +148,19 @@ def log_probs_of(labeler: "HeadLabeler", scores: "Sequence[np.ndarray]") -> "lis
     return np.split(log_probs, np.cumsum(num_words)[:-1])
 
 
-def tokenize_for(labeler: "HeadLabeler", examples: Sequence[Example]) -> list[TokenizedExample]:
-    """Return what is computed for each example: one piece, or several windows of a long one."""
-    if labeler.config.task == "classification":
-        return _tokenize_texts(labeler, [text_of(example) for example in examples])
-    return _tokenize_words(labeler, [example.words for example in examples])
-
-
-def _tokenize_texts(labeler: "HeadLabeler", texts: Sequence[str]) -> list[TokenizedExample]:
-    config = labeler.config
-    return tokenize_texts(
-        texts,
-        labeler.encoder,
-        label_on=config.label_on,
-        max_tokens=config.max_tokens,
-        overlap=config.overlap,
-    )
-
-
-def _tokenize_words(labeler: "HeadLabeler", sentences: Sequence[Sequence[str]]) -> list[TokenizedExample]:
-    config = labeler.config
-    word_ids = iter(labeler.encoder.encode_words(word for words in sentences for word in words))
-    return [
-        piece
-        for index, words in enumerate(sentences)
-        for piece in window_example(
-            list(islice(word_ids, len(words))),
-            config.encoding,
-            example=index,
-            max_tokens=config.max_tokens,
-            overlap=config.overlap,
-        )
-        if words
-    ]
-
-
 def _predict_texts(
-    labeler: "HeadLabeler", examples: Sequence[Example], batch_tokens: int | None
+    labeler: "HeadLabeler", examples: Sequence[Example], scores: "Sequence[np.ndarray]"
 ) -> "Iterator[tuple[Prediction, np.ndarray]]":
     config = labeler.config
-    texts = [text_of(example) for example in examples]
-    log_probs = text_log_probs(labeler, texts, batch_tokens=batch_tokens)
-    for example, row in zip(examples, log_probs, strict=True):
-        labels = choose_labels(row, config.tags, threshold=config.threshold)
-        sets = _tag_sets(labeler, row[None], [int(row.argmax())])
-        yield Prediction(*text_and_offsets(example), tags=(), labels=labels, tag_sets=sets), row[None]
+    for example, rows in zip(examples, log_probs_of(labeler, scores), strict=True):
+        labels = choose_labels(rows[0], config.tags, threshold=config.threshold)
+        sets = _tag_sets(labeler, rows, [int(rows[0].argmax())])
+        yield Prediction(*text_and_offsets(example), tags=(), labels=labels, tag_sets=sets), rows
 
 
 def _predict_words(
-    labeler: "HeadLabeler", examples: Sequence[Example], batch_tokens: int | None
+    labeler: "HeadLabeler", examples: Sequence[Example], scores: "Sequence[np.ndarray]"
 ) -> "Iterator[tuple[Prediction, np.ndarray]]":
-    scores = word_scores(labeler, [example.words for example in examples], batch_tokens=batch_tokens)
     log_probs = log_probs_of(labeler, scores)
     transitions = labeler.likelihood().transitions
     for example, own, probs in zip(examples, scores, log_probs, strict=True):

@@ -27,7 +27,8 @@ from transformers.pipelines import PIPELINE_REGISTRY
 from lookboth.data.whole_texts import labels_prefix, window_texts
 from lookboth.data.windows import window_example
 from lookboth.errors import ModelError
-from lookboth.inference.pipeline import log_probs_of, scores_of_texts, scores_of_words
+from lookboth.inference.pieces import join_texts, join_words, piece_scores
+from lookboth.inference.pipeline import log_probs_of
 from lookboth.integrations.token_pipeline import LookbothTokenPipeline
 from lookboth.integrations.tokenizer import LookbothTokenizer
 from lookboth.models.labeler import Labeler, require_head
@@ -129,7 +130,9 @@ class LookbothForSequenceClassification(_SavedLabeler):
             max_tokens=config.max_tokens,
             overlap=config.overlap,
         )
-        scores = torch.from_numpy(np.concatenate(scores_of_texts(labeler, pieces, len(rows))))
+        scores = torch.from_numpy(
+            np.concatenate(join_texts(labeler, len(rows), piece_scores(labeler, pieces)))
+        )
         logits = scores.to(input_ids.device) / config.confidence.temperature
         return SequenceClassifierOutput(logits=logits)  # type: ignore[arg-type]
 
@@ -176,7 +179,9 @@ class LookbothForTokenClassification(_SavedLabeler):
                 overlap=config.overlap,
             )
         ]
-        log_probs = log_probs_of(labeler, scores_of_words(labeler, pieces, list(map(len, rows))))
+        log_probs = log_probs_of(
+            labeler, join_words(labeler, list(map(len, rows)), piece_scores(labeler, pieces))
+        )
         tables = [torch.from_numpy(row).to(input_ids.device) for row in log_probs]
         assert word_index is not None
         logits = [self._token_logits(index, table) for index, table in zip(word_index, tables, strict=True)]

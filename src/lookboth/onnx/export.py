@@ -13,7 +13,7 @@ from lookboth.data.readers import ReadOptions
 from lookboth.data.sources import read_source
 from lookboth.data.texts import example_from_text
 from lookboth.errors import ConfigError, ModelError
-from lookboth.inference.pipeline import tokenize_for
+from lookboth.inference.pieces import tokenize_for
 from lookboth.models.folders import find_folder, model_digest
 from lookboth.models.labeler import Labeler, require_head
 from lookboth.models.merging import merge_labeler

@@ -30,6 +30,7 @@ _BODY = {
     "content": {"application/json": {"schema": LabelRequest.model_json_schema()}},
 }
 _STATUS = {
+    400: "For another host than this server's.",
     401: "No key, or a wrong one.",
     408: "The request did not arrive in time.",
     413: "Too large: the request, a text, or the number of texts.",
@@ -45,7 +46,12 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
 
 
 def build_app(
-    models: ServedModels, settings: ServerSettings, *, api_key: str | None = None, log_texts: bool = False
+    models: ServedModels,
+    settings: ServerSettings,
+    *,
+    api_key: str | None = None,
+    allowed_hosts: frozenset[str] | None = None,
+    log_texts: bool = False,
 ) -> FastAPI:
     """Return the application; its worker starts and stops with it.
 
@@ -53,26 +59,40 @@ def build_app(
         models: labelers by name.
         settings: limits and batching.
         api_key: what clients must send; None lets everybody in.
+        allowed_hosts: names that the Host header may have; None allows any.
         log_texts: whether texts are written to the log.
     """
     metrics = Metrics()
-    batcher = Batcher(models.label, settings, metrics, batch_tokens=models.batch_tokens, thread=models.thread)
+    batcher = Batcher(
+        models,
+        settings,
+        metrics,
+        batch_tokens=models.batch_tokens,
+        thread=models.thread,
+        speeds=models.speeds,
+    )
+    labeling = Labeling(models, settings, batcher, metrics, log_texts)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
         await asyncio.to_thread(batcher.close)
+        labeling.text_thread.shutdown(wait=False, cancel_futures=True)
 
     app = FastAPI(
-        title="lookboth", version=lookboth.__version__, docs_url=None, redoc_url=None, lifespan=lifespan
+        title="lookboth",
+        version=lookboth.__version__,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,  # a redirect would lead to whatever host the request names
+        lifespan=lifespan,
     )
-    app.add_middleware(Gate, settings=settings, api_key=api_key)
+    app.add_middleware(Gate, settings=settings, api_key=api_key, allowed_hosts=allowed_hosts)
     app.add_middleware(Observer, metrics=metrics)
     _add_error_answers(app)
     asks_key = (
         [Security(HTTPBearer(auto_error=False))] if api_key else []
     )  # said in /docs; Gate does the asking
-    labeling = Labeling(models, settings, batcher, metrics, log_texts)
     app.include_router(_labeling_routes(labeling), dependencies=asks_key)
     _add_probes(app, batcher, metrics)
     _add_page(app)

@@ -1,4 +1,4 @@
-"""What stands before the application: the key, and the body of a request, read under limits."""
+"""What stands before the application: host, key, and the body of a request, read under limits."""
 
 import asyncio
 import hmac
@@ -17,7 +17,7 @@ _DISCARD_SECONDS = 5.0
 
 
 class Gate:
-    """ASGI middleware that lets in who has the key, with a body that keeps to the limits.
+    """ASGI middleware that lets in requests for this host, with the key, and a body that keeps to the limits.
 
     A body that is too large is never held: what still arrives of it is thrown away, for a few seconds, because a
     client that is still sending would not see the answer.
@@ -26,11 +26,20 @@ class Gate:
         app: the application; it receives the body in one piece.
         settings: limits on one body, on all bodies at once, and on the time a client may take to send one.
         api_key: asked for outside the page and the probes; None lets everybody in.
+        allowed_hosts: names that the Host header may have, in lower case, without port; None allows any.
     """
 
-    def __init__(self, app: ASGIApp, *, settings: ServerSettings, api_key: str | None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        settings: ServerSettings,
+        api_key: str | None,
+        allowed_hosts: frozenset[str] | None = None,
+    ) -> None:
         self._app = app
         self._settings = settings
+        self._hosts = allowed_hosts
         self._key = None if api_key is None else api_key.encode()
         self._held = 0
 
@@ -40,7 +49,10 @@ class Gate:
             await self._app(scope, receive, send)
             return
         body = bytearray()
+        if scope["method"] == "HEAD":  # the same as GET, of which the server leaves out the body
+            scope = {**scope, "method": "GET"}
         try:
+            self._check_host(Headers(scope=scope).get("host", ""))
             self._check_key(scope["path"], Headers(scope=scope))
             if scope["method"] in {"POST", "PUT", "PATCH"}:
                 await self._read(body, scope, receive)
@@ -51,6 +63,16 @@ class Gate:
             await response(scope, receive, send)
         finally:
             self._held -= len(body)
+
+    def _check_host(self, given: str) -> None:
+        """Refuse other hosts: a page whose own name leads to this machine could otherwise use the server."""
+        if self._hosts is None or host_name(given) in self._hosts:
+            return
+        raise Refusal(
+            400, "wrong_host", f"the request is for the host {given[:100]!r}",
+            f"Host: {', '.join(sorted(self._hosts))}",
+            "Use one of these names, or start the server with --allowed-host NAME.",
+        )  # fmt: skip
 
     def _check_key(self, path: str, headers: Headers) -> None:
         if self._key is None or path in _OPEN_TO_ALL or path.startswith(_OPEN_FOLDERS):
@@ -109,6 +131,19 @@ class Gate:
     def _body_too_large(self, found: str) -> Refusal:
         allowed = f"{self._settings.body_bytes} bytes"
         return too_large("the request", found, allowed, "Send less text at once.")
+
+
+def host_name(header: str) -> str:
+    """Return the host of a Host header in lower case, without its port.
+
+    >>> host_name("Localhost:8000"), host_name("[::1]:8000"), host_name("::1")
+    ('localhost', '::1', '::1')
+    """
+    if header.startswith("["):
+        name = header[1:].partition("]")[0]
+    else:
+        name = header if header.count(":") > 1 else header.partition(":")[0]
+    return name.lower().rstrip(".")
 
 
 async def _discard(receive: Receive) -> None:

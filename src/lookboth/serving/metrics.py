@@ -27,12 +27,12 @@ class Metrics:
             "lookboth_hangups", "Clients that left before their answer.", registry=self.registry
         )
         self.texts = Counter("lookboth_texts", "Texts labeled, by model.", ["model"], registry=self.registry)
-        self.queue_chars = Gauge(
-            "lookboth_queue_chars", "Characters accepted and not yet answered.", registry=self.registry
+        self.queue_tokens = Gauge(
+            "lookboth_queue_tokens", "Tokens accepted and not yet answered.", registry=self.registry
         )
         self.batch_texts = Histogram(
             "lookboth_batch_texts",
-            "Texts labeled together.",
+            "Texts, and windows of long texts, labeled together.",
             buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
             registry=self.registry,
         )
@@ -41,7 +41,7 @@ class Metrics:
         )
 
     def count_batch(self, num_texts: int, seconds: float) -> None:
-        """Count texts that were labeled together."""
+        """Count texts and windows that were labeled together."""
         self.batch_texts.observe(num_texts)
         self.batch_seconds.observe(seconds)
 

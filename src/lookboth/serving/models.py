@@ -1,13 +1,16 @@
 """The labelers of a server by name, under their own mask plans or those that requests name."""
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lookboth.errors import ConfigError
 from lookboth.masking.plan import MaskPlan
+from lookboth.models.base import HeadLabeler
 from lookboth.serving.refusals import invalid
+from lookboth.serving.steps import CutText, Step, stepper_of
 from lookboth.serving.thread import ModelThread
 from lookboth.types import Prediction
 
@@ -42,9 +45,11 @@ class ServedModels:
         thread: ModelThread | None = None,
     ) -> None:
         self.labelers = dict(labelers)
+        self.speeds: dict[str, float] = {}  # tokens per second, of those that were measured
         self.thread = thread or ModelThread()
         self.default = next(iter(self.labelers))
         self.batch_tokens = batch_tokens
+        self._steppers = {name: stepper_of(labeler) for name, labeler in self.labelers.items()}
 
     def find(self, model: str | None, plan: str | None) -> Work:
         """Return what a request asks for.
@@ -64,13 +69,40 @@ class ServedModels:
         wanted = MaskPlan.parse(plan, labeler.config.plan.num_layers)
         return Work(name, None if wanted == labeler.config.plan else wanted)
 
-    def label(self, work: Work, texts: Sequence[str]) -> list[Prediction]:
-        """Label texts; only one thread may do so, because labelers under several plans share weights."""
-        labeler: Any = self.labelers[work.model]
+    def cut(self, work: Work, texts: Sequence[str]) -> list[CutText]:
+        """Return texts cut into steps; only one thread at a time may do so, which need not be the models' own."""
+        stepper = self._steppers[work.model]
+        return [stepper.cut(text) for text in texts]
+
+    def compute(self, work: Work, steps: Sequence[Step]) -> list[Any]:
+        """Return the result of each step; only one thread may do so: labelers under several plans share weights."""
+        stepper = self._steppers[work.model]
         if work.plan is not None:
-            labeler = labeler.with_plan(work.plan)
-        # What was taken together by its characters is rather one large batch than a full one and a small one.
-        return list(labeler.stream(texts, batch_tokens=self.batch_tokens * 3 // 2))
+            labeler: Any = self.labelers[work.model]
+            stepper = stepper_of(labeler.with_plan(work.plan))
+        # Padding counts: what was taken together is rather one slightly larger batch than a full and a small one.
+        return stepper.compute(steps, batch_tokens=self.batch_tokens * 3 // 2)
+
+    def join(self, work: Work, text: CutText, results: Sequence[Any]) -> Prediction:
+        """Return the prediction of a text from the results of its steps."""
+        return self._steppers[work.model].join(text, results)
+
+    def warm_up(self, name: str) -> None:
+        """Label a text with a model, so that no request meets a surprise, and measure its speed if it has a head."""
+        work = Work(name)
+        (text,) = self.cut(work, ["Hello."])
+        self.join(work, text, self.compute(work, text.steps))
+        if isinstance(self.labelers[name], HeadLabeler):
+            self.speeds[name] = self._measure(work)
+
+    def _measure(self, work: Work) -> float:
+        """Return the tokens computed in a second, in a full batch."""
+        (text,) = self.cut(work, ["Hello. " * self.batch_tokens])
+        steps = text.steps[: max(1, self.batch_tokens // text.steps[0].tokens)]
+        self.compute(work, steps)  # libraries prepare themselves for the shape
+        start = time.monotonic()
+        self.compute(work, steps)
+        return sum(step.tokens for step in steps) / (time.monotonic() - start)
 
     def describe(self) -> list[dict[str, Any]]:
         """Return what clients may know of each model."""
@@ -93,7 +125,7 @@ def load_models(
     device: str | None = None,
     precision: str = "auto",
 ) -> ServedModels:
-    """Load labelers in a thread of their own and label a word with each, so that no request meets a surprise.
+    """Load labelers in a thread of their own, label a word with each and measure how fast it is.
 
     Args:
         names: `NAME=FOLDER`, or a folder or hub id, named by its last part; none: the shipped labeler.
@@ -117,7 +149,7 @@ def load_models(
     on_cpu = all(str(labeler.device) == "cpu" for labeler in labelers.values())
     models = ServedModels(labelers, batch_tokens=batch_tokens or (_ON_CPU if on_cpu else 2048), thread=thread)
     for name in sources:
-        thread.submit(models.label, Work(name), ["Hello."]).result()
+        thread.submit(models.warm_up, name).result()
     return models
 
 

@@ -1,5 +1,6 @@
 """Every request counted, timed and logged as one line of JSON, without the text."""
 
+import asyncio
 import json
 import logging
 import re
@@ -15,7 +16,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lookboth.serving.metrics import Metrics
-from lookboth.serving.refusals import crashed
+from lookboth.serving.refusals import crashed, stopping
 
 LOGGER = logging.getLogger("lookboth.serving")
 PATHS = frozenset(
@@ -68,6 +69,13 @@ class Observer:
 
         try:
             await self._app(scope, receive, observed)
+        except asyncio.CancelledError:  # only by a server that stops: its time for answers is over
+            if not status:
+                refusal = stopping()
+                scope["state"]["refused"] = refusal.reason
+                await JSONResponse(refusal.body(), refusal.status, refusal.headers())(
+                    scope, receive, observed
+                )
         except Exception as error:
             _log_crash(error, request_id)
             if not status:
@@ -110,10 +118,11 @@ def log_event(event: str, level: int = logging.INFO, **fields: Any) -> None:
 
 
 def log_as_json() -> None:
-    """Send what the server and uvicorn log to standard error, one line of JSON each."""
+    """Send what the server logs, and the warnings of libraries, to standard error, one line of JSON each."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
-    for name, level in (("lookboth.serving", logging.INFO), ("uvicorn", logging.WARNING)):
+    levels = {"": logging.WARNING, "lookboth.serving": logging.INFO, "uvicorn": logging.WARNING}
+    for name, level in levels.items():
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(level)

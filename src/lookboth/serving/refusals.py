@@ -60,6 +60,14 @@ def hung_up() -> Refusal:
     return Refusal(499, "hung_up", "the client left", "-", "-")
 
 
+def stopping() -> Refusal:
+    """Return the answer to a request that comes, or is still waiting, when the server stops."""
+    return Refusal(
+        503, "stopping", "the server is stopping", "requests before it stops",
+        "Ask another server, or this one after its restart.", 5,
+    )  # fmt: skip
+
+
 def crashed(kind: str) -> Refusal:
     """Return the answer to a request that met an error of the server's own.
 

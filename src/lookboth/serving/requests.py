@@ -1,9 +1,11 @@
 """What a client may ask for and what it gets: the JSON of `/v1/label`, read and checked."""
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import from_json
 
 from lookboth.models.confidence import saved_thresholds
 from lookboth.serving.refusals import Refusal, invalid, too_large
@@ -12,12 +14,16 @@ from lookboth.types import Prediction
 
 Score = Annotated[float, Field(ge=0, le=1)]
 
+_MOST_NAMES = 1000  # entries of a list or object other than the texts; no labeler has so many labels
+_MOST_ERRORS = 5  # told in one answer
+
 
 class LabelRequest(BaseModel):
     """One text or many, and what is wanted of them."""
 
     model_config = ConfigDict(
         extra="forbid",
+        strict=True,
         json_schema_extra={"examples": [{"text": "Ada Lovelace lived in London.", "min_score": 0.5}]},
     )
 
@@ -123,23 +129,49 @@ def read_request(body: bytes, content_type: str, settings: ServerSettings) -> La
             415, "invalid", f"the content type is {content_type[:100]!r}", "application/json",
             "Send the header Content-Type: application/json.",
         )  # fmt: skip
+    found = _parse(body)
+    _check_counts(found, settings)
     try:
-        request = LabelRequest.model_validate_json(body)
+        request = LabelRequest.model_validate(found)
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=False, include_input=False)
-        raise invalid(_explain(details), f"a JSON object of {', '.join(LabelRequest.model_fields)}") from None
+        raise invalid(_explain(details), _allowed()) from None
     if (request.text is None) == (request.texts is None):
-        found = "neither" if request.text is None else "both"
-        raise invalid(f"{found} of text and texts are given", "exactly one of them")
+        given = "neither" if request.text is None else "both"
+        raise invalid(f"{given} of text and texts are given", "exactly one of them")
     _check_sizes(request.all_texts(), settings)
     return request
 
 
-def _check_sizes(texts: list[str], settings: ServerSettings) -> None:
-    if len(texts) > settings.texts:
+def _parse(body: bytes) -> dict[str, Any]:
+    """Return the JSON object that a body holds."""
+    try:
+        found = from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise invalid(f"the body is not JSON: {error}"[:500], _allowed()) from None
+    if not isinstance(found, dict):
+        raise invalid(f"the body is JSON, but a {type(found).__name__}", _allowed())
+    return found
+
+
+def _check_counts(found: dict[str, Any], settings: ServerSettings) -> None:
+    """Refuse more keys or entries than are worth a look: checking each, and telling what is wrong, costs time."""
+    if len(found) > len(LabelRequest.model_fields):
+        unknown = next(key for key in found if key not in LabelRequest.model_fields)
+        raise invalid(f"the request has {len(found)} keys, {unknown[:100]!r} among them", _allowed())
+    texts = found.get("texts")
+    if isinstance(texts, list) and len(texts) > settings.texts:
         raise too_large(
             "the request", f"{len(texts)} texts", f"{settings.texts} texts", "Send several requests."
         )
+    for key, value in found.items():
+        if key != "texts" and isinstance(value, list | dict) and len(value) > _MOST_NAMES:
+            raise too_large(
+                key[:100], f"{len(value)} entries", f"{_MOST_NAMES} entries", "Name labels of the model only."
+            )
+
+
+def _check_sizes(texts: list[str], settings: ServerSettings) -> None:
     for index, text in enumerate(texts):
         if len(text) > settings.text_chars:
             raise too_large(
@@ -150,7 +182,11 @@ def _check_sizes(texts: list[str], settings: ServerSettings) -> None:
             )
 
 
+def _allowed() -> str:
+    return f"a JSON object of {', '.join(LabelRequest.model_fields)}"
+
+
 def _explain(details: Iterable[Any]) -> str:
-    """Return what is wrong, without what was sent."""
-    shown = (f"{'.'.join(map(str, detail['loc'])) or 'body'}: {detail['msg']}" for detail in details)
-    return "; ".join(shown)[:500]
+    """Return the first errors, without what was sent."""
+    first = islice(details, _MOST_ERRORS)
+    return "; ".join(f"{'.'.join(map(str, one['loc'])) or 'body'}: {one['msg']}" for one in first)[:500]

@@ -14,12 +14,14 @@ from fastapi import FastAPI
 from lookboth.errors import ConfigError
 from lookboth.serving.app import build_app
 from lookboth.serving.connections import punctual
+from lookboth.serving.gate import host_name
 from lookboth.serving.models import load_models
 from lookboth.serving.observing import log_as_json, log_event
 from lookboth.serving.settings import ServerSettings
 
 KEY_VARIABLE = "LOOKBOTH_API_KEY"
 _BACKLOG = 2048
+_OWN_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 def serve(
@@ -30,6 +32,7 @@ def serve(
     port: int = 8000,
     device: str | None = None,
     precision: str = "auto",
+    allowed_hosts: Sequence[str] = (),
     log_texts: bool = False,
 ) -> None:
     """Serve labelers over HTTP until told to stop (SIGTERM, Ctrl-C); what was accepted is answered first.
@@ -39,6 +42,8 @@ def serve(
         settings: limits and batching.
         host, port: where to listen; port 0 takes a free one, which the log names.
         device, precision: as for `Labeler.from_pretrained`.
+        allowed_hosts: names that requests may be for, besides this machine's own; "*" allows any, as does none where
+            `host` is not a loopback address.
         log_texts: whether texts are written to the log.
 
     Raises:
@@ -50,12 +55,13 @@ def serve(
     log_as_json()
     with _listen(host, port) as listener:
         served = load_models(models, batch_tokens=settings.batch_tokens, device=device, precision=precision)
-        app = build_app(served, settings, api_key=key, log_texts=log_texts)
+        hosts = name_hosts(host, allowed_hosts)
+        app = build_app(served, settings, api_key=key, allowed_hosts=hosts, log_texts=log_texts)
         _allow_many_connections()
         listener.listen(_BACKLOG)  # from here on a client that comes is served
         shown = listener.getsockname()
         log_event("ready", url=f"http://{host}:{shown[1]}", models=list(served.labelers), key=key is not None)
-        if key is None and not host.startswith(("127.", "localhost", "::1")):
+        if key is None and not _is_loopback(host):
             log_event(f"anybody who reaches {host} may use this server; set {KEY_VARIABLE}", logging.WARNING)
         _run(make_server(app, settings), listener)
     log_event("stopped")
@@ -70,7 +76,8 @@ def make_server(app: FastAPI, settings: ServerSettings) -> uvicorn.Server:
         access_log=False,
         server_header=False,
         backlog=_BACKLOG,
-        timeout_graceful_shutdown=math.ceil(settings.timeout_seconds) + 5,
+        timeout_keep_alive=settings.keep_alive_seconds,
+        timeout_graceful_shutdown=math.ceil(settings.stop_seconds),
     )
     return uvicorn.Server(config)
 
@@ -89,6 +96,27 @@ def read_key() -> str | None:
     if any("\udc80" <= char <= "\udcff" for char in key):  # how Python holds bytes that are none
         raise ConfigError(f"{KEY_VARIABLE} is not UTF-8. Give it a key in letters and digits.")
     return key.strip()
+
+
+def name_hosts(host: str, allowed: Sequence[str]) -> frozenset[str] | None:
+    """Return the names that the Host header may have, or None where any may.
+
+    Args:
+        host: address the server listens on.
+        allowed: names given by the user, with or without a port.
+
+    >>> sorted(name_hosts("127.0.0.1", ["labels.example.org"]))
+    ['127.0.0.1', '::1', 'labels.example.org', 'localhost']
+    >>> name_hosts("0.0.0.0", []) is None
+    True
+    """
+    if "*" in allowed or not (allowed or _is_loopback(host)):
+        return None
+    return frozenset(map(host_name, (*allowed, host, *_OWN_NAMES)))
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or host == "::1" or host.startswith("127.")
 
 
 def _run(server: uvicorn.Server, listener: socket.socket) -> None:

@@ -12,17 +12,24 @@ from lookboth.errors import ConfigError
 class ServerSettings(BaseModel):
     """Limits of a server and its batching; the keys of `lookboth serve --set KEY=VALUE`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     text_chars: int = Field(default=50_000, gt=0, description="Characters of one text.")
+    text_tokens: int = Field(default=16_000, gt=0, description="Tokens of one text.")
     texts: int = Field(default=256, gt=0, description="Texts of one request.")
     body_bytes: int = Field(default=1_000_000, gt=0, description="Bytes of one request.")
     open_bytes: int = Field(default=64_000_000, gt=0, description="Bytes of all requests held at once.")
-    queue_chars: int = Field(default=500_000, gt=0, description="Characters accepted and not yet answered.")
+    queue_tokens: int = Field(default=128_000, gt=0, description="Tokens accepted and not yet answered.")
     read_seconds: float = Field(
         default=15.0, gt=0, description="Time a client has for the head of a request, and again for its body."
     )
     timeout_seconds: float = Field(default=60.0, gt=0, description="Time from the request to its answer.")
+    keep_alive_seconds: int = Field(
+        default=75, gt=0, description="How long a connection without a request is kept after an answer."
+    )
+    stop_seconds: float = Field(
+        default=20.0, ge=0, description="Time for answers after the server was told to stop."
+    )
     batch_tokens: int | None = Field(
         default=None, gt=0, description="Tokens computed at once. Default: 512 on a CPU, else 2048."
     )
@@ -30,9 +37,9 @@ class ServerSettings(BaseModel):
 
     @model_validator(mode="after")
     def _fit(self) -> "ServerSettings":
-        if self.text_chars > self.queue_chars:
+        if self.text_tokens > self.queue_tokens:
             raise ValueError(
-                f"text_chars is {self.text_chars} and queue_chars {self.queue_chars}: "
+                f"text_tokens is {self.text_tokens} and queue_tokens {self.queue_tokens}: "
                 "a text of the largest size would never find room"
             )
         if self.body_bytes > self.open_bytes:

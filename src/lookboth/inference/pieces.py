@@ -1,0 +1,117 @@
+"""Texts cut into the pieces that are scored at once, and the scores of pieces put together again."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from lookboth.data.packing import cheapest_batches
+from lookboth.data.whole_texts import text_of, tokenize_texts
+from lookboth.data.windows import window_example
+from lookboth.types import Example, TokenizedExample
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from lookboth.models.base import HeadLabeler
+
+
+def tokenize_for(labeler: "HeadLabeler", examples: Sequence[Example]) -> list[TokenizedExample]:
+    """Return what is computed for each example: one piece, or several windows of a long one."""
+    if labeler.config.task == "classification":
+        return cut_texts(labeler, [text_of(example) for example in examples])
+    return cut_words(labeler, [example.words for example in examples])
+
+
+def cut_texts(labeler: "HeadLabeler", texts: Sequence[str]) -> list[TokenizedExample]:
+    """Return the pieces of whole texts, in order; `TokenizedExample.example` is the index of the text."""
+    config = labeler.config
+    return tokenize_texts(
+        texts,
+        labeler.encoder,
+        label_on=config.label_on,
+        max_tokens=config.max_tokens,
+        overlap=config.overlap,
+    )
+
+
+def cut_words(labeler: "HeadLabeler", sentences: Sequence[Sequence[str]]) -> list[TokenizedExample]:
+    """Return the pieces of sentences given as words, in order; a sentence without words has none."""
+    config = labeler.config
+    word_ids = iter(labeler.encoder.encode_words(word for words in sentences for word in words))
+    return [
+        piece
+        for index, words in enumerate(sentences)
+        for piece in window_example(
+            list(islice(word_ids, len(words))),
+            config.encoding,
+            example=index,
+            max_tokens=config.max_tokens,
+            overlap=config.overlap,
+        )
+        if words
+    ]
+
+
+def piece_scores(
+    labeler: "HeadLabeler", pieces: Sequence[TokenizedExample], batch_tokens: int | None = None
+) -> "Iterator[tuple[TokenizedExample, np.ndarray]]":
+    """Yield each piece with the output of the head for its words, (w, num_tags), batch by batch.
+
+    Args:
+        labeler: a labeler with a head.
+        pieces: texts or windows, as `tokenize_for` returns them.
+        batch_tokens: tokens computed at once; as many as suit the device when None.
+    """
+    room = batch_tokens or labeler.batch_tokens
+    for indices in cheapest_batches([len(piece) for piece in pieces], max_tokens=room):
+        batch = [pieces[i] for i in indices]
+        scores, start = labeler.score(batch), 0
+        for piece in batch:
+            yield piece, scores[start : start + len(piece.word_tokens)]
+            start += len(piece.word_tokens)
+
+
+def join_scores(
+    labeler: "HeadLabeler",
+    examples: Sequence[Example],
+    scored: "Iterable[tuple[TokenizedExample, np.ndarray]]",
+) -> "list[np.ndarray]":
+    """Return the scores of whole examples, put together from those of their pieces.
+
+    Args:
+        labeler: the labeler that scored them.
+        examples: what `tokenize_for` cut into the pieces.
+        scored: all pieces with their scores, in any order.
+    """
+    if labeler.config.task == "classification":
+        return join_texts(labeler, len(examples), scored)
+    return join_words(labeler, [len(example.words) for example in examples], scored)
+
+
+def join_words(
+    labeler: "HeadLabeler",
+    num_words: Sequence[int],
+    scored: "Iterable[tuple[TokenizedExample, np.ndarray]]",
+) -> "list[np.ndarray]":
+    """Return the scores of the words of each sentence, (w, num_tags); `num_words` is their number."""
+    import numpy as np
+
+    result = [np.zeros((words, len(labeler.config.tags)), dtype=np.float32) for words in num_words]
+    for piece, scores in scored:
+        result[piece.example][piece.first_word : piece.first_word + len(scores)] = scores
+    return result
+
+
+def join_texts(
+    labeler: "HeadLabeler", num_texts: int, scored: "Iterable[tuple[TokenizedExample, np.ndarray]]"
+) -> "list[np.ndarray]":
+    """Return the scores of each text, (1, num_labels): the average of its pieces, weighted by tokens."""
+    import numpy as np
+
+    summed = np.zeros((num_texts, len(labeler.config.tags)))
+    num_tokens = np.zeros(num_texts)
+    for piece, scores in scored:
+        first, end = piece.word_tokens[0]
+        summed[piece.example] += (end - first) * scores[0]
+        num_tokens[piece.example] += end - first
+    return list((summed / num_tokens[:, None]).astype(np.float32)[:, None])

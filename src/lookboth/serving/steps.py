@@ -1,0 +1,140 @@
+"""How a labeler's work on one text is cut into steps, so that the steps of other requests can come between."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from lookboth.data.texts import example_from_text
+from lookboth.inference.pieces import join_scores, piece_scores, tokenize_for
+from lookboth.inference.pipeline import predict_from_scores
+from lookboth.models.base import HeadLabeler, TextLabeler
+from lookboth.types import Example, Prediction
+
+if TYPE_CHECKING:
+    from lookboth.generative.labeler import GenerativeLabeler
+
+_BYTES_PER_TOKEN = 4  # about, in English; used only for labelers that do not say how they cut a text
+
+
+@dataclass(frozen=True)
+class Step:
+    """What of a text is computed at once.
+
+    Args:
+        tokens: how many there are.
+        piece: what the `Stepper` that made the step computes; nobody else looks into it.
+    """
+
+    tokens: int
+    piece: Any
+
+
+@dataclass(frozen=True)
+class CutText:
+    """A text and the steps that label it; none where there is nothing to compute.
+
+    Args:
+        example: the text, with its words.
+        steps: in the order of the text.
+    """
+
+    example: Example
+    steps: tuple[Step, ...]
+
+    @property
+    def tokens(self) -> int:
+        """Return the number of tokens to compute."""
+        return sum(step.tokens for step in self.steps)
+
+
+class Stepper(Protocol):
+    """Cuts the work on a text into steps, computes steps of any texts together, and joins their results."""
+
+    def cut(self, text: str) -> CutText:
+        """Return the text with its steps; needs no model and may run beside `compute`, in one thread at a time."""
+
+    def compute(self, steps: Sequence[Step], *, batch_tokens: int) -> list[Any]:
+        """Return the result of each step, at most about `batch_tokens` tokens computed at once."""
+
+    def join(self, text: CutText, results: Sequence[Any]) -> Prediction:
+        """Return the prediction of a text from the results of its steps, in order."""
+
+
+def stepper_of(labeler: TextLabeler) -> Stepper:
+    """Return what cuts the work of a labeler into steps."""
+    from lookboth.generative.labeler import GenerativeLabeler
+
+    if isinstance(labeler, HeadLabeler):
+        return WindowStepper(labeler)
+    return PartStepper(labeler) if isinstance(labeler, GenerativeLabeler) else TextStepper(labeler)
+
+
+class WindowStepper:
+    """Steps of a labeler with a head: the windows of a text."""
+
+    def __init__(self, labeler: HeadLabeler) -> None:
+        self._labeler = labeler
+
+    def cut(self, text: str) -> CutText:
+        """Return the text with one step per window."""
+        example = example_from_text(text)
+        pieces = tokenize_for(self._labeler, [example])
+        return CutText(example, tuple(Step(len(piece), piece) for piece in pieces))
+
+    def compute(self, steps: Sequence[Step], *, batch_tokens: int) -> list[Any]:
+        """Return the scores of each window, (w, num_tags)."""
+        pieces = [replace(step.piece, example=number) for number, step in enumerate(steps)]
+        scores = {piece.example: found for piece, found in piece_scores(self._labeler, pieces, batch_tokens)}
+        return [scores[number] for number in range(len(steps))]
+
+    def join(self, text: CutText, results: Sequence[Any]) -> Prediction:
+        """Return the prediction of a text from the scores of its windows."""
+        scored = ((step.piece, found) for step, found in zip(text.steps, results, strict=True))
+        scores = join_scores(self._labeler, [text.example], scored)
+        return next(predict_from_scores(self._labeler, [text.example], scores))[0]
+
+
+class PartStepper:
+    """Steps of a labeler that writes its answers: the parts of a text that it is asked about."""
+
+    def __init__(self, labeler: "GenerativeLabeler") -> None:
+        self._labeler = labeler
+
+    def cut(self, text: str) -> CutText:
+        """Return the text with one step per part."""
+        example = example_from_text(text)
+        parts = self._labeler.cut(example)
+        return CutText(example, tuple(Step(self._tokens(part), (first, part)) for first, part in parts))
+
+    def compute(self, steps: Sequence[Step], *, batch_tokens: int) -> list[Any]:
+        """Return the answer about each part."""
+        return list(self._labeler.answer([step.piece[1] for step in steps], batch_tokens=batch_tokens))
+
+    def join(self, text: CutText, results: Sequence[Any]) -> Prediction:
+        """Return the prediction of a text from the answers about its parts."""
+        firsts = [step.piece[0] for step in text.steps]
+        return self._labeler.join(text.example, list(zip(firsts, results, strict=True)))
+
+    def _tokens(self, part: Example) -> int:
+        return sum(map(len, self._labeler.encoder.encode_words(part.words)))
+
+
+class TextStepper:
+    """The one step of a labeler of any other kind: the whole text."""
+
+    def __init__(self, labeler: TextLabeler) -> None:
+        self._labeler = labeler
+
+    def cut(self, text: str) -> CutText:
+        """Return the text as one step, its tokens estimated from its bytes."""
+        size = len(text.encode("utf-8", "surrogatepass"))
+        return CutText(Example((), text=text), (Step(1 + size // _BYTES_PER_TOKEN, text),))
+
+    def compute(self, steps: Sequence[Step], *, batch_tokens: int) -> list[Any]:
+        """Return the prediction of each text."""
+        return list(self._labeler.stream([step.piece for step in steps], batch_tokens=batch_tokens))
+
+    def join(self, text: CutText, results: Sequence[Any]) -> Prediction:
+        """Return the one result of the text."""
+        prediction: Prediction = results[0]
+        return prediction
