@@ -75,6 +75,19 @@ WAYS = {
 }
 
 
+def test_state_that_a_kill_has_cut_is_made_again(tiny_llama_folder, data, tmp_path):
+    config = recipe(tiny_llama_folder, data, strategy="halving", budget=4)
+    splits = read_splits(config)
+    first = find_plan(search_task(config, splits, 0, tmp_path, quiet))
+    state = [file for file in tmp_path.rglob("*.json") if file.parent.name != "checkpoints"]
+    cut = [file for file in state if file.name == "seconds.json" or "scores" in file.parts]
+    assert len(cut) > 2
+    for file in cut:
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2 if "scores" in file.parts else 0])
+    again = find_plan(search_task(config, splits, 0, tmp_path, quiet))
+    assert (again.chosen, [s.score for s in again.scores]) == (first.chosen, [s.score for s in first.scores])
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_the_chosen_plan_looks_right_where_it_must(way, tiny_llama_folder, data, tmp_path):
     config = recipe(tiny_llama_folder, data, **WAYS[way])

@@ -88,6 +88,15 @@ def test_a_changed_recipe_does_not_mix_with_old_runs(tiny_llama_folder, data, tm
         run(study, tmp_path)
 
 
+def test_a_cut_run_file_is_named(tiny_llama_folder, data, tmp_path):
+    study = values(tiny_llama_folder, data, seeds=[0], methods={"full": {"plan": "full"}})
+    run(study, tmp_path)
+    (file,) = tmp_path.rglob("run.json")
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(DataError, match=r"run\.json: not JSON .* the file is cut"):
+        run(study, tmp_path)
+
+
 @pytest.fixture
 def stopped(tiny_llama_folder, data, tmp_path):
     """A study whose only run was stopped after its first checkpoint."""

@@ -1,7 +1,5 @@
 """Folders on disks and in object stores: opened by path or URL, listed, written so that a file is whole or absent."""
 
-import os
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +15,7 @@ from pyarrow.fs import (
 )
 
 from lookboth.errors import DataError
+from lookboth.files import write_whole
 
 
 class Place(NamedTuple):
@@ -82,18 +81,10 @@ class Place(NamedTuple):
         """
         with _reaching(self.path):
             if self.is_local:
-                _write_and_rename(f"{work.path}/{uuid.uuid4().hex}", self.path, data)
+                write_whole(Path(self.path), [data], follow_links=False, work=Path(work.path))
                 return
             with self.filesystem.open_output_stream(self.path, compression=None) as stream:
                 stream.write(data)
-
-
-def _write_and_rename(work: str, path: str, data: bytes) -> None:
-    with open(work, "xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(work, path)
 
 
 @contextmanager

@@ -294,7 +294,7 @@ def _pairs(items: list[str]) -> dict[str, str]:
 
 def _require_place(source: str, output: Format, out: Path | None) -> None:
     """Refuse a place to write that the format has no use for, or that is what is read."""
-    from lookboth.data.files import require_other_file
+    from lookboth.files import require_other_file
     from lookboth.inference.formats import require_place
 
     require_place(output.value, out)

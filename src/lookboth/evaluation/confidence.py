@@ -21,12 +21,12 @@ from lookboth.evaluation.calibration import (
     threshold_for,
 )
 from lookboth.evaluation.evaluate import gold_tags, require_gold
+from lookboth.files import write_json
 from lookboth.inference.pipeline import example_scores, label_examples, label_with_probs, log_probs_of
 from lookboth.models.confidence import Confidence
 from lookboth.models.labeler import Labeler, require_head
 from lookboth.models.labeler_config import CONFIG_FILE, read_settings
 from lookboth.models.opening import open_labeler
-from lookboth.models.saving import write_json
 from lookboth.types import Example, Prediction
 
 MIN_DECISIONS = 20

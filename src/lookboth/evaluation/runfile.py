@@ -11,7 +11,6 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from lookboth.data.files import write_whole
 from lookboth.errors import DataError
 from lookboth.evaluation.metrics import AnySpan
 from lookboth.evaluation.provenance import (
@@ -22,6 +21,7 @@ from lookboth.evaluation.provenance import (
     peak_memory,
     portable,
 )
+from lookboth.files import write_whole
 from lookboth.types import Example, PredictedSpan
 
 SCHEMA_VERSION = 1

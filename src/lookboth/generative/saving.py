@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lookboth.errors import ModelError, first_line
+from lookboth.files import write_json, write_whole
 from lookboth.generative.labeler import GenerativeLabeler, GenerativeModel
 from lookboth.generative.labeler_config import GenerativeLabelerConfig
 from lookboth.models.adapter_files import save_adapter
@@ -14,7 +15,7 @@ from lookboth.models.card import generative_card
 from lookboth.models.labeler_config import CONFIG_FILE, parse_settings
 from lookboth.models.language_model import LanguageModel, load_language_model
 from lookboth.models.loading import Precision, default_device, torch_dtype
-from lookboth.models.saving import ADAPTER_FOLDER, BACKBONE_FOLDER, load_parts, write_json, write_text
+from lookboth.models.saving import ADAPTER_FOLDER, BACKBONE_FOLDER, load_parts
 from lookboth.types import Example, Span
 
 DEMONSTRATIONS_FILE = "demonstrations.jsonl"
@@ -33,7 +34,7 @@ def save_generative(labeler: GenerativeLabeler, folder: str | Path) -> Path:
     labeler.tokenizer.save_pretrained(folder)
     _write_examples(folder / DEMONSTRATIONS_FILE, labeler.demonstrations.kept())
     write_json(folder / CONFIG_FILE, config.to_dict())
-    write_text(folder / "README.md", generative_card(config))
+    write_whole(folder / "README.md", [generative_card(config)], follow_links=False)
     return folder
 
 
@@ -82,9 +83,7 @@ def bare_backbone(backbone: Any) -> Any:
 
 def _write_examples(file: Path, examples: Iterable[Example]) -> None:
     rows = ({"words": e.words, "spans": [list(span) for span in e.spans]} for e in examples)
-    # A lone surrogate, which UTF-8 cannot hold, is written as its JSON escape.
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    file.write_text(text, encoding="utf-8", errors="backslashreplace")
+    write_whole(file, (json.dumps(row, ensure_ascii=False) + "\n" for row in rows), follow_links=False)
 
 
 def _read_examples(file: Path) -> list[Example]:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from lookboth.data.conversion.export import STREAMS, TOOLS, write_marked
 from lookboth.data.conversion.marked import mark_prediction
-from lookboth.data.files import write_whole
 from lookboth.data.lines import json_line
 from lookboth.errors import ConfigError, DataError
+from lookboth.files import write_whole
 from lookboth.types import PredictedSpan, Prediction
 
 FORMATS = ("text", "jsonl", "conll", "html", *STREAMS)

@@ -1,7 +1,6 @@
 """Labelers on disk: adapter, head, plan and tags in one small folder, checked when it is loaded."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import torch
 
 from lookboth.errors import ModelError
+from lookboth.files import whole_file, write_json, write_whole
 from lookboth.masking.attention import apply_plan
 from lookboth.models.adapter_files import load_adapter, save_adapter
 from lookboth.models.base import TextLabeler
@@ -57,10 +57,11 @@ def save_labeler(labeler: Labeler, folder: str | Path, *, dtype: torch.dtype | N
     head = {
         name: value.detach().cpu().contiguous() for name, value in labeler.model.head.state_dict().items()
     }
-    save_file(head, folder / HEAD_FILE, metadata={"format": "pt"})
+    with whole_file(folder / HEAD_FILE, follow_links=False) as unfinished:
+        save_file(head, unfinished, metadata={"format": "pt"})
     _save_tokenizer(labeler, folder)
     write_json(folder / CONFIG_FILE, config_to_dict(labeler.config))
-    write_text(folder / "README.md", model_card(labeler.config))
+    write_whole(folder / "README.md", [model_card(labeler.config)], follow_links=False)
     return folder
 
 
@@ -205,19 +206,3 @@ def _check_special_tokens(folder: Path, config: LabelerConfig, backbone: Any) ->
         raise ModelError(
             f"{folder / CONFIG_FILE}: token {largest} in encoding, but the base has {size} tokens."
         )
-
-
-def write_json(file: Path, data: Mapping[str, Any]) -> None:
-    """Write a JSON object, readable."""
-    write_text(file, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
-
-
-def write_text(file: Path, text: str) -> None:
-    """Write a file in one go: what was there, also a link to elsewhere, is replaced and never written through.
-
-    A lone surrogate (of a path that is not UTF-8, say) is written as its JSON escape.
-    """
-    part = file.with_name(f"{file.name}.part")
-    part.unlink(missing_ok=True)
-    part.write_text(text, encoding="utf-8", errors="backslashreplace")
-    part.replace(file)

@@ -13,6 +13,7 @@ from lookboth.data.readers import ReadOptions
 from lookboth.data.sources import read_source
 from lookboth.data.texts import example_from_text
 from lookboth.errors import ConfigError, ModelError
+from lookboth.files import write_whole
 from lookboth.inference.pieces import tokenize_for
 from lookboth.models.folders import find_folder, model_digest
 from lookboth.models.labeler import Labeler, require_head
@@ -113,7 +114,7 @@ def write_files(
             f"{type(labeler.tokenizer).__name__} runs in Python and has no tokenizer.json, so nothing but transformers "
             "can read text with it. Train on a base model that has one."
         )
-    (folder / TOKENIZER_FILE).write_text(tokenizer.to_str(), encoding="utf-8")
+    write_whole(folder / TOKENIZER_FILE, [tokenizer.to_str()], follow_links=False)
     probe = tokenize_for(labeler, [example_from_text(text) for text in _PROBE])
     write_graph(labeler.model, probe, folder / MODEL_FILE)
     if weights == "int8":

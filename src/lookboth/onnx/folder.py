@@ -1,7 +1,6 @@
 """The folder of an exported labeler: what it says of itself, and whether its files are the ones that were written."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lookboth.errors import ModelError
+from lookboth.files import write_json
 from lookboth.models.labeler_config import (
     CONFIG_FILE,
     FORMAT_VERSION,
@@ -84,9 +84,7 @@ def is_exported(folder: Path) -> bool:
 def write_config(folder: Path, config: ExportedConfig) -> None:
     """Write `config.json` with size and hash of the files that lie in `folder` already."""
     found = {name: _measure(folder / name) for name in sorted(_NAMES) if (folder / name).is_file()}
-    data = config_to_dict(replace(config, files=found))
-    text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
-    (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
+    write_json(folder / CONFIG_FILE, config_to_dict(replace(config, files=found)))
 
 
 def read_config(folder: Path, data: Mapping[str, Any] | None = None) -> ExportedConfig:

@@ -1,6 +1,7 @@
 """Names of runs for tables: from their place in a study, else from the recipe."""
 
 import json
+import re
 from collections.abc import Hashable, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -54,6 +55,15 @@ def method_name(config: Mapping[str, Any], plan: str | None) -> str:
     if config.get("method") == "search" and not study.get("method"):
         return f"search, {(config.get('search') or {}).get('strategy')}"
     return str(study.get("method") or config.get("plan") or plan or "no plan")
+
+
+def slug(name: str) -> str:
+    """Return a name fit for a file.
+
+    >>> slug("uner_en_ewt → wikigold")
+    'uner_en_ewt-wikigold'
+    """
+    return re.sub(r"[^A-Za-z0-9_.+=]+", "-", name).strip("-")
 
 
 def is_bits(method: str) -> bool:

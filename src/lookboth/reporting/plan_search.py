@@ -6,9 +6,9 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from lookboth.evaluation.seeds import MeanAndSd, mean_and_sd
-from lookboth.reporting.files import slug
 from lookboth.reporting.formatting import show_mean, show_points, show_seeds
 from lookboth.reporting.markup import Table
+from lookboth.reporting.naming import slug
 from lookboth.reporting.results import DataResults, Result, Seed
 from lookboth.reporting.style import COLORS, GREY, Plot, panels, plot_style, share_legend
 from lookboth.search.evidence import EVIDENCE_FILE, Evidence, PlanScore, read_evidence

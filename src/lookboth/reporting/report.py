@@ -9,11 +9,12 @@ from lookboth.errors import DataError
 from lookboth.evaluation.breakdowns import FREQUENCIES, LENGTHS, frequency_bucket, length_bucket
 from lookboth.evaluation.predictions import ScoredSentence, predictions_by_split
 from lookboth.evaluation.runfile import PREDICTIONS_FILE, Run, has_predictions
+from lookboth.files import write_whole
 from lookboth.reporting import plan_search, score_plots, span_plots, summary, tables
 from lookboth.reporting.comparisons import Gain, compare_with_baselines
 from lookboth.reporting.errors_page import render_errors_page
-from lookboth.reporting.files import slug, write_text
 from lookboth.reporting.markup import Table, to_csv, to_latex, to_markdown
+from lookboth.reporting.naming import slug
 from lookboth.reporting.page import Block, Heading, Items, Paragraph, page_to_html, page_to_markdown
 from lookboth.reporting.plan_families import PlanFamily, plan_families
 from lookboth.reporting.plan_search import PlanSearch, read_searches
@@ -61,18 +62,25 @@ def write_report(folder: str | Path, out: str | Path | None = None, *, baseline:
     """
     found = _find(read_results(folder, baseline=baseline))
     out = Path(folder) / REPORT_FOLDER if out is None else Path(out)
+    try:
+        _write(found, out)
+    except OSError as error:
+        raise DataError(f"{out}: cannot be written ({error.strerror}); give another --out.") from error
+    return out
+
+
+def _write(found: Findings, out: Path) -> None:
     made = _tables(found)
     for table in made:
         _write_table(out / "tables", table)
-    write_text(out / "tables" / "runs.csv", to_csv(tables.run_records(found.collection.data)))
+    write_whole(out / "tables" / "runs.csv", [to_csv(tables.run_records(found.collection.data))])
     pictures = [plot.save(out / "plots", relative_to=out) for plot in _plots(found)]
     plots: list[Block] = [Heading("Plots"), *pictures] if pictures else []
     searches = _write_searches(found, out)
     pages = _write_error_pages(found, out)
     blocks = _blocks(found, [*searches, *plots, *pages, Heading("Tables"), *made])
-    write_text(out / "report.md", page_to_markdown(blocks))
-    write_text(out / "index.html", page_to_html(blocks))
-    return out
+    write_whole(out / "report.md", [page_to_markdown(blocks)])
+    write_whole(out / "index.html", [page_to_html(blocks)])
 
 
 def _find(collection: Collection) -> Findings:
@@ -173,7 +181,7 @@ def _write_error_pages(found: Findings, out: Path) -> list[Block]:
             facts |= {} if score is None else {data.metric: f"{100 * score:.1f}"}
             links.append(f"errors/{slug(f'{data.name}-{result.model}-{result.method}-seed-{seed}')}.html")
             texts.append(title)
-            write_text(out / links[-1], render_errors_page(title, facts, by_seed[0]))
+            write_whole(out / links[-1], [render_errors_page(title, facts, by_seed[0])])
     return [Heading("Pages of mistakes"), Items(texts, links)] if texts else []
 
 
@@ -194,4 +202,4 @@ def _blocks(found: Findings, body: Sequence[Block]) -> list[Block]:
 
 def _write_table(folder: Path, table: Table) -> None:
     for suffix, write in (("csv", to_csv), ("md", to_markdown), ("tex", to_latex)):
-        write_text(folder / f"{table.name}.{suffix}", write(table))
+        write_whole(folder / f"{table.name}.{suffix}", [write(table)])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lookboth.errors import ConfigError
+from lookboth.files import whole_file
 from lookboth.reporting.page import Picture
 
 if TYPE_CHECKING:
@@ -57,10 +58,9 @@ class Plot:
         """
         import matplotlib
 
-        folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self.name}.svg"
-        with matplotlib.rc_context(_SETTINGS):
-            self.figure.savefig(path, metadata={"Date": None, "Title": self.alt})
+        with matplotlib.rc_context(_SETTINGS), whole_file(path) as unfinished:
+            self.figure.savefig(unfinished, metadata={"Date": None, "Title": self.alt})
         return Picture(path.relative_to(relative_to).as_posix(), self.alt, self.caption)
 
 

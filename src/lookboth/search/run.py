@@ -1,12 +1,12 @@
 """`lookboth search`: the best plan on dev data, the evidence for it, and a labeler trained under it."""
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from lookboth.config import RunConfig
 from lookboth.errors import ConfigError
+from lookboth.files import read_state, write_json
 from lookboth.masking.plan import MaskPlan
 from lookboth.models.loading import load_config
 from lookboth.search.candidates import USUAL, Candidate, candidates_of
@@ -103,15 +103,14 @@ def train_searched(config: RunConfig, splits: Splits, seed: int, folder: Path, s
 
 
 def _write(evidence: Evidence, folder: Path) -> None:
-    (folder / EVIDENCE_FILE).write_text(json.dumps(evidence.to_dict(), indent=2) + "\n", encoding="utf-8")
+    write_json(folder / EVIDENCE_FILE, evidence.to_dict())
 
 
 def _whole_seconds(file: Path, seconds: float) -> float:
     """Return how long the search took when it was first finished; going over it again costs next to nothing."""
-    if file.is_file():
-        return float(json.loads(file.read_text(encoding="utf-8")))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(seconds), encoding="utf-8")
+    if (first := read_state(file, float)) is not None:
+        return first
+    write_json(file, seconds)
     return seconds
 
 

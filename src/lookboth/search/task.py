@@ -1,6 +1,5 @@
 """What every way of searching works with: the data, the candidates, trainings, and dev scores that are kept."""
 
-import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -10,6 +9,7 @@ from typing import NamedTuple
 from lookboth.config import RunConfig
 from lookboth.evaluation.evaluate import Evaluation, evaluate_labeler
 from lookboth.evaluation.significance import bootstrap_interval, paired_bootstrap
+from lookboth.files import read_state, write_json
 from lookboth.masking.attention import under_plan
 from lookboth.masking.plan import MaskPlan
 from lookboth.models.labeler import Labeler
@@ -131,18 +131,13 @@ class SearchTask:
             seconds if timed else None,
             candidate.repetition,
         )
-        file = self._file(candidate, stage)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        work = file.with_suffix(".part")
-        work.write_text(json.dumps(asdict(result)), encoding="utf-8")
-        work.replace(file)
+        write_json(self._file(candidate, stage), asdict(result))
         self.say(f"{stage}: plan {candidate}: dev {100 * result.score:.2f}")
         return result
 
     def known(self, candidate: Candidate, stage: str) -> PlanScore | None:
-        """Return the score of a candidate that is in the folder already, if it is."""
-        file = self._file(candidate, stage)
-        return PlanScore(**json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
+        """Return the score of a candidate if it is in the folder already, None if not or if it is damaged."""
+        return read_state(self._file(candidate, stage), lambda stored: PlanScore(**stored))
 
     def scorer(self, labeler: Labeler, candidate: Candidate) -> Callable[[], float]:
         """Return what scores `labeler` on dev under a candidate's plan as it stands whenever it is called."""

@@ -1,12 +1,12 @@
 """Trainings of one candidate alone: a short one, or the first part of an ordinary one that can be gone on with."""
 
-import json
 import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from lookboth.config import RunConfig
+from lookboth.files import read_state, write_json
 from lookboth.search.candidates import Candidate
 from lookboth.search.evidence import PlanScore
 from lookboth.search.task import SearchTask, file_name
@@ -108,10 +108,9 @@ def _trial(
             say=lambda _: None,
             until=until,
         )
-    (folder / _SECONDS).write_text(json.dumps(_seconds(folder) + clock.seconds()), encoding="utf-8")
+    write_json(folder / _SECONDS, _seconds(folder) + clock.seconds())
     return task.score(prepared.labeler, candidate, stage=stage)
 
 
 def _seconds(folder: Path) -> float:
-    file = folder / _SECONDS
-    return float(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else 0.0
+    return read_state(folder / _SECONDS, float) or 0.0

@@ -8,7 +8,7 @@ from functools import lru_cache
 from filelock import FileLock
 
 from lookboth.config import RunConfig
-from lookboth.models.saving import write_json
+from lookboth.files import write_json
 from lookboth.study.cells import DIVERGED_FILE, RECIPE_FILE, TRAINING_FOLDER, TUNING, Cell
 from lookboth.training.outcome import LABELER_FOLDER
 from lookboth.training.run import train_one

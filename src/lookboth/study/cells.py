@@ -1,6 +1,5 @@
 """The runs of a study: which there are, where they are written, which are done, what dev data chose."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -11,7 +10,8 @@ from typing import Any
 
 from lookboth.config import RunConfig, as_compared, nest, overlay, parse_config
 from lookboth.errors import ConfigError, DataError
-from lookboth.evaluation.runfile import RUN_FILE
+from lookboth.evaluation.runfile import RUN_FILE, read_run
+from lookboth.files import read_state
 from lookboth.search.candidates import FOUND
 from lookboth.study.config import StudyConfig, Values
 
@@ -54,18 +54,16 @@ class Cell:
         """
         file, begun = self.folder / RUN_FILE, self.folder / RECIPE_FILE
         if file.is_file():  # it is written last
-            run = json.loads(file.read_text(encoding="utf-8"))
+            run = read_run(self.folder)
             found = FOUND if self.config.method == "search" else ()  # in run.json; here is what was asked for
-            self._require_same(run["config"], besides=found)
-            return float(run["scores"]["dev"]["headline"]), float(run["wall_seconds"])
-        if (diverged := self.folder / DIVERGED_FILE).is_file():
-            end = json.loads(diverged.read_text(encoding="utf-8"))
-            self._require_same(end["config"])
-            return -1.0, float(end["seconds"])
-        if (
-            self.folder / TRAINING_FOLDER
-        ).exists() and begun.is_file():  # else nothing is there to go on with
-            self._require_same(json.loads(begun.read_text(encoding="utf-8")))
+            self._require_same(run.config, besides=found)
+            return float(run.scores["dev"]["headline"]), float(run.wall_seconds)
+        if (end := read_state(self.folder / DIVERGED_FILE, _read_end)) is not None:
+            self._require_same(end[0])
+            return -1.0, end[1]
+        # Without weights there is nothing to resume, so any recipe may use the folder.
+        if (self.folder / TRAINING_FOLDER).exists() and begun.is_file():
+            self._require_same(read_state(begun, dict) or {})
         return None
 
     def _require_same(self, config: Mapping[str, Any], besides: Sequence[str] = ()) -> None:
@@ -176,6 +174,10 @@ def study_settings(study: StudyConfig, out: Path, *, only: str = "*") -> list[Se
     if not settings:
         raise ConfigError(f"--only {only!r}: matches none of the settings, such as {_some_name(study)}.")
     return settings
+
+
+def _read_end(stored: Mapping[str, Any]) -> tuple[dict[str, Any], float]:
+    return dict(stored["config"]), float(stored["seconds"])
 
 
 def _some_name(study: StudyConfig) -> str:

@@ -1,6 +1,5 @@
 """Adaptation before labeling: the weights that labeling will train are trained on raw text first."""
 
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -12,12 +11,13 @@ import torch
 
 from lookboth.config import RunConfig
 from lookboth.errors import ConfigError
+from lookboth.files import read_state, write_json
 from lookboth.masking.attention import apply_plan, get_plan, own_plan, remove_plan, under_plan
 from lookboth.masking.plan import MaskPlan
 from lookboth.models.language_model import LanguageModel, load_language_model
 from lookboth.models.loading import torch_dtype
 from lookboth.models.saving import ADAPTER_FOLDER, BACKBONE_FOLDER, save_adapter
-from lookboth.training.checkpoints import BEST_FILE, load_weights, replace_file
+from lookboth.training.checkpoints import BEST_FILE, load_weights
 from lookboth.training.team import Team, from_all, on_first
 from lookboth.training.texts import (
     TextBatches,
@@ -92,14 +92,14 @@ def adapt_backbone(
     plan = _choose_plan(config, backbone)
     model = _language_model(config, backbone)
     file = folder / REPORT_FILE
-    if file.is_file():
+    if (finished := read_state(file, lambda stored: AdaptationReport(**stored))) is not None:
         load_weights(model, folder / BEST_FILE)
-        return AdaptationReport(**json.loads(file.read_text(encoding="utf-8")))
+        return finished
     with under_plan(backbone, plan):
         texts = texts or read_texts(config)
         report = _train(model, config, tokenizer, texts, seed=seed, folder=folder, say=say, plan=str(plan))
     on_first(lambda: _save(model, backbone, tokenizer, config, folder))
-    on_first(lambda: replace_file(file, json.dumps(asdict(report), indent=2).encode()))
+    on_first(lambda: write_json(file, asdict(report)))
     return report
 
 

@@ -1,7 +1,6 @@
 """What a training keeps on disk: the best weights and the checkpoints a killed run goes on from."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from torch import nn
 from transformers.trainer_utils import get_last_checkpoint
 
 from lookboth.errors import DataError
+from lookboth.files import write_whole
 from lookboth.training.team import Team, on_first, shards_weights
 
 BEST_FILE = "best.safetensors"
@@ -30,7 +30,7 @@ def write_weights(model: nn.Module, file: Path) -> None:
             weights = weights.full_tensor()
         if Team.here().is_first:
             state[name] = weights.cpu().contiguous()
-    on_first(lambda: replace_file(file, save(state)))
+    on_first(lambda: write_whole(file, [save(state)], follow_links=False))
 
 
 @torch.no_grad()
@@ -86,13 +86,6 @@ def last_checkpoint(folder: Path) -> str | None:
             _check_layout(Path(last))
             return str(last)
     return None
-
-
-def replace_file(file: Path, content: bytes) -> None:
-    """Write `file` so that a kill leaves the old or the new content, never half of it."""
-    work = file.with_suffix(file.suffix + ".part")
-    work.write_bytes(content)
-    os.replace(work, file)
 
 
 def _check_layout(checkpoint: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from lookboth.config import RunConfig, as_compared
 from lookboth.errors import DataError
-from lookboth.training.checkpoints import replace_file
+from lookboth.files import read_state, write_json
 from lookboth.types import Example
 
 RECIPE_FILE = "recipe.json"
@@ -42,7 +42,7 @@ def claim_folder(out: Path, config: RunConfig, data: Mapping[str, Sequence[Examp
                 f"{out}: holds a run on other data ({named}). Give another --out, or remove the folder."
             )
     for name, content in {RECIPE_FILE: recipe, DATA_FILE: hashes}.items():
-        replace_file(out / name, (json.dumps(content, indent=2) + "\n").encode())
+        write_json(out / name, content)
 
 
 def hash_examples(examples: Sequence[Example]) -> str:
@@ -74,8 +74,4 @@ def _sources(config: RunConfig, role: str) -> Sequence[str]:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    try:
-        read = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return read if isinstance(read, dict) else {}
+    return read_state(file, dict) or {}

@@ -1,6 +1,5 @@
 """The training run: the stock transformers.Trainer over planned batches, the best dev score kept."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
@@ -13,14 +12,14 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from transformers.trainer_callback import PrinterCallback
 
 from lookboth.config import RunConfig, TrainConfig
-from lookboth.errors import ConfigError
+from lookboth.errors import ConfigError, DataError
+from lookboth.files import read_state, write_json
 from lookboth.masking.structure import find_stack
 from lookboth.training.batches import RunBatches, only_batch
 from lookboth.training.checkpoints import (
     BEST_FILE,
     last_checkpoint,
     load_weights,
-    replace_file,
     without_frozen,
     write_weights,
 )
@@ -175,8 +174,7 @@ class _KeepBest(TrainerCallback):
                 write_weights(self.model, self.folder / BEST_FILE)
             if self.patience is not None and history.since_best() >= self.patience:
                 history.stopped_early = control.should_training_stop = True
-            stored = json.dumps(asdict(history)).encode()
-            on_first(lambda: replace_file(self.folder / "history.json", stored))
+            on_first(lambda: write_json(self.folder / "history.json", asdict(history)))
             control.should_save = True
             self.say(f"step {step}: dev {100 * score:.2f} (best {100 * history.best_score:.2f})")
         return control
@@ -188,7 +186,12 @@ class _KeepBest(TrainerCallback):
 
     def _saved_history(self) -> History:
         file = self.folder / "history.json"
-        return History(**json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else History()
+        stored = read_state(file, lambda content: History(**content))
+        if stored is None and file.exists():  # without it the best weights could be overwritten by worse ones
+            raise DataError(
+                f"{file}: damaged, so this training cannot be resumed. Remove the folder {self.folder} and start again."
+            )
+        return stored or History()
 
     def restore_best(self) -> None:
         """Load the weights of the best dev score, if any were kept."""

@@ -21,6 +21,7 @@ from lookboth.data.problems import ProblemLog
 from lookboth.data.sentences import build_dataset
 from lookboth.data.spantexts import text_sentence
 from lookboth.errors import DataError
+from lookboth.files import write_whole
 from lookboth.types import Dataset
 
 TEXTS_A_DOCUMENT = 100  # brat shows a document on one page
@@ -89,10 +90,10 @@ def write_brat(texts: Iterable[Marked], folder: str | Path) -> int:
             text, annotations = render_document(some)
             labels |= {span.label for marked in some for span in marked.spans}
             for suffix, content in ((".txt", text), (".ann", annotations)):
-                (folder / f"{number:04d}{suffix}").write_text(content, encoding="utf-8", newline="")
+                write_whole(folder / f"{number:04d}{suffix}", [content])
         sections = "".join(f"\n[{name}]\n" for name in ("relations", "events", "attributes"))
         entities = "".join(f"{label}\n" for label in sorted(labels))
-        (folder / "annotation.conf").write_text(f"[entities]\n{entities}{sections}", encoding="utf-8")
+        write_whole(folder / "annotation.conf", [f"[entities]\n{entities}{sections}"])
     except OSError as error:
         raise DataError(f"{folder}: cannot be written: {error.strerror}. Name another folder.") from error
     return number

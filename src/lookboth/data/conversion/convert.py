@@ -17,9 +17,9 @@ from lookboth.data.conversion.prodigy import read_prodigy
 from lookboth.data.conversion.semeval import read_semeval
 from lookboth.data.conversion.slots import read_slots
 from lookboth.data.conversion.writing import write_data
-from lookboth.data.files import require_other_file
 from lookboth.data.problems import require_clean
 from lookboth.errors import ConfigError
+from lookboth.files import require_other_file
 
 
 class Kind(NamedTuple):

@@ -9,10 +9,10 @@ from lookboth.data.conversion.doccano import write_doccano
 from lookboth.data.conversion.label_studio import write_label_studio
 from lookboth.data.conversion.marked import Marked, mark_example
 from lookboth.data.conversion.prodigy import write_prodigy
-from lookboth.data.files import require_other_file, write_whole
 from lookboth.data.problems import require_clean
 from lookboth.data.readers import read_dataset
 from lookboth.errors import ConfigError, DataError
+from lookboth.files import require_other_file, write_whole
 
 # Those of one file, written piece by piece; brat's are folders.
 STREAMS: Mapping[str, Callable[[Iterable[Marked]], Iterator[str]]] = MappingProxyType(

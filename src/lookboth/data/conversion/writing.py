@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lookboth.data.conversion.options import Converted
-from lookboth.data.files import whole_file
 from lookboth.data.readers import ReadOptions, read_dataset
 from lookboth.data.schemes import encode_spans
 from lookboth.data.words import split_words
 from lookboth.errors import DataError
+from lookboth.files import whole_file
 from lookboth.types import Dataset, Example
 
 SUFFIXES = (".conll", ".jsonl")

@@ -1,13 +1,16 @@
 """Files that are written are whole or as they were; nothing is written over what is read."""
 
+import ast
 import os
 import stat
 import threading
+from pathlib import Path
 
 import pytest
 
-from lookboth.data.files import require_other_file, whole_file, write_whole
+import lookboth
 from lookboth.errors import ConfigError
+from lookboth.files import read_state, require_other_file, whole_file, write_json, write_whole
 
 
 def failing(piece="new\n"):
@@ -49,6 +52,71 @@ def test_a_link_is_written_through(tmp_path):
     write_whole(link, ["x"])
     assert link.is_symlink()
     assert target.read_text() == "x"
+
+
+@pytest.mark.parametrize("target", ["there", "missing"])
+def test_in_a_folder_of_ours_a_link_is_replaced(tmp_path, target):
+    (tmp_path / "there").write_text("mine")
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / target)
+    write_json(link, {"a": "\ud800é"})
+    assert not link.is_symlink()
+    assert link.read_text() == '{\n  "a": "\\ud800é"\n}\n'
+    assert (tmp_path / "there").read_text() == "mine"
+    assert not (tmp_path / "missing").exists()
+
+
+def test_the_unfinished_file_may_lie_elsewhere(tmp_path):
+    (tmp_path / "work").mkdir()
+    seen = []
+
+    def pieces():
+        yield b"\xff"
+        seen.extend((list(tmp_path.glob("*")), list((tmp_path / "work").iterdir())))
+        yield "text"
+
+    write_whole(tmp_path / "out", pieces(), work=tmp_path / "work")
+    assert seen[0] == [tmp_path / "work"]
+    assert len(seen[1]) == 1
+    assert (tmp_path / "out").read_bytes() == b"\xfftext"
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{", b'{"a": [1, 2', b"\0\0\0\0", b"\xff", b"null", b"[]"])
+def test_state_that_a_kill_has_cut_counts_as_not_there(tmp_path, content):
+    file = tmp_path / "state.json"
+    if content is not None:
+        file.write_bytes(content)
+    assert read_state(file, lambda stored: float(stored["a"])) is None
+    write_json(file, {"a": 2})
+    assert read_state(file, lambda stored: float(stored["a"])) == 2.0
+
+
+# Files in a temporary folder that is moved as a whole, and a log that grows line by line.
+IN_PLACE = {
+    "files.py",
+    "models/builtin_models.py",
+    "onnx/int8.py",
+    "study/cell_run.py",
+    "data/conversion/writing.py",
+}
+
+
+def test_nothing_else_writes_files():
+    package = Path(lookboth.__file__).parent
+    found = set()
+    for file in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and _writes(node):
+                found.add(file.relative_to(package).as_posix())
+    assert found <= IN_PLACE
+
+
+def _writes(call: ast.Call) -> bool:
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    modes = {arg.value for arg in call.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)}
+    return name in {"write_text", "write_bytes"} or (
+        name == "open" and any(set(m) & set("wax") for m in modes)
+    )
 
 
 def test_a_pipe_is_written_as_it_stands(tmp_path):
