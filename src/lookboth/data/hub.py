@@ -43,7 +43,7 @@ def read_hub(
             `fields.choose_tag_field` finds.
         scheme: of the tags, one of `schemes.SCHEMES`, or None to detect it.
         repair: read problematic rows as each problem says instead of calling them fatal.
-        head: the scheme of the head that the data are read for; see `tag_styles.choose_reading`.
+        head: the scheme of the head that the data are read for; see `tag_reading.choose_reading`.
 
     Raises:
         ConfigError: if the `datasets` library is missing.

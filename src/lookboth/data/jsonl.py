@@ -38,7 +38,7 @@ def read_jsonl(
         text_field, label_field: keys of the words or text, and of the tags or spans; None for the usual names.
         several: what becomes of several labels of one range, as of `charspans.settle_labels`.
         repair: read problematic records as each problem says instead of calling them fatal.
-        head: the scheme of the head that the data are read for; see `tag_styles.choose_reading`.
+        head: the scheme of the head that the data are read for; see `tag_reading.choose_reading`.
 
     Raises:
         DataError: if the file cannot be read at all.

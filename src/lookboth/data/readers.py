@@ -70,7 +70,7 @@ class ReadOptions:
         scheme: of the tags; None to detect it.
         text_field, label_field: columns or keys of texts or words and of their labels, tags or spans; None for the
             usual names.
-        head: the scheme of the head that the data are read for, or None; see `tag_styles.choose_reading`.
+        head: the scheme of the head that the data are read for, or None; see `tag_reading.choose_reading`.
     """
 
     task: Task = "labeling"

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 from lookboth.data.problems import ProblemLog
 from lookboth.data.schemes import decode_tags, find_tag_errors, repair_tags
-from lookboth.data.tag_styles import Refusal, TagReading, choose_reading
+from lookboth.data.tag_reading import TagReading, choose_reading
+from lookboth.data.tag_styles import Refusal
 from lookboth.types import Dataset, Example, Span
 
 _SURROGATES = dict.fromkeys(range(0xD800, 0xE000), "\ufffd")

@@ -62,7 +62,7 @@ def read_source(
         repair: repair ill-formed tags instead of refusing them.
         task: "labeling", where words have labels, or "classification", where whole texts have.
         options: how files are read, but for the task.
-        head: the scheme of the head that the data are read for; see `tag_styles.choose_reading`.
+        head: the scheme of the head that the data are read for; see `tag_reading.choose_reading`.
 
     Raises:
         DataError: there is no such data, or it has errors that were not repaired.

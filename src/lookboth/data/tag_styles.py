@@ -1,13 +1,14 @@
 """Tag styles: the spellings of tags in files (`PER-B`, `b_per`, `M-ORG`, `(PER*`), read as `B-PER`, `I-PER` and `O`."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from lookboth.data.schemes import OUTSIDE, detect_scheme, resolve_scheme
+from lookboth.data.schemes import OUTSIDE
 
-Layout = Literal["prefix", "suffix", "both", "letter", "brackets", "label"]
+Layout = Literal["prefix", "suffix", "both", "letter", "brackets", "numbered", "label"]
 UNNAMED = "ENTITY"  # label of spans whose tags are a letter alone
 SIGNS = frozenset(("0", "-", "_", "*", "", "o", "OUT", "OUTSIDE", "None", "none", "null", "nan"))
 _LETTERS = "BIESLUMW"
@@ -18,6 +19,7 @@ _SPELLINGS: tuple[tuple[Layout, str], ...] = (
     *(("suffix", separator) for separator in "-_:/.|"),
 )
 _IN_ONE_CELL = "|;,"
+_NUMBERED = re.compile(r"([^\[\]|]+)\[([0-9]+)\]")
 _OTHER_LETTERS = {"M": "I", "W": "S"}  # middle and whole, of Chinese data sets
 
 
@@ -27,16 +29,18 @@ class TagStyle:
 
     Args:
         layout: where the position letter is: before or after the label, at both ends, alone, in brackets as in
-            CoNLL-2012; "label": there is none.
+            CoNLL-2012, as the number of the span as in WebAnno (`PER[1]`); "label": there is none.
         separator: between letter and label.
         letters: each letter of the file with the letter that schemes use for it.
         outside: tags that stand for "O".
+        key: of the feature whose value is the tag, where cells hold features (`SpaceAfter=No|NER=B-PER`).
     """
 
     layout: Layout
     separator: str = "-"
     letters: Mapping[str, str] = field(default_factory=dict)
     outside: frozenset[str] = frozenset((OUTSIDE,))
+    key: str = ""
 
     def read(self, tags: Sequence[str]) -> tuple[str, ...]:
         """Return the tags of one sentence as schemes spell them; a tag of another style stays as it is.
@@ -44,8 +48,12 @@ class TagStyle:
         >>> TagStyle("suffix", "_", {"B": "B", "M": "I"}).read(["PER_B", "PER_M", "O"])
         ('B-PER', 'I-PER', 'O')
         """
+        if self.key:
+            tags = [features_of(tag).get(self.key, OUTSIDE) for tag in tags]
         if self.layout == "brackets":
             return tuple(_read_brackets(tags))
+        if self.layout == "numbered":
+            return tuple(_read_numbered(tags))
         return tuple(map(self._read_tag, tags))
 
     def _read_tag(self, tag: str) -> str:
@@ -56,51 +64,11 @@ class TagStyle:
 
 
 @dataclass(frozen=True, slots=True)
-class TagReading:
-    """A scheme and a style that together give the spans of a file's tags."""
-
-    scheme: str
-    style: TagStyle
-
-
-@dataclass(frozen=True, slots=True)
 class Refusal:
     """Why tags are not read: an example and what to do."""
 
     tag: str
     message: str
-
-
-def choose_reading(
-    sentences: Sequence[Sequence[str]], scheme: str | None, head: str | None = None
-) -> TagReading | Refusal:
-    """Return the scheme and the style of a file's tags, or why they cannot be told.
-
-    Args:
-        sentences: the tags of each sentence.
-        scheme: the scheme a user named, or None to detect it.
-        head: the scheme of the head that the data are read for, if there is one: "plain" reads tags without
-            positions as one label per word, and other heads do not take such data.
-
-    Raises:
-        ConfigError: if the scheme is unknown.
-
-    >>> choose_reading([["B", "I", "O"]], None).style.read(["B", "I"])
-    ('B-ENTITY', 'I-ENTITY')
-    """
-    named = resolve_scheme(scheme) if scheme else None
-    tags = Counter(tag for sentence in sentences for tag in sentence)
-    if named == "plain":
-        return _plain(tags, head)
-    style = find_style(tags)
-    if isinstance(style, Refusal):
-        return style if named in (None, "IO") else TagReading(str(named), _standard(tags))
-    if named == "IO":
-        return _read_as_io(tags, style)
-    if style.layout == "label":
-        return TagReading(named, style) if named else _without_positions(tags, head)
-    found = named or detect_scheme(style.read(sentence) for sentence in sentences)
-    return TagReading(found, style)
 
 
 def find_style(tags: Counter[str]) -> TagStyle | Refusal:
@@ -111,15 +79,14 @@ def find_style(tags: Counter[str]) -> TagStyle | Refusal:
     """
     outside = _outside(tags)
     labeled = Counter({tag: count for tag, count in tags.items() if tag not in outside})
-    joined = next((tag for tag in labeled if _joins_tags(tag)), None)
-    if joined is not None:
-        return Refusal(joined, _several_in_a_cell(joined))
     if tags and not labeled and OUTSIDE not in tags:
-        return Refusal(next(iter(tags)), _only_signs(tags))
+        return Refusal(next(iter(tags)), only_signs(tags))
     if _standard_share(labeled) * 2 >= labeled.total():
         return _standard_style(labeled, outside)
     if _are_brackets(tags):
         return TagStyle("brackets")
+    if "_" in outside and any(map(_NUMBERED.fullmatch, tags)):
+        return TagStyle("numbered", outside=outside)
     for layout, separator in _SPELLINGS:
         letters = {_split(tag, layout, separator)[0] for tag in labeled}
         if _are_positions(letters, has_outside=len(labeled) < len(tags)):
@@ -160,12 +127,18 @@ def _meanings(letters: Iterable[str]) -> dict[str, str]:
     return {letter: _OTHER_LETTERS.get(letter.upper(), letter.upper()) for letter in sorted(letters)}
 
 
-def _standard_share(labeled: Counter[str]) -> int:
-    return sum(n for tag, n in labeled.items() if _split(tag, "prefix", "-")[0] in tuple(_LETTERS))
+def is_standard(tag: str) -> bool:
+    """Whether a tag is a position letter, a hyphen and a label."""
+    return _split(tag, "prefix", "-")[0] in tuple(_LETTERS)
 
 
-def _standard(tags: Counter[str]) -> TagStyle:
+def standard_style(tags: Iterable[str]) -> TagStyle:
+    """Return the style of `B-PER`, whatever the labels look like."""
     return TagStyle("prefix", letters=_meanings(_LETTERS[:6]), outside=_outside(tags))
+
+
+def _standard_share(labeled: Counter[str]) -> int:
+    return sum(count for tag, count in labeled.items() if is_standard(tag))
 
 
 def _standard_style(labeled: Counter[str], outside: frozenset[str]) -> TagStyle | Refusal:
@@ -184,14 +157,27 @@ def _outside(tags: Iterable[str]) -> frozenset[str]:
     return frozenset((OUTSIDE,)) if OUTSIDE in tags else frozenset((OUTSIDE, *SIGNS))
 
 
-def _joins_tags(tag: str) -> bool:
-    """Whether a cell holds several tags, such as `I-ORG|B-GPE`."""
+def joins_tags(tag: str) -> bool:
+    """Whether a cell holds several tags, such as `I-ORG|B-GPE` or `PER[1]|ORG[2]`."""
     for separator in _IN_ONE_CELL:
-        parts = tag.split(separator)
-        letters = [_split(part, "prefix", "-")[0] for part in parts if part != OUTSIDE]
-        if len(parts) > 1 and letters and all(letter in tuple(_LETTERS) for letter in letters):
+        parts = [part for part in tag.split(separator) if part != OUTSIDE]
+        if (
+            separator in tag
+            and parts
+            and all(is_standard(part) or _NUMBERED.fullmatch(part) for part in parts)
+        ):
             return True
     return False
+
+
+def features_of(cell: str) -> dict[str, str]:
+    """Return the features of a cell, none where it holds something else.
+
+    >>> features_of("SpaceAfter=No|NER=B-PER"), features_of("B-PER")
+    ({'SpaceAfter': 'No', 'NER': 'B-PER'}, {})
+    """
+    pairs = [part.partition("=") for part in cell.split("|")]
+    return {name: value for name, _, value in pairs} if all(p[0] and p[1] for p in pairs) else {}
 
 
 def _are_brackets(tags: Counter[str]) -> bool:
@@ -212,56 +198,21 @@ def _read_brackets(tags: Iterable[str]) -> Iterator[str]:
         label = "" if tag.endswith(")") else label
 
 
-def _plain(tags: Counter[str], head: str | None) -> TagReading | Refusal:
-    if head in (None, "plain"):
-        return TagReading("plain", TagStyle("label"))
-    return Refusal(
-        next(iter(tags), ""),
-        f"the file is read with one label per word (scheme plain), but the labels are for {head} spans. To train "
-        'one label per word, type --set scheme=plain (in a recipe: scheme = "plain"); if adjacent words of one '
-        'label are one span, read the file with --scheme IO (in a recipe: data.scheme = "IO")',
-    )
+def _read_numbered(tags: Iterable[str]) -> Iterator[str]:
+    """Read tags of WebAnno: words of a span of several words share its number; `*` is a span without a label."""
+    before = ""
+    for tag in tags:
+        match = _NUMBERED.fullmatch(tag)
+        number, label = (match[2], match[1]) if match else ("", tag)
+        position = "I" if number and number == before else "B"
+        yield OUTSIDE if label in ("_", OUTSIDE) else f"{position}-{UNNAMED if label == '*' else label}"
+        before = number
 
 
-def _read_as_io(tags: Counter[str], style: TagStyle) -> TagReading | Refusal:
-    if style.layout == "label" or not set(tags) - style.outside:
-        return TagReading("IO", style)
-    if set(style.letters.values()) == {"I"}:
-        return TagReading("IOB1", style)
-    tag = next(tag for tag in tags if tag not in style.outside)
-    return Refusal(tag, f"tag {tag!r} has a position, which IO tags have not. Leave --scheme out")
-
-
-def _without_positions(tags: Counter[str], head: str | None) -> TagReading | Refusal:
-    if head == "plain":
-        return _plain(tags, head)
-    labeled = [tag for tag, _ in tags.most_common() if tag != OUTSIDE]
-    if all(tag in SIGNS for tag in labeled):
-        return Refusal(labeled[0], _only_signs(tags))
-    odd = [tag for tag in labeled if _split(tag, "prefix", "-")[0] not in tuple(_LETTERS)]
-    return Refusal(odd[0], _io_or_plain(odd[:3]))
-
-
-def _only_signs(tags: Iterable[str]) -> str:
+def only_signs(tags: Iterable[str]) -> str:
+    """Return what to say of a column without any labels."""
     shown = " and ".join(map(repr, sorted(tags)))
     return f"the tag column holds only {shown}. Name the column of the tags: --tag-column"
-
-
-def _io_or_plain(tags: Sequence[str]) -> str:
-    shown = ", ".join(f"{tag!r:.40}" for tag in tags)
-    return (
-        f"tags such as {shown} do not say where a span begins. If adjacent words of one label are one span, type "
-        '--scheme IO (in a recipe: data.scheme = "IO"); if each word has a label of its own, as in part-of-speech '
-        "tagging, type --scheme plain (to train: --set scheme=plain). If these are no tags, name their column: "
-        "--tag-column"
-    )
-
-
-def _several_in_a_cell(tag: str) -> str:
-    return (
-        f"the cell {tag!r:.60} holds several tags, and a word has one. Write each layer of tags into a column of its "
-        "own and choose one with --tag-column"
-    )
 
 
 def _positions_at_both_ends(tag: str) -> str:
