@@ -25,9 +25,11 @@ def quiet_libraries() -> None:
 
 @contextmanager
 def without_peft_warnings() -> Iterator[None]:
-    """Keep transformers from warning of a name that PEFT, and not the user, asks it for."""
+    """Keep silent on names that PEFT, and not the user, asks transformers for or writes into settings."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        # It looks for them among modules only; those of a mixture's experts are parameters.
+        warnings.filterwarnings("ignore", "The following (rank|alpha)_pattern keys", RuntimeWarning)
         yield
 
 

@@ -4,10 +4,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import tiny_labeler
+from tiny import tiny_labeler, tiny_tokenizer
+from transformers import AutoModel, Gemma3nTextConfig, OPTConfig
 
 from lookboth.data.packing import build_batch
-from lookboth.errors import PlanError
+from lookboth.errors import ConfigError, PlanError
 from lookboth.inference.pipeline import word_log_probs
 from lookboth.masking.attention import get_plan
 from lookboth.masking.plan import MaskPlan
@@ -215,3 +216,35 @@ def test_labels_without_prefixes(tiny_llama_folder):
     assert tiny_labeler(tiny_llama_folder, scheme="IOBES").config.labels == ("LOC", "PER")
     plain = tiny_labeler(tiny_llama_folder, scheme="plain", labels=("X-A", "NOUN"))
     assert plain.config.labels == ("NOUN", "X-A")
+
+
+def test_a_head_is_as_wide_as_the_states_that_the_model_gives(tmp_path):
+    config = OPTConfig(
+        vocab_size=400, hidden_size=32, ffn_dim=48, word_embed_proj_dim=16, num_hidden_layers=2,
+        num_attention_heads=4, max_position_embeddings=64, do_layer_norm_before=False,
+    )  # fmt: skip
+    save_with_tokenizer(config, tmp_path)
+    labeler = tiny_labeler(tmp_path, plan="full")
+    assert labeler.model.head.hidden_size == 16
+    assert len(labeler.predict_words(SENTENCES)) == len(SENTENCES)
+    with pytest.raises(ConfigError, match="'mix': states of this model are 16 and 32 wide"):
+        tiny_labeler(tmp_path, plan="full", head={"layers": "mix"})
+
+
+def test_streams_of_a_layer_are_mixed_as_states_of_their_own(tmp_path):
+    config = Gemma3nTextConfig(
+        vocab_size=400, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=8, max_position_embeddings=128, num_kv_shared_layers=0, altup_num_inputs=2,
+        layer_types=["sliding_attention", "full_attention"], activation_sparsity_pattern=[0.0] * 2,
+        hidden_size_per_layer_input=8, vocab_size_per_layer_input=400, laurel_rank=8,
+    )  # fmt: skip
+    save_with_tokenizer(config, tmp_path)
+    labeler = tiny_labeler(tmp_path, plan="full", head={"layers": "mix"})
+    assert len(labeler.model.head.mix.weights) == 2 * 2 + 1
+    assert len(labeler.predict_words(SENTENCES)) == len(SENTENCES)
+
+
+def save_with_tokenizer(config, folder):
+    torch.manual_seed(0)
+    AutoModel.from_config(config).save_pretrained(folder)
+    tiny_tokenizer("byte-bos").save_pretrained(folder)

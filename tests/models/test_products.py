@@ -45,6 +45,23 @@ def test_products_and_gradients_are_those_of_torch(shape, bias, trained, everywh
 
 
 @needs_onednn
+@pytest.mark.parametrize("shape", [(3, 4), (2, 3, 4)])
+def test_a_product_may_be_changed_in_place(shape, everywhere):
+    torch.manual_seed(0)
+    layer = nn.Linear(4, 5)
+    x = torch.randn(*shape)
+
+    def gradient():
+        layer.zero_grad()
+        layer(x).mul_(3).add_(1).square().sum().backward()
+        return layer.weight.grad.clone()
+
+    stock = gradient()
+    use_faster_products(nn.Sequential(layer))
+    torch.testing.assert_close(gradient(), stock, rtol=1e-5, atol=1e-5)
+
+
+@needs_onednn
 def test_a_frozen_layer_keeps_no_input_for_the_way_back(everywhere):
     layer = OneDnnLinear(16, 16).requires_grad_(False)
     x = torch.randn(4, 16, requires_grad=True)

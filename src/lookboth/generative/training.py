@@ -9,7 +9,6 @@ from lookboth.generative.build import ICL, build_generative
 from lookboth.generative.demonstrations import Demonstrations
 from lookboth.generative.labeler import GenerativeLabeler
 from lookboth.generative.lessons import LessonBatches, Lessons, num_epochs
-from lookboth.training.adapters import num_trainable
 from lookboth.training.batches import find_pad_id
 from lookboth.training.outcome import DevScorer, Say, Start, TrainedRun, finish_run, labels_of
 from lookboth.training.sharing import together
@@ -55,8 +54,7 @@ def _fit(
     )
     pad_id = find_pad_id(labeler.tokenizer)
     batches = LessonBatches.of(lessons, config=config.training, seed=seed, pad_id=pad_id)
-    total = sum(parameter.numel() for parameter in language.parameters())
-    for line in read_config_lines(config, batches, num_trainable(language), total):
+    for line in read_config_lines(config, batches, language):
         say(line)
     return fit(
         language,

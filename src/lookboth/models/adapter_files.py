@@ -1,17 +1,25 @@
 """LoRA adapters on disk: written without paths of this machine, and read only where they say nothing unusual."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lookboth.errors import ModelError
+from lookboth.models.lora import attach_pairs, fill_pairs
 from lookboth.models.untrusted import as_model_error, read_object, read_weights
-from lookboth.quiet import without_peft_warnings
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
+# A name inside a model, and "whatever ends with this name" in the one form of a pattern that PEFT writes by itself.
+Name = Annotated[str, Field(pattern=r"\A[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*\z", max_length=400)]
+Ending = Annotated[str, Field(pattern=r"\A\.\*\\\.[A-Za-z0-9_]+\z", max_length=400)]
+Rank = Annotated[int, Field(ge=1)]
 
 
 class AdapterSettings(BaseModel):
@@ -23,10 +31,14 @@ class AdapterSettings(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow")
 
     peft_type: Literal["LORA"]
-    r: int = Field(ge=1)
+    r: Rank
     lora_alpha: float
     lora_dropout: float
-    target_modules: list[str] | Literal["all-linear"]
+    target_modules: list[Name]
+    exclude_modules: list[Name] | None = None
+    target_parameters: list[Name] | None = None  # the experts of a mixture
+    rank_pattern: dict[Ending, Rank] = {}
+    alpha_pattern: dict[Ending, float] = {}
     fan_in_fan_out: bool = False
     inference_mode: bool = True
     base_model_name_or_path: str | None = None
@@ -48,6 +60,44 @@ class AdapterSettings(BaseModel):
         for key, value in (self.model_extra or {}).items():
             if value and value != usual.get(key):
                 raise ModelError(f"{key} is {value!r:.100}, which no adapter of lookboth has")
+
+    def check_ranks(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Refuse ranks that the weights do not have; a weight of several experts holds the rank once for each.
+
+        Raises:
+            ModelError: names a weight.
+        """
+        ranks = {self.r, *self.rank_pattern.values()}
+        largest = max((value.shape[0] for name, value in weights.items() if "lora_A" in name), default=0)
+        if max(ranks) > max(largest, self.r):
+            raise ModelError(
+                f"rank_pattern has a rank of {max(ranks)}, but no weight has more than {largest}."
+            )
+        for name, value in weights.items():
+            if "lora_A" in name and not any(self._fits(value, rank) for rank in ranks):
+                raise ModelError(f"r is {self.r}, but {name} has rank {value.shape[0]}.")
+
+    def _fits(self, value: torch.Tensor, rank: int) -> bool:
+        return value.shape[0] == rank or (bool(self.target_parameters) and value.shape[0] % rank == 0)
+
+    def to_lora(self) -> "LoraConfig":
+        """Return what PEFT builds the pairs from; for labeling, not for training."""
+        from peft import LoraConfig
+
+        return LoraConfig(
+            r=self.r,
+            lora_alpha=self.lora_alpha,  # type: ignore[arg-type]
+            lora_dropout=self.lora_dropout,
+            target_modules=self.target_modules,
+            exclude_modules=self.exclude_modules,
+            target_parameters=self.target_parameters,
+            rank_pattern=dict(self.rank_pattern),
+            alpha_pattern=dict(self.alpha_pattern),
+            fan_in_fan_out=self.fan_in_fan_out,
+            base_model_name_or_path=self.base_model_name_or_path,
+            revision=self.revision,
+            inference_mode=True,
+        )
 
 
 def save_adapter(
@@ -80,29 +130,28 @@ def read_adapter(folder: Path) -> tuple[AdapterSettings, dict[str, torch.Tensor]
 
 
 def load_adapter(backbone: Any, folder: Path) -> Any:
-    """Return `backbone` with the adapter that `folder` holds.
+    """Return `backbone` with the adapter that `folder` holds; every weight is known to have been taken over.
 
     Raises:
         ModelError: it is incomplete or damaged, unusual, or does not fit the backbone.
     """
-    from peft import PeftModel, get_peft_model_state_dict
-
-    _, weights = read_adapter(folder)
+    settings, weights = read_adapter(folder)
     dtype = next(backbone.parameters()).dtype
-    with without_peft_warnings(), as_model_error(f"{folder}: the adapter does not fit or is damaged"):
-        model = PeftModel.from_pretrained(backbone, folder, autocast_adapter_dtype=False)
-    # PEFT leaves a weight that it does not find as it was made, with no more than a warning.
-    wrong = weights.keys() ^ set(get_peft_model_state_dict(model, save_embedding_layers=False))
-    if wrong:
-        file = folder / WEIGHTS_FILE
-        raise ModelError(f"{file}: {len(wrong)} weights are missing or unknown, for example {min(wrong)!r}.")
-    return model.to(dtype)
+    with as_model_error(f"{folder}: the adapter does not fit or is damaged"):
+        # Without memory for the pairs: sizes in the settings are somebody else's.
+        model = attach_pairs(backbone, settings.to_lora(), empty=True)
+    try:
+        fill_pairs(model, weights, dtype=dtype)
+    except ModelError as error:
+        raise ModelError(f"{folder / WEIGHTS_FILE}: {error}") from error
+    return model.eval()
 
 
 def _read_settings(file: Path, weights: dict[str, torch.Tensor]) -> AdapterSettings:
     try:
         settings = AdapterSettings.model_validate(read_object(file))
         settings.check_rest()
+        settings.check_ranks(weights)
     except FileNotFoundError as error:
         raise ModelError(f"{file.parent}: no {file.name}, so this is no adapter.") from error
     except ValidationError as error:
@@ -110,7 +159,4 @@ def _read_settings(file: Path, weights: dict[str, torch.Tensor]) -> AdapterSetti
         raise ModelError(f"{file}: {'.'.join(map(str, detail['loc']))}: {detail['msg']}") from None
     except ModelError as error:
         raise ModelError(f"{file}: {str(error).removeprefix(f'{file}: ')}") from error
-    for name, value in weights.items():
-        if "lora_A" in name and value.shape[0] != settings.r:
-            raise ModelError(f"{file}: r is {settings.r}, but {name} has rank {value.shape[0]}.")
     return settings

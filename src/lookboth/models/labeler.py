@@ -11,7 +11,7 @@ from torch import nn
 
 from lookboth.data.alignment import WordEncoder
 from lookboth.data.packing import build_batch
-from lookboth.errors import ModelError
+from lookboth.errors import ConfigError, ModelError
 from lookboth.masking.attention import under_plan
 from lookboth.masking.plan import MaskPlan
 from lookboth.masking.positions import first_position
@@ -21,6 +21,7 @@ from lookboth.models.heads import build_head
 from lookboth.models.labeler_config import LabelerConfig
 from lookboth.models.labeling_config import LabelOn
 from lookboth.models.likelihoods import Likelihood
+from lookboth.models.text_pass import layer_states, pass_over_text
 from lookboth.types import TokenizedExample
 
 
@@ -50,11 +51,12 @@ class LabelerModel(nn.Module):
         self.compute_dtype = compute_dtype
         self.first_position = first_position(backbone)
         self.dropout = nn.Dropout(dropout)
-        text = backbone.config.get_text_config()
+        mixed = config.head.layers == "mix"
+        width, num_states = _states_of(backbone, compute_dtype, mixed=mixed)
         head = build_head(
             config.head,
-            hidden_size=text.hidden_size,
-            num_layers=text.num_hidden_layers,
+            hidden_size=width,
+            num_layers=num_states - 1,
             tags=config.tags,
             scheme=config.scheme,
         )
@@ -104,7 +106,7 @@ class LabelerModel(nn.Module):
         if self.head.mix is None:
             return self._word_states(output.last_hidden_state.flatten(0, 1), first, last).float()
         # Words are picked before the mix: only their states, not those of all tokens, are kept for its gradient.
-        states = (*output.hidden_states[:-1], output.last_hidden_state)
+        states = layer_states(output)
         return self.head.mix(self._word_states(state.flatten(0, 1), first, last) for state in states)
 
     def _word_states(self, states: torch.Tensor, first: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
@@ -120,6 +122,25 @@ class LabelerModel(nn.Module):
             least = tokens.new_full(size, float("-inf"))
             return least.scatter_reduce(0, rows[:, None].expand_as(tokens), tokens, "amax")[:-1]
         return tokens.new_zeros(size).index_add(0, rows, tokens)[:-1] / (last - first + 1)[:, None]
+
+
+def _states_of(backbone: Any, dtype: torch.dtype, *, mixed: bool) -> tuple[int, int]:
+    """Return the width of the states a head reads, and how many states of a token are mixed; asked of the model itself.
+
+    Raises:
+        ConfigError: states of several widths, which cannot be mixed.
+    """
+    output = pass_over_text(backbone, dtype=dtype, **({"output_hidden_states": True} if mixed else {}))
+    width = output.last_hidden_state.shape[-1]
+    if not mixed:
+        return width, 1
+    widths = [state.shape[-1] for state in layer_states(output)]
+    if set(widths) != {width}:
+        raise ConfigError(
+            f"head.layers = 'mix': states of this model are {' and '.join(map(str, sorted(set(widths))))} wide. "
+            "Set head.layers = 'last'."
+        )
+    return width, len(widths)
 
 
 def _words_of_tokens(first: torch.Tensor, last: torch.Tensor, num_tokens: int) -> torch.Tensor:

@@ -103,10 +103,18 @@ def load_backbone(
         kwargs["config"] = first_layers(config, num_layers)
     with nullcontext() if num_layers is None else without_load_report():
         model = from_hub(AutoModel, name, revision=revision, trust_remote_code=trust_remote_code, **kwargs)
+    model = _without_vocabulary(model)
     if getattr(model, "pooler", None) is not None:
         model.pooler = None  # an encoder's summary of a whole text, which nothing here reads
     use_faster_products(model)
     return (model if four_bit else model.to(device)).eval()
+
+
+def _without_vocabulary(model: Any) -> Any:
+    """Return the text model inside a model with a vocabulary head, which is what AutoModel gives for Llama 4."""
+    while model.get_output_embeddings() is not None and model.get_decoder() is not model:
+        model = model.get_decoder()
+    return model
 
 
 def _faster_attention(dtype: "torch.dtype", device: str) -> str | None:

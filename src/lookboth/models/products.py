@@ -55,10 +55,12 @@ class OneDnnLinear(nn.Linear):
         """Return xWᵀ + b, shape (..., out)."""
         if not self._fits(x):
             return super().forward(x)
+        # Rows outside the function: autograd forbids to change a view in place that a function of ours made.
+        rows = x.flatten(0, -2)
         needs_grad = torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad)
-        return (
-            _Product.apply(x, self.weight, self.bias) if needs_grad else _product(x, self.weight, self.bias)
-        )
+        multiply = _Product.apply if needs_grad else _product
+        product: Tensor = multiply(rows, self.weight, self.bias)
+        return product if x.dim() == 2 else product.unflatten(0, x.shape[:-1])
 
     def _fits(self, x: Tensor) -> bool:
         return (
@@ -82,12 +84,11 @@ class _Product(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
-        rows = grad.flatten(0, -2)
         of_x, of_weight, of_bias = ctx.needs_input_grad
         return (
             _product(grad, weight.t()) if of_x else None,
-            _product(rows.t(), x.flatten(0, -2).t()) if of_weight else None,
-            rows.sum(0) if of_bias else None,
+            _product(grad.t(), x.t()) if of_weight else None,
+            grad.sum(0) if of_bias else None,
         )
 
 

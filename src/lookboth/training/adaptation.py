@@ -18,6 +18,7 @@ from lookboth.models.language_model import LanguageModel, load_language_model
 from lookboth.models.loading import torch_dtype
 from lookboth.models.saving import ADAPTER_FOLDER, BACKBONE_FOLDER, save_adapter
 from lookboth.training.checkpoints import BEST_FILE, load_weights
+from lookboth.training.lora_places import describe_pairs
 from lookboth.training.team import Team, from_all, on_first
 from lookboth.training.texts import (
     TextBatches,
@@ -165,6 +166,8 @@ def _train(
     once = config.model_copy(update={"adaptation": section.model_copy(update={"epochs": 1, "steps": None})})
     held_out = plan_texts(aside, once, tokenizer, vocab_size=vocab_size, seed=0)
     before = mean_loss(model, held_out)
+    if (pairs := describe_pairs(model)) is not None:
+        say(f"adaptation: {pairs}")
     say(
         f"adaptation: {section.objective} under plan {plan}, {len(texts):,} texts, "
         f"{batches.num_tokens():,} tokens; held-out loss {before:.3f}; "

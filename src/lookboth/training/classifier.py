@@ -9,7 +9,6 @@ from lookboth.evaluation.evaluate import Evaluation, evaluate_labeler
 from lookboth.masking.attention import apply_plan, under_plan
 from lookboth.models.labeler import Labeler
 from lookboth.training.adaptation import AdaptationReport, adapt_backbone
-from lookboth.training.adapters import num_trainable
 from lookboth.training.batches import RunBatches, find_pad_id, tokenize_examples
 from lookboth.training.build import build_labeler
 from lookboth.training.checkpoints import BEST_FILE, is_sharded, load_weights
@@ -94,8 +93,7 @@ def _evaluate(labeler: Labeler, examples: Sequence[Example]) -> Evaluation:
 
 
 def _announce(labeler: Labeler, batches: RunBatches, config: RunConfig, say: Say) -> None:
-    total = sum(parameter.numel() for parameter in labeler.model.parameters())
-    for line in read_config_lines(config, batches, num_trainable(labeler.model), total):
+    for line in read_config_lines(config, batches, labeler.model):
         say(line)
     odd = sorted(labeler.encoder.words_without_token)
     if odd:

@@ -15,6 +15,7 @@ from lookboth.config import RunConfig, TrainConfig
 from lookboth.errors import ConfigError, DataError
 from lookboth.files import read_state, write_json
 from lookboth.masking.structure import find_stack
+from lookboth.training.adapters import num_trainable
 from lookboth.training.batches import RunBatches, only_batch
 from lookboth.training.checkpoints import (
     BEST_FILE,
@@ -23,6 +24,7 @@ from lookboth.training.checkpoints import (
     without_frozen,
     write_weights,
 )
+from lookboth.training.lora_places import describe_pairs
 from lookboth.training.sharing import SharedBatches
 from lookboth.training.team import Team, from_all, join, on_first, shards_weights
 from lookboth.training.watching import Diverged, Progress, Watch
@@ -126,15 +128,16 @@ def num_steps(batches: RunBatches, config: TrainConfig) -> int:
     return max(1, -(-len(batches) // config.accumulation))
 
 
-def read_config_lines(
-    config: RunConfig, batches: RunBatches, num_trained: int, num_total: int
-) -> Sequence[str]:
-    """Return what a run is about to do, for the user to read before it starts."""
+def read_config_lines(config: RunConfig, batches: RunBatches, model: nn.Module) -> Sequence[str]:
+    """Return what a run is about to do with `model`, for the user to read before it starts."""
     training = config.training
     steps = num_steps(batches, training)
+    total = sum(parameter.numel() for parameter in model.parameters())
+    pairs = describe_pairs(model)
     return (
         f"model {config.model}, plan {config.plan or 'as the model was made'}, adapter {config.adapter.kind}: "
-        f"{num_trained:,} of {num_total:,} weights are trained",
+        f"{num_trainable(model):,} of {total:,} weights are trained",
+        *([] if pairs is None else [pairs]),
         f"{len(batches.pieces):,} sentences, {batches.num_tokens():,} tokens over "
         f"{len(batches.epoch_ends)} epochs, {steps:,} steps, {100 * batches.padding():.1f} % padding",
     )

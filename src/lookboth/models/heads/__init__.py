@@ -25,7 +25,7 @@ def build_head(
     Args:
         config: what kind of head, on which layers.
         hidden_size: width of a state.
-        num_layers: of the backbone.
+        num_layers: of the backbone; with head.layers = "mix" their states and that of the embeddings are mixed.
         tags: the tag of each output; scheme: "IOB2", "IOBES" or "plain".
 
     Raises:

@@ -1,0 +1,89 @@
+"""One pass of a model over two tokens: how wide its states are, how many there are, and which modules read text."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lookboth.errors import ModelError
+from lookboth.models.arithmetic import compute_in
+from lookboth.models.untrusted import as_model_error
+
+
+@torch.no_grad()
+def pass_over_text(backbone: Any, *, dtype: torch.dtype | None = None, **wanted: bool) -> Any:
+    """Return the output of `backbone` for two tokens; it costs about one token of prediction.
+
+    Args:
+        backbone: a Hugging Face model without vocabulary head.
+        dtype: arithmetic, as in training; that of the weights when None.
+        wanted: further arguments of its forward, such as output_hidden_states=True.
+
+    Raises:
+        ModelError: the model cannot be run on token ids alone, or gives no states of its last layer.
+    """
+    table = backbone.get_input_embeddings().weight
+    cache = {"use_cache": False} if hasattr(backbone.config, "use_cache") else {}
+    was_training = backbone.training
+    backbone.eval()
+    name = type(backbone).__name__
+    with as_model_error(f"{name} cannot be run on text"), compute_in(dtype or table.dtype, backbone):
+        output = backbone(input_ids=_plain_tokens(backbone.config, table), **cache, **wanted)
+    backbone.train(was_training)
+    if getattr(output, "last_hidden_state", None) is None:
+        raise ModelError(
+            f"{name} gives no states of its last layer (last_hidden_state), which a labeler reads. "
+            "Name the text model inside it, or another model."
+        )
+    return output
+
+
+def modules_that_read_text(backbone: nn.Module) -> set[str]:
+    """Return the full names of the modules that a pass over text calls; towers for images or sound are not among them."""
+    with _calls(backbone) as called:
+        pass_over_text(backbone)
+    return called
+
+
+def layer_states(output: Any) -> list[Tensor]:
+    """Return the states after each layer, embeddings first, each of shape (b, t, hidden).
+
+    A layer that hands on several streams (Gemma 3n, hyper-connections) gives one state for each stream.
+
+    Args:
+        output: of a backbone that was asked for its hidden states.
+    """
+    last = output.last_hidden_state
+    return [
+        stream for state in (*output.hidden_states[:-1], last) for stream in _streams(state, last.shape[:2])
+    ]
+
+
+def _streams(state: Tensor, rows_and_tokens: torch.Size) -> tuple[Tensor, ...]:
+    if state.dim() == 3:
+        return (state,)
+    return state.unbind(0) if state.shape[1:3] == rows_and_tokens else state.unbind(2)
+
+
+@contextmanager
+def _calls(backbone: nn.Module) -> Iterator[set[str]]:
+    called: set[str] = set()
+    hooks = [
+        module.register_forward_pre_hook(lambda _module, _args, name=name: called.add(name))
+        for name, module in backbone.named_modules()
+    ]
+    try:
+        yield called
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _plain_tokens(config: Any, table: Tensor) -> Tensor:
+    """Return two tokens, (1, 2), that stand for nothing special, such as padding or the place of an image."""
+    known = {**vars(config), **vars(config.get_text_config())}
+    special = {value for key, value in known.items() if key.endswith(("token_id", "token_index"))}
+    plain = [token for token in range(min(len(table), 1000)) if token not in special]
+    return torch.tensor([plain[-2:]], device=table.device)
