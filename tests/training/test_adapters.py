@@ -108,7 +108,7 @@ def test_names_mean_the_weights_that_have_them():
     assert found == {
         f"layers.{n}.mlp.{key}" for n in (1, 2) for key in ("shared_experts.up_proj", "experts.down_proj")
     }
-    with pytest.raises(ConfigError, match="'mlp.gate'.*not in this model.*gate_up_proj"):
+    with pytest.raises(ConfigError, match=r"'mlp.gate'.*not in this model.*gate_up_proj"):
         add_adapter(mixture("Glm4Moe"), AdapterConfig(target_modules=("mlp.gate", "q_proj")))
 
 
@@ -178,7 +178,7 @@ def test_a_weight_that_is_missing_or_too_many_is_named(folders, tmp_path):
     weights = load_file(file)
     lost = next(name for name in weights if "shared_expert" in name)
     save_file({name: value for name, value in weights.items() if name != lost}, file)
-    with pytest.raises(ModelError, match="1 LoRA weights are missing and 0 unknown.*shared_expert"):
+    with pytest.raises(ModelError, match=r"1 LoRA weights are missing and 0 unknown.*shared_expert"):
         Labeler.from_pretrained(tmp_path, device="cpu")
 
 

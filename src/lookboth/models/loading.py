@@ -112,8 +112,11 @@ def load_backbone(
 
 def _without_vocabulary(model: Any) -> Any:
     """Return the text model inside a model with a vocabulary head, which is what AutoModel gives for Llama 4."""
-    while model.get_output_embeddings() is not None and model.get_decoder() is not model:
-        model = model.get_decoder()
+    while model.get_output_embeddings() is not None:
+        inner = model.get_decoder()
+        model = (
+            model.model if inner is model else inner
+        )  # transformers finds none inside Llama 4's language model
     return model
 
 

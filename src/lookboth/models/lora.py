@@ -56,7 +56,8 @@ def fill_pairs(model: Any, weights: Mapping[str, torch.Tensor], *, dtype: torch.
     missing, unknown = pairs.keys() - weights.keys(), weights.keys() - pairs.keys()
     if missing or unknown:
         raise ModelError(
-            f"{len(missing)} LoRA weights are missing and {len(unknown)} unknown, for example {min(missing | unknown)!r}."
+            f"{len(missing)} LoRA weights are missing and {len(unknown)} unknown, for example "
+            f"{min(missing | unknown)!r}."
         )
     for name, place in pairs.items():
         shape = model.get_parameter(place).shape

@@ -41,7 +41,7 @@ def pass_over_text(backbone: Any, *, dtype: torch.dtype | None = None, **wanted:
 
 
 def modules_that_read_text(backbone: nn.Module) -> set[str]:
-    """Return the full names of the modules that a pass over text calls; towers for images or sound are not among them."""
+    """Return the full names of the modules that a pass over text calls; towers for images are not among them."""
     with _calls(backbone) as called:
         pass_over_text(backbone)
     return called
