@@ -41,11 +41,13 @@ def check_data(
 
 
 @app.command()
+@reads_labeled_data
 def convert(
     kind: Annotated[
         str,
         typer.Argument(
-            help="ace05, conll2003, nlupp, semeval-absa; of annotation tools: brat, doccano, label-studio, prodigy."
+            help="Of papers: ace05, cluener, conll2003, conll2012, massive, nlupp, semeval-absa, wikiner; of tools: "
+            "brat, doccano, gliner, label-studio, opennlp, prodigy, rasa, spacy-json; json: what is read as it is."
         ),
     ],
     source: Annotated[
@@ -57,7 +59,8 @@ def convert(
         bool, typer.Option("--documents", help="conll2003: keep the borders of documents.")
     ] = False,
     polarities: Annotated[
-        int | None, typer.Option(help="semeval-absa: 3, or 4 to keep 'conflict'. Default: 3.")
+        int | None,
+        typer.Option(help="semeval-absa: 3, 4 to keep 'conflict', 0: all terms are 'aspect'. Default: 3."),
     ] = None,
     label: Annotated[
         str | None, typer.Option(help="ace05: full event type, type or subtype. Default: full.")
@@ -70,21 +73,21 @@ def convert(
         str | None,
         typer.Option(help="Texts with spans: of several labels of one range the first, or all joined."),
     ] = None,
-    text_field: Annotated[
-        str | None, typer.Option(help="label-studio: key of the text. Default: the one its regions fit.")
-    ] = None,
     export: Annotated[
         bool, typer.Option("--export", help="The other way: a data file IN for the annotation tool KIND.")
     ] = False,
     repair: Annotated[
         bool, typer.Option("--repair", help="Leave out or repair what cannot be taken over; all is named.")
     ] = False,
+    reading: "ReadOptions | None" = None,
 ) -> None:
     """Convert data from the form in which papers publish or annotation tools keep them, or for such a tool."""
     from lookboth.data.conversion.convert import convert as convert_file
     from lookboth.data.conversion.export import export as export_file
     from lookboth.data.conversion.options import ConvertOptions
+    from lookboth.data.readers import ReadOptions
 
+    reading = reading or ReadOptions()
     options = ConvertOptions(
         column=column,
         documents=documents or None,
@@ -92,12 +95,16 @@ def convert(
         label=label,
         offsets=offsets,
         several=several,
-        text_field=text_field,
     )
     if export:
         if options != ConvertOptions():
-            raise ConfigError("--export takes no other option but --repair. Leave the others out.")
-        typer.echo(f"written: {out}, {export_file(kind, source, out, repair=repair)} texts")
+            raise ConfigError("--export takes options of how IN is read and --repair. Leave the others out.")
+        typer.echo(f"written: {out}, {export_file(kind, source, out, reading, repair=repair)} texts")
         return
+    if reading != ReadOptions(text_field=reading.text_field, label_field=reading.label_field):
+        raise ConfigError(
+            "options of columns and tags are for --export; `convert KIND` knows them. Leave them out."
+        )
+    options = replace(options, text_field=reading.text_field, label_field=reading.label_field)
     typer.echo(convert_file(kind, source, out, options, repair=repair).describe())
     typer.echo(f"written: {out}")

@@ -4,7 +4,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from lookboth.data.counting import Claim, Counting, Ruler, find_counting, is_true
+from lookboth.data.counting import Claim, Counting, Ruler, find_counting, find_said, is_true
 from lookboth.data.problems import ProblemLog
 from lookboth.types import Span
 
@@ -47,7 +47,7 @@ class _Found(NamedTuple):
 
     @property
     def claim(self) -> Claim | None:
-        return None if self.said is None else Claim(self.start, self.end, self.said)
+        return None if self.said is None else Claim(((self.start, self.end),), self.said)
 
 
 def parse_char_spans(
@@ -199,11 +199,11 @@ def _place(span: _Found, text: str, ruler: Ruler | None, line: int, log: Problem
     """Return where a span is in code points; note why it is nowhere, or elsewhere than its offsets say."""
     place = (span.start, span.end) if ruler is None else ruler.place(span.start, span.end)
     inside = place is not None and 0 <= place[0] < place[1] <= len(text)
-    if place is not None and inside and (span.claim is None or is_true(span.claim, text, place)):
+    if place is not None and inside and (span.said is None or is_true(span.said, text, [place])):
         return CharSpan(*place, span.label, f"{span.start}..{span.end}")
     said = span.said or ""
-    if said.strip() and len(said) == span.end - span.start and text.count(said) == 1:
-        start = text.index(said)
+    start = find_said(said, text, span.end - span.start)
+    if start is not None:
         message = (
             f"span {span.start}..{span.end} is {said!r:.60} by its own text, at {start}..{start + len(said)}"
         )

@@ -22,10 +22,14 @@ _WIDTHS: Mapping[str, Callable[[str], int]] = MappingProxyType(
 
 
 class Claim(NamedTuple):
-    """A span with the text that its file says it has; offsets as in the file, end exclusive."""
+    """The pieces of a span, usually one, with the text that its file says they have.
 
-    start: int
-    end: int
+    Args:
+        pieces: (start, end) of each as in the file, end exclusive.
+        said: the text.
+    """
+
+    pieces: tuple[tuple[int, int], ...]
     said: str
 
 
@@ -105,17 +109,28 @@ def find_counting(text: str, claims: Sequence[Claim]) -> Counting:
 
 def count_true(text: str, counting: Counting, claims: Sequence[Claim]) -> int:
     """Return how many claims a counting makes true."""
-    if counting == Counting():
-        return sum(is_true(claim, text, (claim.start, claim.end)) for claim in claims)
-    ruler = Ruler(text, counting)
-    return sum(is_true(claim, text, ruler.place(claim.start, claim.end)) for claim in claims)
+    ruler = None if counting == Counting() else Ruler(text, counting)
+
+    def places(claim: Claim) -> list[tuple[int, int] | None]:
+        return [piece if ruler is None else ruler.place(*piece) for piece in claim.pieces]
+
+    return sum(is_true(claim.said, text, places(claim)) for claim in claims)
 
 
-def is_true(claim: Claim, text: str, place: tuple[int, int] | None) -> bool:
-    """Whether the text at a place is what the file says; runs of white space count as one blank."""
-    if place is None or not 0 <= place[0] < place[1] <= len(text):
-        return False
-    return text[place[0] : place[1]].split() == claim.said.split()
+def is_true(said: str, text: str, places: Sequence[tuple[int, int] | None]) -> bool:
+    """Whether the text at some places is what a file says; runs of white space count as one blank."""
+    covered = []
+    for place in places:
+        if place is None or not 0 <= place[0] < place[1] <= len(text):
+            return False
+        covered.append(text[place[0] : place[1]])
+    return " ".join(covered).split() == said.split()
+
+
+def find_said(said: str, text: str, length: int) -> int | None:
+    """Return where a span's own text is, if it has the length of the span and stands in one place alone."""
+    found = bool(said.strip()) and len(said) == length and text.count(said) == 1
+    return text.index(said) if found else None
 
 
 def countings(text: str) -> Iterator[Counting]:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from lookboth.data.classification import read_classification
 from lookboth.data.conll import read_conll
+from lookboth.data.conversion.kinds import advise_conversion, read_direct, recognize
 from lookboth.data.hub import is_saved_folder, read_hub, read_hub_texts, saved_splits
 from lookboth.data.jsonl import read_jsonl
 from lookboth.data.problems import require_clean
@@ -84,13 +85,17 @@ class ReadOptions:
 
 
 def read_dataset(path: str | Path, options: ReadOptions | None = None, *, repair: bool = False) -> Dataset:
-    """Read one file, in the format that its suffix names for the task.
+    """Read one file, in the format that it is recognized as, else the one that its suffix names for the task.
 
     Raises:
-        DataError: if the suffix names none, or the file cannot be read at all.
+        DataError: if it is of a kind that is converted first, the suffix names no format, or the file cannot be read
+            at all.
     """
     options = options or ReadOptions()
     suffix = Path(path).suffix.lower()
+    kind = recognize(path) if options.task == "labeling" and not _names_keys(options) else None
+    if kind is not None:
+        return read_direct(kind, path, repair=repair).dataset
     if suffix not in SUFFIXES[options.task]:
         allowed = ", ".join(SUFFIXES[options.task])
         message = f"the suffix {suffix!r} says no format of {options.task} data; known are {allowed}"
@@ -117,6 +122,10 @@ def read_dataset(path: str | Path, options: ReadOptions | None = None, *, repair
         repair=repair,
         head=options.head,
     )
+
+
+def _names_keys(options: ReadOptions) -> bool:
+    return options.text_field is not None or options.label_field is not None
 
 
 def read_split(
@@ -245,6 +254,9 @@ def _split_file(folder: Path, split: str, source: str | Path, kind: Kind) -> Pat
 
 
 def _no_split_file(folder: Path, split: str, source: str | Path, kind: Kind) -> str:
+    found = recognize(folder) if kind == "labeling" else None
+    if found is not None:
+        return advise_conversion(found, source)
     names: Sequence[str] = SPLIT_NAMES.get(split, (split,))
     suffixes = ", ".join(SUFFIXES[kind])
     message = f"no file for the split {split!r}; name it {' or '.join(names)}, ending in {suffixes}."

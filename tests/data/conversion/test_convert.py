@@ -89,7 +89,7 @@ def test_kinds_options_and_suffixes_are_checked(fold, tmp_path):
         convert("x", fold, tmp_path / "o.conll")
     with pytest.raises(ConfigError, match="--polarities means nothing for ace05; its options: --label"):
         convert("ace05", fold, tmp_path / "o.conll", ConvertOptions(polarities=3))
-    with pytest.raises(ConfigError, match="--polarities 5: it is one of 3, 4"):
+    with pytest.raises(ConfigError, match="--polarities 5: it is one of 0, 3, 4"):
         ConvertOptions(polarities=5)
     with pytest.raises(DataError, match=r"written as \.conll or \.jsonl"):
         convert("nlupp", fold, tmp_path / "o.csv")

@@ -1,52 +1,40 @@
 """brat's standoff: a text file and, beside it, an .ann file with a line for each annotation.
 
-`T1<TAB>Organization 0 4<TAB>Sony` is an entity; offsets count characters from the start of the file, the end exclusive
-(https://brat.nlplab.org/standoff.html), by which the server, written in Python, means code points. An annotation may
-consist of pieces, `0 5;16 23`; so is one written that crosses a line end, where only white space lies between them.
-Events, relations, attributes, normalizations and notes have other letters and are not spans.
+Each line of a text becomes an example. In shared tasks (BioNLP) .a1 and .a2 stand for one .ann file. What a line of
+annotations says is read in brat_entities.py.
 """
 
 import re
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import NamedTuple
 
+from lookboth.data.charspans import CharSpan
+from lookboth.data.conversion.brat_entities import Entity, read_entities
 from lookboth.data.conversion.marked import Marked, MarkedSpan
 from lookboth.data.conversion.options import Converted, ConvertOptions
-from lookboth.data.lines import read_lines
 from lookboth.data.problems import ProblemLog
 from lookboth.data.sentences import build_dataset
-from lookboth.data.spantexts import text_sentence
+from lookboth.data.spantexts import sentence_over
 from lookboth.errors import DataError
 from lookboth.files import write_whole
-from lookboth.types import Dataset
+from lookboth.types import Dataset, Problem
 
 TEXTS_A_DOCUMENT = 100  # brat shows a document on one page
-_ENTITY = re.compile(r"T\S*\t(\S+) (\d{1,18} \d{1,18}(?:;\d{1,18} \d{1,18})*)(?:\t(.*))?")
-_OTHER_KINDS = {"R": "relation", "E": "event", "A": "attribute", "M": "attribute", "N": "normalization"}
 _COLLECTION = ("*.txt", "*.ann", "annotation.conf")
+_SUFFIXES = (".ann", ".a1", ".a2")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
-class _Entity(NamedTuple):
-    """An entity of a document: characters from the start of the file, end exclusive."""
-
-    start: int
-    end: int
-    label: str
-
-
 def read_brat(path: str | Path, options: ConvertOptions, *, repair: bool = False) -> Converted:
-    """Read the entities (and triggers of events) of one document or of all in a folder.
+    """Read the entities (and triggers of events) of one document or of all in a folder and the folders in it.
 
     Each line of a document is an example, but for lines that an entity joins. Discontinuous entities are problems; a
     repair leaves them out. What else is not taken over is named.
 
     Args:
-        path: a .txt or .ann file, or a folder of such pairs.
+        path: a .txt, .ann, .a1 or .a2 file, or a folder of such documents.
         options: `several`.
         repair: leave out or widen what cannot be taken over instead of calling it fatal.
 
@@ -54,13 +42,37 @@ def read_brat(path: str | Path, options: ConvertOptions, *, repair: bool = False
         DataError: if a file is missing or cannot be read at all.
     """
     path = Path(path)
-    files = sorted(path.glob("*.txt")) if path.is_dir() else [path.with_suffix(".txt")]
+    files = sorted(path.rglob("*.txt")) if path.is_dir() else [path.with_suffix(".txt")]
     if not files:
         raise DataError(f"{path}: no .txt files in the folder; a document of brat is NAME.txt and NAME.ann.")
-    documents = [_read_document(file, options.several, repair=repair) for file in files]
+    annotated = [file for file in files if _annotation_files(file)]
+    if not annotated:
+        missing = files[0].with_suffix(".ann")
+        raise DataError(
+            f"{missing}: no such file; beside {files[0].name} brat has an .ann file, maybe empty (or .a1 and .a2)."
+        )
+    documents = [_read_document(file, options.several, repair=repair) for file in annotated]
     examples = tuple(example for document in documents for example in document.examples)
-    problems = tuple(problem for document in documents for problem in document.problems)
-    return Converted(Dataset(examples, "IOB2", problems, str(path)))
+    problems = [problem for document in documents for problem in document.problems]
+    return Converted(Dataset(examples, "IOB2", (*_alone(path, files, repair=repair), *problems), str(path)))
+
+
+def _annotation_files(file: Path) -> list[Path]:
+    """Return the files with annotations of a text: NAME.ann, or NAME.a1 and NAME.a2."""
+    return [other for suffix in _SUFFIXES if (other := file.with_suffix(suffix)).is_file()]
+
+
+def _alone(path: Path, files: Sequence[Path], *, repair: bool) -> Iterator[Problem]:
+    """Yield a problem for each text without annotations and each file of annotations without a text."""
+    texts = set(files)
+    for file in files if path.is_dir() else ():
+        if not _annotation_files(file):
+            message = "there is no .ann file beside it; the text is left out"
+            yield Problem(f"{file}:1", message, "not-annotated", fatal=False)
+    for file in sorted(path.rglob("*.a*")) if path.is_dir() else ():
+        if file.suffix in _SUFFIXES and file.with_suffix(".txt") not in texts:
+            message = f"there is no {file.stem}.txt beside it"
+            yield Problem(f"{file}:1", message, "not-annotated", "it is left out", fatal=not repair)
 
 
 def write_brat(texts: Iterable[Marked], folder: str | Path) -> int:
@@ -139,33 +151,33 @@ def _pieces(text: str) -> Iterator[re.Match[str]]:
 
 
 def _read_document(file: Path, several: str | None, *, repair: bool) -> Dataset:
-    annotations = file.with_suffix(".ann")
-    if not annotations.is_file():
-        raise DataError(
-            f"{annotations}: no such file; beside {file.name} brat has an .ann file, maybe empty."
-        )
-    log, text_log = ProblemLog(str(annotations), repair=repair), ProblemLog(str(file), repair=repair)
+    text_log = ProblemLog(str(file), repair=repair)
     text = _read_text(file)
-    entities = list(_entities(annotations, text, log))
+    entities: list[Entity] = []
+    problems: list[Problem] = []
+    for annotations in _annotation_files(file):
+        log = ProblemLog(str(annotations), repair=repair)
+        entities += read_entities(annotations, text, log)
+        problems += log.problems()
     sentences = []
     for line, start, end, inside in _units(text, entities):
-        spans = [{"start": e.start - start, "end": e.end - start, "label": e.label} for e in inside]
-        sentences.append(text_sentence(text[start:end], spans, line, text_log, several=several))
+        spans = [CharSpan(e.start - start, e.end - start, e.label, e.shown) for e in inside]
+        sentences.append(sentence_over(text[start:end], spans, line, text_log, several=several))
     dataset = build_dataset(sentences, "IOB2", text_log)
-    return Dataset(dataset.examples, "IOB2", (*log.problems(), *dataset.problems), str(file))
+    return Dataset(dataset.examples, "IOB2", (*problems, *dataset.problems), str(file))
 
 
 def _read_text(file: Path) -> str:
-    """Return the text as brat counts it, line ends untouched."""
+    """Return the text, line ends untouched, without a byte order mark."""
     try:
-        return file.read_bytes().decode("utf-8")
+        return file.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise DataError(f"{file}: no such file. Check the path.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{file}: cannot be read as UTF-8: {error}. Convert the file.") from error
 
 
-def _units(text: str, entities: Sequence[_Entity]) -> Iterator[tuple[int, int, int, list[_Entity]]]:
+def _units(text: str, entities: Sequence[Entity]) -> Iterator[tuple[int, int, int, list[Entity]]]:
     """Yield (line number, start, end, entities) of each line that is not blank, those that an entity joins as one."""
     ends = [match.start() for match in re.finditer("\n", text)]
     joined = {
@@ -174,55 +186,9 @@ def _units(text: str, entities: Sequence[_Entity]) -> Iterator[tuple[int, int, i
         for number in range(bisect_left(ends, entity.start), bisect_left(ends, entity.end))
     }
     cuts = [-1, *(end for number, end in enumerate(ends) if number not in joined), len(text)]
-    inside: list[list[_Entity]] = [[] for _ in cuts]
+    inside: list[list[Entity]] = [[] for _ in cuts]
     for entity in entities:
         inside[bisect_left(cuts, entity.start) - 1].append(entity)
     for number, (before, cut) in enumerate(pairwise(cuts)):
         if text[before + 1 : cut].strip() or inside[number]:
             yield bisect_left(ends, before + 1) + 1, before + 1, cut, inside[number]
-
-
-def _entities(file: Path, text: str, log: ProblemLog) -> Iterator[_Entity]:
-    others: Counter[str] = Counter()
-    empty_log = ProblemLog(str(file), repair=True)  # a document without annotations has an empty file
-    for number, line in enumerate(read_lines(file, empty_log), 1):
-        if line.startswith("T"):
-            entity = _parse_entity(line, number, text, log)
-            if entity is not None:
-                yield entity
-        elif line.strip():
-            others[_OTHER_KINDS.get(line[0], "note" if line[0] == "#" else "other line")] += 1
-    if others:
-        counted = ", ".join(f"{count} {kind}{'s' * (count > 1)}" for kind, count in sorted(others.items()))
-        log.add(1, "other-results", f"not spans, and not taken over: {counted}", fatal=False)
-
-
-def _parse_entity(line: str, number: int, text: str, log: ProblemLog) -> _Entity | None:
-    match = _ENTITY.fullmatch(line)
-    if match is None:
-        message = f"{line[:60]!r} is no entity; it is written T1<TAB>Label 0 4<TAB>text"
-        log.add(number, "span", message, "it is left out")
-        return None
-    label, places, said = match.groups()
-    pieces = [tuple(map(int, place.split())) for place in places.split(";")]
-    covered = [text[start:end] for start, end in pieces]
-    if not all(0 <= start < end <= len(text) for start, end in pieces):
-        message = f"{label} {places} is outside the text of {len(text)} characters, or empty"
-        log.add(number, "span", message, "it is left out")
-    elif said is not None and said.split() != " ".join(covered).split():
-        message = f"{label} {places} is {' '.join(covered)!r:.60}, not {said!r:.60}; offsets count characters"
-        log.add(number, "span", message, "it is left out")
-    elif any(text[left[1] : right[0]].strip() or left[1] > right[0] for left, right in pairwise(pieces)):
-        message = f"{label} {places} {' ... '.join(covered)!r:.60} is discontinuous; a span has no gaps"
-        log.add(number, "discontinuous", message, "it is left out")
-    else:
-        return _trimmed(pieces[0][0], pieces[-1][1], label, text)
-    return None
-
-
-def _trimmed(start: int, end: int, label: str, text: str) -> _Entity | None:
-    """Return the entity without the white space around it; as it is where it covers nothing else."""
-    covered = text[start:end]
-    if covered.strip():
-        start, end = end - len(covered.lstrip()), start + len(covered.rstrip())
-    return _Entity(start, end, label)

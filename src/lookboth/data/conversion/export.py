@@ -10,7 +10,7 @@ from lookboth.data.conversion.label_studio import write_label_studio
 from lookboth.data.conversion.marked import Marked, mark_example
 from lookboth.data.conversion.prodigy import write_prodigy
 from lookboth.data.problems import require_clean
-from lookboth.data.readers import read_dataset
+from lookboth.data.readers import ReadOptions, read_dataset
 from lookboth.errors import ConfigError, DataError
 from lookboth.files import require_other_file, write_whole
 
@@ -21,13 +21,21 @@ STREAMS: Mapping[str, Callable[[Iterable[Marked]], Iterator[str]]] = MappingProx
 TOOLS = (*STREAMS, "brat")
 
 
-def export(tool: str, source: str | Path, out: str | Path, *, repair: bool = False) -> int:
+def export(
+    tool: str,
+    source: str | Path,
+    out: str | Path,
+    options: ReadOptions | None = None,
+    *,
+    repair: bool = False,
+) -> int:
     """Write a data file in the format of an annotation tool, its spans as annotations; return how many texts.
 
     Args:
         tool: one of `TOOLS`.
         source: a file that `read_dataset` reads; words without a text are joined by one space.
         out: the file to write; a folder for brat.
+        options: how the source is read.
         repair: repair what can be repaired in the source instead of stopping.
 
     Raises:
@@ -37,7 +45,7 @@ def export(tool: str, source: str | Path, out: str | Path, *, repair: bool = Fal
     if tool not in TOOLS:
         raise ConfigError(f"{tool!r} cannot be written; annotation tools are {', '.join(TOOLS)}.")
     require_other_file(source, out)
-    dataset = read_dataset(source, repair=repair)
+    dataset = read_dataset(source, options, repair=repair)
     require_clean(dataset)
     write_marked(map(mark_example, dataset.examples), tool, out)
     return len(dataset.examples)

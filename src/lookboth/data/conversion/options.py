@@ -19,12 +19,15 @@ class ConvertOptions:
     Args:
         column: of conll2003: "ner" (default), "chunk" or "pos".
         documents: of conll2003: whether the borders of documents are kept, as -DOCSTART- lines (default: no).
-        polarities: of semeval-absa: 3 (default) leaves terms of conflicting polarity unlabeled, 4 keeps them.
+        polarities: of semeval-absa: 3 (default) leaves terms of conflicting polarity unlabeled, 4 keeps them, 0
+            labels all terms "aspect".
         label: of ace05: "full" (default: Conflict:Attack), "type" (Conflict) or "subtype" (Attack).
         offsets: of doccano: what they count, "utf16" or "codepoints" (default: what its spans support).
         several: of texts with spans: of several labels of one range the "first" is kept, or all are "joined"
             (`PER+VIP`; default: a problem).
-        text_field: of label-studio: the key of the text in a task's data (default: the one its regions fit).
+        text_field: of label-studio: the key of the text in a task's data (default: the one its regions fit); of json
+            as of `read_jsonl`.
+        label_field: of json: as of `read_jsonl`.
 
     Raises:
         ConfigError: a value that is not allowed.
@@ -37,11 +40,12 @@ class ConvertOptions:
     offsets: str | None = None
     several: str | None = None
     text_field: str | None = None
+    label_field: str | None = None
 
     def __post_init__(self) -> None:
         choices = {
             "column": tuple(COLUMNS),
-            "polarities": (3, 4),
+            "polarities": (0, 3, 4),
             "label": LABELS,
             "offsets": OFFSETS,
             "several": SEVERAL,

@@ -9,22 +9,23 @@ from xml.parsers import expat
 from lookboth.data.conversion.options import Converted, ConvertOptions
 from lookboth.data.lines import read_bytes
 from lookboth.data.problems import ProblemLog
-from lookboth.data.sentences import Sentence, build_dataset
+from lookboth.data.sentences import build_dataset
 from lookboth.data.spantexts import text_sentence
 from lookboth.errors import DataError
 
 POLARITIES = ("positive", "negative", "neutral", "conflict")
 _NO_TARGET = "NULL"
+_ANY = "aspect"  # the label of a term whose polarity is not given, or not asked for
 _READ = ("sentence", "text", "aspectTerm", "Opinion")
 
 
 def read_semeval(path: str | Path, options: ConvertOptions, *, repair: bool = False) -> Converted:
-    """Read aspect terms as spans labeled with their polarity.
+    """Read aspect terms as spans labeled with their polarity; sentences that are out of scope are left out, and named.
 
     Args:
         path: XML of SemEval-2014 task 4 (`sentences/sentence/aspectTerms`) or of SemEval-2015 task 12 and 2016
             task 5 (`Reviews/Review/sentences/sentence/Opinions`; targets that are not in the text have no span).
-        options: `polarities`.
+        options: `polarities` and `several`. Terms of a file that gives no polarities are labeled "aspect".
         repair: leave out or widen what is no span of whole words instead of calling it fatal.
 
     Raises:
@@ -33,12 +34,15 @@ def read_semeval(path: str | Path, options: ConvertOptions, *, repair: bool = Fa
     """
     log = ProblemLog(str(path), repair=repair)
     root, lines = _parse(path)
-    kept = POLARITIES[: options.polarities or 3]
+    kept = _kept_polarities(root, options, log)
+    elements = list(zip(root.iter("sentence"), lines, strict=True))
     sentences = [
-        _read_sentence(element, line, kept, log)
-        for element, line in zip(root.iter("sentence"), lines, strict=True)
+        text_sentence(text, list(_terms(element, text, line, kept, log)), line, log, several=options.several)
+        for element, line in elements
+        for text in [element.findtext("text") or ""]
+        if not _is_out_of_scope(element, line, log)
     ]
-    if not sentences:
+    if not elements:
         raise DataError(f"{path}: no <sentence> in <{root.tag}>; SemEval 2014-16 has <sentence><text>.")
     return Converted(build_dataset(sentences, "IOB2", log))
 
@@ -77,11 +81,26 @@ def _parse(path: str | Path) -> tuple[ElementTree.Element, list[int]]:
         raise DataError(f"{path}:1: the encoding is not read: {error}. {advice}.") from error
 
 
-def _read_sentence(
-    element: ElementTree.Element, line: int, kept: tuple[str, ...], log: ProblemLog
-) -> Sentence:
-    text = element.findtext("text") or ""
-    return text_sentence(text, list(_terms(element, text, line, kept, log)), line, log)
+def _kept_polarities(root: ElementTree.Element, options: ConvertOptions, log: ProblemLog) -> tuple[str, ...]:
+    """Return the polarities that become labels; none where all terms have one label."""
+    if options.polarities is not None:
+        return POLARITIES[: options.polarities]
+    terms = [term for name in ("aspectTerm", "Opinion") for term in root.iter(name)]
+    if any("polarity" in term.attrib for term in terms) or not terms:
+        return POLARITIES[:3]
+    message = f"no term has a polarity; all are labeled {_ANY!r}"
+    log.add(1, "polarity", message, fatal=False)
+    return ()
+
+
+def _is_out_of_scope(element: ElementTree.Element, line: int, log: ProblemLog) -> bool:
+    """Whether the annotators passed over a sentence, which is noted."""
+    out = element.get("OutOfScope", "").lower() == "true"
+    if out:
+        log.add(
+            line, "out-of-scope", "the sentence is out of scope, not annotated; it is left out", fatal=False
+        )
+    return out
 
 
 def _terms(
@@ -91,11 +110,12 @@ def _terms(
     opinions = [(term, term.get("target")) for term in element.iter("Opinion")]
     terms += [(term, said) for term, said in opinions if said not in (None, _NO_TARGET)]
     for term, said in terms:
-        polarity = term.get("polarity")
-        if polarity not in POLARITIES:
+        polarity = term.get("polarity", "") if kept else _ANY
+        if kept and polarity not in POLARITIES:
             message = f"{said!r:.40} has the polarity {polarity!r}; there are {', '.join(POLARITIES)}"
+            message += f"; --polarities 0 labels all terms {_ANY!r}"
             log.add(line, "polarity", message, "the term is left out")
-        elif polarity not in kept:
+        elif kept and polarity not in kept:
             message = f"{said!r:.40} has the polarity {polarity!r}, which only --polarities 4 keeps"
             log.add(line, "polarity", f"{message}; it is left out", fatal=False)
         else:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from lookboth.data.charspans import CharSpan, spans_over_words
+from lookboth.data.charspans import CharSpan, settle_labels, spans_over_words
 from lookboth.data.problems import ProblemLog
 from lookboth.types import Span
 
@@ -18,7 +18,12 @@ class WordSpan(NamedTuple):
 
 
 def word_spans(
-    spans: Iterable[WordSpan], words: Sequence[str], number: int, log: ProblemLog
+    spans: Iterable[WordSpan],
+    words: Sequence[str],
+    number: int,
+    log: ProblemLog,
+    *,
+    several: str | None = None,
 ) -> tuple[Span, ...]:
     """Return the spans that can be, sorted and not overlapping, and note the others.
 
@@ -29,6 +34,7 @@ def word_spans(
         spans: in the order of the file.
         words: of the sentence.
         number: of the record; log: takes what is wrong.
+        several: what becomes of several labels of one range, as of `charspans.settle_labels`.
     """
     offsets, position = [], 0
     for word in words:
@@ -42,7 +48,7 @@ def word_spans(
         else:
             start, end = offsets[span.start][0], offsets[span.end - 1][1]
             found.append(CharSpan(start, end, span.label, f"of words {span.start}..{span.end}"))
-    return spans_over_words(list(dict.fromkeys(found)), " ".join(words), offsets, number, log)
+    return spans_over_words(settle_labels(found, several), " ".join(words), offsets, number, log)
 
 
 def string_list(value: Any) -> tuple[str, ...] | None:

@@ -1,0 +1,91 @@
+"""CoNLL-2012 (OntoNotes): columns in which brackets mark entities, `(PERSON* *)`, documents between comment lines."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from lookboth.data.conversion.options import Converted, ConvertOptions
+from lookboth.data.lines import read_lines
+from lookboth.data.problems import ProblemLog
+from lookboth.data.sentences import Sentence, build_dataset
+from lookboth.types import Span
+
+BEGIN = "#begin document"
+_WORD, _ENTITY = 3, 10  # columns; after the entities come predicates and, last, coreference
+_NUM_COLUMNS = 12
+_LEFT_OUT = "the sentence is left out"
+
+
+def read_conll2012(path: str | Path, options: ConvertOptions, *, repair: bool = False) -> Converted:
+    """Read the entities of a file of CoNLL-2012; its other columns are not taken over.
+
+    Args:
+        path: a file *_conll, UTF-8.
+        options: `documents`.
+        repair: leave out sentences that cannot be read, instead of calling them fatal.
+
+    Raises:
+        DataError: if the file cannot be read at all.
+    """
+    log = ProblemLog(str(path), repair=repair)
+    sentences: list[Sentence] = []
+    starts = set()
+    for number, rows in _blocks(read_lines(path, log)):
+        if not rows:
+            starts.add(len(sentences))
+            continue
+        sentence = _read_sentence(number, rows)
+        if isinstance(sentence, str):
+            log.add(number, "columns", sentence, _LEFT_OUT)
+        else:
+            sentences.append(sentence)
+    borders = tuple(sorted(starts - {len(sentences)})) if options.documents else ()
+    return Converted(build_dataset(sentences, "IOB2", log), borders)
+
+
+def _blocks(lines: list[str]) -> Iterator[tuple[int, list[list[str]]]]:
+    """Yield (first line, rows) of each sentence; no rows where a document begins."""
+    rows: list[list[str]] = []
+    for number, line in enumerate([*lines, ""], 1):
+        if line.strip() and not line.startswith("#"):
+            rows.append(line.split())
+            continue
+        if rows:
+            yield number - len(rows), rows
+        rows = []
+        if line.startswith(BEGIN):
+            yield number, []
+
+
+def _read_sentence(first_line: int, rows: list[list[str]]) -> Sentence | str:
+    short = next((row for row in rows if len(row) < _NUM_COLUMNS), None)
+    if short is not None:
+        return (
+            f"a line of {len(short)} columns, {' '.join(short)!r:.40}; CoNLL-2012 has {_NUM_COLUMNS} or more"
+        )
+    spans = _spans([row[_ENTITY] for row in rows])
+    if isinstance(spans, str):
+        return spans
+    lines = tuple(range(first_line, first_line + len(rows)))
+    return Sentence(tuple(row[_WORD] for row in rows), lines, None, spans)
+
+
+def _spans(cells: list[str]) -> tuple[Span, ...] | str:
+    """Return the spans of a column of brackets, or what is wrong with it.
+
+    >>> _spans(["(ORG*", "*)", "*", "(GPE)"])
+    (Span(start=0, end=2, label='ORG'), Span(start=3, end=4, label='GPE'))
+    """
+    found: list[Span] = []
+    opened: tuple[int, str] | None = None
+    for place, cell in enumerate(cells):
+        label = cell.strip("()*-")
+        if cell.count("(") > 1 or cell.count(")") > 1 or (label and opened):
+            return f"the entity {cell!r:.40} at word {place + 1} begins inside another; a word has one label"
+        if label and cell.startswith("("):
+            opened = place, label
+        elif label or (cell.endswith(")") and not opened):
+            return f"the entity column says {cell!r:.40} at word {place + 1}; it is (NAME*, *, *) or (NAME)"
+        if opened and cell.endswith(")"):
+            found.append(Span(opened[0], place + 1, opened[1]))
+            opened = None
+    return f"the entity {opened[1]!r} is never closed" if opened else tuple(found)

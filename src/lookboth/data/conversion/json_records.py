@@ -1,0 +1,27 @@
+"""JSON records with tokens and tags or with texts and spans, as a kind of data to convert."""
+
+from pathlib import Path
+
+from lookboth.data.conversion.options import Converted, ConvertOptions
+from lookboth.data.jsonl import read_jsonl
+
+
+def read_json(path: str | Path, options: ConvertOptions, *, repair: bool = False) -> Converted:
+    """Read what `read_jsonl` reads.
+
+    Args:
+        path: the file, UTF-8.
+        options: `several`, `text_field` and `label_field`.
+        repair: as of `read_jsonl`.
+
+    Raises:
+        DataError: if the file cannot be read at all.
+    """
+    dataset = read_jsonl(
+        path,
+        text_field=options.text_field,
+        label_field=options.label_field,
+        several=options.several,
+        repair=repair,
+    )
+    return Converted(dataset)

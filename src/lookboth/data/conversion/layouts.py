@@ -1,0 +1,174 @@
+"""JSON layouts of training data: spaCy 2, GLiNER, CLUENER, Rasa and MASSIVE, a sentence per record."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from lookboth.data.conversion.options import Converted, ConvertOptions
+from lookboth.data.conversion.wordspans import WordSpan, string_list, word_spans
+from lookboth.data.jsonfile import is_text_with_entities, open_values
+from lookboth.data.problems import ProblemLog
+from lookboth.data.sentences import Sentence, build_dataset
+from lookboth.data.spantexts import text_sentence
+
+_SPACY = 'write ["text", {"entities": [[start, end, "NAME"]]}]'
+_GLINER = 'write {"tokenized_text": [...], "ner": [[first word, last word, "NAME"]]}'
+_CLUENER = 'write {"text": "...", "label": {"NAME": {"mention": [[first, last character]]}}}'
+_RASA = 'write {"text": "...", "entities": [{"start": 0, "end": 3, "value": "...", "entity": "NAME"}]}'
+_MASSIVE = 'write {"utt": "wake me at five", "annot_utt": "wake me at [time : five]"}'
+_SLOT = re.compile(r"\[\s*([^\[\]:]+?)\s*:\s*([^\[\]]*?)\s*\]")
+
+
+def read_spacy_json(path: str | Path, options: ConvertOptions, *, repair: bool = False) -> Converted:
+    """Read training data of spaCy 2, `[text, {"entities": [[start, end, label]]}]`, also inside NER annotator's object.
+
+    Args:
+        path: the file, UTF-8: one JSON list, one value per line, or an object with one list of them.
+        options: `several`.
+        repair: leave out or widen what cannot be taken over instead of calling it fatal.
+
+    Raises:
+        DataError: if the file cannot be read at all.
+    """
+    return _read(path, options, _SPACY, _spacy, repair=repair)
+
+
+def read_gliner(path: str | Path, options: ConvertOptions, *, repair: bool = False) -> Converted:
+    """Read training data of GLiNER: words, and spans of which the last word is part.
+
+    Args:
+        path, options, repair: as of `read_spacy_json`.
+
+    Raises:
+        DataError: if the file cannot be read at all.
+    """
+    return _read(path, options, _GLINER, _gliner, repair=repair)
+
+
+def read_cluener(path: str | Path, options: ConvertOptions, *, repair: bool = False) -> Converted:
+    """Read CLUENER 2020: labels with mentions and their places, of which the last character is part.
+
+    Args:
+        path, options, repair: as of `read_spacy_json`.
+
+    Raises:
+        DataError: if the file cannot be read at all.
+    """
+    return _read(path, options, _CLUENER, _cluener, repair=repair)
+
+
+def read_rasa(path: str | Path, options: ConvertOptions, *, repair: bool = False) -> Converted:
+    """Read entities of Rasa's JSON training data; a text without "entities" has none.
+
+    Args:
+        path, options, repair: as of `read_spacy_json`.
+
+    Raises:
+        DataError: if the file cannot be read at all.
+    """
+    return _read(path, options, _RASA, _rasa, repair=repair)
+
+
+def read_massive(path: str | Path, options: ConvertOptions, *, repair: bool = False) -> Converted:
+    """Read slots of MASSIVE, `wake me at [time : five am]`.
+
+    Args:
+        path, options, repair: as of `read_spacy_json`.
+
+    Raises:
+        DataError: if the file cannot be read at all.
+    """
+    return _read(path, options, _MASSIVE, _massive, repair=repair)
+
+
+_Parse = Callable[[Any, str | None, int, ProblemLog], Sentence | str | None]
+
+
+def _read(
+    path: str | Path, options: ConvertOptions, allowed: str, parse: _Parse, *, repair: bool
+) -> Converted:
+    log, values = open_values(path, allowed, repair=repair)
+    sentences = []
+    for number, value in values:
+        sentence = parse(value, options.several, number, log)
+        if isinstance(sentence, str):
+            log.add(number, "json", f"{sentence}; {allowed}", "the record is left out")
+        elif sentence is not None:
+            sentences.append(sentence)
+    return Converted(build_dataset(sentences, "IOB2", log))
+
+
+def _spacy(value: Any, several: str | None, number: int, log: ProblemLog) -> Sentence | str | None:
+    if value is None:
+        log.add(number, "not-annotated", "the text is not annotated; it is left out", fatal=False)
+        return None
+    if not is_text_with_entities(value) or "entities" not in value[1]:
+        return f"{value!r:.80} has no text with 'entities'"
+    return text_sentence(value[0], value[1]["entities"], number, log, several=several)
+
+
+def _gliner(value: Any, several: str | None, number: int, log: ProblemLog) -> Sentence | str | None:
+    words = string_list(value.get("tokenized_text")) if isinstance(value, Mapping) else None
+    if words is None or not isinstance(value.get("ner"), list):
+        return f"{value!r:.80} has no 'tokenized_text' of words with a list 'ner'"
+    spans = [span for item in value["ner"] if (span := _word_span(item, number, log)) is not None]
+    return Sentence(words, (number,), None, word_spans(spans, words, number, log, several=several))
+
+
+def _word_span(item: Any, number: int, log: ProblemLog) -> WordSpan | None:
+    match item:
+        case [int(start), int(last), str(label)] if label.strip():
+            return WordSpan(start, last + 1, label)
+        case _:
+            message = f"{item!r:.80} is no span; it is [first word, last word, label]"
+            log.add(number, "span", message, "the span is left out")
+            return None
+
+
+def _cluener(value: Any, several: str | None, number: int, log: ProblemLog) -> Sentence | str | None:
+    text = value.get("text") if isinstance(value, Mapping) else None
+    if not isinstance(text, str) or not isinstance(value.get("label"), Mapping):
+        return f"{value!r:.80} has no text with an object 'label'"
+    spans = list(_mentions(value["label"], number, log))
+    return text_sentence(text, spans, number, log, several=several)
+
+
+def _mentions(labels: Mapping[str, Any], number: int, log: ProblemLog) -> Iterator[dict[str, Any]]:
+    for label, mentions in labels.items():
+        for mention, places in mentions.items() if isinstance(mentions, Mapping) else [("", mentions)]:
+            for place in places if isinstance(places, list) else [places]:
+                match place:
+                    case [int(start), int(last)] if mention:
+                        yield {"start": start, "end": last + 1, "label": label, "text": mention}
+                    case _:
+                        message = (
+                            f"{label} {mention!r:.40}: {place!r:.40} is no place [first, last character]"
+                        )
+                        log.add(number, "span", message, "the span is left out")
+
+
+def _rasa(value: Any, several: str | None, number: int, log: ProblemLog) -> Sentence | str | None:
+    if not isinstance(value, Mapping) or not isinstance(value.get("text"), str):
+        return f"{value!r:.80} has no 'text'"
+    entities = value.get("entities") or []
+    listed = entities if isinstance(entities, list) else []
+    if any(isinstance(entity, Mapping) and ("role" in entity or "group" in entity) for entity in listed):
+        log.add(number, "other-results", "roles and groups of entities are not taken over", fatal=False)
+    return text_sentence(value["text"], entities, number, log, several=several)
+
+
+def _massive(value: Any, several: str | None, number: int, log: ProblemLog) -> Sentence | str | None:
+    marked = value.get("annot_utt") if isinstance(value, Mapping) else None
+    if not isinstance(marked, str):
+        return f"{value!r:.80} has no 'annot_utt'"
+    text, spans, position = "", [], 0
+    for slot in _SLOT.finditer(marked):
+        text += marked[position : slot.start()]
+        spans.append({"start": len(text), "end": len(text) + len(slot[2]), "label": slot[1]})
+        text, position = text + slot[2], slot.end()
+    text += marked[position:]
+    said = value.get("utt", text)
+    if not isinstance(said, str) or "".join(said.split()) != "".join(text.split()):
+        return f"without its slots {marked!r:.60} is not {said!r:.60}"
+    return text_sentence(text, spans, number, log, several=several)
