@@ -1,14 +1,16 @@
 """Every row of the input is in exactly one part, whatever the lines look like and wherever parts end."""
 
 import bz2
+import codecs
 import gzip
+import os
 import tempfile
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from bulk_reading import read_all
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
@@ -37,6 +39,8 @@ def check_parts(parts, rows, options: BulkOptions) -> None:
 @given(lines=LINES, sizes=SIZES, ends=st.booleans(), chunk=st.sampled_from([1, 7, 4096]))
 def test_lines_are_read_once(pack, lines, sizes, ends, chunk):
     data = b"\n".join(lines) + b"\n" * ends
+    assume(0 not in data and not data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)))
+    assume(b"\n" in data or b"\r" not in data)
     options = BulkOptions(part_bytes=sizes[0], part_rows=sizes[1])
     suffix = {None: "", gzip.compress: ".gz", bz2.compress: ".bz2"}[pack]
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
@@ -103,6 +107,98 @@ def test_parts_are_small_and_not_too_small(tmp_path):
     (tmp_path / "a.txt").write_text("0123456789\n" * 1000)
     sizes = [part.size for part in read_all(tmp_path, BulkOptions(part_bytes=1000))[0]]
     assert all(1000 <= size < 1011 for size in sizes[:-1])
+
+
+REPEATED = pa.array([f"{'x' * 1000}{i % 3}" for i in range(3000)])
+PARQUET = {
+    "dictionary in the file": pa.table({"text": REPEATED}),
+    "dictionary in the table": pa.table({"text": REPEATED.dictionary_encode()}),
+    "plain": pa.table({"text": [f"{i}{'x' * 1000}" for i in range(3000)]}),
+    "a name with dots": pa.table({"a.b": REPEATED, "a": [{"b": 1}] * 3000}),
+}
+
+
+@pytest.mark.parametrize("kind", PARQUET)
+def test_parts_of_parquet_have_about_the_bytes_asked_for(tmp_path, kind):
+    parquet.write_table(PARQUET[kind], tmp_path / "a.parquet", row_group_size=1000)
+    column = PARQUET[kind].schema.names[0]
+    parts, rows = read_all(tmp_path, BulkOptions(column=column, part_bytes=100_000))
+    assert all(90 <= part.num_rows <= 110 for part in parts[:-1])
+    assert all(80_000 < part.size < 120_000 for part in parts[:-1])
+    assert [row.text for own in rows for row in own] == PARQUET[kind].column(column).to_pylist()
+
+
+def test_a_column_name_that_occurs_twice_is_refused(tmp_path):
+    table = pa.table([pa.array(["a"]), pa.array(["b"]), pa.array(["c"])], names=["text", "text", "id"])
+    parquet.write_table(table, tmp_path / "a.parquet")
+    for options in (BulkOptions(), BulkOptions(column="id", keep=("text",))):
+        with pytest.raises(DataError, match="has 2 columns 'text'"):
+            read_all(tmp_path, options)
+    assert read_all(tmp_path, BulkOptions(column="id"))[1][0][0].text == "c"
+
+
+OTHER_TEXT = {
+    "UTF-16": ("Ada\nRome\n".encode("utf-16"), "the file is UTF-16"),
+    "UTF-16 without a mark": ("Ada\nRome\n".encode("utf-16-le"), "the file is UTF-16"),
+    "UTF-32": ("Ada\nRome\n".encode("utf-32"), "the file is UTF-16"),
+    "packed": (gzip.compress("Ada\nRome\n".encode("utf-16-be")), "the file is UTF-16"),
+    "ends of old Macs": (b"Ada\rRome\r", "lines end in CR alone"),
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_TEXT)
+def test_text_that_would_be_labeled_as_something_else_is_refused(tmp_path, kind):
+    content, said = OTHER_TEXT[kind]
+    (tmp_path / ("a.txt.gz" if kind == "packed" else "a.txt")).write_bytes(content)
+    with pytest.raises(DataError, match=said):
+        read_all(tmp_path, BulkOptions())
+
+
+def test_a_link_is_followed_once(tmp_path):
+    inside, outside = tmp_path / "in", tmp_path / "out"
+    for folder in (inside, outside):
+        folder.mkdir()
+        (folder / "a.txt").write_text("one\n")
+    (inside / "other").symlink_to(outside)
+    (inside / "b.txt").symlink_to(outside / "a.txt")
+    assert [len(rows) for rows in read_all(inside, BulkOptions())[1]] == [1, 1, 1]
+
+
+def test_a_loop_of_links_is_refused(tmp_path):
+    (tmp_path / "a.txt").write_text("one\n")
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "loop").symlink_to(tmp_path)
+    with pytest.raises(DataError, match=r"deep.loop: is a symbolic link back to"):
+        read_all(tmp_path, BulkOptions())
+
+
+def _pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+LOST = {
+    "broken link": (lambda path: path.symlink_to(path.with_name("missing.txt")), "does not exist"),
+    "link to itself": (lambda path: path.symlink_to(path), "does not exist"),
+    "pipe": (_pipe, "not a plain file"),
+    "name": (lambda path: Path(os.fsdecode(os.fsencode(path) + b"\xff.txt")).touch(), "not UTF-8"),
+}
+
+
+@pytest.mark.parametrize("kind", LOST)
+def test_a_file_that_cannot_be_read_is_not_passed_over(tmp_path, kind):
+    make, said = LOST[kind]
+    (tmp_path / "a.txt").write_text("one\n")
+    make(tmp_path / "b.txt")
+    with pytest.raises(DataError, match=said):
+        read_all(tmp_path, BulkOptions())
+    if kind != "name":  # hidden files are left out, whatever they are
+        (tmp_path / "b.txt").rename(tmp_path / "_b.txt")
+        assert len(read_all(tmp_path, BulkOptions())[1]) == 1
+
+
+def test_a_path_that_is_not_utf8_is_refused(tmp_path):
+    with pytest.raises(DataError, match="not UTF-8"):
+        read_all(Path(os.fsdecode(os.fsencode(tmp_path) + b"\xff")), BulkOptions())
 
 
 def test_an_unknown_suffix_is_refused_unless_a_format_is_given(tmp_path):

@@ -360,11 +360,69 @@ def test_object_stores(bulk, texts, tmp_path, labeler_folder):
     assert bulk("memory://bulk-in", out="memory://bulk-out")[1] == [2]
 
 
-def test_no_rows_at_all(bulk, tmp_path):
-    (tmp_path / "a.txt").write_text("")
-    result, parts = bulk(tmp_path / "a.txt")
-    assert (parts, result.total.rows) == ([], 0)
-    assert "nothing was left to do" in result.describe()
+EMPTY = {
+    "no rows": ("a.txt", b"", "the files have no rows"),
+    "every row is invalid": (
+        "a.jsonl",
+        b"{\nnull\n",
+        r"no row was labeled. All 2 rows are invalid.*not JSON",
+    ),
+    "a mistyped column": ("a.jsonl", b'{"body": "a"}\n', "no record has the key 'text'; there are body"),
+}
+
+
+@pytest.mark.parametrize("case", EMPTY)
+def test_a_run_that_labels_nothing_is_an_error(bulk, tmp_path, case):
+    name, content, said = EMPTY[case]
+    (tmp_path / name).write_bytes(content)
+    for _ in range(2):  # also when it is resumed
+        with pytest.raises(DataError, match=said):
+            bulk(tmp_path / name)
+
+
+def test_a_kept_column_that_no_record_has_is_refused_before_the_run(bulk, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.jsonl").write_text('{"text": "a"}\n{\n{"text": "b", "meta": {"id": 1}}\n')
+    with pytest.raises(
+        DataError, match=r"no record has the key 'id'; there are text, meta. Type: --keep NAME"
+    ):
+        bulk(folder, BulkOptions(keep=("id",)))
+    (folder / "b.jsonl").write_text('{"text": "c"}\n{"text": "d", "id": 2}\n')  # some have it
+    bulk(folder, BulkOptions(keep=("id",)))
+    assert [record["id"] for record in read_lines(tmp_path / "out")] == [None, None, None, 2]
+
+
+def test_kept_columns_of_parquet_are_those_of_the_input(bulk, tmp_path):
+    broken = pa.Array.from_buffers(pa.string(), 3, pa.array([b"\xff", b"a", None]).buffers())
+    kept = pa.table(
+        {
+            "nanoseconds": pa.array([1, 2, 5], pa.time64("ns")),
+            "far": pa.array([4_000_000, 1, None], pa.int32()).cast(pa.date32()),
+            "later": pa.array([2**62, 1, None], pa.int64()).cast(pa.timestamp("us", "UTC")),
+            "broken": pa.ListArray.from_arrays(pa.array([0, 1, 2, 3]), broken),
+            "map": pa.array([[("a", b"\xff")], None, []], pa.map_(pa.string(), pa.binary())),
+            "name.with.dots": pa.array(["a", "b", "a"]).dictionary_encode(),
+        }
+    )
+    parquet.write_table(kept.append_column("text", pa.array(["one", None, "three"])), tmp_path / "in.parquet")
+    bulk(tmp_path / "in.parquet", BulkOptions(keep=tuple(kept.schema.names), part_rows=2))
+    found = parquet.read_table(tmp_path / "out").select(kept.schema.names)
+    assert found.schema.types == kept.schema.types
+    for name in set(kept.schema.names) - {"broken"}:
+        assert found.column(name).combine_chunks() == kept.column(name).take([0, 2]).combine_chunks()
+    assert found["broken"].combine_chunks().flatten().cast(pa.binary()).to_pylist() == [b"\xff", None]
+    bulk(
+        tmp_path / "in.parquet",
+        BulkOptions(keep=tuple(kept.schema.names), output_format="jsonl"),
+        tmp_path / "lines",
+    )
+    first, _ = read_lines(tmp_path / "lines")
+    assert {name: first[name] for name in kept.schema.names} == {
+        "nanoseconds": "00:00:00.000000001", "far": "12921-08-18",
+        "later": 2**62, "broken": ["\\xff"], "map": [["a", "/w=="]],
+        "name.with.dots": "a",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

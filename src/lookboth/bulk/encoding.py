@@ -37,23 +37,34 @@ def encode_json_lines(source: str, labeled: Iterable[Labeled]) -> bytes:
     )
 
 
-def encode_parquet(source: str, labeled: Sequence[Labeled], kept: Mapping[str, pa.DataType]) -> bytes:
+def encode_parquet(
+    source: str, labeled: Sequence[Labeled], kept: Mapping[str, pa.Array | pa.ChunkedArray]
+) -> bytes:
     """Return a Parquet file with the columns source, row, the kept ones, spans.
 
     Args:
         source: name of the input file.
         labeled: rows with what was found in them.
-        kept: the type of each kept column.
+        kept: the kept columns of these rows.
     """
     columns = {
         "source": pa.array([source] * len(labeled), pa.string()),
         "row": pa.array([row.number for row, _ in labeled], pa.int64()),
-        **{name: _kept([row.kept[name] for row, _ in labeled], kind) for name, kind in kept.items()},
+        **kept,
         "spans": pa.array([_spans(prediction) for _, prediction in labeled], SPANS),
     }
     sink = pa.BufferOutputStream()
     parquet.write_table(pa.table(columns), sink, compression="zstd")
     return sink.getvalue().to_pybytes()
+
+
+def as_strings(values: Iterable[Any]) -> pa.Array:
+    """Return JSON values of any types as one column of strings; what is not a string or null is written as JSON.
+
+    >>> as_strings(["a", None, [1]]).to_pylist()
+    ['a', None, '[1]']
+    """
+    return pa.array([v if v is None or isinstance(v, str) else _json(v) for v in values], pa.string())
 
 
 def encode_bad(source: str, rows: Sequence[Row]) -> bytes:
@@ -69,13 +80,6 @@ def encode_bad(source: str, rows: Sequence[Row]) -> bytes:
         }
         for row in rows
     )
-
-
-def _kept(values: list[Any], kind: pa.DataType) -> pa.Array:
-    if pa.types.is_string(kind):  # JSON values of several types become one column: what is no string as JSON
-        texts = (value is None or isinstance(value, str) for value in values)
-        values = [value if is_text else _json(value) for value, is_text in zip(values, texts, strict=True)]
-    return pa.array(values, kind)
 
 
 def _spans(prediction: Prediction) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """The input cut into parts: runs of whole rows of one file, small enough to be done again."""
 
+import codecs
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
 
 _CHUNK = 4 * 1024 * 1024
+_BATCH = 65_536  # rows of Parquet measured at once
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_ZEROS = (
+    0.2  # share of zero bytes above which text is taken for UTF-16: of Latin letters every second byte is one
+)
 _THREADS = 8
 
 
@@ -43,7 +49,8 @@ def plan_parts(folder: Place, files: Sequence[InputFile], options: BulkOptions) 
     The text files are read once for this, to find their lines: row numbers then mean the same whoever reads the part.
 
     Raises:
-        DataError: a file that cannot be read, or a Parquet file without the columns.
+        DataError: a file that cannot be read, text in UTF-16 or with lines that end in CR alone, or a Parquet file
+            without the columns or with two of one name.
     """
 
     def cut(index: int) -> list[Part]:
@@ -69,9 +76,12 @@ def _cut_lines(place: Place, index: int, options: BulkOptions, packing: str | No
     """Yield parts that end with the line that reaches `part_bytes` or `part_rows`."""
     start = row = 0  # of the part that is growing
     read = lines = 0
-    ends_line = True
+    ends_line, inner_returns = True, False
     with place.filesystem.open_input_stream(place.path, compression=packing) as stream:
         while chunk := stream.read(_CHUNK):
+            if read == 0:
+                _require_utf8(chunk, place.path)
+            inner_returns = inner_returns or (lines == 0 and b"\r" in chunk.rstrip(b"\r"))
             ends = np.flatnonzero(np.frombuffer(chunk, dtype=np.uint8) == 10) + read + 1
             read, ends_line = read + len(chunk), chunk.endswith(b"\n")
             while True:
@@ -83,8 +93,20 @@ def _cut_lines(place: Place, index: int, options: BulkOptions, packing: str | No
                 yield Part(index, row, lines - row, start, end - start)
                 start, row, ends = end, lines, ends[last + 1 :]
             lines += len(ends)
+    if lines == 0 and inner_returns:
+        raise DataError(
+            f"{place.path}: its lines end in CR alone, so the file would be one row. Convert it: tr '\\r' '\\n' < FILE"
+        )
     if read > start:
         yield Part(index, row, lines - row + (not ends_line), start, read - start)
+
+
+def _require_utf8(start: bytes, path: str) -> None:
+    """Refuse a file whose start shows that it is UTF-16, which would be labeled as something else than its text."""
+    if start.startswith(_UTF16) or start.count(0) > _ZEROS * len(start):
+        raise DataError(
+            f"{path}: the file is UTF-16; lookboth reads UTF-8. Convert it: iconv -f UTF-16 -t UTF-8."
+        )
 
 
 def _cut_parquet(place: Place, index: int, options: BulkOptions) -> Iterator[Part]:
@@ -98,7 +120,7 @@ def _cut_parquet(place: Place, index: int, options: BulkOptions) -> Iterator[Par
     with file:
         _require_columns(file.schema_arrow, place.path, options)
         num_rows = file.metadata.num_rows
-        size = _column_bytes(file, {options.column, *options.keep})
+        size = _column_bytes(file, list(dict.fromkeys((options.column, *options.keep))))
     if not num_rows:
         return
     rows = max(1, min(options.part_rows, num_rows * options.part_bytes // max(1, size)))
@@ -107,13 +129,29 @@ def _cut_parquet(place: Place, index: int, options: BulkOptions) -> Iterator[Par
         yield Part(index, row, length, 0, size * length // num_rows)
 
 
-def _column_bytes(file: "ParquetFile", names: set[str]) -> int:
-    """Return the bytes of the columns, unpacked."""
+def _column_bytes(file: "ParquetFile", names: list[str]) -> int:
+    """Return the bytes of the columns, unpacked: from the metadata, of dictionary-encoded ones by reading them."""
     meta = file.metadata
-    columns = [
-        meta.row_group(g).column(c) for g in range(meta.num_row_groups) for c in range(meta.num_columns)
-    ]
-    return sum(c.total_uncompressed_size for c in columns if c.path_in_schema.split(".")[0] in names)
+    wanted = [c for c in range(meta.num_columns) if _is_of(meta.schema.column(c).path, names)]
+    size = 0
+    for group in range(meta.num_row_groups):
+        chunks = [meta.row_group(group).column(c) for c in wanted]
+        if any("DICTIONARY" in encoding for chunk in chunks for encoding in chunk.encodings):
+            batches = file.iter_batches(_BATCH, row_groups=[group], columns=names)
+            size += sum(_decoded_bytes(column) for batch in batches for column in batch.columns)
+        else:
+            size += sum(chunk.total_uncompressed_size for chunk in chunks)
+    return size
+
+
+def _is_of(path: str, names: list[str]) -> bool:
+    return any(path == name or path.startswith(f"{name}.") for name in names)
+
+
+def _decoded_bytes(column: "pa.Array") -> int:
+    from pyarrow import types
+
+    return int((column.dictionary_decode() if types.is_dictionary(column.type) else column).nbytes)
 
 
 def _require_columns(schema: "pa.Schema", path: str, options: BulkOptions) -> None:
@@ -122,6 +160,10 @@ def _require_columns(schema: "pa.Schema", path: str, options: BulkOptions) -> No
         if name not in schema.names:
             option = "--column" if name == options.column else "--keep"
             raise DataError(f"{path}: no column {name!r}; there are {known}. Type: {option} NAME")
+        if schema.names.count(name) > 1:
+            raise DataError(
+                f"{path}: has {schema.names.count(name)} columns {name!r}. Rename them in the input."
+            )
     kind = schema.field(options.column).type
     if not is_text(kind):
         raise DataError(

@@ -144,6 +144,11 @@ class OutFolder:
         """Where bad rows are."""
         return self.place.within(_BAD).path
 
+    def first_reason(self) -> str:
+        """Return what is wrong with the first invalid row."""
+        file = Place(self.place.filesystem, self.place.within(_BAD).list()[0].path)
+        return str(json.loads(file.read().split(b"\n", 1)[0])["message"])
+
     def _write(self, name: str, data: bytes) -> None:
         self.place.within(name).write(data, work=self.place.within(_WORK))
 

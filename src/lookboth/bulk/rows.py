@@ -1,9 +1,11 @@
 """The rows of a part: each a text to label, or what is wrong with it."""
 
+import codecs
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NoReturn
@@ -11,14 +13,16 @@ from typing import Any, NoReturn
 import pyarrow as pa
 from pyarrow import parquet
 
+from lookboth.bulk.columns import json_values, take_rows
 from lookboth.bulk.inputs import InputFile
 from lookboth.bulk.options import BulkOptions
-from lookboth.bulk.parts import Part, is_string, is_text
+from lookboth.bulk.parts import Part, is_text
 from lookboth.bulk.storage import Place
 from lookboth.errors import DataError
 
 LINE_BYTES = 64 * 1024 * 1024
 _CHUNK = 1024 * 1024
+_SHOWN = 20  # keys in a message
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -110,7 +114,7 @@ def _fill_from_line(row: Row, line: bytes, file_format: str, options: BulkOption
     if len(line) > LINE_BYTES:
         raise _BadRow("line-too-long", f"the line has more than {LINE_BYTES} bytes")
     line = line.removesuffix(b"\n").removesuffix(b"\r")
-    text: Any = _decoded(line.removeprefix(b"\xef\xbb\xbf") if row.number == 0 else line)
+    text: Any = _decoded(line.removeprefix(codecs.BOM_UTF8) if row.number == 0 else line)
     if file_format == "text":
         row.kept = dict.fromkeys(options.keep, text)  # the only column there is
     else:
@@ -122,7 +126,45 @@ def _fill_from_line(row: Row, line: bytes, file_format: str, options: BulkOption
     row.text = _checked(text, options)
 
 
-def _record(text: str, *, may_hold_surrogates: bool) -> dict[str, Any]:
+def require_keys(folder: Place, files: Sequence[InputFile], options: BulkOptions) -> None:
+    """Refuse columns that no record of any JSON file has, as a mistyped name would have none.
+
+    Files are read until each column was seen, which usually is in the first record.
+
+    Raises:
+        DataError: names the first missing column and the keys that there are.
+    """
+    missing, known = dict.fromkeys((options.column, *options.keep)), dict[str, None]()
+    for file in files:
+        for record in _records(folder, file) if file.format == "jsonl" and missing else ():
+            for name in [name for name in missing if name in record]:
+                del missing[name]
+            if not missing:
+                return
+            known |= dict.fromkeys(list(record)[: _SHOWN - len(known)])
+    if missing and known and all(file.format == "jsonl" for file in files):
+        name = next(iter(missing))
+        option = "--column" if name == options.column else "--keep"
+        raise DataError(
+            f"{folder.path}: no record has the key {name!r}; there are {', '.join(known)}. Type: {option} NAME"
+        )
+
+
+def _records(folder: Place, file: InputFile) -> Iterator[dict[str, Any]]:
+    """Yield the valid JSON objects of a file."""
+    place = folder.within(file.name)
+    raw = place.filesystem.open_input_stream(place.path, compression=file.packing)
+    with io.BufferedReader(raw, _CHUNK) as stream:
+        first = True
+        while line := stream.readline(LINE_BYTES + 1):
+            if len(line) > LINE_BYTES and not line.endswith(b"\n"):
+                _skip_line(stream)
+            with suppress(_BadRow):
+                yield _record(_decoded(line.removeprefix(codecs.BOM_UTF8) if first else line))
+            first = False
+
+
+def _record(text: str, *, may_hold_surrogates: bool = False) -> dict[str, Any]:
     try:
         record = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
@@ -144,9 +186,8 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _parquet_rows(place: Place, part: Part, options: BulkOptions) -> Iterator[Row]:
-    names = tuple(dict.fromkeys((options.column, *options.keep)))
-    table = _parquet_slice(place, part, names)
-    texts = _values(table.column(options.column))
+    table = _parquet_slice(place, part, options)
+    texts = _texts(table.column(options.column))
     kept = {name: _kept(table.column(name), is_the_text=name == options.column) for name in options.keep}
     for i, text in enumerate(texts):
         row = Row(part.row + i, kept={name: values[i] for name, values in kept.items()})
@@ -157,21 +198,35 @@ def _parquet_rows(place: Place, part: Part, options: BulkOptions) -> Iterator[Ro
         yield row
 
 
-def _values(column: pa.ChunkedArray) -> list[Any]:
-    """Return Python values, texts as bytes: pyarrow does not check that they are UTF-8, and fails when they are not."""
-    return (column.cast(pa.large_binary()) if is_text(column.type) else column).to_pylist()
+def kept_columns(
+    folder: Place, file: InputFile, part: Part, options: BulkOptions, rows: Sequence[Row]
+) -> dict[str, pa.ChunkedArray]:
+    """Return the kept columns of some rows of a Parquet part as they are in the file, type and values.
+
+    Raises:
+        DataError: the file is not the one the run began with.
+    """
+    table = _parquet_slice(file.require_unchanged(folder), part, options)
+    numbers = [row.number - part.row for row in rows]
+    return {name: take_rows(table.column(name), numbers) for name in options.keep}
+
+
+def _texts(column: pa.ChunkedArray) -> list[bytes | None]:
+    """Return texts as bytes: pyarrow does not check that they are UTF-8, and fails when they are not."""
+    return column.cast(pa.large_binary()).to_pylist() if is_text(column.type) else column.to_pylist()
 
 
 def _kept(column: pa.ChunkedArray, *, is_the_text: bool) -> list[Any]:
-    """Return the values of a column to copy: strings, also broken ones, as strings, and bytes as bytes."""
-    values = _values(column)
-    if not (is_the_text or is_string(column.type)):
+    """Return the values of a column for JSON; a text column of bytes as strings, invalid bytes as escapes."""
+    values = json_values(column)
+    if not is_the_text:
         return values
     return [v.decode("utf-8", "backslashreplace") if isinstance(v, bytes) else v for v in values]
 
 
-def _parquet_slice(place: Place, part: Part, names: tuple[str, ...]) -> pa.Table:
+def _parquet_slice(place: Place, part: Part, options: BulkOptions) -> pa.Table:
     """Return the part's rows; of a file, groups of rows are read whole, and the last two are kept for the next part."""
+    names = tuple(dict.fromkeys((options.column, *options.keep)))
     info = place.info()
     tables, first = [], 0
     for group, num_rows in enumerate(_group_sizes(place, info.mtime_ns)):

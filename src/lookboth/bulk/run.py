@@ -15,9 +15,10 @@ from lookboth.bulk.options import BulkOptions, Workers
 from lookboth.bulk.parts import plan_parts
 from lookboth.bulk.progress import Meter, Progress
 from lookboth.bulk.results import OutFolder
+from lookboth.bulk.rows import require_keys
 from lookboth.bulk.storage import Place, open_place
 from lookboth.bulk.worker import Job
-from lookboth.errors import ConfigError, LookbothError
+from lookboth.errors import ConfigError, DataError, LookbothError
 
 
 class BulkResult(NamedTuple):
@@ -65,7 +66,8 @@ def run_bulk(
         report: called with the progress after each part.
 
     Raises:
-        DataError: input that cannot be read or has changed since the run began.
+        DataError: input that cannot be read, has changed since the run began, lacks a column, or has not one row
+            that can be labeled (told after the run; the invalid rows are written with their reasons).
         ConfigError: a folder that was begun with other options, or holds other things; not enough CPUs or GPUs;
             thresholds of a labeler that has none.
         ModelError: a labeler that cannot be loaded.
@@ -98,7 +100,21 @@ def run_bulk(
         raise LookbothError(
             f"{total.all_parts - total.parts} parts were not written. Type the same again to go on."
         )
+    _require_labeled(total, str(source), folder)
     return BulkResult(str(out), folder.bad_folder, total)
+
+
+def _require_labeled(total: Progress, source: str, folder: OutFolder) -> None:
+    """Refuse to call a run finished in which no row was labeled."""
+    if total.rows:
+        return
+    if not total.bad:
+        raise DataError(f"{source}: the files have no rows. Name other files.")
+    raise DataError(
+        f"{source}: no row was labeled. All {total.bad:,} rows are invalid, the first one because: "
+        f"{folder.first_reason()}. Reasons of the others: {folder.bad_folder}. Mend the input, or give other "
+        "options and another folder for the result."
+    )
 
 
 def _label(
@@ -154,7 +170,9 @@ def _begin_or_resume(folder: OutFolder, root: Place, wanted: Manifest) -> Manife
             f"{folder.place.path} was begun otherwise: {'; '.join(different)}. "
             "Type the same as then, or give another folder for the result."
         )
-    manifest = replace(wanted, parts=tuple(plan_parts(root, wanted.files, wanted.options)))
+    parts = plan_parts(root, wanted.files, wanted.options)
+    require_keys(root, wanted.files, wanted.options)
+    manifest = replace(wanted, parts=tuple(parts))
     folder.write_manifest(manifest)
     return manifest
 

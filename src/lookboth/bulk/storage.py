@@ -1,6 +1,6 @@
 """Folders on disks and in object stores: opened by path or URL, listed, written so that a file is whole or absent."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -51,6 +51,11 @@ class Place(NamedTuple):
         with _reaching(self.path):
             return sorted(self.filesystem.get_file_info(selector), key=lambda info: info.path)
 
+    def infos(self, paths: Sequence[str]) -> Sequence[FileInfo]:
+        """Return what `info` returns for other paths of the same file system."""
+        with _reaching(self.path):
+            return self.filesystem.get_file_info([*paths])
+
     def make_folder(self) -> None:
         """Make the folder, and those it lies in, where it is missing."""
         with _reaching(self.path):
@@ -95,6 +100,13 @@ def _reaching(path: str) -> Iterator[None]:
         raise DataError(f"{path}: {error}") from error
 
 
+def _require_utf8(path: str) -> None:
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"{path!a}: a name that is not UTF-8. Rename it.") from error
+
+
 def open_place(url: str) -> Place:
     """Return the place that a path or URL names; nothing needs to be there.
 
@@ -103,10 +115,12 @@ def open_place(url: str) -> Place:
             environment, as these libraries do.
 
     Raises:
-        DataError: no such kind of URL, or it needs a package that is not installed.
+        DataError: no such kind of URL, it needs a package that is not installed, or its name is not UTF-8.
     """
     if "://" not in url:
-        return Place(LocalFileSystem(), str(Path(url).expanduser().absolute()))
+        path = str(Path(url).expanduser().absolute())
+        _require_utf8(path)
+        return Place(LocalFileSystem(), path)
     for known_as in (url, f"fsspec+{url}"):
         try:
             return Place(*FileSystem.from_uri(known_as))

@@ -10,14 +10,12 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-from pyarrow import parquet
-
-from lookboth.bulk.encoding import Labeled, encode_bad, encode_json_lines, encode_parquet
+from lookboth.bulk.encoding import Labeled, as_strings, encode_bad, encode_json_lines, encode_parquet
 from lookboth.bulk.inputs import InputFile
 from lookboth.bulk.manifest import Manifest
+from lookboth.bulk.parts import Part
 from lookboth.bulk.results import OutFolder, Receipt
-from lookboth.bulk.rows import Row, read_rows
+from lookboth.bulk.rows import Row, kept_columns, read_rows
 from lookboth.bulk.storage import Place, open_place
 from lookboth.errors import ConfigError, LookbothError, ModelError, first_line
 from lookboth.types import Prediction
@@ -108,7 +106,7 @@ class PartLabeler:
         rows = list(read_rows(self._folder, file, part, self._manifest.options))
         labeled = self._label([row for row in rows if row.text is not None])
         bad = [row for row in rows if row.text is None]
-        spans = self._encode(file, labeled)
+        spans = self._encode(file, part, labeled)
         receipt = Receipt(
             part=number,
             rows=len(labeled),
@@ -154,15 +152,14 @@ class PartLabeler:
         found = self._labeler.stream(texts, batch_tokens=self.batch_tokens)
         return [prediction.above(options.min_score).above(self._least) for prediction in found]
 
-    def _encode(self, file: InputFile, labeled: Sequence[Labeled]) -> bytes:
-        if self._manifest.options.output_format == "jsonl":
+    def _encode(self, file: InputFile, part: Part, labeled: Sequence[Labeled]) -> bytes:
+        options, rows = self._manifest.options, [row for row, _ in labeled]
+        if options.output_format == "jsonl":
             return encode_json_lines(file.name, labeled)
-        kept = dict.fromkeys(self._manifest.options.keep, pa.string())
         if file.format == "parquet":
-            place = self._folder.within(file.name)
-            schema = parquet.read_schema(place.path, filesystem=place.filesystem)
-            kept = {name: schema.field(name).type for name in kept}
-        return encode_parquet(file.name, labeled, kept)
+            return encode_parquet(file.name, labeled, kept_columns(self._folder, file, part, options, rows))
+        columns = {name: as_strings(row.kept[name] for row in rows) for name in options.keep}
+        return encode_parquet(file.name, labeled, columns)
 
     def _load(self) -> None:
         """Load what predicting takes, so that the failure to do so is not taken for that of a text."""
