@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as npst
 
 from lookboth.data.schemes import encode_spans, find_tag_errors, tags_for_labels
 from lookboth.data.transitions import allowed_transitions
-from lookboth.inference.decoding import choose_labels, decode_tags_constrained, keep_above, span_score
+from lookboth.inference.decoding import choose_labels, decode_tags_constrained, keep_above, span_scores
 from lookboth.types import PredictedSpan, Prediction, Span, TextLabel
 
 TAGS = {
@@ -90,10 +90,10 @@ def test_allowed_transitions_are_those_without_an_error(scheme):
         assert all(allowed[step] for step in steps) == expected
 
 
-def test_span_score_is_the_geometric_mean():
+def test_span_scores_are_geometric_means():
     log_probs = np.log(np.array([[0.5, 0.5], [0.9, 0.1], [0.2, 0.8]]))
-    assert span_score(log_probs, [0, 1, 1], Span(1, 3, "A")) == pytest.approx((0.1 * 0.8) ** 0.5)
-    assert span_score(log_probs, [0, 0, 1], Span(0, 1, "A")) == pytest.approx(0.5)
+    assert span_scores(log_probs, [0, 1, 1], [Span(1, 3, "A")]) == pytest.approx([(0.1 * 0.8) ** 0.5])
+    assert span_scores(log_probs, [0, 0, 1], [Span(0, 1, "A")]) == pytest.approx([0.5])
 
 
 def test_the_best_label_or_all_that_reach_the_threshold():

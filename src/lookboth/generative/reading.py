@@ -1,6 +1,7 @@
 """What an answer says about its text: spans that can be placed, and problems for all that cannot."""
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Literal, NamedTuple, get_args
 
 from lookboth.generative.escaping import align_words, normalize
@@ -102,10 +103,8 @@ class Mentions(Reading):
         return None
 
     def _find(self, wanted: list[str], nth: int) -> int | None:
-        after = list(self._free(wanted, self.end))
-        if len(after) >= nth:
-            return after[nth - 1]
-        return next(self._free(wanted, 0), None) if nth == 1 else None
+        after = next(islice(self._free(wanted, self.end), nth - 1, None), None)
+        return next(self._free(wanted, 0), None) if after is None and nth == 1 else after
 
     def _free(self, wanted: list[str], start: int) -> Iterator[int]:
         for first in occurrences(wanted, self.words, start):

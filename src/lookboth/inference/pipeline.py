@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from lookboth.data.texts import example_from_text
 from lookboth.data.whole_texts import text_and_offsets, text_of
-from lookboth.inference.decoding import choose_labels, decode_tags_constrained, span_score, tag_sets
+from lookboth.inference.decoding import choose_labels, decode_tags_constrained, span_scores, tag_sets
 from lookboth.inference.pieces import cut_texts, cut_words, join_texts, join_words, piece_scores
 from lookboth.types import Example, PredictedSpan, Prediction
 
@@ -177,10 +177,9 @@ def _predict(
     config = labeler.config
     tags = tuple(config.tags[i] for i in ids)
     text, words, offsets = text_and_offsets(example)
-    spans = []
-    for span in decode_tags(tags, config.scheme):
+    spans, found = [], decode_tags(tags, config.scheme)
+    for span, score in zip(found, span_scores(log_probs, ids, found), strict=True):
         start, end = offsets[span.start][0], offsets[span.end - 1][1]
-        score = span_score(log_probs, ids, span)
         spans.append(PredictedSpan(span.start, span.end, span.label, text[start:end], start, end, score))
     sets = _tag_sets(labeler, log_probs, ids)
     return Prediction(text, words, offsets, tags, tuple(spans), tag_sets=sets)

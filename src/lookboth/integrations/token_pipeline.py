@@ -8,7 +8,7 @@ from transformers.pipelines.token_classification import AggregationStrategy, Tok
 
 from lookboth.data.texts import example_from_text
 from lookboth.errors import ModelError
-from lookboth.inference.decoding import span_score
+from lookboth.inference.decoding import span_scores
 from lookboth.inference.pipeline import chunks, label_with_probs
 from lookboth.types import Example, Prediction, Span
 
@@ -122,16 +122,13 @@ def _tokens(labeler: "HeadLabeler", prediction: Prediction, log_probs: np.ndarra
 def _groups(labeler: "HeadLabeler", prediction: Prediction, log_probs: np.ndarray) -> Iterator[Entity]:
     """Yield the spans and, labeled O, the words between them, in text order."""
     ids = [labeler.config.tags.index(tag) for tag in prediction.tags]
-    done = 0
-    for span in prediction.spans:
-        if done < span.start:
-            gap = Span(done, span.start, "O")
-            yield _group(prediction, gap, span_score(log_probs, ids, gap))
-        yield _group(prediction, Span(span.start, span.end, span.label), span.score)
-        done = span.end
-    if done < len(ids):
-        rest = Span(done, len(ids), "O")
-        yield _group(prediction, rest, span_score(log_probs, ids, rest))
+    ends = [0, *(span.end for span in prediction.spans)]
+    starts = [*(span.start for span in prediction.spans), len(ids)]
+    gaps = [Span(end, start, "O") for end, start in zip(ends, starts, strict=True) if end < start]
+    scored = list(zip(gaps, span_scores(log_probs, ids, gaps), strict=True))
+    scored += ((Span(span.start, span.end, span.label), span.score) for span in prediction.spans)
+    for span, score in sorted(scored):
+        yield _group(prediction, span, score)
 
 
 def _group(prediction: Prediction, span: Span, score: float) -> Entity:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from typing import Any
 
 from lookboth.generative.codecs.base import Codec
@@ -42,11 +43,12 @@ class JsonCodec(Codec):
         normal = normalize(words)
         result, end = ["["], 0
         for span in sorted(spans):
-            before = occurrences(normal[span.start : span.end], normal, end)
+            found = occurrences(normal[span.start : span.end], normal, end)
+            nth = sum(1 for _ in takewhile(span.start.__ge__, found))
             result.append(self.open_piece(first=len(result) == 1))
             result += [self.word_piece(words[i], first=i == span.start) for i in range(*span[:2])]
             result.append(self.label_piece(span.label))
-            result.append(self.nth_piece(sum(start <= span.start for start in before)))
+            result.append(self.nth_piece(nth))
             end = span.end
         return [*result, "]"]
 
