@@ -1,6 +1,8 @@
 """Columns for a Hugging Face data set: what predict gives, typed, cached by what the labeler is."""
 
 import pickle
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -80,3 +82,57 @@ def test_the_fingerprint_is_small_and_that_of_the_files(folder):
 def test_other_columns_are_refused(folder, values):
     with pytest.raises(DataError, match="texts, or lists of words"):
         ColumnLabeler(folder)({"text": values})
+
+
+def test_map_without_batches_labels_rows(folder):
+    label = ColumnLabeler(folder, device="cpu")
+    data = datasets.Dataset.from_dict({"text": list(CORPUS), "words": [text.split() for text in CORPUS]})
+    for column in ("text", "words"):
+        label.column = column
+        features = label.features(data.features)
+        rows = data.map(label, features=features)
+        assert rows[:] == data.map(label, batched=True, features=features)[:]
+        assert rows["predicted_words"][0] == label({column: [data[column][0]]})["predicted_words"][0]
+
+
+@pytest.mark.parametrize("batched", [True, False])
+def test_streamed_rows_of_words_are_rows(folder, batched):
+    sentences = [text.split() for text in CORPUS]
+    rows = [{"tokens": words, "id": str(number)} for number, words in enumerate(sentences)]
+    stream = datasets.Dataset.from_list(rows).to_iterable_dataset()
+    found = list(stream.map(ColumnLabeler(folder, column="tokens"), batched=batched))
+    assert [row["predicted_words"] for row in found] == sentences
+
+
+def test_strings_that_may_be_texts_or_words_are_refused_until_it_is_said(folder):
+    row = {"tokens": ["New", "York"], "tags": [1, 2]}
+    with pytest.raises(DataError, match="holds='words'"):
+        ColumnLabeler(folder, column="tokens")(row)
+    words = ColumnLabeler(folder, column="tokens", holds="words")(row)
+    assert words["predicted_words"] == ["New", "York"]
+    texts = ColumnLabeler(folder, column="tokens", holds="texts")(row)
+    assert texts["predicted_words"] == [["New"], ["York"]]
+    with pytest.raises(DataError, match="input_columns"):
+        ColumnLabeler(folder)(["New", "York"])
+
+
+def test_two_processes_label_after_many_threads_computed_in_the_parent(folder):
+    code = """
+import sys, datasets, torch
+from lookboth.integrations.datasets import ColumnLabeler
+torch.set_num_threads(4)
+left = torch.randn(512, 512)
+left @ left  # from here on OpenMP has threads, which a forked process lacks
+label = ColumnLabeler(sys.argv[1], device="cpu")
+data = datasets.Dataset.from_dict({"text": ["Ada Lovelace lived in London. " * 20] * 4})
+label(data[:2])
+features = label.features(data.features)
+assert data.map(label, batched=True, batch_size=2, num_proc=2, features=features)[:] == data.map(
+    label, batched=True, batch_size=2, features=features
+)[:]
+"""
+    limit = 300  # seconds, for a machine under load; it takes ten alone
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder)], capture_output=True, text=True, timeout=limit
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,5 +1,6 @@
 """The spaCy component: found without an import, aligned to tokens, the same in batches and after saving."""
 
+import gc
 import json
 import os
 import pickle
@@ -197,7 +198,7 @@ def test_a_labeler_of_whole_texts_is_refused(monkeypatch, labeler):
     of_texts = lookboth.Labeler(
         replace(labeler.config, task="classification"), labeler.model, labeler.tokenizer
     )
-    monkeypatch.setattr(component.Labeler, "from_pretrained", lambda *_, **__: of_texts)
+    monkeypatch.setattr(component, "open_labeler", lambda *_, **__: of_texts)
     with pytest.raises(ModelError, match="whole texts"):
         component.LookbothComponent(model="x")(spacy.blank("en").make_doc("so"))
 
@@ -217,6 +218,42 @@ def test_a_saved_pipeline_keeps_the_reference_and_the_settings(folder, nlp, tmp_
     again.add_pipe("lookboth", config={"model": str(folder)})
     again.from_bytes(nlp.to_bytes())
     assert entities(again(TEXTS[0])) == entities(nlp(TEXTS[0]))
+
+
+def test_several_processes_label_after_many_threads_computed_in_the_parent(folder):
+    """Its own process, so that the number of threads of this one does not matter; a hang ends in the time limit."""
+    code = """
+import sys, spacy, torch
+torch.set_num_threads(4)
+left = torch.randn(512, 512)
+left @ left  # from here on OpenMP has threads, which a forked process lacks
+nlp = spacy.blank("en")
+nlp.add_pipe("lookboth", config={"model": sys.argv[1], "device": "cpu"})
+texts = [word * 40 for word in ("Ada Lovelace lived in London. ", "New York ")] * 4
+alone = [doc.to_bytes() for doc in nlp.pipe(texts)]
+docs = list(nlp.pipe(texts, n_process=2, batch_size=2))
+assert [[(e.text, e.label_) for e in doc.ents] for doc in docs] == [
+    [(e.text, e.label_) for e in spacy.tokens.Doc(nlp.vocab).from_bytes(one).ents] for one in alone
+]
+assert all(doc.to_bytes() for doc in docs)  # their span groups belong to them
+"""
+    limit = 300  # seconds, for a machine under load; it takes ten alone
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder)], capture_output=True, text=True, timeout=limit
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "copied", [lambda doc: doc.copy(), lambda doc: Doc(doc.vocab).from_bytes(doc.to_bytes())]
+)
+def test_a_copy_outlives_its_doc(nlp, copied):
+    doc = nlp(TEXTS[0])
+    wanted = group(doc)
+    copy = copied(doc)
+    del doc
+    gc.collect()
+    assert group(Doc(nlp.vocab).from_bytes(copy.to_bytes())) == wanted
 
 
 def test_the_weights_are_not_pickled(nlp):

@@ -74,6 +74,40 @@ def test_the_command_predict_does_so_too(exported_folder, same_in_torch):
     assert out.startswith("error: a labeler that was not exported needs torch, which is not installed.")
 
 
+@pytest.fixture
+def labeled(tmp_path) -> Path:
+    file = tmp_path / "data.conll"
+    file.write_text("Ada B-PER\nlives O\nin O\nRome B-LOC\n\nMay B-PER\nran O\n", encoding="utf-8")
+    return file
+
+
+def test_evaluate_and_suggest_do_so_too(exported_folder, labeled, tmp_path):
+    code = "import lookboth.cli\nlookboth.cli.main()"
+    absent = [name for name in ABSENT if name not in {"pydantic"}]
+    out = run(code, "evaluate", labeled, "--model", exported_folder, "--out", tmp_path / "run", absent=absent)
+    assert "F1" in out
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["scores"]
+    texts = tmp_path / "texts.txt"
+    texts.write_text(f"{TEXT}\nMay ran.\n", encoding="utf-8")
+    out = run(code, "suggest", texts, "--model", exported_folder, absent=absent)
+    assert {json.loads(line)["text"] for line in out.splitlines()} == {TEXT, "May ran."}
+
+
+@pytest.mark.parametrize("command", ["calibrate", "prove", "merge"])
+def test_commands_that_need_torch_say_so(exported_folder, labeled, command):
+    code = "import lookboth.cli\nlookboth.cli.main()"
+    absent = [name for name in ABSENT if name != "pydantic"]
+    out = run(
+        code,
+        command,
+        exported_folder,
+        *([labeled] if command in {"calibrate", "merge"} else []),
+        absent=absent,
+    )
+    assert out.startswith("error: "), out
+    assert "not installed. Type: pip install lookboth" in out
+
+
 def test_every_door_leads_to_it(exported_folder, tmp_path):
     labeler = Labeler.from_pretrained(exported_folder)
     assert isinstance(labeler, OnnxLabeler)

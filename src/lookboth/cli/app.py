@@ -97,6 +97,15 @@ def main() -> None:
         raise SystemExit(0) from None
     except OSError as error:
         _fail(f"{str(error.filename or 'the system')[:200]}: {error.strerror or error}", 1)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in {"", "lookboth"}:
+            raise
+        _fail(
+            f"this command needs the Python package {package}, which is not installed. "
+            f"Type: pip install lookboth, or pip install {package}",
+            1,
+        )
     except Exception as error:
         message = out_of_memory(error)
         if message is None:

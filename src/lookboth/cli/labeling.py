@@ -157,14 +157,12 @@ def suggest(
     from lookboth.inference.suggest import render_suggestions
     from lookboth.inference.suggest import suggest as choose
     from lookboth.models.base import require_scores
-    from lookboth.models.labeler import Labeler
+    from lookboth.models.opening import open_labeler
 
     _require_place(source, output, out)
     examples = read_inputs(source, sys.stdin.buffer)
     quiet_libraries()
-    labeler = require_scores(
-        Labeler.from_pretrained(model, device=device, precision=precision, merge=True), "asked for this"
-    )
+    labeler = require_scores(open_labeler(model, device=device, precision=precision), "asked for this")
     chosen = choose(labeler, examples, num_texts=count, measure=by, pool=pool)
     if output is not Format.jsonl:
         _give((suggestion.prediction for suggestion in chosen), output, out)

@@ -1,21 +1,27 @@
 """Predictions as columns of a Hugging Face data set: `data.map(ColumnLabeler(FOLDER), batched=True)`."""
 
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from lookboth.errors import DataError
 from lookboth.models.base import TextLabeler
 from lookboth.models.folders import find_folder
+from lookboth.models.opening import open_labeler
 from lookboth.types import Prediction
+
+with suppress(ModuleNotFoundError):  # an exported labeler does without torch
+    import lookboth.models.arithmetic  # noqa: F401  # before `map(num_proc=...)` forks, which it makes safe
 
 if TYPE_CHECKING:
     import datasets
 
 
 class ColumnLabeler:
-    """Called with a batch of rows, gives the columns that a labeler predicts for them.
+    """Return the columns that a labeler predicts for a batch of rows, or without `batched=True` for one row.
 
     Of words: `spans` (lists of start, end, label, text, score; characters), `words` and `tags`; of whole texts `labels`
     (label, score). The weights are loaded at the first batch, once in each process of `map(num_proc=...)`, and are no
@@ -27,6 +33,8 @@ class ColumnLabeler:
         prefix: before the names of the new columns, so that none of the data's own is overwritten.
         batch_tokens: tokens computed at once; as many as suit the device when None.
         device: "cpu", "cuda", ...; a GPU where there is one when None.
+        holds: what the column holds, "texts" or "words". Needed only where a plain dict of strings, such as an
+            IterableDataset gives, may be a batch of texts or one row of words.
 
     >>> ColumnLabeler(column="sentence")({"text": ["Ada"]})
     Traceback (most recent call last):
@@ -41,7 +49,9 @@ class ColumnLabeler:
         prefix: str = "predicted_",
         batch_tokens: int | None = None,
         device: str | None = None,
+        holds: Literal["texts", "words"] | None = None,
     ) -> None:
+        self.holds = holds
         self.model = None if model is None else str(model)
         self.column, self.prefix = column, prefix
         self.batch_tokens, self.device = batch_tokens, device
@@ -55,25 +65,40 @@ class ColumnLabeler:
     @cached_property
     def labeler(self) -> TextLabeler:
         """The labeler, loaded when it is first needed."""
-        from lookboth.models.labeler import Labeler
+        return open_labeler(self.model, device=self.device)
 
-        return Labeler.from_pretrained(self.model, device=self.device, merge=True)
-
-    def __call__(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
-        """Return the new columns for a batch of rows.
+    def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
+        """Return the new columns for a batch of rows, or for one row.
 
         Args:
-            batch: columns by name, as `map(batched=True)` gives them.
+            batch: columns by name, as `map` gives them.
 
         Raises:
-            DataError: the column is missing, or holds neither texts nor lists of words.
+            DataError: the column is missing, holds neither texts nor lists of words, or a plain dict of strings may
+                be a batch of texts or one row of words.
         """
+        if not isinstance(batch, Mapping):
+            raise DataError(
+                f"{batch!r:.60}: expected columns by name. Leave out input_columns; "
+                f"ColumnLabeler(..., column={self.column!r}) chooses the column."
+            )
         if self.column not in batch:
             known = ", ".join(batch)
             raise DataError(
                 f"no column {self.column!r} in the data; there are {known}. Type: ColumnLabeler(..., column=...)"
             )
-        found = self._predict(batch[self.column])
+        values = batch[self.column]
+        if _is_row(batch, values) or (self.holds == "words" and _all_strings(values)):
+            return {name: column[0] for name, column in self._columns([values]).items()}
+        if self.holds is None and not _is_batch(batch) and _may_be_words(values):
+            raise DataError(
+                f"column {self.column!r} holds {values!r:.60}: a batch of texts, or one row of words? Type: "
+                "map(..., batched=True) and ColumnLabeler(..., holds='texts'), or ColumnLabeler(..., holds='words')."
+            )
+        return self._columns(values)
+
+    def _columns(self, values: Sequence[Any]) -> dict[str, list[Any]]:
+        found = self._predict(values)
         rows = [_row(prediction) for prediction in found]
         names = _row(Prediction("", (), (), (), labels=() if self._of_texts else None))
         return {self.prefix + name: [row[name] for row in rows] for name in names}
@@ -102,6 +127,31 @@ class ColumnLabeler:
             return self.labeler.predict_words(values, batch_tokens=self.batch_tokens)
         odd = next(value for value in values if not isinstance(value, str))
         raise DataError(f"column {self.column!r} holds {odd!r:.60}; it must be texts, or lists of words.")
+
+
+def _is_row(batch: Mapping[str, Any], values: Any) -> bool:
+    """Return whether `map` gave one row, not a batch: its kind, a text alone or unequal columns show it."""
+    lengths = {len(column) if isinstance(column, list) else None for column in batch.values()}
+    unequal = _all_strings(values) and len(lengths) > 1
+    return _is_lazy(batch, "LazyRow") or isinstance(values, str) or (unequal and not _is_batch(batch))
+
+
+def _is_batch(batch: Mapping[str, Any]) -> bool:
+    return _is_lazy(batch, "LazyBatch")
+
+
+def _is_lazy(batch: Mapping[str, Any], kind: str) -> bool:
+    formatting = sys.modules.get("datasets.formatting.formatting")
+    return formatting is not None and isinstance(batch, getattr(formatting, kind))
+
+
+def _all_strings(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)
+
+
+def _may_be_words(values: Any) -> bool:
+    """Return whether several strings are given of which none has a space: words have none, few texts have none."""
+    return _all_strings(values) and len(values) > 1 and not any(len(value.split()) > 1 for value in values)
 
 
 def _row(prediction: Prediction) -> dict[str, Any]:

@@ -4,6 +4,7 @@ spaCy finds the factory by the entry point `spacy_factories` of the installed pa
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, get_args
@@ -16,8 +17,11 @@ from spacy.util import minibatch
 
 from lookboth.errors import ConfigError, ModelError
 from lookboth.models.base import TextLabeler
-from lookboth.models.labeler import Labeler
+from lookboth.models.opening import open_labeler
 from lookboth.types import Prediction
+
+with suppress(ModuleNotFoundError):  # an exported labeler does without torch
+    import lookboth.models.arithmetic  # noqa: F401  # before `pipe(n_process=...)` forks, which it makes safe
 
 AlignmentMode = Literal["expand", "contract", "strict"]
 _SCORES = {"ents_f": 1.0, "ents_p": 0.0, "ents_r": 0.0, "ents_per_type": None}
@@ -72,7 +76,7 @@ class LookbothComponent:
     @cached_property
     def labeler(self) -> TextLabeler:
         """The labeler, loaded when it is first needed."""
-        labeler = Labeler.from_pretrained(self.model, device=self.device, merge=True)
+        labeler = open_labeler(self.model, device=self.device)
         if labeler.config.task == "classification":
             raise ModelError(
                 f"{self.model}: labels whole texts and has no spans to put into doc.ents. Give a labeler of words."

@@ -1,11 +1,19 @@
-"""The arithmetic of a forward pass: bf16 where it is native, without casts that change nothing."""
+"""The arithmetic of a forward pass: bf16 where it is native, without casts that change nothing.
 
+A process that was forked computes on one thread. OpenMP's other threads exist in the parent only, and waiting for them
+would never end; torch's own data loader does the same (`torch.utils.data._utils.worker`).
+"""
+
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import nn
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which never forks
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 _LORA_FLAG = "cast_input_dtype_enabled"  # PEFT's; `peft.helpers.disable_input_dtype_casting` sets it as well
 
