@@ -8,6 +8,7 @@ import pytest
 import torch
 from families import tiny_model, tokens
 
+from lookboth.errors import PlanError
 from lookboth.masking import apply_plan, prove
 
 PLAN = "0,2,*,1"
@@ -113,3 +114,9 @@ def test_a_stock_trainer_trains_and_saves_the_plan(tmp_path: Any) -> None:
     assert any(not torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert prove(model, PLAN).ok
     assert '"lookboth_plan": "0,2,*,1"' in (tmp_path / "final" / "config.json").read_text()
+
+
+def test_flex_attention_cannot_be_trained_on_a_cpu() -> None:
+    model = apply_plan(tiny_model(backend="flex_attention"), "0011").train()
+    with pytest.raises(PlanError, match="cannot be trained on a CPU"):
+        model(tokens(1, 5))

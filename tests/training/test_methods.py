@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
@@ -73,6 +74,47 @@ def test_exit_layer_gives_the_normed_state_of_that_layer(tiny_llama_folder):
         with torch.no_grad():
             state = whole(ids, output_hidden_states=True).hidden_states[exit_layer]
             assert torch.allclose(cut(ids).last_hidden_state, whole.norm(state), atol=1e-5)
+
+
+def saved_family(folder, name, **changes):
+    small = {"vocab_size": 97, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4}
+    small |= {"num_attention_heads": 4, "num_key_value_heads": 4, "initializer_range": 0.2}
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{name}Config")(**small, **changes)
+    transformers.AutoModel.from_config(config).save_pretrained(folder)
+    return str(folder)
+
+
+SHARED = {"head_dim": 8, "global_head_dim": 8, "num_kv_shared_layers": 2, "vocab_size_per_layer_input": 97}
+SHARED |= {"layer_types": ["sliding_attention", "full_attention"] * 2}
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("MiniCPM3", {"q_lora_rank": 8, "kv_lora_rank": 8, "qk_nope_head_dim": 8, "qk_rope_head_dim": 8}),
+        ("Gemma4Text", {**SHARED, "hidden_size_per_layer_input": 0}),
+    ],
+)
+def test_exit_layer_where_depth_is_part_of_the_arithmetic(tmp_path, name, changes):
+    folder = saved_family(tmp_path / "base", name, **changes)
+    whole, ids = load_backbone(folder, precision="fp32"), torch.arange(5, 12)[None]
+    for exit_layer in (1, 2, 3) if name == "MiniCPM3" else (2,):
+        cut = load_backbone(folder, precision="fp32", num_layers=exit_layer)
+        cut.save_pretrained(tmp_path / f"cut{exit_layer}")  # as a labeler trained in full is
+        again = load_backbone(str(tmp_path / f"cut{exit_layer}"), precision="fp32")
+        with torch.no_grad():
+            state = whole.norm(whole(ids, output_hidden_states=True).hidden_states[exit_layer])
+            for model in (cut, again):
+                torch.testing.assert_close(model(ids).last_hidden_state, state)
+
+
+@pytest.mark.parametrize(("per_layer", "exit_layer"), [(8, 2), (0, 1), (0, 3)])
+def test_exit_layer_that_would_change_the_layers_is_refused(tmp_path, per_layer, exit_layer):
+    """Inputs of each layer in one table; a last layer that would not be sliding any longer."""
+    folder = saved_family(tmp_path, "Gemma4Text", **SHARED, hidden_size_per_layer_input=per_layer)
+    with pytest.raises(ConfigError, match="depends on the number of layers"):
+        load_backbone(folder, precision="fp32", num_layers=exit_layer)
 
 
 def test_exit_layer_must_exist(tiny_llama_folder):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from torch import nn
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils.import_utils import is_torchdynamo_compiling
 
 from lookboth.errors import PlanError
@@ -136,6 +136,41 @@ def own_plan(model: nn.Module) -> MaskPlan:
     """
     stack = find_stack(model)
     return MaskPlan((None if stack.is_encoder else 0,) * len(stack.layers))
+
+
+def fit_plan(model: nn.Module, plan: MaskPlan | str | None) -> MaskPlan:
+    """Return a plan for the layers of `model`, without applying it; None: the plan it was made with.
+
+    Raises:
+        PlanError: the plan does not fit the model, or the model cannot take one.
+    """
+    own = own_plan(model)
+    if plan is None:
+        return own
+    stack = find_stack(model)
+    fitted = _resolve(plan, stack)
+    build_rules(stack, "eager", fitted)
+    check_own_attention(stack, fitted)
+    return fitted
+
+
+def change_backend(model: nn.Module, name: str) -> None:
+    """Let the layers of `model` use another attention backend, under the plan that is in force; in place.
+
+    Args:
+        model: with or without a plan.
+        name: of the stock backend, for example "eager".
+
+    Raises:
+        PlanError: a plan cannot be applied to this backend.
+    """
+    plan = get_plan(model)
+    remove_plan(model)
+    next(module for module in model.modules() if isinstance(module, PreTrainedModel)).set_attn_implementation(
+        name
+    )
+    if plan is not None:
+        apply_plan(model, plan)
 
 
 def _put_in_force(model: nn.Module, plan: MaskPlan | None) -> None:

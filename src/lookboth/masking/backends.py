@@ -152,6 +152,17 @@ def _plain_attention(
     return rule.stock(module, query, key, value, mask, **kwargs)
 
 
+def _flex_attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **kwargs: Any
+) -> Any:
+    if query.device.type == "cpu" and query.requires_grad:
+        raise PlanError(
+            "flex_attention cannot be trained on a CPU: torch has no backward pass for it there. "
+            "Load the model with attn_implementation='sdpa' or 'eager', or train on a GPU."
+        )
+    return _plain_attention(module, query, key, value, attention_mask, **kwargs)
+
+
 def _eager_attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **kwargs: Any
 ) -> Any:
@@ -189,6 +200,6 @@ class _Renamed:
 _ATTENTION = {
     "sdpa": _sdpa_attention,
     "eager": _eager_attention,
-    "flex_attention": _plain_attention,
+    "flex_attention": _flex_attention,
     VARLEN: _plain_attention,
 }

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from lookboth.errors import PlanError
 from lookboth.masking.positions import first_position
@@ -36,13 +37,12 @@ class Probe:
         self.model = model
         self.stack: Stack = find_stack(model)
         self.num_layers = len(self.stack.layers)
+        # The outermost model is what users call; a wrapper (Gemma 3 with images) may make masks before its text model.
+        self.called = next(module for module in model.modules() if isinstance(module, PreTrainedModel))
         embeddings: Any = self.stack.backbone.get_input_embeddings()
         self.device = embeddings.weight.device
         self.first_position = first_position(model)
-        num_ids = embeddings.weight.shape[0]
-        # A padding token inside a text takes no position in the RoBERTa family: no text holds one.
-        pad = embeddings.padding_idx if self.first_position else None
-        self._ids = torch.tensor([id for id in range(num_ids) if id != pad])
+        self._ids = torch.tensor(_plain_ids(self.called.config, embeddings))
         self._random = torch.Generator().manual_seed(seed)
 
     @property
@@ -57,8 +57,11 @@ class Probe:
         return min((size for size in sizes if size), default=None)
 
     def accepts(self, name: str) -> bool:
-        """Whether the backbone's forward takes an argument of this name."""
-        return name in inspect.signature(self.stack.backbone.forward).parameters
+        """Whether the model takes an argument of this name, or hands it on to a backbone that does."""
+        own = inspect.signature(self.called.forward).parameters
+        hands_on = any(parameter.kind is parameter.VAR_KEYWORD for parameter in own.values())
+        inner = inspect.signature(self.stack.backbone.forward).parameters
+        return name in own or (hands_on and name in inner)
 
     def tokens(self, *shape: int) -> Tensor:
         """Return random token ids of this shape."""
@@ -71,7 +74,7 @@ class Probe:
         return self._ids[(places + shift) % len(self._ids)].to(ids.device)
 
     def run(self, ids: Tensor, *, forced: Sequence[Tensor] | None = None, **batch: Any) -> Run:
-        """Run the backbone and record every layer.
+        """Run the model up to the end of its backbone and record every layer.
 
         Args:
             ids: token ids, shape (B, T).
@@ -94,10 +97,13 @@ class Probe:
         for layer in self.stack.layers:
             handles.append(layer.register_forward_pre_hook(before, with_kwargs=True))
             handles.append(layer.register_forward_hook(after))
+        handles.append(self.stack.backbone.register_forward_hook(_stop))
         try:
             if self.accepts("use_cache"):
                 batch["use_cache"] = False
-            self.stack.backbone(input_ids=ids, **batch)
+            self.called(input_ids=ids, **batch)
+        except _BackboneDone:
+            pass
         finally:
             for handle in handles:
                 handle.remove()
@@ -112,6 +118,31 @@ class Probe:
                 f"on states of shape {sorted(shapes)} for ids of shape {tuple(ids.shape)}; a proof needs "
                 "states of shape (batch, tokens, hidden) from every layer."
             )
+
+
+class _BackboneDone(Exception):
+    """Ends a forward pass before the head, whose scores of every entry of a vocabulary nobody reads."""
+
+
+def _stop(backbone: Any, args: tuple[Any, ...], output: Any) -> None:
+    raise _BackboneDone
+
+
+def _plain_ids(config: Any, embeddings: Any) -> list[int]:
+    """Return the token ids a text is made of: none that stands for padding or a place of an image or sound.
+
+    A padding token inside a text takes no position in the RoBERTa family; a place of an image asks for the image.
+    """
+    named = (vars(part) for part in (config, config.get_text_config(decoder=True)))
+    special = {
+        value
+        for settings in named
+        for key, value in settings.items()
+        if key.endswith(("token_id", "token_index")) and isinstance(value, int)
+    }
+    special.add(embeddings.padding_idx)
+    ids = range(embeddings.weight.shape[0])
+    return [id for id in ids if id not in special] or list(ids)
 
 
 def _by_token(states: Tensor) -> Tensor:
@@ -144,3 +175,25 @@ def ready_to_probe(model: nn.Module, *, widen: bool = True) -> Iterator[None]:
             tensor.data = data
         for module, mode in training.items():
             module.training = mode
+
+
+@contextmanager
+def flat_scores(stack: Stack) -> Iterator[None]:
+    """Run the body with attention scores no larger than those of scaled dot products.
+
+    Gemma 4 divides them by nothing; with untrained weights the softmax then rounds most of what a token sees to exactly
+    0, as a mask does. What is masked stays masked at any scale.
+    """
+    before = [(module, vars(module).get("scaling"), vars(module).get("head_dim")) for module in stack.ruled]
+    steep: list[tuple[Any, float]] = [
+        (module, scaling)
+        for module, scaling, size in before
+        if isinstance(scaling, float) and isinstance(size, int) and scaling > size**-0.5
+    ]
+    try:
+        for module, _ in steep:
+            module.scaling = module.head_dim**-0.5
+        yield
+    finally:
+        for module, scaling in steep:
+            module.scaling = scaling

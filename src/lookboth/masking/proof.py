@@ -10,7 +10,7 @@ from lookboth.masking.attention import get_plan, own_plan, under_plan
 from lookboth.masking.backends import PREFIX, computes_in_halves
 from lookboth.masking.notation import Reach, kind_of
 from lookboth.masking.plan import MaskPlan
-from lookboth.masking.probe import Probe, Run, ready_to_probe
+from lookboth.masking.probe import Probe, Run, flat_scores, ready_to_probe
 from lookboth.masking.proof_checks import Check, batch_checks, equality_checks, far_apart
 
 LONGEST = 48  # tokens; the probe runs one row a token, so its cost grows with the square
@@ -74,7 +74,8 @@ class Proof:
 def prove(model: nn.Module, plan: MaskPlan | str | None = None, *, seed: int = 0, length: int = 12) -> Proof:
     """Change one token at a time and hold which states move, layer by layer, against a plan.
 
-    Every layer is probed twice: in the whole stack (nothing may move that the composed plan does not reach),
+    The outermost model is called, as its users call it, and stopped before its head. Every layer
+    is probed twice: in the whole stack (nothing may move that the composed plan does not reach),
     and alone, fed the states of the unchanged text with one position exchanged, where exactly the positions
     that may see it must move. What stock layers see (sliding windows) is measured on the stock
     model, not taken from the configuration. Costs about 30 forward passes,
@@ -97,7 +98,7 @@ def prove(model: nn.Module, plan: MaskPlan | str | None = None, *, seed: int = 0
     expected = _expected(plan, in_force or own_plan(model), probe.num_layers)
     length = _length(probe, expected, length)
     backend = (probe.config._attn_implementation or "eager").removeprefix(PREFIX)
-    with ready_to_probe(model, widen=not computes_in_halves(backend)):
+    with ready_to_probe(model, widen=not computes_in_halves(backend)), flat_scores(probe.stack):
         ids = probe.tokens(1, length)
         with under_plan(model, None):
             stock = _seen(probe, ids).alone

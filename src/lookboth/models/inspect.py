@@ -14,6 +14,7 @@ from lookboth.models.labeler_config import (
     read_settings,
 )
 from lookboth.models.loading import Precision, default_device, load_backbone, load_config, torch_dtype
+from lookboth.models.untrusted import as_model_error
 from lookboth.onnx.folder import is_exported
 from lookboth.onnx.folder import read_config as read_exported
 
@@ -31,14 +32,14 @@ def inspect_model(name: str, plan: str | None = None, *, trust_remote_code: bool
         plan: any notation of MaskPlan.parse; None: the plan the model was made with.
 
     Raises:
-        PlanError: a plan that does not fit, or one for a labeler that cannot take any.
+        PlanError: a plan that does not fit, or a model or labeler that cannot take any.
+        ModelError: transformers cannot build the model.
     """
     if is_labeler(Path(name)):
         return _inspect_labeler(name, plan)
     config = load_config(name, trust_remote_code=trust_remote_code)
     text = config.get_text_config()
-    num_layers = _num_layers(text, name)
-    mask_plan = _made_with(config, trust_remote_code) if plan is None else MaskPlan.parse(plan, num_layers)
+    mask_plan = _plan_taken(config, name, plan, trust_remote_code)
     head = f"{name}: {text.model_type}, {text.num_hidden_layers} layers, {text.hidden_size} wide\n"
     return head + picture(mask_plan) + _sliding_note(text)
 
@@ -57,19 +58,26 @@ def prove_model(
     Backends that compute in halves only (varlen, flash attention) are proved in bf16 on the GPU.
 
     Args:
-        name: hub id, folder, or built-in name.
-        plan: any notation of MaskPlan.parse; None: the plan the model was made with.
+        name: hub id, folder, or built-in name of a model, or the folder of a saved labeler.
+        plan: any notation of MaskPlan.parse; None: the plan the model was made with, or that of the labeler.
         attn_implementation: backend to prove; transformers' choice when None.
         length: tokens of the probe.
         random_weights: build the model from its configuration alone.
+
+    Raises:
+        PlanError: a plan that does not fit, or a model that cannot take any.
+        ModelError: the model cannot be loaded, or the labeler was exported.
     """
-    from lookboth.masking.attention import own_plan
+    from lookboth.masking.attention import apply_plan, own_plan
     from lookboth.masking.backends import computes_in_halves
     from lookboth.masking.proof import prove
 
     halves = computes_in_halves(attn_implementation or "")
     precision: Precision = "bf16" if halves else "fp32"
     device = default_device() if halves else "cpu"
+    if is_labeler(Path(name)):
+        model = _labeler_backbone(name, attn_implementation, precision, device, random_weights)
+        return prove(model if plan is None else apply_plan(model, plan), length=length)
     if random_weights:
         model = _random_model(name, attn_implementation, trust_remote_code, dtype=torch_dtype(precision))
         model.to(device)
@@ -135,24 +143,38 @@ def _random_model(
     return AutoModel.from_config(config, trust_remote_code=trust_remote_code, dtype=dtype, **extra).eval()
 
 
-def _made_with(config: Any, trust_remote_code: bool) -> MaskPlan:
-    """Return the plan of a stock model, asked of the model built without memory for its weights."""
+def _labeler_backbone(
+    name: str, attn_implementation: str | None, precision: Precision, device: str, random_weights: bool
+) -> Any:
+    """Return the backbone of a saved labeler, its adapter and plan in place, on the backend to be proved."""
+    from lookboth.generative.labeler import GenerativeLabeler
+    from lookboth.masking.attention import change_backend
+    from lookboth.models.labeler import Labeler, require_head
+
+    if random_weights:
+        raise ModelError(f"{name}: a saved labeler has weights of its own. Leave out --random-weights.")
+    if is_exported(Path(name)):
+        raise ModelError(
+            f"{name}: an exported labeler has no layers to look into. Prove the labeler it was exported from."
+        )
+    labeler = Labeler.from_pretrained(name, device=device, precision=precision)
+    generative = isinstance(labeler, GenerativeLabeler)
+    model = labeler.model.language if generative else require_head(labeler, "proved").model.backbone
+    if attn_implementation:
+        change_backend(model, attn_implementation)
+    return model
+
+
+def _plan_taken(config: Any, name: str, plan: str | None, trust_remote_code: bool) -> MaskPlan:
+    """Return the plan a model takes, asked of the model built without memory for its weights."""
     import torch
     from transformers import AutoModel
 
-    from lookboth.masking.attention import own_plan
+    from lookboth.masking.attention import fit_plan
 
-    with torch.device("meta"):
-        return own_plan(AutoModel.from_config(config, trust_remote_code=trust_remote_code))
-
-
-def _num_layers(config: Any, name: str) -> int:
-    layers = getattr(config, "num_hidden_layers", None)
-    if not isinstance(layers, int):
-        raise ModelError(
-            f"model {name!r}: its configuration ({config.model_type}) names no number of layers."
-        )
-    return layers
+    with torch.device("meta"), as_model_error(f"model {name!r} cannot be built from its configuration"):
+        model = AutoModel.from_config(config, trust_remote_code=trust_remote_code)
+    return fit_plan(model, plan)
 
 
 def _sliding_note(config: Any) -> str:

@@ -11,7 +11,8 @@ from torch.nn import functional
 from lookboth.errors import ModelError
 from lookboth.masking.positions import first_position
 from lookboth.models.arithmetic import compute_in
-from lookboth.models.loading import first_layers, from_hub, load_config
+from lookboth.models.loading import from_hub, load_config
+from lookboth.models.shortening import cut_config
 from lookboth.quiet import without_load_report
 
 
@@ -106,7 +107,7 @@ def load_language_model(
         model, found = from_hub(
             AutoModelForMaskedLM if masked else AutoModelForCausalLM,
             name,
-            config=first_layers(config, 1),
+            config=cut_config(config, 1),
             dtype=table.dtype,
             use_safetensors=True,
             revision=revision,

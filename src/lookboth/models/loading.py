@@ -88,6 +88,7 @@ def load_backbone(
     from transformers import AutoModel
 
     from lookboth.models.products import use_faster_products
+    from lookboth.models.shortening import first_layers
 
     _check_device(device)
     kwargs: dict[str, Any] = {"dtype": torch_dtype(precision, device), "use_safetensors": True}
@@ -100,7 +101,7 @@ def load_backbone(
         kwargs |= _four_bit(device, kwargs["dtype"])
     if num_layers is not None:
         config = load_config(name, revision=revision, trust_remote_code=trust_remote_code)
-        kwargs["config"] = first_layers(config, num_layers)
+        kwargs["config"] = first_layers(config, num_layers, trust_remote_code=trust_remote_code)
     with nullcontext() if num_layers is None else without_load_report():
         model = from_hub(AutoModel, name, revision=revision, trust_remote_code=trust_remote_code, **kwargs)
     model = _without_vocabulary(model)
@@ -129,21 +130,6 @@ def _faster_attention(dtype: "torch.dtype", device: str) -> str | None:
     import torch
 
     return "eager" if device == "cpu" and dtype == torch.bfloat16 else None
-
-
-def first_layers(config: Any, num_layers: int) -> Any:
-    """Return `config` cut to its first `num_layers` layers, with every list that has one entry a layer."""
-    inner = config.get_text_config()
-    depth = inner.num_hidden_layers
-    if not 1 <= num_layers <= depth:
-        raise ConfigError(
-            f"exit_layer = {num_layers}: this model has {depth} layers; allowed are 1 to {depth}."
-        )
-    for key, value in list(vars(inner).items()):
-        if isinstance(value, list | tuple) and len(value) == depth and key != "architectures":
-            setattr(inner, key, value[:num_layers])
-    inner.num_hidden_layers = num_layers
-    return config
 
 
 def torch_dtype(precision: Precision, device: str = "cpu") -> "torch.dtype":
