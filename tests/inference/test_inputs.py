@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lookboth.data.conll import stream_words
 from lookboth.data.problems import StrictLog
 from lookboth.data.readers import read_dataset, read_text
-from lookboth.errors import DataError
+from lookboth.errors import ConfigError, DataError
 from lookboth.inference.inputs import read_inputs
 
 NOTHING = io.BytesIO()
@@ -60,8 +60,12 @@ def test_bad_json_names_its_line(tmp_path, line):
 def test_other_encodings_are_named(tmp_path):
     file = tmp_path / "a.txt"
     file.write_bytes("ok\nZürich\n".encode("latin-1"))
-    with pytest.raises(DataError, match=r"a\.txt:2: not UTF-8"):
+    with pytest.raises(DataError, match=r"a\.txt:2: byte 0xfc is not UTF-8.* --encoding cp1252"):
         words_of(file)
+    read = list(read_inputs(str(file), NOTHING, "cp1252"))
+    assert [example.text for example in read] == ["ok", "Zürich"]
+    with pytest.raises(ConfigError, match="no such encoding"):
+        list(read_inputs(str(file), NOTHING, "utf-9"))
 
 
 @pytest.mark.parametrize("name", ["missing.jsonl", "artcles.json", "x.bioes", "NEWS.TXT", "folder/a.Conll"])
@@ -185,14 +189,22 @@ def test_one_json_list_is_no_json_lines(tmp_path):
         words_of(file)
 
 
-@pytest.mark.parametrize("name", ["a.txt", "a.conll", "a.jsonl"])
-def test_utf16_is_called_so(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.txt", "Ann\r\nZoé\n"),
+        ("a.conll", "Ann\tO\n\nZoé\tO\n"),
+        ("a.jsonl", '{"text": "Ann"}\n{"text": "Zoé"}\n'),
+    ],
+)
+def test_utf16_is_read_by_its_mark_and_else_named(tmp_path, name, content):
     file = tmp_path / name
-    file.write_bytes("Ann\n".encode("utf-16"))
-    with pytest.raises(DataError, match=r"UTF-16.*iconv -f UTF-16"):
+    file.write_bytes(content.encode("utf-16"))
+    assert words_of(file) == [("Ann",), ("Zoé",)]
+    assert words_of("-", io.BytesIO("Ann\nZoé\n".encode("utf-16"))) == [("Ann",), ("Zoé",)]
+    file.write_bytes(content.encode("utf-16-le"))
+    with pytest.raises(DataError, match=r"looks like UTF-16-LE .* --encoding utf-16-le"):
         words_of(file)
-    with pytest.raises(DataError, match=r"standard input.*UTF-16"):
-        words_of("-", io.BytesIO("Ann\n".encode("utf-16")))
 
 
 @given(

@@ -101,10 +101,13 @@ def convert(
             raise ConfigError("--export takes options of how IN is read and --repair. Leave the others out.")
         typer.echo(f"written: {out}, {export_file(kind, source, out, reading, repair=repair)} texts")
         return
-    if reading != ReadOptions(text_field=reading.text_field, label_field=reading.label_field):
+    known = ReadOptions(
+        text_field=reading.text_field, label_field=reading.label_field, encoding=reading.encoding
+    )
+    if reading != known:
         raise ConfigError(
             "options of columns and tags are for --export; `convert KIND` knows them. Leave them out."
         )
     options = replace(options, text_field=reading.text_field, label_field=reading.label_field)
-    typer.echo(convert_file(kind, source, out, options, repair=repair).describe())
+    typer.echo(convert_file(kind, source, out, options, repair=repair, encoding=reading.encoding).describe())
     typer.echo(f"written: {out}")

@@ -15,7 +15,7 @@ from lookboth.cli.app import (
     ThresholdsOption,
     app,
 )
-from lookboth.cli.reading import RepairOption, reads_labeled_data
+from lookboth.cli.reading import EncodingOption, RepairOption, reads_labeled_data
 from lookboth.errors import ConfigError
 from lookboth.quiet import quiet_libraries
 from lookboth.types import Prediction
@@ -111,6 +111,7 @@ def predict(
         float, typer.Option(min=0.0, max=1.0, help="Leave out spans and labels below this score.")
     ] = 0.0,
     thresholds: ThresholdsOption = False,
+    encoding: EncodingOption = None,
     device: DeviceOption = None,
     precision: PrecisionOption = "auto",
 ) -> None:
@@ -122,7 +123,7 @@ def predict(
     from lookboth.models.opening import open_labeler
 
     _require_place(source, output, out)
-    examples = read_inputs(source, sys.stdin.buffer)
+    examples = read_inputs(source, sys.stdin.buffer, encoding)
     quiet_libraries()
     labeler = open_labeler(model, device=device, precision=precision)
     least = saved_thresholds(labeler.config) if thresholds else {}
@@ -148,6 +149,7 @@ def suggest(
     ] = 5,
     output: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.jsonl,
     out: OutOption = None,
+    encoding: EncodingOption = None,
     device: DeviceOption = None,
     precision: PrecisionOption = "auto",
 ) -> None:
@@ -160,7 +162,7 @@ def suggest(
     from lookboth.models.opening import open_labeler
 
     _require_place(source, output, out)
-    examples = read_inputs(source, sys.stdin.buffer)
+    examples = read_inputs(source, sys.stdin.buffer, encoding)
     quiet_libraries()
     labeler = require_scores(open_labeler(model, device=device, precision=precision), "asked for this")
     chosen = choose(labeler, examples, num_texts=count, measure=by, pool=pool)

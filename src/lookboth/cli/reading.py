@@ -7,6 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+EncodingOption = Annotated[
+    str | None,
+    typer.Option(help="Encoding of files: cp1252, gb18030, ... Default: by byte order mark, else UTF-8."),
+]
 RepairOption = Annotated[bool, typer.Option("--repair", help="Repair ill-formed tags and lines.")]
 
 _OPTIONS: dict[str, tuple[Any, Any]] = {  # fields of ReadOptions: annotation and default
@@ -41,6 +45,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {  # fields of ReadOptions: annotation an
         ],
         None,
     ),
+    "encoding": (EncodingOption, None),
 }
 
 

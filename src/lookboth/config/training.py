@@ -48,6 +48,11 @@ class DataConfig(Section):
         description="Tag scheme that the files are written in: IOB1, IOB2, IOBES, BILOU, IO (adjacent words of "
         "one label are one span) or plain (one label per word); default: detected, but for the last two.",
     )
+    encoding: str | None = Field(
+        default=None,
+        description="Encoding of the files, such as cp1252 or gb18030; default: as their byte order mark says, else "
+        "UTF-8.",
+    )
     word_column: int = Field(
         default=0,
         description="Column of the word in CoNLL files, counted from 0, negative from the right; CoNLL-U: 1.",

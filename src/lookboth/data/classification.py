@@ -79,7 +79,7 @@ def read_classification(
     files `|` separates the labels of one text.
 
     Args:
-        path: the file, UTF-8.
+        path: the file, decoded as of `lines.read_lines`.
         text_field, label_field: columns or keys; None: the first of `TEXT_FIELDS`, of `LABEL_FIELDS`.
         repair: read problematic lines as each problem says instead of calling them fatal.
 

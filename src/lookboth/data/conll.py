@@ -45,7 +45,7 @@ def read_conll(
     are comments unless they have the columns of a word. There is no quoting.
 
     Args:
-        path: the file, UTF-8.
+        path: the file, decoded as of `lines.read_lines`.
         word_column, tag_column: counted from 0; negative from the right.
         scheme: one of `schemes.SCHEMES`, or None to detect it from the tags.
         separator: what separates columns; None: tabs on lines that have one, else blanks.

@@ -20,7 +20,7 @@ def open_records(
     """Return a log for the file and its JSON objects, numbered as of `open_values`; other values are problems.
 
     Args:
-        path: the file, UTF-8.
+        path: the file, decoded as of `lines.read_lines`.
         allowed: what a record is, for messages.
         repair: as of `ProblemLog`.
 
@@ -40,7 +40,7 @@ def open_values(
     numbered from 1 as records; values that are lines of their own by their lines.
 
     Args:
-        path: the file, UTF-8.
+        path: the file, decoded as of `lines.read_lines`.
         allowed: what a value is, for messages.
         repair: as of `ProblemLog`.
 

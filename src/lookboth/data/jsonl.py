@@ -33,7 +33,7 @@ def read_jsonl(
     Prodigy's "answer" reject or ignore is left out.
 
     Args:
-        path: the file, UTF-8.
+        path: the file, decoded as of `lines.read_lines`.
         scheme: of the tags, one of `schemes.SCHEMES`, or None to detect it.
         text_field, label_field: keys of the words or text, and of the tags or spans; None for the usual names.
         several: what becomes of several labels of one range, as of `charspans.settle_labels`.

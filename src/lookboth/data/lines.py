@@ -1,16 +1,16 @@
 """Lines of files: read whatever their ends and encoding trouble, written as JSON any reader takes."""
 
-import codecs
-import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from lookboth.data.encodings import Undecodable, decode, is_wide, named_encoding, require_encoding
 from lookboth.data.problems import ProblemLog
 from lookboth.errors import DataError
 
-_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_MARK = "\ufeff"  # byte order mark
 # JSON allows these inside a string, but some readers end a line at them: escaped, no reader does.
 _LINE_ENDS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 
@@ -27,66 +27,87 @@ def json_line(record: Mapping[str, Any]) -> str:
 
 
 def read_lines(path: str | Path, log: ProblemLog) -> list[str]:
-    """Return the lines of a UTF-8 file without their ends (LF, CRLF or CR) and without a byte order mark.
+    """Return the lines of a file without their ends (LF, CRLF or CR) and without a byte order mark.
 
-    Only these ends end a line: a form feed or U+2028 inside a text stays in it. A line that is not UTF-8
-    is a problem, repaired with U+FFFD in place of each undecodable byte; so is a file without content.
+    The encoding is that of `encodings.encoded_as`, else of the byte order mark, else UTF-8. Only these ends end a
+    line: a form feed or U+2028 inside a text stays in it. A file that cannot be decoded is one problem and gives no
+    lines; a file without content is a problem too.
 
     Raises:
-        DataError: if the file does not exist, cannot be opened or is UTF-16.
+        DataError: if the file does not exist or cannot be opened.
     """
     data = read_bytes(path)
-    lines = _split_lines(io.BytesIO(data), str(path))
-    decoded = [_decode_line(line, number, log) for number, line in enumerate(lines, 1)]
-    if not data.removeprefix(codecs.BOM_UTF8).strip():
+    text = decode(data, named_encoding(data))
+    if isinstance(text, Undecodable):
+        log.add(text.line, "encoding", text.message)
+        return []
+    text = text.removeprefix(_MARK)
+    if not text.strip():
         log.add(1, "empty-file", "the file has no content")
-    return decoded
+    return _lines_of(text)
 
 
-def stream_file(path: str | Path) -> Iterator[str]:
+def read_whole(path: str | Path) -> str:
+    """Return the text of a file with its line ends as they are, without a byte order mark.
+
+    Raises:
+        DataError: if the file does not exist, cannot be opened or decoded.
+    """
+    data = read_bytes(path)
+    return _require_text(decode(data, named_encoding(data)), str(path)).removeprefix(_MARK)
+
+
+def stream_file(path: str | Path, encoding: str | None = None) -> Iterator[str]:
     """Yield the lines that `read_lines` gives, as they are needed.
+
+    Args:
+        path, encoding: as of `read_lines` and `encoded_as`.
 
     Raises:
         DataError: while iterating, if the file cannot be opened, or as of `stream_lines`.
     """
     try:
         with Path(path).open("rb") as file:
-            yield from stream_lines(file, str(path))
+            yield from stream_lines(file, str(path), encoding)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}. Name a readable file.") from error
 
 
-def stream_lines(file: Iterable[bytes], name: str) -> Iterator[str]:
-    """Yield the lines of an open file, each once it is there; without line feeds it is read whole.
+def stream_lines(file: Iterable[bytes], name: str, encoding: str | None = None) -> Iterator[str]:
+    """Yield the lines of an open file, each once it is there; UTF-16 and a file without line feeds are read whole.
 
     Args:
         file: lines with their line feeds.
         name: for messages.
+        encoding: as of `encoded_as`.
 
     Raises:
-        DataError: while iterating, if it is UTF-16 or a line is not UTF-8.
+        ConfigError: while iterating, if there is no such encoding.
+        DataError: while iterating, if a line cannot be decoded.
     """
-    for number, line in enumerate(_split_lines(file, name), 1):
-        try:
-            yield line.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"{name}:{number}: not UTF-8 (byte {line[error.start]:#04x} at {error.start}). "
-                "Convert the file, for example: iconv -f latin1 -t utf-8 FILE"
-            ) from error
+    lines = iter(file)
+    first = next(lines, b"")
+    encoding = require_encoding(encoding) or named_encoding(first)
+    if is_wide(first, encoding) or not first.endswith(b"\n"):
+        whole = _require_text(decode(b"".join([first, *lines]), encoding), name)
+        yield from _lines_of(whole.removeprefix(_MARK))
+        return
+    for number, line in enumerate(chain([first], lines), 1):
+        text = _require_text(decode(line, encoding), name, number)
+        text = text.removeprefix(_MARK) if number == 1 else text
+        yield text.removesuffix("\n").removesuffix("\r")
 
 
-def _split_lines(file: Iterable[bytes], name: str) -> Iterator[bytes]:
-    for number, line in enumerate(file):
-        piece = line if number else line.removeprefix(codecs.BOM_UTF8)
-        if number == 0 and piece.startswith(_UTF16):
-            raise DataError(
-                f"{name}: the file is UTF-16; lookboth reads UTF-8. Convert it: iconv -f UTF-16 -t UTF-8."
-            )
-        if number == 0 and not piece.endswith(b"\n"):  # there is no other line: lines end in CR
-            yield from piece.removesuffix(b"\r").split(b"\r") if piece else ()
-        else:
-            yield piece.removesuffix(b"\n").removesuffix(b"\r")
+def _lines_of(text: str) -> list[str]:
+    if "\n" not in text:
+        return text.removesuffix("\r").split("\r") if text else []
+    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
+
+
+def _require_text(text: str | Undecodable, name: str, number: int = 1) -> str:
+    if isinstance(text, Undecodable):
+        raise DataError(f"{name}:{number + text.line - 1}: {text.message}.")
+    return text
 
 
 def read_bytes(path: str | Path) -> bytes:
@@ -103,12 +124,3 @@ def read_bytes(path: str | Path) -> bytes:
         raise DataError(f"{path}: cannot be read: {error.strerror}. Name a readable file.") from error
     except ValueError as error:
         raise DataError(f"{str(path)!a}: no name of a file: {error}.") from error
-
-
-def _decode_line(line: bytes, number: int, log: ProblemLog) -> str:
-    try:
-        return line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        byte = f"byte 0x{line[error.start]:02x} at position {error.start + 1}"
-        log.add(number, "encoding", f"{byte} of the line is not UTF-8", "read as U+FFFD")
-        return line.decode("utf-8", errors="replace")

@@ -67,7 +67,7 @@ def require_clean(dataset: Dataset) -> None:
 def advise(fatal: Sequence[Problem]) -> str:
     """Return what can be done about fatal problems."""
     lost = sum(not problem.repaired for problem in fatal)
-    if all(problem.kind == "tag-style" for problem in fatal):
+    if all(problem.kind in ("tag-style", "encoding") and not problem.repaired for problem in fatal):
         return "Read the file as the message says."
     if lost == len(fatal):
         return "Fix the lines."

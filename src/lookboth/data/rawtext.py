@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from lookboth.data.encodings import encoded_as
 from lookboth.data.hub import is_saved_folder, read_hub_raw
 from lookboth.data.lines import read_lines
 from lookboth.data.problems import ProblemLog, require_clean
@@ -39,8 +40,9 @@ def read_raw_text(
         default_split: the split to read where none is named.
         kind: what the data are for; None: built-in data as what they are; else a .txt file, a folder with one
             for the split, and a hub data set as text, others as labeled words.
-        repair: read undecodable bytes as U+FFFD and repair ill-formed lines instead of refusing them.
-        options: how labeled data are read, but for the task; of hub data sets, which column holds the text.
+        repair: repair ill-formed lines of labeled data instead of refusing them.
+        options: how labeled data are read, but for the task; of files, their encoding; of hub data sets, which column
+            holds the text.
 
     Raises:
         DataError: there is no such data, they have errors, or a .txt file holds columns of words and tags.
@@ -52,7 +54,8 @@ def read_raw_text(
     kind = kind or BUILTIN.get(name) or _guess_kind(name, whole_split(split))
     if kind == "text":
         field = options.text_field if options else None
-        texts = _read_texts(name, whole_split(split), field, repair=repair)
+        with encoded_as(options.encoding if options else None):
+            texts = _read_texts(name, whole_split(split), field)
     else:
         words = replace(options or ReadOptions(), scheme="plain")  # tags are not used
         dataset = read_source(f"{name}:{whole_split(split)}", repair=repair, task=kind, options=words)
@@ -86,16 +89,16 @@ def _guess_kind(name: str, split: str) -> Kind:
     return "text"
 
 
-def _read_texts(name: str, split: str, field: str | None, *, repair: bool) -> list[str]:
+def _read_texts(name: str, split: str, field: str | None) -> list[str]:
     file = find_file(name, split, "text")
-    texts = read_hub_raw(name, split, field) if file is None else _file_texts(file, repair=repair)
+    texts = read_hub_raw(name, split, field) if file is None else _file_texts(file)
     if any(_MARK.search(text) for text in texts):
         texts = list(undo_wikitext(texts))
     return [text for text in texts if text.strip()]
 
 
-def _file_texts(file: Path, *, repair: bool) -> list[str]:
-    log = ProblemLog(str(file), repair=repair)
+def _file_texts(file: Path) -> list[str]:
+    log = ProblemLog(str(file))
     lines = read_lines(file, log)
     require_clean(Dataset((), problems=log.problems(), name=log.name))
     shown = [line for line in lines[:_NUM_LOOKED_AT] if line.strip()]

@@ -8,6 +8,7 @@ from typing import Literal
 from lookboth.data.classification import read_classification
 from lookboth.data.conll import read_conll
 from lookboth.data.conversion.kinds import advise_conversion, read_direct, recognize
+from lookboth.data.encodings import encoded_as
 from lookboth.data.hub import is_saved_folder, read_hub, read_hub_texts, saved_splits
 from lookboth.data.jsonl import read_jsonl
 from lookboth.data.problems import require_clean
@@ -72,6 +73,7 @@ class ReadOptions:
         text_field, label_field: columns or keys of texts or words and of their labels, tags or spans; None for the
             usual names.
         head: the scheme of the head that the data are read for, or None; see `tag_reading.choose_reading`.
+        encoding: of files; None: as their byte order mark says, else UTF-8.
     """
 
     task: Task = "labeling"
@@ -82,6 +84,7 @@ class ReadOptions:
     text_field: str | None = None
     label_field: str | None = None
     head: str | None = None
+    encoding: str | None = None
 
 
 def read_dataset(path: str | Path, options: ReadOptions | None = None, *, repair: bool = False) -> Dataset:
@@ -90,16 +93,25 @@ def read_dataset(path: str | Path, options: ReadOptions | None = None, *, repair
     Raises:
         DataError: if it is of a kind that is converted first, the suffix names no format, or the file cannot be read
             at all.
+        ConfigError: if there is no such scheme or encoding.
     """
     options = options or ReadOptions()
     suffix = Path(path).suffix.lower()
-    kind = recognize(path) if options.task == "labeling" and not _names_keys(options) else None
-    if kind is not None:
-        return read_direct(kind, path, repair=repair).dataset
-    if suffix not in SUFFIXES[options.task]:
-        allowed = ", ".join(SUFFIXES[options.task])
-        message = f"the suffix {suffix!r} says no format of {options.task} data; known are {allowed}"
-        raise DataError(f"{path}: {message}. {_try_other_task(options.task, [suffix]) or 'Rename the file.'}")
+    with encoded_as(options.encoding):
+        kind = recognize(path) if options.task == "labeling" and not _names_keys(options) else None
+        if kind is not None:
+            return read_direct(kind, path, repair=repair).dataset
+        if suffix not in SUFFIXES[options.task]:
+            raise DataError(f"{path}: {_unknown_suffix(suffix, options.task)}")
+        return _read_format(path, suffix, options, repair=repair)
+
+
+def _unknown_suffix(suffix: str, task: Task) -> str:
+    message = f"the suffix {suffix!r} says no format of {task} data; known are {', '.join(SUFFIXES[task])}"
+    return f"{message}. {_try_other_task(task, [suffix]) or 'Rename the file.'}"
+
+
+def _read_format(path: str | Path, suffix: str, options: ReadOptions, *, repair: bool) -> Dataset:
     if options.task == "classification":
         return read_classification(
             path, text_field=options.text_field, label_field=options.label_field, repair=repair

@@ -19,17 +19,16 @@ def example_from_text(text: str, source: str = "") -> Example:
     return Example(words=words, text=text, offsets=offsets, source=source)
 
 
-def read_text(path: str | Path, *, repair: bool = False) -> Dataset:
+def read_text(path: str | Path) -> Dataset:
     """Read one text a line; a blank line is a text without words, so that line n stays text n.
 
     Args:
-        path: the file, UTF-8.
-        repair: read undecodable bytes as U+FFFD instead of calling them fatal.
+        path: the file, read as of `lines.read_lines`.
 
     Raises:
         DataError: if the file cannot be read at all.
     """
-    log = ProblemLog(str(path), repair=repair)
+    log = ProblemLog(str(path))
     lines = read_lines(path, log)
     examples = [example_from_text(line, log.where(number)) for number, line in enumerate(lines, 1)]
     return Dataset(examples=examples, problems=log.problems(), name=log.name)

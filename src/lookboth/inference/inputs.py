@@ -21,7 +21,7 @@ _NAMES_A_FILE = {*readers.FILE_SUFFIXES, *JSONL_SUFFIXES, ".text"}
 _ALLOWED = 'write {"text": "..."} or {"tokens": ["...", "..."]}'
 
 
-def read_inputs(source: str, stdin: BinaryIO) -> Iterator[Example]:
+def read_inputs(source: str, stdin: BinaryIO, encoding: str | None = None) -> Iterator[Example]:
     """Yield what `source` names.
 
     Args:
@@ -29,13 +29,15 @@ def read_inputs(source: str, stdin: BinaryIO) -> Iterator[Example]:
             columns of labeled data (.conll, .iob2, .conllu; tags are not read), or a JSON object a line with "text"
             or "tokens" (.jsonl, .json); or "-" for standard input, a text a line.
         stdin: read for "-".
+        encoding: of the file or standard input; None: as a byte order mark says, else UTF-8.
 
     Raises:
-        DataError: no such file, a folder, or a line that is not UTF-8, not JSON, has neither text nor tokens, or
-            not the columns of the others.
+        ConfigError: there is no such encoding.
+        DataError: no such file, a folder, or a line that cannot be decoded, is not JSON, has neither text nor
+            tokens, or not the columns of the others.
     """
     if source == "-":
-        return _texts(stream_lines(stdin, "standard input"), "standard input")
+        return _texts(stream_lines(stdin, "standard input", encoding), "standard input")
     if os.path.isdir(source):
         raise DataError(
             f"{source}: is a folder. Name a file, type `lookboth bulk` to label a folder, or give a text of this "
@@ -46,7 +48,7 @@ def read_inputs(source: str, stdin: BinaryIO) -> Iterator[Example]:
         return iter([example_from_text(source)])
     suffix = Path(source).suffix.lower()
     read = _sentences if suffix in _WORDS else _objects if suffix in _OBJECTS else _texts
-    return read(stream_file(source), source)
+    return read(stream_file(source, encoding), source)
 
 
 def _refuse_missing_file(source: str) -> None:

@@ -68,6 +68,7 @@ def read_options(config: RunConfig) -> ReadOptions:
         scheme=data.scheme,
         text_field=data.text_field,
         label_field=data.label_field,
+        encoding=data.encoding,
     )
 
 

@@ -14,6 +14,7 @@ from lookboth.data.charspans import CharSpan
 from lookboth.data.conversion.brat_entities import Entity, read_entities
 from lookboth.data.conversion.marked import Marked, MarkedSpan
 from lookboth.data.conversion.options import Converted, ConvertOptions
+from lookboth.data.lines import read_whole
 from lookboth.data.problems import ProblemLog
 from lookboth.data.sentences import build_dataset
 from lookboth.data.spantexts import sentence_over
@@ -152,7 +153,7 @@ def _pieces(text: str) -> Iterator[re.Match[str]]:
 
 def _read_document(file: Path, several: str | None, *, repair: bool) -> Dataset:
     text_log = ProblemLog(str(file), repair=repair)
-    text = _read_text(file)
+    text = read_whole(file)
     entities: list[Entity] = []
     problems: list[Problem] = []
     for annotations in _annotation_files(file):
@@ -165,16 +166,6 @@ def _read_document(file: Path, several: str | None, *, repair: bool) -> Dataset:
         sentences.append(sentence_over(text[start:end], spans, line, text_log, several=several))
     dataset = build_dataset(sentences, "IOB2", text_log)
     return Dataset(dataset.examples, "IOB2", (*problems, *dataset.problems), str(file))
-
-
-def _read_text(file: Path) -> str:
-    """Return the text, line ends untouched, without a byte order mark."""
-    try:
-        return file.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise DataError(f"{file}: no such file. Check the path.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file}: cannot be read as UTF-8: {error}. Convert the file.") from error
 
 
 def _units(text: str, entities: Sequence[Entity]) -> Iterator[tuple[int, int, int, list[Entity]]]:

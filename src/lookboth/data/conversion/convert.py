@@ -7,6 +7,7 @@ from lookboth.data.checks import DataReport, count_split
 from lookboth.data.conversion.kinds import KINDS
 from lookboth.data.conversion.options import ConvertOptions
 from lookboth.data.conversion.writing import write_data
+from lookboth.data.encodings import encoded_as
 from lookboth.data.problems import require_clean
 from lookboth.errors import ConfigError
 from lookboth.files import require_other_file
@@ -21,6 +22,7 @@ def convert(
     options: ConvertOptions | None = None,
     *,
     repair: bool = False,
+    encoding: str | None = None,
 ) -> DataReport:
     """Convert a file of published or annotated data, and read it back to see that nothing changed on the way.
 
@@ -30,6 +32,7 @@ def convert(
         out: the file to write: `.conll`, or `.jsonl` (raw text is kept there).
         options: what is taken over; None for the defaults of the kind.
         repair: leave out or repair what cannot be taken over, instead of stopping; the report names it all.
+        encoding: of the source, as of `encoded_as`; what is written is UTF-8.
 
     Raises:
         ConfigError: if there is no such kind, an option means nothing for it, or the file to write is the source.
@@ -45,7 +48,8 @@ def convert(
         allowed = ", ".join(map(_option, found.options)) or "none"
         raise ConfigError(f"{_option(wrong)} means nothing for {kind}; its options: {allowed}. Leave it out.")
     require_other_file(source, out)
-    converted = found.read(source, options, repair=repair)
+    with encoded_as(encoding):
+        converted = found.read(source, options, repair=repair)
     dataset = converted.dataset
     require_clean(dataset)
     write_data(converted, out)

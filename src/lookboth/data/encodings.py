@@ -1,0 +1,159 @@
+"""Encodings of text files: as a user or a byte order mark names them, else UTF-8; guessed only to be proposed."""
+
+import codecs
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from lookboth.errors import ConfigError
+
+REPLACE = "utf-8-replace"  # UTF-8 with U+FFFD for each byte that is not
+_MARKS = (  # UTF-32 first: its mark begins as that of UTF-16 does
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+    (codecs.BOM_UTF8, "utf-8"),
+)
+_USUAL = (
+    *("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp874", "koi8_r"),
+    *("gb18030", "big5", "shift_jis", "euc_jp", "euc_kr"),
+)
+_NUM_PROPOSED = 3
+_CHARS_SHOWN = 60
+_BYTES_LOOKED_AT = 65_536  # enough for a guess, and quick
+_encoding: ContextVar[str | None] = ContextVar("encoding", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Undecodable:
+    """Why bytes are no text: the line of the first wrong byte and what to type."""
+
+    line: int
+    message: str
+
+
+@contextmanager
+def encoded_as(encoding: str | None) -> Iterator[None]:
+    """Read the files of a block in this encoding; None changes nothing.
+
+    Raises:
+        ConfigError: if there is no such encoding.
+    """
+    if require_encoding(encoding) is None:
+        yield
+        return
+    token = _encoding.set(encoding)
+    try:
+        yield
+    finally:
+        _encoding.reset(token)
+
+
+def named_encoding(data: bytes) -> str | None:
+    """Return the encoding that the user named, or else the byte order mark of these bytes."""
+    return _encoding.get() or next((name for mark, name in _MARKS if data.startswith(mark)), None)
+
+
+def is_wide(data: bytes, encoding: str | None) -> bool:
+    """Whether a line feed of this text is not one byte, so that it cannot be cut into lines before it is decoded."""
+    if encoding is None:
+        return _wide(data) is not None
+    return encoding != REPLACE and codecs.lookup(encoding).name.startswith(("utf-16", "utf-32"))
+
+
+def decode(data: bytes, encoding: str | None) -> str | Undecodable:
+    """Return the text of the bytes, a byte order mark of UTF-8 included, or what is wrong.
+
+    Args:
+        data: of a file, or of a line.
+        encoding: None: UTF-8, unless the bytes look like UTF-16.
+
+    >>> decode("São".encode(), None), decode("é".encode("latin1"), "latin1")
+    ('São', 'é')
+    """
+    if encoding == REPLACE:
+        return data.decode("utf-8", errors="replace")
+    looks = None if encoding else _wide(data)
+    if looks:
+        return Undecodable(1, f"looks like {looks.upper()} without a byte order mark; {_type(looks)}")
+    try:
+        return data.decode(encoding or "utf-8")
+    except UnicodeError as error:
+        place = error.start if isinstance(error, UnicodeDecodeError) else 0
+    line = data.count(b"\n", 0, place) + 1
+    return Undecodable(line, f"byte {data[place]:#04x} is not {encoding or 'UTF-8'}. {_propose(data, place)}")
+
+
+def require_encoding(encoding: str | None) -> str | None:
+    """Return the encoding.
+
+    Raises:
+        ConfigError: if there is no such encoding.
+    """
+    if encoding is not None and encoding != REPLACE and not _known(encoding):
+        raise ConfigError(
+            f"--encoding {encoding}: no such encoding. Names are utf-8, utf-16, cp1252, gb18030 and others of Python, "
+            f"or {REPLACE} for U+FFFD in place of bytes that are not UTF-8."
+        )
+    return encoding
+
+
+def _known(encoding: str) -> bool:
+    try:
+        b"a".decode(encoding)
+    except UnicodeError:  # it is known, though this is no text in it
+        return True
+    except (LookupError, ValueError):
+        return False
+    return True
+
+
+def _wide(data: bytes) -> str | None:
+    """Return the name of UTF-16 if every other byte of most characters is 0."""
+    seen = data[:_BYTES_LOOKED_AT]
+    even, odd = seen[::2].count(0), seen[1::2].count(0)
+    if len(seen) < 4 or max(even, odd) * 4 < len(seen) or min(even, odd) * 8 > max(even, odd):
+        return None
+    return "utf-16-le" if odd > even else "utf-16-be"
+
+
+def _propose(data: bytes, place: int) -> str:
+    """Return what to type, with the line of the first wrong byte as likely encodings read it."""
+    lines = [line for line in re.split(rb"[\r\n]+", data) if not line.isascii()]
+    good = sum(map(_is_utf8, lines))
+    replace = f"to read such bytes as U+FFFD, type --encoding {REPLACE}"
+    if good * 2 > len(lines):
+        return f"{good} other lines with letters beyond ASCII are UTF-8: correct the line, or {replace}"
+    readings: dict[str, str] = {}
+    line = data[data.rfind(b"\n", 0, place) + 1 :].partition(b"\n")[0].strip()
+    for name in _guesses(b"\n".join(lines)[:_BYTES_LOOKED_AT]):
+        with suppress(UnicodeDecodeError):
+            readings.setdefault(line.decode(name)[:_CHARS_SHOWN], name)
+    if not readings:
+        return f"The file may not be text; {replace}"
+    shown = ", ".join([f"{text!r} in {name}" for text, name in readings.items()][:_NUM_PROPOSED])
+    return f"The line reads {shown}; {_type(next(iter(readings.values())))}; {replace}"
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _guesses(sample: bytes) -> list[str]:
+    """Return likely encodings, the likeliest first; Western Europe before languages that are hard to tell from it."""
+    from charset_normalizer import from_bytes
+
+    found = [match.encoding for match in from_bytes(sample, cp_isolation=list(_USUAL))]
+    latin = not found or found[0] in ("cp1250", "cp1252", "cp1254", "cp1257")
+    return ["cp1252", *found] if latin else found
+
+
+def _type(encoding: str) -> str:
+    return f'type --encoding {encoding} (in a recipe: data.encoding = "{encoding}")'
