@@ -57,6 +57,13 @@ def named_encoding(data: bytes) -> str | None:
     return _encoding.get() or next((name for mark, name in _MARKS if data.startswith(mark)), None)
 
 
+def preview(head: bytes) -> str:
+    """Return the text of the first bytes of a file, with U+FFFD where they cannot be decoded."""
+    encoding = named_encoding(head)
+    known = "utf-8" if encoding is None or encoding == REPLACE else encoding
+    return head.decode(known, errors="replace").removeprefix("\ufeff")
+
+
 def is_wide(data: bytes, encoding: str | None) -> bool:
     """Whether a line feed of this text is not one byte, so that it cannot be cut into lines before it is decoded."""
     if encoding is None:

@@ -27,6 +27,7 @@ from lookboth.data.conversion.options import Converted, ConvertOptions
 from lookboth.data.conversion.prodigy import read_prodigy
 from lookboth.data.conversion.semeval import read_semeval
 from lookboth.data.conversion.slots import read_slots
+from lookboth.data.encodings import preview
 from lookboth.data.jsonfile import is_text_with_entities, open_values
 from lookboth.errors import DataError
 
@@ -271,4 +272,4 @@ def _take_sample(path: Path) -> Sample:
             head = file.read(_NUM_BYTES)
     except (OSError, ValueError):
         return Sample(path)
-    return Sample(path, lines=tuple(head.decode("utf-8-sig", errors="replace").splitlines()))
+    return Sample(path, lines=tuple(preview(head).splitlines()))
