@@ -9,6 +9,7 @@ from lookboth.config import parse_config
 from lookboth.errors import ConfigError
 from lookboth.evaluation.runfile import read_run
 from lookboth.generative import prompts
+from lookboth.generative.build import build_generative
 from lookboth.generative.demonstrations import Demonstrations
 from lookboth.generative.labeler import GenerativeLabeler
 from lookboth.models.labeler import Labeler
@@ -54,6 +55,7 @@ def recipe(model, data, method="sift", *overrides):
         ("sift", ["generative.loss=multi", "generative.demonstrations=bm25"]),
         ("sift", ["generative.loss=single", "adapter.kind=full", "training.epochs=1.5"]),
         ("instruction_tuning", ["generative.format=markup", "generative.num_beams=2"]),
+        ("instruction_tuning", ["generative.loss=vanilla", "generative.decoding=free"]),
         ("icl", []),
     ],
 )
@@ -84,6 +86,17 @@ def test_a_run_saves_what_it_scored(tiny_writer_folder, data, tmp_path, monkeypa
         == run.labeler.predict_words(words)
         == list(run.tests[str(data)].predictions)
     )
+
+
+@pytest.mark.parametrize(
+    ("asked", "used"), [("vanilla", "vanilla"), ("single", "single"), ("multi", "single")]
+)
+def test_instruction_tuning_learns_the_tokens_asked_for(tiny_writer_folder, data, asked, used):
+    """With no demonstrations there is one answer, so that "multi" is "single"."""
+    config = recipe(tiny_writer_folder, data, "instruction_tuning", f"generative.loss={asked}")
+    labeler = build_generative(config, labels=("LOC", "PER"), pool=[], seed=0, device="cpu")
+    assert labeler.config.generative.loss == used
+    assert labeler.config.generative.k == 0
 
 
 def test_sift_learns_the_format(tiny_writer_folder, data, tmp_path):

@@ -1,6 +1,10 @@
 """The papers' studies: their published settings, and a cell of each on made-up data of the same form."""
 
 import json
+import random
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -44,8 +48,7 @@ def published(tmp_path, monkeypatch):
         convert("conll2003", "conll", f"data/conll2003_chunk/{split}.conll", ConvertOptions(column="chunk"))
         convert("ace05", "ace", f"data/ace05/{split}.conll")
         convert("nlupp", "fold", f"data/nlupp/{split}.conll")
-        if split != "dev":
-            convert("semeval-absa", "rest", f"data/rest14/{split}.conll", ConvertOptions(polarities=4))
+        convert("semeval-absa", "rest", f"data/rest14/{split}.conll", ConvertOptions(polarities=4))
 
 
 @pytest.fixture(scope="module")
@@ -169,3 +172,55 @@ def tiny_cell(file, dataset, method, model, folder):
     )
     (setting,) = study_settings(small, folder / "out")
     return setting.final_cell(study.seeds[0], {})
+
+
+def commands_of(recipe, first, last):
+    """Return the shell lines of a recipe's comment, from the line that holds `first` to the one that holds `last`."""
+    lines = [line.removeprefix("#") for line in (STUDIES / recipe).read_text().splitlines()]
+    begin = next(number for number, line in enumerate(lines) if first in line)
+    end = next(number for number, line in enumerate(lines) if number >= begin and last in line)
+    return textwrap.dedent("\n".join(lines[begin : end + 1]))
+
+
+def test_folds_of_nlupp_are_those_of_its_code(tmp_path):
+    """takelab/repetition-sl, sl_pipeline/data/processed/nlupp: validation 11, 16; test 10, 13, 15, 18."""
+    folds = tmp_path / "data" / "nlupp_folds"
+    folds.mkdir(parents=True)
+    (tmp_path / "data" / "nlupp").mkdir()
+    for domain in ("banking", "hotels"):
+        for number in range(20):
+            (folds / f"{domain}-{number}.conll").write_text(f"{domain} {number}\n")
+    joining = commands_of("repetition_sl.toml", "cd data/nlupp_folds", "train.conll")
+    subprocess.run(["bash", "-ec", joining], cwd=tmp_path, check=True)
+    wanted = {"dev": {11, 16}, "test": {10, 13, 15, 18}}
+    wanted["train"] = set(range(20)) - wanted["dev"] - wanted["test"]
+    for split, numbers in wanted.items():
+        lines = (tmp_path / "data" / "nlupp" / f"{split}.conll").read_text().splitlines()
+        assert sorted(lines) == sorted(f"{d} {n}" for d in ("banking", "hotels") for n in numbers)
+
+
+def test_restaurants_are_divided_as_in_the_code(tmp_path):
+    """A tenth for dev by random.sample with seed 42: 2737 and 304 of 3041 sentences."""
+    sentences = [f"word{number} O" for number in range(3041)]
+    (tmp_path / "data" / "rest14").mkdir(parents=True)
+    (tmp_path / "data" / "rest14_all.conll").write_text("\n\n".join(sentences) + "\n")
+    dividing = commands_of("llm_unmasking.toml", 'python -c "import random', "rest14/{name}.conll")
+    dividing = dividing.replace("python ", f"{sys.executable} ", 1)
+    subprocess.run(["bash", "-ec", dividing], cwd=tmp_path, check=True)
+    found = {
+        split: (tmp_path / "data" / "rest14" / f"{split}.conll").read_text().strip().split("\n\n")
+        for split in ("train", "dev")
+    }
+    assert {split: len(part) for split, part in found.items()} == {"train": 2737, "dev": 304}
+    assert set(found["dev"]) == set(random.Random(42).sample(sentences, 304))
+    assert sorted(found["train"] + found["dev"]) == sorted(sentences)
+
+
+def test_methods_that_train_nothing_are_not_tuned(tmp_path):
+    study = load_study(STUDIES / "sift_tiny.toml")
+    tuned = {
+        setting.name.rpartition("/")[2]: len(setting.tuning_cells)
+        for setting in study_settings(study, tmp_path)
+    }
+    assert {count for name, count in tuned.items() if name.startswith("icl")} == {0}
+    assert {count for name, count in tuned.items() if not name.startswith("icl")} == {2}

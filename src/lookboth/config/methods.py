@@ -43,8 +43,8 @@ class GenerativeConfig(Section):
     )
     loss: Literal["vanilla", "single", "multi"] = Field(
         default="multi",
-        description="Tokens SIFT learns: vanilla: of the whole prompt; single: of the last answer; multi: of every "
-        "answer, demonstrations included.",
+        description="Tokens that sift and instruction_tuning learn: vanilla: of the whole prompt; single: of the last "
+        "answer; multi: of every answer, demonstrations included.",
     )
     max_tokens: int | None = Field(
         default=None,

@@ -1,6 +1,7 @@
 """An untrained generative labeler from a recipe."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from lookboth.config import AdapterConfig, GenerativeConfig, RunConfig
 from lookboth.errors import ConfigError
@@ -116,5 +117,9 @@ def _settings(config: RunConfig, base: Base) -> GenerativeConfig:
         )
     longest = settings.max_tokens or min(MAX_TOKENS, limit or MAX_TOKENS)
     chat = bool(base.tokenizer.chat_template) if settings.chat is None else settings.chat
-    tuning = {"k": 0, "loss": "single"} if config.method == TUNING else {}
-    return settings.model_copy(update={"max_tokens": longest, "chat": chat, **tuning})
+    update: dict[str, Any] = {"max_tokens": longest, "chat": chat}
+    if config.method == TUNING:
+        update["k"] = 0
+        if settings.loss == "multi":  # the default; one answer is the last and every answer
+            update["loss"] = "single"
+    return settings.model_copy(update=update)

@@ -164,7 +164,7 @@ def study_settings(study: StudyConfig, out: Path, *, only: str = "*") -> list[Se
             place,
             folder=out / name,
             tuning=out / TUNING / name,
-            choices=study.choices(method),
+            choices=_that_matter(study.choices(method), keys),
             tune_seeds=study.tune.seeds,
             keep_labelers=study.keep_labelers,
         )
@@ -174,6 +174,17 @@ def study_settings(study: StudyConfig, out: Path, *, only: str = "*") -> list[Se
     if not settings:
         raise ConfigError(f"--only {only!r}: matches none of the settings, such as {_some_name(study)}.")
     return settings
+
+
+def _that_matter(choices: Sequence[Values], keys: Values) -> list[Values]:
+    """Return the choices without what a method that trains nothing ignores, each once."""
+    if keys.get("method") != "icl":
+        return list(choices)
+    kept = [
+        {key: value for key, value in choice.items() if not key.startswith(("training.", "adapter."))}
+        for choice in choices
+    ]
+    return [choice for number, choice in enumerate(kept) if choice not in kept[:number]]
 
 
 def _read_end(stored: Mapping[str, Any]) -> tuple[dict[str, Any], float]:
