@@ -25,6 +25,8 @@ RUN useradd --system --uid 10001 --no-create-home lookboth
 COPY --from=build /opt/lookboth /opt/lookboth
 COPY --from=build /opt/models /opt/models
 ENV PATH=/opt/lookboth/bin:$PATH LOOKBOTH_CACHE=/opt/models HF_HUB_OFFLINE=1 HF_HOME=/tmp/huggingface
+# Libraries want a folder for temporary files when they are imported; this one is writable under --read-only as well.
+ENV TMPDIR=/dev/shm
 USER 10001
 EXPOSE 8000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \

@@ -16,10 +16,13 @@ from lookboth.serving.settings import ServerSettings
 
 
 @contextmanager
-def running(labelers: dict[str, Any], **settings: Any) -> Iterator[tuple[uvicorn.Server, int]]:
+def running(
+    labelers: dict[str, Any], *, allowed_hosts: frozenset[str] | None = None, **settings: Any
+) -> Iterator[tuple[uvicorn.Server, int]]:
     """Run a server in a thread; give it and its port."""
     limits = ServerSettings(**settings)
-    app = build_app(ServedModels(labelers, batch_tokens=limits.batch_tokens or 2048), limits)
+    models = ServedModels(labelers, batch_tokens=limits.batch_tokens or 2048)
+    app = build_app(models, limits, allowed_hosts=allowed_hosts)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = make_server(app, limits)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

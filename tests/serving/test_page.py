@@ -9,13 +9,15 @@ import pytest
 from capitals import Capitals
 from running import running
 
-from lookboth.types import Prediction, TextLabel
+from lookboth.types import PredictedSpan, Prediction, TextLabel
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="the web page is not tested: pip install playwright"
+)
 BROWSER = os.environ.get("CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium", "google-chrome"))), None
 )
-pytestmark = pytest.mark.skipif(not BROWSER, reason="needs a Chromium; its place may be given in CHROMIUM")
+pytestmark = pytest.mark.skipif(not BROWSER, reason="the web page is not tested: no Chromium here")
 TEXT = "😀 Ann <b>saw</b> X\nin Rome & Oslo"
 
 
@@ -35,6 +37,25 @@ class Mood:
             yield Prediction(text, (), (), (), labels=(TextLabel("good", 0.7), TextLabel("bad", 0.3)))
 
 
+class Many(Capitals):
+    """Knows many labels, finds few, and nothing in a text without capitals."""
+
+    config = SimpleNamespace(labels=("NAME", "LETTER", *(f"L{n}" for n in range(40))), task="labeling")
+
+
+class Words(Capitals):
+    """Labels every word, whatever its script."""
+
+    def stream(self, texts, *, batch_tokens):
+        for one in super().stream(texts, batch_tokens=batch_tokens):
+            places = enumerate(zip(one.words, one.offsets, strict=True))
+            spans = (PredictedSpan(i, i + 1, "NAME", word, *place, 0.9) for i, (word, place) in places)
+            yield Prediction(one.text, one.words, one.offsets, one.tags, tuple(spans))
+
+
+LONG_NAME = "a-model-whose-name-is-longer-than-the-screen-of-a-phone-is-wide-seed-0-best-of-five"
+
+
 @pytest.fixture(scope="module")
 def browser():
     with playwright.sync_playwright() as driver:
@@ -45,7 +66,8 @@ def browser():
 
 @pytest.fixture(scope="module")
 def url():
-    with running({"capitals": Capitals(), "shy": Shy(), "mood": Mood()}, text_chars=200) as (_, port):
+    labelers = {"capitals": Capitals(), "shy": Shy(), "mood": Mood(), "many": Many(), LONG_NAME: Words()}
+    with running(labelers, text_chars=200) as (_, port):
         yield f"http://127.0.0.1:{port}/"
 
 
@@ -73,13 +95,13 @@ def marks(page, pane: int = 0) -> list[str]:
 
 
 def label(page, text: str) -> None:
-    page.get_by_label("Text to label").fill(text)
+    page.get_by_label("Text", exact=True).fill(text)
     page.get_by_role("button", name="Label", exact=True).click()
     page.locator(".pane").first.wait_for()
 
 
 def test_a_text_typed_is_labeled_and_shown_as_it_is(page):
-    page.get_by_label("Text to label").type(TEXT)
+    page.get_by_label("Text", exact=True).type(TEXT)
     page.keyboard.press("Control+Enter")
     page.locator("mark").first.wait_for()
     assert marks(page) == [
@@ -92,16 +114,16 @@ def test_a_text_typed_is_labeled_and_shown_as_it_is(page):
         "p => [...p.childNodes].map(node => (node.tagName ? node.childNodes[0] : node).data).join('')"
     )
     assert seen == TEXT
-    assert page.get_by_role("status").text_content() == "capitals: 4 of 4 shown"
+    assert page.get_by_role("status").text_content() == "capitals: 4 of 4 spans shown"
 
 
 def test_the_threshold_and_the_labels_hide_spans(page):
     label(page, TEXT)
-    slider = page.get_by_label("Least score")
+    slider = page.get_by_label("Minimum score")
     slider.focus()
     slider.fill("0.5")
     assert len(marks(page)) == 3
-    assert page.get_by_role("status").text_content() == "capitals: 3 of 4 shown"
+    assert page.get_by_role("status").text_content() == "capitals: 3 of 4 spans shown"
     slider.press("Home")
     assert len(marks(page)) == 4
     page.get_by_role("button", name="NAME 3").click()
@@ -129,7 +151,7 @@ def test_scores_show_on_hover_and_by_keyboard(page):
 
 
 def test_all_can_be_reached_by_keyboard_alone(page):
-    page.get_by_label("Text to label").focus()
+    page.get_by_label("Text", exact=True).focus()
     page.keyboard.type("Ann")
     reached = []
     for _ in range(12):
@@ -144,12 +166,12 @@ def test_all_can_be_reached_by_keyboard_alone(page):
 
 def test_two_models_side_by_side(page):
     label(page, TEXT)
-    page.get_by_label("Compare with").check()
+    page.get_by_label("Compare two").check()
     page.locator(".pane").nth(1).wait_for()
     assert marks(page, 0)[0] == "Ann, NAME, score 0.900, only on this side"
     assert marks(page, 1)[0] == "X, LETTER, score 0.400"
     assert page.get_by_role("status").text_content() == (
-        "capitals: 4 of 4 shown; shy: 3 of 3 shown; on one side only: 1 / 0"
+        "capitals: 4 of 4 spans shown; shy: 3 of 3 spans shown; on one side only: 1 / 0"
     )
     page.get_by_label("Second model").select_option("capitals")
     playwright.expect(page.locator(".only")).to_have_count(0)
@@ -157,7 +179,7 @@ def test_two_models_side_by_side(page):
 
 def test_copied_json_holds_what_is_shown(page):
     label(page, TEXT)
-    page.get_by_label("Least score").fill("0.5")
+    page.get_by_label("Minimum score").fill("0.5")
     page.get_by_role("button", name="Copy as JSON").click()
     page.get_by_role("button", name="Copied").wait_for()
     copied = json.loads(page.evaluate("navigator.clipboard.readText()"))
@@ -172,8 +194,87 @@ def test_labels_of_whole_texts_are_listed(page):
     assert page.locator(".labels li").all_inner_texts() == ["good\n0.700", "bad\n0.300"]
 
 
+def test_before_the_first_text_the_page_says_what_to_do(page):
+    playwright.expect(page.locator("#empty")).to_contain_text("Type or paste a text")
+    page.get_by_role("button", name="Label", exact=True).click()
+    playwright.expect(page.get_by_role("alert")).to_contain_text("There is no text yet")
+    label(page, TEXT)
+    playwright.expect(page.locator("#empty")).to_be_hidden()
+    playwright.expect(page.get_by_role("alert")).to_be_empty()
+
+
+def test_where_nothing_is_shown_the_page_says_why(page):
+    label(page, "no capitals")
+    playwright.expect(page.locator(".nothing")).to_contain_text("found nothing")
+    label(page, "Ann")
+    playwright.expect(page.locator("mark")).to_have_count(1)
+    page.get_by_label("Minimum score").fill("1")
+    playwright.expect(page.locator(".nothing")).to_contain_text("below the minimum")
+
+
+def test_of_many_labels_only_those_found_are_listed_at_first(page):
+    page.get_by_label("Model", exact=True).select_option("many")
+    label(page, TEXT)
+    chips = page.locator(".chip")
+    assert chips.all_inner_texts() == ["NAME 3", "LETTER 1"]
+    page.get_by_role("button", name="Show 40 more labels").click()
+    playwright.expect(chips).to_have_count(42)
+    page.get_by_role("button", name="Show fewer labels").click()
+    page.get_by_role("button", name="LETTER 1").click()
+    assert chips.all_inner_texts() == ["LETTER 1", "NAME 3"]  # one that is switched off stays in sight
+
+
+@pytest.mark.parametrize(
+    "text", ["שלום 1815 עולם Rome טוב", "مرحبا 1815 لندن Rome مدينة", "Ann שלום 1815 Bea"]
+)
+def test_a_label_stands_beside_its_word_in_any_script(page, text):
+    page.get_by_label("Model", exact=True).select_option(LONG_NAME)
+    label(page, text)
+    boxes = page.evaluate(_WORDS_AND_TAGS)
+    assert len(boxes) == len(text.split())
+    for word, tag in boxes:
+        gap = max(word["left"] - tag["right"], tag["left"] - word["right"])
+        assert 2 <= gap <= 12, (word, tag)
+        assert not any(_between(word, tag, other) for other, _ in boxes if other != word)
+
+
+def _between(word, tag, other):
+    left, right = sorted((word["left"], tag["left"]))
+    return left < other["left"] < right
+
+
+_WORDS_AND_TAGS = """() => [...document.querySelectorAll("mark")].map((mark) => {
+  const range = document.createRange();
+  range.selectNodeContents(mark.childNodes[0]);
+  return [range, mark.querySelector(".tag")].map((place) => {
+    const { left, right } = place.getBoundingClientRect();
+    return { left, right };
+  });
+})"""
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280])
+def test_nothing_is_wider_than_the_screen(browser, url, width):
+    page = browser.new_page(viewport={"width": width, "height": 800})
+    page.goto(url)
+    page.get_by_label("Model", exact=True).select_option(LONG_NAME)
+    label(page, TEXT)
+    page.get_by_text("As a table").click()
+    page.get_by_label("Compare two").check()
+    page.locator(".pane").nth(1).wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    outside = page.evaluate(
+        """width => [...document.querySelectorAll("body *:not(.unseen):not(.tip)")]
+      .filter((one) => one.getBoundingClientRect().right > width + 1 && !one.closest(".scroll"))
+      .map((one) => one.outerHTML.slice(0, 80))""",
+        width,
+    )
+    page.close()
+    assert outside == []
+
+
 def test_what_the_server_refuses_is_shown(page):
-    page.get_by_label("Text to label").fill("x" * 201)
+    page.get_by_label("Text", exact=True).fill("x" * 201)
     page.get_by_role("button", name="Label", exact=True).click()
     alert = page.get_by_role("alert")
     playwright.expect(alert).to_contain_text("text 0 has 201 characters")

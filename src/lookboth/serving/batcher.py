@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from lookboth.serving.admission import Admission, Pace
 from lookboth.serving.jobs import Job, TakenStep, WaitingJobs
+from lookboth.serving.memory import FreeMemory
 from lookboth.serving.metrics import Metrics
 from lookboth.serving.models import Work
 from lookboth.serving.refusals import stopping
@@ -58,6 +59,7 @@ class Batcher:
         self._wait = settings.wait_ms / 1000
         self._metrics = metrics
         self._jobs = WaitingJobs()
+        self._free_memory = FreeMemory()
         self._closing = False
         self._changed = threading.Condition(threading.RLock())
         self._working = (thread or ModelThread()).submit(self._work)
@@ -125,6 +127,7 @@ class Batcher:
                 results = [error] * len(batch)
             for (job, number, _), result in zip(batch, results, strict=True):
                 job.receive(number, result)
+            self._free_memory.give_back()
 
     def _compute_batch(self, batch: Sequence[TakenStep]) -> Sequence[Any]:
         work, steps = batch[0].job.work, [taken.step for taken in batch]

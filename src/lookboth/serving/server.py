@@ -15,6 +15,7 @@ from lookboth.errors import ConfigError
 from lookboth.serving.app import build_app
 from lookboth.serving.connections import punctual
 from lookboth.serving.gate import host_name
+from lookboth.serving.memory import bound_caches
 from lookboth.serving.models import load_models
 from lookboth.serving.observing import log_as_json, log_event
 from lookboth.serving.settings import ServerSettings
@@ -53,6 +54,7 @@ def serve(
     settings = settings or ServerSettings()
     key = read_key()
     log_as_json()
+    bound_caches()
     with _listen(host, port) as listener:
         served = load_models(models, batch_tokens=settings.batch_tokens, device=device, precision=precision)
         hosts = name_hosts(host, allowed_hosts)

@@ -6,10 +6,11 @@ const EXAMPLE =
   "wrote about his engine, and Lovelace translated the article for Taylor's Scientific Memoirs.";
 const HUES = 8;
 const EDGES = 4;
+const FEW_LABELS = 12; // shown at first; more would push the result out of sight
 const SCORES = new Intl.NumberFormat("en", { minimumFractionDigits: 3, maximumFractionDigits: 3 });
 
 const at = (id) => document.getElementById(id);
-const state = { models: [], sides: [], hidden: new Set(), asked: null };
+const state = { models: [], sides: [], hidden: new Set(), allLabels: false, asked: null };
 
 function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
@@ -59,11 +60,12 @@ async function loadModels() {
 }
 
 function showPlan(side) {
-  const { plan } = modelOf(side);
+  const { plan } = modelOf(side) ?? { plan: null };
   const input = at(`plan-${side}`);
   input.disabled = plan === null;
   input.placeholder = plan ?? "none";
   if (plan === null) input.value = "";
+  at("plan-hint").hidden = at("plan-0").disabled && (at("plan-1").disabled || !at("compare").checked);
 }
 
 const modelOf = (side) => state.models.find(({ name }) => name === at(`model-${side}`).value);
@@ -72,6 +74,11 @@ async function submit(event) {
   event?.preventDefault();
   if (!state.models.length) await loadModels();
   if (!state.models.length) return;
+  if (!at("text").value.trim()) {
+    explain(new Error("There is no text yet. Type one, or try the example."));
+    at("text").focus();
+    return;
+  }
   state.asked?.abort();
   const asked = (state.asked = new AbortController());
   const text = at("text").value;
@@ -81,6 +88,7 @@ async function submit(event) {
     const sides = at("compare").checked ? [0, 1] : [0];
     state.sides = await Promise.all(sides.map((side) => askSide(side, text, asked.signal)));
     at("results").hidden = false;
+    at("empty").hidden = true;
     showAll();
   } catch (error) {
     if (error.name !== "AbortError") explain(error);
@@ -138,7 +146,7 @@ function showAll() {
   at("panes").replaceChildren(...state.sides.map(paneOf));
   const counts = state.sides.map((side) => {
     const all = foundBy(side);
-    return `${titleOf(side)}: ${all.filter(shown).length} of ${all.length} shown`;
+    return `${titleOf(side)}: ${all.filter(shown).length} of ${all.length} ${side.prediction.spans ? "spans" : "labels"} shown`;
   });
   if (state.sides.length > 1 && state.sides.every(({ prediction }) => prediction.spans)) {
     const differing = state.sides.map((side) => foundBy(side).filter(shown).filter(onlyHere(side)).length);
@@ -151,29 +159,62 @@ const titleOf = ({ model, plan }) => model + (plan ? ` · plan ${plan}` : "");
 
 function showLegend() {
   const focused = document.activeElement?.dataset?.label;
-  const chips = knownLabels().map((label) => {
-    const count = state.sides.map((side) => foundBy(side).filter((one) => one.label === label && one.score >= threshold()));
-    const numbers = count.map((ones) => ones.length).join(" / ");
-    const pressed = String(!state.hidden.has(label));
-    const name = `chip ${classesOf(label)}`;
-    const chip = make("button", { type: "button", className: name, "aria-pressed": pressed }, `${label} ${numbers}`);
-    chip.dataset.label = label;
-    chip.addEventListener("click", () => {
-      if (!state.hidden.delete(label)) state.hidden.add(label);
-      showAll();
-    });
-    return chip;
-  });
-  at("legend").replaceChildren(...chips);
+  const labels = knownLabels();
+  const occurring = labels.filter((label) => state.hidden.has(label) || state.sides.some((side) => countOf(side, label)));
+  const few = labels.length > FEW_LABELS && !state.allLabels;
+  const chips = (few ? mostFrequent(occurring) : labels).map(chipOf);
+  at("legend").replaceChildren(...chips, ...(labels.length > FEW_LABELS ? [moreButton(labels.length - chips.length)] : []));
   if (focused !== undefined) chips.find((chip) => chip.dataset.label === focused)?.focus();
+}
+
+const countOf = (side, wanted, kept = () => true) => foundBy(side).filter((one) => one.label === wanted && kept(one)).length;
+
+function mostFrequent(labels) {
+  const total = (label) => state.sides.reduce((sum, side) => sum + countOf(side, label), 0);
+  return [...labels].sort((a, b) => state.hidden.has(b) - state.hidden.has(a) || total(b) - total(a)).slice(0, FEW_LABELS);
+}
+
+function chipOf(label) {
+  const numbers = state.sides.map((side) => countOf(side, label, ({ score }) => score >= threshold())).join(" / ");
+  const pressed = String(!state.hidden.has(label));
+  const name = `chip ${classesOf(label)}`;
+  const title = pressed === "true" ? `Hide ${label}` : `Show ${label}`;
+  const chip = make(
+    "button", { type: "button", className: name, "aria-pressed": pressed, title }, make("bdi", {}, label), ` ${numbers}`,
+  );
+  chip.dataset.label = label;
+  chip.addEventListener("click", () => {
+    if (!state.hidden.delete(label)) state.hidden.add(label);
+    showAll();
+  });
+  return chip;
+}
+
+function moreButton(more) {
+  const text = state.allLabels ? "Show fewer labels" : `Show ${more} more labels`;
+  const button = make("button", { type: "button", className: "more", "aria-expanded": String(state.allLabels) }, text);
+  button.addEventListener("click", () => {
+    state.allLabels = !state.allLabels;
+    showLegend();
+    at("legend").querySelector(".more").focus();
+  });
+  return button;
 }
 
 function paneOf(side) {
   const title = make("h3", {}, titleOf(side));
   const copy = make("button", { type: "button" }, "Copy as JSON");
   copy.addEventListener("click", () => copyJson(side, copy));
-  const body = side.prediction.labels ? [labelList(side)] : [markedText(side), spanTable(side)];
+  const body = side.prediction.labels ? [labelList(side)] : [markedText(side)];
+  if (!foundBy(side).some(shown)) body.push(make("p", { className: "nothing" }, whyNothing(side)));
+  else if (side.prediction.spans) body.push(spanTable(side));
   return make("section", { className: "pane", "aria-label": title.textContent }, make("header", {}, title, copy), ...body);
+}
+
+function whyNothing(side) {
+  const found = foundBy(side).length;
+  if (!found) return "The model found nothing to label in this text.";
+  return `Nothing is shown: what the model found (${found}) scores below the minimum, or its label is switched off.`;
 }
 
 function onlyHere(side) {
@@ -204,12 +245,13 @@ function markOf(span, only) {
   const score = SCORES.format(span.score);
   const spoken = `, ${span.label}, score ${score}${only ? ", only on this side" : ""}`;
   const tip = `${span.label} ${score}, characters ${span.start} to ${span.end}${only ? ", only on this side" : ""}`;
-  const mark = make("mark", { className: `span ${classesOf(span.label)}${only ? " only" : ""}`, tabIndex: -1 });
+  const name = `span ${classesOf(span.label)}${only ? " only" : ""}`;
+  const mark = make("mark", { className: name, tabIndex: -1, dir: "auto" });
   mark.append(
     span.text,
     make("span", { className: "tag", "aria-hidden": "true" }, span.label),
-    make("span", { className: "unseen" }, spoken),
-    make("span", { className: "tip", "aria-hidden": "true" }, tip),
+    make("span", { className: "unseen", dir: "auto" }, spoken),
+    make("span", { className: "tip", dir: "auto", "aria-hidden": "true" }, tip),
   );
   for (const name of ["mouseenter", "focus"]) mark.addEventListener(name, () => mark.classList.remove("quiet"));
   return mark;
@@ -296,6 +338,7 @@ at("example").addEventListener("click", () => {
 at("threshold").addEventListener("input", showAll);
 at("compare").addEventListener("change", () => {
   at("second").hidden = !at("compare").checked;
+  showPlan(1);
   again();
 });
 for (const side of [0, 1]) {
