@@ -4,8 +4,7 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import from_json
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from lookboth.models.confidence import saved_thresholds
 from lookboth.serving.refusals import Refusal, invalid, too_large
@@ -14,6 +13,7 @@ from lookboth.types import Prediction
 
 Score = Annotated[float, Field(ge=0, le=1)]
 
+_OBJECT = TypeAdapter(dict[str, Any])  # any JSON object, before its keys and values are looked at
 _MOST_NAMES = 1000  # entries of a list or object other than the texts; no labeler has so many labels
 _MOST_ERRORS = 5  # told in one answer
 
@@ -134,8 +134,7 @@ def read_request(body: bytes, content_type: str, settings: ServerSettings) -> La
     try:
         request = LabelRequest.model_validate(found)
     except ValidationError as error:
-        details = error.errors(include_url=False, include_context=False, include_input=False)
-        raise invalid(_explain(details), _allowed()) from None
+        raise _refuse(error) from None
     if (request.text is None) == (request.texts is None):
         given = "neither" if request.text is None else "both"
         raise invalid(f"{given} of text and texts are given", "exactly one of them")
@@ -146,12 +145,9 @@ def read_request(body: bytes, content_type: str, settings: ServerSettings) -> La
 def _parse(body: bytes) -> dict[str, Any]:
     """Return the JSON object that a body holds."""
     try:
-        found = from_json(body, allow_inf_nan=False)
-    except ValueError as error:
-        raise invalid(f"the body is not JSON: {error}"[:500], _allowed()) from None
-    if not isinstance(found, dict):
-        raise invalid(f"the body is JSON, but a {type(found).__name__}", _allowed())
-    return found
+        return _OBJECT.validate_json(body)
+    except ValidationError as error:
+        raise _refuse(error) from None
 
 
 def _check_counts(found: dict[str, Any], settings: ServerSettings) -> None:
@@ -180,6 +176,11 @@ def _check_sizes(texts: list[str], settings: ServerSettings) -> None:
                 f"{settings.text_chars} characters",
                 "Cut it into paragraphs and send these.",
             )
+
+
+def _refuse(error: ValidationError) -> Refusal:
+    details = error.errors(include_url=False, include_context=False, include_input=False)
+    return invalid(_explain(details), _allowed())
 
 
 def _allowed() -> str:
