@@ -47,7 +47,8 @@ def convert(
         str,
         typer.Argument(
             help="Of papers: ace05, cluener, conll2003, conll2012, massive, nlupp, semeval-absa, wikiner; of tools: "
-            "brat, doccano, gliner, label-studio, opennlp, prodigy, rasa, spacy-json; json: what is read as it is."
+            "brat, doccano, gliner, label-studio, label-studio-conll, opennlp, prodigy, rasa, spacy-json; "
+            "json: what is read as it is."
         ),
     ],
     source: Annotated[

@@ -167,6 +167,9 @@ def _find_span(record: Any) -> _Found | str:
         return f"span {start}..{end} has {label}; leave one of the keys"
     if not isinstance(label, str) or not label.strip():
         return f"span {start}..{end}: the label {label!r:.40} is not a name"
+    if isinstance(record, Mapping) and "entity" in record and label[:2] in ("B-", "I-"):
+        found = f"span {start}..{end} has the tag {label!r:.40} of a token"
+        return f"{found}; a pipeline gives spans with aggregation_strategy"
     if not isinstance(said, str | None):
         return f"span {start}..{end}: its text {said!r:.40} is no string"
     return _Found(start, end, label, said)

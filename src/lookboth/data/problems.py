@@ -6,6 +6,7 @@ from lookboth.errors import DataError
 from lookboth.types import Dataset, Problem
 
 NUM_SHOWN = 10
+_QUESTIONS = ("tag-style", "encoding", "fields", "offsets")  # problems of a whole file that an option answers
 
 
 class ProblemLog:
@@ -67,7 +68,7 @@ def require_clean(dataset: Dataset) -> None:
 def advise(fatal: Sequence[Problem]) -> str:
     """Return what can be done about fatal problems."""
     lost = sum(not problem.repaired for problem in fatal)
-    if all(problem.kind in ("tag-style", "encoding") and not problem.repaired for problem in fatal):
+    if all(problem.kind in _QUESTIONS and not problem.repaired for problem in fatal):
         return "Read the file as the message says."
     if lost == len(fatal):
         return "Fix the lines."

@@ -29,7 +29,7 @@ _ALLOWED = 'write {"text": "...", "label": [[start, end, "NAME"]]}'
 _COUNTINGS = MappingProxyType(
     {"utf16": Counting("UTF-16 units"), "codepoints": Counting("code points")}
 )  # by the value of --offsets
-_LEFT_OUT = "the line is left out"
+_SPAN_KEYS = ("label", "labels", "entities")
 
 
 class _Record(NamedTuple):
@@ -56,7 +56,7 @@ def read_doccano(path: str | Path, options: ConvertOptions, *, repair: bool = Fa
     records = [
         record for number, values in found if (record := _read_record(values, number, log)) is not None
     ]
-    name = options.offsets or _offsets_of(records, log)
+    name = None if _is_of_whole_texts(records, log) else options.offsets or _offsets_of(records, log)
     if name is None:
         return Converted(Dataset((), problems=log.problems(), name=log.name))
     sentences = [
@@ -86,22 +86,33 @@ def write_doccano(texts: Iterable[Marked]) -> Iterator[str]:
 
 def _read_record(record: Mapping[str, Any], number: int, log: ProblemLog) -> _Record | None:
     text = record.get("text", record.get("data"))
-    lists = [record[key] for key in ("label", "labels", "entities") if isinstance(record.get(key), list)]
-    spans = next((spans for spans in lists if spans), lists[0] if lists else None)
-    if not isinstance(text, str) or spans is None:
-        message = f"keys {sorted(record)!r:.100} are not what is read; {_ALLOWED}"
-        log.add(number, "json", message, _LEFT_OUT)
-        return None
-    if any(isinstance(span, str) for span in spans):
-        message = f"the labels {spans!r:.60} are of the whole text, not spans"
-        log.add(
-            number, "json", f"{message}; such a file needs no conversion: --task classification", _LEFT_OUT
+    lists = [record[key] for key in _SPAN_KEYS if isinstance(record.get(key), list)]
+    filled = [spans for spans in lists if spans]
+    reason = ""
+    if not isinstance(text, str) or not lists:
+        reason = f"keys {sorted(record)!r:.100} are not what is read"
+    elif any(spans != filled[0] for spans in filled):
+        reason = (
+            f"{' and '.join(key for key in _SPAN_KEYS if record.get(key))} both hold spans, and they differ"
         )
+    if reason or not isinstance(text, str):
+        log.add(number, "json", f"{reason}; {_ALLOWED}", "the line is left out")
         return None
     if record.get("relations"):
         log.add(number, "other-results", "relations are not taken over", fatal=False)
     said = record.get("offsets")
-    return _Record(number, text, spans, said if said in _COUNTINGS else None)
+    known = isinstance(said, str) and said in _COUNTINGS
+    return _Record(number, text, filled[0] if filled else [], said if known else None)
+
+
+def _is_of_whole_texts(records: Sequence[_Record], log: ProblemLog) -> bool:
+    """Whether labels are names without a place, which is noted once: no text of the file has spans."""
+    named = [record for record in records if any(isinstance(span, str) for span in record.spans)]
+    if named:
+        found = f"the labels {named[0].spans!r:.60} are of the whole text, not spans"
+        advice = "such a file needs no conversion: pass --task classification to check-data or train"
+        log.add(named[0].number, "json", f"{found}; {advice}")
+    return bool(named)
 
 
 def _offsets_of(records: Sequence[_Record], log: ProblemLog) -> str | None:
@@ -125,7 +136,10 @@ def _offsets_of(records: Sequence[_Record], log: ProblemLog) -> str | None:
         log.add(record.number, "offsets", message, fatal=False)
         return best
     both = " or ".join(f"{reading.covered!r:.40} (--offsets {name})" for name, reading in readings.items())
-    message = f"{readings['utf16'].span} is {both}; the borders of words do not tell which. Pass the one that is meant"
+    why = "the borders of words do not tell which" if hits[best] else "neither is whole words"
+    message = f"{readings['utf16'].span} is {both}; {why}. Pass the one that is meant"
+    if not hits[best]:
+        message += "; projects that count grapheme clusters are not read"
     log.add(record.number, "offsets", message)
     return None
 

@@ -16,6 +16,7 @@ from lookboth.data.conversion.events import read_events
 from lookboth.data.conversion.inline import WIKINER_LINE, read_opennlp, read_wikiner
 from lookboth.data.conversion.json_records import read_json
 from lookboth.data.conversion.label_studio import read_label_studio
+from lookboth.data.conversion.label_studio_conll import has_sentences_as_words, read_label_studio_conll
 from lookboth.data.conversion.layouts import (
     read_cluener,
     read_gliner,
@@ -188,6 +189,13 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             (*_OVER_TEXT, "text_field"),
             "a Label Studio export (JSON, JSON_MIN or CSV)",
             _is_label_studio,
+        ),
+        "label-studio-conll": Kind(
+            read_label_studio_conll,
+            (),
+            "Label Studio's CONLL",
+            lambda sample: has_sentences_as_words(sample.lines),
+            is_direct=True,
         ),
         "massive": Kind(
             read_massive,

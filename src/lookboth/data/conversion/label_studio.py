@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from lookboth.data.conversion.label_studio_conll import read_label_studio_conll
 from lookboth.data.conversion.label_studio_tasks import Region, Task, find_html_text, read_tasks
 from lookboth.data.conversion.marked import Marked
 from lookboth.data.conversion.options import Converted, ConvertOptions
@@ -34,13 +35,15 @@ def read_label_studio(path: str | Path, options: ConvertOptions, *, repair: bool
     without spans.
 
     Args:
-        path: an export of the kind JSON, JSON_MIN or CSV, UTF-8.
+        path: an export of the kind JSON, JSON_MIN, CSV or CONLL, UTF-8.
         options: `several` and `text_field`.
         repair: leave out or widen what cannot be taken over instead of calling it fatal.
 
     Raises:
         DataError: if the file cannot be read at all.
     """
+    if Path(path).suffix.lower() == ".conll":
+        return read_label_studio_conll(path, options, repair=repair)
     log, tasks = read_tasks(path, repair=repair)
     key = options.text_field or _choose_key(tasks, log)
     sentences = [
@@ -94,7 +97,7 @@ def _choose_key(tasks: Sequence[Task], log: ProblemLog) -> str | None:
         return best[0]
     if tasks:
         message = f"the annotated text may be {' or '.join(best)}; name it: --text-field {best[0] if best else 'KEY'}"
-        log.add(tasks[0].number, "json", message)
+        log.add(tasks[0].number, "fields", message)
     return None
 
 

@@ -73,7 +73,7 @@ def read_tasks(path: str | Path, *, repair: bool) -> tuple[ProblemLog, list[Task
     """
     log, found = _open(path, repair=repair)
     records = list(found)
-    annotated = any(_made(record) for _, record in records)
+    annotated = any(_annotations(record) for _, record in records)
     tasks = [
         task for number, record in records if (task := _read_task(record, number, annotated, log)) is not None
     ]
@@ -81,6 +81,8 @@ def read_tasks(path: str | Path, *, repair: bool) -> tuple[ProblemLog, list[Task
         log.add(records[0][0], "predictions", "no task is annotated; predictions are read", fatal=False)
     if tasks and not any(task.regions for task in tasks) and not any("data" in r for _, r in records):
         log.add(tasks[0].number, "no-labels", f"no task has a labeled region of text; {_ALLOWED}")
+    if any(task.is_html for task in tasks):
+        tasks = [task._replace(is_html=True) for task in tasks]
     return log, tasks
 
 
@@ -165,8 +167,11 @@ def _region(kind: str, value: Any, number: int, log: ProblemLog) -> Region | Non
 
 def _made(task: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the annotations that were not skipped."""
-    annotations = _dicts(task.get("annotations", task.get("completions")))
-    return [annotation for annotation in annotations if not annotation.get("was_cancelled")]
+    return [annotation for annotation in _annotations(task) if not annotation.get("was_cancelled")]
+
+
+def _annotations(task: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return _dicts(task.get("annotations", task.get("completions")))
 
 
 def _choose(
@@ -174,7 +179,7 @@ def _choose(
 ) -> list[tuple[str, Any]] | None:
     """Return (type, value) of the results of the annotation that counts, None where there is none.
 
-    Predictions count only in files in which no task is annotated.
+    Predictions count only in files in which no task is annotated, or was skipped.
     """
     made = _made(task)
     truth = [annotation for annotation in made if annotation.get("ground_truth")]

@@ -1,0 +1,44 @@
+"""Label Studio's CONLL, columns whose words are cut at blanks, which loses the spans of languages without blanks."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from lookboth.data.conll import read_conll
+from lookboth.data.conversion.options import Converted, ConvertOptions
+from lookboth.data.lines import read_lines
+from lookboth.data.problems import ProblemLog
+from lookboth.data.words import split_words
+from lookboth.errors import DataError
+
+_MIDDLE = " -X- _ "  # between word and tag
+_IDEOGRAPHS = re.compile(r"[\u3041-\u30ff\u3400-\u9fff]")
+_LONG = 4  # words of Chinese or Japanese inside one word of the file
+
+
+def read_label_studio_conll(path: str | Path, options: ConvertOptions, *, repair: bool = False) -> Converted:
+    """Read the words and tags of Label Studio's CONLL.
+
+    Args:
+        path: the file, UTF-8.
+        options: none mean anything here.
+        repair: as of `read_conll`.
+
+    Raises:
+        DataError: if the file cannot be read at all, or its words are whole sentences of a language without blanks.
+    """
+    if has_sentences_as_words(read_lines(path, ProblemLog(str(path), repair=True))):
+        found = "Label Studio's CONLL cuts words at blanks; here words are whole sentences, and their spans are lost"
+        advice = "Export the project as JSON and type: lookboth convert label-studio FILE.json OUT.jsonl"
+        raise DataError(f"{path}: {found}. {advice}")
+    return Converted(read_conll(path, repair=repair))
+
+
+def has_sentences_as_words(lines: Iterable[str]) -> bool:
+    """Whether lines of Label Studio's CONLL have words of many Han or kana characters.
+
+    >>> has_sentences_as_words(["车在路上碰到石头 -X- _ B-X"])
+    True
+    """
+    words = (line.split(" ")[0] for line in lines if _MIDDLE in line)
+    return any(len(_IDEOGRAPHS.findall(word)) > _LONG and len(split_words(word)) > _LONG for word in words)
