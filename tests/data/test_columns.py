@@ -97,6 +97,11 @@ def test_a_column_that_names_sentences_ends_them(read):
     assert words_of(read(content)) == ["Anna ran", "Bo"]
 
 
+def test_a_file_without_borders_of_sentences_is_named(read):
+    kinds = [problem.kind for problem in read("Anna\tB-PER\n" + "ran\tO\n" * 1000).problems]
+    assert kinds == ["one-sentence"]
+
+
 def test_a_word_named_word_is_a_word(read):
     assert words_of(read("word\tO\ntag\tO\nAnna\tB-PER\n")) == ["word tag Anna"]
 

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 
 from lookboth.data.rawtext import read_raw_text
@@ -101,28 +99,59 @@ def test_a_path_that_is_not_there_is_never_sought_on_the_hub(source):
         read_split(source, "train")
 
 
-def test_an_unknown_suffix_is_refused(tmp_path):
-    path = tmp_path / "data.csv"
-    path.write_text(LINES)
-    with pytest.raises(DataError, match=r"the suffix '.csv' says no format"):
-        read_dataset(path)
-
-
 @pytest.mark.parametrize(
-    ("name", "task", "other"),
-    [("data.csv", "labeling", "classification"), ("data.conll", "classification", "labeling")],
+    ("name", "words"),
+    [
+        ("data.xyz", "the suffix '.xyz' says no format"),
+        ("data.spacy", "is a DocBin of spaCy, which is not read. Write its docs as JSON lines"),
+        ("data.parquet", "save_to_disk"),
+        ("data.conll.gz", "Unpack it first: gunzip"),
+        ("data.xlsx", "Save it as CSV"),
+    ],
 )
-def test_a_suffix_of_the_other_task_points_to_it(tmp_path, name, task, other):
-    (tmp_path / name).write_text(LINES)
-    with pytest.raises(DataError, match=f"check-data or train --task {other}"):
-        read_dataset(tmp_path / name, ReadOptions(task=task))
-    (tmp_path / name).rename(tmp_path / f"train{Path(name).suffix}")
+def test_a_suffix_that_is_not_read_is_refused_with_what_to_do(tmp_path, name, words):
+    path = tmp_path / name
+    path.write_text(LINES)
+    with pytest.raises(DataError) as caught:
+        read_dataset(path)
+    assert words in str(caught.value)
+    assert "Rename" not in str(caught.value)
+
+
+def test_a_suffix_of_the_other_task_points_to_it(tmp_path):
+    (tmp_path / "data.conll").write_text(LINES)
+    options = ReadOptions(task="classification")
+    with pytest.raises(DataError, match="check-data or train --task labeling"):
+        read_dataset(tmp_path / "data.conll", options)
+    (tmp_path / "data.conll").rename(tmp_path / "train.conll")
     for read in (
-        lambda: read_split(tmp_path, "train", ReadOptions(task=task)),
-        lambda: find_splits(tmp_path, task),
+        lambda: read_split(tmp_path, "train", options),
+        lambda: find_splits(tmp_path, "classification"),
     ):
-        with pytest.raises(DataError, match=f"check-data or train --task {other}"):
+        with pytest.raises(DataError, match="check-data or train --task labeling"):
             read()
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_tables_of_words_and_tags_are_read(tmp_path, separator):
+    path = tmp_path / "train.csv"
+    rows = [["Anna", "B-PER"], ["Moss", "I-PER"], [f'"{separator}"', "O"], ['""""', "O"], []]
+    path.write_text("\n".join(separator.join(row) for row in [*rows, *rows]))
+    first, _ = read_dataset(path).examples
+    assert (first.words, first.spans) == (("Anna", "Moss", separator, '"'), (Span(0, 2, "PER"),))
+
+
+def test_a_table_without_words_and_tags_points_to_the_other_task(tmp_path):
+    for content in ("id,text\n1,Bob\n", "text,label\nAnna ran,good\n", LINES.replace("B-ORG", "ORG")):
+        (tmp_path / "train.csv").write_text(content)
+        with pytest.raises(DataError, match="check-data or train --task classification"):
+            require_clean(read_split(tmp_path, "train"))
+
+
+def test_columns_go_before_a_table_of_the_same_split(tmp_path):
+    (tmp_path / "train.csv").write_text("text,label\nAnna ran,good\n")
+    (tmp_path / "train.conll").write_text(LINES)
+    assert read_split(tmp_path, "train").name.endswith("train.conll")
 
 
 def test_a_file_of_another_split_says_how_it_is_read_all_the_same(tmp_path):
@@ -176,6 +205,11 @@ def test_a_folder_saved_by_datasets(tmp_path):
     assert dataset.examples[0].spans == (Span(0, 2, "LOC"),)
     assert dataset.examples[1].source == f"{tmp_path / 'd'}/dev:2"
     assert find_splits(tmp_path / "d") == ("train", "dev")
+    kept = datasets.Dataset.from_dict({**rows, "ner_tags": [[1, None], [-1]]}, features=features)
+    datasets.DatasetDict({"test": kept}).save_to_disk(tmp_path / "n")
+    null, secret = read_split(tmp_path / "n", "test").problems
+    assert "n/test:1: item 2 of 'tags' is null, no string" in str(null)
+    assert "n/test:2: item 1 of 'tags' is -1, no string" in str(secret)
     with pytest.raises(DataError, match="no split 'test'; there are train, validation"):
         read_split(tmp_path / "d", "test")
     with pytest.raises(DataError, match=r"no column nope; there are id, tokens, ner_tags.* --label-field"):

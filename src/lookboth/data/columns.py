@@ -1,5 +1,6 @@
 """Which columns a file of columns has: what separates them, a header, numbers of words, comments."""
 
+import csv
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,9 +15,10 @@ _COMMENT = re.compile(r"#(\s|$|[\w:.]+\s*=)")
 _DOCUMENT = re.compile(r"-DOCSTART-|#begin document|#end document|###MEDLINE:")
 _RULER = re.compile(r"(#{2,}|={3,}|-{3,}|\*{3,}|_{3,}).*")
 _SCHEME_TAG = re.compile(r"[BIESLU]-.")
+_LINES_LOOKED_AT = 1000  # enough to see a delimiter
 _DIGITS = re.compile(r"([0-9]{1,18})")
 NOT_A_WORD = re.compile(r"\d+[-.]\d+")  # 3-4 is a multiword token of CoNLL-U, 8.1 an empty node
-_WORD_NAMES = frozenset(("word", "words", "token", "tokens", "form", "text"))
+_WORD_NAMES = frozenset(("word", "words", "token", "tokens", "form"))
 _SENTENCE_NAMES = frozenset(
     ("sentence #", "sentence", "sentence_id", "sentence id", "sent_id", "sentence_idx")
 )
@@ -47,17 +49,19 @@ class Splitter:
         separator: what separates columns; None: tabs on lines that have one, else blanks.
         tabbed: whether any line has a tab.
         any_blank: whether no-break and other wide spaces separate as well, where nothing else does.
+        quoted: whether cells may be quoted as in CSV.
     """
 
     separator: str | None = None
     tabbed: bool = False
     any_blank: bool = False
+    quoted: bool = False
 
     @classmethod
-    def of(cls, lines: Sequence[str], separator: str | None = None) -> "Splitter":
-        """Return what separates the columns of these lines."""
-        if separator is not None:
-            return cls(separator)
+    def of(cls, lines: Sequence[str], separator: str | None = None, *, quoted: bool = False) -> "Splitter":
+        """Return what separates the columns of these lines; of CSV (`quoted`), a comma, semicolon or tab."""
+        if separator is not None or quoted:
+            return cls(separator or _delimiter(lines), quoted=quoted)
         tabbed = any("\t" in line for line in lines)
         shown = [line for line in lines if line.strip()]
         wide = sum(len(_BLANKS.split(line.strip(" \t"))) == 1 < len(line.split()) for line in shown)
@@ -75,6 +79,9 @@ class Splitter:
         """
         if not line.strip():
             return []
+        if self.quoted:
+            cells = _strip(_csv_cells(line, str(self.separator)))
+            return cells if any(cells) else []
         if self.separator is not None:
             return _strip(line.split(self.separator))
         if "\t" in line:
@@ -221,6 +228,26 @@ def find_other_layer(rows: Sequence[list[str]], columns: Columns) -> int | None:
     labels = [{row[i][2:] for row in plain if is_standard(row[i])} for i in range(columns.usual)]
     read = columns.tag % columns.usual if plain else 0
     return next((i for i in range(columns.usual) if plain and i != read and labels[i] & labels[read]), None)
+
+
+def _delimiter(lines: Sequence[str]) -> str:
+    """Return the delimiter that cuts most lines into the same number of columns, of several the one with most."""
+    shown = [line for line in lines[:_LINES_LOOKED_AT] if line.strip()]
+
+    def regularity(delimiter: str) -> tuple[int, int]:
+        counts = Counter(len(_csv_cells(line, delimiter)) for line in shown)
+        usual, lines_of_it = max(counts.items(), key=lambda item: (item[1], item[0]), default=(1, 0))
+        return (lines_of_it, usual) if usual > 1 else (0, 1)
+
+    return max(",;\t", key=regularity)
+
+
+def _csv_cells(line: str, delimiter: str) -> list[str]:
+    """Return the cells of a line of CSV; a line whose quotes are not closed is one cell."""
+    try:
+        return next(csv.reader([line], delimiter=delimiter, strict=True), [])
+    except csv.Error:
+        return [line]
 
 
 def _strip(cells: Iterable[str]) -> list[str]:

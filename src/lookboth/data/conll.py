@@ -19,9 +19,15 @@ from lookboth.data.columns import (
 from lookboth.data.lines import read_lines
 from lookboth.data.problems import ProblemLog
 from lookboth.data.sentences import Sentence, build_dataset
+from lookboth.data.tag_styles import is_standard
 from lookboth.errors import ConfigError
 from lookboth.types import Dataset
 
+_NO_TAGS_IN_CSV = (
+    "no first line names the columns of words and tags (word,tag), and the last column has no tags such as B-PER. If "
+    "whole texts have labels, give check-data or train --task classification"
+)
+_LONG_SENTENCE = 1000  # words; no sentence of any corpus is so long
 _EMPTY_WORD = "the word column is empty; a blank line ends a sentence"
 _INNER_COMMENT = "looks like a comment inside a sentence; comments are in front of one"
 _LANGUAGE = re.compile(r"([a-z]{2,3}(?:-[a-z]+)*:)(?=.)")  # en:Oslo, of WikiANN
@@ -60,19 +66,19 @@ def read_conll(
         raise ConfigError("the column separator is empty; name one, or none for tabs and blanks.")
     log = ProblemLog(str(path), repair=repair)
     lines = read_lines(path, log)
-    splitter = Splitter.of(lines, separator)
+    splitter = Splitter.of(lines, separator, quoted=Path(path).suffix.lower() == ".csv")
     rows = list(map(splitter.split, lines))
-    places = take_header(rows, log, Places(word_column, tag_column))
+    given = Places(word_column, tag_column)
+    places = take_header(rows, log, given)
     columns = Columns.of(rows, places, blanks=splitter.blanks)
+    told = scheme is not None or head == "plain" or places is not given
+    if splitter.quoted and not told and lines and not any(map(is_standard, columns.tags)):
+        log.add(1, "columns", _NO_TAGS_IN_CSV)
+        return Dataset((), problems=log.problems(), name=log.name)
     if not _has_words(rows, columns, log):
         return Dataset((), problems=log.problems(), name=log.name)
-    other = find_other_layer(rows, columns)
-    if other is not None:
-        message = (
-            f"column {other} has tags of the same labels; column {columns.tag} is read; see --tag-column"
-        )
-        log.add(columns.first_line(rows), "two-layers", message, fatal=False)
     sentences = _drop_marks(list(_Assembler(columns, log).assemble(rows)), log)
+    _note_oddities(rows, columns, sentences, log)
     return build_dataset(sentences, scheme, log, head=head)
 
 
@@ -94,6 +100,19 @@ def stream_words(lines: Iterable[str], log: ProblemLog) -> Iterator[Sentence]:
     columns = replace(columns, word=find_words(rows, columns)[1])
     sentences = _WordAssembler(columns, log).assemble(chain(rows, map(splitter.split, lines)))
     return (sentence for sentence in sentences if sentence.words)
+
+
+def _note_oddities(
+    rows: list[list[str]], columns: Columns, sentences: list[Sentence], log: ProblemLog
+) -> None:
+    """Note a second layer of tags, and a file whose sentences nothing separates."""
+    other = find_other_layer(rows, columns)
+    if other is not None:
+        message = f"column {other} has tags of the same labels; column {columns.tag} is read"
+        log.add(columns.first_line(rows), "two-layers", f"{message}; see --tag-column", fatal=False)
+    if len(sentences) == 1 and len(sentences[0].words) > _LONG_SENTENCE:
+        message = f"no blank lines: all {len(sentences[0].words)} words are one sentence"
+        log.add(columns.first_line(rows), "one-sentence", message, fatal=False)
 
 
 def _drop_marks(sentences: list[Sentence], log: ProblemLog) -> list[Sentence]:

@@ -128,13 +128,18 @@ def _sentences(
     sentences = []
     for number, (words, tags) in enumerate(pairs, 1):
         if names is not None and tags is not None:
-            tags = [names[tag] if 0 <= tag < len(names) else str(tag) for tag in tags]
+            tags = [_name_of(tag, names) for tag in tags]
         sentence = parse_tagged(words, tags, number)
         if isinstance(sentence, Sentence):
             sentences.append(sentence)
         else:
             log.add(number, "row", sentence, "the row is left out")
     return sentences
+
+
+def _name_of(tag: Any, names: Sequence[str]) -> Any:
+    """Return the name of a class; a value without a name stays as it is and is reported with the row."""
+    return names[tag] if isinstance(tag, int) and 0 <= tag < len(names) else tag
 
 
 def _texts(

@@ -86,7 +86,11 @@ def parse_tagged(
         wrong = next((i for i, value in enumerate(values) if not isinstance(value, str)), None)
         if wrong is not None:
             value = values[wrong]
-            numbers = "; numbers are classes whose names are not in the record" if type(value) is int else ""
+            numbers = (
+                "; write the names of the classes, such as B-PER, in place of numbers"
+                if type(value) is int
+                else ""
+            )
             shown = "null" if value is None else repr(value)[:40]
             return f"item {wrong + 1} of {name!r} is {shown}, no string{numbers}"
     if len(tokens) != len(tags):

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from lookboth.data.classification import read_classification
 from lookboth.data.conll import read_conll
@@ -12,12 +11,26 @@ from lookboth.data.encodings import encoded_as
 from lookboth.data.hub import is_saved_folder, read_hub, read_hub_texts, saved_splits
 from lookboth.data.jsonl import read_jsonl
 from lookboth.data.problems import require_clean
+from lookboth.data.suffixes import (
+    CONLL_SUFFIXES,
+    FILE_SUFFIXES,
+    JSONL_SUFFIXES,
+    KIND_NAMES,
+    SUFFIXES,
+    Kind,
+    try_other_task,
+    unknown_suffix,
+)
 from lookboth.data.texts import example_from_text, read_text
 from lookboth.errors import DataError
 from lookboth.types import Dataset, Task
 
 __all__ = [
     "BUILTIN",
+    "CONLL_SUFFIXES",
+    "FILE_SUFFIXES",
+    "JSONL_SUFFIXES",
+    "Kind",
     "ReadOptions",
     "Task",
     "example_from_text",
@@ -32,7 +45,6 @@ __all__ = [
     "require_clean",
 ]
 
-Kind = Literal["labeling", "classification", "text"]  # what data is for: a task, or raw text without one
 BUILTIN_FOLDER = Path(__file__).parent / "builtin"
 _BUILTIN_SUFFIXES: dict[str, Kind] = {".conll": "labeling", ".tsv": "classification", ".txt": "text"}
 BUILTIN: dict[str, Kind] = {
@@ -41,20 +53,6 @@ BUILTIN: dict[str, Kind] = {
     if folder.is_dir()
 }
 _PLAIN = frozenset(name for name in BUILTIN if name.endswith("_pos"))  # one label per word
-CONLL_SUFFIXES = (".conll", ".txt", ".tsv", ".iob", ".iob2", ".bio", ".bioes", ".conllu")
-JSONL_SUFFIXES = (".jsonl", ".json")
-SUFFIXES: dict[Kind, tuple[str, ...]] = {
-    "labeling": CONLL_SUFFIXES + JSONL_SUFFIXES,
-    "classification": (".tsv", ".txt", ".csv", *JSONL_SUFFIXES),
-    "text": (".txt",),
-}
-FILE_SUFFIXES = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
-_KIND_NAMES = {
-    "labeling": "labeling words",
-    "classification": "classifying texts",
-    "text": "adaptation to raw text",
-}
-_OTHER_TASK: dict[Kind, Task] = {"labeling": "classification", "classification": "labeling"}
 SPLIT_NAMES = {
     "train": ("train", "training"),
     "dev": ("dev", "devel", "valid", "validation", "val", "testa"),
@@ -102,13 +100,8 @@ def read_dataset(path: str | Path, options: ReadOptions | None = None, *, repair
         if kind is not None:
             return read_direct(kind, path, repair=repair).dataset
         if suffix not in SUFFIXES[options.task]:
-            raise DataError(f"{path}: {_unknown_suffix(suffix, options.task)}")
+            raise DataError(f"{path}: {unknown_suffix(suffix, options.task)}")
         return _read_format(path, suffix, options, repair=repair)
-
-
-def _unknown_suffix(suffix: str, task: Task) -> str:
-    message = f"the suffix {suffix!r} says no format of {task} data; known are {', '.join(SUFFIXES[task])}"
-    return f"{message}. {_try_other_task(task, [suffix]) or 'Rename the file.'}"
 
 
 def _read_format(path: str | Path, suffix: str, options: ReadOptions, *, repair: bool) -> Dataset:
@@ -257,6 +250,8 @@ def split_files(folder: Path, split: str, kind: Kind) -> list[Path]:
 
 def _split_file(folder: Path, split: str, source: str | Path, kind: Kind) -> Path:
     found = split_files(folder, split, kind)
+    if kind == "labeling" and len(found) > 1:  # a table beside columns or JSON is a copy, or for another task
+        found = [file for file in found if file.suffix.lower() != ".csv"]
     if not found:
         raise DataError(_no_split_file(folder, split, source, kind))
     if len(found) > 1:
@@ -273,15 +268,7 @@ def _no_split_file(folder: Path, split: str, source: str | Path, kind: Kind) -> 
     suffixes = ", ".join(SUFFIXES[kind])
     message = f"no file for the split {split!r}; name it {' or '.join(names)}, ending in {suffixes}."
     there = [f.suffix.lower() for f in folder.iterdir() if any(_names_split(f.stem, name) for name in names)]
-    return f"{source}: {message} {_try_other_task(kind, there)}".rstrip()
-
-
-def _try_other_task(kind: Kind, suffixes: Sequence[str]) -> str:
-    """Return what to type where a suffix is of a format that only the other task has, else ""."""
-    other = _OTHER_TASK.get(kind)
-    if other is None or not any(s in SUFFIXES[other] and s not in SUFFIXES[kind] for s in suffixes):
-        return ""
-    return f"If it is data for {_KIND_NAMES[other]}, give check-data or train --task {other}."
+    return f"{source}: {message} {try_other_task(kind, there)}".rstrip()
 
 
 def _refuse_other_split(path: Path, split: str) -> None:
@@ -294,7 +281,7 @@ def _refuse_other_split(path: Path, split: str) -> None:
 def _refuse_other_kind(source: str | Path, path: Path, kind: Kind) -> None:
     holds = BUILTIN.get(path.name, kind) if path.parent == BUILTIN_FOLDER else kind
     if holds != kind:
-        message = f"built-in data for {_KIND_NAMES[holds]}, asked for as data for {_KIND_NAMES[kind]}"
+        message = f"built-in data for {KIND_NAMES[holds]}, asked for as data for {KIND_NAMES[kind]}"
         names = ", ".join(name for name, of_kind in BUILTIN.items() if of_kind == kind)
         other = f" Or set task = {holds!r}." if "text" not in (holds, kind) else ""
         raise DataError(f"{source}: {message}; for that there are {names}.{other}")
