@@ -281,3 +281,10 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     for format in ("jsonl", "prodigy"):
         with pytest.raises(DataError, match="cannot be written"):
             write_predictions([ADA], format, tmp_path)
+
+
+def test_labels_stand_beside_their_words_in_every_script():
+    """A mark is isolated from the text around it, and its label from its words, so that Hebrew does not move it."""
+    page = "".join(render([], "html"))
+    assert "mark { unicode-bidi: isolate; }" in page
+    assert "mark::after { unicode-bidi: plaintext; }" in page

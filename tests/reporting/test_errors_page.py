@@ -38,17 +38,26 @@ const select = (query) => {
 };
 const form = { querySelectorAll: select, elements: { words: { value: "" } }, hidden: true,
   addEventListener: (event, handler) => { handlers[event] = handler; } };
-const output = { textContent: "" };
+const output = { textContent: "", scrollIntoView: () => {} };
+const pagers = Object.fromEntries(["pages-top", "pages-bottom"].map((id) => [id, { hidden: false,
+  buttons: [-1, 1].map((step) => ({ dataset: { step: String(step) }, disabled: false })),
+  querySelectorAll() { return this.buttons; },
+  addEventListener: (event, handler) => { handlers.turn = handler; } }]));
 const articles = input.articles.map(({ text, errors }) => ({ dataset: { text }, hidden: false, querySelectorAll: () =>
   errors.map(([kind, labels]) => ({ dataset: { kind, labels: JSON.stringify(labels) }, hidden: false })) }));
-global.document = { getElementById: (id) => (id === "filters" ? form : output), querySelectorAll: () => articles };
+global.document = { getElementById: (id) => (id === "filters" ? form : pagers[id] || output), querySelectorAll: () => articles };
 require("vm").runInThisContext(input.script);
 const seen = [];
-for (const { unticked, words } of input.steps) {
-  boxes.forEach((b) => { b.checked = !unticked.includes(b.value); });
-  form.elements.words.value = words;
-  handlers.input();
-  seen.push({ status: output.textContent, counts: Object.fromEntries(boxes.map((b) => [b.value, b.count.textContent])),
+for (const { unticked, words, turn } of input.steps) {
+  if (turn) {
+    handlers.turn({ target: { dataset: { step: turn } } });
+  } else {
+    boxes.forEach((b) => { b.checked = !unticked.includes(b.value); });
+    form.elements.words.value = words;
+    handlers.input();
+  }
+  const pager = pagers["pages-top"];
+  seen.push({ pager: [pager.hidden, ...pager.buttons.map((b) => b.disabled)], status: output.textContent, counts: Object.fromEntries(boxes.map((b) => [b.value, b.count.textContent])),
     hidden: articles.map((a) => a.hidden) });
 }
 console.log(JSON.stringify({ seen, formHidden: form.hidden }));
@@ -100,6 +109,13 @@ def test_the_page_needs_nothing_else_and_runs_nothing_that_stands_in_the_data():
     text.encode("utf-8")
 
 
+def test_labels_stand_beside_their_words_in_every_script():
+    """A mark is isolated from the text around it, and its label from its words, so that Hebrew does not move it."""
+    text = render_errors_page("x", {}, SENTENCES)
+    assert "mark { unicode-bidi: isolate; }" in text
+    assert "mark .label, .errors b { unicode-bidi: plaintext; }" in text
+
+
 def test_people_without_a_mouse_or_without_sight_find_their_way():
     parsed = page(SENTENCES)
     tags = [tag for tag, _ in parsed.attributes]
@@ -121,31 +137,57 @@ def test_spans_inside_and_across_one_another_lose_no_word():
     assert {"class": "wrong"}.items() <= marks[0].items()
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
-def test_filters_show_what_is_ticked_and_count_what_ticking_would_show():
-    errors = [[p for p in pair_spans(s.gold, s.predicted) if p.kind] for s in SENTENCES]
+def run_script(sentences, steps):
+    """Return what the script of the page shows after each step."""
+    errors = [[p for p in pair_spans(s.gold, s.predicted) if p.kind] for s in sentences]
     articles = [
         {
             "text": " ".join(s.words).lower(),
             "errors": [[p.kind, sorted({x.label for x in p if x})] for p in own],
         }
-        for s, own in zip(SENTENCES, errors, strict=True)
+        for s, own in zip(sentences, errors, strict=True)
         if own
     ]
-    steps = [([], ""), (["missed", "type"], ""), (["LOC"], ""), ([], "OSLO "), (["PER", "LOC"], "")]
     given_to_node = {
         "script": (files("lookboth.reporting") / "assets" / "errors.js").read_text(encoding="utf-8"),
         "kind": ["boundary", "type", "missed", "invented"],
         "label": ["LOC", "PER"],
         "articles": articles,
-        "steps": [{"unticked": unticked, "words": words} for unticked, words in steps],
+        "steps": steps,
     }
     done = subprocess.run(
         ["node", "-e", FAKE_DOM], input=json.dumps(given_to_node), capture_output=True, text=True, check=True
     )
     result = json.loads(done.stdout)
-    everything, fewer, one_label, search, nothing = result["seen"]
     assert result["formHidden"] is False
+    return result["seen"]
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
+def test_many_sentences_are_shown_page_by_page():
+    many = [ScoredSentence((f"w{number}", "fell"), (Span(0, 1, "LOC"),), ()) for number in range(60)]
+    everything = {"unticked": [], "words": ""}
+    steps = [everything, {"turn": 1}, {"turn": 1}, {"unticked": [], "words": "w1"}, everything, {"turn": 1}]
+    seen = run_script(many, steps)
+    shown = [[place for place, hidden in enumerate(step["hidden"]) if not hidden] for step in seen]
+    assert shown[:3] == [list(range(25)), list(range(25, 50)), list(range(50, 60))]
+    assert seen[0]["status"] == "60 mistakes in 60 sentences, page 1 of 3."
+    assert [step["pager"] for step in seen[:3]] == [
+        [False, True, False],
+        [False, False, False],
+        [False, False, True],
+    ]
+    assert shown[3] == [1, *range(10, 20)]  # a filter begins with the first page of what it shows
+    assert seen[3]["pager"][0] is True
+    assert seen[3]["status"] == "11 mistakes in 11 sentences shown."
+    assert (shown[4], shown[5]) == (shown[0], shown[1])
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
+def test_filters_show_what_is_ticked_and_count_what_ticking_would_show():
+    steps = [([], ""), (["missed", "type"], ""), (["LOC"], ""), ([], "OSLO "), (["PER", "LOC"], "")]
+    seen = run_script(SENTENCES, [{"unticked": unticked, "words": words} for unticked, words in steps])
+    everything, fewer, one_label, search, nothing = seen
     assert everything["status"] == "4 mistakes in 2 sentences shown."
     assert everything["counts"] == {"boundary": 1, "type": 1, "missed": 1, "invented": 1, "LOC": 3, "PER": 2}
     assert fewer["status"] == "2 mistakes in 2 sentences shown."

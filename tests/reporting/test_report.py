@@ -161,3 +161,25 @@ def test_compressed_predictions_make_the_same_report(tmp_path):
     assert sorted(f.name for f in (plain / "errors").iterdir()) == sorted(
         f.name for f in (packed / "errors").iterdir()
     )
+
+
+@pytest.mark.parametrize("panels_drawn", [1, 2])
+def test_legends_fit_into_their_figures(panels_drawn):
+    from lookboth.reporting.style import panels, plot_style, share_legend
+
+    with plot_style():
+        figure, axes = panels([str(number) for number in range(panels_drawn)])
+        for number in range(5):
+            axes[0].plot([0, 1], label=f"a rather long name of a method {number}")
+        share_legend(figure, axes, columns=5)
+        figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert legend.get_window_extent().x0 >= 0
+    assert legend.get_window_extent().x1 <= figure.bbox.width
+    assert len(legend.get_texts()) == 5
+
+
+def test_the_header_of_a_column_is_aligned_as_its_cells():
+    text = to_html(Table("t", "", ["model", "method", "F1"], [["a", "b", "1"]], [], num_headers=2))
+    assert re.findall("<th scope=\"col\"( class=name)?>", text) == [" class=name", " class=name", ""]
+    assert '<td class="name">b</td><td>1</td>' in text

@@ -154,6 +154,8 @@ body { max-width: 46rem; margin: 2rem auto; padding: 0 1rem; font: 1.05rem/1.9 s
   color: #1a1a1a; background: #fff; }
 .text { white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; padding: .7rem 0;
   border-bottom: 1px solid #8884; }
+mark { unicode-bidi: isolate; }
+mark::after { unicode-bidi: plaintext; }
 mark { color: #111; background: hsl(var(--hue) 85% 86%); border-radius: .25rem; padding: .1rem .3rem;
   -webkit-box-decoration-break: clone; box-decoration-break: clone; }
 mark[data-label]::after { content: attr(data-label); margin-inline-start: .4em; font-size: .68em;

@@ -41,9 +41,9 @@ def render_errors_page(title: str, facts: Mapping[str, str], sentences: Sequence
             f"<h1>{escape_html(title)}</h1>\n",
             _facts({**facts, "mistakes": counted}),
             _form({str(kind): kinds[kind] for kind in ErrorKind}, dict(sorted(labels.items()))),
-            f'<p id="status" role="status">{counted}.</p>\n<main id="sentences">\n',
+            f'<p id="status" role="status">{counted}.</p>\n{_pager("top")}<main id="sentences">\n',
             *articles,
-            f"</main>\n<script>\n{_asset('errors.js')}</script>\n</body>\n</html>\n",
+            f"</main>\n{_pager('bottom')}<script>\n{_asset('errors.js')}</script>\n</body>\n</html>\n",
         ]
     )
 
@@ -72,6 +72,15 @@ def _form(kinds: Mapping[str, int], labels: Mapping[str, int]) -> str:
         + _boxes("label", "Label, gold or predicted", labels)
         + '<label>Words in the sentence: <input type="search" name="words" autocomplete="off"></label>\n</form>\n'
     )
+
+
+def _pager(place: str) -> str:
+    """Return buttons that turn pages; hidden until the script makes pages."""
+    buttons = " ".join(
+        f'<button type="button" data-step="{step}">{text}</button>'
+        for step, text in ((-1, "Previous page"), (1, "Next page"))
+    )
+    return f'<nav class="pages" id="pages-{place}" aria-label="Pages, {place}" hidden>{buttons}</nav>\n'
 
 
 def _boxes(name: str, legend: str, counts: Mapping[str, int]) -> str:

@@ -94,7 +94,10 @@ def to_csv(table: Table) -> str:
 
 def to_html(table: Table) -> str:
     """Return the table as HTML in a box that scrolls sideways, with its caption and row headers."""
-    head = "".join(f'<th scope="col">{html.escape(title)}</th>' for title in table.columns)
+    head = "".join(
+        f'<th scope="col"{" class=name" if place < table.num_headers else ""}>{html.escape(title)}</th>'
+        for place, title in enumerate(table.columns)
+    )
     rows = "\n".join(f"<tr>{_html_cells(row, table.num_headers)}</tr>" for row in table.rows)
     caption = html.escape(table.caption)
     return (

@@ -67,13 +67,16 @@ p, li {{ max-width: 46rem; }}
 a {{ color: #0b57a4; }}
 .table {{ overflow-x: auto; margin: 1.5rem 0; }}
 table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; }}
-caption {{ text-align: start; max-width: 46rem; padding-bottom: .5rem; }}
+caption {{ text-align: start; max-width: min(46rem, calc(100vw - 2rem)); padding-bottom: .5rem; position: sticky; left: 0; }}
 th, td {{ padding: .25rem .7rem; text-align: end; border-bottom: 1px solid #8884; white-space: nowrap; }}
-th[scope=row], td.name, th:first-child {{ text-align: start; font-weight: 500; }}
-thead th {{ border-bottom: 2px solid #888; vertical-align: bottom; }}
+th[scope=row], .name {{ text-align: start; }}
+tbody th {{ font-weight: 500; }}
+thead th {{ border-bottom: 2px solid #888; vertical-align: bottom; font-weight: 700; }}
 figure {{ margin: 1.5rem 0; }}
 figure img {{ max-width: 100%; height: auto; background: #fff; border-radius: .3rem; }}
 figcaption {{ max-width: 46rem; }}
+.picture {{ overflow-x: auto; }}
+@media (max-width: 40rem) {{ .picture img {{ max-width: none; width: 40rem; }} }}
 :focus-visible {{ outline: 3px solid #d55e00; outline-offset: 2px; }}
 @media (prefers-color-scheme: dark) {{
   body {{ color: #e8e8e8; background: #16181c; }}
@@ -129,6 +132,7 @@ def _html(block: Block) -> str:
             return f"<ul>\n{''.join(_html_item(text, link) for text, link in _linked(block))}</ul>\n"
         case Picture(file, alt, caption):
             image = f'<img src="{html.escape(file)}" alt="{html.escape(alt)}" loading="lazy">'
+            image = f'<div class="picture" role="region" tabindex="0" aria-label="Plot">{image}</div>'
             return f"<figure>\n{image}\n<figcaption>{html.escape(caption)}</figcaption>\n</figure>\n"
         case Table():
             return to_html(block)

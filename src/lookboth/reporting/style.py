@@ -106,8 +106,10 @@ def panels(
 
 
 def share_legend(figure: "Figure", axes: Sequence["Axes"], columns: int = 4) -> None:
-    """Put one legend of everything in the panels below them."""
+    """Put one legend of everything in the panels below them, in as many columns as the figure is wide enough for."""
     handles = {label: h for axis in axes for h, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    figure.legend(
-        handles.values(), handles.keys(), loc="outside lower center", ncols=min(columns, len(handles))
-    )
+    for count in range(min(columns, len(handles)), 0, -1):
+        legend = figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=count)
+        if count == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            return
+        legend.remove()

@@ -2,8 +2,11 @@
 // Shows the mistakes whose kind and one of whose labels are ticked, in sentences that hold the words searched for.
 // Without this script the page shows everything.
 
+const PAGE_SIZE = 25; // sentences; about ten screens
 const form = document.getElementById("filters");
 const status_ = document.getElementById("status");
+const pagers = ["pages-top", "pages-bottom"].map((id) => document.getElementById(id));
+let page = 0;
 const articles = [...document.querySelectorAll("article")].map((article) => ({
   article,
   text: article.dataset.text,
@@ -18,13 +21,30 @@ function ticked(name) {
   return new Set([...form.querySelectorAll(`input[name="${name}"]:checked`)].map((box) => box.value));
 }
 
+function showPage(matching, numErrors) {
+  const numPages = Math.max(1, Math.ceil(matching.length / PAGE_SIZE));
+  page = Math.min(page, numPages - 1);
+  matching.forEach((article, place) => {
+    article.hidden = Math.floor(place / PAGE_SIZE) !== page;
+  });
+  const total = `${numErrors} mistakes in ${matching.length} sentences`;
+  status_.textContent = numPages > 1 ? `${total}, page ${page + 1} of ${numPages}.` : `${total} shown.`;
+  for (const pager of pagers) {
+    pager.hidden = numPages < 2;
+    for (const button of pager.querySelectorAll?.("button") ?? []) {
+      const target = page + Number(button.dataset.step);
+      button.disabled = target < 0 || target >= numPages;
+    }
+  }
+}
+
 function update() {
   const kinds = ticked("kind");
   const labels = ticked("label");
   const words = form.elements.words.value.trim().toLowerCase();
   const byKind = new Map();
   const byLabel = new Map();
-  let numSentences = 0;
+  const matching = [];
   let numErrors = 0;
   const add = (counts, key) => counts.set(key, (counts.get(key) || 0) + 1);
   for (const { article, text, errors } of articles) {
@@ -39,9 +59,9 @@ function update() {
       item.hidden = !(kindIs && labelIs);
       shown += item.hidden ? 0 : 1;
     }
-    article.hidden = !(found && shown > 0);
-    if (!article.hidden) {
-      numSentences += 1;
+    article.hidden = true;
+    if (found && shown > 0) {
+      matching.push(article);
       numErrors += shown;
     }
   }
@@ -50,17 +70,31 @@ function update() {
       box.parentElement.querySelector(".count").textContent = counts.get(box.value) || 0;
     }
   }
-  status_.textContent = `${numErrors} mistakes in ${numSentences} sentences shown.`;
+  showPage(matching, numErrors);
 }
 
-form.addEventListener("input", update);
+function filter() {
+  page = 0;
+  update();
+}
+
+form.addEventListener("input", filter);
 form.addEventListener("submit", (event) => event.preventDefault());
 for (const button of form.querySelectorAll("button[data-name]")) {
   button.addEventListener("click", () => {
     for (const box of form.querySelectorAll(`input[name="${button.dataset.name}"]`)) {
       box.checked = button.dataset.tick === "all";
     }
+    filter();
+  });
+}
+for (const pager of pagers) {
+  pager.addEventListener?.("click", (event) => {
+    const step = Number(event.target.dataset.step);
+    if (!step) return;
+    page += step;
     update();
+    status_.scrollIntoView();
   });
 }
 form.hidden = false;
