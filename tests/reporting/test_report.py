@@ -181,5 +181,5 @@ def test_legends_fit_into_their_figures(panels_drawn):
 
 def test_the_header_of_a_column_is_aligned_as_its_cells():
     text = to_html(Table("t", "", ["model", "method", "F1"], [["a", "b", "1"]], [], num_headers=2))
-    assert re.findall("<th scope=\"col\"( class=name)?>", text) == [" class=name", " class=name", ""]
+    assert re.findall('<th scope="col"( class=name)?>', text) == [" class=name", " class=name", ""]
     assert '<td class="name">b</td><td>1</td>' in text
