@@ -45,7 +45,8 @@ const pagers = Object.fromEntries(["pages-top", "pages-bottom"].map((id) => [id,
   addEventListener: (event, handler) => { handlers.turn = handler; } }]));
 const articles = input.articles.map(({ text, errors }) => ({ dataset: { text }, hidden: false, querySelectorAll: () =>
   errors.map(([kind, labels]) => ({ dataset: { kind, labels: JSON.stringify(labels) }, hidden: false })) }));
-global.document = { getElementById: (id) => (id === "filters" ? form : pagers[id] || output), querySelectorAll: () => articles };
+global.document = { getElementById: (id) => (id === "filters" ? form : pagers[id] || output),
+  querySelectorAll: () => articles };
 require("vm").runInThisContext(input.script);
 const seen = [];
 for (const { unticked, words, turn } of input.steps) {
@@ -57,7 +58,8 @@ for (const { unticked, words, turn } of input.steps) {
     handlers.input();
   }
   const pager = pagers["pages-top"];
-  seen.push({ pager: [pager.hidden, ...pager.buttons.map((b) => b.disabled)], status: output.textContent, counts: Object.fromEntries(boxes.map((b) => [b.value, b.count.textContent])),
+  seen.push({ pager: [pager.hidden, ...pager.buttons.map((b) => b.disabled)],
+    status: output.textContent, counts: Object.fromEntries(boxes.map((b) => [b.value, b.count.textContent])),
     hidden: articles.map((a) => a.hidden) });
 }
 console.log(JSON.stringify({ seen, formHidden: form.hidden }));
