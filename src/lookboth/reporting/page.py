@@ -67,7 +67,8 @@ p, li {{ max-width: 46rem; }}
 a {{ color: #0b57a4; }}
 .table {{ overflow-x: auto; margin: 1.5rem 0; }}
 table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; }}
-caption {{ text-align: start; max-width: min(46rem, calc(100vw - 2rem)); padding-bottom: .5rem; position: sticky; left: 0; }}
+caption {{ text-align: start; max-width: min(46rem, calc(100vw - 2rem)); padding-bottom: .5rem;
+  position: sticky; left: 0; }}
 th, td {{ padding: .25rem .7rem; text-align: end; border-bottom: 1px solid #8884; white-space: nowrap; }}
 th[scope=row], .name {{ text-align: start; }}
 tbody th {{ font-weight: 500; }}
