@@ -188,7 +188,8 @@ def installed(monkeypatch, there: bool) -> None:
         ("qlora", "cuda:1", "auto", True, True),
         ("qlora", "cuda", "auto", False, False),
         ("qlora", "cuda", "bf16", True, False),
-        ("qlora", "cpu", "auto", True, False),
+        ("qlora", "cpu", "auto", True, True),
+        ("qlora", "cpu", "auto", False, False),
         ("lora", "cuda", "auto", True, False),
     ],
 )
@@ -222,7 +223,7 @@ def test_weights_in_4_bits_are_not_folded(base):
 
 @pytest.mark.parametrize("precision", ["auto", "fp32"])
 def test_merging_takes_the_unquantised_base(saved_qlora, asked_for, monkeypatch, tmp_path, precision):
-    monkeypatch.setattr(saving, "has_four_bits", lambda device: True)
+    monkeypatch.setattr(saving, "has_four_bits", lambda: True)
     merge_to_folder(str(saved_qlora), tmp_path / "merged", precision=precision, tolerance=1.0)
     assert [kwargs["four_bit"] for kwargs in asked_for] == [False]
 

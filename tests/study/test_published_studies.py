@@ -1,6 +1,8 @@
 """The papers' studies: their published settings, and a cell of each on made-up data of the same form."""
 
+import dataclasses
 import json
+import math
 import random
 import subprocess
 import sys
@@ -8,16 +10,22 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from encoders import save_encoder
 from tiny import tiny_config, tiny_tokenizer
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
+from lookboth import Labeler
 from lookboth.config import overlay
 from lookboth.data.conversion.convert import convert
 from lookboth.data.conversion.options import ConvertOptions
+from lookboth.evaluation.evaluate import evaluate_labeler
 from lookboth.masking.plan import MaskPlan
 from lookboth.study.cell_run import run_cell
 from lookboth.study.cells import study_settings
 from lookboth.study.config import StudyConfig, load_study
+from lookboth.training.adapters import num_trainable
+from lookboth.training.build import build_labeler
+from lookboth.training.splits import read_splits
 
 STUDIES = Path(__file__).parent.parent.parent / "recipes" / "studies"
 CONLL = "-DOCSTART- -X- O O\n\nMira NNP I-NP I-PER\nsaw VBD I-VP O\nTarn NNP I-NP I-LOC\n\n" * 6
@@ -76,6 +84,14 @@ def test_llm_unmasking_is_sixteen_plans_on_four_tasks_with_five_seeds():
     training = recipe["training"]
     assert (training["lr"], training["schedule"], training["epochs"]) == (2e-4, "cosine", 5)
     assert (training["weight_decay"], training["accumulation"], training["clip"]) == (0.1, 4, 1.0)
+    assert (training["optimizer"], training["betas"], training["eps"]) == (
+        "paged_adamw_8bit",
+        [0.9, 0.95],
+        1e-5,
+    )
+    assert (training["batch_sentences"], recipe["max_tokens"], recipe["truncate"]) == (16, 128, True)
+    end = (1 + math.cos(math.pi / training["accumulation"])) / 2  # its T_max counts micro-batches
+    assert training["lr_end"] == pytest.approx(end * training["lr"], rel=0.01)
 
 
 def test_tapt_adds_the_adaptation_and_changes_nothing_else():
@@ -83,7 +99,7 @@ def test_tapt_adds_the_adaptation_and_changes_nothing_else():
     adaptation = tapt.recipe["adaptation"]
     assert {**tapt.recipe, "adaptation": None} == {**plain.recipe, "adaptation": None}
     training = plain.recipe["training"]
-    assert all(adaptation[key] == training[key] for key in ("epochs", "lr", "batch_tokens"))
+    assert all(adaptation[key] == training[key] for key in ("epochs", "lr"))
     assert (tapt.datasets, tapt.models, tapt.seeds) == (plain.datasets, plain.models, plain.seeds)
 
 
@@ -103,11 +119,10 @@ def test_repetition_sl_removes_the_mask_in_the_layers_its_code_does():
 
 def test_a_batch_of_repeated_sentences_holds_as_many_sentences():
     study = load_study(STUDIES / "repetition_sl.toml")
-    single = study.recipe["training"]["batch_tokens"]
+    assert study.recipe["training"]["batch_sentences"] == 8
     repeated = [keys for keys in study.methods.values() if "repetition" in keys]
     assert len(repeated) == 4 + 16
-    for keys in repeated:
-        assert keys["training"]["batch_tokens"] == single * (keys["repetition"] + 1)
+    assert not any("training" in keys for keys in repeated)
 
 
 @pytest.mark.parametrize(
@@ -154,11 +169,94 @@ def test_one_cell_of_texts_runs_on_a_tiny_model(tmp_path, monkeypatch, tiny_llam
     assert {"dev", "test"} <= {name.partition(":")[0] for name in run["scores"]}
 
 
-def tiny_cell(file, dataset, method, model, folder):
+FAMILIES = {"llama": "llama", "mistral": "mistral", "gemma-2": "gemma2", "gemma": "gemma", "qwen3": "qwen3"}
+
+
+def tiny_of(name, folder):
+    """Return a folder with a tiny model of the family that a study's model is of."""
+    low = name.lower()
+    if "bert" in low:
+        return save_encoder(folder, "ModernBert" if "modern" in low else "Roberta")
+    family = next(family for part, family in FAMILIES.items() if part in low)
+    tokenizer = tiny_tokenizer("byte-bos")
+    config = AutoConfig.for_model(
+        family,
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=28,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        max_position_embeddings=512,
+    )
+    model = AutoModelForCausalLM.from_config(config)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def qlora_cells(folder):
+    """Yield a recipe of each model, depth and adapter that a published study trains over 4 bits."""
+    seen = set()
+    for file in ("llm_unmasking", "llm_unmasking_tapt", "repetition_sl"):
+        study = load_study(STUDIES / f"{file}.toml")
+        for setting in study_settings(study, folder):
+            cell = setting.final_cell(study.seeds[0], {})
+            if cell.config.adapter.kind == "qlora" and cell.config.data.train == ("data/conll2003_ner",):
+                shape = (cell.config.model, cell.config.exit_layer, str(cell.config.adapter))
+                if shape not in seen:
+                    yield cell.config
+                seen.add(shape)
+
+
+def test_every_cell_over_4_bits_is_built_on_a_tiny_model_of_its_family(tmp_path):
+    bitsandbytes = pytest.importorskip("bitsandbytes")
+    folders, built = {}, 0
+    for config in qlora_cells(tmp_path / "out"):
+        if config.model not in folders:
+            folders[config.model] = tiny_of(config.model, tmp_path / str(len(folders)))
+        tiny = config.model_copy(update={"model": str(folders[config.model]), "max_tokens": 32, "overlap": 0})
+        labeler = build_labeler(tiny, labels=["PER", "LOC"], device="cpu")
+        kinds = {type(m) for m in labeler.model.backbone.modules()}
+        assert bitsandbytes.nn.Linear4bit in kinds
+        weight = next(
+            m for m in labeler.model.backbone.modules() if type(m) is bitsandbytes.nn.Linear4bit
+        ).weight
+        assert weight.quant_state.nested == config.adapter.double_quant
+        assert num_trainable(labeler.model) > 0
+        built += 1
+    assert len(folders) == 11
+    assert built == 11 + 4 + 1  # four exits, and one model with two adapters
+
+
+def test_a_cell_over_4_bits_is_trained_saved_and_reloaded(published, tiny_language_model, tmp_path):
+    bitsandbytes = pytest.importorskip("bitsandbytes")
+    adapter = {"kind": "qlora", "double_quant": False, "rank": 4}
+    cell = tiny_cell("llm_unmasking", "ner", "0011", tiny_language_model, tmp_path, adapter)
+    cell = dataclasses.replace(cell, keep_labeler=True)
+    run_cell(cell, lambda line: None)
+    run = json.loads((cell.folder / "run.json").read_text(encoding="utf-8"))
+    assert run["scores"]["unscored_words"] == {"dev": 0, "test:data/conll2003_ner": 0}
+    labeler = Labeler.from_pretrained(cell.folder / "labeler", device="cpu")
+    layers = [m for m in labeler.model.backbone.modules() if type(m) is bitsandbytes.nn.Linear4bit]
+    assert layers
+    assert not any(layer.weight.quant_state.nested for layer in layers)
+    assert not any(layer.support_avx512bf16_for_cpu for layer in layers)  # repacked layers give no gradients
+    assert evaluate_labeler(labeler, read_splits(cell.config).dev).scores.headline == pytest.approx(
+        run["scores"]["dev"]["headline"]
+    )
+
+
+def tiny_cell(file, dataset, method, model, folder, adapter=None):
     """Return a cell of a study with a tiny model in place of its own, and one epoch."""
     study = load_study(STUDIES / f"{file}.toml")
     training = {"precision": "fp32", "epochs": 1, "accumulation": 1}
-    tiny = {"model": str(model), "adapter": {"kind": "lora"}, "training": training}
+    tiny = {
+        "model": str(model),
+        "adapter": adapter or {"kind": "lora", "double_quant": True},
+        "training": training,
+    }
     if "adaptation" in study.recipe:
         tiny["adaptation"] = {"epochs": 1}
     small = StudyConfig.model_validate(

@@ -57,6 +57,11 @@ class RunConfig(Section):
         description="Longer inputs are cut into windows; every word is labeled once, a whole text by the average "
         "of its windows.",
     )
+    truncate: bool = Field(
+        default=False,
+        description="Cut texts at max_tokens in training and scoring instead of reading them in windows, as several "
+        "papers do; words beyond are neither learned nor scored, and counted.",
+    )
     overlap: int = Field(
         default=64,
         ge=0,

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from lookboth.config.base import Section
+from lookboth.config.optimizer import OptimizerConfig
 
 
 class DataConfig(Section):
@@ -91,6 +92,26 @@ class AdapterConfig(Section):
         description="Layers that get LoRA pairs, in the words of a plan: top:15, 15-29, middle, 0011 (1 = these); "
         "default: all. Those below the lowest one cost nothing in the backward pass (see training.cache_frozen).",
     )
+    rslora: bool = Field(
+        default=False, description="Scale the update by alpha / sqrt(rank) (rsLoRA, arXiv 2312.03732)."
+    )
+    dora: bool = Field(
+        default=False, description="Learn magnitudes apart from directions (DoRA, arXiv 2402.09353)."
+    )
+    lora_plus: float = Field(
+        default=1.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Learning rate of the B matrices as a multiple of training.lr (LoRA+, arXiv 2402.12354).",
+    )
+    init: Literal["default", "gaussian", "orthogonal"] = Field(
+        default="default",
+        description="How the A matrices begin, as in PEFT; default: Kaiming-uniform. orthogonal: B as well, and "
+        "the update is not 0 at first.",
+    )
+    double_quant: bool = Field(
+        default=True, description="qlora: quantize the scales of the 4-bit weights as well."
+    )
     start_from: str | None = Field(
         default=None,
         description="A saved adapter folder to start from instead of a fresh adapter; with exit_layer, its pairs of "
@@ -107,6 +128,23 @@ class AdapterConfig(Section):
     def _layers_are_text(cls, value: Any) -> Any:
         return str(value) if type(value) is int else value  # TOML and --set read 1100 as a number
 
+    @field_validator("rslora", "dora", "lora_plus", "init")
+    @classmethod
+    def _pairs_are_there(cls, value: object, info: ValidationInfo) -> object:
+        kind = info.data.get("kind")
+        if value != cls.model_fields[info.field_name or ""].default and kind in ("full", "head"):
+            raise ValueError(
+                f"is of LoRA pairs; kind = '{kind}' has none. Leave it out, or set kind = 'lora'"
+            )
+        return value
+
+    @field_validator("double_quant")
+    @classmethod
+    def _only_of_qlora(cls, value: bool, info: ValidationInfo) -> bool:
+        if not value and info.data.get("kind") != "qlora":
+            raise ValueError("only weights in 4 bits are quantized. Leave it out, or set kind = 'qlora'")
+        return value
+
     @field_validator("layers", "start_from")
     @classmethod
     def _only_of_lora(cls, value: str | None, info: ValidationInfo) -> str | None:
@@ -117,30 +155,26 @@ class AdapterConfig(Section):
         return value
 
 
-class TrainConfig(Section):
+class TrainConfig(OptimizerConfig):
     """How the weights are trained."""
 
     epochs: float = Field(default=3, gt=0, allow_inf_nan=False, description="Passes over the training data.")
-    lr: float = Field(
-        default=1e-3,
-        gt=0,
-        allow_inf_nan=False,
-        description="Peak learning rate of adapter (or backbone) and head.",
-    )
-    schedule: Literal["linear", "cosine", "constant"] = Field(
-        default="linear", description="Learning rate after warm-up."
-    )
-    warmup: float = Field(default=0.06, ge=0, lt=1, description="Share of all steps spent warming up.")
-    weight_decay: float = Field(default=0.01, ge=0, description="AdamW weight decay.")
-    clip: float = Field(default=1.0, gt=0, description="Largest gradient norm.")
     batch_tokens: int = Field(default=1024, ge=16, description="Tokens in one batch.")
+    batch_sentences: int | None = Field(
+        default=None,
+        ge=1,
+        description="Sentences in one batch, drawn at random and not sorted by length; default: as many as "
+        "batch_tokens holds.",
+    )
     accumulation: int = Field(default=1, ge=1, description="Batches summed into one optimizer step.")
     layout: Literal["bucketed", "packed"] = Field(
         default="bucketed",
         description="bucketed: rows of nearly one length; packed: many sentences in one row.",
     )
-    precision: Literal["auto", "bf16", "fp32"] = Field(
-        default="auto", description="Arithmetic; auto: bf16 where the device computes in it natively."
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = Field(
+        default="auto",
+        description="Arithmetic; auto: bf16 where the device computes in it natively; fp16: with loss scaling, for "
+        "GPUs without bf16.",
     )
     gradient_checkpointing: bool = Field(
         default=False, description="Less memory for about a third more time."
@@ -164,6 +198,10 @@ class TrainConfig(Section):
     )
     head_dropout: float = Field(default=0.1, ge=0, lt=1, description="Dropout before the head.")
     evals_per_epoch: int = Field(default=1, ge=0, description="Dev scores per epoch; 0: only at the end.")
+    choose_by: Literal["score", "loss"] = Field(
+        default="score",
+        description="What on dev data chooses the epoch, and ends it by patience: the best score or the lowest loss.",
+    )
     patience: int | None = Field(
         default=None,
         ge=1,

@@ -62,6 +62,7 @@ def plan_batches(
     max_tokens: int,
     layout: Layout = "bucketed",
     seed: int | None = None,
+    size: int | None = None,
 ) -> list[list[int]]:
     """Group examples into batches of at most `max_tokens` tokens (one longer example is a batch of its own).
 
@@ -71,6 +72,7 @@ def plan_batches(
         layout: "bucketed" puts examples of like length together, in few batches of which under 5 % is padding, all
             together; "packed" fills rows with whole examples in the order given.
         seed: shuffles examples and batches for training; None keeps one fixed order.
+        size: examples of a batch, taken in the shuffled order whatever their lengths; None: as `max_tokens` says.
 
     Returns:
         Lists of indices into `lengths`; every index occurs once.
@@ -79,6 +81,8 @@ def plan_batches(
     rng = random.Random(seed)
     if seed is not None:
         rng.shuffle(order)
+    if size is not None:
+        return [order[start : start + size] for start in range(0, len(order), size)]
     if layout == "bucketed":
         order.sort(key=lambda index: lengths[index])
         sizes = iter(_bucket_sizes(tuple(lengths[index] for index in order), max_tokens))

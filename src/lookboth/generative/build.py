@@ -68,6 +68,7 @@ def build_generative(
         scheme=config.scheme,
         generative=settings,
         adapter="none" if config.method == ICL else config.adapter.kind,
+        double_quant=config.adapter.double_quant,
         exit_layer=config.exit_layer,
         max_tokens=config.max_tokens,
     )
@@ -86,6 +87,15 @@ def check_settings(config: RunConfig) -> None:
         "repetition": (
             config.repetition > 0,
             "a decoder that writes has read the text already; leave it out",
+        ),
+        "truncate": (config.truncate, "long texts are asked for in parts; leave it out"),
+        "training.choose_by": (
+            config.training.choose_by == "loss",
+            "dev data is scored by what is written; leave it out",
+        ),
+        "training.head_lr": (
+            config.training.head_lr is not None,
+            "there is no head over states; leave it out",
         ),
         "plan": (
             config.plan not in {None, "causal"} or config.train_plan not in {None, "causal"},

@@ -24,6 +24,7 @@ class GenerativeLabelerConfig:
         labels: the labels it knows; scheme: how they are written as tags.
         generative: how it is asked.
         adapter: "full", "lora", "qlora", or "none" where nothing was trained.
+        double_quant: of a base in 4 bits, whether its scales were quantized as well.
         exit_layer: how many layers of the base are used; all when None.
         max_tokens: longer texts are cut, without overlap.
         scores: what the labeler reached, by data set, for its card.
@@ -35,6 +36,7 @@ class GenerativeLabelerConfig:
     scheme: str
     generative: GenerativeConfig
     adapter: str = "lora"
+    double_quant: bool = True
     revision: str | None = None
     exit_layer: int | None = None
     max_tokens: int = 512
@@ -67,6 +69,7 @@ class GenerativeLabelerConfig:
             "scheme": self.scheme,
             "generative": self.generative.model_dump(mode="json"),
             "adapter": self.adapter,
+            **({} if self.double_quant else {"double_quant": False}),
             "exit_layer": self.exit_layer,
             "max_tokens": self.max_tokens,
             "scores": self.scores,
@@ -83,6 +86,7 @@ class GenerativeLabelerConfig:
             scheme=setting(data, "scheme", str),
             generative=GenerativeConfig.model_validate(texts(data, "generative")),
             adapter=setting(data, "adapter", str),
+            double_quant=optional(data, "double_quant", bool, True),
             exit_layer=optional(data, "exit_layer", int, least=1, most=MAX_LAYERS),
             max_tokens=setting(data, "max_tokens", int, least=1),
             scores=card_scores(data),

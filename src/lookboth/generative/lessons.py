@@ -80,6 +80,7 @@ class LessonBatches(RunBatches):
                 max_tokens=config.batch_tokens,
                 layout=config.layout,
                 seed=seed * 10_007 + epoch,
+                size=config.batch_sentences,
             )
             kept = batches if share == 1 else batches[: max(1, round(share * len(batches)))]
             plan += [[first + index for index in batch] for batch in kept]

@@ -64,6 +64,7 @@ def _fit(
         folder=folder / "training",
         score_dev=score_dev,
         say=say,
+        adapter=config.adapter,
     )
 
 

@@ -39,6 +39,9 @@ class AdapterSettings(BaseModel):
     target_parameters: list[Name] | None = None  # the experts of a mixture
     rank_pattern: dict[Ending, Rank] = {}
     alpha_pattern: dict[Ending, float] = {}
+    use_rslora: bool = False
+    use_dora: bool = False
+    init_lora_weights: bool | Literal["gaussian", "orthogonal"] = True  # means nothing once trained
     fan_in_fan_out: bool = False
     inference_mode: bool = True
     base_model_name_or_path: str | None = None
@@ -93,6 +96,8 @@ class AdapterSettings(BaseModel):
             target_parameters=self.target_parameters,
             rank_pattern=dict(self.rank_pattern),
             alpha_pattern=dict(self.alpha_pattern),
+            use_rslora=self.use_rslora,
+            use_dora=self.use_dora,
             fan_in_fan_out=self.fan_in_fan_out,
             base_model_name_or_path=self.base_model_name_or_path,
             revision=self.revision,

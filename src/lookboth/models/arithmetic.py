@@ -1,4 +1,4 @@
-"""The arithmetic of a forward pass: bf16 where it is native, without casts that change nothing.
+"""The arithmetic of a forward pass: half precision by autocast, without casts that change nothing.
 
 A process that was forked computes on one thread. OpenMP's other threads exist in the parent only, and waiting for them
 would never end; torch's own data loader does the same (`torch.utils.data._utils.worker`).
@@ -37,17 +37,17 @@ class _OutsideAutocast:
 
 @contextmanager
 def compute_in(dtype: torch.dtype, backbone: nn.Module) -> Iterator[None]:
-    """Run what is inside in `dtype`: bf16 by autocast, or fp32 as it stands.
+    """Run what is inside in `dtype`: bf16 and fp16 by autocast, fp32 as it stands.
 
     Under autocast PEFT would turn the input of every LoRA pair to the fp32 of its weights, and autocast back to
-    bf16: a tenth of the time of a training step on a CPU. LoRA pairs are told to leave that out whenever autocast
-    is on.
+    half precision: a tenth of the time of a training step on a CPU. LoRA pairs are told to leave that out
+    whenever autocast is on.
 
     Args:
-        dtype: torch.bfloat16 or torch.float32.
+        dtype: torch.bfloat16, torch.float16 or torch.float32.
         backbone: the model that is about to run.
     """
-    if dtype != torch.bfloat16:
+    if dtype == torch.float32:
         yield
         return
     device_type = next(backbone.parameters()).device.type
@@ -55,5 +55,5 @@ def compute_in(dtype: torch.dtype, backbone: nn.Module) -> Iterator[None]:
     for module in backbone.modules():
         if getattr(module, _LORA_FLAG, flag) != flag:
             setattr(module, _LORA_FLAG, flag)
-    with torch.autocast(device_type, dtype=torch.bfloat16):
+    with torch.autocast(device_type, dtype=dtype):
         yield

@@ -138,7 +138,7 @@ def _limits(config: Any, recipe: dict[str, Any]) -> list[str]:
     ]
     if config.adapter == "qlora":
         limits.append(
-            "It was trained and scored over its base in 4 bits, and is loaded so on a CUDA GPU with bitsandbytes; "
+            "It was trained and scored over its base in 4 bits, and is loaded so where bitsandbytes is installed; "
             "elsewhere it runs over the unquantised base, and scores may differ."
         )
     limits.append(f"Texts longer than {config.max_tokens} tokens are labeled in pieces of that length.")

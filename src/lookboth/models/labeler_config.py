@@ -45,6 +45,7 @@ class LabelerConfig(LabelingConfig):
         base: hub id, folder or built-in name of the backbone; revision: its hub revision.
         fingerprint: of the backbone (see `loading.fingerprint`).
         adapter: "full", "lora", "qlora", "head", or "merged".
+        double_quant: of a base in 4 bits, whether its scales were quantized as well.
         head: what turns word states into tags.
         exit_layer: how many layers of the base are used; all when None. The plan is for these.
         scores: what the labeler reached, by data set, for its card.
@@ -53,6 +54,7 @@ class LabelerConfig(LabelingConfig):
     base: str
     fingerprint: str
     adapter: str = "lora"
+    double_quant: bool = True
     revision: str | None = None
     head: "HeadConfig" = field(default_factory=_default_head)
     exit_layer: int | None = None
@@ -136,6 +138,7 @@ def config_to_dict(config: LabelerConfig) -> dict[str, Any]:
         "base_fingerprint": config.fingerprint,
         **labeling_to_dict(config),
         "adapter": config.adapter,
+        **({} if config.double_quant else {"double_quant": False}),
         "head": config.head.model_dump(mode="json"),
         "exit_layer": config.exit_layer,
         "scores": config.scores,
@@ -156,6 +159,7 @@ def config_from_dict(data: Mapping[str, Any]) -> LabelerConfig:
         revision=optional(data, "base_revision", str),
         fingerprint=setting(data, "base_fingerprint", str),
         adapter=setting(data, "adapter", str),
+        double_quant=optional(data, "double_quant", bool, True),
         head=HeadConfig.model_validate(optional(data, "head", dict, {})),
         exit_layer=optional(data, "exit_layer", int, least=1, most=MAX_LAYERS),
         scores=card_scores(data),

@@ -16,7 +16,7 @@ from lookboth.quiet import without_load_report
 if TYPE_CHECKING:
     import torch
 
-Precision = Literal["auto", "bf16", "fp32"]
+Precision = Literal["auto", "bf16", "fp16", "fp32"]
 
 
 def load_config(name: str, *, revision: str | None = None, trust_remote_code: bool = False) -> Any:
@@ -66,6 +66,7 @@ def load_backbone(
     device: str = "cpu",
     attn_implementation: str | None = None,
     four_bit: bool = False,
+    double_quant: bool = True,
     num_layers: int | None = None,
     revision: str | None = None,
     trust_remote_code: bool = False,
@@ -74,10 +75,12 @@ def load_backbone(
 
     Args:
         name: hub id, folder, or a built-in name such as "smollm2-135m".
-        precision: of the weights and the arithmetic; "auto" takes bf16 where the device has it natively.
+        precision: of the weights and the arithmetic; "auto" takes bf16 where the device has it natively; in "fp16"
+            the embeddings stay in fp32, and with them the sum that runs through the layers, which fp16 overflows.
         device: "cpu", "cuda", ...
         attn_implementation: "sdpa", "eager", ...; the faster one here when None.
-        four_bit: load in 4 bits (nf4, double quantization) for QLoRA; needs a CUDA device and bitsandbytes.
+        four_bit: load in 4 bits (nf4) for QLoRA; needs bitsandbytes.
+        double_quant: in 4 bits, quantize the scales as well.
         num_layers: keep only so many layers, those nearest the input; the others are not read from disk.
         revision, trust_remote_code: as in transformers; remote code runs only when asked for here.
 
@@ -85,6 +88,7 @@ def load_backbone(
         ModelError: the model is not there, or 4 bits are not possible on this machine.
         ConfigError: there is no such device or precision, or more layers are wanted than there are.
     """
+    import torch
     from transformers import AutoModel
 
     from lookboth.models.products import use_faster_products
@@ -98,7 +102,7 @@ def load_backbone(
 
         kwargs["attn_implementation"] = attn_implementation
     if four_bit:
-        kwargs |= _four_bit(device, kwargs["dtype"])
+        kwargs |= _four_bit(device, kwargs["dtype"], double_quant)
     if num_layers is not None:
         config = load_config(name, revision=revision, trust_remote_code=trust_remote_code)
         kwargs["config"] = first_layers(config, num_layers, trust_remote_code=trust_remote_code)
@@ -107,6 +111,10 @@ def load_backbone(
     model = _without_vocabulary(model)
     if getattr(model, "pooler", None) is not None:
         model.pooler = None  # an encoder's summary of a whole text, which nothing here reads
+    if kwargs["dtype"] == torch.float16:
+        _keep_embeddings(model, name, revision=revision, trust_remote_code=trust_remote_code)
+    if four_bit:
+        _keep_quantized_layout(model)
     use_faster_products(model)
     return (model if four_bit else model.to(device)).eval()
 
@@ -119,6 +127,26 @@ def _without_vocabulary(model: Any) -> Any:
             model.model if inner is model else inner
         )  # transformers finds none inside Llama 4's language model
     return model
+
+
+def _keep_embeddings(model: Any, name: str, *, revision: str | None, trust_remote_code: bool) -> None:
+    """Give a model in fp16 the embeddings in fp32, as they are on disk."""
+    import torch
+    from transformers import AutoModel
+
+    config = load_config(name, revision=revision, trust_remote_code=trust_remote_code)
+    with without_load_report():
+        first = from_hub(
+            AutoModel,
+            name,
+            config=first_layers(config, 1, trust_remote_code=trust_remote_code),
+            dtype=torch.float32,
+            use_safetensors=True,
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+        )
+    first, table = _without_vocabulary(first), model.get_input_embeddings()
+    table.weight = torch.nn.Parameter(first.get_input_embeddings().weight.detach().to(table.weight.device))
 
 
 def _faster_attention(dtype: "torch.dtype", device: str) -> str | None:
@@ -136,7 +164,7 @@ def torch_dtype(precision: Precision, device: str = "cpu") -> "torch.dtype":
     """Return the dtype that `precision` means on `device`.
 
     Raises:
-        ConfigError: another precision than auto, bf16 and fp32.
+        ConfigError: another precision than auto, bf16, fp16 and fp32.
     """
     import torch
 
@@ -150,7 +178,7 @@ def torch_dtype(precision: Precision, device: str = "cpu") -> "torch.dtype":
             supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
             native = device == "cpu" and supported()
         precision = "bf16" if native else "fp32"
-    return torch.bfloat16 if precision == "bf16" else torch.float32
+    return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
 
 
 def default_device() -> str:
@@ -210,20 +238,27 @@ def from_hub(auto: Any, name: str, **kwargs: Any) -> Any:
         return auto.from_pretrained(path, **kwargs)
 
 
-def has_four_bits(device: str) -> bool:
-    """Whether weights can be kept in 4 bits on `device`: a CUDA GPU, with bitsandbytes installed."""
-    return device.startswith("cuda") and importlib.util.find_spec("bitsandbytes") is not None
+def has_four_bits() -> bool:
+    """Whether weights can be kept in 4 bits: bitsandbytes is installed, which has CPUs and GPUs."""
+    return importlib.util.find_spec("bitsandbytes") is not None
 
 
-def _four_bit(device: str, dtype: "torch.dtype") -> dict[str, Any]:
-    if not device.startswith("cuda"):
+def _keep_quantized_layout(model: Any) -> None:
+    """Keep bitsandbytes from repacking 4-bit weights on a CPU at the first evaluation.
+
+    Repacking rounds their scales to bf16, so that training would go on from other weights, and fails for layers whose
+    width is no multiple of 64.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
+def _four_bit(device: str, dtype: "torch.dtype", double_quant: bool) -> dict[str, Any]:
+    if not has_four_bits():
         raise ModelError(
-            f"QLoRA keeps the backbone in 4 bits, which needs a CUDA GPU; the device here is {device!r}. "
-            "Use adapter.kind = 'lora' on this machine."
-        )
-    if not has_four_bits(device):
-        raise ModelError(
-            "QLoRA needs bitsandbytes, which is not installed. Type: pip install 'lookboth[quant]'"
+            "QLoRA needs bitsandbytes, which is not installed. Type: pip install 'lookboth[quant]', or use "
+            "adapter.kind = 'lora'."
         )
     from transformers import BitsAndBytesConfig
 
@@ -231,7 +266,7 @@ def _four_bit(device: str, dtype: "torch.dtype") -> dict[str, Any]:
         "quantization_config": BitsAndBytesConfig(
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
+            bnb_4bit_use_double_quant=double_quant,
             bnb_4bit_compute_dtype=dtype,
         ),
         "device_map": {"": device},

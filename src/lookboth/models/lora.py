@@ -52,7 +52,7 @@ def fill_pairs(model: Any, weights: Mapping[str, torch.Tensor], *, dtype: torch.
     Raises:
         ModelError: names or shapes differ.
     """
-    pairs = {name.replace(f".{_ADAPTER}", ""): name for name in _pairs(model)}
+    pairs = {_saved_name(name): name for name in _pairs(model)}
     missing, unknown = pairs.keys() - weights.keys(), weights.keys() - pairs.keys()
     if missing or unknown:
         raise ModelError(
@@ -103,6 +103,12 @@ def _without_config(backbone: nn.Module) -> nn.Module:
 
 def _pairs(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: parameter for name, parameter in model.named_parameters() if ".lora_" in name}
+
+
+def _saved_name(name: str) -> str:
+    """Return the name that PEFT saves a weight of a pair by; DoRA's magnitudes lose their last part."""
+    place = name.replace(f".{_ADAPTER}", "")
+    return place.removesuffix(".weight") if "lora_magnitude_vector" in place else place
 
 
 def _is_same(value: torch.Tensor, wanted: torch.Tensor) -> bool:

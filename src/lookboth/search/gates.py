@@ -102,6 +102,7 @@ def search_gates(task: SearchTask) -> Found:
             model,
             prepared.batches,
             config=config.training,
+            adapter=config.adapter,
             seed=task.seed,
             folder=task.folder / "gates",
             score_dev=score_dev,

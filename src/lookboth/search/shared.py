@@ -161,6 +161,7 @@ def _train(task: SearchTask, plans: Sequence[MaskPlan], config: RunConfig) -> Pr
             model,
             prepared.batches,
             config=training,
+            adapter=config.adapter,
             seed=task.seed,
             folder=task.folder / _STAGE,
             score_dev=lambda: 0.0,

@@ -100,6 +100,7 @@ def _trial(
             prepared.labeler.model,
             prepared.batches,
             config=config.training,
+            adapter=config.adapter,
             seed=task.seed,
             folder=folder,
             score_dev=task.scorer(prepared.labeler, candidate)

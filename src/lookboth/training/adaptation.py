@@ -183,6 +183,7 @@ def _train(
         score_dev=lambda: math.exp(-mean_loss(model, held_out)),
         say=lambda line: say(f"adaptation: {line}"),
         lr_key="adaptation.lr",
+        adapter=config.adapter,
     )
     if history.best_score <= 0:
         raise diverged("a held-out loss beyond all bounds", lr_key="adaptation.lr", lr=section.lr)

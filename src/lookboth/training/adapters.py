@@ -97,6 +97,9 @@ def _settings(backbone: Any, places: Places, config: AdapterConfig) -> "LoraConf
         target_modules=list(places.modules),
         exclude_modules=excluded or None,
         target_parameters=list(places.experts) or None,
+        use_rslora=config.rslora,
+        use_dora=config.dora,
+        init_lora_weights=True if config.init == "default" else config.init,
     )
 
 
@@ -106,12 +109,18 @@ def _load_start(model: Any, folder: Path, config: AdapterConfig) -> None:
     if holder is None:
         raise ModelError(f"{what}: no {WEIGHTS_FILE} in it.")
     settings, weights = read_adapter(holder)
-    kept = {"rank": (settings.r, config.rank), "alpha": (settings.lora_alpha, config.alpha)}
+    kept = {
+        "rank": (settings.r, config.rank),
+        "alpha": (settings.lora_alpha, config.alpha),
+        "rslora": (settings.use_rslora, config.rslora),
+        "dora": (settings.use_dora, config.dora),
+    }
     for key, (found, wanted) in kept.items():
         if found != wanted:
+            shown, other = (f"{v:g}" if key in {"rank", "alpha"} else str(v).lower() for v in (found, wanted))
             raise ModelError(
-                f"{what}: was trained with {key} {found:g}, and adapter.{key} = {wanted}. "
-                f"Set adapter.{key} = {found:g}."
+                f"{what}: was trained with {key} {shown}, and adapter.{key} = {other}. "
+                f"Set adapter.{key} = {shown}."
             )
     below = {name: tensor for name, tensor in weights.items() if not _is_cut_off(name, model)}
     try:

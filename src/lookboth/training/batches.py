@@ -83,7 +83,11 @@ class RunBatches:
         while left > 1e-9:
             epoch_seed = seed * 10_007 + len(ends)
             epoch = plan_batches(
-                lengths, max_tokens=training.batch_tokens, layout=training.layout, seed=epoch_seed
+                lengths,
+                max_tokens=training.batch_tokens,
+                layout=training.layout,
+                seed=epoch_seed,
+                size=training.batch_sentences,
             )
             plan += epoch if left >= 1 else epoch[: max(1, round(left * len(epoch)))]
             ends.append(len(plan))

@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
+
 from lookboth.config import RunConfig
+from lookboth.data.packing import build_batch, plan_batches
 from lookboth.evaluation.evaluate import Evaluation, evaluate_labeler
 from lookboth.masking.attention import apply_plan, under_plan
 from lookboth.models.labeler import Labeler
@@ -13,12 +16,13 @@ from lookboth.training.batches import RunBatches, find_pad_id, tokenize_examples
 from lookboth.training.build import build_labeler
 from lookboth.training.checkpoints import BEST_FILE, is_sharded, load_weights
 from lookboth.training.frozen import keep_frozen_states
-from lookboth.training.outcome import DevScorer, Say, Start, TrainedRun, finish_run, labels_of
+from lookboth.training.outcome import DevScorer, LossScorer, Say, Start, TrainedRun, finish_run, labels_of
 from lookboth.training.sharing import together
 from lookboth.training.splits import Splits
 from lookboth.training.trainer import fit, read_config_lines
+from lookboth.training.truncation import unscored_words
 from lookboth.training.weights import shape_loss
-from lookboth.types import Example
+from lookboth.types import Example, TokenizedExample
 
 
 class Prepared(NamedTuple):
@@ -40,7 +44,7 @@ def train_classifier(config: RunConfig, splits: Splits, seed: int, folder: Path,
     start = Start.now()
     prepared = prepare_classifier(config, splits, seed, folder / "training" / "adaptation", say)
     labeler, batches = prepared.labeler, prepared.batches
-    score_dev = DevScorer(lambda: _evaluate(labeler, splits.dev))
+    score_dev = _dev_scorer(labeler, splits.dev, config, say)
     with keep_frozen_states(labeler.model, batches, config.training, say):
         history = fit(
             labeler.model,
@@ -50,6 +54,7 @@ def train_classifier(config: RunConfig, splits: Splits, seed: int, folder: Path,
             folder=folder / "training",
             score_dev=score_dev,
             say=say,
+            adapter=config.adapter,
         )
     if is_sharded(labeler.model):
         labeler = build_labeler(config, labels=labels_of([*splits.train, *splits.dev]))
@@ -59,6 +64,7 @@ def train_classifier(config: RunConfig, splits: Splits, seed: int, folder: Path,
     seconds = start.seconds()
     tests = {name: evaluate_labeler(together(labeler), examples) for name, examples in splits.tests.items()}
     run = TrainedRun(seed, folder, labeler, history, dev, tests, prepared.adaptation, seconds)
+    run = run._replace(unscored=unscored_words(splits))
     return finish_run(run, config, splits.files, start, say)
 
 
@@ -85,6 +91,34 @@ def prepare_classifier(config: RunConfig, splits: Splits, seed: int, adapted: Pa
     batches = RunBatches.build(pieces, config=config, seed=seed, pad_id=find_pad_id(labeler.tokenizer))
     _announce(labeler, batches, config, say)
     return Prepared(labeler, batches, adaptation)
+
+
+def _dev_scorer(labeler: Labeler, dev: Sequence[Example], config: RunConfig, say: Say) -> DevScorer:
+    """Return what scores the model as it stands, higher is better: by its labels, or by its dev loss."""
+    if config.training.choose_by == "score":
+        return DevScorer(lambda: _evaluate(labeler, dev))
+    pieces = tokenize_examples(dev, labeler.encoder, tags=labeler.config.tags, config=config)
+    say("The lowest dev loss chooses the epoch; dev below is exp(-loss), in %.")
+    return LossScorer(
+        lambda: _evaluate(labeler, dev),
+        lambda: _mean_loss(labeler, pieces, config.training.batch_tokens),
+    )
+
+
+@torch.no_grad()
+def _mean_loss(labeler: Labeler, pieces: Sequence[TokenizedExample], batch_tokens: int) -> float:
+    """Return the mean dev loss of a word under the plan of prediction, in nats, weighted as in training."""
+    model, training = labeler.model, labeler.model.training
+    plan = plan_batches([len(piece) for piece in pieces], max_tokens=batch_tokens)
+    total = 0.0
+    model.eval()
+    with under_plan(model.backbone, labeler.config.plan):
+        for batch in plan:
+            tensors = build_batch([pieces[i] for i in batch]).tensors()
+            placed = {name: tensor.to(labeler.device) for name, tensor in tensors.items()}
+            total += float(model(**placed, num_items_in_batch=1)["loss"])
+    model.train(training)
+    return total / max(1, sum(len(piece.word_tokens) for piece in pieces))
 
 
 def _evaluate(labeler: Labeler, examples: Sequence[Example]) -> Evaluation:

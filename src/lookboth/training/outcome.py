@@ -1,10 +1,12 @@
 """What every method of training ends with: dev score kept, labeler saved, run.json and predictions written."""
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from lookboth.config import RunConfig
@@ -29,6 +31,7 @@ class TrainedRun(NamedTuple):
         dev, tests: the final scores.
         adaptation: what was done before labeling, if anything.
         training_seconds: from the start until the weights stood, where a method tells.
+        unscored: number of words that truncation cut off, by data set.
     """
 
     seed: int
@@ -39,6 +42,7 @@ class TrainedRun(NamedTuple):
     tests: dict[str, Evaluation]
     adaptation: AdaptationReport | None = None
     training_seconds: float | None = None
+    unscored: Mapping[str, int] = MappingProxyType({})
 
 
 class Start(NamedTuple):
@@ -86,6 +90,28 @@ class DevScorer:
         return self.best
 
 
+class LossScorer(DevScorer):
+    """Gives a dev score that is exp(-loss), which is highest where the loss is lowest.
+
+    Args:
+        evaluate: scores the model as it stands, for the report.
+        loss: mean dev loss of the model as it stands, in nats.
+    """
+
+    def __init__(self, evaluate: Callable[[], Evaluation], loss: Callable[[], float]) -> None:
+        super().__init__(evaluate)
+        self.loss = loss
+
+    def __call__(self) -> float:
+        """Return exp(-loss); 0 where the loss is no number."""
+        loss = self.loss()
+        return math.exp(-loss) if loss > 0 else float(loss == 0)
+
+    def at(self, score: float) -> Evaluation:
+        """Return the evaluation of the model as it stands, whose loss gave `score`."""
+        return self.evaluate()
+
+
 def finish_run(
     run: TrainedRun, config: RunConfig, files: Mapping[str, Path], start: Start, say: Say
 ) -> TrainedRun:
@@ -130,12 +156,14 @@ def _write_results(run: TrainedRun, config: RunConfig, files: Mapping[str, Path]
         splits=[name for name, evaluation in scored.items() for _ in evaluation.examples],
     )
     history = run.history
+    chosen_by = "dev_f1" if config.training.choose_by == "score" else "dev_exp_minus_loss"
     write_run(
         run.folder,
         config=config.to_dict(),
         scores={
             **{name: evaluation.to_dict() for name, evaluation in scored.items()},
-            "history": {"steps": history.steps, "dev_f1": history.scores, "best": history.best_step},
+            "history": {"steps": history.steps, chosen_by: history.scores, "best": history.best_step},
+            **({"unscored_words": dict(run.unscored)} if run.unscored else {}),
             **({} if run.adaptation is None else {"adaptation": asdict(run.adaptation)}),
         },
         plan=run.labeler.config.plan,

@@ -19,6 +19,7 @@ from lookboth.training.outcome import Say, Start, TrainedRun
 from lookboth.training.splits import Splits, read_splits
 from lookboth.training.team import join, on_first, require_shared, shards_weights
 from lookboth.training.texts import read_texts
+from lookboth.training.truncation import truncate_splits
 from lookboth.types import Example
 
 
@@ -111,6 +112,7 @@ def train_one(config: RunConfig, splits: Splits, seed: int, folder: Path, *, say
             f"training.cache_frozen = true: is for labelers with a head, not for method = {config.method!r}. "
             "Leave it out."
         )
+    splits = truncate_splits(splits, config, say)
     return find_method(config.method)(config, splits, seed, folder, say)
 
 
@@ -144,6 +146,10 @@ def _check_sharding(config: RunConfig) -> None:
         f"method = {config.method!r}": config.method != "classifier",
         "adapter.kind = 'qlora'": config.adapter.kind == "qlora",  # 4-bit weights stay whole
         "[adaptation]": config.adaptation is not None,
+        "training.precision = 'fp16'": config.training.precision == "fp16",
+        "training.ema": config.training.ema is not None,
+        "training.average_evals": config.training.average_evals > 1,
+        f"training.optimizer = {config.training.optimizer!r}": "adamw_torch" not in config.training.optimizer,
     }
     for key, is_there in refused.items():
         if is_there:

@@ -1,8 +1,9 @@
 """The train, dev and test data of a recipe, read, checked and relabeled."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from lookboth.config import RunConfig
@@ -14,12 +15,16 @@ from lookboth.types import Dataset, Example, Task
 
 
 class Splits(NamedTuple):
-    """The data of a run; test data is scored once, after training, by data set."""
+    """The data of a run; test data is scored once, after training, by data set.
+
+    `unscored` is the number of words that were cut off, by split, where texts were truncated.
+    """
 
     train: Sequence[Example]
     dev: Sequence[Example]
     tests: dict[str, Sequence[Example]]
     files: dict[str, Path]
+    unscored: Mapping[str, int] = MappingProxyType({})
 
 
 def read_splits(config: RunConfig) -> Splits:

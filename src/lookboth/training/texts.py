@@ -129,7 +129,14 @@ def plan_texts(
 def adaptation_training(config: RunConfig) -> TrainConfig:
     """Return the training section of a recipe as it is during adaptation."""
     section = text_section(config)
-    own = {"epochs": section.epochs, "lr": section.lr, "batch_tokens": section.batch_tokens}
+    own = {
+        "epochs": section.epochs,
+        "lr": section.lr,
+        "batch_tokens": section.batch_tokens,
+        "batch_sentences": None,
+        "lr_end": section.lr * config.training.lr_end / config.training.lr,  # the same share of the peak
+        "head_lr": None,
+    }
     return config.training.model_copy(update={**own, "evals_per_epoch": 1, "patience": None})
 
 

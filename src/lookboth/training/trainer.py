@@ -8,14 +8,15 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
-from lookboth.config import RunConfig, TrainConfig
+from lookboth.config import AdapterConfig, RunConfig, TrainConfig
 from lookboth.errors import ConfigError, DataError
 from lookboth.files import read_state, write_json
 from lookboth.masking.structure import find_stack
 from lookboth.training.adapters import num_trainable
+from lookboth.training.averaging import Averager
 from lookboth.training.batches import RunBatches, only_batch
 from lookboth.training.checkpoints import (
     BEST_FILE,
@@ -25,11 +26,10 @@ from lookboth.training.checkpoints import (
     write_weights,
 )
 from lookboth.training.lora_places import describe_pairs
+from lookboth.training.optimizing import GroupedTrainer, lr_factors, optimizer_arguments
 from lookboth.training.sharing import SharedBatches
 from lookboth.training.team import Team, from_all, join, on_first, shards_weights
 from lookboth.training.watching import Diverged, Progress, Watch
-
-_SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 
 
 @dataclass
@@ -64,6 +64,7 @@ def fit(
     say: Callable[[str], None] = print,
     until: float = 1.0,
     lr_key: str = "training.lr",
+    adapter: AdapterConfig | None = None,
 ) -> History:
     """Train `model` in place and leave it with the weights of the best dev score.
 
@@ -81,6 +82,7 @@ def fit(
         until: share of the steps after which to pause, with the weights of that moment; called again with the same
             folder, the training goes on.
         lr_key: the key of the recipe that says config.lr.
+        adapter: the adapter section of a recipe, for learning rates of its own.
 
     Raises:
         Diverged: loss or weights are no finite numbers, and no dev score above 0 came before.
@@ -92,7 +94,8 @@ def fit(
     steps = num_steps(batches, config)
     pause = _Pause(max(1, round(until * steps)), steps)
     scored = _evaluation_steps(batches, config)
-    keeper = _KeepBest(model, folder, score_dev, scored, config.patience, say)
+    averager = Averager(model, config, folder)
+    keeper = _KeepBest(model, folder, score_dev, scored, config.patience, say, averager)
     watch = Watch(model, {*scored, pause.step}, lr_key=lr_key, lr=config.lr)
     if keeper.finished():
         keeper.restore_best()
@@ -101,12 +104,14 @@ def fit(
         layers = {type(layer).__name__ for layer in find_stack(model).layers}
         model._no_split_modules = sorted(layers)  # type: ignore[assignment]  # where accelerate looks for what to shard
     with without_frozen(model):
-        trainer = Trainer(
+        trainer = GroupedTrainer(
+            lr_factors=lr_factors(config, adapter or AdapterConfig()),
+            scale_losses=config.precision == "fp16",
             model=model,
             args=_arguments(config, folder, seed, team, accumulation=shared.parts_of_each),
             train_dataset=batches if team.size == 1 else shared,  # type: ignore[arg-type]
             data_collator=only_batch,
-            callbacks=[watch, keeper, Progress(say), pause],
+            callbacks=[watch, averager, keeper, Progress(say), pause],
         )
         trainer.remove_callback(PrinterCallback)
         if shards_weights() and not trainer.is_fsdp_enabled:
@@ -154,8 +159,10 @@ class _KeepBest(TrainerCallback):
         at_steps: set[int],
         patience: int | None,
         say: Callable[[str], None],
+        averager: Averager,
     ) -> None:
         self.model, self.folder, self.score_dev, self.say = model, folder, score_dev, say
+        self.averager = averager
         self.at_steps, self.patience = at_steps, patience
         self.history = History()
 
@@ -169,18 +176,24 @@ class _KeepBest(TrainerCallback):
     ) -> TrainerControl:
         history, step = self.history, state.global_step
         if step in self.at_steps and step not in history.steps:
-            score = from_all(self.score_dev())[0]  # all go on, or stop, by the same number
-            history.steps.append(step)
-            history.scores.append(score)
-            if score > history.best_score:
-                history.best_step, history.best_score = step, score
-                write_weights(self.model, self.folder / BEST_FILE)
+            with self.averager.averaged(step):
+                self._score(step)
             if self.patience is not None and history.since_best() >= self.patience:
                 history.stopped_early = control.should_training_stop = True
             on_first(lambda: write_json(self.folder / "history.json", asdict(history)))
             control.should_save = True
-            self.say(f"step {step}: dev {100 * score:.2f} (best {100 * history.best_score:.2f})")
+            self.say(f"step {step}: dev {100 * history.scores[-1]:.2f} (best {100 * history.best_score:.2f})")
         return control
+
+    def _score(self, step: int) -> None:
+        """Score the model as it stands and keep its weights where they are the best so far."""
+        history = self.history
+        score = from_all(self.score_dev())[0]  # all go on, or stop, by the same number
+        history.steps.append(step)
+        history.scores.append(score)
+        if score > history.best_score:
+            history.best_step, history.best_score = step, score
+            write_weights(self.model, self.folder / BEST_FILE)
 
     def finished(self) -> bool:
         """Whether an earlier run in this folder has already run out of patience; its history is then ours."""
@@ -226,11 +239,7 @@ def _arguments(
         per_device_train_batch_size=1,  # one item is one ready-made batch
         train_sampling_strategy="sequential",
         gradient_accumulation_steps=accumulation,
-        learning_rate=config.lr,
-        lr_scheduler_type=_SCHEDULES[config.schedule],
-        warmup_steps=config.warmup,
-        weight_decay=config.weight_decay,
-        max_grad_norm=config.clip,
+        **optimizer_arguments(config),
         save_strategy="steps",
         save_steps=config.checkpoint_steps,
         save_total_limit=1,

@@ -1,0 +1,114 @@
+"""The optimizer of a run: learning rates by group, schedule with a floor, loss scaling for fp16."""
+
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import Trainer
+
+from lookboth.config import AdapterConfig, TrainConfig
+from lookboth.errors import ConfigError
+
+_SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
+# With a floor transformers calls them otherwise; polynomial: of power 1.
+_FLOORED = {"linear": ("polynomial", "lr_end"), "cosine": ("cosine_with_min_lr", "min_lr")}
+
+
+class GroupedTrainer(Trainer):
+    """The stock Trainer with a learning rate for each group of weights, and loss scaling for fp16.
+
+    Args:
+        lr_factors: learning rate of weights whose name matches a key, as a multiple of the run's rate.
+        scale_losses: whether losses are scaled, so that small fp16 gradients do not become 0.
+        **kwargs: as of `Trainer`.
+    """
+
+    def __init__(self, *, lr_factors: Mapping[str, float], scale_losses: bool, **kwargs: Any) -> None:
+        self.lr_factors, self.scale_losses = lr_factors, scale_losses
+        super().__init__(**kwargs)
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """Return transformers' optimizer, its groups split by learning rate."""
+        made = self.optimizer is not None
+        optimizer = super().create_optimizer(model)
+        trained = model if model is not None else self.model
+        if self.lr_factors and not made and trained is not None:
+            named = {id(p): name for name, p in trained.named_parameters()}
+            optimizer.param_groups[:] = [
+                part for group in optimizer.param_groups for part in _split(group, named, self.lr_factors)
+            ]
+        return optimizer
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """Give the accelerator a loss scaler.
+
+        Its own fp16 would also wrap `forward` in autocast, the head included, and has no scaler on a CPU.
+        """
+        super().create_accelerator_and_postprocess()
+        if self.scale_losses:
+            self.accelerator.scaler = torch.amp.GradScaler(self.accelerator.device.type)
+
+    def _clip_grad_norm(self, model: nn.Module) -> Any:
+        if self.scale_losses:
+            wrapper: Any = self.optimizer  # accelerate's
+            self.accelerator.scaler.unscale_(wrapper.optimizer)
+        return super()._clip_grad_norm(model)
+
+
+def _split(
+    group: dict[str, Any], named: Mapping[int, str], factors: Mapping[str, float]
+) -> Iterator[dict[str, Any]]:
+    """Yield a group of an optimizer in parts of one learning rate."""
+    parts: dict[float, list[nn.Parameter]] = {}
+    for parameter in group["params"]:
+        name = named[id(parameter)]
+        factor = next((factor for key, factor in factors.items() if re.search(key, name)), 1.0)
+        parts.setdefault(factor, []).append(parameter)
+    for factor, parameters in parts.items():
+        yield {**group, "params": parameters, "lr": group["lr"] * factor}
+
+
+def lr_factors(training: TrainConfig, adapter: AdapterConfig) -> dict[str, float]:
+    """Return by patterns of names which weights have their own learning rate, as a multiple of training.lr."""
+    factors = {}
+    if training.head_lr is not None:
+        factors[r"^head\."] = training.head_lr / training.lr
+    if adapter.lora_plus != 1:
+        factors[r"\.lora_B\."] = adapter.lora_plus
+    return factors
+
+
+def optimizer_arguments(config: TrainConfig) -> dict[str, Any]:
+    """Return optimizer and schedule of a recipe as keyword arguments of TrainingArguments.
+
+    Raises:
+        ConfigError: an optimizer of bitsandbytes, which is not installed.
+    """
+    if config.optimizer not in {"adamw_torch", "adamw_torch_fused"}:
+        if find_spec("bitsandbytes") is None:
+            raise ConfigError(
+                f"training.optimizer = {config.optimizer!r}: needs bitsandbytes, which is not installed. "
+                "Type: pip install 'lookboth[quant]'"
+            )
+        # On a CPU a paged optimizer keeps its state in ordinary memory, with a warning for each weight.
+        warnings.filterwarnings("ignore", "Paged optimizers are not supported on CPU")
+    schedule, settings = _SCHEDULES[config.schedule], {}
+    if config.lr_end:
+        schedule, key = _FLOORED[config.schedule]
+        settings[key] = config.lr_end
+    return {
+        "optim": config.optimizer,
+        "adam_beta1": config.betas[0],
+        "adam_beta2": config.betas[1],
+        "adam_epsilon": config.eps,
+        "learning_rate": config.lr,
+        "lr_scheduler_type": schedule,
+        "lr_scheduler_kwargs": settings,
+        "warmup_steps": config.warmup,
+        "weight_decay": config.weight_decay,
+        "max_grad_norm": config.clip,
+    }

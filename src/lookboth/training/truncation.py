@@ -1,0 +1,112 @@
+"""Texts cut at max_tokens instead of read in windows, as several papers do: `truncate = true`."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import accumulate
+from typing import Any
+
+from lookboth.config import RunConfig
+from lookboth.data.alignment import Encoding, WordEncoder
+from lookboth.data.whole_texts import text_and_offsets
+from lookboth.errors import ConfigError
+from lookboth.models.loading import load_tokenizer
+from lookboth.training.splits import Splits
+from lookboth.types import Example
+
+
+def truncate_splits(splits: Splits, config: RunConfig, say: Callable[[str], None]) -> Splits:
+    """Return the data of a recipe with every text cut to what fits into `max_tokens` tokens.
+
+    Args:
+        splits: as read.
+        config: a recipe; without `truncate` the splits are returned as they are.
+        say: told how many words of each split are not learned or not scored.
+
+    Raises:
+        ConfigError: a tokenizer that does not say where its tokens stand in a text.
+    """
+    if not config.truncate:
+        return splits
+    cut = _cutter(config)
+    train, dev = cut(splits.train), cut(splits.dev)
+    tests: dict[str, Sequence[Example]] = {name: cut(examples) for name, examples in splits.tests.items()}
+    pairs = {
+        "train": (splits.train, train),
+        "dev": (splits.dev, dev),
+        **{f"test:{name}": (splits.tests[name], tests[name]) for name in tests},
+    }
+    lost = {name: _num_words(before) - _num_words(after) for name, (before, after) in pairs.items()}
+    for name, number in lost.items():
+        if number:
+            total = _num_words(pairs[name][0])
+            done = "learned" if name == "train" else "scored"
+            say(
+                f"Warning: truncate = true: {number:,} of {total:,} words of {name} stand beyond "
+                f"{config.max_tokens} tokens and are not {done}."
+            )
+    return splits._replace(train=train, dev=dev, tests=tests, unscored=lost)
+
+
+def _cutter(config: RunConfig) -> Callable[[Sequence[Example]], list[Example]]:
+    tokenizer = load_tokenizer(
+        config.model, revision=config.revision, trust_remote_code=config.trust_remote_code
+    )
+    encoding = Encoding.detect(tokenizer)
+    room = config.max_tokens - len(encoding.prefix_ids) - len(encoding.suffix_ids)
+    if config.task == "classification":
+        return lambda examples: [_cut_text(example, tokenizer, room) for example in examples]
+    encoder = WordEncoder(tokenizer, encoding, max_word_tokens=min(64, max(1, config.max_tokens // 4)))
+    return lambda examples: [_cut_words(example, encoder, room) for example in examples]
+
+
+def _cut_words(example: Example, encoder: WordEncoder, room: int) -> Example:
+    """Return an example without the words that begin or end beyond `room` tokens; spans end where it ends."""
+    ends = accumulate(len(ids) for ids in encoder.encode_words(example.words))
+    return keep_words(example, sum(end <= room for end in ends))
+
+
+def keep_words(example: Example, count: int) -> Example:
+    """Return an example with its first `count` words, and the part of each span that is in them.
+
+    >>> keep_words(Example(("New", "York", "City")), 2).words
+    ('New', 'York')
+    """
+    if count >= len(example.words):
+        return example
+    return replace(
+        example,
+        words=example.words[:count],
+        spans=tuple(s._replace(end=min(s.end, count)) for s in example.spans if s.start < count),
+        text=None if example.text is None else example.text[: _end(example.offsets, count)],
+        offsets=example.offsets[:count],
+    )
+
+
+def _end(offsets: Sequence[tuple[int, int]], count: int) -> int:
+    return offsets[count - 1][1] if count else 0
+
+
+def _cut_text(example: Example, tokenizer: Any, room: int) -> Example:
+    """Return a whole text cut behind its last token that fits, with its labels."""
+    text, _, offsets = text_and_offsets(example)
+    if not getattr(tokenizer, "is_fast", False):
+        raise ConfigError(
+            "truncate = true: this tokenizer does not say where its tokens stand. Leave truncate out."
+        )
+    places = tokenizer(text.strip(), add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    if len(places) <= room:
+        return example
+    end = len(text) - len(text.lstrip()) + places[room - 1][1]
+    kept = [place for place in offsets if place[0] < end]
+    whole = [text[start : min(stop, end)] for start, stop in kept]
+    clipped = tuple((start, min(stop, end)) for start, stop in kept)
+    return replace(example, text=text[:end], words=tuple(whole), offsets=clipped)
+
+
+def _num_words(examples: Sequence[Example]) -> int:
+    return sum(len(example.words) for example in examples)
+
+
+def unscored_words(splits: Splits) -> Mapping[str, int]:
+    """Return how many words of each data set that was scored were cut off."""
+    return {name: number for name, number in splits.unscored.items() if name != "train"}
