@@ -134,12 +134,14 @@ def _keep_embeddings(model: Any, name: str, *, revision: str | None, trust_remot
     import torch
     from transformers import AutoModel
 
+    from lookboth.models.shortening import cut_config
+
     config = load_config(name, revision=revision, trust_remote_code=trust_remote_code)
     with without_load_report():
         first = from_hub(
             AutoModel,
             name,
-            config=first_layers(config, 1, trust_remote_code=trust_remote_code),
+            config=cut_config(config, 1),
             dtype=torch.float32,
             use_safetensors=True,
             revision=revision,
