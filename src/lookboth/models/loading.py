@@ -149,6 +149,14 @@ def _keep_embeddings(model: Any, name: str, *, revision: str | None, trust_remot
         )
     first, table = _without_vocabulary(first), model.get_input_embeddings()
     table.weight = torch.nn.Parameter(first.get_input_embeddings().weight.detach().to(table.weight.device))
+    table.register_forward_hook(_half_outside_autocast)
+
+
+def _half_outside_autocast(_: Any, __: Any, states: "torch.Tensor") -> "torch.Tensor":
+    """Return embeddings in the dtype of the layers where autocast does not mix the two."""
+    import torch
+
+    return states if torch.is_autocast_enabled(states.device.type) else states.half()
 
 
 def _faster_attention(dtype: "torch.dtype", device: str) -> str | None:
