@@ -46,12 +46,14 @@ def load_generative(
     precision: str,
     base: str | None,
     trust_remote_code: bool,
+    backbone: Any = None,
 ) -> GenerativeLabeler:
     """Load what `save_generative` wrote.
 
     Args:
         folder: of the labeler; data: its config.json.
         device, precision, base, trust_remote_code: see `Labeler.from_pretrained`.
+        backbone: see `load_labeler`.
 
     Raises:
         ModelError: the folder is incomplete or does not fit its base.
@@ -61,7 +63,7 @@ def load_generative(
         config = replace(config, base=base, revision=None)
     device = device or default_device()
     choice: Precision = precision  # type: ignore[assignment]
-    backbone, tokenizer = load_parts(folder, config, device, choice, trust_remote_code)
+    backbone, tokenizer = load_parts(folder, config, device, choice, trust_remote_code, backbone=backbone)
     name = str((folder / BACKBONE_FOLDER).absolute()) if config.adapter == "full" else config.base
     language = LanguageModel(
         load_language_model(

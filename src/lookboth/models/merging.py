@@ -7,6 +7,7 @@ from lookboth.errors import ModelError
 from lookboth.models.base import TextLabeler
 from lookboth.models.labeler import Labeler, LabelerModel, require_head
 from lookboth.models.loading import default_device, torch_dtype
+from lookboth.models.read_back import read_back
 from lookboth.models.saving import load_labeler, save_labeler
 
 TOLERANCE = 1e-3
@@ -65,7 +66,8 @@ def merge_to_folder(
         tolerance: largest difference allowed in any tag probability on a few probe sentences.
 
     Raises:
-        ModelError: no adapter, or the merged labeler differs by more than `tolerance`; nothing is written then.
+        ModelError: no adapter, or the merged labeler differs by more than `tolerance`; nothing is written then. Or
+            what was written does not come back as it was.
     """
     import numpy as np
     import torch
@@ -87,4 +89,5 @@ def merge_to_folder(
             f"{tolerance:g}. Merge with --precision fp32."
         )
     save_labeler(merged, out)
+    read_back(merged, Path(out))
     return f"merged into {out}; largest change of a tag probability {difference:.1e} (allowed {tolerance:g})"

@@ -72,10 +72,13 @@ def load_labeler(
     precision: str = "auto",
     base: str | None = None,
     trust_remote_code: bool = False,
+    backbone: Any = None,
 ) -> TextLabeler:
     """Load a labeler from a folder or the Hub; the shipped one when `name` is None.
 
-    Args, Raises: see `Labeler.from_pretrained`.
+    Args:
+        backbone: without adapter and plan, where it is in memory already; read from disk when None.
+        others: see `Labeler.from_pretrained`, also for what is raised.
     """
     folder = find_folder(name)
     data = read_settings(folder)
@@ -83,7 +86,13 @@ def load_labeler(
         from lookboth.generative.saving import load_generative
 
         return load_generative(
-            folder, data, device=device, precision=precision, base=base, trust_remote_code=trust_remote_code
+            folder,
+            data,
+            device=device,
+            precision=precision,
+            base=base,
+            trust_remote_code=trust_remote_code,
+            backbone=backbone,
         )
     if data.get(KIND_KEY) == "onnx":
         from lookboth.onnx.labeler import load_exported
@@ -94,7 +103,7 @@ def load_labeler(
         config = replace(config, base=base, revision=None)
     device = device or default_device()
     choice: Precision = precision  # type: ignore[assignment]
-    backbone, tokenizer = load_parts(folder, config, device, choice, trust_remote_code)
+    backbone, tokenizer = load_parts(folder, config, device, choice, trust_remote_code, backbone=backbone)
     _check_special_tokens(folder, config, backbone)
     apply_plan(backbone, config.plan)
     model = LabelerModel(backbone, config, compute_dtype=torch_dtype(choice, device))
@@ -144,7 +153,9 @@ def _save_tokenizer(labeler: Labeler, folder: Path) -> None:
     write_json(file, settings)
 
 
-def load_parts(folder: Path, config: Any, device: str, precision: Precision, trust: bool) -> tuple[Any, Any]:
+def load_parts(
+    folder: Path, config: Any, device: str, precision: Precision, trust: bool, *, backbone: Any = None
+) -> tuple[Any, Any]:
     """Return backbone (with its adapter) and tokenizer of a saved labeler.
 
     The base of a QLoRA adapter is loaded in 4 bits, as in its training, where that is possible and no precision named.
@@ -152,20 +163,21 @@ def load_parts(folder: Path, config: Any, device: str, precision: Precision, tru
     Args:
         folder: of the labeler.
         config: says base, revision, fingerprint, exit_layer and adapter.
-        device, precision: see `load_labeler`; trust: let the base model's own code run.
+        device, precision: see `Labeler.from_pretrained`; trust: let the base model's own code run.
+        backbone: without adapter, where it is in memory already; read from disk when None.
 
     Raises:
         ModelError: the base is not there or is another one, or the adapter does not fit.
     """
     if config.adapter in {"full", "merged"}:
-        backbone = load_backbone(
+        backbone = backbone or load_backbone(
             str((folder / BACKBONE_FOLDER).absolute()),
             precision=precision,
             device=device,
             trust_remote_code=trust,
         )
         return backbone, load_saved_tokenizer(folder)
-    backbone = load_backbone(
+    backbone = backbone or load_backbone(
         config.base,
         precision=precision,
         device=device,

@@ -16,6 +16,7 @@ from lookboth.masking.attention import apply_plan, get_plan, own_plan, remove_pl
 from lookboth.masking.plan import MaskPlan
 from lookboth.models.language_model import LanguageModel, load_language_model
 from lookboth.models.loading import torch_dtype
+from lookboth.models.read_back import read_back_adapter, read_back_backbone
 from lookboth.models.saving import ADAPTER_FOLDER, BACKBONE_FOLDER, save_adapter
 from lookboth.training.checkpoints import BEST_FILE, load_weights
 from lookboth.training.lora_places import describe_pairs
@@ -207,10 +208,12 @@ def _save(model: LanguageModel, backbone: Any, tokenizer: Any, config: RunConfig
     """Write what was trained, as an adapter or as a whole language model, for use outside this run."""
     if config.adapter.kind != "full":
         save_adapter(backbone, folder / ADAPTER_FOLDER, base=config.model, revision=config.revision)
+        read_back_adapter(backbone, folder / ADAPTER_FOLDER)
         return
     plan = get_plan(backbone)
     remove_plan(backbone)  # the plan of a training step is no part of a model
     model.model.save_pretrained(folder / BACKBONE_FOLDER)
     tokenizer.save_pretrained(folder / BACKBONE_FOLDER)
+    read_back_backbone(backbone, folder / BACKBONE_FOLDER, trust_remote_code=config.trust_remote_code)
     if plan is not None:
         apply_plan(backbone, plan)

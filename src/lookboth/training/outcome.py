@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from lookboth.config import RunConfig
 from lookboth.evaluation.evaluate import Evaluation
 from lookboth.evaluation.runfile import write_predictions, write_run
+from lookboth.models.read_back import read_back
 from lookboth.training.adaptation import AdaptationReport
 from lookboth.training.team import on_first
 from lookboth.training.trainer import History
@@ -115,7 +116,7 @@ class LossScorer(DevScorer):
 def finish_run(
     run: TrainedRun, config: RunConfig, files: Mapping[str, Path], start: Start, say: Say
 ) -> TrainedRun:
-    """Write labeler, predictions.jsonl and, last, run.json of a finished run; return the run.
+    """Write the labeler, read it back, and write predictions.jsonl and, last, run.json of a finished run.
 
     Args:
         run: with its scores; they are put on the labeler's card.
@@ -123,6 +124,9 @@ def finish_run(
         files: the data files by role.
         start: when the run began.
         say: told the scores.
+
+    Raises:
+        ModelError: what was saved is not the labeler in memory (see `read_back`); there is no run.json then.
     """
     if run.history.steps and run.history.best_score == 0:
         say("Nothing was learned: the dev score is 0. Train longer, raise training.lr, or look at the data.")
@@ -139,7 +143,9 @@ def labels_of(examples: Sequence[Example]) -> list[str]:
 
 
 def _write(run: TrainedRun, config: RunConfig, files: Mapping[str, Path], start: Start) -> None:
-    run.labeler.save_pretrained(run.folder / LABELER_FOLDER)
+    folder = run.folder / LABELER_FOLDER
+    run.labeler.save_pretrained(folder)
+    read_back(run.labeler, folder, trust_remote_code=config.trust_remote_code)
     _write_results(run, config, files, start)
 
 
