@@ -45,7 +45,9 @@ def test_a_saved_labeler_comes_back(kind, head, tiny_llama_folder, tmp_path):
         ("full", "backbone/model.safetensors", "layers.1.mlp.up_proj"),
     ],
 )
-def test_a_weight_that_was_not_saved_ends_with_an_error(kind, file, part, tiny_llama_folder, tmp_path, change):
+def test_a_weight_that_was_not_saved_ends_with_an_error(
+    kind, file, part, tiny_llama_folder, tmp_path, change
+):
     labeler = tiny_labeler(tiny_llama_folder, plan="0011", adapter=kind)
     labeler.save_pretrained(tmp_path)
     change(tmp_path / file, part)

@@ -27,6 +27,7 @@ from lookboth.masking.structure import Stack, find_stack
 PLAN_KEY = "lookboth_plan"  # key of the configuration, saved with the model
 STATE = "lookboth_state"  # attribute of the backbone: its AppliedPlan
 OWN_CONFIG = "lookboth_own_config"
+IS_STOCK = "lookboth_is_stock"  # attribute of a causal model that takes no plan and is used as it was made
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -128,6 +129,11 @@ def get_plan(model: nn.Module) -> MaskPlan | None:
     return None
 
 
+def is_stock(model: nn.Module) -> bool:
+    """Whether a model takes no plan and is used as it was made, which is causal (see `models.stock.use_plan`)."""
+    return any(module.__dict__.get(IS_STOCK, False) for module in model.modules())
+
+
 def own_plan(model: nn.Module) -> MaskPlan:
     """Return the plan a model was made with: causal for a decoder, full for an encoder.
 
@@ -176,7 +182,7 @@ def change_backend(model: nn.Module, name: str) -> None:
 def _put_in_force(model: nn.Module, plan: MaskPlan | None) -> None:
     if plan is None:
         remove_plan(model)
-    elif get_plan(model) != plan:
+    elif get_plan(model) != plan and not (plan.is_causal and is_stock(model)):
         apply_plan(model, plan)
 
 

@@ -9,7 +9,6 @@ import torch
 
 from lookboth.errors import ModelError
 from lookboth.files import whole_file, write_json, write_whole
-from lookboth.masking.attention import apply_plan
 from lookboth.models.adapter_files import load_adapter, save_adapter
 from lookboth.models.base import TextLabeler
 from lookboth.models.card import model_card
@@ -34,6 +33,7 @@ from lookboth.models.loading import (
     load_tokenizer,
     torch_dtype,
 )
+from lookboth.models.stock import use_plan
 from lookboth.models.untrusted import read_weights
 
 HEAD_FILE = "head.safetensors"
@@ -105,7 +105,7 @@ def load_labeler(
     choice: Precision = precision  # type: ignore[assignment]
     backbone, tokenizer = load_parts(folder, config, device, choice, trust_remote_code, backbone=backbone)
     _check_special_tokens(folder, config, backbone)
-    apply_plan(backbone, config.plan)
+    use_plan(backbone, config.plan)
     model = LabelerModel(backbone, config, compute_dtype=torch_dtype(choice, device))
     model.head.load_state_dict(_load_head(folder, model))
     return Labeler(config, model.eval(), tokenizer)

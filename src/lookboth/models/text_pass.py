@@ -1,4 +1,4 @@
-"""One pass of a model over two tokens: how wide its states are, how many there are, and which modules read text."""
+"""One pass of a model over three tokens: how wide its states are, how many there are, and which modules read text."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,12 +13,13 @@ from lookboth.models.untrusted import as_model_error
 
 
 @torch.no_grad()
-def pass_over_text(backbone: Any, *, dtype: torch.dtype | None = None, **wanted: bool) -> Any:
-    """Return the output of `backbone` for two tokens; it costs about one token of prediction.
+def pass_over_text(backbone: Any, *, dtype: torch.dtype | None = None, last: int = 0, **wanted: bool) -> Any:
+    """Return the output of `backbone` for three tokens; it costs about one token of prediction.
 
     Args:
         backbone: a Hugging Face model without vocabulary head.
         dtype: arithmetic, as in training; that of the weights when None.
+        last: 0 or 1, which of two tokens the text ends with.
         wanted: further arguments of its forward, such as output_hidden_states=True.
 
     Raises:
@@ -30,7 +31,7 @@ def pass_over_text(backbone: Any, *, dtype: torch.dtype | None = None, **wanted:
     backbone.eval()
     name = type(backbone).__name__
     with as_model_error(f"{name} cannot be run on text"), compute_in(dtype or table.dtype, backbone):
-        output = backbone(input_ids=_plain_tokens(backbone.config, table), **cache, **wanted)
+        output = backbone(input_ids=_plain_tokens(backbone.config, table, last), **cache, **wanted)
     backbone.train(was_training)
     if getattr(output, "last_hidden_state", None) is None:
         raise ModelError(
@@ -81,9 +82,9 @@ def _calls(backbone: nn.Module) -> Iterator[set[str]]:
             hook.remove()
 
 
-def _plain_tokens(config: Any, table: Tensor) -> Tensor:
-    """Return two tokens, (1, 2), that stand for nothing special, such as padding or the place of an image."""
+def _plain_tokens(config: Any, table: Tensor, last: int) -> Tensor:
+    """Return three tokens, (1, 3), that stand for nothing special, such as padding or the place of an image."""
     known = {**vars(config), **vars(config.get_text_config())}
     special = {value for key, value in known.items() if key.endswith(("token_id", "token_index"))}
     plain = [token for token in range(min(len(table), 1000)) if token not in special]
-    return torch.tensor([plain[-2:]], device=table.device)
+    return torch.tensor([[*plain[-4:-2], plain[-1 - last]]], device=table.device)

@@ -12,12 +12,13 @@ import torch
 from lookboth.config import RunConfig
 from lookboth.errors import ConfigError
 from lookboth.files import read_state, write_json
-from lookboth.masking.attention import apply_plan, get_plan, own_plan, remove_plan, under_plan
+from lookboth.masking.attention import apply_plan, get_plan, remove_plan, under_plan
 from lookboth.masking.plan import MaskPlan
 from lookboth.models.language_model import LanguageModel, load_language_model
 from lookboth.models.loading import torch_dtype
 from lookboth.models.read_back import read_back_adapter, read_back_backbone
 from lookboth.models.saving import ADAPTER_FOLDER, BACKBONE_FOLDER, save_adapter
+from lookboth.models.stock import plan_as_made
 from lookboth.training.checkpoints import BEST_FILE, load_weights
 from lookboth.training.lora_places import describe_pairs
 from lookboth.training.team import Team, from_all, on_first
@@ -124,7 +125,7 @@ def mean_loss(model: LanguageModel, batches: TextBatches) -> float:
 
 def _choose_plan(config: RunConfig, backbone: Any) -> MaskPlan:
     section = text_section(config)
-    plan = get_plan(backbone) or own_plan(backbone)
+    plan = get_plan(backbone) or plan_as_made(backbone)
     if section.plan is not None or section.objective == "clm":
         plan = MaskPlan.parse(section.plan or "causal", plan.num_layers)
     if section.objective == "clm" and not plan.is_causal:

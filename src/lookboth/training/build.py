@@ -9,12 +9,13 @@ from lookboth.config import RunConfig
 from lookboth.data.alignment import Encoding
 from lookboth.data.schemes import tags_for_labels
 from lookboth.errors import ConfigError
-from lookboth.masking.attention import apply_plan, own_plan
+from lookboth.masking.attention import is_stock
 from lookboth.masking.plan import MaskPlan
 from lookboth.masking.positions import max_positions
 from lookboth.models.labeler import Labeler, LabelerModel
 from lookboth.models.labeler_config import LabelerConfig
 from lookboth.models.loading import default_device, fingerprint, load_backbone, load_tokenizer, torch_dtype
+from lookboth.models.stock import plan_as_made, use_plan
 from lookboth.training.adapters import add_adapter
 
 
@@ -59,11 +60,14 @@ def build_base(config: RunConfig, *, device: str | None = None) -> Base:
         config.model, revision=config.revision, trust_remote_code=config.trust_remote_code
     )
     check_backbone(backbone, tokenizer, config)
-    plan = own_plan(backbone)
+    plan = plan_as_made(backbone)
     if config.plan is not None:
         plan = MaskPlan.parse(config.plan, plan.num_layers)
     base_fingerprint = fingerprint(backbone)
-    apply_plan(backbone, plan if config.train_plan is None else config.train_plan)
+    use_plan(backbone, plan)
+    if config.train_plan is not None:
+        use_plan(backbone, config.train_plan)
+    _check_layout(backbone, config)
     backbone = add_adapter(backbone, config.adapter)
     if config.training.gradient_checkpointing:
         _checkpoint_gradients(backbone)
@@ -127,6 +131,14 @@ def check_backbone(backbone: Any, tokenizer: Any, config: RunConfig) -> None:
         raise ConfigError(
             f"training.layout = 'packed': {type(backbone).__name__} takes no position ids, so its texts could not "
             "be told apart. Set training.layout = 'bucketed'."
+        )
+
+
+def _check_layout(backbone: Any, config: RunConfig) -> None:
+    if config.training.layout == "packed" and is_stock(backbone):
+        raise ConfigError(
+            f"training.layout = 'packed': {type(backbone).__name__} takes no mask plan, and without one its packed "
+            "texts would see each other. Set training.layout = 'bucketed'."
         )
 
 

@@ -9,8 +9,9 @@ import torch
 from lookboth.config import RunConfig
 from lookboth.data.packing import build_batch, plan_batches
 from lookboth.evaluation.evaluate import Evaluation, evaluate_labeler
-from lookboth.masking.attention import apply_plan, under_plan
+from lookboth.masking.attention import under_plan
 from lookboth.models.labeler import Labeler
+from lookboth.models.stock import use_plan
 from lookboth.training.adaptation import AdaptationReport, adapt_backbone
 from lookboth.training.batches import RunBatches, find_pad_id, tokenize_examples
 from lookboth.training.build import build_labeler
@@ -59,7 +60,7 @@ def train_classifier(config: RunConfig, splits: Splits, seed: int, folder: Path,
     if is_sharded(labeler.model):
         labeler = build_labeler(config, labels=labels_of([*splits.train, *splits.dev]))
         load_weights(labeler.model, folder / "training" / BEST_FILE)
-    apply_plan(labeler.model.backbone, labeler.config.plan)
+    use_plan(labeler.model.backbone, labeler.config.plan)
     dev = score_dev.at(history.best_score)
     seconds = start.seconds()
     tests = {name: evaluate_labeler(together(labeler), examples) for name, examples in splits.tests.items()}

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lookboth.config import TrainConfig
 from lookboth.errors import ConfigError, first_line
-from lookboth.masking.attention import STATE
+from lookboth.masking.attention import STATE, is_stock
 from lookboth.masking.notation import Reach
 from lookboth.masking.packed_rows import find_segments
 from lookboth.masking.structure import find_stack
@@ -84,6 +84,8 @@ def share_lower_states(
 
 def count_frozen(backbone: nn.Module) -> int:
     """Return how many layers, from the input on, have nothing in or below them that is trained."""
+    if is_stock(backbone):
+        return 0
     layers = find_stack(backbone).layers
     trained = {id(weight) for weight in backbone.parameters() if weight.requires_grad}
     of_layers = [trained & {id(weight) for weight in layer.parameters()} for layer in layers]
