@@ -382,7 +382,7 @@ def test_a_run_that_fails_leaves_the_older_result(run, labeler_folder, tmp_path)
     file.write_bytes(b"Ada\n" * 5000 + b"Z\xfcrich\n")
     status, _, err = run("predict", file, "--model", labeler_folder, "-f", "jsonl", "--out", out)
     assert status == 1
-    assert "texts.txt:5001: not UTF-8" in err
+    assert "texts.txt:5001: byte 0xfc is not UTF-8" in err
     assert out.read_text() == "older\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "texts.txt"]
 

@@ -80,6 +80,7 @@ def test_cells_like_ranges_are_words_lines_outside_conllu(read):
         ("Token Label", "{word} {tag}"),
         ("# FORM\tNER", "{word}\t{tag}"),
         ("id\tword\tlemma\tner", "a{n}\t{word}\tx\t{tag}"),
+        ("TOKEN NE-FINE", "{word} {tag}"),
         ("token\tlabel\tscore", "{word}\t{tag}\t0.{n}"),
     ],
 )
@@ -106,7 +107,9 @@ def test_a_word_named_word_is_a_word(read):
     assert words_of(read("word\tO\ntag\tO\nAnna\tB-PER\n")) == ["word tag Anna"]
 
 
-@pytest.mark.parametrize("line", ["# note", "=====", "# sent_id = 7", "###", "News of the day"])
+@pytest.mark.parametrize(
+    "line", ["# note", "=====", "# sent_id = 7", "###", "News of the day", '<s id="1">', "</s>"]
+)
 def test_a_repair_makes_no_words_of_comments_and_headings(read, line):
     content = f"Anna\tB-PER\n{line}\nran\tO\n"
     assert read(content).problems[0].fatal
@@ -156,3 +159,15 @@ def test_features_of_conllu_give_the_tags_of_the_one_that_has_them(read):
     assert read(content, word_column=1).examples[0].spans == (Span(0, 2, "PER"),)
     plain = read(row(1, "Anna", "SpaceAfter=No") + row(2, "ran", "_"), word_column=1)
     assert "holds features" in str(plain.problems[0])
+
+
+def test_the_column_that_has_tags_is_named(read):
+    for content in ("B-PER Anna\nO ran\n", "Anna\tB-PER\t0.9\nran\tO\t0.8\n"):
+        place = 0 if content[0] == "B" else 1
+        dataset = read(content)
+        assert f"column {place} has tags such as B-PER; see --tag-column {place}" in str(dataset.problems[-1])
+
+
+def test_running_text_with_tags_is_not_columns(read):
+    (problem,) = read("当/o 希望/o 中国/ns\n").problems
+    assert "each word carries its tag" in str(problem)

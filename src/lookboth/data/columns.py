@@ -1,24 +1,24 @@
-"""Which columns a file of columns has: what separates them, a header, numbers of words, comments."""
+"""Which columns a file of columns has: a header, numbers of words, comments."""
 
-import csv
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from lookboth.data.problems import ProblemLog
+from lookboth.data.separators import SCHEME_TAG
 from lookboth.data.tag_styles import is_standard
 
-_BLANKS = re.compile(r"[ \t]+")
 _COMMENT = re.compile(r"#(\s|$|[\w:.]+\s*=)")
 _DOCUMENT = re.compile(r"-DOCSTART-|#begin document|#end document|###MEDLINE:")
+_MARKUP = re.compile(r"</?[A-Za-z][\w:.-]*(\s[^<>]*)?>")
+_WORD_WITH_TAG = re.compile(r".+[/_][A-Za-z][\w-]*")
 _RULER = re.compile(r"(#{2,}|={3,}|-{3,}|\*{3,}|_{3,}).*")
-_SCHEME_TAG = re.compile(r"[BIESLU]-.")
-_LINES_LOOKED_AT = 1000  # enough to see a delimiter
 _DIGITS = re.compile(r"([0-9]{1,18})")
 NOT_A_WORD = re.compile(r"\d+[-.]\d+")  # 3-4 is a multiword token of CoNLL-U, 8.1 an empty node
 _WORD_NAMES = frozenset(("word", "words", "token", "tokens", "form"))
+_TAG_STARTS = ("ne-", "ne_", "ner", "tag", "label", "iob", "bio")
 _SENTENCE_NAMES = frozenset(
     ("sentence #", "sentence", "sentence_id", "sentence id", "sent_id", "sentence_idx")
 )
@@ -39,59 +39,6 @@ _TAG_NAMES = frozenset(
         "upos",
     )
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Splitter:
-    """Cuts lines into columns.
-
-    Args:
-        separator: what separates columns; None: tabs on lines that have one, else blanks.
-        tabbed: whether any line has a tab.
-        any_blank: whether no-break and other wide spaces separate as well, where nothing else does.
-        quoted: whether cells may be quoted as in CSV.
-    """
-
-    separator: str | None = None
-    tabbed: bool = False
-    any_blank: bool = False
-    quoted: bool = False
-
-    @classmethod
-    def of(cls, lines: Sequence[str], separator: str | None = None, *, quoted: bool = False) -> "Splitter":
-        """Return what separates the columns of these lines; of CSV (`quoted`), a comma, semicolon or tab."""
-        if separator is not None or quoted:
-            return cls(separator or _delimiter(lines), quoted=quoted)
-        tabbed = any("\t" in line for line in lines)
-        shown = [line for line in lines if line.strip()]
-        wide = sum(len(_BLANKS.split(line.strip(" \t"))) == 1 < len(line.split()) for line in shown)
-        return cls(None, tabbed, any_blank=not tabbed and wide * 2 > len(shown))
-
-    @property
-    def blanks(self) -> bool:
-        """Whether blanks separate."""
-        return self.separator in (None, " ") and not self.tabbed
-
-    def split(self, line: str) -> list[str]:
-        """Return the columns of a line without blanks around them; none for a blank line.
-
-        In a file with tabs a '#' line without one is a comment in one piece, unless it ends in a tag.
-        """
-        if not line.strip():
-            return []
-        if self.quoted:
-            cells = _strip(_csv_cells(line, str(self.separator)))
-            return cells if any(cells) else []
-        if self.separator is not None:
-            return _strip(line.split(self.separator))
-        if "\t" in line:
-            return _strip(line.rstrip(" \t").split("\t"))
-        if self.any_blank:
-            return line.split()
-        columns = _BLANKS.split(line.strip(" "))
-        if self.tabbed and line.startswith("#") and columns[-1] != "O" and not _SCHEME_TAG.match(columns[-1]):
-            return [line]
-        return columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +84,7 @@ class Columns:
     def too_few(self, count: int) -> str:
         """Return what to say of a line that lacks the word or the tag."""
         wanted = f"word column {self.word} and tag column {self.tag} need {self.needed}"
-        return f"{num_columns(count)}; {wanted}, separated by a tab or blanks"
+        return f"{num_columns(count)}; {wanted}, separated by a tab or blanks, in a .csv file by commas"
 
     def unusual(self, count: int) -> str:
         """Return what to say of a line with another number of columns."""
@@ -150,7 +97,7 @@ class Columns:
         if len(row) != self.usual or re.match(r"#\s", row[0]):
             return True
         tag = row[self.tag]
-        return self.blanks and tag not in self.tags and not _SCHEME_TAG.match(tag)
+        return self.blanks and tag not in self.tags and not SCHEME_TAG.match(tag)
 
     def is_range(self, row: list[str]) -> bool:
         """Whether a line of CoNLL-U is no word: a multiword token or an empty node."""
@@ -163,8 +110,10 @@ def is_border(row: Sequence[str]) -> bool:
 
 
 def is_inner_comment(row: Sequence[str], columns: Columns) -> bool:
-    """Whether a row inside a sentence can only be a comment."""
+    """Whether a row can only be a comment inside a sentence, or a line of markup such as `<s>`."""
     line = " ".join(row)
+    if _MARKUP.fullmatch(line):
+        return True
     return len(row) != columns.usual and bool(_COMMENT.match(line) or _RULER.fullmatch(line))
 
 
@@ -192,15 +141,16 @@ def take_header(rows: list[list[str]], log: ProblemLog, places: Places) -> Place
     """
     number, row = next(((n, row) for n, row in enumerate(rows, 1) if row and not is_border(row)), (0, []))
     names = [cell.strip("#").strip().lower() for cell in row]
-    words, tags, sentences = (
-        [i for i, name in enumerate(names) if name in known]
-        for known in (_WORD_NAMES, _TAG_NAMES, _SENTENCE_NAMES)
-    )
+    words = [i for i, name in enumerate(names) if name in _WORD_NAMES]
+    tags = [i for i, name in enumerate(names) if name in _TAG_NAMES or name.startswith(_TAG_STARTS)]
+    sentences = [i for i, name in enumerate(names) if name in _SENTENCE_NAMES]
     if len(row) < 2 or not words or not tags:
         return places
     rows[number - 1] = []
     word = words[0] if places.word == 0 else places.word
-    tag = tags[-1] if places.tag == -1 else places.tag
+    tag = places.tag
+    if tag == -1 and len(row) - 1 not in tags:
+        tag = tags[0]
     message = f"the line names the columns; words are read from {row[word]!r:.40}, tags from {row[tag]!r:.40}"
     log.add(number, "header", message, fatal=False)
     return Places(word, tag, sentences[0] if sentences else -1)
@@ -230,28 +180,24 @@ def find_other_layer(rows: Sequence[list[str]], columns: Columns) -> int | None:
     return next((i for i in range(columns.usual) if plain and i != read and labels[i] & labels[read]), None)
 
 
-def _delimiter(lines: Sequence[str]) -> str:
-    """Return the delimiter that cuts most lines into the same number of columns, of several the one with most."""
-    shown = [line for line in lines[:_LINES_LOOKED_AT] if line.strip()]
-
-    def regularity(delimiter: str) -> tuple[int, int]:
-        counts = Counter(len(_csv_cells(line, delimiter)) for line in shown)
-        usual, lines_of_it = max(counts.items(), key=lambda item: (item[1], item[0]), default=(1, 0))
-        return (lines_of_it, usual) if usual > 1 else (0, 1)
-
-    return max(",;\t", key=regularity)
-
-
-def _csv_cells(line: str, delimiter: str) -> list[str]:
-    """Return the cells of a line of CSV; a line whose quotes are not closed is one cell."""
-    try:
-        return next(csv.reader([line], delimiter=delimiter, strict=True), [])
-    except csv.Error:
-        return [line]
+def find_standard_tags(rows: Sequence[list[str]], columns: Columns) -> int | None:
+    """Return the first column but the one read in which all cells are "O" or such as `B-PER`, or None."""
+    plain = [row for row in rows if row and len(row) == columns.usual and not is_border(row)]
+    for i in range(columns.usual if plain else 0):
+        cells = {row[i] for row in plain}
+        if (
+            i != columns.tag % columns.usual
+            and cells != {"O"}
+            and all(c == "O" or is_standard(c) for c in cells)
+        ):
+            return i
+    return None
 
 
-def _strip(cells: Iterable[str]) -> list[str]:
-    return [cell.strip() or cell for cell in cells]
+def carries_tags(rows: Sequence[list[str]], columns: Columns) -> bool:
+    """Whether every cell of the file is a word with its tag, such as `Oslo/NNP`."""
+    cells = [cell for row in rows if row and not is_border(row) for cell in row]
+    return len(cells) > 1 and all(map(_WORD_WITH_TAG.fullmatch, cells))
 
 
 def _sentences(rows: Sequence[list[str]], usual: int) -> Iterator[list[list[str]]]:

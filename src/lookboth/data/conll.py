@@ -9,8 +9,9 @@ from pathlib import Path
 from lookboth.data.columns import (
     Columns,
     Places,
-    Splitter,
+    carries_tags,
     find_other_layer,
+    find_standard_tags,
     find_words,
     is_border,
     is_inner_comment,
@@ -19,6 +20,7 @@ from lookboth.data.columns import (
 from lookboth.data.lines import read_lines
 from lookboth.data.problems import ProblemLog
 from lookboth.data.sentences import Sentence, build_dataset
+from lookboth.data.separators import Splitter
 from lookboth.data.tag_styles import is_standard
 from lookboth.errors import ConfigError
 from lookboth.types import Dataset
@@ -29,7 +31,7 @@ _NO_TAGS_IN_CSV = (
 )
 _LONG_SENTENCE = 1000  # words; no sentence of any corpus is so long
 _EMPTY_WORD = "the word column is empty; a blank line ends a sentence"
-_INNER_COMMENT = "looks like a comment inside a sentence; comments are in front of one"
+_INNER_COMMENT = "looks like markup, or a comment inside a sentence; comments are in front of one"
 _LANGUAGE = re.compile(r"([a-z]{2,3}(?:-[a-z]+)*:)(?=.)")  # en:Oslo, of WikiANN
 _PLACE = re.compile(r"(?<=^[\u3000-\uffef])([0-9])$")  # 科0 技1: places of characters in words, of WeiboNER
 _LINES_LOOKED_AT = 10_000  # where a file is not read whole
@@ -79,7 +81,15 @@ def read_conll(
         return Dataset((), problems=log.problems(), name=log.name)
     sentences = _drop_marks(list(_Assembler(columns, log).assemble(rows)), log)
     _note_oddities(rows, columns, sentences, log)
-    return build_dataset(sentences, scheme, log, head=head)
+    dataset = build_dataset(sentences, scheme, log, head=head)
+    other = find_standard_tags(rows, columns)
+    if any(problem.kind == "tag-style" for problem in dataset.problems) and other is not None:
+        log.add(
+            columns.first_line(rows),
+            "tag-style",
+            f"column {other} has tags such as B-PER; see --tag-column {other}",
+        )
+    return replace(dataset, problems=log.problems())
 
 
 def stream_words(lines: Iterable[str], log: ProblemLog) -> Iterator[Sentence]:
@@ -135,6 +145,12 @@ def _has_words(rows: list[list[str]], columns: Columns, log: ProblemLog) -> bool
     """Whether lines usually have a word where one is read; note why not."""
     if columns.usual and columns.usual < columns.needed:
         log.add(columns.first_line(rows), "columns", columns.too_few(columns.usual))
+        return False
+    if carries_tags(rows, columns):
+        message = (
+            "each word carries its tag (word/tag in the text); write one word per line, and its tag beside it"
+        )
+        log.add(columns.first_line(rows), "columns", message)
         return False
     line, other = find_words(rows, columns)
     if line:

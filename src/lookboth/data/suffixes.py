@@ -35,7 +35,7 @@ UNREAD: Mapping[str, str] = {
         'datasets.load_dataset("parquet", data_files=FILE).save_to_disk(FOLDER)',
     ),
     ".xlsx": "a table of Excel, which is not read. Save it as CSV with the columns word and tag",
-    ".xml": "XML, which is not read. Published forms of it are converted: lookboth convert --help",
+    ".xml": "XML, which is not read. Published forms of it are converted: lookboth convert KIND IN OUT",
 }
 
 

@@ -110,7 +110,7 @@ def _without_positions(tags: Counter[str], head: str | None) -> TagReading | Ref
     if head == "plain":
         return _plain(tags, head)
     labeled = [tag for tag, _ in tags.most_common() if tag != OUTSIDE]
-    if all(tag in SIGNS for tag in labeled):
+    if all(tag in SIGNS or tag.replace(".", "").isdigit() for tag in labeled):
         return Refusal(labeled[0], only_signs(tags))
     odd = [tag for tag in labeled if not is_standard(tag)]
     return Refusal(odd[0], _io_or_plain(odd[:3]))

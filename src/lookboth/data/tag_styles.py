@@ -10,7 +10,26 @@ from lookboth.data.schemes import OUTSIDE
 
 Layout = Literal["prefix", "suffix", "both", "letter", "brackets", "numbered", "label"]
 UNNAMED = "ENTITY"  # label of spans whose tags are a letter alone
-SIGNS = frozenset(("0", "-", "_", "*", "", "o", "OUT", "OUTSIDE", "None", "none", "null", "nan"))
+SIGNS = frozenset(
+    (
+        "0",
+        "-",
+        "_",
+        "*",
+        "",
+        "o",
+        "OUT",
+        "Out",
+        "out",
+        "OUTSIDE",
+        "Outside",
+        "outside",
+        "None",
+        "none",
+        "null",
+        "nan",
+    )
+)
 _LETTERS = "BIESLUMW"
 _SPELLINGS: tuple[tuple[Layout, str], ...] = (
     ("letter", ""),
@@ -21,6 +40,12 @@ _SPELLINGS: tuple[tuple[Layout, str], ...] = (
 _IN_ONE_CELL = "|;,"
 _NUMBERED = re.compile(r"([^\[\]|]+)\[([0-9]+)\]")
 _OTHER_LETTERS = {"M": "I", "W": "S"}  # middle and whole, of Chinese data sets
+_WORDS = {  # positions in full
+    **dict.fromkeys(("BEGIN", "BEG", "START"), "B"),
+    **dict.fromkeys(("INSIDE", "IN", "MIDDLE", "MID"), "I"),
+    **dict.fromkeys(("END", "LAST"), "E"),
+    **dict.fromkeys(("SINGLE", "WHOLE", "UNIT"), "S"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,24 +123,30 @@ def _split(tag: str, layout: str, separator: str) -> tuple[str, str]:
     """Return (letter, label) of a tag of this layout, ("", "") of any other."""
     if layout == "letter":
         return (tag, UNNAMED) if len(tag) == 1 else ("", "")
-    head, tail = tag[:1], tag[-1:]
-    begins, ends = tag[1:2] == separator, tag[-2:-1] == separator
-    if layout == "prefix" and begins and len(tag) > 2:
-        return head, tag[2:]
-    if layout == "suffix" and ends and len(tag) > 2:
-        return tail, tag[:-2]
-    if layout == "both" and begins and ends and head == tail and len(tag) > 4:
-        return head, tag[2:-2]
+    head, _, after = tag.partition(separator)
+    before, _, tail = tag.rpartition(separator)
+    if layout == "prefix" and _letter(head) and after:
+        return head, after
+    if layout == "suffix" and _letter(tail) and before:
+        return tail, before
+    inner = after.removesuffix(separator + tail)
+    if layout == "both" and head == tail and _letter(head) and inner and inner != after:
+        return head, inner
     return "", ""
+
+
+def _letter(position: str) -> str:
+    """Return the capital letter of a position, "" of any other text."""
+    upper = _WORDS.get(position.upper(), position.upper())
+    return upper if len(upper) == 1 and upper in _LETTERS else ""
 
 
 def _are_positions(letters: set[str], *, has_outside: bool) -> bool:
     """Whether these letters, of all labeled tags, can only be positions: one case, known, and one that begins."""
-    upper = {letter.upper() for letter in letters}
-    known = all(letter and letter in _LETTERS for letter in upper)
+    upper = set(map(_letter, letters))
     one_case = len(upper) == len(letters) and (letters == upper or not letters & upper)
     begins = "B" in upper or (has_outside and "I" in upper)
-    return known and one_case and begins and _fit_together(upper)
+    return "" not in upper and one_case and begins and _fit_together(upper)
 
 
 def _fit_together(letters: set[str]) -> bool:
@@ -124,7 +155,7 @@ def _fit_together(letters: set[str]) -> bool:
 
 
 def _meanings(letters: Iterable[str]) -> dict[str, str]:
-    return {letter: _OTHER_LETTERS.get(letter.upper(), letter.upper()) for letter in sorted(letters)}
+    return {letter: _OTHER_LETTERS.get(_letter(letter), _letter(letter)) for letter in sorted(letters)}
 
 
 def is_standard(tag: str) -> bool:
@@ -211,8 +242,8 @@ def _read_numbered(tags: Iterable[str]) -> Iterator[str]:
 
 def only_signs(tags: Iterable[str]) -> str:
     """Return what to say of a column without any labels."""
-    shown = " and ".join(map(repr, sorted(tags)))
-    return f"the tag column holds only {shown}. Name the column of the tags: --tag-column"
+    shown = " and ".join(map(repr, sorted(tags)[:4]))
+    return f"the tag column holds no labels but {shown}. Name the column of the tags: --tag-column"
 
 
 def _positions_at_both_ends(tag: str) -> str:

@@ -1,0 +1,88 @@
+"""What separates the columns of a file: tabs, blanks, a named separator, or the delimiter of CSV."""
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+SCHEME_TAG = re.compile(r"[BIESLU]-.")
+_BLANKS = re.compile(r"[ \t]+")
+_LINES_LOOKED_AT = 1000  # enough to see a delimiter
+
+
+@dataclass(frozen=True, slots=True)
+class Splitter:
+    """Cuts lines into columns.
+
+    Args:
+        separator: what separates columns; None: tabs on lines that have one, else blanks.
+        tabbed: whether any line has a tab.
+        any_blank: whether no-break and other wide spaces separate as well, where nothing else does.
+        quoted: whether cells may be quoted as in CSV.
+    """
+
+    separator: str | None = None
+    tabbed: bool = False
+    any_blank: bool = False
+    quoted: bool = False
+
+    @classmethod
+    def of(cls, lines: Sequence[str], separator: str | None = None, *, quoted: bool = False) -> "Splitter":
+        """Return what separates the columns of these lines; of CSV (`quoted`), a comma, semicolon or tab."""
+        if separator is not None or quoted:
+            return cls(separator or _delimiter(lines), quoted=quoted)
+        tabbed = any("\t" in line for line in lines)
+        shown = [line for line in lines if line.strip()]
+        wide = sum(len(_BLANKS.split(line.strip(" \t"))) == 1 < len(line.split()) for line in shown)
+        return cls(None, tabbed, any_blank=not tabbed and wide * 2 > len(shown))
+
+    @property
+    def blanks(self) -> bool:
+        """Whether blanks separate."""
+        return self.separator in (None, " ") and not self.tabbed
+
+    def split(self, line: str) -> list[str]:
+        """Return the columns of a line without blanks around them; none for a blank line.
+
+        In a file with tabs a '#' line without one is a comment in one piece, unless it ends in a tag.
+        """
+        if not line.strip():
+            return []
+        if self.quoted:
+            cells = _strip(_csv_cells(line, str(self.separator)))
+            return cells if any(cells) else []
+        if self.separator is not None:
+            return _strip(line.split(self.separator))
+        if "\t" in line:
+            return _strip(line.rstrip(" \t").split("\t"))
+        if self.any_blank:
+            return line.split()
+        columns = _BLANKS.split(line.strip(" "))
+        if self.tabbed and line.startswith("#") and columns[-1] != "O" and not SCHEME_TAG.match(columns[-1]):
+            return [line]
+        return columns
+
+
+def _delimiter(lines: Sequence[str]) -> str:
+    """Return the delimiter that cuts most lines into the same number of columns, of several the one with most."""
+    shown = [line for line in lines[:_LINES_LOOKED_AT] if line.strip()]
+
+    def regularity(delimiter: str) -> tuple[int, int]:
+        counts = Counter(len(_csv_cells(line, delimiter)) for line in shown)
+        usual, lines_of_it = max(counts.items(), key=lambda item: (item[1], item[0]), default=(1, 0))
+        return (lines_of_it, usual) if usual > 1 else (0, 1)
+
+    return max(",;\t", key=regularity)
+
+
+def _csv_cells(line: str, delimiter: str) -> list[str]:
+    """Return the cells of a line of CSV; a line whose quotes are not closed is one cell."""
+    try:
+        return next(csv.reader([line], delimiter=delimiter, strict=True), [])
+    except csv.Error:
+        return [line]
+
+
+def _strip(cells: Iterable[str]) -> list[str]:
+    return [cell.strip() or cell for cell in cells]
