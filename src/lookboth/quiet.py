@@ -1,5 +1,6 @@
 """Keeps what other libraries print off the screen of a person at the command line."""
 
+import logging
 import os
 import sys
 import warnings
@@ -9,6 +10,8 @@ from contextlib import contextmanager
 
 def quiet_libraries() -> None:
     """Silence transformers' progress bars of weight loading and its warnings about PEFT."""
+    # On a CPU it tells at every start of a faster package for 4 bits, which is not needed.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning)  # between transformers and PEFT, not the user's
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -18,9 +21,9 @@ def quiet_libraries() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     # One that is not imported yet, and may never be, reads the variables.
     if "transformers" in sys.modules:
-        from transformers.utils import logging
+        from transformers.utils import logging as transformers_logging
 
-        logging.disable_progress_bar()
+        transformers_logging.disable_progress_bar()
 
 
 @contextmanager

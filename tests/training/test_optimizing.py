@@ -216,6 +216,13 @@ def test_a_variant_of_lora_is_trained_saved_reloaded_and_started_from(tiny_llama
 
 
 class TestHalfPrecision:
+    @pytest.mark.parametrize("precision", ["bf16", "fp16"])
+    @pytest.mark.parametrize("adapter", [{}, {"dora": True}], ids=str)
+    def test_lora_pairs_are_trained_in_fp32(self, tiny_llama_folder, precision, adapter):
+        backbone = load_backbone(str(tiny_llama_folder), precision=precision)
+        model = add_adapter(backbone, AdapterConfig(**adapter))
+        assert {p.dtype for p in model.parameters() if p.requires_grad} == {torch.float32}
+
     def test_fp16_scales_losses_and_learns(self, tiny_llama_folder, tmp_path, seen):
         labeler = tiny_labeler(tiny_llama_folder, plan="full", adapter="full")
         labeler.model.compute_dtype = torch.float16

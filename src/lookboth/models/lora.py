@@ -37,6 +37,9 @@ def attach_pairs(backbone: Any, lora: "LoraConfig", *, empty: bool = False) -> A
         model: Any = get_peft_model(backbone, LoraConfig(target_modules=DUMMY_TARGET_MODULES))
         model.peft_config[_ADAPTER] = lora
         model.base_model.inject_adapter(_without_config(backbone), _ADAPTER, low_cpu_mem_usage=empty)
+    for parameter in _pairs(model).values():
+        if parameter.dtype in {torch.bfloat16, torch.float16}:
+            parameter.data = parameter.data.float()  # small updates would vanish in half precision
     return model
 
 
