@@ -118,7 +118,9 @@ async def _probe(port: int, seconds: float) -> float:
     """Ask /healthz ten times a second; return the slowest answer in seconds, infinite if there was none."""
     worst, end = 0.0, time.monotonic() + seconds
     while time.monotonic() < end:
-        status, took = await _ask(port, b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        status, took = await _ask(
+            port, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        )
         worst = max(worst, took if status == 200 else float("inf"))
         await asyncio.sleep(0.1)
     return worst
@@ -158,7 +160,7 @@ async def _with_hang_ups(port: int, requests: list[bytes], seconds: float) -> di
 async def _computed(port: int) -> int:
     """Return how many texts the server has computed so far."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    writer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     lines = (await reader.read()).decode().splitlines()
     writer.close()
     return int(float(next(line for line in lines if line.startswith("lookboth_batch_texts_sum")).split()[1]))
@@ -195,7 +197,7 @@ def _request(**fields: Any) -> bytes:
 
 
 def _request_of(body: bytes) -> bytes:
-    head = "POST /v1/label HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    head = "POST /v1/label HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n"
     return head.encode() + f"Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 

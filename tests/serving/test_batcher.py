@@ -236,6 +236,16 @@ def test_a_long_text_is_labeled_window_by_window_and_others_come_between():
     batcher.close()
 
 
+def test_a_batch_is_not_made_twice_as_large_by_the_last_step_it_takes():
+    echo = Echo()
+    batcher = start(echo, batch_tokens=20)
+    batcher.give(A, ["l" * 190], window=19).result(5)
+    batcher.give(A, ["s" * 5] * 40).result(5)
+    batcher.close()
+    sizes = [sum(map(len, texts)) for _, texts in echo.calls]
+    assert sizes == [19] * 10 + [20] * 10
+
+
 def test_a_text_that_nobody_waits_for_any_more_is_not_finished():
     echo = Echo(held=True)
     batcher = start(echo, batch_tokens=20)

@@ -46,6 +46,11 @@ class Job:
         """Whether there are steps that are neither computed nor being computed."""
         return self._next < len(self._steps)
 
+    @property
+    def next_tokens(self) -> int:
+        """Return the tokens of the next step; there must be one that waits."""
+        return self._steps[self._next].tokens
+
     def take(self) -> "TakenStep":
         """Return the next step, which from now on is being computed."""
         step = self._steps[self._next]
@@ -138,7 +143,8 @@ class WaitingJobs:
         self._eldest_next = not self._eldest_next
         taken: list[TakenStep] = []
         for job in (first, *order):
-            while job.waits and tokens > 0 and job.work == first.work:
+            # A step that fits by half still comes along, or batches of unequal steps would often be half empty.
+            while job.waits and job.work == first.work and (not taken or 2 * tokens >= job.next_tokens):
                 taken.append(job.take())
                 tokens -= taken[-1].step.tokens
         return taken
