@@ -6,8 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from lookboth.evaluation.runfile import PREDICTIONS_FILE, RUN_FILE
-from lookboth.search.evidence import EVIDENCE_FILE
+from lookboth.run_folder import RunFolder
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -25,18 +24,18 @@ def pack(study: Path, out: Path, *, predictions: bool = True) -> int:
     Returns:
         How many runs are there.
     """
-    files = sorted(study.rglob(RUN_FILE))
-    for file in files:
-        target = out / file.parent.relative_to(study)
-        target.mkdir(parents=True, exist_ok=True)
-        (target / RUN_FILE).write_bytes(file.read_bytes())
-        if (evidence := file.with_name(EVIDENCE_FILE)).is_file():
-            (target / EVIDENCE_FILE).write_bytes(evidence.read_bytes())
-        found = file.with_name(PREDICTIONS_FILE)
-        if predictions and "tuning" not in target.relative_to(out).parts and found.is_file():
-            packed = gzip.compress(_portable(found), compresslevel=9, mtime=0)
-            (target / f"{PREDICTIONS_FILE}.gz").write_bytes(packed)
-    return len(files)
+    runs = RunFolder.below(study)
+    for run in runs:
+        target = RunFolder(out / run.path.relative_to(study))
+        target.path.mkdir(parents=True, exist_ok=True)
+        target.run.write_bytes(run.run.read_bytes())
+        if run.evidence.is_file():
+            target.evidence.write_bytes(run.evidence.read_bytes())
+        tuning = "tuning" in target.path.relative_to(out).parts
+        if predictions and not tuning and run.predictions.is_file():
+            packed = gzip.compress(_portable(run.predictions), compresslevel=9, mtime=0)
+            target.packed_predictions.write_bytes(packed)
+    return len(runs)
 
 
 def _portable(predictions: Path) -> bytes:

@@ -6,7 +6,8 @@ import pytest
 
 from lookboth.errors import DataError
 from lookboth.evaluation.predictions import ScoredSentence, predictions_by_split
-from lookboth.evaluation.runfile import PREDICTIONS_FILE, read_run, write_predictions, write_run
+from lookboth.evaluation.runfile import read_run, write_predictions, write_run
+from lookboth.run_folder import PREDICTIONS_FILE
 from lookboth.types import Example, PredictedSpan, Span
 
 EXAMPLES = [Example((word, "!"), (Span(0, 1, "X"),), source=f"f:{i}") for i, word in enumerate("abcde")]

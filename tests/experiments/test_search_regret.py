@@ -29,7 +29,8 @@ def test_regret_is_what_the_best_plan_had_more(regret, tmp_path, monkeypatch, ca
 
     from lookboth.masking.plan import group_plans
     from lookboth.reporting.results import read_results
-    from lookboth.search.evidence import EVIDENCE_FILE, Evidence, PlanScore
+    from lookboth.run_folder import RunFolder
+    from lookboth.search.evidence import Evidence, PlanScore
 
     truth = write_study(tmp_path / "truth", datasets=("ner",), num_seeds=2)
     rng = default_rng(1)
@@ -54,7 +55,7 @@ def test_regret_is_what_the_best_plan_had_more(regret, tmp_path, monkeypatch, ca
         evidence = Evidence(
             "shared", [*ranked, repeated], [ranked[0].name], ranked[0].plan, ranked[0].name, 10.0, 20.0
         )
-        (folder / EVIDENCE_FILE).write_text(json.dumps(evidence.to_dict()))
+        RunFolder(folder).evidence.write_text(json.dumps(evidence.to_dict()))
     best = max(score for method, score in means.items() if method.isdigit())
     argv = [
         "x",

@@ -12,7 +12,8 @@ from lookboth.masking.plan import group_plans
 from lookboth.reporting.plan_search import plot_search, read_searches, search_table, search_words
 from lookboth.reporting.report import write_report
 from lookboth.reporting.results import read_results
-from lookboth.search.evidence import EVIDENCE_FILE, Evidence, PlanScore
+from lookboth.run_folder import RunFolder
+from lookboth.search.evidence import Evidence, PlanScore
 
 pytest.importorskip("scipy")
 pytest.importorskip("matplotlib")
@@ -46,7 +47,7 @@ def runs(tmp_path):
         keys = {"method": "search", "plan": "0011", "data": {"train": "made"}}
         write_one(folder, keys, 0.8, seed, splits=splits)
         text = json.dumps(evidence(shift, chosen).to_dict())
-        (folder / EVIDENCE_FILE).write_text(text, encoding="utf-8")
+        RunFolder(folder).evidence.write_text(text, encoding="utf-8")
     return tmp_path / "runs"
 
 
@@ -69,7 +70,7 @@ def test_seeds_are_read_together(runs):
 def halved(runs):
     """Two plans reached the last round of seed 0, two others that of seed 1; the rest were dropped before."""
     for seed, last in enumerate((["0011", "full"], ["causal", "0011"])):
-        file = runs / f"seed-{seed}" / EVIDENCE_FILE
+        file = RunFolder.of_seed(runs, seed).evidence
         found = json.loads(file.read_text(encoding="utf-8"))
         found["scores"].sort(key=lambda row: (row["name"] not in last, -row["score"]))
         found |= {"strategy": "halving", "compared": 2, "within_noise": ["0011"], "name": "0011"}
@@ -126,6 +127,6 @@ def test_the_report_has_a_section(runs):
 
 
 def test_damaged_evidence_is_named(runs):
-    (runs / "seed-1" / EVIDENCE_FILE).write_text('{"scores": [{}]}', encoding="utf-8")
+    RunFolder.of_seed(runs, 1).evidence.write_text('{"scores": [{}]}', encoding="utf-8")
     with pytest.raises(DataError, match=r"seed-1.*search\.json: not what a search writes"):
         read_searches(read_results(runs).data)

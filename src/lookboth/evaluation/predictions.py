@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from lookboth.errors import DataError
-from lookboth.evaluation.runfile import PREDICTIONS_FILE, Run, read_predictions
+from lookboth.evaluation.runfile import Run, read_predictions
+from lookboth.run_folder import RunFolder
 from lookboth.types import Span
 
 
@@ -36,7 +37,7 @@ def predictions_by_split(run: Run) -> dict[str, list[ScoredSentence]]:
     """
     if run.folder is None:
         raise DataError("this run was not read from a folder, so it has no predictions; use read_run.")
-    where = run.folder / PREDICTIONS_FILE
+    where = RunFolder(run.folder).predictions
     rows = list(read_predictions(run.folder))
     try:
         sentences = [_sentence(row) for row in rows]

@@ -22,11 +22,10 @@ from lookboth.evaluation.provenance import (
     portable,
 )
 from lookboth.files import write_whole
+from lookboth.run_folder import RUN_FILE, RunFolder
 from lookboth.types import Example, PredictedSpan
 
 SCHEMA_VERSION = 1
-RUN_FILE = "run.json"
-PREDICTIONS_FILE = "predictions.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +105,7 @@ def write_run(
     )
     stored = {"schema_version": run.schema_version, **asdict(run)}
     del stored["folder"]
-    write_whole(Path(folder) / RUN_FILE, [json.dumps(stored, indent=2, ensure_ascii=False), "\n"])
+    write_whole(RunFolder(Path(folder)).run, [json.dumps(stored, indent=2, ensure_ascii=False), "\n"])
     return run
 
 
@@ -120,7 +119,7 @@ def read_run(folder: str | Path) -> Run:
         DataError: when it is missing, is not JSON, lacks a key, or has a newer schema version.
     """
     path = Path(folder)
-    path = path if path.name == RUN_FILE else path / RUN_FILE
+    path = path if path.name == RUN_FILE else RunFolder(path).run
     stored = _read_object(path)
     version = stored.get("schema_version")
     if version != SCHEMA_VERSION:
@@ -158,7 +157,7 @@ def write_predictions(
     Raises:
         DataError: when there is not one prediction for every example; nothing is written then.
     """
-    path = Path(folder) / PREDICTIONS_FILE
+    path = RunFolder(Path(folder)).predictions
     write_whole(path, _prediction_lines(examples, predicted, splits))
     return path
 
@@ -192,8 +191,8 @@ def read_predictions(folder: str | Path) -> Iterator[dict[str, Any]]:
 
 
 def _prediction_files(folder: str | Path) -> tuple[Path, Path]:
-    plain = Path(folder) / PREDICTIONS_FILE
-    return plain, plain.with_name(f"{PREDICTIONS_FILE}.gz")
+    run = RunFolder(Path(folder))
+    return run.predictions, run.packed_predictions
 
 
 def _prediction_lines(

@@ -8,8 +8,9 @@ from typing import Any
 
 from lookboth.config import as_compared
 from lookboth.errors import DataError
-from lookboth.evaluation.runfile import RUN_FILE, Run, read_run
+from lookboth.evaluation.runfile import Run, read_run
 from lookboth.evaluation.seeds import MeanAndSd, mean_and_sd
+from lookboth.run_folder import RunFolder
 
 # What may differ between two seeds of the same setting: the seed itself and where the run was written.
 SEED_KEYS = frozenset({"seed", "seeds", "output", "output_dir", "output_folder", "run_folder"})
@@ -46,7 +47,7 @@ def collect_runs(folder: str | Path) -> list[Run]:
     root = Path(folder)
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; name the folder that holds the run folders.")
-    return [read_run(path) for path in sorted(root.rglob(RUN_FILE))]
+    return [read_run(folder.path) for folder in RunFolder.below(root)]
 
 
 def seed_table(runs: Iterable[Run]) -> list[SeedGroup]:

@@ -9,6 +9,7 @@ from lookboth.generative.build import ICL, build_generative
 from lookboth.generative.demonstrations import Demonstrations
 from lookboth.generative.labeler import GenerativeLabeler
 from lookboth.generative.lessons import LessonBatches, Lessons, num_epochs
+from lookboth.run_folder import RunFolder
 from lookboth.training.batches import find_pad_id
 from lookboth.training.outcome import DevScorer, Say, Start, TrainedRun, finish_run, labels_of
 from lookboth.training.sharing import together
@@ -61,7 +62,7 @@ def _fit(
         batches,
         config=config.training,
         seed=seed,
-        folder=folder / "training",
+        folder=RunFolder(folder).training.path,
         score_dev=score_dev,
         say=say,
         adapter=config.adapter,

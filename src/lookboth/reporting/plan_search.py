@@ -11,7 +11,8 @@ from lookboth.reporting.markup import Table
 from lookboth.reporting.naming import slug
 from lookboth.reporting.results import DataResults, Result, Seed
 from lookboth.reporting.style import COLORS, GREY, Plot, panels, plot_style, share_legend
-from lookboth.search.evidence import EVIDENCE_FILE, Evidence, PlanScore, read_evidence
+from lookboth.run_folder import RunFolder
+from lookboth.search.evidence import Evidence, PlanScore, read_evidence
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -102,7 +103,7 @@ def read_searches(data: Sequence[DataResults]) -> list[PlanSearch]:
     for results in data:
         for result in results.results:
             files = {
-                s: run.folder / EVIDENCE_FILE for s, run in result.runs.items() if run.folder is not None
+                s: RunFolder(run.folder).evidence for s, run in result.runs.items() if run.folder is not None
             }
             evidence = {seed: read_evidence(file) for seed, file in files.items() if file.is_file()}
             if evidence:

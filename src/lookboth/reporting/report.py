@@ -8,7 +8,7 @@ from pathlib import Path
 from lookboth.errors import DataError
 from lookboth.evaluation.breakdowns import FREQUENCIES, LENGTHS, frequency_bucket, length_bucket
 from lookboth.evaluation.predictions import ScoredSentence, predictions_by_split
-from lookboth.evaluation.runfile import PREDICTIONS_FILE, Run, has_predictions
+from lookboth.evaluation.runfile import Run, has_predictions
 from lookboth.files import write_whole
 from lookboth.reporting import plan_search, score_plots, span_plots, summary, tables
 from lookboth.reporting.comparisons import Gain, compare_with_baselines
@@ -21,6 +21,7 @@ from lookboth.reporting.plan_search import PlanSearch, read_searches
 from lookboth.reporting.results import Collection, DataResults, Result, read_results
 from lookboth.reporting.style import Plot
 from lookboth.reporting.train_data import read_train_data
+from lookboth.run_folder import PREDICTIONS_FILE
 
 REPORT_FOLDER = "report"
 _IN_BREAKDOWNS = 3  # methods in one panel

@@ -10,8 +10,6 @@ from typing import Any
 from lookboth.errors import DataError
 from lookboth.masking.plan import MaskPlan
 
-EVIDENCE_FILE = "search.json"
-
 
 @dataclass(frozen=True)
 class PlanScore:

@@ -13,6 +13,7 @@ from lookboth.evaluation.evaluate import evaluate_labeler
 from lookboth.masking.attention import apply_plan, under_plan
 from lookboth.masking.gates import set_gates
 from lookboth.masking.plan import MaskPlan
+from lookboth.run_folder import TrainingFolder
 from lookboth.search.candidates import Candidate, limit_look_ahead
 from lookboth.search.shared import passes, score_all
 from lookboth.search.task import Found, SearchTask, best_first
@@ -84,7 +85,9 @@ def search_gates(task: SearchTask) -> Found:
     relaxed = {"plan": "full", "train_plan": None, "attn_implementation": "eager"}
     scored = passes([candidate.plan.reach for candidate in task.candidates]) + 1
     config = task.shortened(scored).model_copy(update=relaxed)
-    prepared = prepare_classifier(config, task.splits, task.seed, task.folder / "adaptation", task.say)
+    prepared = prepare_classifier(
+        config, task.splits, task.seed, TrainingFolder(task.folder).adaptation.path, task.say
+    )
     labeler = prepared.labeler
     model = labeler.model
     num_layers = task.candidates[0].plan.num_layers

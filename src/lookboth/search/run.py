@@ -9,8 +9,9 @@ from lookboth.errors import ConfigError
 from lookboth.files import read_state, write_json
 from lookboth.masking.plan import MaskPlan
 from lookboth.models.loading import load_config
+from lookboth.run_folder import RunFolder, TrainingFolder
 from lookboth.search.candidates import USUAL, Candidate, candidates_of
-from lookboth.search.evidence import EVIDENCE_FILE, Evidence
+from lookboth.search.evidence import Evidence
 from lookboth.search.gates import search_gates
 from lookboth.search.halving import affordable, search_halving
 from lookboth.search.predictor import search_predictor
@@ -79,7 +80,9 @@ def find_plan(task: SearchTask) -> Evidence:
     strategy = task.config.search.strategy
     task.say(f"{len(task.candidates)} candidates, strategy {strategy}")
     found = STRATEGIES[strategy](task)
-    evidence = judge(task, found, seconds=_whole_seconds(task.folder / "seconds.json", start.seconds()))
+    evidence = judge(
+        task, found, seconds=_whole_seconds(TrainingFolder(task.folder).seconds, start.seconds())
+    )
     task.say(evidence.in_words())
     return evidence
 
@@ -88,11 +91,11 @@ def train_searched(config: RunConfig, splits: Splits, seed: int, folder: Path, s
     """Search a plan, train a labeler under it as any recipe would, and write the evidence beside it."""
     from lookboth.training.classifier import train_classifier
 
-    task = search_task(config, splits, seed, folder / "training" / "search", say)
+    task = search_task(config, splits, seed, RunFolder(folder).training.search.path, say)
     evidence = find_plan(task)
     num = task.candidates[0].plan.num_layers
     chosen = Candidate(MaskPlan.parse(evidence.chosen, num), evidence.repetition)
-    evidence = replace(evidence, continued_seconds=hand_over(task, chosen, folder / "training"))
+    evidence = replace(evidence, continued_seconds=hand_over(task, chosen, RunFolder(folder).training.path))
     _write(evidence, folder)  # before run.json, with which a run is finished
     run = train_classifier(config.model_copy(update=settings_of(chosen)), splits, seed, folder, say)
     evidence = replace(evidence, training_seconds=run.training_seconds)
@@ -103,7 +106,7 @@ def train_searched(config: RunConfig, splits: Splits, seed: int, folder: Path, s
 
 
 def _write(evidence: Evidence, folder: Path) -> None:
-    write_json(folder / EVIDENCE_FILE, evidence.to_dict())
+    write_json(RunFolder(folder).evidence, evidence.to_dict())
 
 
 def _whole_seconds(file: Path, seconds: float) -> float:

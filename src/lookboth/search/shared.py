@@ -15,11 +15,11 @@ from torch import nn
 from lookboth.config import RunConfig
 from lookboth.masking.attention import apply_plan
 from lookboth.masking.plan import MaskPlan
+from lookboth.run_folder import TrainingFolder
 from lookboth.search.candidates import Candidate, limit_look_ahead, neighbours, random_plans
 from lookboth.search.evidence import PlanScore
 from lookboth.search.task import Found, SearchTask, best_first
 from lookboth.search.trials import train_shortly
-from lookboth.training.checkpoints import BEST_FILE
 from lookboth.training.classifier import Prepared, prepare_classifier
 from lookboth.training.frozen import share_lower_states
 from lookboth.training.trainer import fit
@@ -72,7 +72,7 @@ def search_shared(task: SearchTask) -> Found:
     ranked = sorted(met, key=lambda candidate: -met[candidate].score)
     if not count:
         return Found([met[candidate] for candidate in ranked])
-    weights = task.folder / _STAGE / BEST_FILE
+    weights = TrainingFolder(task.folder / _STAGE).best
     tuned = [train_shortly(task, one, share, stage="tuned", start=weights) for one in ranked[:count]]
     return Found(best_first(tuned) + [met[candidate] for candidate in ranked[count:]], compared=len(tuned))
 
@@ -154,7 +154,9 @@ def _train(task: SearchTask, plans: Sequence[MaskPlan], config: RunConfig) -> Pr
     """Return a labeler trained under drawn plans to the end; its scores on the way would choose for some plans only."""
     training = config.training.model_copy(update={"evals_per_epoch": 0})
     config = config.model_copy(update={"training": training})
-    prepared = prepare_classifier(config, task.splits, task.seed, task.folder / "adaptation", task.say)
+    prepared = prepare_classifier(
+        config, task.splits, task.seed, TrainingFolder(task.folder).adaptation.path, task.say
+    )
     model = prepared.labeler.model
     with DrawnPlans(model, plans, task.seed):
         fit(

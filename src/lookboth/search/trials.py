@@ -7,6 +7,7 @@ from typing import Any
 
 from lookboth.config import RunConfig
 from lookboth.files import read_state, write_json
+from lookboth.run_folder import TrainingFolder
 from lookboth.search.candidates import Candidate
 from lookboth.search.evidence import PlanScore
 from lookboth.search.task import SearchTask, file_name
@@ -15,8 +16,6 @@ from lookboth.training.classifier import prepare_classifier
 from lookboth.training.outcome import Start
 from lookboth.training.trainer import fit
 from lookboth.training.watching import Diverged
-
-_SECONDS = "seconds.json"
 
 
 def train_shortly(
@@ -92,7 +91,9 @@ def _trial(
         return known
     clock = Start.now()
     config = config.model_copy(update=settings_of(candidate))
-    prepared = prepare_classifier(config, task.splits, task.seed, folder / "adaptation", lambda _: None)
+    prepared = prepare_classifier(
+        config, task.splits, task.seed, TrainingFolder(folder).adaptation.path, lambda _: None
+    )
     if start is not None:
         load_weights(prepared.labeler.model, start)
     with suppress(Diverged):  # the score says so
@@ -109,9 +110,9 @@ def _trial(
             say=lambda _: None,
             until=until,
         )
-    write_json(folder / _SECONDS, _seconds(folder) + clock.seconds())
+    write_json(TrainingFolder(folder).seconds, _seconds(folder) + clock.seconds())
     return task.score(prepared.labeler, candidate, stage=stage)
 
 
 def _seconds(folder: Path) -> float:
-    return read_state(folder / _SECONDS, float) or 0.0
+    return read_state(TrainingFolder(folder).seconds, float) or 0.0

@@ -9,8 +9,8 @@ from filelock import FileLock
 
 from lookboth.config import RunConfig
 from lookboth.files import write_json
-from lookboth.study.cells import DIVERGED_FILE, RECIPE_FILE, TRAINING_FOLDER, TUNING, Cell
-from lookboth.training.outcome import LABELER_FOLDER
+from lookboth.run_folder import RunFolder
+from lookboth.study.cells import TUNING, Cell
 from lookboth.training.run import train_one
 from lookboth.training.splits import Splits, read_splits
 from lookboth.training.watching import Diverged
@@ -23,13 +23,14 @@ def run_cell(cell: Cell, say: Callable[[str], None]) -> None:
     longer needed are removed: those of a reported run, unless they are kept; those of a tuning run only when the
     study is over, since the run with the chosen values takes them over.
     """
-    cell.folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(cell.folder / ".lock"):  # a worker of an earlier, killed study may still be at it
+    folder = cell.run_folder
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.lock):  # a worker of an earlier, killed study may still be at it
         if cell.outcome() is not None:
             return
-        write_json(cell.folder / RECIPE_FILE, cell.config.to_dict())
+        write_json(folder.recipe, cell.config.to_dict())
         _take_over(cell)
-        with (cell.folder / "log.txt").open("a", encoding="utf-8") as log:
+        with folder.log.open("a", encoding="utf-8") as log:
 
             def tell(line: str) -> None:
                 print(line, file=log, flush=True)
@@ -43,21 +44,24 @@ def run_cell(cell: Cell, say: Callable[[str], None]) -> None:
                     raise
                 tell(f"{error} It counts as the worst choice.")
                 end = {"config": cell.config.to_dict(), "seconds": time.monotonic() - start}
-                write_json(cell.folder / DIVERGED_FILE, end)
+                write_json(folder.diverged, end)
         if not tuning:
-            shutil.rmtree(cell.folder / TRAINING_FOLDER, ignore_errors=True)
+            shutil.rmtree(folder.training.path, ignore_errors=True)
         if tuning or not cell.keep_labeler:
-            shutil.rmtree(cell.folder / LABELER_FOLDER, ignore_errors=True)
+            shutil.rmtree(folder.labeler, ignore_errors=True)
 
 
 def _take_over(cell: Cell) -> None:
     """Begin with the weights of the tuning run that trained exactly this."""
-    target = cell.folder / TRAINING_FOLDER
-    if cell.start_from is None or target.exists() or not (cell.start_from / TRAINING_FOLDER).is_dir():
+    target = cell.run_folder.training.path
+    if cell.start_from is None or target.exists():
+        return
+    source = RunFolder(cell.start_from).training.path
+    if not source.is_dir():
         return
     work = cell.folder / "copying"
     shutil.rmtree(work, ignore_errors=True)
-    shutil.copytree(cell.start_from / TRAINING_FOLDER, work)
+    shutil.copytree(source, work)
     work.rename(target)
 
 

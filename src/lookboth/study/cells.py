@@ -10,15 +10,13 @@ from typing import Any
 
 from lookboth.config import RunConfig, as_compared, nest, overlay, parse_config
 from lookboth.errors import ConfigError, DataError
-from lookboth.evaluation.runfile import RUN_FILE, read_run
+from lookboth.evaluation.runfile import read_run
 from lookboth.files import read_state
+from lookboth.run_folder import RunFolder
 from lookboth.search.candidates import FOUND
 from lookboth.study.config import StudyConfig, Values
 
 TUNING = "tuning"  # folder of the runs that only choose values; no test data is read there
-RECIPE_FILE = "recipe.json"  # what a run was begun with
-TRAINING_FOLDER = "training"
-DIVERGED_FILE = "diverged.json"  # of a tuning run whose values nobody can train with
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,11 @@ class Cell:
     def __str__(self) -> str:
         return f"{self.setting}/seed-{self.seed}"
 
+    @property
+    def run_folder(self) -> RunFolder:
+        """The folder with the names of its files."""
+        return RunFolder(self.folder)
+
     def outcome(self) -> tuple[float, float] | None:
         """Return the headline score on dev data and the seconds the run took, None while it is not finished.
 
@@ -52,18 +55,18 @@ class Cell:
         Raises:
             DataError: the folder holds a run of another recipe, finished or begun.
         """
-        file, begun = self.folder / RUN_FILE, self.folder / RECIPE_FILE
-        if file.is_file():  # it is written last
+        folder = self.run_folder
+        if folder.run.is_file():  # it is written last
             run = read_run(self.folder)
             found = FOUND if self.config.method == "search" else ()  # in run.json; here is what was asked for
             self._require_same(run.config, besides=found)
             return float(run.scores["dev"]["headline"]), float(run.wall_seconds)
-        if (end := read_state(self.folder / DIVERGED_FILE, _read_end)) is not None:
+        if (end := read_state(folder.diverged, _read_end)) is not None:
             self._require_same(end[0])
             return -1.0, end[1]
         # Without weights there is nothing to resume, so any recipe may use the folder.
-        if (self.folder / TRAINING_FOLDER).exists() and begun.is_file():
-            self._require_same(read_state(begun, dict) or {})
+        if folder.training.path.exists() and folder.recipe.is_file():
+            self._require_same(read_state(folder.recipe, dict) or {})
         return None
 
     def _require_same(self, config: Mapping[str, Any], besides: Sequence[str] = ()) -> None:
@@ -128,7 +131,7 @@ class Setting:
             study["tuned"] = _slug(choice)
         keys = overlay(self.keys, nest(choice), {"study": study, "training": {"seeds": [seed]}})
         twin = self._trial_folder(choice, seed) if choice and seed in self.tune_seeds else None
-        folder = self.folder / f"seed-{seed}"
+        folder = RunFolder.of_seed(self.folder, seed).path
         return Cell(self.name, seed, folder, self._parse(keys), twin, self.keep_labelers)
 
     def _trials(self, choice: Mapping[str, Any]) -> Iterator[Cell]:
@@ -140,7 +143,7 @@ class Setting:
             yield Cell(name, seed, self._trial_folder(choice, seed), self._parse(keys))
 
     def _trial_folder(self, choice: Mapping[str, Any], seed: int) -> Path:
-        return self.tuning / _slug(choice) / f"seed-{seed}"
+        return RunFolder.of_seed(self.tuning / _slug(choice), seed).path
 
     def _parse(self, keys: Values) -> RunConfig:
         return parse_config(keys, where=self.name)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lookboth.errors import ConfigError, DataError
+from lookboth.run_folder import RunFolder
 from lookboth.study.cells import TUNING, Cell, Setting, study_settings
 from lookboth.study.config import StudyConfig
 from lookboth.study.progress import Board, estimate_seconds
@@ -104,7 +105,7 @@ def run_study(
             with Workers(count, threads=max(1, (os.cpu_count() or 1) // count)) as pool:
                 _run_all(state, pool, board)
     if not state.failed and only == "*" and not state.ready():
-        for folder in (out / TUNING).rglob("training"):
+        for folder in (out / TUNING).rglob(RunFolder(out).training.path.name):
             shutil.rmtree(folder)
     return state
 

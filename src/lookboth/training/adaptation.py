@@ -19,7 +19,8 @@ from lookboth.models.loading import torch_dtype
 from lookboth.models.read_back import read_back_adapter, read_back_backbone
 from lookboth.models.saving import ADAPTER_FOLDER, BACKBONE_FOLDER, save_adapter
 from lookboth.models.stock import plan_as_made
-from lookboth.training.checkpoints import BEST_FILE, load_weights
+from lookboth.run_folder import TrainingFolder
+from lookboth.training.checkpoints import load_weights
 from lookboth.training.lora_places import describe_pairs
 from lookboth.training.team import Team, from_all, on_first
 from lookboth.training.texts import (
@@ -33,8 +34,6 @@ from lookboth.training.texts import (
 from lookboth.training.trainer import fit
 from lookboth.training.watching import diverged
 from lookboth.types import Example
-
-REPORT_FILE = "adaptation.json"  # written last: a folder that has it is finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +93,17 @@ def adapt_backbone(
     """
     plan = _choose_plan(config, backbone)
     model = _language_model(config, backbone)
-    file = folder / REPORT_FILE
-    if (finished := read_state(file, lambda stored: AdaptationReport(**stored))) is not None:
-        load_weights(model, folder / BEST_FILE)
+    kept = TrainingFolder(folder)
+    if (
+        finished := read_state(kept.adaptation_report, lambda stored: AdaptationReport(**stored))
+    ) is not None:
+        load_weights(model, kept.best)
         return finished
     with under_plan(backbone, plan):
         texts = texts or read_texts(config)
         report = _train(model, config, tokenizer, texts, seed=seed, folder=folder, say=say, plan=str(plan))
     on_first(lambda: _save(model, backbone, tokenizer, config, folder))
-    on_first(lambda: write_json(file, asdict(report)))
+    on_first(lambda: write_json(kept.adaptation_report, asdict(report)))
     return report
 
 

@@ -15,8 +15,6 @@ from lookboth.errors import DataError
 from lookboth.files import write_whole
 from lookboth.training.team import Team, on_first, shards_weights
 
-BEST_FILE = "best.safetensors"
-
 
 def write_weights(model: nn.Module, file: Path) -> None:
     """Write the trained weights; all processes have to call it, the first one writes."""

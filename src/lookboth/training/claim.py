@@ -9,10 +9,8 @@ from typing import Any
 from lookboth.config import RunConfig, as_compared
 from lookboth.errors import DataError
 from lookboth.files import read_state, write_json
+from lookboth.run_folder import RunFolder, TrainingFolder
 from lookboth.types import Example
-
-RECIPE_FILE = "recipe.json"
-DATA_FILE = "data.json"  # runs of older versions have none
 
 
 def claim_folder(out: Path, config: RunConfig, data: Mapping[str, Sequence[Example]]) -> None:
@@ -26,23 +24,24 @@ def claim_folder(out: Path, config: RunConfig, data: Mapping[str, Sequence[Examp
     Raises:
         DataError: it holds a run that another recipe began, or other data.
     """
+    run = RunFolder(out)
     out.mkdir(parents=True, exist_ok=True)
     recipe = config.to_dict()
     hashes = {role: hash_examples(examples) for role, examples in data.items()}
-    if _is_begun(out):
-        if as_compared(_read(out / RECIPE_FILE)) != as_compared(recipe):
+    if _is_begun(run):
+        if as_compared(_read(run.recipe)) != as_compared(recipe):
             raise DataError(
                 f"{out}: holds a run of another recipe. Give another --out, or remove the folder."
             )
-        stored = _read(out / DATA_FILE)
+        stored = _read(run.data_hashes)
         changed = [role for role, found in hashes.items() if stored.get(role, found) != found]
         if changed:
             named = "; ".join(f"{role}: {', '.join(_sources(config, role))}" for role in changed)
             raise DataError(
                 f"{out}: holds a run on other data ({named}). Give another --out, or remove the folder."
             )
-    for name, content in {RECIPE_FILE: recipe, DATA_FILE: hashes}.items():
-        write_json(out / name, content)
+    write_json(run.recipe, recipe)
+    write_json(run.data_hashes, hashes)
 
 
 def hash_examples(examples: Sequence[Example]) -> str:
@@ -59,11 +58,10 @@ def hash_examples(examples: Sequence[Example]) -> str:
     return digest.hexdigest()
 
 
-def _is_begun(out: Path) -> bool:
-    """Whether a run in `out` has trained anything."""
-    return (out / RECIPE_FILE).is_file() and any(
-        file for name in ("seed-*", "checkpoints", "run.json") for file in out.glob(name)
-    )
+def _is_begun(run: RunFolder) -> bool:
+    """Return whether the folder holds what a recipe has trained: seeds, or an adaptation that began or ended."""
+    begun = RunFolder.of_seeds(run.path) or TrainingFolder(run.path).checkpoints.exists() or run.run.exists()
+    return run.recipe.is_file() and bool(begun)
 
 
 def _sources(config: RunConfig, role: str) -> Sequence[str]:

@@ -12,10 +12,11 @@ from lookboth.evaluation.evaluate import Evaluation, evaluate_labeler
 from lookboth.masking.attention import under_plan
 from lookboth.models.labeler import Labeler
 from lookboth.models.stock import use_plan
+from lookboth.run_folder import RunFolder
 from lookboth.training.adaptation import AdaptationReport, adapt_backbone
 from lookboth.training.batches import RunBatches, find_pad_id, tokenize_examples
 from lookboth.training.build import build_labeler
-from lookboth.training.checkpoints import BEST_FILE, is_sharded, load_weights
+from lookboth.training.checkpoints import is_sharded, load_weights
 from lookboth.training.frozen import keep_frozen_states
 from lookboth.training.outcome import DevScorer, LossScorer, Say, Start, TrainedRun, finish_run, labels_of
 from lookboth.training.sharing import together
@@ -43,7 +44,7 @@ class Prepared(NamedTuple):
 def train_classifier(config: RunConfig, splits: Splits, seed: int, folder: Path, say: Say) -> TrainedRun:
     """Train a head over states, and the adapter below it."""
     start = Start.now()
-    prepared = prepare_classifier(config, splits, seed, folder / "training" / "adaptation", say)
+    prepared = prepare_classifier(config, splits, seed, RunFolder(folder).training.adaptation.path, say)
     labeler, batches = prepared.labeler, prepared.batches
     score_dev = _dev_scorer(labeler, splits.dev, config, say)
     with keep_frozen_states(labeler.model, batches, config.training, say):
@@ -52,14 +53,14 @@ def train_classifier(config: RunConfig, splits: Splits, seed: int, folder: Path,
             batches,
             config=config.training,
             seed=seed,
-            folder=folder / "training",
+            folder=RunFolder(folder).training.path,
             score_dev=score_dev,
             say=say,
             adapter=config.adapter,
         )
     if is_sharded(labeler.model):
         labeler = build_labeler(config, labels=labels_of([*splits.train, *splits.dev]))
-        load_weights(labeler.model, folder / "training" / BEST_FILE)
+        load_weights(labeler.model, RunFolder(folder).training.best)
     use_plan(labeler.model.backbone, labeler.config.plan)
     dev = score_dev.at(history.best_score)
     seconds = start.seconds()

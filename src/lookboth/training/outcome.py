@@ -13,12 +13,12 @@ from lookboth.config import RunConfig
 from lookboth.evaluation.evaluate import Evaluation
 from lookboth.evaluation.runfile import write_predictions, write_run
 from lookboth.models.read_back import read_back
+from lookboth.run_folder import RunFolder
 from lookboth.training.adaptation import AdaptationReport
 from lookboth.training.team import on_first
 from lookboth.training.trainer import History
 from lookboth.types import Example
 
-LABELER_FOLDER = "labeler"
 Say = Callable[[str], None]
 
 
@@ -143,7 +143,7 @@ def labels_of(examples: Sequence[Example]) -> list[str]:
 
 
 def _write(run: TrainedRun, config: RunConfig, files: Mapping[str, Path], start: Start) -> None:
-    folder = run.folder / LABELER_FOLDER
+    folder = RunFolder(run.folder).labeler
     run.labeler.save_pretrained(folder)
     read_back(run.labeler, folder, trust_remote_code=config.trust_remote_code)
     _write_results(run, config, files, start)

@@ -11,9 +11,10 @@ from lookboth.config import RunConfig
 from lookboth.errors import ConfigError
 from lookboth.evaluation.runfile import write_run
 from lookboth.evaluation.seeds import mean_and_sd
+from lookboth.run_folder import RunFolder
 from lookboth.training.adaptation import AdaptationReport, adapt_backbone
 from lookboth.training.build import build_base
-from lookboth.training.claim import RECIPE_FILE, claim_folder
+from lookboth.training.claim import claim_folder
 from lookboth.training.methods import WITH_HEAD, find_method
 from lookboth.training.outcome import Say, Start, TrainedRun
 from lookboth.training.splits import Splits, read_splits
@@ -49,7 +50,7 @@ def train(config: RunConfig, out: str | Path, *, say: Say = print) -> list[Train
     for seed in config.training.seeds:
         if runs:
             _leave_gpu(runs[-1])
-        runs.append(train_one(config, splits, seed, out / f"seed-{seed}", say=say))
+        runs.append(train_one(config, splits, seed, RunFolder.of_seed(out, seed).path, say=say))
     if len(runs) > 1:
         for name in runs[0].tests:
             mean, sd = mean_and_sd([run.tests[name].scores.headline for run in runs])
@@ -130,7 +131,7 @@ def _gather(out: Path, config: RunConfig, data: Mapping[str, Sequence[Example]],
         _check_sharding(config)
     team = join()
     on_first(lambda: claim_folder(out, config, data))
-    require_shared(out / RECIPE_FILE)
+    require_shared(RunFolder(out).recipe)
     if team.size > 1 and team.is_first:
         say(f"{team.size} processes share each optimizer step")
     gpus = torch.cuda.device_count()

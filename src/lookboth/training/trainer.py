@@ -15,11 +15,11 @@ from lookboth.config import AdapterConfig, RunConfig, TrainConfig
 from lookboth.errors import ConfigError, DataError
 from lookboth.files import read_state, write_json
 from lookboth.masking.structure import find_stack
+from lookboth.run_folder import TrainingFolder
 from lookboth.training.adapters import num_trainable
 from lookboth.training.averaging import Averager
 from lookboth.training.batches import RunBatches, only_batch
 from lookboth.training.checkpoints import (
-    BEST_FILE,
     last_checkpoint,
     load_weights,
     without_frozen,
@@ -116,7 +116,7 @@ def fit(
         trainer.remove_callback(PrinterCallback)
         if shards_weights() and not trainer.is_fsdp_enabled:
             raise ConfigError("FSDP: accelerate has it for GPUs only, and here is none. Start without FSDP.")
-        checkpoint = on_first(lambda: last_checkpoint(folder / "checkpoints"))
+        checkpoint = on_first(lambda: last_checkpoint(TrainingFolder(folder).checkpoints))
         try:
             trainer.train(resume_from_checkpoint=checkpoint)
         except Diverged as error:
@@ -161,7 +161,7 @@ class _KeepBest(TrainerCallback):
         say: Callable[[str], None],
         averager: Averager,
     ) -> None:
-        self.model, self.folder, self.score_dev, self.say = model, folder, score_dev, say
+        self.model, self.folder, self.score_dev, self.say = model, TrainingFolder(folder), score_dev, say
         self.averager = averager
         self.at_steps, self.patience = at_steps, patience
         self.history = History()
@@ -180,7 +180,7 @@ class _KeepBest(TrainerCallback):
                 self._score(step)
             if self.patience is not None and history.since_best() >= self.patience:
                 history.stopped_early = control.should_training_stop = True
-            on_first(lambda: write_json(self.folder / "history.json", asdict(history)))
+            on_first(lambda: write_json(self.folder.history, asdict(history)))
             control.should_save = True
             self.say(f"step {step}: dev {100 * history.scores[-1]:.2f} (best {100 * history.best_score:.2f})")
         return control
@@ -193,7 +193,7 @@ class _KeepBest(TrainerCallback):
         history.scores.append(score)
         if score > history.best_score:
             history.best_step, history.best_score = step, score
-            write_weights(self.model, self.folder / BEST_FILE)
+            write_weights(self.model, self.folder.best)
 
     def finished(self) -> bool:
         """Whether an earlier run in this folder has already run out of patience; its history is then ours."""
@@ -201,17 +201,18 @@ class _KeepBest(TrainerCallback):
         return self.history.stopped_early
 
     def _saved_history(self) -> History:
-        file = self.folder / "history.json"
+        file = self.folder.history
         stored = read_state(file, lambda content: History(**content))
         if stored is None and file.exists():  # without it the best weights could be overwritten by worse ones
             raise DataError(
-                f"{file}: damaged, so this training cannot be resumed. Remove the folder {self.folder} and start again."
+                f"{file}: damaged, so this training cannot be resumed. Remove the folder {self.folder.path} and start "
+                "again."
             )
         return stored or History()
 
     def restore_best(self) -> None:
         """Load the weights of the best dev score, if any were kept."""
-        file = self.folder / BEST_FILE
+        file = self.folder.best
         if self.history.steps and file.is_file():
             load_weights(self.model, file)
 
@@ -234,7 +235,7 @@ def _arguments(
     config: TrainConfig, folder: Path, seed: int, team: Team, *, accumulation: int
 ) -> TrainingArguments:
     arguments = TrainingArguments(
-        output_dir=str(folder / "checkpoints"),
+        output_dir=str(TrainingFolder(folder).checkpoints),
         num_train_epochs=1,  # the batches of all epochs are one planned sequence
         per_device_train_batch_size=1,  # one item is one ready-made batch
         train_sampling_strategy="sequential",
