@@ -10,6 +10,7 @@ from lookboth.errors import ConfigError, DataError
 
 TEXTS = {
     "cp1252": "Müller B-PER\nläuft O\nüber O\ndie O\nStraße O\n",
+    "cp1250": "Łódź B-LOC\njest O\npiękna O\nświęto O\n",
     "cp1251": "Москва B-LOC\nбольшой O\nгород O\n",
     "koi8-r": "Москва B-LOC\nбольшой O\nгород O\n",
     "big5": "台北 B-LOC\n是 O\n首都 O\n",
@@ -49,7 +50,7 @@ def test_a_byte_order_mark_names_the_encoding(write, encoding):
 
 
 @pytest.mark.parametrize(
-    "encoding", ["cp1252", "cp1251", "koi8_r", "big5", "shift_jis", "utf-16-be", "utf-16-le"]
+    "encoding", ["cp1252", "cp1250", "cp1251", "koi8_r", "big5", "shift_jis", "utf-16-be", "utf-16-le"]
 )
 @pytest.mark.parametrize("repair", [False, True])
 def test_another_encoding_is_proposed_and_never_repaired(write, encoding, repair):

@@ -2,9 +2,11 @@
 
 import pytest
 
+from lookboth.config import parse_config
 from lookboth.data.readers import ReadOptions, read_dataset, read_split, require_clean
 from lookboth.data.sources import read_source
 from lookboth.errors import DataError
+from lookboth.training.splits import read_splits
 from lookboth.types import Span
 
 PEOPLE = (Span(0, 2, "PER"), Span(3, 4, "LOC"))
@@ -94,6 +96,20 @@ def test_a_head_that_labels_every_word_says_what_tags_without_positions_are(tmp_
         read_source(path, "train", head="IOB2")
     with pytest.raises(DataError, match=r"one label per word .* IOB2 spans"):
         read_source(path, "train", head="IOB2", options=ReadOptions(scheme="plain"))
+
+
+def test_a_training_reads_files_for_its_head(tmp_path):
+    read(tmp_path, ["PER", "PER", "O", "LOC"])
+    data = {"train": str(tmp_path / "a.conll"), "dev": str(tmp_path / "a.conll")}
+
+    def spans(**settings):
+        config = parse_config({"data": {**data, **settings.pop("reading", {})}, **settings})
+        return read_splits(config).train[0].spans
+
+    with pytest.raises(DataError, match="--scheme IO"):
+        spans()
+    assert spans(reading={"scheme": "IO"}) == PEOPLE
+    assert len(spans(scheme="plain")) == 3
 
 
 def test_built_in_part_of_speech_data_say_what_they_are():

@@ -62,6 +62,10 @@ def test_other_encodings_are_named(tmp_path):
     file.write_bytes("ok\nZürich\n".encode("latin-1"))
     with pytest.raises(DataError, match=r"a\.txt:2: byte 0xfc is not UTF-8.* --encoding cp1252"):
         words_of(file)
+    file.write_bytes("S\u00e3o Tom\u00e9 \u00e9 longe\n".encode("cp1252"))
+    with pytest.raises(DataError, match="type --encoding cp1252"):
+        words_of(file)
+    file.write_bytes("ok\nZ\u00fcrich\n".encode("latin-1"))
     read = list(read_inputs(str(file), NOTHING, "cp1252"))
     assert [example.text for example in read] == ["ok", "Zürich"]
     with pytest.raises(ConfigError, match="no such encoding"):

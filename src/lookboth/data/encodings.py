@@ -158,8 +158,15 @@ def _guesses(sample: bytes) -> list[str]:
     from charset_normalizer import from_bytes
 
     found = [match.encoding for match in from_bytes(sample, cp_isolation=list(_USUAL))]
-    latin = not found or found[0] in ("cp1250", "cp1252", "cp1254", "cp1257")
-    return ["cp1252", *found] if latin else found
+    return ["cp1252", *found] if not found or _looks_latin(sample) else found
+
+
+def _looks_latin(sample: bytes) -> bool:
+    """Whether bytes beyond ASCII stand alone, as accented letters do, and are letters of Western Europe."""
+    runs = re.findall(rb"[\x80-\xff]+", sample)
+    alone = [run for run in runs if len(run) == 1]
+    letters = b"".join(alone).decode("cp1252", errors="replace")
+    return len(alone) * 5 > len(runs) * 4 and sum(map(str.isalpha, letters)) * 5 > len(letters) * 4
 
 
 def _type(encoding: str) -> str:
