@@ -48,6 +48,8 @@ def refusal(dataset):
         "PER-B PER-I - LOC-B",
         "BEGIN-PER INSIDE-PER O BEGIN-LOC",
         "Begin_PER End_PER Outside Single_LOC",
+        "I-PER E-PER O E-LOC",
+        "PER_I PER_E O LOC_E",
         "(PER* *) * (LOC)",
         "(PER* *) * (LOC*)",
     ],
@@ -61,6 +63,12 @@ def test_every_style_gives_the_spans_it_spells(tmp_path, tags):
 def test_spans_of_middle_tags_stay_whole(tmp_path):
     dataset = read(tmp_path, ["B-ORG", *["M-ORG"] * 8, "E-ORG", "O", "S-LOC"])
     assert (dataset.scheme, dataset.examples[0].spans) == ("IOBES", (Span(0, 10, "ORG"), Span(11, 12, "LOC")))
+
+
+def test_ends_alone_separate_spans_that_touch(tmp_path):
+    spans = read(tmp_path, ["I-PER", "E-PER", "E-PER", "I-LOC", "E-LOC"]).examples[0].spans
+    assert spans == (Span(0, 2, "PER"), Span(2, 3, "PER"), Span(3, 5, "LOC"))
+    assert read(tmp_path, ["I-PER", "E-PER"], scheme="IOBES").problems[0].fatal
 
 
 def test_positions_without_labels_give_spans_of_one_label(tmp_path):

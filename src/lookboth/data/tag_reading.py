@@ -57,6 +57,8 @@ def choose_reading(
         return _read_as_io(tags, style)
     if style.layout == "label":
         return TagReading(named, style) if named else _without_positions(tags, head)
+    if named:
+        style = replace(style, ends=False)
     found = named or detect_scheme(style.read(sentence) for sentence in sentences)
     return TagReading(found, style)
 

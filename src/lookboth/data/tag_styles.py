@@ -58,6 +58,7 @@ class TagStyle:
         separator: between letter and label.
         letters: each letter of the file with the letter that schemes use for it.
         outside: tags that stand for "O".
+        ends: whether tags mark the ends of spans and not their begins (IOE1, IOE2: `I-PER E-PER`).
         key: of the feature whose value is the tag, where cells hold features (`SpaceAfter=No|NER=B-PER`).
     """
 
@@ -65,6 +66,7 @@ class TagStyle:
     separator: str = "-"
     letters: Mapping[str, str] = field(default_factory=dict)
     outside: frozenset[str] = frozenset((OUTSIDE,))
+    ends: bool = False
     key: str = ""
 
     def read(self, tags: Sequence[str]) -> tuple[str, ...]:
@@ -79,7 +81,8 @@ class TagStyle:
             return tuple(_read_brackets(tags))
         if self.layout == "numbered":
             return tuple(_read_numbered(tags))
-        return tuple(map(self._read_tag, tags))
+        read = tuple(map(self._read_tag, tags))
+        return tuple(_begin_after_ends(read)) if self.ends else read
 
     def _read_tag(self, tag: str) -> str:
         if tag in self.outside:
@@ -115,7 +118,8 @@ def find_style(tags: Counter[str]) -> TagStyle | Refusal:
     for layout, separator in _SPELLINGS:
         letters = {_split(tag, layout, separator)[0] for tag in labeled}
         if _are_positions(letters, has_outside=len(labeled) < len(tags)):
-            return TagStyle(layout, separator, _meanings(letters), outside)
+            ends = set(map(_letter, letters)) == {"I", "E"}
+            return TagStyle(layout, separator, _meanings(letters), outside, ends)
     return TagStyle("label", outside=outside)
 
 
@@ -180,7 +184,7 @@ def _standard_style(labeled: Counter[str], outside: frozenset[str]) -> TagStyle 
     if labeled and len(twice) == len(labeled):
         return Refusal(twice[0], _positions_at_both_ends(twice[0]))
     known = letters if _fit_together(letters) else letters - set(_OTHER_LETTERS)
-    return TagStyle("prefix", letters=_meanings(known), outside=outside)
+    return TagStyle("prefix", letters=_meanings(known), outside=outside, ends=letters == {"I", "E"})
 
 
 def _outside(tags: Iterable[str]) -> frozenset[str]:
@@ -227,6 +231,15 @@ def _read_brackets(tags: Iterable[str]) -> Iterator[str]:
         label = tag.strip("(*)") if begins else label
         yield f"{'B' if begins else 'I'}-{label}" if label else (OUTSIDE if tag == "*" else tag)
         label = "" if tag.endswith(")") else label
+
+
+def _begin_after_ends(tags: Iterable[str]) -> Iterator[str]:
+    """Read IOE as IOB2: a span begins wherever the tag before is not an inside tag of its label."""
+    before = OUTSIDE
+    for tag in tags:
+        label = tag[2:]
+        yield tag if not is_standard(tag) else f"{'I' if before == f'I-{label}' else 'B'}-{label}"
+        before = tag
 
 
 def _read_numbered(tags: Iterable[str]) -> Iterator[str]:
