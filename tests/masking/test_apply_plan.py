@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from families import FAMILIES, NEEDS_EAGER, tiny_config, tiny_model, tokens
+from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModel, AutoModelForCausalLM
 
 from lookboth.errors import PlanError
@@ -71,6 +72,43 @@ def test_peft_before_or_after(wrap_first: bool) -> None:
     proof = prove(model)
     assert proof.ok, proof.describe()
     assert str(proof.plan) == "0011"
+
+
+@pytest.mark.parametrize("wrap_first", [True, False])
+@pytest.mark.parametrize("task", ["TOKEN_CLS", None])
+def test_peft_saves_the_plan_with_its_adapter(tmp_path: Path, wrap_first: bool, task: str | None) -> None:
+    def load() -> Any:
+        return tiny_model(head="ModelForTokenClassification" if task else "Model")
+
+    lora = LoraConfig(r=2, target_modules=["q_proj"], task_type=task, init_lora_weights=False)
+    if wrap_first:
+        model = apply_plan(get_peft_model(load(), lora), "0011").eval()
+    else:
+        model = get_peft_model(apply_plan(load(), "0011"), lora).eval()
+    model.save_pretrained(tmp_path)
+    again = PeftModel.from_pretrained(load(), tmp_path).eval()
+    assert get_plan(again) is None
+    assert str(get_plan(apply_plan(again))) == "0011"
+    torch.testing.assert_close(states(again, tokens(2, 9)), states(model, tokens(2, 9)))
+    assert str(get_plan(apply_plan(copy.deepcopy(model)))) == "0011"
+
+    apply_plan(again, "causal").save_pretrained(tmp_path / "causal")
+    assert str(get_plan(apply_plan(PeftModel.from_pretrained(load(), tmp_path / "causal")))) == "causal"
+    remove_plan(again).save_pretrained(tmp_path / "none")
+    with pytest.raises(PlanError, match="carries none"):
+        apply_plan(PeftModel.from_pretrained(load(), tmp_path / "none"))
+
+
+def test_adapters_of_different_plans_are_not_guessed_between(tmp_path: Path) -> None:
+    lora = LoraConfig(r=2, target_modules=["q_proj"], task_type="TOKEN_CLS")
+    for plan in ("0011", "full"):
+        model = apply_plan(get_peft_model(tiny_model(head="ModelForTokenClassification"), lora), plan)
+        model.save_pretrained(tmp_path / plan)
+    both = PeftModel.from_pretrained(tiny_model(head="ModelForTokenClassification"), tmp_path / "0011", "a")
+    both.load_adapter(tmp_path / "full", "b")
+    with pytest.raises(PlanError, match="different plans"):
+        apply_plan(both)
+    assert str(get_plan(apply_plan(both, "0001"))) == "0001"
 
 
 def test_all_zero_is_bit_for_bit_the_stock_model_in_a_padded_batch() -> None:

@@ -18,13 +18,13 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils.import_utils import is_torchdynamo_compiling
 
 from lookboth.errors import PlanError
+from lookboth.masking.adapter_plan import PLAN_KEY, adapter_plan, forget_plan, note_plan
 from lookboth.masking.backends import PREFIX, RULE, LayerRule, build_rules, register_backend
 from lookboth.masking.own_attention import check_own_attention, drop_hook, hook_layers, unhook_layer
 from lookboth.masking.packed_rows import find_segments, set_current_segments
 from lookboth.masking.plan import MaskPlan
 from lookboth.masking.structure import Stack, find_stack
 
-PLAN_KEY = "lookboth_plan"  # key of the configuration, saved with the model
 STATE = "lookboth_state"  # attribute of the backbone: its AppliedPlan
 OWN_CONFIG = "lookboth_own_config"
 IS_STOCK = "lookboth_is_stock"  # attribute of a causal model that takes no plan and is used as it was made
@@ -58,7 +58,7 @@ def apply_plan(model: Model, plan: MaskPlan | str | None = None) -> Model:
 
     Works on a bare backbone, a model with any head, and a model wrapped by PEFT, before or after wrapping.
     A plan already in force is replaced. The plan is written to the configuration, so `save_pretrained` keeps
-    it; after `from_pretrained` call `apply_plan(model)` to put it in force again. The model's configuration
+    it, PEFT's with an adapter too; after `from_pretrained` call `apply_plan(model)` to put it in force again. The model's configuration
     is copied first, so other models built from the same configuration object are not touched.
 
     Args:
@@ -70,7 +70,7 @@ def apply_plan(model: Model, plan: MaskPlan | str | None = None) -> Model:
         PlanError: the plan does not fit the model, or the model cannot take one.
     """
     stack = find_stack(model)
-    wanted = _resolve(plan, stack)
+    wanted = _resolve(adapter_plan(model) if plan is None else plan, stack)
     backend = (stack.config._attn_implementation or "eager").removeprefix(PREFIX)
     _check_softcap(stack, backend)
     name = register_backend(backend)
@@ -85,6 +85,8 @@ def apply_plan(model: Model, plan: MaskPlan | str | None = None) -> Model:
     if stack.own_attention:
         hook_layers(stack)
     _switch_on(stack, AppliedPlan(wanted, backend, None, rules, []), name)
+    for module in _around(model, stack.backbone):
+        module.register_state_dict_pre_hook(note_plan)
     return model
 
 
@@ -104,6 +106,9 @@ def remove_plan(model: Model) -> Model:
         config = backbone.config.get_text_config(decoder=True)
         config._attn_implementation_internal = state.backend
         config.__dict__.pop(PLAN_KEY, None)
+        for module in _around(model, backbone):
+            drop_hook(module._state_dict_pre_hooks, note_plan)
+            forget_plan(module)
         if state.use_cache is not None:
             config.use_cache = state.use_cache
     return model
@@ -212,6 +217,12 @@ def _check_softcap(stack: Stack, backend: str) -> None:
             f"{type(stack.backbone).__name__} caps its attention scores (attn_logit_softcapping="
             f"{softcap}), which sdpa cannot do. Load it with attn_implementation='eager' or 'flex_attention'."
         )
+
+
+def _around(model: nn.Module, backbone: nn.Module) -> list[PreTrainedModel]:
+    """Return the transformers models in `model` that hold `backbone`, itself among them."""
+    owners = (module for module in model.modules() if isinstance(module, PreTrainedModel))
+    return [owner for owner in owners if any(module is backbone for module in owner.modules())]
 
 
 def _give_own_config(model: nn.Module) -> None:

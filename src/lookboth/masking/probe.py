@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from lookboth.errors import PlanError
+from lookboth.errors import LookbothError, PlanError, first_line
 from lookboth.masking.positions import first_position
 from lookboth.masking.structure import Stack, find_stack
 
@@ -104,6 +104,13 @@ class Probe:
             self.called(input_ids=ids, **batch)
         except _BackboneDone:
             pass
+        except LookbothError:
+            raise
+        except Exception as error:  # of a model's own code: xmod wants a language, BLIP-2 an image
+            raise PlanError(
+                f"{type(self.called).__name__} cannot be run on token ids alone, so nothing can be proved: "
+                f"{type(error).__name__}: {first_line(error)}"
+            ) from error
         finally:
             for handle in handles:
                 handle.remove()
