@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 import torch
-from families import tiny_model, tokens
+import transformers
+from families import COMMON, GROUPED, SLIDING_AND_FULL, WINDOW, tiny_config, tiny_model, tokens
 
 from lookboth.errors import PlanError
 from lookboth.masking import MaskPlan, apply_plan, backends, get_plan, masks, prove
@@ -144,3 +145,55 @@ def test_real_smollm2_obeys_a_plan_its_depth_does_not_divide() -> None:
     proof = prove(model, "0,3,*,0")
     assert proof.ok, proof.describe()
     assert len(proof.layers) == 30
+
+
+SHARP = {**COMMON, **GROUPED, "num_hidden_layers": 4, "head_dim": 16, "layer_types": SLIDING_AND_FULL * 2}
+SHARP |= {"sliding_window": WINDOW, "vocab_size_per_layer_input": 97, "global_head_dim": 16}
+
+
+@pytest.mark.parametrize("shared", [0, 2])
+def test_sharp_attention_is_not_taken_for_a_mask(shared: int) -> None:
+    """Gemma 4 does not scale its scores; it shares keys and cuts its masks by nothing."""
+    torch.manual_seed(0)
+    config = transformers.Gemma4TextConfig(
+        **SHARP, num_kv_shared_layers=shared, hidden_size_per_layer_input=8
+    )
+    model = transformers.AutoModel.from_config(config).eval()
+    with torch.no_grad():
+        for layer in model.layers:
+            layer.self_attn.q_norm.weight.mul_(16)
+    scaling = model.layers[0].self_attn.scaling
+    for plan in ("0011", "0,3,*,1"):
+        proof = prove(model, plan)
+        assert proof.ok, proof.describe()
+    assert not prove(apply_plan(model, "0011"), "0010").ok
+    assert model.layers[0].self_attn.scaling == scaling
+
+
+def test_a_model_is_proved_as_it_is_called() -> None:
+    """Masks of a wrapper that lets packed texts see each other, which its text model alone would not do."""
+    text = {**COMMON, **GROUPED, "num_hidden_layers": 2, "head_dim": 8, "sliding_window": WINDOW}
+    vision = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 4}
+    config = transformers.Gemma3Config(
+        text_config={**text, "layer_types": SLIDING_AND_FULL},
+        vision_config={**vision, "image_size": 28, "patch_size": 14},
+        mm_tokens_per_image=4,
+    )
+    model = transformers.AutoModel.from_config(config).eval()
+    assert prove(model, "01").ok
+    model.register_forward_pre_hook(drop_positions, with_kwargs=True)
+    wrong = [check.name for check in prove(model, "01").checks if not check.ok]
+    assert "packed texts do not see each other, attention mask given" in wrong
+
+
+def drop_positions(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return args, {**kwargs, "position_ids": None}
+
+
+def test_a_model_that_needs_more_than_tokens_cannot_be_proved() -> None:
+    class Demanding(transformers.LlamaModel):
+        def forward(self, language: str, **kwargs: Any) -> Any:
+            return super().forward(**kwargs)
+
+    with pytest.raises(PlanError, match="on token ids alone"):
+        prove(Demanding(tiny_config("llama")), "01")

@@ -117,6 +117,25 @@ def test_exit_layer_that_would_change_the_layers_is_refused(tmp_path, per_layer,
         load_backbone(folder, precision="fp32", num_layers=exit_layer)
 
 
+LONG = {"rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": 64}
+LONG |= {"short_factor": [1.0] * 4, "long_factor": [2.0] * 4}
+
+
+@pytest.mark.parametrize("rope", [{"rope_type": "dynamic", "factor": 4.0, "rope_theta": 1e4}, LONG])
+def test_windows_in_which_labels_would_depend_on_the_rest_of_the_batch_are_refused(
+    tmp_path, tiny_llama_folder, rope
+):
+    places = 64 if rope["rope_type"] == "dynamic" else 256
+    config = transformers.AutoConfig.from_pretrained(
+        tiny_llama_folder, rope_parameters=rope, max_position_embeddings=places
+    )
+    transformers.AutoModel.from_config(config).save_pretrained(tmp_path)
+    transformers.AutoTokenizer.from_pretrained(tiny_llama_folder).save_pretrained(tmp_path)
+    assert build(tmp_path, max_tokens=64).config.max_tokens == 64
+    with pytest.raises(ConfigError, match="longest text of a batch beyond 64 tokens"):
+        build(tmp_path, max_tokens=65)
+
+
 def test_exit_layer_must_exist(tiny_llama_folder):
     with pytest.raises(ConfigError, match="this model has"):
         build(tiny_llama_folder, exit_layer=99)

@@ -57,14 +57,15 @@ def apply_plan(model: Model, plan: MaskPlan | str | None = None) -> Model:
     """Let each layer of `model` look as far right as `plan` says; in place, returned for chaining.
 
     Works on a bare backbone, a model with any head, and a model wrapped by PEFT, before or after wrapping.
-    A plan already in force is replaced. The plan is written to the configuration, so `save_pretrained` keeps
-    it, PEFT's with an adapter too; after `from_pretrained` call `apply_plan(model)` to put it in force again. The model's configuration
-    is copied first, so other models built from the same configuration object are not touched.
+    A plan already in force is replaced. The plan is written to the configuration, so `save_pretrained` keeps it, and
+    PEFT writes it with an adapter; after `from_pretrained` call `apply_plan(model)` to put it in force again. The
+    model's configuration is copied first, so other models built from the same object are not touched.
 
     Args:
         model: any Hugging Face decoder or encoder whose attention goes through transformers'
             AttentionInterface, MPNet and DeBERTa besides. A decoder's mask is removed, an encoder's enforced.
-        plan: a MaskPlan or any notation of `MaskPlan.parse`; None takes the plan of the configuration.
+        plan: a MaskPlan or any notation of `MaskPlan.parse`; None takes the plan of the adapter or
+            the configuration.
 
     Raises:
         PlanError: the plan does not fit the model, or the model cannot take one.

@@ -15,6 +15,7 @@ from lookboth.masking.positions import first_position
 from lookboth.masking.structure import Stack, find_stack
 
 HALVES = (torch.float16, torch.bfloat16)
+FLATTER = 64  # scores of trained and of random models are below this number; a weight then is 1 / tokens, give or take
 
 
 @dataclass(slots=True)
@@ -186,20 +187,20 @@ def ready_to_probe(model: nn.Module, *, widen: bool = True) -> Iterator[None]:
 
 @contextmanager
 def flat_scores(stack: Stack) -> Iterator[None]:
-    """Run the body with attention scores no larger than those of scaled dot products.
+    """Run the body with attention scores close to each other, so that every token that may be seen has a weight.
 
-    Gemma 4 divides them by nothing; with untrained weights the softmax then rounds most of what a token sees to exactly
-    0, as a mask does. What is masked stays masked at any scale.
+    Sharp scores (Gemma 4 does not scale its own) make the softmax round most weights to exactly 0, as a mask does. What
+    is masked stays masked at any scale.
     """
-    before = [(module, vars(module).get("scaling"), vars(module).get("head_dim")) for module in stack.ruled]
     steep: list[tuple[Any, float]] = [
         (module, scaling)
-        for module, scaling, size in before
-        if isinstance(scaling, float) and isinstance(size, int) and scaling > size**-0.5
+        for module in stack.ruled
+        if isinstance(scaling := vars(module).get("scaling"), float)
     ]
     try:
-        for module, _ in steep:
-            module.scaling = module.head_dim**-0.5
+        for module, scaling in steep:
+            size = vars(module).get("head_dim") or 1
+            module.scaling = min(scaling, size**-0.5) / FLATTER
         yield
     finally:
         for module, scaling in steep:

@@ -98,7 +98,7 @@ def prove(model: nn.Module, plan: MaskPlan | str | None = None, *, seed: int = 0
     expected = _expected(plan, in_force or own_plan(model), probe.num_layers)
     length = _length(probe, expected, length)
     backend = (probe.config._attn_implementation or "eager").removeprefix(PREFIX)
-    with ready_to_probe(model, widen=not computes_in_halves(backend)), flat_scores(probe.stack):
+    with ready_to_probe(model, widen=not computes_in_halves(backend)):
         ids = probe.tokens(1, length)
         with under_plan(model, None):
             stock = _seen(probe, ids).alone
@@ -136,11 +136,12 @@ def _seen(probe: Probe, ids: Tensor) -> _Seen:
     each = torch.arange(length, device=ids.device)
     changed_ids = base_ids.clone()
     changed_ids[each, each] = probe.other_tokens(ids)[0]
-    base, changed = probe.run(base_ids), probe.run(changed_ids)
-    forced = [states.clone() for states in base.inputs]
-    for states, other in zip(forced, changed.inputs, strict=True):
-        states[..., each, each, :] = other[..., each, each, :]
-    alone = probe.run(base_ids, forced=forced)
+    with flat_scores(probe.stack):
+        base, changed = probe.run(base_ids), probe.run(changed_ids)
+        forced = [states.clone() for states in base.inputs]
+        for states, other in zip(forced, changed.inputs, strict=True):
+            states[..., each, each, :] = other[..., each, each, :]
+        alone = probe.run(base_ids, forced=forced)
     return _Seen(_moved(base, alone), _moved(base, changed), _batch_mates(base, changed))
 
 

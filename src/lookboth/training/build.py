@@ -11,7 +11,7 @@ from lookboth.data.schemes import tags_for_labels
 from lookboth.errors import ConfigError
 from lookboth.masking.attention import is_stock
 from lookboth.masking.plan import MaskPlan
-from lookboth.masking.positions import max_positions
+from lookboth.masking.positions import max_positions, steady_positions
 from lookboth.models.labeler import Labeler, LabelerModel
 from lookboth.models.labeler_config import LabelerConfig
 from lookboth.models.loading import default_device, fingerprint, load_backbone, load_tokenizer, torch_dtype
@@ -143,10 +143,14 @@ def _check_layout(backbone: Any, config: RunConfig) -> None:
 
 
 def _check_positions(backbone: Any, tokenizer: Any, config: RunConfig) -> None:
-    """Refuse inputs longer than the model's table of positions; every copy of the words takes its own."""
-    longest = max_positions(backbone)
+    """Refuse inputs longer than the positions of the model; every copy of the words takes its own."""
+    table, steady = max_positions(backbone), steady_positions(backbone.config.get_text_config())
+    longest = min((limit for limit in (table, steady) if limit is not None), default=None)
     if longest is None:
         return
+    why = f"{config.model} has positions for {longest} tokens"
+    if longest == steady:
+        why = f"the RoPE of {config.model} changes with the longest text of a batch beyond {longest} tokens"
     encoding, copies = Encoding.detect(tokenizer), config.repetition + 1
     special = len(encoding.prefix_ids) + len(encoding.suffix_ids)
     most = special + (longest - special) // copies
@@ -155,7 +159,7 @@ def _check_positions(backbone: Any, tokenizer: Any, config: RunConfig) -> None:
         if config.repetition:
             repeated, other = f" with repetition = {config.repetition}", ", or a lower repetition"
         raise ConfigError(
-            f"max_tokens = {config.max_tokens}{repeated}: {config.model} has positions for {longest} tokens. "
+            f"max_tokens = {config.max_tokens}{repeated}: {why}. "
             f"Set max_tokens = {most}{other}; longer texts are cut into windows and every word is labeled."
         )
 
