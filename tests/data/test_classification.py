@@ -210,3 +210,18 @@ def test_hub_rows_without_names_hidden_labels_and_odd_columns(tmp_path):
         read_split(tmp_path / "test", "test", ReadOptions(task="classification"))
     options = ReadOptions(task="classification", text_field="q")
     assert "kept secret" in read_split(tmp_path / "test", "test", options).problems[0].message
+
+
+def test_rejected_texts_and_two_keys_of_labels_are_named(tmp_path):
+    path = tmp_path / "a.jsonl"
+    records = [
+        {"text": "fine", "label": "good", "answer": "accept"},
+        {"text": "not so", "label": "good", "answer": "reject"},
+        {"text": "which", "label": 3, "labels": ["bad"]},
+        {"text": "same", "label": "bad", "labels": ["bad"]},
+    ]
+    path.write_text(json.dumps(records))
+    dataset = read_classification(path)
+    assert [(e.text, e.text_labels) for e in dataset.examples] == [("fine", ("good",)), ("same", ("bad",))]
+    assert [(p.kind, p.fatal) for p in dataset.problems] == [("answer", False), ("fields", True)]
+    assert len(read_classification(path, label_field="labels").examples) == 2

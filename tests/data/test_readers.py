@@ -232,3 +232,21 @@ def test_a_hub_that_does_not_answer_is_a_data_error(monkeypatch):
     monkeypatch.setattr(datasets, "load_dataset", fail)
     with pytest.raises(DataError, match="cannot be loaded by datasets: offline"):
         read_split("someone/something", "train")
+
+
+def test_nulls_and_unknown_classes_of_hub_data_are_named(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    classes = [datasets.ClassLabel(names=["O", "B-LOC"])]
+    features = datasets.Features({"tokens": [datasets.Value("string")], "ner_tags": classes, "tags": classes})
+    rows = {"tokens": [["York", "is"]] * 3, "ner_tags": [[1, None], None, [1, 0]], "tags": [[0, 0]] * 3}
+    datasets.DatasetDict({"train": datasets.Dataset.from_dict(rows, features=features)}).save_to_disk(
+        tmp_path / "d"
+    )
+    with pytest.raises(DataError, match="columns tags and ner_tags both look like labels"):
+        read_split(tmp_path / "d", "train")
+    dataset = read_split(tmp_path / "d", "train", ReadOptions(label_field="ner_tags"))
+    assert [e.spans for e in dataset.examples] == [(Span(0, 1, "LOC"),)]
+    assert [p.message.partition(",")[0] for p in dataset.problems] == [
+        "item 2 of 'ner_tags' is null",
+        "'ner_tags' is null",
+    ]

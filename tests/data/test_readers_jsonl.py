@@ -307,3 +307,14 @@ def test_objects_over_several_lines_are_one_record_each(read):
     assert len(read(wrapped).examples) == 3
     with pytest.raises(DataError, match=r"data\.jsonl:3: not JSON"):
         read('[\n{"tokens": ["a"]},\n{"tokens": }\n]')
+
+
+def test_offsets_that_fit_words_only_in_utf16_units_are_a_question_and_never_widened(read):
+    first = {"text": "😀 Ada met Bob", "spans": [span(3, 6), span(11, 14)]}
+    for record in (first, {"text": "😀 Ada", "spans": [[3, 6, "X"]]}):
+        dataset = read(record, repair=True)
+        questions = [p for p in dataset.problems if p.fatal]
+        assert [p.kind for p in questions] == ["offsets"]
+        assert "--offsets utf16" in questions[0].message
+    assert read({"text": "😀 Ada met Bob", "spans": [span(2, 5), span(10, 13)]}).problems == ()
+    assert read({"text": "😀我在北京", "spans": [span(3, 5)]}).problems == ()

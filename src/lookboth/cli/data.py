@@ -68,7 +68,9 @@ def convert(
     ] = None,
     offsets: Annotated[
         str | None,
-        typer.Option(help="doccano: what offsets count, utf16 or codepoints. Default: as its spans say."),
+        typer.Option(
+            help="Texts with spans: what offsets count, utf16 or codepoints. Default: as spans say."
+        ),
     ] = None,
     several: Annotated[
         str | None,

@@ -85,6 +85,13 @@ def parse_char_spans(
     return [span for span in placed if span is not None]
 
 
+def places_without_text(records: Any) -> list[tuple[int, int]]:
+    """Return the offsets of the spans of a record; none where a span has a text of its own."""
+    spans = [_find_span(record) for record in records] if isinstance(records, list) else []
+    found = [span for span in spans if isinstance(span, _Found)]
+    return [] if any(span.said is not None for span in found) else [(span.start, span.end) for span in found]
+
+
 def settle_labels(spans: Iterable[CharSpan], several: str | None) -> list[CharSpan]:
     """Return each span once; of several labels of one range what the option says.
 

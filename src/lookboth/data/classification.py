@@ -1,13 +1,14 @@
 """Texts with labels of the whole text: tab-separated, CSV and JSON lines."""
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lookboth.data.jsonfile import open_records
+from lookboth.data.jsonl import is_rejected
 from lookboth.data.lines import read_lines
 from lookboth.data.problems import ProblemLog
 from lookboth.data.sentences import check_string
@@ -158,6 +159,12 @@ def _from_objects(
     records: Iterable[tuple[int, dict[str, Any]]], names: FieldNames, log: ProblemLog
 ) -> Iterator[LabeledText]:
     for number, record in records:
+        if is_rejected(record, number, log):
+            continue
+        other = _other_labels(record, names)
+        if other:
+            log.add(number, "fields", other)
+            continue
         fields = names.find(record)
         text, value = (record[field] for field in fields) if fields else (None, None)
         if not isinstance(text, str):
@@ -169,6 +176,19 @@ def _from_objects(
             log.add(number, "label", labels, "the line is left out")
         else:
             yield LabeledText(number, text, labels, isinstance(value, list))
+
+
+def _other_labels(record: Mapping[str, Any], names: FieldNames) -> str:
+    """Return what to ask where two keys hold labels that differ, "" where none do."""
+    usual = [key for key in ("label", "labels") if record.get(key) not in (None, "", [])]
+    if (
+        names.label != LABEL_FIELDS
+        or len(usual) < 2
+        or len({parse_labels(record[key]) for key in usual}) == 1
+    ):
+        return ""
+    found = "'label' and 'labels' both hold labels, and they differ"
+    return f"{found}; name one: --label-field label or --label-field labels"
 
 
 def _tsv_rows(path: str | Path, log: ProblemLog) -> Iterator[_Row]:

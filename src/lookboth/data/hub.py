@@ -55,7 +55,7 @@ def read_hub(
     names = _tag_names(rows.features[tags])
     log = ProblemLog(f"{name}/{split}", repair=repair)
     pairs = ((row[words], row[tags]) for row in rows.select_columns([words, tags]))
-    return build_dataset(_sentences(pairs, names, log), scheme, log, head=head)
+    return build_dataset(_sentences(pairs, names, log, (words, tags)), scheme, log, head=head)
 
 
 def read_hub_texts(
@@ -123,13 +123,13 @@ def saved_splits(path: Path) -> tuple[str, ...]:
 
 
 def _sentences(
-    pairs: Iterable[tuple[Any, Any]], names: Sequence[str] | None, log: ProblemLog
+    pairs: Iterable[tuple[Any, Any]], names: Sequence[str] | None, log: ProblemLog, columns: tuple[str, str]
 ) -> list[Sentence]:
     sentences = []
     for number, (words, tags) in enumerate(pairs, 1):
-        if names is not None and tags is not None:
+        if names is not None and isinstance(tags, list):
             tags = [_name_of(tag, names) for tag in tags]
-        sentence = parse_tagged(words, tags, number)
+        sentence = parse_tagged(words, tags, number, names=columns)
         if isinstance(sentence, Sentence):
             sentences.append(sentence)
         else:

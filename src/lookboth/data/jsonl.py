@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lookboth.data.counting import Counting
 from lookboth.data.fields import JsonFields, are_spans, choose_fields
 from lookboth.data.jsonfile import open_records
 from lookboth.data.problems import ProblemLog
@@ -22,6 +23,7 @@ def read_jsonl(
     text_field: str | None = None,
     label_field: str | None = None,
     several: str | None = None,
+    counting: Counting | None = None,
     repair: bool = False,
     head: str | None = None,
 ) -> Dataset:
@@ -37,6 +39,7 @@ def read_jsonl(
         scheme: of the tags, one of `schemes.SCHEMES`, or None to detect it.
         text_field, label_field: keys of the words or text, and of the tags or spans; None for the usual names.
         several: what becomes of several labels of one range, as of `charspans.settle_labels`.
+        counting: what offsets count, where that is known.
         repair: read problematic records as each problem says instead of calling them fatal.
         head: the scheme of the head that the data are read for; see `tag_reading.choose_reading`.
 
@@ -53,7 +56,7 @@ def read_jsonl(
     for number, record in records:
         if is_rejected(record, number, log):
             continue
-        sentence = _parse_record(record, fields, several, number, log)
+        sentence = _parse_record(record, fields, number, log, several=several, counting=counting)
         if isinstance(sentence, Sentence):
             sentences.append(sentence)
         else:
@@ -99,7 +102,13 @@ def parse_tagged(
 
 
 def _parse_record(
-    record: Mapping[str, Any], fields: JsonFields, several: str | None, number: int, log: ProblemLog
+    record: Mapping[str, Any],
+    fields: JsonFields,
+    number: int,
+    log: ProblemLog,
+    *,
+    several: str | None,
+    counting: Counting | None,
 ) -> Sentence | str:
     """Return the sentence, or why there is none."""
     words, text, labels = fields.of(record)
@@ -112,7 +121,7 @@ def _parse_record(
         if text is None:
             return f"{labels!r} are spans, but there is no text beside them; {_ALLOWED}"
         own = record[words] if words is not None else None
-        return text_sentence(record[text], value, number, log, tokens=own, several=several)
+        return text_sentence(record[text], value, number, log, tokens=own, several=several, counting=counting)
     return parse_tagged(record[words], value, number, names=(words, labels))
 
 

@@ -3,8 +3,15 @@
 from collections.abc import Iterable
 from typing import Any
 
-from lookboth.data.charspans import CharSpan, parse_char_spans, settle_labels, spans_over_words
+from lookboth.data.charspans import (
+    CharSpan,
+    parse_char_spans,
+    places_without_text,
+    settle_labels,
+    spans_over_words,
+)
 from lookboth.data.counting import Counting
+from lookboth.data.offset_evidence import differing_readings
 from lookboth.data.problems import ProblemLog
 from lookboth.data.sentences import Sentence, check_string
 from lookboth.data.words import split_words
@@ -31,6 +38,8 @@ def text_sentence(
     """
     text = check_string(text, number, log)
     found = parse_char_spans(spans, text, number, log, counting)
+    if counting is None:
+        _doubt_offsets(places_without_text(spans), text, number, log)
     return sentence_over(text, found, number, log, tokens=tokens, several=several)
 
 
@@ -62,6 +71,17 @@ def sentence_over(
     return Sentence(
         words, (number,), None, spans_over_words(found, text, offsets, number, log), text, offsets
     )
+
+
+def _doubt_offsets(places: list[tuple[int, int]], text: str, number: int, log: ProblemLog) -> None:
+    """Note that spans, read in code points, would be whole words in UTF-16 units; a repair must not widen them."""
+    readings = [found for _, found in differing_readings(text, places)]
+    hits = {name: sum(found[name].fits for found in readings) for name in ("utf16", "codepoints")}
+    if hits["utf16"] > hits["codepoints"]:
+        share = f"{hits['utf16']} of {len(readings)} spans behind an emoji are whole words"
+        found = f"{share} if offsets count UTF-16 units, {hits['codepoints']} if code points"
+        advice = "lookboth convert reads them with --offsets utf16 (or --offsets codepoints)"
+        log.add(number, "offsets", f"{found}; {advice}")
 
 
 def own_offsets(tokens: Any, text: str, number: int, log: ProblemLog) -> tuple[tuple[int, int], ...] | None:

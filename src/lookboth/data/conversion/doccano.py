@@ -10,25 +10,21 @@ clusters as one character" doccano counts those, which is not read here.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from lookboth.data.charspans import END_KEYS, LABEL_KEYS, START_KEYS, first_of
 from lookboth.data.conversion.marked import Marked
 from lookboth.data.conversion.options import Converted, ConvertOptions
-from lookboth.data.counting import Counting, Ruler
+from lookboth.data.counting import Ruler
 from lookboth.data.jsonfile import open_records
 from lookboth.data.lines import json_line
+from lookboth.data.offset_evidence import COUNTINGS, Reading, differing_readings
 from lookboth.data.problems import ProblemLog
 from lookboth.data.sentences import build_dataset
 from lookboth.data.spantexts import text_sentence
-from lookboth.data.words import split_words
 from lookboth.types import Dataset
 
 _ALLOWED = 'write {"text": "...", "label": [[start, end, "NAME"]]}'
-_COUNTINGS = MappingProxyType(
-    {"utf16": Counting("UTF-16 units"), "codepoints": Counting("code points")}
-)  # by the value of --offsets
 _SPAN_KEYS = ("label", "labels", "entities")
 
 
@@ -61,7 +57,7 @@ def read_doccano(path: str | Path, options: ConvertOptions, *, repair: bool = Fa
         return Converted(Dataset((), problems=log.problems(), name=log.name))
     sentences = [
         text_sentence(
-            record.text, record.spans, record.number, log, several=options.several, counting=_COUNTINGS[name]
+            record.text, record.spans, record.number, log, several=options.several, counting=COUNTINGS[name]
         )
         for record in records
     ]
@@ -75,7 +71,7 @@ def write_doccano(texts: Iterable[Marked]) -> Iterator[str]:
     where countings differ.
     """
     for marked in texts:
-        ruler = Ruler(marked.text, _COUNTINGS["utf16"])
+        ruler = Ruler(marked.text, COUNTINGS["utf16"])
         places = [
             [ruler.from_code_points(s.start), ruler.from_code_points(s.end), s.label] for s in marked.spans
         ]
@@ -101,7 +97,7 @@ def _read_record(record: Mapping[str, Any], number: int, log: ProblemLog) -> _Re
     if record.get("relations"):
         log.add(number, "other-results", "relations are not taken over", fatal=False)
     said = record.get("offsets")
-    known = isinstance(said, str) and said in _COUNTINGS
+    known = isinstance(said, str) and said in COUNTINGS
     return _Record(number, text, filled[0] if filled else [], said if known else None)
 
 
@@ -120,56 +116,36 @@ def _offsets_of(records: Sequence[_Record], log: ProblemLog) -> str | None:
     said = {record.said for record in records if record.said}
     if len(said) == 1:
         return said.pop()
-    telling = [(record, readings) for record in records for readings in _readings(record)]
+    telling = [(record, *told) for record in records for told in _readings(record)]
     if not telling:
         return "utf16"
-    hits = {name: sum(readings[name].fits for _, readings in telling) for name in _COUNTINGS}
+    hits = {name: sum(readings[name].fits for _, _, readings in telling) for name in COUNTINGS}
     best = max(hits, key=lambda name: hits[name])
-    record, readings = telling[0]
+    record, span, readings = telling[0]
     if min(hits.values()) < hits[best] and best == "utf16":
         return best
     if min(hits.values()) < hits[best]:
         fits = f"{hits[best]:,} of {len(telling):,} spans behind an emoji"
         message = (
-            f"the offsets count {_COUNTINGS[best].unit}, by {fits}; they are read so (else pass --offsets)"
+            f"the offsets count {COUNTINGS[best].unit}, by {fits}; they are read so (else pass --offsets)"
         )
         log.add(record.number, "offsets", message, fatal=False)
         return best
     both = " or ".join(f"{reading.covered!r:.40} (--offsets {name})" for name, reading in readings.items())
     why = "the borders of words do not tell which" if hits[best] else "neither is whole words"
-    message = f"{readings['utf16'].span} is {both}; {why}. Pass the one that is meant"
+    message = f"{span} is {both}; {why}. Pass the one that is meant"
     if not hits[best]:
         message += "; projects that count grapheme clusters are not read"
     log.add(record.number, "offsets", message)
     return None
 
 
-class _Reading(NamedTuple):
-    """A span under one counting: what it covers, and whether it begins and ends with words."""
-
-    span: str
-    covered: str | None
-    fits: bool
-
-
-def _readings(record: _Record) -> Iterator[dict[str, _Reading]]:
-    """Yield the readings of each span that differs between the countings, by their names."""
-    if max(record.text, default="") <= "\uffff":
-        return
-    words = split_words(record.text)
-    starts, ends = {start for start, _ in words}, {end for _, end in words}
-    rulers = {name: Ruler(record.text, counting) for name, counting in _COUNTINGS.items()}
-    for start, end, label in filter(None, map(_read_span, record.spans)):
-        places = {name: ruler.place(start, end) for name, ruler in rulers.items()}
-        if len(set(places.values())) > 1:
-            yield {
-                name: _Reading(
-                    f"{label} {start}..{end}",
-                    None if place is None else record.text[place[0] : place[1]],
-                    place is not None and place[0] in starts and place[1] in ends,
-                )
-                for name, place in places.items()
-            }
+def _readings(record: _Record) -> Iterator[tuple[str, dict[str, Reading]]]:
+    """Yield the spans that differ between the countings, as messages show them, with their readings."""
+    spans = [span for span in map(_read_span, record.spans) if span is not None]
+    labels = {(start, end): label for start, end, label in spans}
+    for place, readings in differing_readings(record.text, labels):
+        yield f"{labels[place]} {place[0]}..{place[1]}", readings
 
 
 def _read_span(span: Any) -> tuple[int, int, Any] | None:

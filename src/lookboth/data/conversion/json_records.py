@@ -11,7 +11,7 @@ def read_json(path: str | Path, options: ConvertOptions, *, repair: bool = False
 
     Args:
         path: the file, UTF-8.
-        options: `several`, `text_field` and `label_field`.
+        options: `several`, `offsets`, `text_field` and `label_field`.
         repair: as of `read_jsonl`.
 
     Raises:
@@ -22,6 +22,7 @@ def read_json(path: str | Path, options: ConvertOptions, *, repair: bool = False
         text_field=options.text_field,
         label_field=options.label_field,
         several=options.several,
+        counting=options.counting,
         repair=repair,
     )
     return Converted(dataset)

@@ -160,18 +160,19 @@ def _entities(sample: Sample) -> Iterator[Mapping[str, Any]]:
 
 
 _OVER_TEXT = ("several",)
+_OVER_OFFSETS = ("offsets", "several")
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         "ace05": Kind(
             read_events, ("label",), "ACE 2005 event triggers: JSON of the usual preprocessings", _is_ace05
         ),
         "brat": Kind(read_brat, _OVER_TEXT, "brat's standoff: a document, or a folder of them", _is_brat),
-        "cluener": Kind(read_cluener, _OVER_TEXT, "CLUENER: JSON lines", _is_cluener, is_direct=True),
+        "cluener": Kind(read_cluener, _OVER_OFFSETS, "CLUENER: JSON lines", _is_cluener, is_direct=True),
         "conll2003": Kind(read_conll2003, ("column", "documents"), "the four columns of CoNLL-2003"),
         "conll2012": Kind(
             read_conll2012, ("documents",), "the columns of CoNLL-2012", _is_conll2012, is_direct=True
         ),
-        "doccano": Kind(read_doccano, ("offsets", *_OVER_TEXT), "a doccano export (JSONL)", _is_doccano),
+        "doccano": Kind(read_doccano, _OVER_OFFSETS, "a doccano export (JSONL)", _is_doccano),
         "gliner": Kind(
             read_gliner,
             _OVER_TEXT,
@@ -181,7 +182,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         ),
         "json": Kind(
             read_json,
-            (*_OVER_TEXT, "text_field", "label_field"),
+            (*_OVER_OFFSETS, "text_field", "label_field"),
             "JSON with tokens and tags, or texts and spans",
         ),
         "label-studio": Kind(
@@ -208,8 +209,8 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "opennlp": Kind(
             read_opennlp, (), "OpenNLP's <START:name> marks in the text", _is_opennlp, is_direct=True
         ),
-        "prodigy": Kind(read_prodigy, _OVER_TEXT, "a Prodigy export (JSONL)", _is_prodigy, is_direct=True),
-        "rasa": Kind(read_rasa, _OVER_TEXT, "training data of Rasa (JSON)", _is_rasa, is_direct=True),
+        "prodigy": Kind(read_prodigy, _OVER_OFFSETS, "a Prodigy export (JSONL)", _is_prodigy, is_direct=True),
+        "rasa": Kind(read_rasa, _OVER_OFFSETS, "training data of Rasa (JSON)", _is_rasa, is_direct=True),
         "semeval-absa": Kind(
             read_semeval,
             ("polarities", *_OVER_TEXT),
@@ -218,7 +219,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         ),
         "spacy-json": Kind(
             read_spacy_json,
-            _OVER_TEXT,
+            _OVER_OFFSETS,
             "training data of spaCy 2 or NER annotator (JSON)",
             _is_spacy,
             is_direct=True,

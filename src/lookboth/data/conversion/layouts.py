@@ -25,7 +25,7 @@ def read_spacy_json(path: str | Path, options: ConvertOptions, *, repair: bool =
 
     Args:
         path: the file, UTF-8: one JSON list, one value per line, or an object with one list of them.
-        options: `several`.
+        options: `several` and `offsets`.
         repair: leave out or widen what cannot be taken over instead of calling it fatal.
 
     Raises:
@@ -82,7 +82,7 @@ def read_massive(path: str | Path, options: ConvertOptions, *, repair: bool = Fa
     return _read(path, options, _MASSIVE, _massive, repair=repair)
 
 
-_Parse = Callable[[Any, str | None, int, ProblemLog], Sentence | str | None]
+_Parse = Callable[[Any, ConvertOptions, int, ProblemLog], Sentence | str | None]
 
 
 def _read(
@@ -91,7 +91,7 @@ def _read(
     log, values = open_values(path, allowed, repair=repair)
     sentences = []
     for number, value in values:
-        sentence = parse(value, options.several, number, log)
+        sentence = parse(value, options, number, log)
         if isinstance(sentence, str):
             log.add(number, "json", f"{sentence}; {allowed}", "the record is left out")
         elif sentence is not None:
@@ -99,21 +99,23 @@ def _read(
     return Converted(build_dataset(sentences, "IOB2", log))
 
 
-def _spacy(value: Any, several: str | None, number: int, log: ProblemLog) -> Sentence | str | None:
+def _spacy(value: Any, options: ConvertOptions, number: int, log: ProblemLog) -> Sentence | str | None:
     if value is None:
         log.add(number, "not-annotated", "the text is not annotated; it is left out", fatal=False)
         return None
     if not is_text_with_entities(value) or "entities" not in value[1]:
         return f"{value!r:.80} has no text with 'entities'"
-    return text_sentence(value[0], value[1]["entities"], number, log, several=several)
+    return text_sentence(
+        value[0], value[1]["entities"], number, log, several=options.several, counting=options.counting
+    )
 
 
-def _gliner(value: Any, several: str | None, number: int, log: ProblemLog) -> Sentence | str | None:
+def _gliner(value: Any, options: ConvertOptions, number: int, log: ProblemLog) -> Sentence | str | None:
     words = string_list(value.get("tokenized_text")) if isinstance(value, Mapping) else None
     if words is None or not isinstance(value.get("ner"), list):
         return f"{value!r:.80} has no 'tokenized_text' of words with a list 'ner'"
     spans = [span for item in value["ner"] if (span := _word_span(item, number, log)) is not None]
-    return Sentence(words, (number,), None, word_spans(spans, words, number, log, several=several))
+    return Sentence(words, (number,), None, word_spans(spans, words, number, log, several=options.several))
 
 
 def _word_span(item: Any, number: int, log: ProblemLog) -> WordSpan | None:
@@ -126,12 +128,12 @@ def _word_span(item: Any, number: int, log: ProblemLog) -> WordSpan | None:
             return None
 
 
-def _cluener(value: Any, several: str | None, number: int, log: ProblemLog) -> Sentence | str | None:
+def _cluener(value: Any, options: ConvertOptions, number: int, log: ProblemLog) -> Sentence | str | None:
     text = value.get("text") if isinstance(value, Mapping) else None
     if not isinstance(text, str) or not isinstance(value.get("label"), Mapping):
         return f"{value!r:.80} has no text with an object 'label'"
     spans = list(_mentions(value["label"], number, log))
-    return text_sentence(text, spans, number, log, several=several)
+    return text_sentence(text, spans, number, log, several=options.several, counting=options.counting)
 
 
 def _mentions(labels: Mapping[str, Any], number: int, log: ProblemLog) -> Iterator[dict[str, Any]]:
@@ -148,17 +150,19 @@ def _mentions(labels: Mapping[str, Any], number: int, log: ProblemLog) -> Iterat
                         log.add(number, "span", message, "the span is left out")
 
 
-def _rasa(value: Any, several: str | None, number: int, log: ProblemLog) -> Sentence | str | None:
+def _rasa(value: Any, options: ConvertOptions, number: int, log: ProblemLog) -> Sentence | str | None:
     if not isinstance(value, Mapping) or not isinstance(value.get("text"), str):
         return f"{value!r:.80} has no 'text'"
     entities = value.get("entities") or []
     listed = entities if isinstance(entities, list) else []
     if any(isinstance(entity, Mapping) and ("role" in entity or "group" in entity) for entity in listed):
         log.add(number, "other-results", "roles and groups of entities are not taken over", fatal=False)
-    return text_sentence(value["text"], entities, number, log, several=several)
+    return text_sentence(
+        value["text"], entities, number, log, several=options.several, counting=options.counting
+    )
 
 
-def _massive(value: Any, several: str | None, number: int, log: ProblemLog) -> Sentence | str | None:
+def _massive(value: Any, options: ConvertOptions, number: int, log: ProblemLog) -> Sentence | str | None:
     marked = value.get("annot_utt") if isinstance(value, Mapping) else None
     if not isinstance(marked, str):
         return f"{value!r:.80} has no 'annot_utt'"
@@ -171,4 +175,4 @@ def _massive(value: Any, several: str | None, number: int, log: ProblemLog) -> S
     said = value.get("utt", text)
     if not isinstance(said, str) or "".join(said.split()) != "".join(text.split()):
         return f"without its slots {marked!r:.60} is not {said!r:.60}"
-    return text_sentence(text, spans, number, log, several=several)
+    return text_sentence(text, spans, number, log, several=options.several, counting=options.counting)

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from lookboth.data.counting import Counting
+from lookboth.data.offset_evidence import COUNTINGS
 from lookboth.errors import ConfigError
 from lookboth.types import Dataset
 
 COLUMNS = {"pos": 1, "chunk": 2, "ner": 3}
 LABELS = ("full", "type", "subtype")
-OFFSETS = ("utf16", "codepoints")
 SEVERAL = ("first", "joined")
 
 
@@ -22,7 +23,7 @@ class ConvertOptions:
         polarities: of semeval-absa: 3 (default) leaves terms of conflicting polarity unlabeled, 4 keeps them, 0
             labels all terms "aspect".
         label: of ace05: "full" (default: Conflict:Attack), "type" (Conflict) or "subtype" (Attack).
-        offsets: of doccano: what they count, "utf16" or "codepoints" (default: what its spans support).
+        offsets: of texts with spans: what they count, "utf16" or "codepoints" (default: what the spans support).
         several: of texts with spans: of several labels of one range the "first" is kept, or all are "joined"
             (`PER+VIP`; default: a problem).
         text_field: of label-studio: the key of the text in a task's data (default: the one its regions fit); of json
@@ -42,12 +43,17 @@ class ConvertOptions:
     text_field: str | None = None
     label_field: str | None = None
 
+    @property
+    def counting(self) -> Counting | None:
+        """What offsets count, where that is given."""
+        return None if self.offsets is None else COUNTINGS[self.offsets]
+
     def __post_init__(self) -> None:
         choices = {
             "column": tuple(COLUMNS),
             "polarities": (0, 3, 4),
             "label": LABELS,
-            "offsets": OFFSETS,
+            "offsets": tuple(COUNTINGS),
             "several": SEVERAL,
         }
         for name, allowed in choices.items():

@@ -31,7 +31,7 @@ def read_prodigy(path: str | Path, options: ConvertOptions, *, repair: bool = Fa
 
     Args:
         path: what `prodigy db-out` wrote, UTF-8.
-        options: `several`.
+        options: `several` and `offsets`.
         repair: leave out or widen what cannot be taken over instead of calling it fatal.
 
     Raises:
@@ -42,7 +42,7 @@ def read_prodigy(path: str | Path, options: ConvertOptions, *, repair: bool = Fa
     sentences = [
         sentence
         for number, record in _one_per_task(records, log)
-        if (sentence := _read_record(record, options.several, number, log)) is not None
+        if (sentence := _read_record(record, options, number, log)) is not None
     ]
     return Converted(build_dataset(sentences, "IOB2", log))
 
@@ -93,7 +93,7 @@ def _places(record: Mapping[str, Any]) -> list[str]:
 
 
 def _read_record(
-    record: Mapping[str, Any], several: str | None, number: int, log: ProblemLog
+    record: Mapping[str, Any], options: ConvertOptions, number: int, log: ProblemLog
 ) -> Sentence | None:
     text, spans = record.get("text"), record.get("spans", [])
     other = next((key for key in _OTHER_RESULTS if key in record and "spans" not in record), None)
@@ -107,4 +107,12 @@ def _read_record(
         return None
     if record.get("relations"):
         log.add(number, "other-results", "relations are not taken over", fatal=False)
-    return text_sentence(text, spans, number, log, tokens=record.get("tokens"), several=several)
+    return text_sentence(
+        text,
+        spans,
+        number,
+        log,
+        tokens=record.get("tokens"),
+        several=options.several,
+        counting=options.counting,
+    )
