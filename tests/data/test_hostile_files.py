@@ -123,6 +123,9 @@ def assert_is_text(dataset: Dataset) -> None:
 @HOSTILE
 @given(FILES, st.booleans())
 @example(json.dumps({"tokens": ["Ada"], "tags": ["B-\ud800"]}).encode(), True)
+@example(
+    json.dumps({"text": "Ada", "spans": [[0, 9, "\ud800"], [0, 3, "\ud800"], [0, 3, "X"]]}).encode(), True
+)
 def test_readers_of_data_take_anything(folder, content, repair):
     for task in ("labeling", "classification"):
         for suffix in sorted({".conll", ".jsonl", ".tsv", ".csv"} & {*SUFFIXES[task]}):

@@ -29,13 +29,18 @@ class ProblemLog:
         return f"{self.name}:{self.unit}{line}"
 
     def add(self, line: int, kind: str, message: str, repaired: str = "", *, fatal: bool = True) -> None:
-        """Note a problem; `repaired` says what a repair does, "" where there is none."""
+        """Note a problem; `repaired` says what a repair does, "" where there is none. Lone surrogates are escaped."""
         fatal = fatal and not (self.repair and repaired)
+        message, repaired = map(_printable, (message, repaired))
         self._found.append((line, Problem(self.where(line), message, kind, repaired, fatal)))
 
     def problems(self) -> tuple[Problem, ...]:
         """Return the problems in file order."""
         return tuple(problem for _, problem in sorted(self._found, key=lambda found: found[0]))
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", errors="backslashreplace").decode("utf-8")
 
 
 class StrictLog(ProblemLog):
