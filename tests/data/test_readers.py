@@ -250,3 +250,14 @@ def test_nulls_and_unknown_classes_of_hub_data_are_named(tmp_path):
         "item 2 of 'ner_tags' is null",
         "'ner_tags' is null",
     ]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".ndjson", ".json", ".NDJSON"])
+def test_json_lines_are_read_under_each_of_their_suffixes(tmp_path, suffix):
+    for task, line in {
+        "labeling": '{"tokens": ["Ada", "slept"], "tags": ["B-PER", "O"]}\n',
+        "classification": '{"text": "so good", "label": "good"}\n{"text": "bad", "label": "bad"}\n',
+    }.items():
+        file = tmp_path / f"train{suffix}"
+        file.write_text(line)
+        assert read_dataset(file, ReadOptions(task=task)).examples

@@ -9,13 +9,13 @@ from typing import NoReturn
 from pyarrow.fs import FileInfo, FileType
 
 from lookboth.bulk.storage import Place
+from lookboth.data.suffixes import JSON_LINES_SUFFIXES
 from lookboth.errors import DataError
-from lookboth.inference.inputs import JSONL_SUFFIXES
 
 FORMATS = {
     ".parquet": "parquet",
     ".pq": "parquet",
-    **dict.fromkeys(JSONL_SUFFIXES, "jsonl"),
+    **dict.fromkeys(JSON_LINES_SUFFIXES, "jsonl"),
     ".txt": "text",
     ".text": "text",
 }

@@ -12,6 +12,7 @@ from lookboth.data.jsonl import is_rejected
 from lookboth.data.lines import read_lines
 from lookboth.data.problems import ProblemLog
 from lookboth.data.sentences import check_string
+from lookboth.data.suffixes import JSONL_SUFFIXES
 from lookboth.data.texts import example_from_text
 from lookboth.types import Dataset, Example
 
@@ -89,7 +90,7 @@ def read_classification(
     """
     names = FieldNames.of(text_field, label_field)
     suffix = Path(path).suffix.lower()
-    if suffix in (".jsonl", ".json"):
+    if suffix in JSONL_SUFFIXES:
         log, records = open_records(path, _ALLOWED, repair=repair)
         return build_text_dataset(_from_objects(records, names, log), log)
     log = ProblemLog(str(path), repair=repair)

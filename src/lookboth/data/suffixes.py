@@ -7,7 +7,8 @@ from lookboth.types import Task
 
 Kind = Literal["labeling", "classification", "text"]  # what data is for: a task, or raw text without one
 CONLL_SUFFIXES = (".conll", ".txt", ".tsv", ".csv", ".iob", ".iob2", ".bio", ".bioes", ".bmes", ".conllu")
-JSONL_SUFFIXES = (".jsonl", ".json")
+JSON_LINES_SUFFIXES = (".jsonl", ".ndjson")
+JSONL_SUFFIXES = (*JSON_LINES_SUFFIXES, ".json")
 SUFFIXES: dict[Kind, tuple[str, ...]] = {
     "labeling": CONLL_SUFFIXES + JSONL_SUFFIXES,
     "classification": (".tsv", ".txt", ".csv", *JSONL_SUFFIXES),

@@ -14,10 +14,9 @@ from lookboth.data.texts import example_from_text
 from lookboth.errors import DataError
 from lookboth.types import Example
 
-JSONL_SUFFIXES = (".jsonl", ".ndjson")
-_OBJECTS = {*JSONL_SUFFIXES, *readers.JSONL_SUFFIXES}
+_OBJECTS = {*readers.JSONL_SUFFIXES}
 _WORDS = {*readers.CONLL_SUFFIXES} - {".txt", ".tsv", ".csv"}  # these are raw text here
-_NAMES_A_FILE = {*readers.FILE_SUFFIXES, *JSONL_SUFFIXES, ".text"}
+_NAMES_A_FILE = {*readers.FILE_SUFFIXES, ".text"}
 _ALLOWED = 'write {"text": "..."} or {"tokens": ["...", "..."]}'
 
 

@@ -30,9 +30,9 @@ from lookboth.data.conversion.semeval import read_semeval
 from lookboth.data.conversion.slots import read_slots
 from lookboth.data.encodings import preview
 from lookboth.data.jsonfile import is_text_with_entities, open_values
+from lookboth.data.suffixes import JSONL_SUFFIXES
 from lookboth.errors import DataError
 
-JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
 BRAT_SUFFIXES = (".ann", ".a1", ".a2")
 _NUM_VALUES = 200  # records that are looked at; an export may begin with many that are not annotated
 _NUM_BYTES = 65536  # of a file that is not JSON; a header and some sentences
@@ -270,7 +270,7 @@ def read_direct(name: str, path: str | Path, *, repair: bool) -> Converted:
 def _take_sample(path: Path) -> Sample:
     if path.is_dir():
         return Sample(path)
-    if path.suffix.lower() in JSON_SUFFIXES:
+    if path.suffix.lower() in JSONL_SUFFIXES:
         try:
             values = [value for _, value in islice(open_values(path, "", repair=True)[1], _NUM_VALUES)]
         except DataError:
