@@ -94,10 +94,10 @@ def test_a_span_is_left_out_for_the_longest_that_it_overlaps(tmp_path_factory, p
 def test_thousands_of_spans_of_one_text_are_read_in_seconds(read):
     count = 30_000
     spans = [{"start": 2 * i, "end": 2 * i + 1, "label": "X"} for i in range(count)]
-    start = time.perf_counter()
+    start = time.process_time()
     dataset = read(json.dumps({"text": "a " * count, "spans": spans}))
     assert len(dataset.examples[0].spans) == count
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
 
 
 def test_of_overlapping_spans_the_longer_stays(read):

@@ -74,9 +74,9 @@ def test_words_are_cut_as_in_the_treebanks(text, expected):
 )
 def test_a_long_text_without_a_space_takes_linear_time(piece):
     text = piece * (200_000 // len(piece))
-    began = time.perf_counter()
+    began = time.process_time()
     spans = split_words(text)
-    assert time.perf_counter() - began < 5  # quadratic time would be minutes
+    assert time.process_time() - began < 5  # quadratic time would be minutes
     assert max(end - start for start, end in spans) <= MAX_WORD_CHARS + 100
     assert sum(end - start for start, end in spans) == len(text)
 

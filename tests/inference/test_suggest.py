@@ -95,9 +95,9 @@ def jaccard(a, b):
 def test_thousands_of_texts_are_spread_out_in_seconds():
     rng = np.random.default_rng(0)
     texts = [[f"w{number}" for number in rng.zipf(1.3, size=20)] for _ in range(15_000)]
-    start = time.perf_counter()
+    start = time.process_time()
     assert len(spread_out(texts, 3_000)) == 3_000
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20
 
 
 @pytest.mark.parametrize("name", list(MEASURES))

@@ -131,7 +131,7 @@ assert data.map(label, batched=True, batch_size=2, num_proc=2, features=features
     label, batched=True, batch_size=2, features=features
 )[:]
 """
-    limit = 300  # seconds, for a machine under load; it takes ten alone
+    limit = 900  # seconds, for a machine under load; it takes ten alone
     done = subprocess.run(
         [sys.executable, "-c", code, str(folder)], capture_output=True, text=True, timeout=limit
     )

@@ -79,7 +79,7 @@ def test_threads_that_share_a_model_do_not_share_their_packed_rows() -> None:
     def wait(layer: Any, args: Any) -> None:
         if threading.current_thread() is not threading.main_thread():
             inside.set()
-            release.wait(10)
+            assert release.wait(300)
 
     with torch.no_grad():
         plain = model(ids)[0]
@@ -91,7 +91,7 @@ def test_threads_that_share_a_model_do_not_share_their_packed_rows() -> None:
 
     thread = threading.Thread(target=packed_forward)
     thread.start()
-    inside.wait(10)
+    assert inside.wait(300)
     with torch.no_grad():
         found = model(ids)[0]
     release.set()

@@ -46,7 +46,7 @@ def edit(folder: Path, change) -> None:
 def run(code: str, *arguments, absent=ABSENT) -> str:
     """Run code in a Python that has none of the packages `absent`."""
     command = [sys.executable, "-c", f"ABSENT = {absent!r}\n{BLOCK}{code}", *map(str, arguments)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     assert "Traceback" not in ended.stderr, ended.stderr
     return ended.stdout + ended.stderr
 

@@ -364,10 +364,10 @@ def test_an_entity_over_white_space_is_named_and_not_lost(tmp_path, text, place)
 
 def test_a_long_document_is_read_in_one_pass(tmp_path):
     lines = [f"T{n}\tX {4 * n} {4 * n + 3}\tAda" for n in range(20_000)]
-    start = time.perf_counter()
+    start = time.process_time()
     dataset = brat(tmp_path, "Ada\n" * 20_000, *lines)
     assert len(dataset.examples) == 20_000
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20
 
 
 def test_brat_labels_have_no_blanks(tmp_path):
