@@ -1,4 +1,4 @@
-"""The Ray that a bulk run starts on this machine answers nobody else: loopback addresses only, and only with its key."""
+"""The Ray that a bulk run starts on this machine answers nobody else: on loopback addresses, and with its key."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("ray")
 
-# Prints the address of every listening socket of Ray's processes, and whether a client with and without the key gets in.
+# Prints the address of every listening socket of Ray's processes which clients get in, with the key and without.
 CODE = """
 import json, os, subprocess, sys
 import psutil
