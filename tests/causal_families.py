@@ -21,6 +21,7 @@ EXPERTS: dict[str, Any] = {
 }  # fmt: skip
 LATENT: dict[str, Any] = {
     "q_lora_rank": 16, "kv_lora_rank": 16, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 8,
+    "num_key_value_heads": 4,
 }  # fmt: skip
 PER_LAYER = {"hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": SIZES["vocab_size"]}
 SLIDING = {"layer_types": ["sliding_attention", "full_attention"] * 2, "sliding_window": 5}
@@ -49,8 +50,10 @@ NEEDS: dict[str, dict[str, Any]] = {
     "ernie4_5_moe": {"moe_num_shared_experts": 1, "moe_layer_start_index": 1},
     "stablelm": {"head_dim": None}, "persimmon": {"head_dim": None}, "phi": {"head_dim": None},
     "glm": {"head_dim": 8}, "xglm": {"ffn_dim": 48, "d_model": 32, "attention_heads": 4, "num_layers": 4},
-    "biogpt": {"head_dim": None}, "jetmoe": {"kv_channels": 8, "num_key_value_heads": 2},
-    "nemotron": {"head_dim": 8}, "granitemoeshared": {"shared_intermediate_size": 16},
+    "biogpt": {"head_dim": None}, "lfm2_moe": {"layer_types": ["full_attention"] * 4},
+    "jetmoe": {"kv_channels": 8, "num_key_value_heads": 2},
+    "gptj": {"head_dim": None, "rotary_dim": 4}, "nemotron": {"head_dim": 8},
+    "granitemoeshared": {"shared_intermediate_size": 16},
 }  # fmt: skip
 
 

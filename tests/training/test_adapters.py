@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 import transformers
+from causal_families import causal_config
 from safetensors.torch import load_file, save_file
 from tiny import tiny_tokenizer
 
@@ -195,3 +196,15 @@ def test_towers_that_text_never_enters_get_no_pairs():
         assert names
         assert all("language_model" in name for name in names)
         assert num_trainable(model) == sum(p.numel() for n, p in model.named_parameters() if ".lora_" in n)
+
+
+def test_layers_that_share_a_module_are_chosen_together():
+    config = causal_config("longcat_flash")
+    with pytest.raises(ConfigError, match=r"layers 2-3 of this model share .*adapter.layers = '2-2,3-3'"):
+        add_adapter(transformers.AutoModel.from_config(config), AdapterConfig(rank=2, layers="top:1"))
+    names = paired_weights(
+        add_adapter(transformers.AutoModel.from_config(config), AdapterConfig(rank=2, layers="2-2,3-3"))
+    )
+    assert {name.split(".")[1] for name in names} == {"1"}
+    # Its router multiplies by the weight of a linear layer that it never calls.
+    assert not any("router" in name for name in names)

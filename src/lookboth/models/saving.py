@@ -104,7 +104,7 @@ def load_labeler(
     device = device or default_device()
     choice: Precision = precision  # type: ignore[assignment]
     backbone, tokenizer = load_parts(folder, config, device, choice, trust_remote_code, backbone=backbone)
-    _check_special_tokens(folder, config, backbone)
+    check_special_tokens(config, backbone, str(folder / CONFIG_FILE))
     use_plan(backbone, config.plan)
     model = LabelerModel(backbone, config, compute_dtype=torch_dtype(choice, device))
     model.head.load_state_dict(_load_head(folder, model))
@@ -211,11 +211,18 @@ def _load_head(folder: Path, model: LabelerModel) -> dict[str, torch.Tensor]:
     return state
 
 
-def _check_special_tokens(folder: Path, config: LabelerConfig, backbone: Any) -> None:
-    """Refuse an encoding whose own tokens the backbone does not have."""
+def check_special_tokens(config: LabelerConfig, backbone: Any, where: str) -> None:
+    """Refuse an encoding whose own tokens the backbone does not have.
+
+    Args:
+        config: gives the encoding.
+        backbone: gives the number of tokens.
+        where: the beginning of the message.
+
+    Raises:
+        ModelError: names the token.
+    """
     encoding, size = config.encoding, backbone.get_input_embeddings().weight.shape[0]
     largest = max(*encoding.prefix_ids, *encoding.suffix_ids, encoding.fallback_id, 0)
     if largest >= size:
-        raise ModelError(
-            f"{folder / CONFIG_FILE}: token {largest} in encoding, but the base has {size} tokens."
-        )
+        raise ModelError(f"{where}: token {largest} in encoding, but the base has {size} tokens.")

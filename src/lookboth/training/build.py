@@ -15,6 +15,7 @@ from lookboth.masking.positions import max_positions, steady_positions
 from lookboth.models.labeler import Labeler, LabelerModel
 from lookboth.models.labeler_config import LabelerConfig
 from lookboth.models.loading import default_device, fingerprint, load_backbone, load_tokenizer, torch_dtype
+from lookboth.models.saving import check_special_tokens
 from lookboth.models.stock import plan_as_made, use_plan
 from lookboth.training.adapters import add_adapter
 
@@ -104,6 +105,7 @@ def build_labeler(config: RunConfig, *, labels: Sequence[str], device: str | Non
         max_tokens=config.max_tokens,
         overlap=config.overlap,
     )
+    check_special_tokens(labeler_config, base.backbone, f"model {config.model!r}: its tokenizer")
     model = LabelerModel(
         base.backbone,
         labeler_config,

@@ -73,8 +73,7 @@ def find_places(backbone: Any, layers: str | None = None, *, embeddings: bool = 
         f"{name}.{key}"
         for name, module in inside.items()
         if name not in linear and not isinstance(module, _NO_EXPERTS)
-        for key, value in module.named_parameters(recurse=False)
-        if value.dim() == 3 and value.shape[0] in counts
+        for key in _experts_of(module, counts)
     ]
     return Places(tuple(name for name in inside if name in linear | tables), tuple(experts))
 
@@ -109,18 +108,44 @@ def is_named(name: str, target: str) -> bool:
 
 
 def _reads(name: str, called: set[str]) -> bool:
-    """Whether a module was called, or is part of a layer that was: experts that were not chosen are."""
+    """Whether a module was called, or is part of an expert that was not chosen, in a layer that was called.
+
+    A module that was not called although its parent was is only looked into: its pair would never be used.
+    """
     parts = name.split(".")
+    if name in called or ".".join(parts[:-1]) in called:
+        return name in called
     layers = (".".join(parts[: end + 1]) for end, part in enumerate(parts) if part.isdigit())
-    return name in called or any(layer in called for layer in layers)
+    return any(layer in called for layer in layers)
 
 
 def _chosen(backbone: Any, layers: str, called: set[str]) -> list[nn.Module]:
+    """Return the modules that hold the chosen layers; where one holds several (LongCat), all must be chosen."""
     stack = _layers(backbone, called)
     try:
-        return [stack[number] for number in read_layers(layers, len(stack))]
+        numbers = set(read_layers(layers, len(stack)))
     except PlanError as error:
         raise ConfigError(f"adapter.layers = {layers!r}: {error}") from error
+    names = {id(module): name for name, module in backbone.named_modules()}
+    holders = [_holder(names[id(layer)]) for layer in stack]
+    chosen = {holders[number] for number in numbers}
+    together = {number for number, holder in enumerate(holders) if holder in chosen}
+    if together != numbers:
+        raise ConfigError(
+            f"adapter.layers = {layers!r}: layers {_ranges(sorted(together))} of this model share their modules. "
+            f"Set adapter.layers = '{','.join(f'{n}-{n}' for n in sorted(together))}', or leave it out."
+        )
+    return [backbone.get_submodule(name) for name in sorted(chosen)]
+
+
+def _holder(name: str) -> str:
+    """Return the outermost numbered module that a module is in.
+
+    >>> _holder("layers.1.self_attn.0")
+    'layers.1'
+    """
+    match = _LAYER.match(f"{name}.")
+    return match[0].rstrip(".") if match else name
 
 
 def _layers(backbone: Any, called: set[str]) -> list[nn.Module]:
@@ -133,6 +158,12 @@ def _layers(backbone: Any, called: set[str]) -> list[nn.Module]:
             if isinstance(module, nn.ModuleList) and len(module) == depth and f"{name}.0" in called:
                 return list(module)
         raise
+
+
+def _experts_of(module: nn.Module, counts: set[int]) -> list[str]:
+    """Return the parameters of a module that hold a matrix for each expert; idle experts may come on top."""
+    stacked = {key: value for key, value in module.named_parameters(recurse=False) if value.dim() == 3}
+    return list(stacked) if any(value.shape[0] in counts for value in stacked.values()) else []
 
 
 def _expert_counts(config: Any) -> set[int]:
