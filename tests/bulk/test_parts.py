@@ -199,6 +199,8 @@ def test_a_file_that_cannot_be_read_is_not_passed_over(tmp_path, kind):
 def test_a_path_that_is_not_utf8_is_refused(tmp_path):
     with pytest.raises(DataError, match="not UTF-8"):
         read_all(Path(os.fsdecode(os.fsencode(tmp_path) + b"\xff")), BulkOptions())
+    with pytest.raises(DataError, match="zero character"):
+        open_place(f"{tmp_path}\0")
 
 
 def test_an_unknown_suffix_is_refused_unless_a_format_is_given(tmp_path):

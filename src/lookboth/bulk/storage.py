@@ -100,11 +100,13 @@ def _reaching(path: str) -> Iterator[None]:
         raise DataError(f"{path}: {error}") from error
 
 
-def _require_utf8(path: str) -> None:
+def _require_name(path: str) -> None:
     try:
         path.encode()
     except UnicodeEncodeError as error:
         raise DataError(f"{path!a}: a name that is not UTF-8. Rename it.") from error
+    if "\0" in path:
+        raise DataError(f"{path!a}: holds a zero character, which no file name has. Give another path.")
 
 
 def open_place(url: str) -> Place:
@@ -119,7 +121,7 @@ def open_place(url: str) -> Place:
     """
     if "://" not in url:
         path = str(Path(url).expanduser().absolute())
-        _require_utf8(path)
+        _require_name(path)
         return Place(LocalFileSystem(), path)
     for known_as in (url, f"fsspec+{url}"):
         try:
