@@ -208,8 +208,8 @@ def test_a_folder_saved_by_datasets(tmp_path):
     kept = datasets.Dataset.from_dict({**rows, "ner_tags": [[1, None], [-1]]}, features=features)
     datasets.DatasetDict({"test": kept}).save_to_disk(tmp_path / "n")
     null, secret = read_split(tmp_path / "n", "test").problems
-    assert "n/test:1: item 2 of 'tags' is null, no string" in str(null)
-    assert "n/test:2: item 1 of 'tags' is -1, no string" in str(secret)
+    assert "n/test:1: item 2 of 'ner_tags' is null, no string" in str(null)
+    assert "n/test:2: item 1 of 'ner_tags' is -1, no string" in str(secret)
     with pytest.raises(DataError, match="no split 'test'; there are train, validation"):
         read_split(tmp_path / "d", "test")
     with pytest.raises(DataError, match=r"no column nope; there are id, tokens, ner_tags.* --label-field"):

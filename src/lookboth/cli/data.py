@@ -104,13 +104,9 @@ def convert(
             raise ConfigError("--export takes options of how IN is read and --repair. Leave the others out.")
         typer.echo(f"written: {out}, {export_file(kind, source, out, reading, repair=repair)} texts")
         return
-    known = ReadOptions(
-        text_field=reading.text_field, label_field=reading.label_field, encoding=reading.encoding
-    )
-    if reading != known:
-        raise ConfigError(
-            "options of columns and tags are for --export; `convert KIND` knows them. Leave them out."
-        )
-    options = replace(options, text_field=reading.text_field, label_field=reading.label_field)
+    asked = {name: getattr(reading, name) for name in ("text_field", "label_field", "scheme")}
+    if reading != ReadOptions(encoding=reading.encoding, **asked):
+        raise ConfigError("options of columns are for --export; `convert KIND` knows them. Leave them out.")
+    options = replace(options, **asked)
     typer.echo(convert_file(kind, source, out, options, repair=repair, encoding=reading.encoding).describe())
     typer.echo(f"written: {out}")

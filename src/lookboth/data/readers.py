@@ -261,10 +261,11 @@ def _split_file(folder: Path, split: str, source: str | Path, kind: Kind) -> Pat
 
 
 def _no_split_file(folder: Path, split: str, source: str | Path, kind: Kind) -> str:
-    found = recognize(folder) if kind == "labeling" else None
-    if found is not None:
-        return advise_conversion(found, source)
     names: Sequence[str] = SPLIT_NAMES.get(split, (split,))
+    inner = next((folder / name for name in names if (folder / name).is_dir()), folder)
+    found = recognize(inner) if kind == "labeling" else None
+    if found is not None:
+        return advise_conversion(found, inner)
     suffixes = ", ".join(SUFFIXES[kind])
     message = f"no file for the split {split!r}; name it {' or '.join(names)}, ending in {suffixes}."
     there = [f.suffix.lower() for f in folder.iterdir() if any(_names_split(f.stem, name) for name in names)]

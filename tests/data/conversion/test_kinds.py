@@ -202,8 +202,13 @@ def test_a_folder_of_brat_is_named_where_splits_are_wanted(tmp_path):
     (tmp_path / "train").mkdir()
     write(tmp_path / "train", "a.txt", "Rita left.")
     write(tmp_path / "train", "a.ann", "T1\tPER 0 4\tRita\n")
-    with pytest.raises(DataError, match=f"lookboth convert brat {tmp_path}"):
+    command = f"lookboth convert brat {tmp_path}/train {tmp_path}/train.jsonl"
+    with pytest.raises(DataError, match=command):
         check_data([tmp_path])
+    with pytest.raises(DataError, match="lookboth convert brat"):
+        read_dataset(tmp_path / "train" / "a.txt")
+    assert CliRunner().invoke(app, command.split()[1:]).exit_code == 0
+    assert check_data([tmp_path]).splits[0].labels == {"PER": 1}
 
 
 def test_the_command_that_is_named_converts_the_file_and_keeps_it(tmp_path):
@@ -292,9 +297,11 @@ def test_options_of_reading_are_for_the_other_way(tmp_path):
     asked = ["convert", "prodigy", str(columns), str(out), "--export", "--word-column", "1"]
     assert CliRunner().invoke(app, asked).exit_code == 0
     assert json.loads(out.read_text())["text"] == "New York"
-    wrong = CliRunner().invoke(
-        app, ["convert", "json", str(out), str(tmp_path / "b.conll"), "--scheme", "BIO"]
-    )
+    tagged = write(tmp_path, "io.jsonl", [{"tokens": ["New", "York"], "tags": ["LOC", "LOC"]}])
+    columns = str(tmp_path / "io.conll")
+    assert CliRunner().invoke(app, ["convert", "json", str(tagged), columns, "--scheme", "IO"]).exit_code == 0
+    assert spans_of(read_dataset(columns)) == [[("New York", "LOC")]]
+    wrong = CliRunner().invoke(app, ["convert", "json", str(out), columns, "--tag-column", "2"])
     assert isinstance(wrong.exception, ConfigError)
     with pytest.raises(ConfigError, match="--text-field means nothing for doccano"):
         raise (

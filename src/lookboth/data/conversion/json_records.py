@@ -11,7 +11,7 @@ def read_json(path: str | Path, options: ConvertOptions, *, repair: bool = False
 
     Args:
         path: the file, UTF-8.
-        options: `several`, `offsets`, `text_field` and `label_field`.
+        options: `several`, `offsets`, `text_field`, `label_field` and `scheme`.
         repair: as of `read_jsonl`.
 
     Raises:
@@ -19,6 +19,7 @@ def read_json(path: str | Path, options: ConvertOptions, *, repair: bool = False
     """
     dataset = read_jsonl(
         path,
+        scheme=options.scheme,
         text_field=options.text_field,
         label_field=options.label_field,
         several=options.several,

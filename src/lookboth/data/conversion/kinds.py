@@ -34,7 +34,7 @@ from lookboth.data.suffixes import JSONL_SUFFIXES
 from lookboth.errors import DataError
 
 BRAT_SUFFIXES = (".ann", ".a1", ".a2")
-_NUM_VALUES = 200  # records that are looked at; an export may begin with many that are not annotated
+_NUM_VALUES = 10_000  # records that are looked at; an export may begin with many that are not annotated
 _NUM_BYTES = 65536  # of a file that is not JSON; a header and some sentences
 _TABLES = (".csv", ".tsv")
 
@@ -94,7 +94,10 @@ def _is_ace05(sample: Sample) -> bool:
 def _is_brat(sample: Sample) -> bool:
     if sample.path.is_dir():
         return any(file.suffix in BRAT_SUFFIXES for file in islice(sample.path.rglob("*.a*"), _NUM_VALUES))
-    return sample.path.suffix in BRAT_SUFFIXES
+    beside = (sample.path.with_suffix(suffix) for suffix in BRAT_SUFFIXES)
+    return sample.path.suffix in BRAT_SUFFIXES or (
+        sample.path.suffix == ".txt" and any(path.is_file() for path in beside)
+    )
 
 
 def _is_conll2012(sample: Sample) -> bool:
@@ -182,7 +185,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         ),
         "json": Kind(
             read_json,
-            (*_OVER_OFFSETS, "text_field", "label_field"),
+            (*_OVER_OFFSETS, "text_field", "label_field", "scheme"),
             "JSON with tokens and tags, or texts and spans",
         ),
         "label-studio": Kind(

@@ -28,7 +28,7 @@ class ConvertOptions:
             (`PER+VIP`; default: a problem).
         text_field: of label-studio: the key of the text in a task's data (default: the one its regions fit); of json
             as of `read_jsonl`.
-        label_field: of json: as of `read_jsonl`.
+        label_field, scheme: of json: as of `read_jsonl`.
 
     Raises:
         ConfigError: a value that is not allowed.
@@ -42,6 +42,7 @@ class ConvertOptions:
     several: str | None = None
     text_field: str | None = None
     label_field: str | None = None
+    scheme: str | None = None
 
     @property
     def counting(self) -> Counting | None:
