@@ -1,9 +1,11 @@
 """Every spelling of tags gives the spans that its authors meant, or is refused with what to type."""
 
+import os
+
 import pytest
 
 from lookboth.config import parse_config
-from lookboth.data.readers import ReadOptions, read_dataset, read_split, require_clean
+from lookboth.data.readers import BUILTIN_FOLDER, ReadOptions, read_dataset, read_split, require_clean
 from lookboth.data.sources import read_source
 from lookboth.errors import DataError
 from lookboth.training.splits import read_splits
@@ -122,6 +124,7 @@ def test_a_training_reads_files_for_its_head(tmp_path):
 
 def test_built_in_part_of_speech_data_say_what_they_are():
     assert read_split("ud_en_atis_pos", "dev").scheme == "plain"
+    assert read_split(os.path.relpath(BUILTIN_FOLDER / "ud_en_atis_pos"), "dev").scheme == "plain"
     with pytest.raises(DataError, match="scheme=plain"):
         read_source("ud_en_atis_pos", "dev", head="IOB2")
 

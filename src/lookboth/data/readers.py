@@ -151,7 +151,8 @@ def read_split(
     options = options or ReadOptions()
     file = find_file(source, split, options.task)
     if file is not None:
-        if file.parent.parent == BUILTIN_FOLDER and options.scheme is None and file.parent.name in _PLAIN:
+        folder = file.resolve().parent
+        if options.scheme is None and folder.name in _PLAIN and folder.parent == BUILTIN_FOLDER.resolve():
             options = replace(options, scheme="plain")
         return read_dataset(file, options, repair=repair)
     if options.task == "classification":

@@ -76,9 +76,10 @@ def read_texts(config: RunConfig) -> list[Example]:
         ]
         texts = [example_from_text(text) for text in raw]
     else:
-        words = replace(options, scheme="plain")  # tags are not used
         read = [
-            read_source(source, "train", repair=data.repair, task=config.task, options=words).examples
+            read_source(
+                source, "train", repair=data.repair, task=config.task, options=options, head=config.scheme
+            ).examples
             for source in data.train
         ]
         texts = sample(
