@@ -85,7 +85,8 @@ class AdapterConfig(Section):
     alpha: int = Field(default=32, gt=0, description="LoRA alpha; the update is scaled by alpha / rank.")
     dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout on the input of each LoRA pair.")
     target_modules: tuple[str, ...] | Literal["all-linear"] = Field(
-        default="all-linear", description="Names of the linear layers that get a LoRA pair."
+        default="all-linear",
+        description="Names of the linear layers and experts that get a LoRA pair; all-linear: all that read text.",
     )
     layers: str | None = Field(
         default=None,
