@@ -220,3 +220,14 @@ def test_the_page_on_recipes_is_up_to_date():
 def test_reading_a_recipe_needs_no_torch():
     code = "import sys, lookboth.config; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], env=os.environ, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "key", ["training.lr", "training.epochs", "training.accumulation", "training.patience"]
+)
+def test_true_is_no_number(key):
+    with pytest.raises(ConfigError, match=rf"{key} = True: true and false"):
+        parse_config({"data": {"train": "wnut17"}}, [f"{key}=true"])
+    with pytest.raises(ConfigError, match=r"training\.seeds"):
+        parse_config({"data": {"train": "wnut17"}}, ["training.seeds=[true]"])
+    assert parse_config({"data": {"train": "wnut17"}}, ["training.gradient_checkpointing=true"])
