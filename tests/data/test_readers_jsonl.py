@@ -318,3 +318,17 @@ def test_offsets_that_fit_words_only_in_utf16_units_are_a_question_and_never_wid
         assert "--offsets utf16" in questions[0].message
     assert read({"text": "😀 Ada met Bob", "spans": [span(2, 5), span(10, 13)]}).problems == ()
     assert read({"text": "😀我在北京", "spans": [span(3, 5)]}).problems == ()
+
+
+def test_spans_that_are_no_list_are_never_a_text_without_spans(read):
+    for spans in (None, {"start": [0], "end": [3], "label": ["X"]}, "X"):
+        dataset = read({"text": "Ada", "entities": spans}, repair=True)
+        assert (dataset.examples, kinds(dataset)) == ([], [(1, "json", False)])
+
+
+def test_a_counting_that_fits_few_spans_is_not_taken(read):
+    spans = [span(3, 6, text="Ada"), span(0, 3, text="xyz"), span(2, 5, text="uvw")]
+    dataset = read({"text": "😀 Ada met Bob", "spans": spans}, repair=True)
+    assert [p.kind for p in dataset.problems] == ["offsets", "span", "span"]
+    assert "'Ada' by its own text" in dataset.problems[0].message
+    assert dataset.examples[0].spans == (Span(1, 2, "X"),)

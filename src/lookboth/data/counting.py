@@ -91,7 +91,7 @@ class Ruler:
 
 
 def find_counting(text: str, claims: Sequence[Claim]) -> Counting:
-    """Return the counting under which most claims are true; code points among equals.
+    """Return the counting under which most claims are true, at least half of them; code points among equals.
 
     Args:
         text: the text.
@@ -102,7 +102,7 @@ def find_counting(text: str, claims: Sequence[Claim]) -> Counting:
         if most == len(claims):
             break
         true = count_true(text, counting, claims)
-        if true > most:
+        if true > most and true * 2 >= len(claims):
             best, most = counting, true
     return best
 

@@ -118,6 +118,8 @@ def _parse_record(
     if value is None:
         return f"{labels!r} is null; {_ALLOWED}"
     if words is None or are_spans(labels, value, has_words=True):
+        if not isinstance(value, list):
+            return f"{labels!r} is {value!r:.40}, not a list of spans; {_ALLOWED}"
         if text is None:
             return f"{labels!r} are spans, but there is no text beside them; {_ALLOWED}"
         own = record[words] if words is not None else None

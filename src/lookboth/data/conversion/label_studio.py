@@ -89,7 +89,7 @@ def _region(
 def _choose_key(tasks: Sequence[Task], log: ProblemLog) -> str | None:
     """Return the key of the data that holds the annotated texts: "text", or another that the regions fit better."""
     keys = list(dict.fromkeys(key for task in tasks for key in task.strings))
-    hits = Counter({key: sum(_holds(task, key, r) for task in tasks for r in task.regions) for key in keys})
+    hits = Counter({key: sum(_num_held(task, key) for task in tasks) for key in keys})
     best = [key for key in keys if hits[key] == max(hits.values())]
     if _USUAL_KEY in best:
         return _USUAL_KEY
@@ -101,13 +101,21 @@ def _choose_key(tasks: Sequence[Task], log: ProblemLog) -> str | None:
     return None
 
 
-def _holds(task: Task, key: str, region: Region) -> bool:
-    text = task.strings.get(key, "")
+def _num_held(task: Task, key: str) -> int:
+    """Return how many regions of a task the text under a key can hold."""
+    if key not in task.strings:
+        return 0
+    text = task.strings[key]
+    shown = find_html_text(text) if task.is_html else ""
+    texts = [" ".join(one.split()) for one in (text, shown)]
+    return sum(_is_held(region, text, texts) for region in task.regions)
+
+
+def _is_held(region: Region, text: str, texts: Sequence[str]) -> bool:
     if region.said is None:
         return type(region.end) is int and region.end <= len(text)
     said = " ".join(region.said.replace("\\n", "\n").split())
-    texts = (text, find_html_text(text)) if task.is_html else (text,)
-    return any(said in " ".join(text.split()) for text in texts)
+    return any(said in one for one in texts)
 
 
 def _sentence(task: Task, key: str, several: str | None, log: ProblemLog) -> Sentence | None:

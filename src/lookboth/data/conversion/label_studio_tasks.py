@@ -204,7 +204,9 @@ def _places(results: Sequence[tuple[str, Any]]) -> list[str]:
 
 
 def _results(annotation: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    return [(str(result.get("type")), result.get("value")) for result in _dicts(annotation.get("result"))]
+    return [
+        (str(result.get("type")).lower(), result.get("value")) for result in _dicts(annotation.get("result"))
+    ]
 
 
 def _minimal(task: Mapping[str, Any]) -> list[tuple[str, Any]] | None:
