@@ -207,7 +207,7 @@ def text_classifier(base, *, label_on, multi_label=False):
     return lookboth.Labeler(config, model.eval(), labeler.tokenizer)
 
 
-@pytest.mark.parametrize("label_on", ["first", "last", "mean", "max"])
+@pytest.mark.parametrize("label_on", ["first", "last", "mean", "max", "mean_special", "max_score"])
 @pytest.mark.parametrize("multi_label", [False, True])
 def test_whole_texts_get_the_same_probabilities(tiny_llama_folder, tmp_path, label_on, multi_label):
     from transformers import pipeline

@@ -1,5 +1,7 @@
 """The labeler: which state stands for a word, and that nothing but the plan decides what it has seen."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,12 +9,14 @@ from hypothesis import strategies as st
 from tiny import tiny_labeler, tiny_tokenizer
 from transformers import AutoModel, Gemma3nTextConfig, OPTConfig
 
+from lookboth.config import HeadConfig, parse_config
 from lookboth.data.packing import build_batch
+from lookboth.data.whole_texts import tokenize_texts
 from lookboth.errors import ConfigError, PlanError
 from lookboth.inference.pipeline import word_log_probs
 from lookboth.masking.attention import get_plan
 from lookboth.masking.plan import MaskPlan
-from lookboth.models.labeler import LabelerModel
+from lookboth.models.labeler import Labeler, LabelerModel
 
 SENTENCES = (
     ("Ada", "Lovelace", "was", "born", "in", "London", "."),
@@ -248,3 +252,61 @@ def save_with_tokenizer(config, folder):
     torch.manual_seed(0)
     AutoModel.from_config(config).save_pretrained(folder)
     tiny_tokenizer("byte-bos").save_pretrained(folder)
+
+
+@pytest.mark.parametrize("label_on", ["mean_special", "max_score"])
+@pytest.mark.parametrize("layout", ["bucketed", "packed"])
+def test_texts_are_pooled_as_ls_llama_does(tiny_llama_folder, tmp_path, label_on, layout):
+    """4AI/LS-LLaMA pools with the special token before the text, max over scores; its head has no bias."""
+    labeler = text_labeler(tiny_llama_folder, label_on)
+    assert labeler.model.head.bias is None
+    texts = ["Ada Lovelace", "so what", "x"]
+    pieces = tokenize_texts(texts, labeler.encoder, label_on=label_on)
+    assert all(piece.word_tokens == ((0, len(piece)),) for piece in pieces)
+    expected = []
+    with torch.inference_mode():
+        for piece in pieces:
+            states = labeler.model.backbone(input_ids=torch.tensor([piece.input_ids])).last_hidden_state[0]
+            scores = states @ labeler.model.head.weight.T
+            expected.append(scores.mean(0) if label_on == "mean_special" else scores.amax(0))
+    found = logits_of(labeler, pieces, layout)
+    torch.testing.assert_close(found, torch.stack(expected), atol=2e-4, rtol=1e-4)
+    labeler.save_pretrained(tmp_path)
+    again = Labeler.from_pretrained(tmp_path, device="cpu", precision="fp32")
+    assert again.config.head == labeler.config.head
+    assert again.predict(texts) == labeler.predict(texts)
+
+
+def test_special_tokens_count_in_the_first_window_alone(tiny_llama_folder):
+    labeler = text_labeler(tiny_llama_folder, "mean_special")
+    pieces = tokenize_texts(
+        ["Ada Lovelace " * 40], labeler.encoder, label_on="mean_special", max_tokens=32, overlap=4
+    )
+    starts = [piece.word_tokens[0][0] for piece in pieces]
+    assert starts[0] == 0
+    assert min(starts[1:]) > 0
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"label_on": "max_score"}, "whole texts"),
+        ({"label_on": "mean_special", "task": "classification", "repetition": 1}, "repetition"),
+        ({"label_on": "max_score", "task": "classification", "head": {"kind": "context_gate"}}, "single tokens"),
+    ],
+)
+def test_poolings_of_texts_are_refused_where_they_mean_nothing(keys, said):
+    with pytest.raises(ConfigError, match=said):
+        parse_config({"model": "x", "data": {"train": "x"}, **keys})
+
+
+def text_labeler(base, label_on):
+    made = tiny_labeler(base, plan="full", scheme="plain", labels=("bad", "good"))
+    config = replace(
+        made.config,
+        task="classification",
+        tags=("bad", "good"),
+        label_on=label_on,
+        head=HeadConfig(bias=False),
+    )
+    return Labeler(config, LabelerModel(made.model.backbone, config).eval(), made.tokenizer)

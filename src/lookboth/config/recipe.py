@@ -46,10 +46,11 @@ class RunConfig(Section):
         default="IOB2",
         description="Tag scheme the head learns; plain: one label a word (POS). Whole texts have none.",
     )
-    label_on: Literal["first", "last", "mean", "max"] = Field(
+    label_on: Literal["first", "last", "mean", "max", "mean_special", "max_score"] = Field(
         default="last",
         description="Token of a word (of a whole text) whose state is labeled; mean: the average of all; max: the "
-        "largest value in each dimension.",
+        "largest value in each dimension. Of whole texts as LS-LLaMA's code does, special tokens before the text "
+        "included: mean_special; max_score: the largest score of each label.",
     )
     max_tokens: int = Field(
         default=512,
@@ -81,7 +82,9 @@ class RunConfig(Section):
         default=None, description="The run's place in a study; written by `lookboth study`."
     )
     data: DataConfig = Field(description="Where the data is.")
-    head: HeadConfig = Field(default_factory=HeadConfig, description="What turns word states into tags.")
+    head: HeadConfig = Field(
+        default_factory=HeadConfig, validate_default=True, description="What turns word states into tags."
+    )
     generative: GenerativeConfig = Field(
         default_factory=GenerativeConfig, description="How labels are written."
     )
@@ -103,9 +106,19 @@ class RunConfig(Section):
 
     @field_validator("head")
     @classmethod
-    def _several_labels_are_of_texts(cls, value: HeadConfig, info: ValidationInfo) -> HeadConfig:
+    def _head_fits_what_is_labeled(cls, value: HeadConfig, info: ValidationInfo) -> HeadConfig:
         if value.kind == "multi_label" and info.data.get("task") != "classification":
             raise ValueError("a word has one tag; multi_label needs task = 'classification'")
+        label_on = info.data.get("label_on")
+        if label_on in {"mean_special", "max_score"} and (
+            info.data.get("task") != "classification" or info.data.get("repetition")
+        ):
+            raise ValueError(
+                f"label_on = {label_on!r} is for whole texts (task = 'classification') without repetition; "
+                "set label_on = 'mean'"
+            )
+        if label_on == "max_score" and value.kind not in {"linear", "multi_label"}:
+            raise ValueError(f"kind = {value.kind!r} scores no single tokens; max_score needs 'linear' or 'multi_label'")
         return value
 
     @field_validator("adaptation")

@@ -82,19 +82,26 @@ def window_texts(
             overlap=overlap,
         )
         label = None if labels is None else (labels[index],)
-        pieces += (replace(piece, labels=label) for piece in _one_word_each(windows, from_start))
+        words = _one_word_each(windows, from_start, every=label_on == "first")
+        pieces += (replace(piece, labels=label) for piece in words)
     return pieces
 
 
 def labels_prefix(encoder: WordEncoder, label_on: str) -> bool:
-    """Return whether the labeled word of a text includes the special tokens before it (an encoder's [CLS])."""
+    """Return whether the labeled word of a text includes the special tokens before it, such as an encoder's [CLS]."""
+    if label_on in {"mean_special", "max_score"}:
+        return True
     return label_on == "first" and encoder.tokenizer.cls_token_id in encoder.encoding.prefix_ids
 
 
-def _one_word_each(windows: Sequence[TokenizedExample], from_start: bool) -> Iterator[TokenizedExample]:
+def _one_word_each(
+    windows: Sequence[TokenizedExample], from_start: bool, *, every: bool
+) -> Iterator[TokenizedExample]:
+    """Yield each window as one word, of the first window (of `every` one) from its first token on."""
     for number, window in enumerate(windows):
         first, end = window.word_tokens[0][0], window.word_tokens[-1][1]
-        yield replace(window, word_tokens=((0 if from_start else first, end),), first_word=number)
+        begin = 0 if from_start and (every or number == 0) else first
+        yield replace(window, word_tokens=((begin, end),), first_word=number)
 
 
 def require_one_label(example: Example) -> None:

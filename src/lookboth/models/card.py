@@ -90,6 +90,8 @@ def _names(labels: Sequence[str]) -> str:
 
 def _how_labeled(config: "LabelerConfig") -> str:
     pooled = {"mean": "the average of all its tokens", "max": "the largest values of all its tokens"}
+    pooled["mean_special"] = "the average of all its tokens and the special ones before it"
+    pooled["max_score"] = "the largest scores of all its tokens and the special ones before it"
     on = pooled.get(config.label_on, f"its {config.label_on} token")
     if config.task == "labeling":
         return f"Scheme {config.scheme}; each word is labeled on {on}."

@@ -94,6 +94,8 @@ class LabelerModel(nn.Module):
             )
         words = self._read_states(states, word_first, word_last)
         logits = self.head(self.dropout(words), num_words)
+        if self.label_on == "max_score":  # "words" are all tokens there
+            logits = _largest(logits, _words_of_tokens(word_first, word_last, len(logits)), len(word_first))
         output = {"logits": logits}
         if labels is not None:
             count = (labels != -100).sum() if num_items_in_batch is None else num_items_in_batch
@@ -110,18 +112,19 @@ class LabelerModel(nn.Module):
         return self.head.mix(self._word_states(state.flatten(0, 1), first, last) for state in states)
 
     def _word_states(self, states: torch.Tensor, first: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
-        """Pick or pool token states, (tokens, hidden) -> (w, hidden)."""
+        """Pick or pool token states, (tokens, hidden) -> (w, hidden); for max_score they stay as they are."""
+        if self.label_on == "max_score":
+            return states
         if self.label_on == "first":
             return states[first]
         if self.label_on == "last":
             return states[last]
         # Shapes depend on shapes alone, not on values, so that the graph can be exported.
         rows = _words_of_tokens(first, last, len(states))
-        tokens, size = states.float(), (len(first) + 1, states.shape[1])
+        tokens = states.float()
         if self.label_on == "max":
-            least = tokens.new_full(size, float("-inf"))
-            return least.scatter_reduce(0, rows[:, None].expand_as(tokens), tokens, "amax")[:-1]
-        return tokens.new_zeros(size).index_add(0, rows, tokens)[:-1] / (last - first + 1)[:, None]
+            return _largest(tokens, rows, len(first))
+        return tokens.new_zeros(len(first) + 1, states.shape[1]).index_add(0, rows, tokens)[:-1] / (last - first + 1)[:, None]
 
 
 def _states_of(backbone: Any, dtype: torch.dtype, *, mixed: bool) -> tuple[int, int]:
@@ -141,6 +144,18 @@ def _states_of(backbone: Any, dtype: torch.dtype, *, mixed: bool) -> tuple[int, 
             "Set head.layers = 'last'."
         )
     return width, len(widths)
+
+
+def _largest(values: torch.Tensor, rows: torch.Tensor, num_words: int) -> torch.Tensor:
+    """Return the largest value of each column over the tokens of each word, (tokens, n) -> (w, n).
+
+    Args:
+        values: of tokens, shape (tokens, n).
+        rows: as `_words_of_tokens` gives them.
+        num_words: number of words, w.
+    """
+    least = values.new_full((num_words + 1, values.shape[1]), float("-inf"))
+    return least.scatter_reduce(0, rows[:, None].expand_as(values), values, "amax")[:-1]
 
 
 def _words_of_tokens(first: torch.Tensor, last: torch.Tensor, num_tokens: int) -> torch.Tensor:

@@ -11,7 +11,8 @@ from lookboth.models.confidence import Confidence
 from lookboth.models.saved_settings import MAX_LAYERS, numbered, optional, setting, token_ids
 from lookboth.types import Task
 
-LabelOn = Literal["first", "last", "mean", "max"]
+LabelOn = Literal["first", "last", "mean", "max", "mean_special", "max_score"]
+OF_TEXTS = ("mean_special", "max_score")  # they take in the special tokens before a text; words have none
 _ALLOWED = {
     "scheme": ("IOB2", "IOBES", "plain"),
     "label_on": get_args(LabelOn),
@@ -26,7 +27,8 @@ class LabelingConfig:
     Args:
         plan: which layer may look how far right.
         tags: the tag of each output; scheme: "IOB2", "IOBES" or "plain" (tags are labels, as for whole texts).
-        label_on: the token whose state stands for the word or the whole text, or "mean" or "max" of all.
+        label_on: the token whose state stands for the word or the whole text, or "mean" or "max" of all;
+            for whole texts also "mean_special" and "max_score", with the special tokens before the text.
         encoding: how words become tokens.
         task: whether words or whole texts are labeled.
         max_tokens, overlap: windows of long inputs, in tokens.
@@ -49,6 +51,8 @@ class LabelingConfig:
     def __post_init__(self) -> None:
         for name, allowed in _ALLOWED.items():
             require_allowed(name, getattr(self, name), allowed)
+        if self.label_on in OF_TEXTS and (self.task != "classification" or self.encoding.repetition):
+            raise ModelError(f"label_on is {self.label_on!r}, which is for whole texts that stand once in the input.")
         special = len(self.encoding.prefix_ids) + len(self.encoding.suffix_ids)
         if not 0 <= 2 * self.overlap < self.max_tokens - special:
             raise ModelError(

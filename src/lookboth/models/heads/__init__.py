@@ -34,6 +34,8 @@ def build_head(
     if config.kind not in HEADS:
         raise ConfigError(f"head.kind = {config.kind!r}: allowed are {', '.join(sorted(HEADS))}.")
     head = HEADS[config.kind](hidden_size, tags, scheme)
+    if not config.bias:
+        head.bias = None
     if config.layers == "mix":
         head.mix = LayerMix(num_layers + 1)
     return head

@@ -22,6 +22,7 @@ class Head(nn.Module):
 
     can_weigh = True  # whether class weights and label smoothing have a meaning in the loss
     tag_weights: torch.Tensor | None
+    bias: nn.Parameter | None
 
     def __init__(self, hidden_size: int, tags: tuple[str, ...], scheme: str) -> None:
         super().__init__()
