@@ -190,13 +190,12 @@ def test_a_crf_gives_transformers_its_calibrated_marginals(tiny_llama_folder, tm
 
 
 def text_classifier(base, *, label_on, multi_label=False):
-    labeler = tiny_labeler(
-        base, plan="0,2", label_on=label_on, labels=("ham", "spam", "scam"), scheme="plain"
-    )
+    labeler = tiny_labeler(base, plan="0,2", labels=("ham", "spam", "scam"), scheme="plain")
     head = HeadConfig(kind="multi_label" if multi_label else "linear")
     config = replace(
         labeler.config,
         task="classification",
+        label_on=label_on,
         tags=("ham", "spam", "scam"),
         head=head,
         confidence=Confidence(temperature=1.5),

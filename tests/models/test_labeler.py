@@ -292,7 +292,10 @@ def test_special_tokens_count_in_the_first_window_alone(tiny_llama_folder):
     [
         ({"label_on": "max_score"}, "whole texts"),
         ({"label_on": "mean_special", "task": "classification", "repetition": 1}, "repetition"),
-        ({"label_on": "max_score", "task": "classification", "head": {"kind": "context_gate"}}, "single tokens"),
+        (
+            {"label_on": "max_score", "task": "classification", "head": {"kind": "context_gate"}},
+            "single tokens",
+        ),
     ],
 )
 def test_poolings_of_texts_are_refused_where_they_mean_nothing(keys, said):

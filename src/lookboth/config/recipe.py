@@ -118,7 +118,9 @@ class RunConfig(Section):
                 "set label_on = 'mean'"
             )
         if label_on == "max_score" and value.kind not in {"linear", "multi_label"}:
-            raise ValueError(f"kind = {value.kind!r} scores no single tokens; max_score needs 'linear' or 'multi_label'")
+            raise ValueError(
+                f"kind = {value.kind!r} scores no single tokens; max_score needs 'linear' or 'multi_label'"
+            )
         return value
 
     @field_validator("adaptation")

@@ -261,7 +261,9 @@ class HeadConfig(Section):
         description="last: states of the last layer (exit_layer says which that is); mix: a learned mix of all "
         "layers and the embeddings.",
     )
-    bias: bool = Field(default=True, description="Add a learned number to each score; LS-LLaMA's head has none.")
+    bias: bool = Field(
+        default=True, description="Add a learned number to each score; LS-LLaMA's head has none."
+    )
     threshold: float = Field(
         default=0.5, gt=0, lt=1, description="multi_label: a text gets the labels at least this probable."
     )

@@ -124,7 +124,8 @@ class LabelerModel(nn.Module):
         tokens = states.float()
         if self.label_on == "max":
             return _largest(tokens, rows, len(first))
-        return tokens.new_zeros(len(first) + 1, states.shape[1]).index_add(0, rows, tokens)[:-1] / (last - first + 1)[:, None]
+        summed = tokens.new_zeros(len(first) + 1, states.shape[1]).index_add(0, rows, tokens)[:-1]
+        return summed / (last - first + 1)[:, None]
 
 
 def _states_of(backbone: Any, dtype: torch.dtype, *, mixed: bool) -> tuple[int, int]:

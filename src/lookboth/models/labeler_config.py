@@ -64,7 +64,9 @@ class LabelerConfig(LabelingConfig):
         super().__post_init__()
         require_allowed("adapter", self.adapter, _ADAPTERS)
         if self.label_on == "max_score":
-            require_allowed("head.kind with label_on = 'max_score'", self.head.kind, ("linear", "multi_label"))
+            require_allowed(
+                "head.kind with label_on = 'max_score'", self.head.kind, ("linear", "multi_label")
+            )
 
     @property
     def multi_label(self) -> bool:

@@ -52,7 +52,9 @@ class LabelingConfig:
         for name, allowed in _ALLOWED.items():
             require_allowed(name, getattr(self, name), allowed)
         if self.label_on in OF_TEXTS and (self.task != "classification" or self.encoding.repetition):
-            raise ModelError(f"label_on is {self.label_on!r}, which is for whole texts that stand once in the input.")
+            raise ModelError(
+                f"label_on is {self.label_on!r}, which is for whole texts that stand once in the input."
+            )
         special = len(self.encoding.prefix_ids) + len(self.encoding.suffix_ids)
         if not 0 <= 2 * self.overlap < self.max_tokens - special:
             raise ModelError(
