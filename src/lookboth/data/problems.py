@@ -1,5 +1,6 @@
 """Where readers write down what they find, so that one pass over a file reports everything."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from lookboth.errors import DataError
@@ -65,7 +66,9 @@ def require_clean(dataset: Dataset) -> None:
         f"{problem}." if not str(problem).endswith(".") else str(problem) for problem in fatal[:NUM_SHOWN]
     ]
     if len(fatal) > NUM_SHOWN:
-        shown.append(f"... and {len(fatal) - NUM_SHOWN} more; `lookboth check-data` shows them all.")
+        kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(Counter(p.kind for p in fatal).items()))
+        where = "`lookboth check-data`, or `lookboth convert --repair` where it was converted, shows all"
+        shown.append(f"... and {len(fatal) - NUM_SHOWN} more (in all: {kinds}); {where}.")
     noun = "problem" if len(fatal) == 1 else "problems"
     raise DataError("\n".join([f"{dataset.name}: {len(fatal)} {noun}", *shown, advise(fatal)]))
 

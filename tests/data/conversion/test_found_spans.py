@@ -272,3 +272,12 @@ def test_terms_without_polarity_are_aspects_and_sentences_out_of_scope_are_no_ne
     assert spans_of(read("semeval-absa", path, mixed, polarities=0)) == [
         [("soup", "aspect"), ("pie", "aspect")]
     ]
+
+
+def test_many_problems_are_counted_by_their_kinds(tmp_path):
+    (tmp_path / "a.txt").write_text("University of Oslo\n" * 12)
+    starts = range(0, 12 * 19, 19)
+    entities = [f"T{n}\tORG {n} {n + 18}\nT{n + 1}\tLOC {n + 14} {n + 18}\n" for n in starts]
+    (tmp_path / "a.ann").write_text("".join(entities) + "T99\tX 0 3;5 9\n")
+    with pytest.raises(DataError, match=r"and 3 more \(in all: discontinuous 1, overlap 12\)"):
+        convert("brat", tmp_path, tmp_path / "out.conll")
