@@ -24,16 +24,16 @@ QUICK = {
     "whisper",
 }
 # Recurrent or sparse layers, two stacks, attention or masks of their own, a language to be named first (X-MOD).
-REFUSES = set(
-    """
-axk2 bailing_hybrid bamba bart big_bird bigbird_pegasus blenderbot blenderbot-small bloom blt codegen cpmant
-deepseek_v32 deepseek_v4 doge dots3_note dots3_note_text falcon falcon_h1 falcon_mamba git glm_moe_dsa gpt_neo
-gpt_neox_japanese gptj granitemoehybrid hrm_text hy_v4 inkling2_text inkling_text jamba kimi_linear lfm3 mamba
-mamba2 marian mbart megatron-bert minimax minimax_m3_vl_text mpt mvp nemotron_h olmo_hybrid openai-gpt pegasus
-plbart prophetnet qwen3_5 qwen3_5_moe qwen3_5_moe_text qwen3_5_text qwen3_next recurrent_gemma reformer
-rembert roformer rwkv whisper xglm xlm xlnet xlstm xmod zamba zamba2 zaya
-""".split()
+REFUSED = (
+    "axk2 bailing_hybrid bamba bart big_bird bigbird_pegasus blenderbot blenderbot-small bloom blt "
+    "codegen cpmant deepseek_v32 deepseek_v4 doge dots3_note dots3_note_text falcon falcon_h1 "
+    "falcon_mamba git glm_moe_dsa gpt_neo gpt_neox_japanese gptj granitemoehybrid hrm_text hy_v4 "
+    "inkling2_text inkling_text jamba kimi_linear lfm3 mamba mamba2 marian mbart megatron-bert minimax "
+    "minimax_m3_vl_text mpt mvp nemotron_h olmo_hybrid openai-gpt pegasus plbart prophetnet qwen3_5 "
+    "qwen3_5_moe qwen3_5_moe_text qwen3_5_text qwen3_next recurrent_gemma reformer rembert roformer rwkv "
+    "whisper xglm xlm xlnet xlstm xmod zamba zamba2 zaya "
 )
+REFUSES = frozenset(REFUSED.split())
 SIZES: dict[str, Any] = {
     "vocab_size": 97,
     "hidden_size": 32,
