@@ -86,7 +86,11 @@ def require_same_weights(ours: nn.Module, theirs: nn.Module) -> None:
 
 def without_adapter(backbone: Any) -> Any:
     """Return a second model over the same weights, which are shared, without adapter and mask plan."""
-    shared = {id(tensor): tensor for tensor in (*backbone.parameters(), *backbone.buffers())}
+    # Recurrent layers keep their last state as an attribute, which cannot be copied while it has a gradient.
+    kept = [
+        value for module in backbone.modules() for value in vars(module).values() if torch.is_tensor(value)
+    ]
+    shared = {id(tensor): tensor for tensor in (*backbone.parameters(), *backbone.buffers(), *kept)}
     twin = copy.deepcopy(backbone, shared)
     return remove_plan(twin.unload() if hasattr(twin, "peft_config") else twin).eval()
 
