@@ -52,7 +52,8 @@ NEEDS: dict[str, dict[str, Any]] = {
     "glm": {"head_dim": 8}, "xglm": {"ffn_dim": 48, "d_model": 32, "attention_heads": 4, "num_layers": 4},
     "biogpt": {"head_dim": None}, "lfm2_moe": {"layer_types": ["full_attention"] * 4},
     "jetmoe": {"kv_channels": 8, "num_key_value_heads": 2},
-    "gptj": {"head_dim": None, "rotary_dim": 4}, "codegen": {"head_dim": None, "rotary_dim": 4}, "nemotron": {"head_dim": 8},
+    "gptj": {"head_dim": None, "rotary_dim": 4}, "codegen": {"head_dim": None, "rotary_dim": 4},
+    "nemotron": {"head_dim": 8},
     "falcon": {"head_dim": None}, "mamba": {"state_size": 4}, "falcon_mamba": {"state_size": 4},
     "falcon_h1": {
         "mamba_chunk_size": 8, "mamba_d_ssm": 32, "mamba_n_heads": 4, "mamba_d_head": 8, "mamba_d_state": 4,

@@ -19,7 +19,7 @@ from lookboth.training.build import build_labeler
 WORDS = [("the", "fox", "said"), ("a", "house", "near", "London")]
 SOME = (
     "llama", "gpt2", "opt", "gemma3n_text", "mixtral", "qwen3_moe", "deepseek_v3", "gpt_oss", "llama4_text", "bloom",
-    "mamba", "longcat_flash", "recurrent_gemma",
+    "mamba", "longcat_flash",
 )  # fmt: skip
 # What has no gradient before training: it is multiplied by a scale that begins at 0.
 UNTRAINED = {"gemma3n_text": r"correction_coefs|per_layer_"}

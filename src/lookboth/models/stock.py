@@ -43,13 +43,14 @@ def use_plan(backbone: Any, plan: MaskPlan | str) -> None:
 
 @torch.no_grad()
 def reads_left_to_right(backbone: Any) -> bool:
-    """Whether the states of a text stay what they are when its last token is another; seen in two passes."""
+    """Whether the states of a text stay what they are when its last token is another, and in another pass."""
     try:
-        one, other = (pass_over_text(backbone, last=last).last_hidden_state for last in (0, 1))
+        one, other, again = (pass_over_text(backbone, last=last).last_hidden_state for last in (0, 1, 0))
     except LookbothError:
         return False
     moved = (one - other).abs().amax(-1)[0]
-    return bool(moved[-1] > 0) and bool(moved[:-1].max() <= _ROUNDING * moved[-1])
+    changed = max(moved[:-1].max(), (one - again).abs().max())
+    return bool(moved[-1] > 0) and bool(changed <= _ROUNDING * moved[-1])
 
 
 def _causal(backbone: Any, error: PlanError) -> MaskPlan:
