@@ -43,13 +43,23 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder for the run.")] = Path("runs/train"),
     settings: SettingsOption = None,
     repair: RepairOption = False,
+    estimate: Annotated[
+        bool,
+        typer.Option(
+            help="Only say what memory it takes, by the model's configuration; no weights are read."
+        ),
+    ] = False,
 ) -> None:
     """Train a labeler from a recipe, from options, or from a recipe with options over it."""
+    quiet_libraries()  # before they are imported
+    from lookboth.training.footprint import estimate as estimate_memory
     from lookboth.training.run import train as run_training
 
     given = {"model": model, "plan": plan, "task": task, "data.train": data, "data.repair": repair}
     config = _recipe("train", source, given, settings or [])
-    quiet_libraries()
+    if estimate:
+        typer.echo(estimate_memory(config).describe())
+        return
     for run in run_training(config, out, say=typer.echo):
         _say(f"labeler: {run.folder / 'labeler'}")
     leave()

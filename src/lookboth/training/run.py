@@ -15,6 +15,7 @@ from lookboth.run_folder import RunFolder
 from lookboth.training.adaptation import AdaptationReport, adapt_backbone
 from lookboth.training.build import build_base
 from lookboth.training.claim import claim_folder
+from lookboth.training.footprint import require_memory
 from lookboth.training.methods import WITH_HEAD, find_method
 from lookboth.training.outcome import Say, Start, TrainedRun
 from lookboth.training.splits import Splits, read_splits
@@ -114,6 +115,7 @@ def train_one(config: RunConfig, splits: Splits, seed: int, folder: Path, *, say
             "Leave it out."
         )
     splits = truncate_splits(splits, config, say)
+    require_memory(config)
     return find_method(config.method)(config, splits, seed, folder, say)
 
 

@@ -25,6 +25,7 @@ from lookboth.training.checkpoints import (
     without_frozen,
     write_weights,
 )
+from lookboth.training.footprint import memory_lines
 from lookboth.training.lora_places import describe_pairs
 from lookboth.training.optimizing import GroupedTrainer, lr_factors, optimizer_arguments
 from lookboth.training.sharing import SharedBatches
@@ -111,7 +112,7 @@ def fit(
             args=_arguments(config, folder, seed, team, accumulation=shared.parts_of_each),
             train_dataset=batches if team.size == 1 else shared,  # type: ignore[arg-type]
             data_collator=only_batch,
-            callbacks=[watch, averager, keeper, Progress(say), pause],
+            callbacks=[watch, averager, keeper, Progress(say, step_tokens(batches, config)), pause],
         )
         trainer.remove_callback(PrinterCallback)
         if shards_weights() and not trainer.is_fsdp_enabled:
@@ -133,6 +134,14 @@ def num_steps(batches: RunBatches, config: TrainConfig) -> int:
     return max(1, -(-len(batches) // config.accumulation))
 
 
+def step_tokens(batches: RunBatches, config: TrainConfig) -> list[int]:
+    """Return the tokens of each optimizer step, padding not counted."""
+    lengths = batches.piece_lengths()
+    tokens = [sum(lengths[i] for i in batch) for batch in batches.plan]
+    size = config.accumulation
+    return [sum(tokens[start : start + size]) for start in range(0, len(tokens), size)]
+
+
 def read_config_lines(config: RunConfig, batches: RunBatches, model: nn.Module) -> Sequence[str]:
     """Return what a run is about to do with `model`, for the user to read before it starts."""
     training = config.training
@@ -145,6 +154,7 @@ def read_config_lines(config: RunConfig, batches: RunBatches, model: nn.Module) 
         *([] if pairs is None else [pairs]),
         f"{len(batches.pieces):,} sentences, {batches.num_tokens():,} tokens over "
         f"{len(batches.epoch_ends)} epochs, {steps:,} steps, {100 * batches.padding():.1f} % padding",
+        *memory_lines(model, config, batches),
     )
 
 

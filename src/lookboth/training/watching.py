@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,9 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from lookboth.errors import ConfigError
 from lookboth.training.team import from_all
+
+_MEASURED = 3  # steps
+_WORTH_SAYING = 10  # seconds
 
 
 class Diverged(ConfigError):
@@ -65,17 +68,36 @@ class Watch(TrainerCallback):
 
 
 class Progress(TrainerCallback):
-    """Says every few steps how far the run is, at what loss, and how long it still takes."""
+    """Says after some steps how long a run will take, and every few steps how far it is, and at what loss."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self.say = say
+    def __init__(self, say: Callable[[str], None], step_tokens: Sequence[int]) -> None:
+        self.say, self.step_tokens = say, step_tokens
         self.start: tuple[int, float] = (0, 0.0)
+        self.second: float | None = None
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Start the clock."""
         self.start = (state.global_step, time.monotonic())
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Say, once, about how long the steps will take, by the time of the second to the fourth."""
+        begun = self.start[0] + 1  # the first step also sets things up
+        if state.global_step == begun:
+            self.second = time.monotonic()
+        elif state.global_step == begun + _MEASURED and self.second is not None:
+            measured = sum(self.step_tokens[begun : begun + _MEASURED])
+            left = sum(self.step_tokens[begun + _MEASURED :])
+            seconds = (time.monotonic() - self.second) / max(1, measured) * left
+            if seconds < _WORTH_SAYING:
+                return
+            self.say(
+                f"about {spoken(seconds)} for the {state.max_steps - state.global_step:,} steps left, dev scores not "
+                "counted"
+            )
 
     def on_log(
         self,
@@ -94,6 +116,17 @@ class Progress(TrainerCallback):
             f"step {state.global_step}/{state.max_steps}: loss {float(logs['loss']):.4f}, "
             f"{left // 60:.0f}:{left % 60:02.0f} left"
         )
+
+
+def spoken(seconds: float) -> str:
+    """Return a duration as a person says it.
+
+    >>> spoken(42), spoken(600), spoken(9000)
+    ('42 seconds', '10 minutes', '2.5 hours')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 6000 else f"{seconds / 3600:.1f} hours"
 
 
 def _is_finite(model: nn.Module) -> bool:

@@ -1,0 +1,250 @@
+"""What a training takes in memory, estimated before it starts; docs/recipes.md has the formula."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+import torch
+from torch import nn
+
+from lookboth.config import AdapterConfig, RunConfig
+from lookboth.errors import ConfigError, LookbothError
+from lookboth.masking.notation import read_layers
+from lookboth.masking.structure import find_stack
+from lookboth.models.loading import default_device, load_config, torch_dtype
+from lookboth.training.adapters import num_trainable
+from lookboth.training.batches import RunBatches
+from lookboth.training.lora_places import is_named
+from lookboth.training.team import shards_weights
+
+GB = 1e9
+_OPTIMIZER_BYTES = {"adamw_8bit": 2, "paged_adamw_8bit": 2}  # per trained weight; two fp32 moments otherwise
+_FOUR_BIT_BYTES = {
+    True: 0.5 + 1 / 64 + 4 / 64 / 256,
+    False: 0.5 + 4 / 64,
+}  # with the scales of 64 weights each
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """Bytes that a training needs at its peak, by what they are for.
+
+    Args:
+        weights: frozen and trained ones, as they are kept.
+        gradients, optimizer: of the trained weights.
+        activations: kept for the backward pass, as the recipe says.
+        activations_other: the same with gradient checkpointing switched the other way.
+        checkpointing: whether the recipe has it.
+    """
+
+    weights: float
+    gradients: float
+    optimizer: float
+    activations: float
+    activations_other: float
+    checkpointing: bool
+
+    @property
+    def kept(self) -> float:
+        """What does not depend on the batch."""
+        return self.weights + self.gradients + self.optimizer
+
+    @property
+    def total(self) -> float:
+        """All together."""
+        return self.kept + self.activations
+
+    def describe(self) -> str:
+        """Return one line for a person."""
+        other = "without" if self.checkpointing else "with"
+        return (
+            f"memory: about {_gb(self.total)} = weights {_gb(self.weights)}, gradients {_gb(self.gradients)}, "
+            f"optimizer {_gb(self.optimizer)}, activations {_gb(self.activations)} "
+            f"({_gb(self.activations_other)} {other} gradient checkpointing)"
+        )
+
+
+def footprint(model: nn.Module, config: RunConfig, rows: int, length: int) -> Footprint:
+    """Return what training `model`, with the adapter of the recipe, takes with `rows` rows of `length` tokens."""
+    weights = float(sum(parameter.nbytes for parameter in model.parameters()))
+    return _reckon(_text_config(model), config, weights, num_trainable(model), rows * length, length)
+
+
+def _reckon(
+    text: Any, config: RunConfig, weights: float, trained: int, tokens: int, length: int
+) -> Footprint:
+    """Return the memory of a training.
+
+    Args:
+        text: configuration of the text model.
+        config: the recipe.
+        weights: bytes of all weights; trained: number of those that are trained.
+        tokens: positions of a batch; length: of one row.
+    """
+    training, layers = config.training, text.num_hidden_layers
+    width = torch_dtype(training.precision, default_device()).itemsize
+    # Trained weights in fp32 are kept a second time, in the precision that they are multiplied in.
+    copies = weights / 4 * width if config.adapter.kind == "full" and width < 4 else 0.0
+    layer = _layer_bytes(text, config, length, width) * tokens + copies / layers
+    ends = tokens * (12 * text.hidden_size + _vocabulary_bytes(config, text.vocab_size, width))
+    everything = layers * layer + ends
+    checkpointed = layers * tokens * text.hidden_size * width + layer + ends
+    chosen, other = everything, checkpointed
+    if training.gradient_checkpointing:
+        chosen, other = checkpointed, everything
+    averages = 4 * trained if training.ema is not None else 0
+    return Footprint(
+        weights=weights,
+        gradients=4 * trained,
+        optimizer=_OPTIMIZER_BYTES.get(training.optimizer, 8) * trained + averages,
+        activations=chosen,
+        activations_other=other,
+        checkpointing=training.gradient_checkpointing,
+    )
+
+
+def _layer_bytes(text: Any, config: RunConfig, length: int, width: int) -> float:
+    """Return what one layer keeps of one token for the backward pass; `width` is that of the arithmetic, in bytes."""
+    heads = text.num_attention_heads
+    head = getattr(text, "head_dim", None) or text.hidden_size // heads
+    queries, keys = heads * head, (getattr(text, "num_key_value_heads", None) or heads) * head
+    inner = getattr(text, "intermediate_size", None) or 4 * text.hidden_size
+    steps = 5 if getattr(text, "activation_function", "") == "gelu_new" else 4
+    whole = 2 if config.adapter.kind == "full" else 0
+    kept = width * (steps * inner + 2 * queries + 2 * keys) + (width * (2 + whole) + 8) * text.hidden_size
+    if getattr(text, "_attn_implementation", None) == "eager":
+        kept += heads * length * (width + (4 if width == 2 else 0)) + 2 * width * (queries - keys)
+    return float(kept)
+
+
+def _vocabulary_bytes(config: RunConfig, size: int, width: int) -> int:
+    """Return what the logits of a token take where the model writes; heads over words are small."""
+    from lookboth.training.methods import WITH_HEAD  # which stands on the trainer, and that on this
+
+    return 0 if config.method in WITH_HEAD else size * (width + 8)
+
+
+def _text_config(model: Any) -> Any:
+    inner = getattr(model, "backbone", None) or getattr(model, "model", None) or model
+    return (inner if hasattr(inner, "config") else model).config.get_text_config()
+
+
+def largest_batch(batches: RunBatches) -> tuple[int, int]:
+    """Return (rows, tokens of a row) of the batch that computes the most positions; a packed batch is one row."""
+    lengths = batches.piece_lengths()
+    if batches.layout == "packed":
+        return 1, max(sum(lengths[i] for i in batch) for batch in batches.plan)
+    shapes = ((len(batch), max(lengths[i] for i in batch)) for batch in batches.plan)
+    return max(shapes, key=lambda shape: shape[0] * shape[1])
+
+
+def memory_lines(model: nn.Module, config: RunConfig, batches: RunBatches) -> Sequence[str]:
+    """Return what a training takes in memory, and a warning where less is free; the weights are there already."""
+    found = footprint(model, config, *largest_batch(batches))
+    free = free_memory(default_device())
+    if shards_weights() or found.total - found.weights <= free:
+        return [found.describe()]
+    return [found.describe(), f"Warning: only {_gb(free + found.weights)} are there. {_advice(config)}"]
+
+
+def estimate(config: RunConfig) -> Footprint:
+    """Return what a recipe takes in memory from the configuration of its model alone, without weights and data.
+
+    A batch is taken to be as large as the recipe allows, so the activations are an upper bound.
+
+    Raises:
+        LookbothError: the model has no configuration here, or does not take the adapter.
+    """
+    from transformers import AutoModel
+
+    from lookboth.models.shortening import cut_config
+
+    settings = load_config(config.model, revision=config.revision, trust_remote_code=config.trust_remote_code)
+    if config.exit_layer is not None:
+        settings = cut_config(settings, config.exit_layer)
+    full = config.adapter.kind == "full"
+    dtype = torch.float32 if full else torch_dtype(config.training.precision, default_device())
+    with torch.device("meta"):
+        model = AutoModel.from_config(settings, dtype=dtype, trust_remote_code=config.trust_remote_code)
+    length = config.max_tokens * (config.repetition + 1)
+    rows = config.training.batch_sentences or max(1, config.training.batch_tokens // length)
+    added = 0 if full else _lora_weights(model, config.adapter)
+    trained = sum(p.numel() for p in model.parameters()) if full else added
+    weights = 4 * added + sum(_stored_bytes(model, config.adapter))
+    return _reckon(_text_config(model), config, weights, trained, rows * length, length)
+
+
+def _stored_bytes(model: nn.Module, adapter: AdapterConfig) -> Iterator[float]:
+    """Yield the bytes of each weight of a backbone as it will be loaded."""
+    linear = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear)}
+    for parameter in model.parameters():
+        if adapter.kind == "qlora":
+            packed = _FOUR_BIT_BYTES[adapter.double_quant] if id(parameter) in linear else 4.0
+            yield packed * parameter.numel()
+        else:
+            yield float(parameter.nbytes)
+
+
+def _lora_weights(model: nn.Module, adapter: AdapterConfig) -> int:
+    """Return how many weights the LoRA pairs of a recipe have, and the magnitudes of DoRA."""
+    if adapter.kind == "head":
+        return 0
+    layers = find_stack(model).layers
+    chosen = range(len(layers)) if adapter.layers is None else read_layers(adapter.layers, len(layers))
+    targets = adapter.target_modules
+    return sum(
+        adapter.rank * sum(weight.shape[-2:]) * (weight.shape[0] if weight.dim() == 3 else 1)
+        + (weight.shape[0] if adapter.dora else 0)
+        for number in chosen
+        for name, weight in layers[number].named_parameters()
+        if weight.dim() >= 2
+        if isinstance(targets, str)
+        or any(is_named(name.removesuffix(".weight"), target) for target in targets)
+    )
+
+
+def require_memory(config: RunConfig) -> None:
+    """Refuse a training whose weights, gradients and optimizer alone are more than the memory that is free.
+
+    Models whose memory cannot be estimated are let through.
+
+    Raises:
+        ConfigError: says what is needed, what is there, and what to change.
+    """
+    if shards_weights():
+        return
+    try:
+        found = estimate(config)
+    except (LookbothError, AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError):
+        return
+    free = free_memory(default_device())
+    if found.kept > free:
+        raise ConfigError(
+            f"this training does not fit: {_gb(free)} are free on {default_device()}. {found.describe()}. "
+            f"{_advice(config)}"
+        )
+
+
+def free_memory(device: str) -> float:
+    """Return the bytes that a process can still get on a device; on a CPU swap space counts."""
+    if device.startswith("cuda"):
+        return float(torch.cuda.mem_get_info(device)[0])
+    return float(psutil.virtual_memory().available + psutil.swap_memory().free)
+
+
+def _advice(config: RunConfig) -> str:
+    """Return what takes less memory than this recipe."""
+    ways = []
+    if config.adapter.kind == "full":
+        ways.append("adapter.kind = 'lora'")
+    if config.adapter.kind in {"full", "lora"}:
+        ways.append("adapter.kind = 'qlora'")
+    if not config.training.gradient_checkpointing:
+        ways.append("training.gradient_checkpointing = true")
+    smaller = "batch_sentences" if config.training.batch_sentences else "batch_tokens"
+    return f"Set {', '.join(ways)}{', or ' if ways else ''}a smaller training.{smaller}, or take a smaller model."
+
+
+def _gb(size: float) -> str:
+    return f"{size / GB:.3g} GB" if size >= 1e7 else f"{size / GB:.2g} GB"

@@ -1,0 +1,177 @@
+"""The memory a training is said to take: against what autograd keeps, and for shapes too large for most machines."""
+
+import pytest
+import torch
+from encoders import save_encoder
+from tiny import save_tiny_model
+from torch.autograd.graph import saved_tensors_hooks
+from transformers import GPT2Config, LlamaConfig, Qwen2Config
+
+from lookboth.config import parse_config
+from lookboth.errors import ConfigError
+from lookboth.models.arithmetic import compute_in
+from lookboth.models.loading import load_backbone
+from lookboth.training import footprint as module
+from lookboth.training.adapters import add_adapter
+from lookboth.training.footprint import estimate, footprint, largest_batch, require_memory
+from lookboth.training.watching import Progress
+
+ROWS, LENGTH = 2, 48
+LLAMA_7B = LlamaConfig(
+    hidden_size=4096, intermediate_size=11008, num_hidden_layers=32, num_attention_heads=32
+)
+LLAMA_13B = LlamaConfig(
+    hidden_size=5120, intermediate_size=13824, num_hidden_layers=40, num_attention_heads=40
+)
+
+
+def recipe(model, adapter=None, **training):
+    training = {"precision": "fp32", **training}
+    return parse_config(
+        {"model": str(model), "data": {"train": "x"}, "adapter": adapter or {}, "training": training}
+    )
+
+
+def bytes_kept(model, dtype):
+    """The bytes of all tensors that a forward pass keeps for the backward pass, weights not counted."""
+    own = {tensor.untyped_storage()._cdata for tensor in (*model.parameters(), *model.buffers())}
+    kept = {}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        if storage._cdata not in own:
+            kept[storage._cdata] = tensor
+        return tensor
+
+    ids = torch.randint(0, 100, (ROWS, LENGTH))
+    with saved_tensors_hooks(pack, lambda tensor: tensor), compute_in(dtype, model):
+        model(input_ids=ids, use_cache=False)
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+NO_DROPOUT = {"resid_pdrop": 0.0, "attn_pdrop": 0.0, "embd_pdrop": 0.0}
+SHAPE = {"hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    from transformers import AutoModel
+
+    made = {}
+    for name, config in {
+        "llama": LlamaConfig(vocab_size=100, intermediate_size=160, **SHAPE),
+        "qwen2": Qwen2Config(vocab_size=100, intermediate_size=160, **SHAPE),
+        "gpt2": GPT2Config(vocab_size=100, n_embd=64, n_layer=4, n_head=4, **NO_DROPOUT),
+    }.items():
+        made[name] = tmp_path_factory.mktemp(name)
+        AutoModel.from_config(config).save_pretrained(made[name])
+    return made
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "gpt2"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("adapter", ["lora", "full"])
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_activations_are_what_autograd_keeps(folders, family, precision, adapter, attention):
+    config = recipe(folders[family], {"kind": adapter}, precision=precision)
+    loaded = "fp32" if adapter == "full" else precision
+    backbone = load_backbone(str(folders[family]), precision=loaded, attn_implementation=attention)
+    model = add_adapter(backbone, config.adapter).train()
+    found = footprint(model, config, ROWS, LENGTH)
+    measured = bytes_kept(model, torch.bfloat16 if precision == "bf16" else torch.float32)
+    assert found.activations == pytest.approx(measured, rel=0.3)
+    assert found.activations_other < found.activations
+
+
+@pytest.mark.parametrize(
+    ("adapter", "training", "weights", "rest"),
+    [
+        ({"kind": "full"}, {}, 4, 12),
+        ({"kind": "full"}, {"optimizer": "adamw_8bit"}, 4, 6),
+        ({"kind": "full"}, {"ema": 0.9}, 4, 16),
+    ],
+)
+def test_trained_weights_have_gradients_and_moments(folders, adapter, training, weights, rest):
+    found = estimate(recipe(folders["llama"], adapter, **training))
+    number = sum(p.numel() for p in load_backbone(str(folders["llama"])).parameters())
+    assert found.weights == weights * number
+    assert found.gradients + found.optimizer == rest * number
+
+
+@pytest.mark.parametrize(
+    ("config", "kind", "low", "high"),
+    [
+        (LLAMA_7B, "lora", 13.2, 13.8),
+        (LLAMA_7B, "full", 26.4, 26.9),
+        (LLAMA_7B, "qlora", 3.7, 4.3),
+        (LLAMA_13B, "lora", 25.7, 26.4),
+        (LLAMA_13B, "qlora", 7.0, 7.7),
+    ],
+)
+def test_large_shapes_are_estimated_without_their_weights(tmp_path, config, kind, low, high):
+    """13.5 GB in bf16 is what Llama-2-7B is known to take."""
+    config.save_pretrained(tmp_path)
+    rank = {"kind": kind, "rank": 16} if kind != "full" else {"kind": kind}
+    found = estimate(recipe(tmp_path, rank, precision="bf16"))
+    assert low < found.weights / 1e9 < high
+    assert found.activations > 5 * found.activations_other
+    checkpointed = estimate(recipe(tmp_path, rank, precision="bf16", gradient_checkpointing=True))
+    assert (checkpointed.activations, checkpointed.activations_other) == (
+        found.activations_other,
+        found.activations,
+    )
+    assert "with gradient checkpointing" in found.describe()
+    assert "without gradient checkpointing" in checkpointed.describe()
+
+
+@pytest.mark.parametrize("kind", ["decoder", "encoder"])
+def test_the_estimate_is_what_the_built_model_takes(tmp_path, kind):
+    folder = (
+        save_tiny_model(tmp_path, "gemma3") if kind == "decoder" else save_encoder(tmp_path, "ModernBert")
+    )
+    config = recipe(folder, {"rank": 4})
+    built = footprint(
+        add_adapter(load_backbone(str(folder), precision="fp32"), config.adapter), config, 2, 512
+    )
+    assert estimate(config) == built
+
+
+def test_what_cannot_fit_is_refused_before_anything_is_loaded(tmp_path, monkeypatch):
+    LLAMA_7B.save_pretrained(tmp_path)
+    monkeypatch.setattr(module, "free_memory", lambda device: 16e9)
+    require_memory(recipe(tmp_path, {"kind": "lora"}, precision="bf16"))
+    with pytest.raises(ConfigError) as caught:
+        require_memory(recipe(tmp_path, {"kind": "full"}))
+    assert "does not fit: 16 GB are free on cpu. memory: about" in str(caught.value)
+    assert "Set adapter.kind = 'lora', adapter.kind = 'qlora', training.gradient_checkpointing" in str(
+        caught.value
+    )
+
+
+def test_a_model_that_cannot_be_estimated_is_let_through(tmp_path):
+    require_memory(recipe(tmp_path / "nothing"))
+
+
+def test_the_largest_batch_is_the_one_that_computes_most():
+    from lookboth.training.batches import RunBatches
+    from lookboth.types import TokenizedExample
+
+    pieces = [TokenizedExample(tuple(range(n)), ()) for n in (3, 9, 2, 4)]
+    plan = [[0, 2], [1], [2, 3, 0]]
+    assert largest_batch(RunBatches(pieces, plan, (3,), "bucketed", 0)) == (3, 4)
+    assert largest_batch(RunBatches(pieces, plan, (3,), "packed", 0)) == (1, 9)
+
+
+def test_the_first_steps_tell_how_long_it_will_take(monkeypatch):
+    clock = iter([0.0, 100.0, 106.0])
+    monkeypatch.setattr("lookboth.training.watching.time.monotonic", lambda: next(clock))
+    lines = []
+    progress = Progress(lines.append, [50, 10, 20, 30] + [40] * 100)
+
+    class State:
+        global_step, max_steps = 0, 104
+
+    progress.on_train_begin(None, State, None)
+    for State.global_step in range(1, 12):
+        progress.on_step_end(None, State, None)
+    assert lines == ["about 7 minutes for the 100 steps left, dev scores not counted"]
