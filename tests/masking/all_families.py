@@ -16,6 +16,7 @@ QUICK = {
     "gemma4_text",
     "glm_moe_dsa",
     "gpt_oss",
+    "longcat_flash",
     "minicpm3",
     "mistral",
     "modernbert-decoder",

@@ -224,9 +224,12 @@ def _check_no_recurrence(name: str, layers: tuple[nn.Module, ...]) -> None:
 
 
 def _enclosing_layer(model: nn.Module, name: str) -> nn.Module:
-    """Return the innermost member of a ModuleList that holds the module called `name`."""
+    """Return the innermost member of a ModuleList that holds, or is, the module called `name`.
+
+    It is the attention itself in LongCat-Flash, whose layers hold two.
+    """
     parts = name.split(".")
-    for end in range(len(parts) - 1, 0, -1):
+    for end in range(len(parts), 0, -1):
         if isinstance(model.get_submodule(".".join(parts[: end - 1])), nn.ModuleList):
             return model.get_submodule(".".join(parts[:end]))
     raise PlanError(f"Attention module '{name}' is in no list of layers; a plan needs a stack of layers.")
