@@ -50,7 +50,7 @@ class Stack:
     @property
     def own_attention(self) -> bool:
         """Whether the layers do their attention themselves, outside transformers' AttentionInterface."""
-        return self.ruled == self.layers
+        return self.config.model_type in OWN_ATTENTION
 
 
 def find_stack(model: nn.Module) -> Stack:
