@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lookboth.config import document_keys
+from lookboth.config.recipe_files import document_keys
 
 PAGE = Path(__file__).with_name("recipes.md")
 BEGIN, END = "<!-- keys: python docs/write_recipes.py -->\n", "<!-- end of keys -->\n"

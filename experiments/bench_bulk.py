@@ -20,10 +20,10 @@ from typing import Any
 import psutil
 
 from lookboth import Labeler, read_split
-from lookboth.bulk.options import BulkOptions, Workers
-from lookboth.bulk.progress import Progress
-from lookboth.bulk.results import OutFolder, Receipt
-from lookboth.bulk.run import run_bulk
+from lookboth.bulk.bulk_options import BulkOptions, Workers
+from lookboth.bulk.bulk_progress import Progress
+from lookboth.bulk.bulk_run import run_bulk
+from lookboth.bulk.part_results import OutFolder, Receipt
 from lookboth.bulk.storage import open_place
 
 

@@ -20,11 +20,11 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, LogitsProcessor, LogitsProcessorList
 
-from lookboth.config import GenerativeConfig
+from lookboth.config.method_sections import GenerativeConfig
 from lookboth.data.readers import read_split
-from lookboth.generative.codecs import build_codec
+from lookboth.generative.answer_decoding import decode_constrained
+from lookboth.generative.codecs.codec_registry import build_codec
 from lookboth.generative.constrained import build_automaton
-from lookboth.generative.decoding import decode_constrained
 from lookboth.generative.demonstrations import Demonstrations
 from lookboth.generative.key_values import Prefix, common_prefix, encode_prefix
 from lookboth.generative.prompts import PromptWriter

@@ -14,9 +14,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from lookboth.config import RunConfig, parse_config
+from lookboth.config.recipe import RunConfig
+from lookboth.config.recipe_files import parse_config
 from lookboth.evaluation.evaluate import evaluate_labeler
-from lookboth.models.labeler import Labeler
+from lookboth.labelers.labeler import Labeler
 from lookboth.models.products import use_stock_products
 from lookboth.quiet import quiet_libraries
 from lookboth.training.batches import RunBatches

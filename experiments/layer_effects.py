@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata, spearmanr
 
 from lookboth.masking.plan import MaskPlan
-from lookboth.reporting.markup import Table, to_markdown
 from lookboth.reporting.results import Result, read_results
 from lookboth.reporting.style import COLORS, GREY, Plot, panels, plot_style
+from lookboth.reporting.table_markup import Table, to_markdown
 
 Array = NDArray[np.float64]
 STRENGTHS = tuple(10.0**power for power in range(-3, 4))

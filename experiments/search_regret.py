@@ -19,11 +19,11 @@ from scipy.stats import spearmanr
 
 from lookboth.evaluation.seeds import mean_and_sd
 from lookboth.masking.plan import MaskPlan
-from lookboth.reporting.markup import Table, to_markdown
 from lookboth.reporting.plan_families import PlanFamily, plan_families
 from lookboth.reporting.plan_search import PlanSearch, read_searches
 from lookboth.reporting.results import DataResults, read_results
 from lookboth.reporting.style import COLORS, GREY, Plot, panels, plot_style, share_legend
+from lookboth.reporting.table_markup import Table, to_markdown
 
 COLUMNS = ("data", "way", "cost", "regret, dev", "regret, test", "sd over seeds", "rank correlation", "plans")
 

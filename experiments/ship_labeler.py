@@ -128,7 +128,7 @@ def ship(run: Path, name: str) -> None:
     import torch
 
     from lookboth import Labeler
-    from lookboth.models.saving import save_labeler
+    from lookboth.labelers.saving import save_labeler
 
     folder = MODELS / FOLDERS[name]
     shutil.rmtree(folder, ignore_errors=True)

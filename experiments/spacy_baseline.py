@@ -22,10 +22,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import lookboth.data
-from lookboth.data.labels import map_labels
 from lookboth.data.readers import read_split, require_clean
 from lookboth.data.schemes import encode_spans
-from lookboth.evaluation import Scores, bootstrap_interval, score_spans, write_run
+from lookboth.data.sources import map_labels
+from lookboth.evaluation.metrics import score_spans
+from lookboth.evaluation.runfile import write_run
+from lookboth.evaluation.scores import Scores
+from lookboth.evaluation.significance import bootstrap_interval
 from lookboth.types import Dataset, Example, Span
 
 if TYPE_CHECKING:

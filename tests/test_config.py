@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from lookboth.config import RunConfig, document_keys, load_recipe, parse_config
+from lookboth.config.recipe import RunConfig
+from lookboth.config.recipe_files import document_keys, load_recipe, parse_config
 from lookboth.errors import ConfigError
 
 ROOT = Path(__file__).parent.parent

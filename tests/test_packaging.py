@@ -142,7 +142,7 @@ def test_built_in_data_travel_with_their_licence():
         page = (folder / "README.md").read_text(encoding="utf-8")
         assert re.search(r"licence", page, re.IGNORECASE), folder.name
     assert (PACKAGE / "py.typed").is_file()
-    assert "licence" in (PACKAGE / "models" / "shipped" / "README.md").read_text(encoding="utf-8")
+    assert "licence" in (PACKAGE / "labelers" / "shipped" / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("pattern", PROJECT["license-files"])

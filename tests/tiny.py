@@ -196,13 +196,14 @@ def tiny_labeler(
     """Return a labeler on the model in `folder` with random weights: it predicts nonsense, firmly."""
     import torch
 
-    from lookboth.config import AdapterConfig, HeadConfig
+    from lookboth.config.training_sections import AdapterConfig, HeadConfig
     from lookboth.data.alignment import Encoding
     from lookboth.data.schemes import tags_for_labels
+    from lookboth.labelers.labeler import Labeler
+    from lookboth.labelers.labeler_config import LabelerConfig
     from lookboth.masking.attention import apply_plan
     from lookboth.masking.plan import MaskPlan
-    from lookboth.models.labeler import Labeler, LabelerModel
-    from lookboth.models.labeler_config import LabelerConfig
+    from lookboth.models.labeler_model import LabelerModel
     from lookboth.models.loading import fingerprint, load_backbone, load_tokenizer
     from lookboth.training.adapters import add_adapter
 

@@ -16,15 +16,15 @@ from growth import SHAPES
 from torch import nn
 from training import padded, recipe
 
-from lookboth.config import RunConfig
+from lookboth.config.recipe import RunConfig
 from lookboth.data.alignment import Encoding, WordEncoder
 from lookboth.data.schemes import tags_for_labels
 from lookboth.data.sources import read_source
 from lookboth.errors import LookbothError
+from lookboth.labelers.labeler_config import LabelerConfig
 from lookboth.masking.attention import apply_plan
 from lookboth.masking.plan import MaskPlan
-from lookboth.models.labeler import LabelerModel
-from lookboth.models.labeler_config import LabelerConfig
+from lookboth.models.labeler_model import LabelerModel
 from lookboth.models.loading import load_tokenizer
 from lookboth.quiet import quiet_libraries
 from lookboth.training.adapters import add_adapter

@@ -9,7 +9,7 @@ from lookboth.data.packing import cheapest_batches
 from lookboth.data.sources import read_source
 from lookboth.inference.pieces import tokenize_for
 from lookboth.inference.pipeline import label_words
-from lookboth.models.labeler import Labeler
+from lookboth.labelers.labeler import Labeler
 from lookboth.types import Example
 
 # What other taggers run on: their encoders alone, so the least that they take.
@@ -115,8 +115,8 @@ def _pipeline(
     """Return a round of transformers' own token classifier of the same size, random head."""
     from transformers import AutoModelForTokenClassification, pipeline
 
-    from lookboth.models.folders import find_folder
-    from lookboth.models.labeler_config import read_config
+    from lookboth.labelers.folders import find_folder
+    from lookboth.labelers.labeler_config import read_config
     from lookboth.models.loading import load_tokenizer, resolve_model
 
     config = read_config(find_folder(name))

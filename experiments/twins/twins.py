@@ -18,12 +18,13 @@ from typing import Any, NamedTuple
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaForMaskedLM, set_seed
 
-from lookboth.config import RunConfig, overlay, parse_config
+from lookboth.config.recipe import RunConfig
+from lookboth.config.recipe_files import overlay, parse_config
 from lookboth.evaluation.runfile import read_run
 from lookboth.evaluation.seeds import mean_and_sd, paired_difference
 from lookboth.quiet import quiet_libraries
-from lookboth.training.run import adapt, train
-from lookboth.training.texts import read_texts
+from lookboth.training.adaptation_texts import read_texts
+from lookboth.training.training_runs import adapt, train
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "twins"
 PLANS = ("causal", "full")

@@ -9,16 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lookboth.config import RunConfig, load_recipe, parse_config
-    from lookboth.data.checks import check_data
-    from lookboth.data.readers import read_split
+    from lookboth.data import check_data, read_split
     from lookboth.errors import ConfigError, DataError, LookbothError, ModelError, PlanError
-    from lookboth.evaluation.evaluate import evaluate_labeler
-    from lookboth.generative.labeler import GenerativeLabeler
-    from lookboth.masking.attention import apply_plan, get_plan, remove_plan
-    from lookboth.masking.plan import MaskPlan
-    from lookboth.masking.proof import prove
-    from lookboth.models.labeler import Labeler
-    from lookboth.training.run import train
+    from lookboth.evaluation import evaluate_labeler
+    from lookboth.generative import GenerativeLabeler
+    from lookboth.labelers import Labeler
+    from lookboth.masking import MaskPlan, apply_plan, get_plan, prove, remove_plan
+    from lookboth.training import train
     from lookboth.types import Example, Prediction, Span
 
 _HOME = {
@@ -33,14 +30,14 @@ _HOME = {
     "ModelError": "lookboth.errors",
     "PlanError": "lookboth.errors",
     "evaluate_labeler": "lookboth.evaluation.evaluate",
-    "GenerativeLabeler": "lookboth.generative.labeler",
+    "GenerativeLabeler": "lookboth.generative.generative_labeler",
     "apply_plan": "lookboth.masking.attention",
     "get_plan": "lookboth.masking.attention",
     "remove_plan": "lookboth.masking.attention",
     "MaskPlan": "lookboth.masking.plan",
     "prove": "lookboth.masking.proof",
-    "Labeler": "lookboth.models.labeler",
-    "train": "lookboth.training.run",
+    "Labeler": "lookboth.labelers.labeler",
+    "train": "lookboth.training.training_runs",
     "Example": "lookboth.types",
     "Prediction": "lookboth.types",
     "Span": "lookboth.types",

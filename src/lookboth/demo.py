@@ -40,9 +40,9 @@ def run_demo(out: str | Path, *, train: bool = True, say: Say = print) -> None:
 
 def show_shipped_labeler(say: Say = print) -> None:
     """Label sentences and a file with the shipped labeler and score it on text it has not seen."""
-    from lookboth.evaluation.command import evaluate_on
-    from lookboth.inference.formats import render
-    from lookboth.models.labeler import Labeler
+    from lookboth.evaluation import evaluate_on
+    from lookboth.inference import render
+    from lookboth.labelers import Labeler
 
     say("== 1. A ready labeler (PER, LOC, ORG), to read ==\n")
     labeler = Labeler.from_pretrained()
@@ -61,7 +61,7 @@ def show_shipped_labeler(say: Say = print) -> None:
 
 def compare_plans(out: Path, say: Say = print) -> None:
     """Train the same labeler under the causal mask and with the upper half of the layers unmasked."""
-    from lookboth.training.run import train
+    from lookboth.training import train
 
     say("== 4. A short training on aspect terms with polarity (MAMS restaurant reviews): the causal mask")
     say("      against looking both ways in the upper half of the layers ==\n")

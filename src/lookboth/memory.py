@@ -1,6 +1,9 @@
 """What to do when memory runs out, of a GPU or of the machine, as one message."""
 
+import gc
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from lookboth.errors import first_line
 
@@ -20,3 +23,19 @@ def out_of_memory(error: Exception) -> str | None:
     if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
         return f"this machine is out of memory ({first_line(error)[:200]}). {_ADVICE}."
     return None
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Make no pauses to look for garbage inside this block or function, which makes many objects that all live on.
+
+    Python looks at all objects there are whenever their number has grown by so much; while hundreds of thousands of
+    words are read, half of the time goes into that and nothing is ever found.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from lookboth.bulk.inputs import find_files
-from lookboth.bulk.options import BulkOptions
+from lookboth.bulk.bulk_options import BulkOptions
+from lookboth.bulk.input_files import find_files
 from lookboth.bulk.parts import Part, plan_parts
 from lookboth.bulk.rows import Row, read_rows
 from lookboth.bulk.storage import open_place

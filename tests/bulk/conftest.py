@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("pyarrow")
 
-from lookboth.bulk import run
+from lookboth.bulk import bulk_run as run
 from lookboth.bulk.worker import PartLabeler
 
 

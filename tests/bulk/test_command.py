@@ -11,9 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from lookboth.bulk import rows, worker
-from lookboth.bulk.options import BulkOptions
+from lookboth.bulk.bulk_options import BulkOptions
 from lookboth.cli import app
-from lookboth.cli.labeling import bulk
+from lookboth.cli.labeling_commands import bulk
 
 PAGE = (Path(__file__).parents[2] / "docs" / "bulk.md").read_text(encoding="utf-8")
 
@@ -52,7 +52,7 @@ def test_what_cannot_be_done_is_said_before_anything_is_started(
 
 
 def test_nothing_heavy_is_imported_before_the_work():
-    code = "import sys, lookboth.bulk.run, lookboth.cli; print({'ray', 'torch', 'transformers'} & set(sys.modules))"
+    code = "import sys, lookboth.bulk.bulk_run, lookboth.cli; print({'ray', 'torch', 'transformers'} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert found == "set()\n"
 

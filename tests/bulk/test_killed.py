@@ -16,9 +16,9 @@ from tiny import CORPUS
 
 pytest.importorskip("ray")
 
-from lookboth.bulk import run
-from lookboth.bulk.options import BulkOptions
-from lookboth.bulk.run import run_bulk
+from lookboth.bulk import bulk_run as run
+from lookboth.bulk.bulk_options import BulkOptions
+from lookboth.bulk.bulk_run import run_bulk
 
 WORDS = " ".join(CORPUS).split()
 NUM_ROWS = 400

@@ -10,13 +10,12 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from bulk_reading import read_all
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, given, settings, strategies as st
 from pyarrow import parquet
 
 from lookboth.bulk import parts as parts_module
-from lookboth.bulk.inputs import find_files
-from lookboth.bulk.options import BulkOptions
+from lookboth.bulk.bulk_options import BulkOptions
+from lookboth.bulk.input_files import find_files
 from lookboth.bulk.parts import plan_parts
 from lookboth.bulk.rows import read_rows
 from lookboth.bulk.storage import open_place

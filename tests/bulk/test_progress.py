@@ -2,9 +2,9 @@
 
 import pytest
 
-from lookboth.bulk import progress as progress_module
-from lookboth.bulk.progress import Meter, ProgressLine
-from lookboth.bulk.results import Receipt
+from lookboth.bulk import bulk_progress as progress_module
+from lookboth.bulk.bulk_progress import Meter, ProgressLine
+from lookboth.bulk.part_results import Receipt
 
 
 def receipt(part: int, words: int, seconds: float = 2.0) -> Receipt:

@@ -14,7 +14,7 @@ CODE = """
 import json, os, subprocess, sys
 import psutil
 from lookboth.bulk.cluster import connected
-from lookboth.bulk.options import Workers
+from lookboth.bulk.bulk_options import Workers
 
 with connected(Workers(1)):
     import ray

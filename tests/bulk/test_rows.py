@@ -9,13 +9,12 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from bulk_reading import read_all
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from pyarrow import parquet
 
 from lookboth.bulk import rows as rows_module
+from lookboth.bulk.bulk_options import BulkOptions
 from lookboth.bulk.encoding import as_strings, encode_bad, encode_json_lines, encode_parquet
-from lookboth.bulk.options import BulkOptions
 from lookboth.bulk.rows import Row
 from lookboth.errors import DataError
 from lookboth.types import Prediction

@@ -13,17 +13,17 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from lookboth.bulk import run
+from lookboth.bulk import bulk_run as run
+from lookboth.bulk.bulk_options import BulkOptions, Workers
+from lookboth.bulk.bulk_run import run_bulk
 from lookboth.bulk.encoding import encode_json_lines
-from lookboth.bulk.options import BulkOptions, Workers
-from lookboth.bulk.results import OutFolder, Receipt
+from lookboth.bulk.part_results import OutFolder, Receipt
 from lookboth.bulk.rows import Row
-from lookboth.bulk.run import run_bulk
 from lookboth.bulk.storage import open_place
 from lookboth.bulk.worker import Job, PartLabeler, receipt_from
 from lookboth.errors import ConfigError, DataError, LookbothError, ModelError
-from lookboth.models.confidence import Confidence
-from lookboth.models.labeler_config import read_confidence
+from lookboth.inference.confidence import Confidence
+from lookboth.labelers.labeler_config import read_confidence
 from lookboth.types import Prediction, TextLabel
 
 TEXTS = [

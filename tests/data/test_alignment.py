@@ -3,8 +3,7 @@
 import json
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from tiny import ENCODER_KINDS, KINDS, tiny_tokenizer
 
 from lookboth.data.alignment import Encoding, WordEncoder

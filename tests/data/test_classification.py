@@ -3,14 +3,12 @@ import io
 import json
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from lookboth.data.checks import check_data
 from lookboth.data.classification import parse_labels, read_classification
-from lookboth.data.labels import map_labels
 from lookboth.data.readers import BUILTIN, ReadOptions, find_splits, read_split, require_clean
-from lookboth.data.sources import read_source
+from lookboth.data.sources import map_labels, read_source
 from lookboth.errors import DataError
 from lookboth.types import Dataset
 

@@ -4,7 +4,7 @@ import gc
 
 import pytest
 
-from lookboth.data.collection import without_collection
+from lookboth.memory import without_collection
 
 
 @pytest.mark.parametrize("enabled", [True, False])

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from lookboth.data.conversion.convert import convert
+from lookboth.data.conversion.converting import convert
 from lookboth.data.readers import ReadOptions, read_dataset, require_clean
 from lookboth.errors import ConfigError, DataError
 

@@ -4,15 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, example, given, settings, strategies as st
 
-from lookboth.data.conversion.convert import KINDS
-from lookboth.data.conversion.options import ConvertOptions
+from lookboth.data.conversion.convert_options import ConvertOptions
+from lookboth.data.conversion.converting import KINDS
 from lookboth.data.jsonl import read_jsonl
 from lookboth.data.rawtext import read_raw_text
-from lookboth.data.readers import SUFFIXES, ReadOptions, read_dataset
-from lookboth.data.texts import read_text
+from lookboth.data.readers import SUFFIXES, ReadOptions, read_dataset, read_text
 from lookboth.errors import DataError, LookbothError
 from lookboth.types import Dataset
 

@@ -5,17 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import lookboth
-from lookboth.data.packing import (
-    MAX_PADDING,
-    build_batch,
-    cheapest_batches,
-    padding_share,
-    plan_batches,
-)
+from lookboth.data.packing import MAX_PADDING, build_batch, cheapest_batches, padding_share, plan_batches
 from lookboth.types import TokenizedExample
 
 LAYOUTS = ("bucketed", "packed")

@@ -3,11 +3,10 @@ import re
 import time
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from lookboth.data.jsonl import read_jsonl
-from lookboth.data.texts import read_text
+from lookboth.data.readers import read_text
 from lookboth.data.words import split_words
 from lookboth.errors import DataError
 from lookboth.types import Span

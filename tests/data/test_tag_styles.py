@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from lookboth.config import parse_config
+from lookboth.config.recipe_files import parse_config
 from lookboth.data.readers import BUILTIN_FOLDER, ReadOptions, read_dataset, read_split, require_clean
 from lookboth.data.sources import read_source
 from lookboth.errors import DataError

@@ -1,8 +1,7 @@
 """Whole texts as tokens: nothing is lost, nothing is counted twice, the text is cut as its tokenizer cuts it."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from tiny import tiny_tokenizer
 
 from lookboth.data.alignment import Encoding, WordEncoder

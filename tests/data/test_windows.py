@@ -2,8 +2,7 @@
 
 import time
 
-from hypothesis import assume, example, given
-from hypothesis import strategies as st
+from hypothesis import assume, example, given, strategies as st
 
 from lookboth.data.alignment import Encoding
 from lookboth.data.windows import Window, plan_windows, window_example

@@ -1,8 +1,7 @@
 import time
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from lookboth.data.readers import read_split
 from lookboth.data.words import MAX_WORD_CHARS, split_words

@@ -1,7 +1,6 @@
 """Breakdowns add up to the whole, and put spans where a person would."""
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from made_spans import sentence_spans
 
 from lookboth.evaluation.breakdowns import confusion, count_by_bucket, frequency_bucket, length_bucket

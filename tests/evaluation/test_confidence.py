@@ -12,14 +12,14 @@ from typer.testing import CliRunner
 from lookboth.cli import app
 from lookboth.errors import ConfigError, DataError, ModelError
 from lookboth.evaluation.command import evaluate_on
-from lookboth.evaluation.confidence import Calibration, calibrate, calibrate_folder, with_confidence
 from lookboth.evaluation.evaluate import evaluate_labeler
+from lookboth.evaluation.labeler_confidence import Calibration, calibrate, calibrate_folder, with_confidence
+from lookboth.inference.confidence import Confidence, saved_thresholds
 from lookboth.inference.decoding import tag_sets
 from lookboth.inference.pipeline import word_log_probs
-from lookboth.models.confidence import Confidence, saved_thresholds
-from lookboth.models.labeler import Labeler
-from lookboth.models.labeler_config import config_from_dict, config_to_dict
-from lookboth.models.opening import open_labeler
+from lookboth.labelers.labeler import Labeler
+from lookboth.labelers.labeler_config import config_from_dict, config_to_dict
+from lookboth.labelers.opening import open_labeler
 from lookboth.types import Example, Span
 
 WORDS = " ".join(CORPUS).split()
@@ -230,7 +230,7 @@ def test_evaluate_and_calibrate_score_what_predict_scores(plain, tmp_path, monke
         used.append(labeler)
         return Calibration(Confidence(), None, None, (10, 0))
 
-    monkeypatch.setattr("lookboth.evaluation.confidence.calibrate", keep)
+    monkeypatch.setattr("lookboth.evaluation.labeler_confidence.calibrate", keep)
     calibrate_folder(folder, f"{data}:dev", device="cpu")
     predicting = open_labeler(folder, device="cpu", precision="bf16")
     evaluated = evaluate_on(f"{data}:dev", str(folder), device="cpu", precision="bf16")

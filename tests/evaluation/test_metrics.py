@@ -7,8 +7,7 @@ import warnings
 import pytest
 import seqeval.metrics
 import seqeval.scheme
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from lookboth.data.schemes import decode_tags
 from lookboth.errors import ConfigError, DataError

@@ -4,8 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from lookboth.errors import DataError
 from lookboth.evaluation.nested_plans import group_effects, nested_pairs, nested_plan_test

@@ -7,7 +7,7 @@ import pytest
 
 from lookboth.errors import DataError
 from lookboth.evaluation.runfile import write_run
-from lookboth.evaluation.seed_table import collect_runs, seed_table
+from lookboth.evaluation.seed_groups import collect_runs, seed_table
 
 
 def write(folder, seed, f1, plan="0011", rank=8, data=None, **scores):

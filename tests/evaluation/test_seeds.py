@@ -4,8 +4,7 @@ import statistics
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
-from hypothesis import strategies as st
+from hypothesis import assume, given, strategies as st
 
 from lookboth.errors import ConfigError, DataError
 from lookboth.evaluation.seeds import mean_and_sd, paired_difference

@@ -3,8 +3,7 @@
 import warnings
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from lookboth.errors import DataError
 from lookboth.evaluation.text_scores import score_texts

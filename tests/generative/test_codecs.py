@@ -1,13 +1,12 @@
 """Answer formats: what is written is read back, whatever the words; what is not of the format is counted."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from lookboth.errors import ConfigError
-from lookboth.generative.codecs import CODECS, build_codec
+from lookboth.generative.answer_parsing import PROBLEM_KINDS
+from lookboth.generative.codecs.codec_registry import CODECS, build_codec
 from lookboth.generative.escaping import escape, read_words, unescape, write_words
-from lookboth.generative.reading import PROBLEM_KINDS
 from lookboth.types import Span
 
 NASTY = st.sampled_from(

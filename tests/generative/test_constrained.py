@@ -3,13 +3,13 @@
 import random
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from test_codecs import LABELS, WORDS, labeled
 from tiny import tiny_tokenizer
 
 from lookboth.errors import ConfigError
-from lookboth.generative.codecs import CODECS, TagsCodec, build_codec
+from lookboth.generative.codecs.codec_registry import CODECS, build_codec
+from lookboth.generative.codecs.tags import TagsCodec
 from lookboth.generative.constrained import END, build_automaton
 from lookboth.generative.walk import Grammar
 from lookboth.types import Span

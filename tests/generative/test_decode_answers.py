@@ -10,9 +10,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from lookboth.errors import ModelError
 from lookboth.generative import drafts
-from lookboth.generative.codecs import CODECS, build_codec
+from lookboth.generative.answer_decoding import decode_constrained
+from lookboth.generative.codecs.codec_registry import CODECS, build_codec
 from lookboth.generative.constrained import build_automaton
-from lookboth.generative.decoding import decode_constrained
 from lookboth.generative.drafts import Budget
 from lookboth.generative.key_values import common_prefix, encode_prefix
 from lookboth.generative.walk import Grammar

@@ -1,10 +1,9 @@
 """Demonstrations come from the pool only, are never the query itself, and follow their strategy."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from lookboth.config import GenerativeConfig
+from lookboth.config.method_sections import GenerativeConfig
 from lookboth.generative.demonstrations import Demonstrations
 from lookboth.types import Example, Span
 

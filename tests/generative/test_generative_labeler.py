@@ -5,18 +5,17 @@ from dataclasses import replace
 import pytest
 import torch
 from encoders import save_encoder
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from transformers import GenerationConfig
 
-from lookboth.config import parse_config
+from lookboth.config.recipe_files import parse_config
 from lookboth.errors import ConfigError, ModelError, PlanError
-from lookboth.generative.build import build_generative
 from lookboth.generative.free import read_answer, write_freely
-from lookboth.generative.labeler import count_problems, cut_words
-from lookboth.models.inspect import inspect_model
-from lookboth.models.labeler import Labeler
-from lookboth.models.merging import merge_to_folder
+from lookboth.generative.generative_building import build_generative
+from lookboth.generative.generative_labeler import count_problems, cut_words
+from lookboth.labelers.inspect import inspect_model
+from lookboth.labelers.labeler import Labeler
+from lookboth.labelers.merging import merge_to_folder
 from lookboth.types import Example, Prediction, Span
 
 POOL = [

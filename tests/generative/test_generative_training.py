@@ -5,15 +5,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lookboth.config import parse_config
+from lookboth.config.recipe_files import parse_config
 from lookboth.errors import ConfigError
 from lookboth.evaluation.runfile import read_run
 from lookboth.generative import prompts
-from lookboth.generative.build import build_generative
 from lookboth.generative.demonstrations import Demonstrations
-from lookboth.generative.labeler import GenerativeLabeler
-from lookboth.models.labeler import Labeler
-from lookboth.training.run import train
+from lookboth.generative.generative_building import build_generative
+from lookboth.generative.generative_labeler import GenerativeLabeler
+from lookboth.labelers.labeler import Labeler
+from lookboth.training.training_runs import train
 
 NAMES, PLACES = ("Ada", "Charles", "Babbage", "Lovelace"), ("London", "York", "north", "house")
 

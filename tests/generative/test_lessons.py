@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lookboth.config import TrainConfig, parse_config
-from lookboth.generative.build import build_generative
+from lookboth.config.recipe_files import parse_config
+from lookboth.config.training_sections import TrainConfig
 from lookboth.generative.demonstrations import Demonstrations
+from lookboth.generative.generative_building import build_generative
 from lookboth.generative.lessons import LessonBatches, Lessons, num_epochs
 from lookboth.types import Example, Span
 

@@ -3,15 +3,16 @@
 import pytest
 import torch
 
-from lookboth.config import TrainConfig, parse_config
+from lookboth.config.recipe_files import parse_config
+from lookboth.config.training_sections import TrainConfig
 from lookboth.errors import ConfigError
-from lookboth.generative.build import build_generative
 from lookboth.generative.demonstrations import Demonstrations
+from lookboth.generative.generative_building import build_generative
 from lookboth.generative.lessons import LessonBatches, Lessons
 from lookboth.generative.prompt_plan import encode_prompts
+from lookboth.labelers.labeler import Labeler
 from lookboth.masking.attention import under_plan
 from lookboth.masking.plan import MaskPlan
-from lookboth.models.labeler import Labeler
 from lookboth.types import Example, Span
 
 POOL = [

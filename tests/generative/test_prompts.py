@@ -3,9 +3,9 @@
 import pytest
 from tiny import tiny_tokenizer
 
-from lookboth.config import GenerativeConfig
+from lookboth.config.method_sections import GenerativeConfig
 from lookboth.errors import ConfigError
-from lookboth.generative.codecs import CODECS, build_codec
+from lookboth.generative.codecs.codec_registry import CODECS, build_codec
 from lookboth.generative.prompts import PromptWriter, write_instruction
 from lookboth.types import Example, Span
 

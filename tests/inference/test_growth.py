@@ -8,13 +8,13 @@ import pytest
 from tiny import tiny_tokenizer
 
 from lookboth.data.alignment import Encoding, WordEncoder
-from lookboth.data.texts import example_from_text
-from lookboth.generative.codecs import CODECS
+from lookboth.data.words import example_from_text
+from lookboth.generative.codecs.codec_registry import CODECS
+from lookboth.inference.confidence import Confidence
 from lookboth.inference.decoding import span_scores
 from lookboth.inference.formats import FORMATS, render
+from lookboth.inference.likelihoods import Likelihood
 from lookboth.inference.pipeline import label_chunk
-from lookboth.models.confidence import Confidence
-from lookboth.models.likelihoods import Likelihood
 from lookboth.types import Span
 
 TAGS = ("O", "B-PER", "I-PER")

@@ -3,12 +3,11 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from lookboth.data.alignment import Encoding, WordEncoder
 from lookboth.inference.formats import FORMATS, render
-from lookboth.models.labeler import Labeler
+from lookboth.labelers.labeler import Labeler
 
 SAVED = Path(__file__).parent.parent / "models" / "formats" / "1"
 KINDS = ("lora", "crf", "full", "texts", "generative")

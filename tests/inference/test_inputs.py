@@ -5,8 +5,7 @@ import os
 import threading
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from lookboth.data.conll import stream_words
 from lookboth.data.problems import StrictLog

@@ -7,15 +7,14 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from tiny import CORPUS, tiny_labeler
 from typer.testing import CliRunner
 
 from lookboth.cli import app
 from lookboth.data.readers import example_from_text, read_dataset
 from lookboth.errors import ConfigError
-from lookboth.inference.suggest import MEASURES, _as_choices, spread_out, suggest
+from lookboth.inference.suggestions import MEASURES, _as_choices, spread_out, suggest
 
 TEXTS = [*CORPUS, "x", "  ", "", CORPUS[0]]
 
@@ -124,7 +123,7 @@ def test_a_pool_starts_with_the_most_uncertain_and_goes_on_with_other_words(labe
 def test_labelers_of_whole_texts_are_asked_too(tiny_llama_folder):
     from dataclasses import replace
 
-    from lookboth.models.labeler import Labeler
+    from lookboth.labelers.labeler import Labeler
 
     made = tiny_labeler(tiny_llama_folder, scheme="plain", labels=("bad", "good"))
     of_texts = Labeler(replace(made.config, task="classification"), made.model, made.tokenizer)

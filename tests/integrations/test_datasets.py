@@ -11,7 +11,7 @@ from tiny import CORPUS, tiny_labeler
 
 from lookboth.errors import DataError
 from lookboth.integrations.datasets import ColumnLabeler
-from lookboth.models.labeler import Labeler
+from lookboth.labelers.labeler import Labeler
 
 datasets = pytest.importorskip("datasets")
 

@@ -6,7 +6,7 @@ import sys
 ORDERS = {
     "transformers first": "from transformers import AutoConfig; import lookboth.integrations.transformers",
     "the integration first": "import lookboth.integrations.transformers",
-    "after saving": "import lookboth.models.saving; import lookboth.integrations.transformers",
+    "after saving": "import lookboth.labelers.saving; import lookboth.integrations.transformers",
 }
 CHECK = """
 from transformers import AutoConfig, AutoModelForTokenClassification

@@ -9,14 +9,14 @@ from tiny import tiny_labeler
 
 import lookboth
 import lookboth.integrations.transformers  # makes saved labelers known to transformers
-from lookboth.config import HeadConfig
-from lookboth.data.texts import example_from_text
+from lookboth.config.training_sections import HeadConfig
+from lookboth.data.words import example_from_text
 from lookboth.errors import ModelError
-from lookboth.evaluation.confidence import with_confidence
+from lookboth.evaluation.labeler_confidence import with_confidence
+from lookboth.inference.confidence import Confidence
 from lookboth.inference.pieces import tokenize_for
 from lookboth.inference.pipeline import text_log_probs
-from lookboth.models.confidence import Confidence
-from lookboth.models.labeler import LabelerModel
+from lookboth.models.labeler_model import LabelerModel
 
 TEXTS = ("Ada's friend (U.S.) didn't burn Rome.", "  Ünïcode 👩‍👩‍👧 New\r\nYork", "x")
 

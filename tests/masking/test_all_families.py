@@ -10,7 +10,8 @@ from all_families import FAMILIES, QUICK, REFUSES, tiny_family
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from lookboth.errors import PlanError
-from lookboth.masking import apply_plan, prove
+from lookboth.masking.attention import apply_plan
+from lookboth.masking.proof import prove
 
 LARGEST = 300_000_000  # weights of a model that is built in memory
 CASES = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow, id=name) for name in FAMILIES]

@@ -11,7 +11,9 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModel, AutoModelForCausalLM
 
 from lookboth.errors import PlanError
-from lookboth.masking import MaskPlan, apply_plan, get_plan, own_plan, prove, remove_plan
+from lookboth.masking.attention import apply_plan, get_plan, own_plan, remove_plan
+from lookboth.masking.plan import MaskPlan
+from lookboth.masking.proof import prove
 
 PLANS = ["causal", "full", "0011", "2,", "0,3,*,1"]
 RUNS = [(family, backend) for family in FAMILIES for backend in ("sdpa", "eager")]

@@ -10,8 +10,10 @@ from encoders import ENCODERS, SMALL, VOCAB, encoder
 from families import tokens
 
 from lookboth.errors import PlanError
-from lookboth.masking import MaskPlan, apply_plan, get_plan, own_plan, prove, remove_plan
-from lookboth.masking.positions import first_position, max_positions
+from lookboth.masking.attention import apply_plan, get_plan, own_plan, remove_plan
+from lookboth.masking.plan import MaskPlan
+from lookboth.masking.proof import prove
+from lookboth.masking.structure import first_position, max_positions
 
 OWN_ATTENTION = ("MPNet", "Deberta", "DebertaV2")
 FROM_TWO = ("Roberta", "XLMRoberta", "MPNet")  # positions start after the padding index

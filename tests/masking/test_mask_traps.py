@@ -9,8 +9,9 @@ import transformers
 from families import COMMON, GROUPED, SLIDING_AND_FULL, WINDOW, tiny_model, tokens
 
 from lookboth.errors import PlanError
-from lookboth.masking import apply_plan, prove
+from lookboth.masking.attention import apply_plan
 from lookboth.masking.packed_rows import find_segments
+from lookboth.masking.proof import prove
 
 TEXTS = (4, 3, 6)
 POSITIONS = torch.cat([torch.arange(size) for size in TEXTS])[None]

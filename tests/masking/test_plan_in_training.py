@@ -9,7 +9,8 @@ import torch
 from families import tiny_model, tokens
 
 from lookboth.errors import PlanError
-from lookboth.masking import apply_plan, prove
+from lookboth.masking.attention import apply_plan
+from lookboth.masking.proof import prove
 
 PLAN = "0,2,*,1"
 

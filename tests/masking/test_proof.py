@@ -8,8 +8,11 @@ import transformers
 from families import COMMON, GROUPED, SLIDING_AND_FULL, WINDOW, tiny_config, tiny_model, tokens
 
 from lookboth.errors import PlanError
-from lookboth.masking import MaskPlan, apply_plan, backends, get_plan, masks, prove
+from lookboth.masking import backends, masks
+from lookboth.masking.attention import apply_plan, get_plan
 from lookboth.masking.masks import LayerMasks
+from lookboth.masking.plan import MaskPlan
+from lookboth.masking.proof import prove
 
 PLANS = ["causal", "full", "0011", "1,", "0,3,*,1", "0110"]
 

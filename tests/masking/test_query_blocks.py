@@ -8,8 +8,10 @@ import torch
 from encoders import encoder
 from families import FAMILIES, batches, tiny_model, tokens
 
-from lookboth.masking import apply_plan, prove, query_blocks
+from lookboth.masking import query_blocks
+from lookboth.masking.attention import apply_plan
 from lookboth.masking.backends import RULE
+from lookboth.masking.proof import prove
 
 PLANS = ["causal", "full", "0,3,*,1"]
 

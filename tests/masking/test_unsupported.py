@@ -11,7 +11,7 @@ from transformers.models.llama import modeling_llama
 from transformers.models.llama.modeling_llama import LlamaAttention
 
 from lookboth.errors import PlanError
-from lookboth.masking import apply_plan, get_plan
+from lookboth.masking.attention import apply_plan, get_plan
 from lookboth.masking.backends import NEEDED, build_layer_masks
 
 SMALL = {

@@ -10,12 +10,12 @@ from encoders import encoder
 from families import batches, tiny_model, tokens
 
 from lookboth.errors import PlanError
+from lookboth.labelers.inspect import prove_model
 from lookboth.masking import varlen
 from lookboth.masking.attention import apply_plan
 from lookboth.masking.backends import NEEDED, build_layer_masks
 from lookboth.masking.proof import prove
 from lookboth.masking.varlen import VARLEN, Texts
-from lookboth.models.inspect import prove_model
 
 PLANS = ("causal", "full", "0011", "2,0,*,1", "middle")
 

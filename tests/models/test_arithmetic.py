@@ -4,10 +4,10 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModel
 
-from lookboth.config import parse_config
+from lookboth.config.recipe_files import parse_config
 from lookboth.models.arithmetic import compute_in
 from lookboth.models.loading import load_backbone, torch_dtype
-from lookboth.training.build import build_labeler
+from lookboth.training.labeler_building import build_labeler
 
 
 def lora(folder):

@@ -15,11 +15,11 @@ from tokenizers.pre_tokenizers import ByteLevel
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from lookboth import Labeler, prove
-from lookboth.config import parse_config
+from lookboth.config.recipe_files import parse_config
 from lookboth.errors import ModelError
 from lookboth.models.builtin_models import BUILTIN, _convert_qwen, resolve_model
 from lookboth.models.loading import load_backbone, load_config, load_tokenizer
-from lookboth.training.run import train
+from lookboth.training.training_runs import train
 
 PARTS = 5
 without_gemma = pytest.mark.skipif(

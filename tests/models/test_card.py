@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 from tiny import tiny_labeler
 
+from lookboth.inference.confidence import Confidence
+from lookboth.labelers.card import model_card
 from lookboth.models.builtin_models import BUILTIN
-from lookboth.models.card import model_card
-from lookboth.models.confidence import Confidence
 
 SCORES = {
     "metric": "micro F1",

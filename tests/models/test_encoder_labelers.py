@@ -8,14 +8,15 @@ import torch
 from encoders import TOKENIZERS, save_encoder
 from tiny import tiny_labeler
 
-from lookboth.config import RunConfig, parse_config
+from lookboth.config.recipe import RunConfig
+from lookboth.config.recipe_files import parse_config
 from lookboth.data.packing import build_batch
 from lookboth.errors import ConfigError
 from lookboth.inference.pipeline import word_log_probs
-from lookboth.models.inspect import inspect_model, prove_model
-from lookboth.models.labeler import Labeler
-from lookboth.models.merging import merge_labeler
-from lookboth.training.build import build_labeler
+from lookboth.labelers.inspect import inspect_model, prove_model
+from lookboth.labelers.labeler import Labeler
+from lookboth.labelers.merging import merge_labeler
+from lookboth.training.labeler_building import build_labeler
 
 SENTENCES = (
     ("Ada", "Lovelace", "was", "born", "in", "London", "."),

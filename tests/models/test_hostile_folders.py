@@ -9,16 +9,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, example, given, settings, strategies as st
 from safetensors.torch import load_file, save_file
 
 from lookboth import cli
 from lookboth.errors import LookbothError
+from lookboth.labelers.labeler import Labeler
+from lookboth.labelers.labeler_config import is_labeler, read_settings
+from lookboth.labelers.saving import save_labeler
 from lookboth.models import untrusted
-from lookboth.models.labeler import Labeler
-from lookboth.models.labeler_config import is_labeler, read_settings
-from lookboth.models.saving import save_labeler
 
 SAVED = Path(__file__).parent / "formats" / "1"
 KINDS = ("lora", "full", "texts", "generative")

@@ -5,7 +5,7 @@ import transformers
 from tiny import tiny_labeler
 
 from lookboth.errors import ModelError, PlanError
-from lookboth.models.inspect import inspect_model, prove_model
+from lookboth.labelers.inspect import inspect_model, prove_model
 
 SMALL = {"vocab_size": 97, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
 

@@ -4,19 +4,20 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from tiny import tiny_labeler, tiny_tokenizer
 from transformers import AutoModel, Gemma3nTextConfig, OPTConfig
 
-from lookboth.config import HeadConfig, parse_config
+from lookboth.config.recipe_files import parse_config
+from lookboth.config.training_sections import HeadConfig
 from lookboth.data.packing import build_batch
 from lookboth.data.whole_texts import tokenize_texts
 from lookboth.errors import ConfigError, PlanError
 from lookboth.inference.pipeline import word_log_probs
+from lookboth.labelers.labeler import Labeler
 from lookboth.masking.attention import get_plan
 from lookboth.masking.plan import MaskPlan
-from lookboth.models.labeler import Labeler, LabelerModel
+from lookboth.models.labeler_model import LabelerModel
 
 SENTENCES = (
     ("Ada", "Lovelace", "was", "born", "in", "London", "."),

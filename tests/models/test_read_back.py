@@ -6,9 +6,9 @@ from safetensors.torch import load_file, save_file
 from tiny import tiny_labeler
 
 from lookboth.errors import ModelError
-from lookboth.models import merging
-from lookboth.models.merging import merge_to_folder
-from lookboth.models.read_back import read_back, without_adapter
+from lookboth.labelers import merging
+from lookboth.labelers.merging import merge_to_folder
+from lookboth.labelers.reading_back import read_back, without_adapter
 
 
 @pytest.fixture

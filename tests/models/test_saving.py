@@ -20,12 +20,12 @@ from tiny import save_tiny_model, tiny_labeler
 import lookboth
 from lookboth.errors import LookbothError, ModelError
 from lookboth.inference.pipeline import word_log_probs
-from lookboth.models import saving
+from lookboth.labelers import saving
+from lookboth.labelers.labeler import Labeler
+from lookboth.labelers.labeler_config import read_config
+from lookboth.labelers.merging import fold_for_speed, merge_labeler, merge_to_folder
+from lookboth.labelers.saving import load_parts
 from lookboth.models.builtin_models import BUILTIN
-from lookboth.models.labeler import Labeler
-from lookboth.models.labeler_config import read_config
-from lookboth.models.merging import fold_for_speed, merge_labeler, merge_to_folder
-from lookboth.models.saving import load_parts
 
 KINDS = ("lora", "full", "head")
 SENTENCES = (
@@ -351,7 +351,7 @@ def test_names_of_nothing(name, tmp_path, monkeypatch):
 
 
 def test_half_size_adapters_stay_close(base, tmp_path):
-    from lookboth.models.saving import save_labeler
+    from lookboth.labelers.saving import save_labeler
 
     labeler = tiny_labeler(base)
     save_labeler(labeler, tmp_path / "half", dtype=torch.bfloat16)

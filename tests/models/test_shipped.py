@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lookboth import Labeler, evaluate_labeler, prove, read_split
-from lookboth.models.folders import SHIPPED, SHIPPED_LABELERS
+from lookboth.labelers.folders import SHIPPED, SHIPPED_LABELERS
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]

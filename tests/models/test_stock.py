@@ -5,14 +5,14 @@ import torch
 import transformers
 from tiny import tiny_tokenizer
 
-from lookboth.config import parse_config
+from lookboth.config.recipe_files import parse_config
 from lookboth.errors import ConfigError, PlanError
 from lookboth.inference.pipeline import word_log_probs
+from lookboth.labelers.labeler import Labeler
 from lookboth.masking.attention import get_plan, is_stock
-from lookboth.models.labeler import Labeler
 from lookboth.models.lora import paired_weights
 from lookboth.models.stock import plan_as_made, reads_left_to_right
-from lookboth.training.run import train
+from lookboth.training.training_runs import train
 
 SMALL = {"vocab_size": 400, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
 MODELS = {

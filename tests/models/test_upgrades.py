@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from lookboth.errors import ModelError
-from lookboth.models import upgrades
-from lookboth.models.labeler import Labeler
-from lookboth.models.labeler_config import read_settings
-from lookboth.models.upgrades import FORMAT_VERSION, UPGRADES
+from lookboth.labelers import upgrades
+from lookboth.labelers.labeler import Labeler
+from lookboth.labelers.labeler_config import read_settings
+from lookboth.labelers.upgrades import FORMAT_VERSION, UPGRADES
 
 FORMATS = Path(__file__).parent / "formats"
 VERSIONS = sorted(folder.name for folder in FORMATS.iterdir() if folder.name.isdigit())

@@ -8,10 +8,10 @@ import transformers
 from encoders import TOKENIZERS, save_encoder
 from tiny import tiny_labeler, tiny_tokenizer
 
-from lookboth.config import parse_config
-from lookboth.models.merging import merge_labeler
+from lookboth.config.recipe_files import parse_config
+from lookboth.labelers.merging import merge_labeler
 from lookboth.onnx.export import write_files
-from lookboth.training.build import build_labeler
+from lookboth.training.labeler_building import build_labeler
 from lookboth.types import Example
 
 SMALL = {

@@ -10,8 +10,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from lookboth.errors import LookbothError, ModelError
-from lookboth.onnx import load
 from lookboth.onnx.folder import MODEL_FILE, TOKENIZER_FILE, read_config, write_config
+from lookboth.onnx.onnx_labeler import load
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from lookboth.cli import app
 from lookboth.errors import ConfigError, ModelError
-from lookboth.onnx import export, load
+from lookboth.onnx import export
+from lookboth.onnx.onnx_labeler import load
 from lookboth.onnx.parity import Found, compare
 from lookboth.types import Example, PredictedSpan, Prediction, Span
 

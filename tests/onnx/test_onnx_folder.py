@@ -11,9 +11,9 @@ import tiny
 
 from lookboth import Labeler
 from lookboth.errors import ConfigError, ModelError, PlanError
-from lookboth.models.inspect import inspect_model
-from lookboth.models.labeler import require_head
-from lookboth.onnx import OnnxLabeler, load
+from lookboth.labelers.inspect import inspect_model
+from lookboth.labelers.labeler import require_head
+from lookboth.onnx.onnx_labeler import OnnxLabeler, load
 
 TEXT = "Ada Lovelace was born in London, they say."
 ABSENT = (

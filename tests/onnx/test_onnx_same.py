@@ -4,15 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from making import MORE, SEVERAL, WORDS, export_to, make, make_classifier
 
 from lookboth.inference.pieces import tokenize_for
 from lookboth.inference.pipeline import text_scores, word_scores
-from lookboth.onnx import load
 from lookboth.onnx.export import quantize_files
 from lookboth.onnx.folder import write_config
+from lookboth.onnx.onnx_labeler import load
 from lookboth.types import Example
 
 LONG = "Ada Lovelace, born in London, read the words of Charles Babbage; nobody knows why. " * 9

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lookboth.config import parse_config
+from lookboth.config.recipe_files import parse_config
 from lookboth.evaluation.metrics import score_spans
 from lookboth.evaluation.runfile import write_predictions, write_run
 from lookboth.types import Example, Span

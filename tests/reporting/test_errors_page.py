@@ -7,8 +7,7 @@ from collections import Counter
 from importlib.resources import files
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from made_spans import sentence_spans
 from wellformed import Wellformed
 

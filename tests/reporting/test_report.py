@@ -13,8 +13,8 @@ from wellformed import Wellformed
 
 from lookboth.cli import app
 from lookboth.errors import DataError
-from lookboth.reporting.markup import Table, to_csv, to_html, to_latex, to_markdown
 from lookboth.reporting.report import write_report
+from lookboth.reporting.table_markup import Table, to_csv, to_html, to_latex, to_markdown
 
 pytest.importorskip("scipy")
 pytest.importorskip("matplotlib")

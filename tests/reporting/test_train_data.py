@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from lookboth.config import parse_config
+from lookboth.config.recipe_files import parse_config
 from lookboth.errors import DataError
 from lookboth.evaluation.runfile import write_run
 from lookboth.reporting.train_data import read_train_data

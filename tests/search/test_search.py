@@ -6,10 +6,9 @@ from collections import Counter
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from lookboth.config import parse_config
+from lookboth.config.recipe_files import parse_config
 from lookboth.errors import ConfigError
 from lookboth.masking.attention import get_plan
 from lookboth.masking.plan import MaskPlan, group_plans
@@ -17,13 +16,13 @@ from lookboth.masking.structure import find_stack
 from lookboth.search.candidates import Candidate, candidates_of, limit_look_ahead, neighbours, random_plans
 from lookboth.search.evidence import Evidence, PlanScore, read_evidence
 from lookboth.search.halving import rungs
-from lookboth.search.run import find_plan, search_task
 from lookboth.search.shared import DrawnPlans, score_all
-from lookboth.training.build import build_labeler
+from lookboth.search.strategies import find_plan, search_task
 from lookboth.training.classifier import prepare_classifier
-from lookboth.training.run import train
+from lookboth.training.labeler_building import build_labeler
 from lookboth.training.splits import read_splits
 from lookboth.training.trainer import fit
+from lookboth.training.training_runs import train
 
 WORDS = ("Ada", "Lovelace", "lived", "in", "London")
 

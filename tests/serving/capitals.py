@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from lookboth.data.texts import example_from_text
+from lookboth.data.words import example_from_text
 from lookboth.types import PredictedSpan, Prediction
 
 

@@ -8,8 +8,8 @@ import pytest
 from capitals import Capitals
 from fastapi.testclient import TestClient
 
-from lookboth.serving.app import build_app
-from lookboth.serving.models import ServedModels
+from lookboth.serving.http_app import build_app
+from lookboth.serving.served_models import ServedModels
 from lookboth.serving.settings import ServerSettings
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import uvicorn
 
-from lookboth.serving.app import build_app
-from lookboth.serving.models import ServedModels
+from lookboth.serving.http_app import build_app
+from lookboth.serving.served_models import ServedModels
 from lookboth.serving.server import make_server
 from lookboth.serving.settings import ServerSettings
 

@@ -5,13 +5,12 @@ import time
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from lookboth.serving.batcher import Batcher
-from lookboth.serving.metrics import Metrics
-from lookboth.serving.models import Work
 from lookboth.serving.refusals import Refusal
+from lookboth.serving.served_models import Work
+from lookboth.serving.server_metrics import Metrics
 from lookboth.serving.settings import ServerSettings
 from lookboth.serving.steps import CutText, Step
 from lookboth.types import Example

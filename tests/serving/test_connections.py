@@ -20,7 +20,7 @@ from running import read_answer, request_bytes, running
 from tiny import tiny_labeler
 from uvicorn.server import ServerState
 
-from lookboth.data.texts import example_from_text
+from lookboth.data.words import example_from_text
 from lookboth.serving.connections import punctual
 from lookboth.serving.steps import CutText, Step
 
@@ -217,7 +217,7 @@ class Windows(Capitals):
 
 @pytest.fixture
 def windows(monkeypatch):
-    monkeypatch.setattr("lookboth.serving.models.stepper_of", lambda labeler: labeler)
+    monkeypatch.setattr("lookboth.serving.served_models.stepper_of", lambda labeler: labeler)
     return Windows()
 
 

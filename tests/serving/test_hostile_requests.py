@@ -7,12 +7,11 @@ from urllib.parse import quote
 import pytest
 from capitals import Capitals, found, label, refusal
 from fastapi.testclient import TestClient
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, example, given, settings, strategies as st
 
-from lookboth.models.labeler import Labeler
-from lookboth.serving.app import build_app
-from lookboth.serving.models import ServedModels
+from lookboth.labelers.labeler import Labeler
+from lookboth.serving.http_app import build_app
+from lookboth.serving.served_models import ServedModels
 from lookboth.serving.settings import ServerSettings
 
 SAVED = Path(__file__).parent.parent / "models" / "formats" / "1"

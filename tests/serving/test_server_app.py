@@ -10,20 +10,18 @@ from types import SimpleNamespace
 import pytest
 from capitals import Capitals, found, label, predict, refusal
 from fastapi.testclient import TestClient
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings as hypothesis_settings, strategies as st
 from pydantic import ValidationError
 from tiny import tiny_config, tiny_labeler, tiny_tokenizer
 from transformers import AutoModelForCausalLM
 
-from lookboth.config import parse_config
-from lookboth.generative.build import build_generative
-from lookboth.models.confidence import Confidence
-from lookboth.serving.app import build_app
-from lookboth.serving.models import ServedModels, name_models
+from lookboth.config.recipe_files import parse_config
+from lookboth.generative.generative_building import build_generative
+from lookboth.inference.confidence import Confidence
+from lookboth.serving.http_app import build_app
 from lookboth.serving.refusals import Refusal
 from lookboth.serving.requests import LabelRequest, read_request
+from lookboth.serving.served_models import ServedModels, name_models
 from lookboth.serving.server import name_hosts
 from lookboth.serving.settings import ServerSettings
 from lookboth.types import Example, Prediction, Span, TextLabel

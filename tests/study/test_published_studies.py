@@ -15,16 +15,16 @@ from tiny import tiny_config, tiny_tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from lookboth import Labeler
-from lookboth.config import overlay
-from lookboth.data.conversion.convert import convert
-from lookboth.data.conversion.options import ConvertOptions
+from lookboth.config.recipe_files import overlay
+from lookboth.data.conversion.convert_options import ConvertOptions
+from lookboth.data.conversion.converting import convert
 from lookboth.evaluation.evaluate import evaluate_labeler
 from lookboth.masking.plan import MaskPlan
 from lookboth.study.cell_run import run_cell
 from lookboth.study.cells import study_settings
 from lookboth.study.config import StudyConfig, load_study
 from lookboth.training.adapters import num_trainable
-from lookboth.training.build import build_labeler
+from lookboth.training.labeler_building import build_labeler
 from lookboth.training.splits import read_splits
 
 STUDIES = Path(__file__).parent.parent.parent / "recipes" / "studies"

@@ -15,14 +15,15 @@ import psutil
 import pytest
 import torch
 
-from lookboth.config import parse_config
+from lookboth.config.recipe_files import parse_config
 from lookboth.errors import ConfigError, DataError
 from lookboth.study import workers
 from lookboth.study.cell_run import run_cell
 from lookboth.study.cells import Cell, study_settings
 from lookboth.study.config import StudyConfig, load_study
-from lookboth.study.progress import Board, estimate_seconds, method_rows
-from lookboth.study.runner import StudyState, run_study
+from lookboth.study.runner import run_study
+from lookboth.study.study_progress import Board, estimate_seconds, method_rows
+from lookboth.study.study_state import StudyState
 
 ROOT = Path(__file__).parent.parent.parent
 WORDS = ("Ada", "Lovelace", "lived", "in", "London")

@@ -11,19 +11,19 @@ from tiny import tiny_config, tiny_tokenizer
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, RobertaConfig, RobertaForMaskedLM
 
-from lookboth.config import parse_config
+from lookboth.config.recipe_files import parse_config
 from lookboth.data import readers
 from lookboth.data.packing import build_batch
 from lookboth.errors import ConfigError, DataError, ModelError
 from lookboth.masking.attention import apply_plan, get_plan
 from lookboth.models.language_model import LanguageModel, load_language_model
 from lookboth.models.loading import load_backbone
-from lookboth.training import adaptation, texts, trainer
+from lookboth.training import adaptation, adaptation_texts as texts, trainer
 from lookboth.training.adaptation import adapt_backbone, mean_loss
-from lookboth.training.build import build_base
+from lookboth.training.adaptation_texts import hold_out, plan_texts, read_texts
+from lookboth.training.labeler_building import build_base
 from lookboth.training.objectives import Objective
-from lookboth.training.run import adapt, train
-from lookboth.training.texts import hold_out, plan_texts, read_texts
+from lookboth.training.training_runs import adapt, train
 from lookboth.types import TokenizedExample
 
 quiet = {"say": lambda _: None}

@@ -9,14 +9,15 @@ from causal_families import causal_config
 from safetensors.torch import load_file, save_file
 from tiny import tiny_tokenizer
 
-from lookboth.config import AdapterConfig, parse_config
+from lookboth.config.recipe_files import parse_config
+from lookboth.config.training_sections import AdapterConfig
 from lookboth.errors import ConfigError, ModelError
 from lookboth.inference.pipeline import word_log_probs
+from lookboth.labelers.labeler import Labeler
 from lookboth.masking.attention import apply_plan
-from lookboth.models.labeler import Labeler
 from lookboth.models.lora import paired_weights
 from lookboth.training.adapters import add_adapter, num_trainable
-from lookboth.training.build import build_labeler
+from lookboth.training.labeler_building import build_labeler
 from lookboth.training.lora_places import describe_pairs
 
 SMALL = {

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from tiny import tiny_tokenizer
 
-from lookboth.config import parse_config
+from lookboth.config.recipe_files import parse_config
 from lookboth.data.alignment import WordEncoder
 from lookboth.data.schemes import tags_for_labels
 from lookboth.errors import DataError

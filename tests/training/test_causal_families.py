@@ -7,14 +7,14 @@ import torch
 from causal_families import NUM_LAYERS, build_causal, causal_families
 from tiny import tiny_tokenizer
 
-from lookboth.config import parse_config
+from lookboth.config.recipe_files import parse_config
 from lookboth.data.packing import build_batch
 from lookboth.errors import PlanError
 from lookboth.inference.pipeline import word_log_probs
-from lookboth.models.labeler import Labeler
+from lookboth.labelers.labeler import Labeler
+from lookboth.labelers.reading_back import read_back
 from lookboth.models.lora import paired_weights
-from lookboth.models.read_back import read_back
-from lookboth.training.build import build_labeler
+from lookboth.training.labeler_building import build_labeler
 
 WORDS = [("the", "fox", "said"), ("a", "house", "near", "London")]
 SOME = (

@@ -30,7 +30,7 @@ from together import (
 from transformers import AutoModelForCausalLM
 
 from lookboth.data.schemes import encode_spans
-from lookboth.models.labeler import Labeler
+from lookboth.labelers.labeler import Labeler
 from lookboth.training.checkpoints import is_sharded, load_weights
 
 RECIPE = """

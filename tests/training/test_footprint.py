@@ -7,7 +7,7 @@ from tiny import save_tiny_model
 from torch.autograd.graph import saved_tensors_hooks
 from transformers import GPT2Config, LlamaConfig, Qwen2Config
 
-from lookboth.config import parse_config
+from lookboth.config.recipe_files import parse_config
 from lookboth.errors import ConfigError
 from lookboth.models.arithmetic import compute_in
 from lookboth.models.loading import load_backbone

@@ -10,19 +10,19 @@ from peft import PeftModel
 from test_trainer import right_word_decides, trained_weights
 from transformers import AutoModel
 
-from lookboth.config import parse_config
+from lookboth.config.recipe_files import parse_config
 from lookboth.errors import ConfigError
 from lookboth.evaluation.evaluate import evaluate_labeler
 from lookboth.inference.pipeline import word_log_probs
+from lookboth.labelers.labeler import Labeler
 from lookboth.masking.attention import apply_plan, under_plan
 from lookboth.masking.plan import MaskPlan
 from lookboth.masking.structure import find_stack
-from lookboth.models.labeler import Labeler
 from lookboth.training.batches import RunBatches, tokenize_examples
-from lookboth.training.build import build_labeler
 from lookboth.training.frozen import FrozenStates, count_frozen, keep_frozen_states
-from lookboth.training.run import train
+from lookboth.training.labeler_building import build_labeler
 from lookboth.training.trainer import fit
+from lookboth.training.training_runs import train
 
 TRAIN, DEV = right_word_decides(20), right_word_decides(8, seed=1)
 FAMILIES = ("llama", "gpt2", "gemma")

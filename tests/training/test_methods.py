@@ -7,14 +7,14 @@ import transformers
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
-from lookboth.config import parse_config
+from lookboth.config.recipe_files import parse_config
 from lookboth.errors import ConfigError, ModelError
 from lookboth.inference.pipeline import word_log_probs
+from lookboth.labelers.labeler import Labeler
 from lookboth.masking.attention import get_plan
-from lookboth.models.labeler import Labeler
 from lookboth.models.loading import load_backbone
-from lookboth.training.build import build_labeler
-from lookboth.training.run import train
+from lookboth.training.labeler_building import build_labeler
+from lookboth.training.training_runs import train
 
 WORDS = ("Ada", "Lovelace", "lived", "in", "London")
 

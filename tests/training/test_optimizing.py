@@ -16,14 +16,15 @@ from tiny import tiny_labeler
 from transformers import TrainerCallback
 
 from lookboth import Labeler
-from lookboth.config import AdapterConfig, parse_config
+from lookboth.config.recipe_files import parse_config
+from lookboth.config.training_sections import AdapterConfig
 from lookboth.errors import ConfigError, ModelError
 from lookboth.inference.pipeline import word_log_probs
 from lookboth.models.loading import fingerprint, load_backbone
 from lookboth.training import optimizing, trainer
 from lookboth.training.adapters import add_adapter
 from lookboth.training.averaging import Averager
-from lookboth.training.run import train as train_recipe
+from lookboth.training.training_runs import train as train_recipe
 
 EXAMPLES = right_word_decides(60)
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from test_distributed import write_data
 
-from lookboth.config import parse_config
+from lookboth.config.recipe_files import parse_config
 from lookboth.errors import DataError
-from lookboth.training import run
+from lookboth.training import training_runs as run
 from lookboth.training.outcome import TrainedRun
 from lookboth.training.trainer import History
 

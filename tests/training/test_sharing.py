@@ -6,20 +6,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from lookboth.config import HeadConfig, parse_config
+from lookboth.config.recipe_files import parse_config
+from lookboth.config.training_sections import HeadConfig
 from lookboth.data.alignment import Encoding
 from lookboth.errors import ConfigError, DataError
-from lookboth.models.heads import build_head
+from lookboth.models.heads.head_registry import build_head
+from lookboth.training.adaptation_texts import TextBatches
 from lookboth.training.batches import RunBatches
 from lookboth.training.checkpoints import last_checkpoint
 from lookboth.training.objectives import Objective
-from lookboth.training.run import train as run_training
 from lookboth.training.sharing import SharedBatches
 from lookboth.training.team import Team, check_launch, from_all, on_first, require_alone, shards_weights
-from lookboth.training.texts import TextBatches
+from lookboth.training.training_runs import train as run_training
 from lookboth.types import TokenizedExample
 
 LENGTHS = st.lists(st.integers(2, 40), min_size=1, max_size=60)

@@ -12,7 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 from lookboth.cli import app
-from lookboth.config import parse_config
+from lookboth.config.recipe_files import parse_config
 from lookboth.data.packing import build_batch
 from lookboth.data.sources import read_source
 from lookboth.data.whole_texts import tokenize_texts
@@ -20,10 +20,10 @@ from lookboth.errors import ConfigError, DataError, ModelError
 from lookboth.evaluation.command import evaluate_on
 from lookboth.evaluation.runfile import read_predictions, read_run
 from lookboth.inference.pipeline import text_log_probs
-from lookboth.models.labeler import Labeler
+from lookboth.labelers.labeler import Labeler
 from lookboth.training.batches import tokenize_examples
-from lookboth.training.build import build_labeler
-from lookboth.training.run import train
+from lookboth.training.labeler_building import build_labeler
+from lookboth.training.training_runs import train
 from lookboth.types import Example
 
 FILLER = ("the", "word", "is", "read", "in", "a", "house")

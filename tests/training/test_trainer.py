@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from tiny import tiny_labeler
 from transformers import TrainingArguments
 
-from lookboth.config import parse_config
+from lookboth.config.recipe_files import parse_config
 from lookboth.errors import ConfigError
 from lookboth.training.batches import RunBatches, tokenize_examples
 from lookboth.training.trainer import fit

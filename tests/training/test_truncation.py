@@ -5,11 +5,11 @@ import json
 import pytest
 from tiny import tiny_tokenizer
 
-from lookboth.config import parse_config
+from lookboth.config.recipe_files import parse_config
 from lookboth.data.alignment import Encoding, WordEncoder
 from lookboth.training import truncation
-from lookboth.training.run import train
 from lookboth.training.splits import Splits
+from lookboth.training.training_runs import train
 from lookboth.training.truncation import keep_words, truncate_splits
 from lookboth.types import Example, Span
 

@@ -2,14 +2,13 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from tiny import tiny_labeler
 
-from lookboth.config import parse_config
+from lookboth.config.recipe_files import parse_config
 from lookboth.data.packing import build_batch
 from lookboth.errors import ConfigError
-from lookboth.training.run import train
+from lookboth.training.training_runs import train
 from lookboth.training.weights import balanced_weights, named_weights, shape_loss
 
 LABELS = ["O", "LOC", "LOC", "PER", "PER"]
@@ -92,7 +91,7 @@ def test_a_crf_refuses_what_is_meant_for_single_words(tiny_llama_folder, setting
 
 @pytest.mark.parametrize("head", [{"kind": "crf"}, {"kind": "context_gate", "layers": "mix"}])
 def test_a_recipe_trains_other_heads(tiny_llama_folder, tmp_path, head):
-    from lookboth.models.labeler import Labeler
+    from lookboth.labelers.labeler import Labeler
 
     words = ("Ada", "lived", "in", "London")
     rows = "\n".join(f"{word} {'B-LOC' if word == 'London' else 'O'}" for word in words)

@@ -1,1 +1,5 @@
-"""A labeler over billions of words: parts of the input, labeled by workers of a Ray cluster, each written once."""
+"""Labeling files of any size, resumable, on one machine or a cluster."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

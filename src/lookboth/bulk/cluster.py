@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from secrets import token_hex
 from typing import Any
 
-from lookboth.bulk.options import Workers
-from lookboth.bulk.results import Receipt
+from lookboth.bulk.bulk_options import Workers
+from lookboth.bulk.part_results import Receipt
 from lookboth.bulk.worker import Job, PartLabeler, receipt_from
 from lookboth.errors import ConfigError, LookbothError, first_line
 

@@ -3,8 +3,8 @@
 import json
 from dataclasses import asdict, dataclass, fields, replace
 
-from lookboth.bulk.inputs import InputFile
-from lookboth.bulk.options import BulkOptions
+from lookboth.bulk.bulk_options import BulkOptions
+from lookboth.bulk.input_files import InputFile
 from lookboth.bulk.parts import Part
 from lookboth.errors import ConfigError, DataError
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from lookboth.bulk.inputs import InputFile
-from lookboth.bulk.options import BulkOptions
+from lookboth.bulk.bulk_options import BulkOptions
+from lookboth.bulk.input_files import InputFile
 from lookboth.bulk.storage import Place
 from lookboth.errors import DataError
 

@@ -13,9 +13,9 @@ from typing import Any, NoReturn
 import pyarrow as pa
 from pyarrow import parquet
 
-from lookboth.bulk.columns import json_values, take_rows
-from lookboth.bulk.inputs import InputFile
-from lookboth.bulk.options import BulkOptions
+from lookboth.bulk.bulk_options import BulkOptions
+from lookboth.bulk.input_files import InputFile
+from lookboth.bulk.kept_columns import json_values, take_rows
 from lookboth.bulk.parts import Part, is_text
 from lookboth.bulk.storage import Place
 from lookboth.errors import DataError

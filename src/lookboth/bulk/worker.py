@@ -11,17 +11,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from lookboth.bulk.encoding import Labeled, as_strings, encode_bad, encode_json_lines, encode_parquet
-from lookboth.bulk.inputs import InputFile
+from lookboth.bulk.input_files import InputFile
 from lookboth.bulk.manifest import Manifest
+from lookboth.bulk.part_results import OutFolder, Receipt
 from lookboth.bulk.parts import Part
-from lookboth.bulk.results import OutFolder, Receipt
 from lookboth.bulk.rows import Row, kept_columns, read_rows
 from lookboth.bulk.storage import Place, open_place
 from lookboth.errors import ConfigError, LookbothError, ModelError, first_line
 from lookboth.types import Prediction
 
 if TYPE_CHECKING:
-    from lookboth.models.base import TextLabeler
+    from lookboth.inference import TextLabeler
 
 
 _TRIES = 4
@@ -185,8 +185,7 @@ class PartLabeler:
 
     @cached_property
     def _labeler(self) -> "TextLabeler":
-        from lookboth.models.folders import find_folder, model_digest
-        from lookboth.models.labeler import Labeler
+        from lookboth.labelers import Labeler, find_folder, model_digest
 
         if model_digest(find_folder(self.job.model)) != self._manifest.model:
             raise ModelError(
@@ -199,6 +198,6 @@ class PartLabeler:
 
     @cached_property
     def _least(self) -> Any:
-        from lookboth.models.confidence import saved_thresholds
+        from lookboth.inference import saved_thresholds
 
         return saved_thresholds(self._labeler.config) if self._manifest.options.thresholds else {}

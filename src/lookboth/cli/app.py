@@ -11,7 +11,7 @@ import typer
 
 from lookboth.errors import LookbothError
 from lookboth.memory import out_of_memory
-from lookboth.training.team import Team, require_alone
+from lookboth.training import Team, require_alone
 
 _TOGETHER = {"train", "adapt"}  # commands that several processes may be started with
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from lookboth.config.base import Section
+from lookboth.config.section import Section
 
 
 class OptimizerConfig(Section):

@@ -4,9 +4,9 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from lookboth.config.base import Section
-from lookboth.config.methods import AdaptationConfig, GenerativeConfig, SearchConfig
-from lookboth.config.training import AdapterConfig, DataConfig, HeadConfig, TrainConfig
+from lookboth.config.method_sections import AdaptationConfig, GenerativeConfig, SearchConfig
+from lookboth.config.section import Section
+from lookboth.config.training_sections import AdapterConfig, DataConfig, HeadConfig, TrainConfig
 
 
 class RunConfig(Section):

@@ -1,1 +1,5 @@
-"""Readers, tag schemes, alignment, windows and packing: from files to batches."""
+"""Labeled data: read, checked, cut into tokens and packed into batches."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

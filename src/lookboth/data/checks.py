@@ -6,14 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lookboth.data.problems import advise
-from lookboth.data.readers import (
-    BUILTIN,
-    ReadOptions,
-    Task,
-    find_splits,
-    source_path,
-    split_of,
-)
+from lookboth.data.readers import BUILTIN, ReadOptions, Task, find_splits, source_path, split_of
 from lookboth.data.sources import read_part, split_name
 from lookboth.types import Dataset, Example, Problem
 

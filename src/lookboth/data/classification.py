@@ -13,7 +13,7 @@ from lookboth.data.lines import read_lines
 from lookboth.data.problems import ProblemLog
 from lookboth.data.sentences import check_string
 from lookboth.data.suffixes import JSONL_SUFFIXES
-from lookboth.data.texts import example_from_text
+from lookboth.data.words import example_from_text
 from lookboth.types import Dataset, Example
 
 TEXT_FIELDS = ("text", "sentence", "content")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 
-from lookboth.data.columns import (
+from lookboth.data.column_layout import (
     Columns,
     Places,
     carries_tags,

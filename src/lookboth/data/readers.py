@@ -6,11 +6,12 @@ from pathlib import Path
 
 from lookboth.data.classification import read_classification
 from lookboth.data.conll import read_conll
-from lookboth.data.conversion.kinds import advise_conversion, read_direct, recognize
+from lookboth.data.conversion import advise_conversion, read_direct, recognize
 from lookboth.data.encodings import encoded_as
 from lookboth.data.hub import is_saved_folder, read_hub, read_hub_texts, saved_splits
 from lookboth.data.jsonl import read_jsonl
-from lookboth.data.problems import require_clean
+from lookboth.data.lines import read_lines
+from lookboth.data.problems import ProblemLog, require_clean
 from lookboth.data.suffixes import (
     CONLL_SUFFIXES,
     FILE_SUFFIXES,
@@ -21,7 +22,7 @@ from lookboth.data.suffixes import (
     try_other_task,
     unknown_suffix,
 )
-from lookboth.data.texts import example_from_text, read_text
+from lookboth.data.words import example_from_text
 from lookboth.errors import DataError
 from lookboth.types import Dataset, Task
 
@@ -297,3 +298,18 @@ def _refuse_missing_file(source: str | Path) -> None:
         raise DataError(
             f"{source}: no such file or folder. Check the path, or name a built-in ({built_in}) or hub id."
         )
+
+
+def read_text(path: str | Path) -> Dataset:
+    """Read one text a line; a blank line is a text without words, so that line n stays text n.
+
+    Args:
+        path: the file, read as of `lines.read_lines`.
+
+    Raises:
+        DataError: if the file cannot be read at all.
+    """
+    log = ProblemLog(str(path))
+    lines = read_lines(path, log)
+    examples = [example_from_text(line, log.where(number)) for number, line in enumerate(lines, 1)]
+    return Dataset(examples=examples, problems=log.problems(), name=log.name)

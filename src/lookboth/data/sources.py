@@ -1,14 +1,14 @@
 """Data by the names recipes and commands use: "wnut17", "wnut17:dev", a file, a folder, a hub id."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from lookboth.data.collection import without_collection
 from lookboth.data.problems import require_clean
 from lookboth.data.readers import BUILTIN, BUILTIN_FOLDER, ReadOptions, Task, read_split
-from lookboth.types import Dataset
+from lookboth.memory import without_collection
+from lookboth.types import Dataset, Example
 
 _SOURCE = re.compile(r"(?P<name>.+):(?P<split>[^\W\d]\w*(\[(\d+%?)?:(\d+%?)?\])?)")
 _PART = re.compile(r"\[(.*):(.*)\]")
@@ -105,3 +105,28 @@ def _place(bound: str, count: int) -> int | None:
     if not bound:
         return None
     return int(bound[:-1]) * count // 100 if bound.endswith("%") else int(bound)
+
+
+def map_labels(examples: Sequence[Example], label_map: Mapping[str, str]) -> list[Example]:
+    """Rename labels; a label mapped to "" is dropped; "*" stands for every label not named.
+
+    A text that loses the last of its own labels is left out: it is no example of any class that remains.
+
+    >>> from lookboth.types import Span
+    >>> example = Example(("Ann", "1984"), (Span(0, 1, "writer"), Span(1, 2, "book")))
+    >>> map_labels([example], {"writer": "PER", "*": ""})[0].spans
+    (Span(start=0, end=1, label='PER'),)
+    """
+
+    def rename(label: str) -> str:
+        return label_map.get(label, label_map.get("*", label))
+
+    def relabel(example: Example) -> Example:
+        spans = tuple(span._replace(label=rename(span.label)) for span in example.spans if rename(span.label))
+        texts = dict.fromkeys(rename(label) for label in example.text_labels if rename(label))
+        return replace(example, spans=spans, text_labels=tuple(texts))
+
+    if not label_map:
+        return list(examples)
+    pairs = ((example, relabel(example)) for example in examples)
+    return [after for before, after in pairs if after.text_labels or not before.text_labels]

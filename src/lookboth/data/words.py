@@ -22,6 +22,8 @@ Measured against the original text of the treebanks (word F1): EWT dev 99.1, EWT
 
 import re
 
+from lookboth.types import Example
+
 MAX_WORD_CHARS = 1000
 """Longest run of characters of one kind taken as one word, so that junk cannot make an endless word."""
 
@@ -113,3 +115,14 @@ def split_words(text: str) -> list[tuple[int, int]]:
     ['Obama', "'s", 'visit', '(', 'U.S.', ')', 'did', "n't", 'end', '.']
     """
     return [match.span() for match in _WORD.finditer(text)]
+
+
+def example_from_text(text: str, source: str = "") -> Example:
+    """Return an example of the words of a text, with their offsets into it.
+
+    >>> example_from_text("In Rome.").words
+    ('In', 'Rome', '.')
+    """
+    offsets = tuple(split_words(text))
+    words = tuple(text[start:end] for start, end in offsets)
+    return Example(words=words, text=text, offsets=offsets, source=source)

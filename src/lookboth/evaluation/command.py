@@ -5,13 +5,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lookboth.data.labels import map_labels
-from lookboth.data.readers import ReadOptions
-from lookboth.data.sources import read_source, split_name
+from lookboth.data import ReadOptions, map_labels, read_source, split_name
 from lookboth.evaluation.evaluate import Evaluation, evaluate_labeler
 from lookboth.evaluation.runfile import write_predictions, write_run
-from lookboth.models.confidence import saved_thresholds
-from lookboth.models.opening import open_labeler
+from lookboth.inference import saved_thresholds
+from lookboth.labelers import open_labeler
 
 
 def evaluate_on(

@@ -4,18 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lookboth.data.schemes import encode_spans
-from lookboth.data.whole_texts import require_one_label
+from lookboth.data import encode_spans, require_one_label
 from lookboth.evaluation.calibration import Coverage, Reliability, decisions, measure_coverage, reliability
 from lookboth.evaluation.metrics import score_spans
 from lookboth.evaluation.scores import Scores
 from lookboth.evaluation.significance import Interval, bootstrap_interval
 from lookboth.evaluation.text_scores import score_texts
-from lookboth.inference.decoding import keep_above
+from lookboth.inference import keep_above
 from lookboth.types import Example, Prediction, Span
 
 if TYPE_CHECKING:
-    from lookboth.models.base import TextLabeler
+    from lookboth.inference import TextLabeler
 
 
 @dataclass(frozen=True)
@@ -154,6 +153,6 @@ def _score_words(gold: Sequence[Sequence[Span]], predictions: Sequence[Predictio
 def _predict(
     labeler: "TextLabeler", examples: Sequence[Example], batch_tokens: int | None
 ) -> Sequence[Prediction]:
-    from lookboth.inference.pipeline import label_examples
+    from lookboth.inference import label_examples
 
     return list(label_examples(labeler, examples, batch_tokens=batch_tokens))

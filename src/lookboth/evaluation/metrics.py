@@ -7,7 +7,7 @@ scoring and conlleval (which repairs ill-formed tags) differ by up to half a poi
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
-from lookboth.data.schemes import decode_tags, resolve_scheme
+from lookboth.data import decode_tags, resolve_scheme
 from lookboth.errors import ConfigError, DataError
 from lookboth.evaluation.scores import Counts, Scores, divide
 from lookboth.types import PredictedSpan, Span

@@ -1,1 +1,5 @@
-"""Labeling by writing: answer formats, prompts, demonstrations, training, decoding."""
+"""Labeling by writing answers: prompts, constrained decoding, training."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -6,17 +6,15 @@ from math import exp
 
 import torch
 
+from lookboth.generative.answer_decoding import Answer, ScoredSpan, decode_constrained
 from lookboth.generative.constrained import build_automaton
-from lookboth.generative.decoding import Answer, ScoredSpan, decode_constrained
 from lookboth.generative.free import FreeAnswer, write_freely
 from lookboth.generative.key_values import Prefix, encode_prefix
 from lookboth.generative.prompt_plan import encode_prompts
 from lookboth.generative.prompts import Prompt, PromptWriter
 from lookboth.generative.walk import Grammar
-from lookboth.masking.attention import under_plan
-from lookboth.masking.plan import MaskPlan
-from lookboth.models.arithmetic import compute_in
-from lookboth.models.language_model import LanguageModel
+from lookboth.masking import MaskPlan, under_plan
+from lookboth.models import LanguageModel, compute_in
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,9 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
-from lookboth.data.packing import cheapest_batches
+from lookboth.data import cheapest_batches
 from lookboth.generative.prompts import Prompt, PromptWriter
-from lookboth.models.arithmetic import compute_in
-from lookboth.models.language_model import LanguageModel
+from lookboth.models import LanguageModel, compute_in
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from lookboth.errors import ModelError
-from lookboth.masking.positions import max_positions
+from lookboth.masking import max_positions
 
 
 class KeyValues(NamedTuple):

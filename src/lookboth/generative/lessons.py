@@ -6,10 +6,10 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, overload
 
 from lookboth.config import TrainConfig
-from lookboth.data.packing import padding_share, plan_batches
+from lookboth.data import padding_share, plan_batches
 from lookboth.generative.demonstrations import Demonstrations
 from lookboth.generative.prompts import PromptWriter
-from lookboth.training.batches import RunBatches
+from lookboth.training import RunBatches
 from lookboth.types import Example, TokenizedExample
 
 if TYPE_CHECKING:

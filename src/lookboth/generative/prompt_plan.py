@@ -8,13 +8,11 @@ from typing import Any
 
 import torch
 
-from lookboth.data.packing import cheapest_batches
+from lookboth.data import cheapest_batches
 from lookboth.errors import ConfigError
 from lookboth.generative.key_values import Feed, KeyValues, Prefix, run_feeds
-from lookboth.masking.attention import under_plan
-from lookboth.masking.packed_rows import only_prompt_looks_right
-from lookboth.masking.plan import MaskPlan
-from lookboth.models.language_model import LanguageModel
+from lookboth.masking import MaskPlan, only_prompt_looks_right, under_plan
+from lookboth.models import LanguageModel
 
 
 class PromptedLanguageModel(LanguageModel):

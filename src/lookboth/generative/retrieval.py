@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from lookboth.data.alignment import WordEncoder
-from lookboth.data.packing import build_batch, cheapest_batches
+from lookboth.data import WordEncoder, build_batch, cheapest_batches
 from lookboth.errors import ConfigError
-from lookboth.masking.positions import max_positions
-from lookboth.models.loading import default_device, load_backbone, load_tokenizer
+from lookboth.masking import max_positions
+from lookboth.models import default_device, load_backbone, load_tokenizer
 
 
 class Bm25Retriever:

@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from lookboth.config import GenerativeConfig
-from lookboth.data.alignment import Encoding
+from lookboth.data import Encoding
 from lookboth.errors import ConfigError
 
 _MARK = "\ue000{}\ue000"  # stands for a content while a chat template is read

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lookboth.data.schemes import encode_spans
-from lookboth.data.transitions import allowed_transitions
+from lookboth.data import allowed_transitions, encode_spans
 from lookboth.types import Prediction, Span, TextLabel
 
 if TYPE_CHECKING:

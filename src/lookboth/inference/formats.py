@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from lookboth.data.conversion.export import STREAMS, TOOLS, write_marked
-from lookboth.data.conversion.marked import mark_prediction
-from lookboth.data.lines import json_line
+from lookboth.data import json_line
+from lookboth.data.conversion import STREAMS, TOOLS, mark_prediction, write_marked
 from lookboth.errors import ConfigError, DataError
 from lookboth.files import write_whole
 from lookboth.types import PredictedSpan, Prediction

@@ -5,12 +5,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from lookboth.data import readers
-from lookboth.data.conll import stream_words
-from lookboth.data.jsonfile import parse_objects
-from lookboth.data.lines import stream_file, stream_lines
-from lookboth.data.problems import StrictLog
-from lookboth.data.texts import example_from_text
+from lookboth.data import (
+    StrictLog,
+    example_from_text,
+    parse_objects,
+    readers,
+    stream_file,
+    stream_lines,
+    stream_words,
+)
 from lookboth.errors import DataError
 from lookboth.types import Example
 

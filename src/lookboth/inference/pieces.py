@@ -4,15 +4,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from lookboth.data.packing import cheapest_batches
-from lookboth.data.whole_texts import text_of, tokenize_texts
-from lookboth.data.windows import window_example
+from lookboth.data import cheapest_batches, text_of, tokenize_texts, window_example
 from lookboth.types import Example, TokenizedExample
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from lookboth.models.base import HeadLabeler
+    from lookboth.inference.text_labeler import HeadLabeler
 
 
 def tokenize_for(labeler: "HeadLabeler", examples: Sequence[Example]) -> list[TokenizedExample]:

@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from lookboth.data.texts import example_from_text
-from lookboth.data.whole_texts import text_and_offsets, text_of
+from lookboth.data import example_from_text, text_and_offsets, text_of
 from lookboth.inference.decoding import choose_labels, decode_tags_constrained, span_scores, tag_sets
 from lookboth.inference.pieces import cut_texts, cut_words, join_texts, join_words, piece_scores
 from lookboth.types import Example, PredictedSpan, Prediction
@@ -12,7 +11,7 @@ from lookboth.types import Example, PredictedSpan, Prediction
 if TYPE_CHECKING:
     import numpy as np
 
-    from lookboth.models.base import HeadLabeler, TextLabeler
+    from lookboth.inference.text_labeler import HeadLabeler, TextLabeler
 
 _CHUNK_WORDS = 100_000
 _CHUNK_TEXTS = 4096
@@ -172,7 +171,7 @@ def _predict(
     labeler: "HeadLabeler", example: Example, ids: Sequence[int], log_probs: "np.ndarray"
 ) -> Prediction:
     """Return the prediction that the tag ids (w,) stand for; spans are scored by `log_probs` (w, num_tags)."""
-    from lookboth.data.schemes import decode_tags
+    from lookboth.data import decode_tags
 
     config = labeler.config
     tags = tuple(config.tags[i] for i in ids)

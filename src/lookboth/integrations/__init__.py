@@ -1,1 +1,5 @@
-"""Where people already work: transformers pipelines, spaCy, datasets."""
+"""lookboth inside transformers, datasets and spaCy."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lookboth.errors import DataError
-from lookboth.models.base import TextLabeler
-from lookboth.models.folders import find_folder
-from lookboth.models.opening import open_labeler
+from lookboth.inference import TextLabeler
+from lookboth.labelers import find_folder, open_labeler
 from lookboth.types import Prediction
 
 with suppress(ModuleNotFoundError):  # an exported labeler does without torch

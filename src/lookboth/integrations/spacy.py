@@ -16,8 +16,8 @@ from spacy.tokens import Doc, Span, SpanGroup
 from spacy.util import minibatch
 
 from lookboth.errors import ConfigError, ModelError
-from lookboth.models.base import TextLabeler
-from lookboth.models.opening import open_labeler
+from lookboth.inference import TextLabeler
+from lookboth.labelers import open_labeler
 from lookboth.types import Prediction
 
 with suppress(ModuleNotFoundError):  # an exported labeler does without torch

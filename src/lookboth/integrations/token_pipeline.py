@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from transformers.pipelines.token_classification import AggregationStrategy, TokenClassificationPipeline
 
-from lookboth.data.texts import example_from_text
+from lookboth.data import example_from_text
 from lookboth.errors import ModelError
-from lookboth.inference.decoding import span_scores
-from lookboth.inference.pipeline import chunks, label_with_probs
+from lookboth.inference import chunks, label_with_probs, span_scores
 from lookboth.types import Example, Prediction, Span
 
 if TYPE_CHECKING:
-    from lookboth.models.base import HeadLabeler
+    from lookboth.inference import HeadLabeler
 
 Entity = dict[str, str | int | float]
 _SKIPPED = ("batch_size", "num_workers", "stride")  # the labeler makes batches and windows by itself

@@ -9,9 +9,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers.tokenization_utils_base import BatchEncoding
 from transformers.tokenization_utils_tokenizers import PreTrainedTokenizerFast
 
-from lookboth.data.alignment import Encoding, WordEncoder
-from lookboth.data.texts import example_from_text
-from lookboth.data.whole_texts import text_and_offsets, tokenize_texts
+from lookboth.data import Encoding, WordEncoder, example_from_text, text_and_offsets, tokenize_texts
 from lookboth.types import Example
 
 ENCODING_KEY = "lookboth_encoding"  # keys of tokenizer_config.json

@@ -24,14 +24,12 @@ from transformers.modeling_outputs import SequenceClassifierOutput, TokenClassif
 from transformers.modeling_utils import PreTrainedModel
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from lookboth.data.whole_texts import labels_prefix, window_texts
-from lookboth.data.windows import window_example
+from lookboth.data import labels_prefix, window_example, window_texts
 from lookboth.errors import ModelError
-from lookboth.inference.pieces import join_texts, join_words, piece_scores
-from lookboth.inference.pipeline import log_probs_of
+from lookboth.inference import join_texts, join_words, log_probs_of, piece_scores
 from lookboth.integrations.token_pipeline import LookbothTokenPipeline
 from lookboth.integrations.tokenizer import LookbothTokenizer
-from lookboth.models.labeler import Labeler, require_head
+from lookboth.labelers import Labeler, require_head
 
 _SURE = 30.0  # a logit that makes a tag certain
 _OTHER = {  # by what a class labels: what it was given instead, and the pipeline for that

@@ -11,7 +11,7 @@ from itertools import product
 from lookboth.errors import PlanError
 from lookboth.masking import notation
 from lookboth.masking.notation import Reach
-from lookboth.masking.picture import picture
+from lookboth.masking.plan_picture import picture
 
 __all__ = ["MaskPlan", "group_plans", "picture"]
 

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from lookboth.errors import LookbothError, PlanError, first_line
-from lookboth.masking.positions import first_position
-from lookboth.masking.structure import Stack, find_stack
+from lookboth.masking.structure import Stack, find_stack, first_position
 
 HALVES = (torch.float16, torch.bfloat16)
 FLATTER = 64  # scores of trained and of random models are below this number; a weight then is 1 / tokens, give or take

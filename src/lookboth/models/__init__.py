@@ -1,1 +1,5 @@
-"""Backbones, labeler, saving and loading."""
+"""Neural modules: backbones, adapters on disk, and backbone with head."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from lookboth.errors import ModelError
-from lookboth.masking.positions import first_position
+from lookboth.masking import first_position
 from lookboth.models.arithmetic import compute_in
 from lookboth.models.loading import from_hub, load_config
 from lookboth.models.shortening import cut_config

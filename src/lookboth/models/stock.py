@@ -5,8 +5,7 @@ from typing import Any
 import torch
 
 from lookboth.errors import LookbothError, PlanError
-from lookboth.masking.attention import IS_STOCK, apply_plan, own_plan, remove_plan
-from lookboth.masking.plan import MaskPlan
+from lookboth.masking import IS_STOCK, MaskPlan, apply_plan, own_plan, remove_plan
 from lookboth.models.text_pass import pass_over_text
 
 _ROUNDING = 1e-3  # of the change of the last state; sums may be taken in another order

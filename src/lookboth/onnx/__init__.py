@@ -4,6 +4,6 @@
 >>> load("my-labeler-onnx").predict("Ada Lovelace lived in London.")  # doctest: +SKIP
 """
 
-from lookboth.onnx.labeler import OnnxLabeler, load
+import lazy_loader
 
-__all__ = ["OnnxLabeler", "load"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

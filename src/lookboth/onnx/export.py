@@ -9,20 +9,15 @@ from pathlib import Path
 
 import torch
 
-from lookboth.data.readers import ReadOptions
-from lookboth.data.sources import read_source
-from lookboth.data.texts import example_from_text
+from lookboth.data import ReadOptions, example_from_text, read_source
 from lookboth.errors import ConfigError, ModelError
 from lookboth.files import write_whole
-from lookboth.inference.pieces import tokenize_for
-from lookboth.models.folders import find_folder, model_digest
-from lookboth.models.labeler import Labeler, require_head
-from lookboth.models.merging import merge_labeler
-from lookboth.models.saving import load_labeler
+from lookboth.inference import tokenize_for
+from lookboth.labelers import Labeler, find_folder, load_labeler, merge_labeler, model_digest, require_head
 from lookboth.onnx.folder import MODEL_FILE, TOKENIZER_FILE, ExportedConfig, is_exported, write_config
 from lookboth.onnx.graph import graph_inputs, require_exporter, write_graph
 from lookboth.onnx.int8 import quantize_graph
-from lookboth.onnx.labeler import load
+from lookboth.onnx.onnx_labeler import load
 from lookboth.onnx.parity import Parity, compare, find, race
 from lookboth.types import Example, TokenizedExample
 

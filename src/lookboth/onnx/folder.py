@@ -10,22 +10,20 @@ import numpy as np
 
 from lookboth.errors import ModelError
 from lookboth.files import write_json
-from lookboth.models.labeler_config import (
+from lookboth.inference import LabelingConfig, Likelihood, require_allowed
+from lookboth.labelers import (
     CONFIG_FILE,
     FORMAT_VERSION,
     KIND_KEY,
+    card_scores,
     is_labeler,
-    parse_settings,
-    read_settings,
-)
-from lookboth.models.labeling_config import (
-    LabelingConfig,
     labeling_from_dict,
     labeling_to_dict,
-    require_allowed,
+    optional,
+    parse_settings,
+    read_settings,
+    setting,
 )
-from lookboth.models.likelihoods import Likelihood
-from lookboth.models.saved_settings import card_scores, optional, setting
 
 KIND = "onnx"
 MODEL_FILE = "model.onnx"

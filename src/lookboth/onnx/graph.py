@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from lookboth.data.packing import build_arrays
+from lookboth.data import build_arrays
 from lookboth.errors import ModelError, first_line
-from lookboth.models.labeler import LabelerModel
+from lookboth.models import LabelerModel
 from lookboth.onnx.folder import WEIGHTS_FILE
-from lookboth.onnx.labeler import SCORES
+from lookboth.onnx.onnx_labeler import SCORES
 from lookboth.types import TokenizedExample
 
 ONE_FILE = 1_500_000_000  # bytes of weights beyond which they lie beside the graph; a protobuf ends at 2 GB

@@ -7,10 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lookboth.evaluation.metrics import count_spans
-from lookboth.evaluation.scores import Counts
-from lookboth.inference.pipeline import example_scores, label_examples
-from lookboth.models.base import HeadLabeler
+from lookboth.evaluation import Counts, count_spans
+from lookboth.inference import HeadLabeler, example_scores, label_examples
 from lookboth.types import Example, Prediction
 
 

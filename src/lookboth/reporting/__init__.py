@@ -1,1 +1,5 @@
-"""From run folders to tables, plots and pages."""
+"""Reports of run folders: tables, plots, pages."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

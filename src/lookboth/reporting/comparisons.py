@@ -8,11 +8,20 @@ from pathlib import Path
 
 import numpy as np
 
-from lookboth.evaluation.corrections import benjamini_hochberg, holm
-from lookboth.evaluation.predictions import ScoredSentence, predictions_by_split
-from lookboth.evaluation.runfile import Run, has_predictions
-from lookboth.evaluation.seeds import PairedDifference, paired_difference
-from lookboth.evaluation.significance import Comparison, bootstrap_seeds, randomize_seeds, sentence_counts
+from lookboth.evaluation import (
+    Comparison,
+    PairedDifference,
+    Run,
+    ScoredSentence,
+    benjamini_hochberg,
+    bootstrap_seeds,
+    has_predictions,
+    holm,
+    paired_difference,
+    predictions_by_split,
+    randomize_seeds,
+    sentence_counts,
+)
 from lookboth.reporting.results import DataResults, Result, Seed
 
 ALPHA = 0.05

@@ -5,9 +5,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 
-from lookboth.evaluation.error_kinds import ErrorKind, SpanPair, pair_spans
-from lookboth.evaluation.predictions import ScoredSentence
-from lookboth.inference.formats import escape_html, label_hue
+from lookboth.evaluation import ErrorKind, ScoredSentence, SpanPair, pair_spans
+from lookboth.inference import escape_html, label_hue
 from lookboth.types import Span
 
 Hues = Mapping[str, int]

@@ -1,7 +1,6 @@
 """How numbers are printed in tables: percent, points with a sign, intervals, p-values."""
 
-from lookboth.evaluation.seeds import MeanAndSd
-from lookboth.evaluation.significance import Interval
+from lookboth.evaluation import Interval, MeanAndSd
 
 
 def show_mean(score: MeanAndSd | None, count: int, usual: int) -> str:

@@ -7,8 +7,8 @@ from functools import cache
 from typing import Any
 
 from lookboth.config import parse_config
-from lookboth.data.sources import split_name
-from lookboth.evaluation.seed_table import SEED_KEYS
+from lookboth.data import split_name
+from lookboth.evaluation import SEED_KEYS
 
 _NOT_SETTINGS = SEED_KEYS | {"study", "command"}
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from lookboth.reporting.markup import Table, escape_markdown, to_html, to_markdown
+from lookboth.reporting.table_markup import Table, escape_markdown, to_html, to_markdown
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,7 @@ from typing import Any
 
 from lookboth.config import as_compared
 from lookboth.errors import DataError
-from lookboth.evaluation.nested_plans import group_effects, nested_among, nested_plan_test
-from lookboth.evaluation.seed_table import SEED_KEYS
-from lookboth.evaluation.seeds import PairedDifference
+from lookboth.evaluation import SEED_KEYS, PairedDifference, group_effects, nested_among, nested_plan_test
 from lookboth.reporting.naming import is_bits
 from lookboth.reporting.results import DataResults, Result, Seed, best_on_dev
 

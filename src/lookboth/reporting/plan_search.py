@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from lookboth.evaluation.seeds import MeanAndSd, mean_and_sd
+from lookboth.evaluation import MeanAndSd, mean_and_sd
 from lookboth.reporting.formatting import show_mean, show_points, show_seeds
-from lookboth.reporting.markup import Table
 from lookboth.reporting.naming import slug
 from lookboth.reporting.results import DataResults, Result, Seed
 from lookboth.reporting.style import COLORS, GREY, Plot, panels, plot_style, share_legend
+from lookboth.reporting.table_markup import Table
 from lookboth.run_folder import RunFolder
-from lookboth.search.evidence import Evidence, PlanScore, read_evidence
+from lookboth.search import Evidence, PlanScore, read_evidence
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,20 +6,27 @@ from itertools import islice
 from pathlib import Path
 
 from lookboth.errors import DataError
-from lookboth.evaluation.breakdowns import FREQUENCIES, LENGTHS, frequency_bucket, length_bucket
-from lookboth.evaluation.predictions import ScoredSentence, predictions_by_split
-from lookboth.evaluation.runfile import Run, has_predictions
+from lookboth.evaluation import (
+    FREQUENCIES,
+    LENGTHS,
+    Run,
+    ScoredSentence,
+    frequency_bucket,
+    has_predictions,
+    length_bucket,
+    predictions_by_split,
+)
 from lookboth.files import write_whole
 from lookboth.reporting import plan_search, score_plots, span_plots, summary, tables
 from lookboth.reporting.comparisons import Gain, compare_with_baselines
 from lookboth.reporting.errors_page import render_errors_page
-from lookboth.reporting.markup import Table, to_csv, to_latex, to_markdown
 from lookboth.reporting.naming import slug
 from lookboth.reporting.page import Block, Heading, Items, Paragraph, page_to_html, page_to_markdown
 from lookboth.reporting.plan_families import PlanFamily, plan_families
 from lookboth.reporting.plan_search import PlanSearch, read_searches
 from lookboth.reporting.results import Collection, DataResults, Result, read_results
 from lookboth.reporting.style import Plot
+from lookboth.reporting.table_markup import Table, to_csv, to_latex, to_markdown
 from lookboth.reporting.train_data import read_train_data
 from lookboth.run_folder import PREDICTIONS_FILE
 

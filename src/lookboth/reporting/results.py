@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from lookboth.errors import ConfigError, DataError
-from lookboth.evaluation.runfile import Run
-from lookboth.evaluation.seed_table import SeedGroup, collect_runs, seed_table
-from lookboth.evaluation.seeds import MeanAndSd, mean_and_sd
+from lookboth.evaluation import MeanAndSd, Run, SeedGroup, collect_runs, mean_and_sd, seed_table
 from lookboth.reporting.naming import data_name, data_settings, differences, is_bits, method_name, model_name
-from lookboth.study.cells import TUNING
+from lookboth.study import TUNING
 
 Seed: TypeAlias = int | None
 DEV, TEST = "dev", "test"

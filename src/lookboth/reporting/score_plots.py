@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from lookboth.evaluation.seeds import mean_and_sd
+from lookboth.evaluation import mean_and_sd
 from lookboth.reporting.comparisons import Gain, Verdict
 from lookboth.reporting.plan_families import PlanFamily
 from lookboth.reporting.results import DataResults, Result

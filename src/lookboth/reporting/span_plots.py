@@ -6,10 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lookboth.evaluation.breakdowns import confusion, count_by_bucket
-from lookboth.evaluation.predictions import ScoredSentence
-from lookboth.evaluation.scores import Counts
-from lookboth.evaluation.seeds import mean_and_sd
+from lookboth.evaluation import Counts, ScoredSentence, confusion, count_by_bucket, mean_and_sd
 from lookboth.reporting.results import DataResults, Result
 from lookboth.reporting.style import COLORS, LINES, MARKERS, Plot, panels, plot_style
 from lookboth.types import Span

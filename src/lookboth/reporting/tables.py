@@ -3,11 +3,16 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from lookboth.evaluation.corrections import holm
-from lookboth.evaluation.error_kinds import ErrorKind, count_error_kinds
-from lookboth.evaluation.predictions import ScoredSentence
-from lookboth.evaluation.seeds import MeanAndSd, PairedDifference, mean_and_sd
-from lookboth.evaluation.significance import Interval
+from lookboth.evaluation import (
+    ErrorKind,
+    Interval,
+    MeanAndSd,
+    PairedDifference,
+    ScoredSentence,
+    count_error_kinds,
+    holm,
+    mean_and_sd,
+)
 from lookboth.reporting.comparisons import Gain
 from lookboth.reporting.formatting import (
     show_interval,
@@ -17,9 +22,9 @@ from lookboth.reporting.formatting import (
     show_points,
     show_seeds,
 )
-from lookboth.reporting.markup import Table
 from lookboth.reporting.plan_families import PlanFamily
 from lookboth.reporting.results import CHOSEN, DEV, TEST, DataResults, Result, Seed
+from lookboth.reporting.table_markup import Table
 
 _WIDE = 4  # data sets side by side
 _COMPARISON_COLUMNS = (

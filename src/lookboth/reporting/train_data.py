@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 from lookboth.config import parse_config
 from lookboth.errors import DataError, LookbothError
-from lookboth.evaluation.provenance import fingerprint
-from lookboth.evaluation.runfile import Run
-from lookboth.training.splits import read_splits
+from lookboth.evaluation import Run, fingerprint
+from lookboth.training import read_splits
 from lookboth.types import Example
 
 

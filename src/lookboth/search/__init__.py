@@ -1,1 +1,5 @@
-"""Which layers should look right: the best mask plan at about the price of one training."""
+"""Which layers should be unmasked: search among mask plans."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lookboth.errors import ConfigError
-from lookboth.masking.plan import MaskPlan, group_plans
+from lookboth.masking import MaskPlan, group_plans
 
 MOST = 256
 _REPEATED = re.compile(r"(.+)\+sr(\d{1,2})")

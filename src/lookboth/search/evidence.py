@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from lookboth.errors import DataError
-from lookboth.masking.plan import MaskPlan
+from lookboth.masking import MaskPlan
 
 
 @dataclass(frozen=True)

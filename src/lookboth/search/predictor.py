@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lookboth.masking.plan import MaskPlan
+from lookboth.masking import MaskPlan
 from lookboth.search.task import Found, SearchTask, affordable_training
 from lookboth.search.trials import train_shortly
 

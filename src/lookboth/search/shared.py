@@ -13,16 +13,13 @@ import torch
 from torch import nn
 
 from lookboth.config import RunConfig
-from lookboth.masking.attention import apply_plan
-from lookboth.masking.plan import MaskPlan
+from lookboth.masking import MaskPlan, apply_plan
 from lookboth.run_folder import TrainingFolder
 from lookboth.search.candidates import Candidate, limit_look_ahead, neighbours, random_plans
 from lookboth.search.evidence import PlanScore
 from lookboth.search.task import Found, SearchTask, best_first
 from lookboth.search.trials import train_shortly
-from lookboth.training.classifier import Prepared, prepare_classifier
-from lookboth.training.frozen import share_lower_states
-from lookboth.training.trainer import fit
+from lookboth.training import Prepared, fit, prepare_classifier, share_lower_states
 
 _DRAWN_PER_LAYER = 4096
 _CLIMBING = 0.5  # of what a search by layers may cost is for dev passes

@@ -7,16 +7,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lookboth.config import RunConfig
-from lookboth.evaluation.evaluate import Evaluation, evaluate_labeler
-from lookboth.evaluation.significance import bootstrap_interval, paired_bootstrap
+from lookboth.evaluation import Evaluation, bootstrap_interval, evaluate_labeler, paired_bootstrap
 from lookboth.files import read_state, write_json
-from lookboth.masking.attention import under_plan
-from lookboth.masking.plan import MaskPlan
-from lookboth.models.labeler import Labeler
+from lookboth.labelers import Labeler
+from lookboth.masking import MaskPlan, under_plan
 from lookboth.search.candidates import Candidate
 from lookboth.search.evidence import Evidence, PlanScore
-from lookboth.training.outcome import Say
-from lookboth.training.splits import Splits
+from lookboth.training import Say, Splits
 from lookboth.types import Span
 
 _FORWARD = 1 / 3  # what scoring a text costs, measured in training on it once

@@ -11,11 +11,7 @@ from lookboth.run_folder import TrainingFolder
 from lookboth.search.candidates import Candidate
 from lookboth.search.evidence import PlanScore
 from lookboth.search.task import SearchTask, file_name
-from lookboth.training.checkpoints import load_weights
-from lookboth.training.classifier import prepare_classifier
-from lookboth.training.outcome import Start
-from lookboth.training.trainer import fit
-from lookboth.training.watching import Diverged
+from lookboth.training import Diverged, Start, fit, load_weights, prepare_classifier
 
 
 def train_shortly(

@@ -1,1 +1,5 @@
-"""The HTTP server: several labelers behind one queue, limits that answer, and a web page."""
+"""The HTTP server and its page."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

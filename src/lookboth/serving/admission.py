@@ -5,10 +5,10 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 
-from lookboth.data.packing import START_TOKENS
+from lookboth.data import START_TOKENS
 from lookboth.serving.jobs import Job
-from lookboth.serving.models import Work
 from lookboth.serving.refusals import Refusal, too_large
+from lookboth.serving.served_models import Work
 from lookboth.serving.settings import ServerSettings
 
 _FIRST_GUESS = 500.0  # tokens per second, of a model that was not measured

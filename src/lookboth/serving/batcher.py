@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 from lookboth.serving.admission import Admission, Pace
 from lookboth.serving.jobs import Job, TakenStep, WaitingJobs
-from lookboth.serving.memory import FreeMemory
-from lookboth.serving.metrics import Metrics
-from lookboth.serving.models import Work
 from lookboth.serving.refusals import stopping
+from lookboth.serving.served_models import Work
+from lookboth.serving.server_memory import FreeMemory
+from lookboth.serving.server_metrics import Metrics
 from lookboth.serving.settings import ServerSettings
 from lookboth.serving.steps import CutText, Step
 from lookboth.serving.thread import ModelThread

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from lookboth.serving.models import Work
+from lookboth.serving.served_models import Work
 from lookboth.serving.steps import CutText, Step
 from lookboth.types import Prediction
 

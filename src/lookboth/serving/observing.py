@@ -15,8 +15,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lookboth.serving.metrics import Metrics
 from lookboth.serving.refusals import crashed, stopping
+from lookboth.serving.server_metrics import Metrics
 
 LOGGER = logging.getLogger("lookboth.serving")
 PATHS = frozenset(

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from lookboth.models.confidence import saved_thresholds
+from lookboth.inference import saved_thresholds
 from lookboth.serving.refusals import Refusal, invalid, too_large
 from lookboth.serving.settings import ServerSettings
 from lookboth.types import Prediction

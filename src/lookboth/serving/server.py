@@ -12,12 +12,12 @@ import uvicorn
 from fastapi import FastAPI
 
 from lookboth.errors import ConfigError
-from lookboth.serving.app import build_app
 from lookboth.serving.connections import punctual
-from lookboth.serving.gate import host_name
-from lookboth.serving.memory import bound_caches
-from lookboth.serving.models import load_models
+from lookboth.serving.http_app import build_app
 from lookboth.serving.observing import log_as_json, log_event
+from lookboth.serving.request_limits import host_name
+from lookboth.serving.served_models import load_models
+from lookboth.serving.server_memory import bound_caches
 from lookboth.serving.settings import ServerSettings
 
 KEY_VARIABLE = "LOOKBOTH_API_KEY"

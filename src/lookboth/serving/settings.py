@@ -5,7 +5,7 @@ from difflib import get_close_matches
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from lookboth.config.reading import read_value
+from lookboth.config import read_value
 from lookboth.errors import ConfigError
 
 

@@ -4,14 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lookboth.data.texts import example_from_text
-from lookboth.inference.pieces import join_scores, piece_scores, tokenize_for
-from lookboth.inference.pipeline import predict_from_scores
-from lookboth.models.base import HeadLabeler, TextLabeler
+from lookboth.data import example_from_text
+from lookboth.inference import (
+    HeadLabeler,
+    TextLabeler,
+    join_scores,
+    piece_scores,
+    predict_from_scores,
+    tokenize_for,
+)
 from lookboth.types import Example, Prediction
 
 if TYPE_CHECKING:
-    from lookboth.generative.labeler import GenerativeLabeler
+    from lookboth.generative import GenerativeLabeler
 
 _BYTES_PER_TOKEN = 4  # about, in English; used only for labelers that do not say how they cut a text
 
@@ -62,7 +67,7 @@ class Stepper(Protocol):
 
 def stepper_of(labeler: TextLabeler) -> Stepper:
     """Return what cuts the work of a labeler into steps."""
-    from lookboth.generative.labeler import GenerativeLabeler
+    from lookboth.generative import GenerativeLabeler
 
     if isinstance(labeler, HeadLabeler):
         return WindowStepper(labeler)

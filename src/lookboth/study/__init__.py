@@ -1,1 +1,5 @@
-"""Studies: a grid of runs under one protocol."""
+"""Grids of trainings under one protocol, resumable."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -11,9 +11,7 @@ from lookboth.config import RunConfig
 from lookboth.files import write_json
 from lookboth.run_folder import RunFolder
 from lookboth.study.cells import TUNING, Cell
-from lookboth.training.run import train_one
-from lookboth.training.splits import Splits, read_splits
-from lookboth.training.watching import Diverged
+from lookboth.training import Diverged, Splits, read_splits, train_one
 
 
 def run_cell(cell: Cell, say: Callable[[str], None]) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 
 from lookboth.config import RunConfig, as_compared, nest, overlay, parse_config
 from lookboth.errors import ConfigError, DataError
-from lookboth.evaluation.runfile import read_run
+from lookboth.evaluation import read_run
 from lookboth.files import read_state
 from lookboth.run_folder import RunFolder
-from lookboth.search.candidates import FOUND
+from lookboth.search import FOUND
 from lookboth.study.config import StudyConfig, Values
 
 TUNING = "tuning"  # folder of the runs that only choose values; no test data is read there

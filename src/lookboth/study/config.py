@@ -8,8 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from lookboth.config import overlay
-from lookboth.config.reading import read_toml
+from lookboth.config import overlay, read_toml
 from lookboth.errors import ConfigError
 
 Values = Mapping[str, Any]

@@ -4,70 +4,19 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from lookboth.errors import ConfigError, DataError
 from lookboth.run_folder import RunFolder
-from lookboth.study.cells import TUNING, Cell, Setting, study_settings
+from lookboth.study.cells import TUNING, Setting, study_settings
 from lookboth.study.config import StudyConfig
-from lookboth.study.progress import Board, estimate_seconds
+from lookboth.study.study_progress import Board, estimate_seconds
+from lookboth.study.study_state import StudyState
 from lookboth.study.workers import Event, Workers
-from lookboth.training.team import require_alone
+from lookboth.training import require_alone
 
 ATTEMPTS = 2  # a process may die of what other processes did
 _BYTES_PER_WORKER = 3e9
-
-
-@dataclass
-class StudyState:
-    """What is done, what runs, what failed.
-
-    Args:
-        settings: of the study, in the order of the file.
-        seeds: of the reported runs.
-        scores: the dev score of each finished run, by its name.
-        seconds: how long each finished run took, by its name.
-        failed: the error of each run that failed, by its name.
-    """
-
-    settings: Sequence[Setting]
-    seeds: Sequence[int]
-    scores: dict[str, float] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-    failed: dict[str, str] = field(default_factory=dict)
-
-    def ready(self) -> list[Cell]:
-        """Return the cells that can be run now: tuning first, then one seed of every setting after another."""
-        cells = [cell for setting in self.settings for cell in setting.tuning_cells if not self.is_done(cell)]
-        chosen = [(setting, setting.chosen(self.scores)) for setting in self.settings]
-        cells += [
-            setting.final_cell(seed, choice)
-            for seed in self.seeds
-            for setting, choice in chosen
-            if choice is not None and f"{setting.name}/seed-{seed}" not in self.scores
-        ]
-        return [cell for cell in cells if str(cell) not in self.failed and not self.is_done(cell)]
-
-    def num_cells(self) -> int:
-        """Return how many runs the study has, tuning included."""
-        tuning = sum(len(setting.tuning_cells) for setting in self.settings)
-        return tuning + len(self.settings) * len(self.seeds)
-
-    def num_left(self) -> int:
-        """Return how many runs are still to be done, those that wait for what is tuned among them."""
-        return self.num_cells() - len(self.scores) - len(self.failed)
-
-    def is_done(self, cell: Cell) -> bool:
-        """Return whether a cell is finished, and remember its score.
-
-        Raises:
-            DataError: the folder holds a run of another recipe.
-        """
-        name = str(cell)
-        if name not in self.scores and (outcome := cell.outcome()) is not None:
-            self.scores[name], self.seconds[name] = outcome
-        return name in self.scores
 
 
 def run_study(
@@ -164,7 +113,7 @@ def _take_note(event: Event, state: StudyState, board: Board, attempts: Counter[
 
 def _check_data(settings: Sequence[Setting], seed: int) -> None:
     """Read every data set once, so that a missing one is known before the first training."""
-    from lookboth.training.splits import read_splits
+    from lookboth.training import read_splits
 
     seen = set()
     for setting in settings:

@@ -12,18 +12,17 @@ import torch
 from lookboth.config import RunConfig
 from lookboth.errors import ConfigError
 from lookboth.files import read_state, write_json
-from lookboth.masking.attention import apply_plan, get_plan, remove_plan, under_plan
-from lookboth.masking.plan import MaskPlan
-from lookboth.models.language_model import LanguageModel, load_language_model
-from lookboth.models.loading import torch_dtype
-from lookboth.models.read_back import read_back_adapter, read_back_backbone
-from lookboth.models.saving import ADAPTER_FOLDER, BACKBONE_FOLDER, save_adapter
-from lookboth.models.stock import plan_as_made
+from lookboth.labelers import (
+    ADAPTER_FOLDER,
+    BACKBONE_FOLDER,
+    read_back_adapter,
+    read_back_backbone,
+    save_adapter,
+)
+from lookboth.masking import MaskPlan, apply_plan, get_plan, remove_plan, under_plan
+from lookboth.models import LanguageModel, load_language_model, plan_as_made, torch_dtype
 from lookboth.run_folder import TrainingFolder
-from lookboth.training.checkpoints import load_weights
-from lookboth.training.lora_places import describe_pairs
-from lookboth.training.team import Team, from_all, on_first
-from lookboth.training.texts import (
+from lookboth.training.adaptation_texts import (
     TextBatches,
     adaptation_training,
     hold_out,
@@ -31,6 +30,9 @@ from lookboth.training.texts import (
     read_texts,
     text_section,
 )
+from lookboth.training.checkpoints import load_weights
+from lookboth.training.lora_places import describe_pairs
+from lookboth.training.team import Team, from_all, on_first
 from lookboth.training.trainer import fit
 from lookboth.training.watching import diverged
 from lookboth.types import Example

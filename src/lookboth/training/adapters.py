@@ -7,8 +7,7 @@ import torch
 
 from lookboth.config import AdapterConfig
 from lookboth.errors import ConfigError, ModelError, first_line
-from lookboth.models.adapter_files import WEIGHTS_FILE, read_adapter
-from lookboth.models.lora import attach_pairs, fill_pairs, paired_weights
+from lookboth.models import WEIGHTS_FILE, attach_pairs, fill_pairs, paired_weights, read_adapter
 from lookboth.training.lora_places import Places, find_places
 
 if TYPE_CHECKING:

@@ -6,13 +6,20 @@ from itertools import islice
 from typing import Any
 
 from lookboth.config import RunConfig
-from lookboth.data.alignment import WordEncoder
-from lookboth.data.collection import without_collection
-from lookboth.data.packing import Layout, build_batch, padding_share, plan_batches
-from lookboth.data.schemes import encode_spans
-from lookboth.data.whole_texts import require_one_label, text_of, tokenize_texts
-from lookboth.data.windows import window_example
+from lookboth.data import (
+    Layout,
+    WordEncoder,
+    build_batch,
+    encode_spans,
+    padding_share,
+    plan_batches,
+    require_one_label,
+    text_of,
+    tokenize_texts,
+    window_example,
+)
 from lookboth.errors import DataError
+from lookboth.memory import without_collection
 from lookboth.types import Example, TokenizedExample
 
 

@@ -7,17 +7,17 @@ from typing import NamedTuple
 import torch
 
 from lookboth.config import RunConfig
-from lookboth.data.packing import build_batch, plan_batches
-from lookboth.evaluation.evaluate import Evaluation, evaluate_labeler
-from lookboth.masking.attention import under_plan
-from lookboth.models.labeler import Labeler
-from lookboth.models.stock import use_plan
+from lookboth.data import build_batch, plan_batches
+from lookboth.evaluation import Evaluation, evaluate_labeler
+from lookboth.labelers import Labeler
+from lookboth.masking import under_plan
+from lookboth.models import use_plan
 from lookboth.run_folder import RunFolder
 from lookboth.training.adaptation import AdaptationReport, adapt_backbone
 from lookboth.training.batches import RunBatches, find_pad_id, tokenize_examples
-from lookboth.training.build import build_labeler
 from lookboth.training.checkpoints import is_sharded, load_weights
 from lookboth.training.frozen import keep_frozen_states
+from lookboth.training.labeler_building import build_labeler
 from lookboth.training.outcome import DevScorer, LossScorer, Say, Start, TrainedRun, finish_run, labels_of
 from lookboth.training.sharing import together
 from lookboth.training.splits import Splits

@@ -10,9 +10,8 @@ from torch import nn
 
 from lookboth.config import AdapterConfig, RunConfig
 from lookboth.errors import ConfigError, LookbothError
-from lookboth.masking.notation import read_layers
-from lookboth.masking.structure import find_stack
-from lookboth.models.loading import default_device, load_config, torch_dtype
+from lookboth.masking import find_stack, read_layers
+from lookboth.models import default_device, load_config, torch_dtype
 from lookboth.training.adapters import num_trainable
 from lookboth.training.batches import RunBatches
 from lookboth.training.lora_places import is_named
@@ -120,7 +119,7 @@ def _layer_bytes(text: Any, config: RunConfig, length: int, width: int) -> float
 
 def _vocabulary_bytes(config: RunConfig, size: int, width: int) -> int:
     """Return what the logits of a token take where the model writes; heads over words are small."""
-    from lookboth.training.methods import WITH_HEAD  # which stands on the trainer, and that on this
+    from lookboth.training.splits import WITH_HEAD  # which stands on the trainer, and that on this
 
     return 0 if config.method in WITH_HEAD else size * (width + 8)
 
@@ -158,7 +157,7 @@ def estimate(config: RunConfig) -> Footprint:
     """
     from transformers import AutoModel
 
-    from lookboth.models.shortening import cut_config
+    from lookboth.models import cut_config
 
     settings = load_config(config.model, revision=config.revision, trust_remote_code=config.trust_remote_code)
     if config.exit_layer is not None:

@@ -10,11 +10,8 @@ from torch import Tensor, nn
 
 from lookboth.config import TrainConfig
 from lookboth.errors import ConfigError, first_line
-from lookboth.masking.attention import STATE, is_stock
-from lookboth.masking.notation import Reach
-from lookboth.masking.packed_rows import find_segments
-from lookboth.masking.structure import find_stack
-from lookboth.models.labeler import LabelerModel
+from lookboth.masking import STATE, Reach, find_segments, find_stack, is_stock
+from lookboth.models import LabelerModel
 from lookboth.training.batches import RunBatches
 from lookboth.training.team import Team, shards_weights
 

@@ -9,11 +9,8 @@ import torch
 from torch import nn
 
 from lookboth.errors import ConfigError, PlanError
-from lookboth.masking.notation import read_layers
-from lookboth.masking.structure import find_stack
-from lookboth.models.lora import paired_weights, stock_name
-from lookboth.models.products import OneDnnLinear
-from lookboth.models.text_pass import modules_that_read_text
+from lookboth.masking import find_stack, read_layers
+from lookboth.models import OneDnnLinear, modules_that_read_text, paired_weights, stock_name
 
 _LINEAR_TYPES = {"Conv1D", "Linear4bit", "Linear8bitLt"}
 _NO_EXPERTS = (nn.Conv1d, nn.ConvTranspose1d)

@@ -14,13 +14,11 @@ Method = Callable[[RunConfig, Splits, int, Path, Say], TrainedRun]
 # "module:function", imported when it is asked for: methods stand on training, not under it.
 METHODS = {
     "classifier": "lookboth.training.classifier:train_classifier",
-    "search": "lookboth.search.run:train_searched",
-    "sift": "lookboth.generative.training:train_generative",
-    "instruction_tuning": "lookboth.generative.training:train_generative",
-    "icl": "lookboth.generative.training:train_generative",
+    "search": "lookboth.search.strategies:train_searched",
+    "sift": "lookboth.generative.train_generative:train_generative",
+    "instruction_tuning": "lookboth.generative.train_generative:train_generative",
+    "icl": "lookboth.generative.train_generative:train_generative",
 }
-# Only these adapt to raw text first, and keep states of frozen layers.
-WITH_HEAD = frozenset({"classifier", "search"})
 
 
 def find_method(name: str) -> Method:

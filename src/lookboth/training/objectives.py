@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from lookboth.data.alignment import Encoding
+from lookboth.data import Encoding
 from lookboth.errors import ConfigError
 from lookboth.types import TokenizedExample
 

@@ -10,9 +10,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from lookboth.config import RunConfig
-from lookboth.evaluation.evaluate import Evaluation
-from lookboth.evaluation.runfile import write_predictions, write_run
-from lookboth.models.read_back import read_back
+from lookboth.evaluation import Evaluation, write_predictions, write_run
+from lookboth.labelers import read_back
 from lookboth.run_folder import RunFolder
 from lookboth.training.adaptation import AdaptationReport
 from lookboth.training.team import on_first

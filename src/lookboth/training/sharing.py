@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from lookboth.data.packing import split_evenly
-from lookboth.models.base import TextLabeler
-from lookboth.models.labeler import Labeler
+from lookboth.data import split_evenly
+from lookboth.inference import TextLabeler
+from lookboth.labelers import Labeler
 from lookboth.training.batches import RunBatches
 from lookboth.training.checkpoints import is_sharded
 from lookboth.training.team import Team, from_all

@@ -7,9 +7,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from lookboth.config import RunConfig
-from lookboth.data.labels import map_labels
-from lookboth.data.readers import ReadOptions, find_splits, source_path
-from lookboth.data.sources import read_source, split_name
+from lookboth.data import ReadOptions, find_splits, map_labels, read_source, source_path, split_name
 from lookboth.errors import DataError
 from lookboth.types import Dataset, Example, Task
 
@@ -105,3 +103,7 @@ def _default(train: Sequence[str], split: str, task: Task) -> tuple[str, ...]:
 def _remember_file(files: dict[str, Path], role: str, dataset: Dataset) -> None:
     if Path(dataset.name).is_file():
         files[role] = Path(dataset.name)
+
+
+# Only these adapt to raw text first, and keep states of frozen layers.
+WITH_HEAD = frozenset({"classifier", "search"})

@@ -14,17 +14,12 @@ from transformers.trainer_callback import PrinterCallback
 from lookboth.config import AdapterConfig, RunConfig, TrainConfig
 from lookboth.errors import ConfigError, DataError
 from lookboth.files import read_state, write_json
-from lookboth.masking.structure import find_stack
+from lookboth.masking import find_stack
 from lookboth.run_folder import TrainingFolder
 from lookboth.training.adapters import num_trainable
 from lookboth.training.averaging import Averager
 from lookboth.training.batches import RunBatches, only_batch
-from lookboth.training.checkpoints import (
-    last_checkpoint,
-    load_weights,
-    without_frozen,
-    write_weights,
-)
+from lookboth.training.checkpoints import last_checkpoint, load_weights, without_frozen, write_weights
 from lookboth.training.footprint import memory_lines
 from lookboth.training.lora_places import describe_pairs
 from lookboth.training.optimizing import GroupedTrainer, lr_factors, optimizer_arguments

@@ -6,10 +6,9 @@ from itertools import accumulate
 from typing import Any
 
 from lookboth.config import RunConfig
-from lookboth.data.alignment import Encoding, WordEncoder
-from lookboth.data.whole_texts import text_and_offsets
+from lookboth.data import Encoding, WordEncoder, text_and_offsets
 from lookboth.errors import ConfigError
-from lookboth.models.loading import load_tokenizer
+from lookboth.models import load_tokenizer
 from lookboth.training.splits import Splits
 from lookboth.types import Example
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from lookboth.config import TrainConfig
 from lookboth.errors import ConfigError
-from lookboth.models.heads.base import Head
+from lookboth.models.heads import Head
 from lookboth.types import TokenizedExample
 
 

@@ -4,15 +4,14 @@ import json
 import time
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from typer.testing import CliRunner
 
 from lookboth.cli import Format, app
-from lookboth.data.conversion.convert import KINDS, convert
-from lookboth.data.conversion.export import STREAMS, TOOLS, export, write_marked
+from lookboth.data.conversion.convert_options import ConvertOptions
+from lookboth.data.conversion.converting import KINDS, convert
+from lookboth.data.conversion.export_formats import STREAMS, TOOLS, export, write_marked
 from lookboth.data.conversion.marked import Marked, mark_example, mark_prediction
-from lookboth.data.conversion.options import ConvertOptions
 from lookboth.data.counting import Counting, Ruler
 from lookboth.data.readers import example_from_text, read_dataset
 from lookboth.errors import ConfigError, DataError

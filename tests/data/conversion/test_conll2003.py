@@ -1,9 +1,8 @@
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from lookboth.data.conversion.convert import convert
-from lookboth.data.conversion.options import ConvertOptions
+from lookboth.data.conversion.convert_options import ConvertOptions
+from lookboth.data.conversion.converting import convert
 from lookboth.data.readers import ReadOptions, read_dataset
 from lookboth.data.schemes import encode_spans
 from lookboth.errors import DataError

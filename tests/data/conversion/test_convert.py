@@ -5,9 +5,9 @@ from typer.testing import CliRunner
 
 from lookboth.cli import app
 from lookboth.data.checks import check_data
-from lookboth.data.conversion.convert import KINDS, convert
-from lookboth.data.conversion.export import export
-from lookboth.data.conversion.options import ConvertOptions
+from lookboth.data.conversion.convert_options import ConvertOptions
+from lookboth.data.conversion.converting import KINDS, convert
+from lookboth.data.conversion.export_formats import export
 from lookboth.data.readers import read_dataset
 from lookboth.errors import ConfigError, DataError
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from lookboth.data.conversion.convert import KINDS, convert
-from lookboth.data.conversion.options import ConvertOptions
+from lookboth.data.conversion.convert_options import ConvertOptions
+from lookboth.data.conversion.converting import KINDS, convert
 from lookboth.data.readers import read_dataset
 from lookboth.errors import DataError
 

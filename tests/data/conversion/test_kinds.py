@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from lookboth.cli import app
 from lookboth.data.checks import check_data
-from lookboth.data.conversion.convert import KINDS, convert
+from lookboth.data.conversion.converting import KINDS, convert
 from lookboth.data.conversion.kinds import advise_conversion, recognize
 from lookboth.data.readers import ReadOptions, read_dataset
 from lookboth.errors import ConfigError, DataError

@@ -14,11 +14,12 @@ import torch
 from tiny import tiny_labeler, tiny_tokenizer
 from transformers import AutoModelForCausalLM, LlamaConfig
 
-from lookboth.config import parse_config
-from lookboth.generative.build import build_generative
-from lookboth.models.confidence import Confidence
-from lookboth.models.labeler import Labeler, LabelerModel
-from lookboth.models.upgrades import FORMAT_VERSION
+from lookboth.config.recipe_files import parse_config
+from lookboth.generative.generative_building import build_generative
+from lookboth.inference.confidence import Confidence
+from lookboth.labelers.labeler import Labeler
+from lookboth.labelers.upgrades import FORMAT_VERSION
+from lookboth.models.labeler_model import LabelerModel
 from lookboth.types import Example, Span
 
 FORMATS = Path(__file__).parent

@@ -1,11 +1,10 @@
 """The context gate: every word reads the last word of its own text, and no other text's."""
 
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from lookboth.config import HeadConfig
-from lookboth.models.heads import build_head
+from lookboth.config.training_sections import HeadConfig
+from lookboth.models.heads.head_registry import build_head
 
 TAGS = ("O", "B-A", "I-A")
 

@@ -5,13 +5,12 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from lookboth.config import HeadConfig
+from lookboth.config.training_sections import HeadConfig
 from lookboth.data.schemes import find_tag_errors, tags_for_labels
 from lookboth.inference.decoding import decode_tags_constrained
-from lookboth.models.heads import build_head
+from lookboth.models.heads.head_registry import build_head
 
 SCHEMES = {
     "IOB2": tags_for_labels(["A", "B"], "IOB2"),
@@ -168,6 +167,6 @@ def test_long_texts_stay_exact_in_fp32():
 def test_many_texts_go_in_groups(monkeypatch):
     head, scores, lengths = make("IOB2", [2, 0, 3, 1, 0, 0, 4], seed=5)
     whole = head.log_probs(scores, lengths)
-    monkeypatch.setattr("lookboth.models.likelihoods._TEXTS_AT_ONCE", 2)
+    monkeypatch.setattr("lookboth.inference.likelihoods._TEXTS_AT_ONCE", 2)
     torch.testing.assert_close(head.log_probs(scores, lengths), whole)
     assert head.log_probs(scores[:0], torch.tensor([0, 0])).shape == (0, len(head.tags))

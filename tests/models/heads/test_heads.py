@@ -9,10 +9,10 @@ from lookboth.data.schemes import find_tag_errors
 from lookboth.errors import ConfigError, ModelError
 from lookboth.inference.decoding import decode_tags_constrained
 from lookboth.inference.pipeline import label_words, word_log_probs, word_scores
-from lookboth.models.heads import HEADS, build_head
-from lookboth.models.inspect import inspect_model
-from lookboth.models.labeler import Labeler
-from lookboth.models.merging import merge_labeler
+from lookboth.labelers.inspect import inspect_model
+from lookboth.labelers.labeler import Labeler
+from lookboth.labelers.merging import merge_labeler
+from lookboth.models.heads.head_registry import HEADS, build_head
 
 SENTENCES = (("Ada", "lived", "in", "London", "."), ("Toyota",), (), ("what", "is", "it", "?"))
 WORD_HEADS = sorted(set(HEADS) - {"multi_label"})
@@ -102,7 +102,7 @@ def test_it_learns_a_few_sentences_by_heart(labeler):
 
 
 def test_an_unknown_head_is_named():
-    from lookboth.config import HeadConfig
+    from lookboth.config.training_sections import HeadConfig
 
     with pytest.raises(ConfigError, match=r"head.kind = 'tree': allowed are .*crf.*linear"):
         build_head(HeadConfig(kind="tree"), hidden_size=2, num_layers=1, tags=("O",), scheme="IOB2")

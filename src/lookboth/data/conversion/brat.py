@@ -10,14 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, pairwise
 from pathlib import Path
 
-from lookboth.data.charspans import CharSpan
+from lookboth.data import CharSpan, ProblemLog, build_dataset, read_whole, sentence_over
 from lookboth.data.conversion.brat_entities import Entity, read_entities
+from lookboth.data.conversion.convert_options import Converted, ConvertOptions
 from lookboth.data.conversion.marked import Marked, MarkedSpan
-from lookboth.data.conversion.options import Converted, ConvertOptions
-from lookboth.data.lines import read_whole
-from lookboth.data.problems import ProblemLog
-from lookboth.data.sentences import build_dataset
-from lookboth.data.spantexts import sentence_over
 from lookboth.errors import DataError
 from lookboth.files import write_whole
 from lookboth.types import Dataset, Problem

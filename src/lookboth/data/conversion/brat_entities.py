@@ -14,9 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from lookboth.data.counting import Claim, Counting, Ruler, find_counting, find_said, is_true
-from lookboth.data.lines import read_lines
-from lookboth.data.problems import ProblemLog
+from lookboth.data import Claim, Counting, ProblemLog, Ruler, find_counting, find_said, is_true, read_lines
 
 _ENTITY = re.compile(r"T\S*\t(\S+) (\d{1,18} \d{1,18}(?:;\d{1,18} \d{1,18})*)(?:\t(.*))?")
 _OTHER_KINDS = {"R": "relation", "E": "event", "A": "attribute", "M": "attribute", "N": "normalization"}

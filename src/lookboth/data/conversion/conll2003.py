@@ -4,10 +4,8 @@ import re
 from bisect import bisect_left
 from pathlib import Path
 
-from lookboth.data.conll import read_conll
-from lookboth.data.conversion.options import COLUMNS, Converted, ConvertOptions
-from lookboth.data.lines import read_lines
-from lookboth.data.problems import ProblemLog
+from lookboth.data import ProblemLog, read_conll, read_lines
+from lookboth.data.conversion.convert_options import COLUMNS, Converted, ConvertOptions
 from lookboth.errors import DataError
 
 DOCUMENT = "-DOCSTART-"

@@ -3,10 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from lookboth.data.conversion.options import Converted, ConvertOptions
-from lookboth.data.lines import read_lines
-from lookboth.data.problems import ProblemLog
-from lookboth.data.sentences import Sentence, build_dataset
+from lookboth.data import ProblemLog, Sentence, build_dataset, read_lines
+from lookboth.data.conversion.convert_options import Converted, ConvertOptions
 from lookboth.types import Span
 
 BEGIN = "#begin document"

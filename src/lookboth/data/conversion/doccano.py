@@ -12,16 +12,23 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lookboth.data.charspans import END_KEYS, LABEL_KEYS, START_KEYS, first_of
+from lookboth.data import (
+    COUNTINGS,
+    END_KEYS,
+    LABEL_KEYS,
+    START_KEYS,
+    ProblemLog,
+    Reading,
+    Ruler,
+    build_dataset,
+    differing_readings,
+    first_of,
+    json_line,
+    open_records,
+    text_sentence,
+)
+from lookboth.data.conversion.convert_options import Converted, ConvertOptions
 from lookboth.data.conversion.marked import Marked
-from lookboth.data.conversion.options import Converted, ConvertOptions
-from lookboth.data.counting import Ruler
-from lookboth.data.jsonfile import open_records
-from lookboth.data.lines import json_line
-from lookboth.data.offset_evidence import COUNTINGS, Reading, differing_readings
-from lookboth.data.problems import ProblemLog
-from lookboth.data.sentences import build_dataset
-from lookboth.data.spantexts import text_sentence
 from lookboth.types import Dataset
 
 _ALLOWED = 'write {"text": "...", "label": [[start, end, "NAME"]]}'

@@ -5,11 +5,9 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from lookboth.data.conversion.options import Converted, ConvertOptions
+from lookboth.data import ProblemLog, Sentence, build_dataset, open_records
+from lookboth.data.conversion.convert_options import Converted, ConvertOptions
 from lookboth.data.conversion.wordspans import WordSpan, string_list, word_spans
-from lookboth.data.jsonfile import open_records
-from lookboth.data.problems import ProblemLog
-from lookboth.data.sentences import Sentence, build_dataset
 
 _ALLOWED = (
     'write {"words", "golden-event-mentions"}, {"tokens", "event_mentions"} (OneIE) '

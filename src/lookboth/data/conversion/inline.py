@@ -4,10 +4,8 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from lookboth.data.conversion.options import Converted, ConvertOptions
-from lookboth.data.lines import read_lines
-from lookboth.data.problems import ProblemLog
-from lookboth.data.sentences import Sentence, build_dataset
+from lookboth.data import ProblemLog, Sentence, build_dataset, read_lines
+from lookboth.data.conversion.convert_options import Converted, ConvertOptions
 from lookboth.types import Span
 
 WIKINER_LINE = re.compile(r"\s*(?:\S+\|(?:\S+\|)?(?:O|[A-Z]-\S+)(?:\s+|$))+")

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from lookboth.data.conversion.options import Converted, ConvertOptions
-from lookboth.data.jsonl import read_jsonl
+from lookboth.data import read_jsonl
+from lookboth.data.conversion.convert_options import Converted, ConvertOptions
 
 
 def read_json(path: str | Path, options: ConvertOptions, *, repair: bool = False) -> Converted:

@@ -8,9 +8,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from lookboth.data import JSONL_SUFFIXES, is_text_with_entities, open_values, preview
 from lookboth.data.conversion.brat import read_brat
 from lookboth.data.conversion.conll2003 import read_conll2003
 from lookboth.data.conversion.conll2012 import BEGIN, read_conll2012
+from lookboth.data.conversion.convert_options import Converted, ConvertOptions
 from lookboth.data.conversion.doccano import read_doccano
 from lookboth.data.conversion.events import read_events
 from lookboth.data.conversion.inline import WIKINER_LINE, read_opennlp, read_wikiner
@@ -24,13 +26,9 @@ from lookboth.data.conversion.layouts import (
     read_rasa,
     read_spacy_json,
 )
-from lookboth.data.conversion.options import Converted, ConvertOptions
 from lookboth.data.conversion.prodigy import read_prodigy
 from lookboth.data.conversion.semeval import read_semeval
 from lookboth.data.conversion.slots import read_slots
-from lookboth.data.encodings import preview
-from lookboth.data.jsonfile import is_text_with_entities, open_values
-from lookboth.data.suffixes import JSONL_SUFFIXES
 from lookboth.errors import DataError
 
 BRAT_SUFFIXES = (".ann", ".a1", ".a2")

@@ -15,13 +15,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from lookboth.data import ProblemLog, Sentence, build_dataset, text_sentence
+from lookboth.data.conversion.convert_options import Converted, ConvertOptions
 from lookboth.data.conversion.label_studio_conll import read_label_studio_conll
 from lookboth.data.conversion.label_studio_tasks import Region, Task, find_html_text, read_tasks
 from lookboth.data.conversion.marked import Marked
-from lookboth.data.conversion.options import Converted, ConvertOptions
-from lookboth.data.problems import ProblemLog
-from lookboth.data.sentences import Sentence, build_dataset
-from lookboth.data.spantexts import text_sentence
 
 _USUAL_KEY = "text"
 

@@ -4,11 +4,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from lookboth.data.conll import read_conll
-from lookboth.data.conversion.options import Converted, ConvertOptions
-from lookboth.data.lines import read_lines
-from lookboth.data.problems import ProblemLog
-from lookboth.data.words import split_words
+from lookboth.data import ProblemLog, read_conll, read_lines, split_words
+from lookboth.data.conversion.convert_options import Converted, ConvertOptions
 from lookboth.errors import DataError
 
 _MIDDLE = " -X- _ "  # between word and tag

@@ -8,9 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lookboth.data.jsonfile import open_records
-from lookboth.data.lines import read_lines
-from lookboth.data.problems import ProblemLog
+from lookboth.data import ProblemLog, open_records, read_lines
 
 _ALLOWED = 'a task is {"data": {"text": "..."}, "annotations": [{"result": [...]}]}'
 _LABELS = {

@@ -5,12 +5,16 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lookboth.data.conversion.options import Converted, ConvertOptions
+from lookboth.data import (
+    ProblemLog,
+    Sentence,
+    build_dataset,
+    is_text_with_entities,
+    open_values,
+    text_sentence,
+)
+from lookboth.data.conversion.convert_options import Converted, ConvertOptions
 from lookboth.data.conversion.wordspans import WordSpan, string_list, word_spans
-from lookboth.data.jsonfile import is_text_with_entities, open_values
-from lookboth.data.problems import ProblemLog
-from lookboth.data.sentences import Sentence, build_dataset
-from lookboth.data.spantexts import text_sentence
 
 _SPACY = 'write ["text", {"entities": [[start, end, "NAME"]]}]'
 _GLINER = 'write {"tokenized_text": [...], "ner": [[first word, last word, "NAME"]]}'

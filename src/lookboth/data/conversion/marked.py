@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from lookboth.data.whole_texts import text_and_offsets
+from lookboth.data import text_and_offsets
 from lookboth.errors import DataError
 from lookboth.types import Example, Prediction
 

@@ -9,14 +9,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lookboth.data import (
+    ProblemLog,
+    Sentence,
+    build_dataset,
+    is_rejected,
+    json_line,
+    open_records,
+    text_sentence,
+)
+from lookboth.data.conversion.convert_options import Converted, ConvertOptions
 from lookboth.data.conversion.marked import Marked, MarkedSpan
-from lookboth.data.conversion.options import Converted, ConvertOptions
-from lookboth.data.jsonfile import open_records
-from lookboth.data.jsonl import is_rejected
-from lookboth.data.lines import json_line
-from lookboth.data.problems import ProblemLog
-from lookboth.data.sentences import Sentence, build_dataset
-from lookboth.data.spantexts import text_sentence
 
 _ALLOWED = 'write {"text": "...", "spans": [{"start": 0, "end": 3, "label": "NAME"}], "answer": "accept"}'
 _OTHER_RESULTS = ("accept", "options", "label")  # of the interfaces choice and classification

@@ -6,11 +6,8 @@ from typing import Any
 from xml.etree import ElementTree
 from xml.parsers import expat
 
-from lookboth.data.conversion.options import Converted, ConvertOptions
-from lookboth.data.lines import read_bytes
-from lookboth.data.problems import ProblemLog
-from lookboth.data.sentences import build_dataset
-from lookboth.data.spantexts import text_sentence
+from lookboth.data import ProblemLog, build_dataset, read_bytes, text_sentence
+from lookboth.data.conversion.convert_options import Converted, ConvertOptions
 from lookboth.errors import DataError
 
 POLARITIES = ("positive", "negative", "neutral", "conflict")

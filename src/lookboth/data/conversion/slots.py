@@ -4,11 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lookboth.data.conversion.options import Converted, ConvertOptions
-from lookboth.data.jsonfile import open_records
-from lookboth.data.problems import ProblemLog
-from lookboth.data.sentences import build_dataset
-from lookboth.data.spantexts import text_sentence
+from lookboth.data import ProblemLog, build_dataset, open_records, text_sentence
+from lookboth.data.conversion.convert_options import Converted, ConvertOptions
 
 _ALLOWED = 'write {"text": "...", "slots": {"NAME": {"text": "...", "span": [start, end]}}}'
 

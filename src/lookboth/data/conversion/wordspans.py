@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from lookboth.data.charspans import CharSpan, settle_labels, spans_over_words
-from lookboth.data.problems import ProblemLog
+from lookboth.data import CharSpan, ProblemLog, settle_labels, spans_over_words
 from lookboth.types import Span
 
 

@@ -4,10 +4,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from lookboth.data.conversion.options import Converted
-from lookboth.data.readers import ReadOptions, read_dataset
-from lookboth.data.schemes import encode_spans
-from lookboth.data.words import split_words
+from lookboth.data import ReadOptions, encode_spans, read_dataset, split_words
+from lookboth.data.conversion.convert_options import Converted
 from lookboth.errors import DataError
 from lookboth.files import whole_file
 from lookboth.types import Dataset, Example

@@ -1,28 +1,5 @@
-"""Answer formats by name; a new one is a file here, a line in CODECS, and its automaton in constrained.py."""
+"""Answer formats: how spans are written and read back."""
 
-from collections.abc import Sequence
+import lazy_loader
 
-from lookboth.errors import ConfigError
-from lookboth.generative.codecs.base import Codec
-from lookboth.generative.codecs.json_list import JsonCodec
-from lookboth.generative.codecs.markup import MarkupCodec
-from lookboth.generative.codecs.pairs import PairsCodec
-from lookboth.generative.codecs.tags import TagsCodec
-
-CODECS: dict[str, type[Codec]] = {
-    "pairs": PairsCodec,
-    "tags": TagsCodec,
-    "markup": MarkupCodec,
-    "json": JsonCodec,
-}
-
-
-def build_codec(name: str, labels: Sequence[str], scheme: str = "IOB2") -> Codec:
-    """Return the codec of an answer format.
-
-    Raises:
-        ConfigError: there is no such format.
-    """
-    if name not in CODECS:
-        raise ConfigError(f"generative.format = {name!r}: allowed are {', '.join(CODECS)}.")
-    return CODECS[name](labels, scheme)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -5,9 +5,8 @@ from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from typing import Any
 
-from lookboth.generative.codecs.base import Codec
-from lookboth.generative.escaping import escape, normalize, read_words
-from lookboth.generative.reading import Mentions, Parsed, occurrences
+from lookboth.generative import Mentions, Parsed, escape, normalize, occurrences, read_words
+from lookboth.generative.codecs.codec import Codec
 from lookboth.types import Span
 
 

@@ -4,9 +4,8 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from lookboth.generative.codecs.base import Codec, read_label, write_label
-from lookboth.generative.escaping import escape, unescape
-from lookboth.generative.reading import AnswerProblem, Copy, Parsed
+from lookboth.generative import AnswerProblem, Copy, Parsed, escape, unescape
+from lookboth.generative.codecs.codec import Codec, read_label, write_label
 from lookboth.types import Span
 
 

@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-from lookboth.generative.codecs.base import Codec, read_label, write_label
-from lookboth.generative.escaping import escape, read_words, split_unescaped
-from lookboth.generative.reading import Mentions, Parsed
+from lookboth.generative import Mentions, Parsed, escape, read_words, split_unescaped
+from lookboth.generative.codecs.codec import Codec, read_label, write_label
 from lookboth.types import Span
 
 

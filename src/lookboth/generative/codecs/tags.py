@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-from lookboth.data.schemes import OUTSIDE, decode_tags, encode_spans, find_tag_errors, parse_tag
-from lookboth.generative.codecs.base import Codec
-from lookboth.generative.escaping import escape, split_unescaped, unescape
-from lookboth.generative.reading import AnswerProblem, Copy, Parsed
+from lookboth.data import OUTSIDE, decode_tags, encode_spans, find_tag_errors, parse_tag
+from lookboth.generative import AnswerProblem, Copy, Parsed, escape, split_unescaped, unescape
+from lookboth.generative.codecs.codec import Codec
 from lookboth.types import Span
 
 

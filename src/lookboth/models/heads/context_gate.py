@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from lookboth.models.heads.linear import LinearHead
+from lookboth.models.heads.head import LinearHead
 
 
 class ContextGateHead(LinearHead):

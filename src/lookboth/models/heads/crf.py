@@ -6,9 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from lookboth.data.transitions import allowed_transitions
-from lookboth.models.heads.linear import LinearHead
-from lookboth.models.likelihoods import FORBIDDEN, Likelihood
+from lookboth.data import allowed_transitions
+from lookboth.inference import FORBIDDEN, Likelihood
+from lookboth.models.heads.head import LinearHead
 
 
 class CRFHead(LinearHead):

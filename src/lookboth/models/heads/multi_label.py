@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from lookboth.models.heads.linear import LinearHead
-from lookboth.models.likelihoods import Likelihood
+from lookboth.inference import Likelihood
+from lookboth.models.heads.head import LinearHead
 
 
 class MultiLabelHead(LinearHead):

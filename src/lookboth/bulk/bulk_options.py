@@ -1,0 +1,114 @@
+"""What a bulk run is asked for, and what it may use."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, get_args
+
+from lookboth.errors import ConfigError
+from lookboth.models import Precision
+
+INPUT_FORMATS = ("parquet", "jsonl", "text")
+OUTPUT_FORMATS = ("parquet", "jsonl")
+OWN_COLUMNS = ("source", "row", "spans")
+
+
+@dataclass(frozen=True)
+class BulkOptions:
+    """What decides the result; a run is resumed with the same options only.
+
+    Args:
+        column: where the texts are, in Parquet and JSON lines; the name of the lines of plain text.
+        keep: columns of the input to copy beside the spans, for example a key, or the text itself.
+        input_format: "parquet", "jsonl" or "text" for all files; None: by the suffix of each.
+        output_format: "parquet" or "jsonl"; None: "parquet" where all input is Parquet, else "jsonl".
+        min_score: spans below are left out.
+        thresholds: leave out what is below the labeler's own thresholds.
+        precision: as for `Labeler.from_pretrained`.
+        max_chars: a longer text is a bad row.
+        part_bytes, part_rows: a part ends with the row that reaches one of them; parts are what is written whole.
+
+    Raises:
+        ConfigError: a value out of range.
+    """
+
+    column: str = "text"
+    keep: tuple[str, ...] = ()
+    input_format: str | None = None
+    output_format: str | None = None
+    min_score: float = 0.0
+    thresholds: bool = False
+    precision: str = "auto"
+    max_chars: int = 1_000_000
+    part_bytes: int = 512 * 1024
+    part_rows: int = 10_000
+
+    def __post_init__(self) -> None:
+        _require_known("input format", self.input_format, INPUT_FORMATS)
+        _require_known("output format", self.output_format, OUTPUT_FORMATS)
+        _require_known("precision", self.precision, get_args(Precision))
+        taken = sorted(set(self.keep) & set(OWN_COLUMNS))
+        if taken or len(set(self.keep)) < len(self.keep):
+            what = f"{taken[0]!r} is a column of the result" if taken else f"{self.keep} names a column twice"
+            raise ConfigError(
+                f"--keep: {what}. Columns of the result are {', '.join(OWN_COLUMNS)}; rename it in the input."
+            )
+        for name in ("max_chars", "part_bytes", "part_rows"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be 1 or more.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {**asdict(self), "keep": list(self.keep)}
+
+
+@dataclass(frozen=True)
+class Workers:
+    """What does the work; may change whenever a run is resumed.
+
+    Args:
+        count: processes with a labeler each; None: one a GPU, or one where there is none.
+        gpus: GPUs of each, or a share of one (0.5); None: one where there are any.
+        cpus: CPUs of each; None: all of this machine shared out, on a cluster 1.
+        address: of a running Ray cluster ("auto", "HOST:6379"); None: this machine alone.
+        batch_tokens: tokens computed at once; None: on a CPU as `predict`, 8192 on a GPU.
+
+    Raises:
+        ConfigError: a value out of range.
+    """
+
+    count: int | None = None
+    gpus: float | None = None
+    cpus: float | None = None
+    address: str | None = None
+    batch_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("count", 1), ("gpus", 0), ("cpus", 0), ("batch_tokens", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ConfigError(f"workers: {name} is {value}; it must be {least} or more.")
+
+    def chosen(self, there: Mapping[str, float]) -> "Workers":
+        """Return the same with every figure chosen.
+
+        Args:
+            there: how many "CPU" and "GPU" this machine or the cluster has.
+
+        Raises:
+            ConfigError: this machine has not that much; a cluster may yet grow.
+        """
+        num_cpus, num_gpus = there.get("CPU", 1.0), there.get("GPU", 0.0)
+        gpus = float(num_gpus > 0) if self.gpus is None else self.gpus
+        count = self.count or (max(1, int(num_gpus / gpus)) if gpus else 1)
+        cpus = self.cpus if self.cpus is not None else 1.0 if self.address else max(1.0, num_cpus // count)
+        if self.address is None and (count * gpus > num_gpus or count * cpus > num_cpus):
+            raise ConfigError(
+                f"{count} workers with {cpus:g} CPUs and {gpus:g} GPUs each: there are {num_cpus:g} CPUs and "
+                f"{num_gpus:g} GPUs. Give fewer with --workers, or less of each."
+            )
+        return Workers(count, gpus, cpus, self.address, self.batch_tokens or (8192 if gpus else None))
+
+
+def _require_known(what: str, value: str | None, known: tuple[str, ...]) -> None:
+    if value is not None and value not in known:
+        raise ConfigError(f"{what} {value!r}: there are {', '.join(known)}.")

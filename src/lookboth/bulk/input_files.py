@@ -1,0 +1,151 @@
+"""The files of a bulk run's input, in the order of their names."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import NoReturn
+
+from pyarrow.fs import FileInfo, FileType
+
+from lookboth.bulk.storage import Place
+from lookboth.data import JSON_LINES_SUFFIXES
+from lookboth.errors import DataError
+
+FORMATS = {
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    **dict.fromkeys(JSON_LINES_SUFFIXES, "jsonl"),
+    ".txt": "text",
+    ".text": "text",
+}
+PACKED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A file of the input as it was when the run began.
+
+    Args:
+        name: path from the input folder on; of a single file its name.
+        format: "parquet", "jsonl" or "text".
+        size: in bytes.
+        changed: time of the last change in nanoseconds; None where the file system does not know.
+    """
+
+    name: str
+    format: str
+    size: int
+    changed: int | None
+
+    @property
+    def packing(self) -> str | None:
+        """How it is packed, which means that it must be unpacked from its beginning; None if it is not."""
+        return PACKED.get(PurePosixPath(self.name.lower()).suffix)
+
+    def require_unchanged(self, folder: Place) -> Place:
+        """Return where the file is in the input folder.
+
+        Raises:
+            DataError: it is not the one the run began with.
+        """
+        place = folder.within(self.name)
+        info = place.info()
+        if (info.size, info.mtime_ns) != (self.size, self.changed):
+            raise DataError(
+                f"{place.path}: changed or gone since the run began. Begin anew in another folder."
+            )
+        return place
+
+
+def find_files(source: Place, input_format: str | None) -> tuple[Place, list[InputFile]]:
+    """Return the input folder and its files; names that begin with `.` or `_` are left out, as Ray and Spark do.
+
+    Args:
+        source: a file or a folder, looked through to any depth; symbolic links are followed.
+        input_format: of all files; None: by the suffix of each.
+
+    Raises:
+        DataError: nothing there, a file of no known format, or something whose rows would be lost or read twice in
+            silence: a loop of links, a broken link, a pipe or device, a folder that cannot be listed.
+    """
+    info = source.info()
+    if info.type is FileType.NotFound:
+        raise DataError(f"{source.path}: no such file or folder.")
+    if info.type is FileType.Unknown:
+        _refuse(source.path, "is not a plain file (a pipe, socket or device)")
+    if info.type is FileType.File:
+        folder = Place(source.filesystem, str(PurePosixPath(source.path).parent))
+        return folder, [_input_file(info, PurePosixPath(source.path).name, input_format)]
+    files = [_input_file(info, name, input_format) for info, name in _visible_files(source)]
+    if not files:
+        raise DataError(f"{source.path}: no files in this folder.")
+    return source, files
+
+
+def _visible_files(folder: Place) -> Iterator[tuple[FileInfo, str]]:
+    infos = (
+        folder.infos(sorted(_local_files(folder.path))) if folder.is_local else folder.list(recursive=True)
+    )
+    for info in infos:
+        name = PurePosixPath(info.path).relative_to(PurePosixPath(folder.path))
+        if info.type is FileType.File and not any(_is_hidden(part) for part in name.parts):
+            yield info, str(name)
+
+
+def _local_files(folder: str, around: tuple[str, ...] = ()) -> Iterator[str]:
+    """Yield the paths of all visible files; unlike pyarrow's listing it passes over nothing in silence.
+
+    Args:
+        folder: to look through.
+        around: real paths of the folders that lead here, in which a link back would be a loop.
+    """
+    real = os.path.realpath(folder)
+    if real in around:
+        _refuse(
+            folder,
+            f"is a symbolic link back to {real}, so that every file in it would be read again and again",
+        )
+    try:
+        entries = [entry for entry in os.scandir(folder) if not _is_hidden(entry.name)]
+    except OSError as error:
+        _refuse(folder, f"cannot be listed ({error.strerror})")
+    for entry in entries:
+        if os.path.isdir(entry.path):  # of a link to itself, DirEntry.is_dir would raise
+            yield from _local_files(entry.path, (*around, real))
+        else:
+            yield _plain_file(entry)
+
+
+def _plain_file(entry: "os.DirEntry[str]") -> str:
+    try:
+        entry.path.encode()
+    except UnicodeEncodeError:
+        _refuse(f"{entry.path!a}", "has a name that is not UTF-8", "Rename it")
+    if not os.path.exists(entry.path):
+        _refuse(entry.path, "is a symbolic link to something that does not exist")
+    if not os.path.isfile(entry.path):
+        _refuse(entry.path, "is not a plain file (a pipe, socket or device)")
+    return entry.path
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith((".", "_"))
+
+
+def _refuse(
+    path: str, reason: str, advice: str = "Remove it from the input, or name another folder"
+) -> NoReturn:
+    raise DataError(f"{path}: {reason}. {advice}.")
+
+
+def _input_file(info: FileInfo, name: str, input_format: str | None) -> InputFile:
+    path = PurePosixPath(name.lower())
+    suffix = PurePosixPath(path.stem).suffix if path.suffix in PACKED else path.suffix
+    found = input_format or FORMATS.get(suffix)
+    if found is None:
+        raise DataError(
+            f"{info.path}: the suffix tells no format ({', '.join(FORMATS)}, packed: {', '.join(PACKED)}). "
+            "Type for all files: --input-format text"
+        )
+    return InputFile(name, found, info.size or 0, info.mtime_ns)

@@ -1,0 +1,109 @@
+"""Commands about data: check-data, convert."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lookboth.cli.app import TaskName, app
+from lookboth.cli.reading_options import RepairOption, reads_labeled_data
+from lookboth.errors import ConfigError
+
+if TYPE_CHECKING:
+    from lookboth.data import ReadOptions
+
+
+@app.command("check-data")
+@reads_labeled_data
+def check_data(
+    files: Annotated[
+        list[str],
+        typer.Argument(help="Files, a folder, a built-in name or hub id; 'name:split' for a split."),
+    ],
+    task: Annotated[
+        TaskName | None,
+        typer.Option(help="What has labels, words or whole texts. Default: words, but for built-in data."),
+    ] = None,
+    repair: RepairOption = False,
+    reading: "ReadOptions | None" = None,
+) -> None:
+    """Report everything odd in data files, with file and line."""
+    from lookboth.data import ReadOptions, check_data as check
+
+    options = replace(reading or ReadOptions(), task=task.value if task else "labeling")
+    usual = task is None and options == ReadOptions()
+    report = check(files, None if usual else options, repair=repair)
+    typer.echo(report.describe())
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+@app.command()
+@reads_labeled_data
+def convert(
+    kind: Annotated[
+        str,
+        typer.Argument(
+            help="Of papers: ace05, cluener, conll2003, conll2012, massive, nlupp, semeval-absa, wikiner; of tools: "
+            "brat, doccano, gliner, label-studio, label-studio-conll, opennlp, prodigy, rasa, spacy-json; "
+            "json: what is read as it is."
+        ),
+    ],
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", help="File as published or exported; brat: or a folder.")
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write: .conll or .jsonl.")],
+    column: Annotated[str | None, typer.Option(help="conll2003: ner, chunk or pos. Default: ner.")] = None,
+    documents: Annotated[
+        bool, typer.Option("--documents", help="conll2003: keep the borders of documents.")
+    ] = False,
+    polarities: Annotated[
+        int | None,
+        typer.Option(help="semeval-absa: 3, 4 to keep 'conflict', 0: all terms are 'aspect'. Default: 3."),
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="ace05: full event type, type or subtype. Default: full.")
+    ] = None,
+    offsets: Annotated[
+        str | None,
+        typer.Option(
+            help="Texts with spans: what offsets count, utf16 or codepoints. Default: as spans say."
+        ),
+    ] = None,
+    several: Annotated[
+        str | None,
+        typer.Option(help="Texts with spans: of several labels of one range the first, or all joined."),
+    ] = None,
+    export: Annotated[
+        bool, typer.Option("--export", help="The other way: a data file IN for the annotation tool KIND.")
+    ] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Leave out or repair what cannot be taken over; all is named.")
+    ] = False,
+    reading: "ReadOptions | None" = None,
+) -> None:
+    """Convert data from the form in which papers publish or annotation tools keep them, or for such a tool."""
+    from lookboth.data import ReadOptions
+    from lookboth.data.conversion import ConvertOptions, convert as convert_file, export as export_file
+
+    reading = reading or ReadOptions()
+    options = ConvertOptions(
+        column=column,
+        documents=documents or None,
+        polarities=polarities,
+        label=label,
+        offsets=offsets,
+        several=several,
+    )
+    if export:
+        if options != ConvertOptions():
+            raise ConfigError("--export takes options of how IN is read and --repair. Leave the others out.")
+        typer.echo(f"written: {out}, {export_file(kind, source, out, reading, repair=repair)} texts")
+        return
+    asked = {name: getattr(reading, name) for name in ("text_field", "label_field", "scheme")}
+    if reading != ReadOptions(encoding=reading.encoding, **asked):
+        raise ConfigError("options of columns are for --export; `convert KIND` knows them. Leave them out.")
+    options = replace(options, **asked)
+    typer.echo(convert_file(kind, source, out, options, repair=repair, encoding=reading.encoding).describe())
+    typer.echo(f"written: {out}")

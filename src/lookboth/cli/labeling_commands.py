@@ -1,0 +1,308 @@
+"""Commands that label: predict, bulk, evaluate, calibrate, suggest, serve."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lookboth.cli.app import DeviceOption, Format, LabelerOption, PrecisionOption, ThresholdsOption, app
+from lookboth.cli.reading_options import EncodingOption, RepairOption, reads_labeled_data
+from lookboth.errors import ConfigError
+from lookboth.quiet import quiet_libraries
+from lookboth.types import Prediction
+
+if TYPE_CHECKING:
+    from lookboth.data import ReadOptions
+
+MapOption = Annotated[
+    list[str] | None,
+    typer.Option("--map", help="Rename gold labels, OLD=NEW; NEW empty drops; * = the rest."),
+]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", help="File to write instead of printing; for brat a folder.")
+]
+
+
+@app.command()
+@reads_labeled_data
+def evaluate(
+    data: Annotated[
+        str, typer.Argument(help="File, folder, built-in name or hub id; 'name:split' for a split.")
+    ],
+    model: LabelerOption = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for run.json and predictions.jsonl.")] = None,
+    label_map: MapOption = None,
+    repair: RepairOption = False,
+    reading: "ReadOptions | None" = None,
+    thresholds: ThresholdsOption = False,
+    device: DeviceOption = None,
+    precision: PrecisionOption = "auto",
+) -> None:
+    """Score a labeler on labeled data, every word counted."""
+    from lookboth.evaluation import evaluate_on
+
+    quiet_libraries()
+    evaluation = evaluate_on(
+        data,
+        model,
+        out=out,
+        label_map=_pairs(label_map or []),
+        repair=repair,
+        options=reading,
+        thresholds=thresholds,
+        device=device,
+        precision=precision,
+    )
+    typer.echo(evaluation.describe())
+    typer.echo(evaluation.describe_confidence())
+
+
+@app.command()
+@reads_labeled_data
+def calibrate(
+    model: Annotated[Path, typer.Argument(help="Folder of a saved labeler; its config.json is written.")],
+    data: Annotated[str, typer.Argument(help="Labeled data that training has not seen; default split: dev.")],
+    precision: Annotated[
+        float | None, typer.Option(help="Also choose a threshold for each label that gives this precision.")
+    ] = None,
+    coverage: Annotated[
+        float | None, typer.Option(help="Also give words sets of tags that hold the right one so often.")
+    ] = None,
+    label_map: MapOption = None,
+    repair: RepairOption = False,
+    reading: "ReadOptions | None" = None,
+    device: DeviceOption = None,
+) -> None:
+    """Make a labeler's scores mean how often it is right."""
+    from lookboth.evaluation import calibrate_folder
+
+    quiet_libraries()
+    result = calibrate_folder(
+        model,
+        data,
+        precision=precision,
+        coverage=coverage,
+        label_map=_pairs(label_map or []),
+        repair=repair,
+        options=reading,
+        device=device,
+    )
+    typer.echo(result.describe())
+
+
+@app.command()
+def predict(
+    source: Annotated[
+        str, typer.Argument(metavar="TEXT|FILE|-", help="A text, a file (a text a line), or -.")
+    ],
+    model: LabelerOption = None,
+    output: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.text,
+    out: OutOption = None,
+    min_score: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Leave out spans and labels below this score.")
+    ] = 0.0,
+    thresholds: ThresholdsOption = False,
+    encoding: EncodingOption = None,
+    device: DeviceOption = None,
+    precision: PrecisionOption = "auto",
+) -> None:
+    """Label a text, a file or standard input."""
+    from lookboth.inference import keep_above, label_examples, read_inputs, saved_thresholds
+    from lookboth.labelers import open_labeler
+
+    _require_place(source, output, out)
+    examples = read_inputs(source, sys.stdin.buffer, encoding)
+    quiet_libraries()
+    labeler = open_labeler(model, device=device, precision=precision)
+    least = saved_thresholds(labeler.config) if thresholds else {}
+    found = label_examples(labeler, examples)
+    scheme = labeler.config.scheme
+    kept = (keep_above(keep_above(each, min_score, scheme), least, scheme) for each in found)
+    _give(kept, output, out)
+
+
+@app.command()
+def suggest(
+    source: Annotated[
+        str, typer.Argument(metavar="FILE|-", help="Unlabeled texts: a file, a text a line, or -.")
+    ],
+    model: LabelerOption = None,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many texts.")] = 100,
+    by: Annotated[str, typer.Option(help="entropy, least-confidence or margin.")] = "entropy",
+    pool: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Choose unlike texts among so many times as many unsure ones; 1: unsure ones only."
+        ),
+    ] = 5,
+    output: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.jsonl,
+    out: OutOption = None,
+    encoding: EncodingOption = None,
+    device: DeviceOption = None,
+    precision: PrecisionOption = "auto",
+) -> None:
+    """Order unlabeled texts by what annotating them would teach, with pre-annotations."""
+    from lookboth.inference import (
+        read_inputs,
+        render_suggestions,
+        require_scores,
+        suggest as choose,
+        write_pieces,
+    )
+    from lookboth.labelers import open_labeler
+
+    _require_place(source, output, out)
+    examples = read_inputs(source, sys.stdin.buffer, encoding)
+    quiet_libraries()
+    labeler = require_scores(open_labeler(model, device=device, precision=precision), "asked for this")
+    chosen = choose(labeler, examples, num_texts=count, measure=by, pool=pool)
+    if output is not Format.jsonl:
+        _give((suggestion.prediction for suggestion in chosen), output, out)
+    elif out is not None:
+        write_pieces(render_suggestions(chosen), out)
+    else:
+        _print_pieces(render_suggestions(chosen))
+
+
+@app.command()
+def bulk(
+    source: Annotated[
+        str, typer.Argument(metavar="IN", help="File or folder, path or URL: Parquet, JSON lines, text.")
+    ],
+    out: Annotated[str, typer.Argument(help="Folder for the result, path or URL; the same again resumes.")],
+    model: LabelerOption = None,
+    column: Annotated[str, typer.Option(help="Column of the texts.")] = "text",
+    keep: Annotated[
+        list[str] | None, typer.Option(help="Column to copy to the result, such as a key; may be repeated.")
+    ] = None,
+    input_format: Annotated[
+        str | None, typer.Option(help="parquet, jsonl or text. Default: by suffix.")
+    ] = None,
+    output_format: Annotated[
+        str | None, typer.Option("--format", "-f", help="parquet or jsonl. Default: as the input.")
+    ] = None,
+    min_score: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Leave out spans and labels below this score.")
+    ] = 0.0,
+    thresholds: ThresholdsOption = False,
+    max_chars: Annotated[int, typer.Option(min=1, help="A longer text is a bad row.")] = 1_000_000,
+    part_bytes: Annotated[
+        int, typer.Option(min=1, help="Text that is done again if a worker dies over it.")
+    ] = 512 * 1024,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes with a labeler each. Default: one a GPU, or one.")
+    ] = None,
+    gpus_per_worker: Annotated[
+        float | None, typer.Option(min=0.0, help="Or a share of one. Default: 1 where there are any.")
+    ] = None,
+    cpus_per_worker: Annotated[
+        float | None, typer.Option(min=0.0, help="Default: all shared out; 1 on a cluster.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster: auto or HOST:PORT. Default: this machine alone.")
+    ] = None,
+    batch_tokens: Annotated[
+        int | None,
+        typer.Option(min=1, help="Tokens computed at once. Default: 2048 (fp32: 512) on a CPU, else 8192."),
+    ] = None,
+    precision: PrecisionOption = "auto",
+) -> None:
+    """Label files and folders of any size, on one machine or a Ray cluster; resumable."""
+    try:
+        from lookboth.bulk import BulkOptions, ProgressLine, Workers, run_bulk
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"bulk needs {error.name}. Type: pip install 'lookboth[bulk]'") from error
+    options = BulkOptions(
+        column=column,
+        keep=tuple(keep or ()),
+        input_format=input_format,
+        output_format=output_format,
+        min_score=min_score,
+        thresholds=thresholds,
+        precision=precision,
+        max_chars=max_chars,
+        part_bytes=part_bytes,
+    )
+    means = Workers(workers, gpus_per_worker, cpus_per_worker, address, batch_tokens)
+    result = run_bulk(source, out, options, means, model=model, report=ProgressLine())
+    typer.echo(result.describe())
+
+
+@app.command()
+def serve(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="MODEL", help="FOLDER, hub id or NAME=FOLDER. Default: the shipped labeler."),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Any limit, as key=value; may be repeated.")
+    ] = None,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Host name that requests may be for, besides this machine's; may be repeated; '*': any. "
+            "Default: any where others are let in with --host, else only this machine's.",
+        ),
+    ] = None,
+    log_texts: Annotated[bool, typer.Option("--log-texts", help="Write texts to the log.")] = False,
+    device: DeviceOption = None,
+    precision: PrecisionOption = "auto",
+) -> None:
+    """Serve labelers over HTTP, with a web page. A key in LOOKBOTH_API_KEY is asked of clients."""
+    try:
+        from lookboth.serving import parse_settings, serve as run_server
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"the server needs {error.name}. Type: pip install 'lookboth[serve]'") from error
+    quiet_libraries()
+    run_server(
+        models or (),
+        parse_settings(settings or []),
+        host=host,
+        port=port,
+        device=device,
+        precision=precision,
+        allowed_hosts=allowed_host or (),
+        log_texts=log_texts,
+    )
+
+
+def _pairs(items: list[str]) -> dict[str, str]:
+    pairs = {}
+    for item in items:
+        old, sign, new = item.partition("=")
+        if not sign or not old:
+            raise ConfigError(f"--map {item!r}: expected OLD=NEW, for example --map MISC= to drop MISC")
+        pairs[old] = new
+    return pairs
+
+
+def _require_place(source: str, output: Format, out: Path | None) -> None:
+    """Refuse a place to write that the format has no use for, or that is what is read."""
+    from lookboth.files import require_other_file
+    from lookboth.inference import require_place
+
+    require_place(output.value, out)
+    if out is not None:
+        require_other_file("/dev/stdin" if source == "-" else source, out)
+
+
+def _give(predictions: Iterable[Prediction], output: Format, out: Path | None) -> None:
+    """Write predictions to a place, or print them where none is named."""
+    from lookboth.inference import render, write_predictions
+
+    if out is not None:
+        write_predictions(predictions, output.value, out)
+    else:
+        _print_pieces(render(predictions, output.value))
+
+
+def _print_pieces(pieces: Iterable[str]) -> None:
+    """Print text that may hold lone surrogates, each piece when it is there."""
+    for piece in pieces:
+        sys.stdout.buffer.write(piece.encode("utf-8", "backslashreplace"))
+        sys.stdout.buffer.flush()

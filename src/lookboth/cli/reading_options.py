@@ -1,0 +1,74 @@
+"""How labeled data is read: options of the commands that read it, gathered into one argument."""
+
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any
+
+import typer
+
+EncodingOption = Annotated[
+    str | None,
+    typer.Option(help="Encoding of files: cp1252, gb18030, ... Default: by byte order mark, else UTF-8."),
+]
+RepairOption = Annotated[bool, typer.Option("--repair", help="Repair ill-formed tags and lines.")]
+
+_OPTIONS: dict[str, tuple[Any, Any]] = {  # fields of ReadOptions: annotation and default
+    "scheme": (
+        Annotated[
+            str | None,
+            typer.Option(
+                help="Tag scheme: IOB1, IOB2, IOBES, BILOU, IO (adjacent words of one label are one "
+                "span) or plain (one label per word). Default: detected, but for the last two."
+            ),
+        ],
+        None,
+    ),
+    "word_column": (
+        Annotated[
+            int, typer.Option(help="CoNLL: column of the word, counted from 0, negative from the right.")
+        ],
+        0,
+    ),
+    "tag_column": (Annotated[int, typer.Option(help="CoNLL: column of the tag.")], -1),
+    "text_field": (
+        Annotated[
+            str | None,
+            typer.Option(help="CSV, JSON, hub: column of texts (hub: or words). Default: the usual names."),
+        ],
+        None,
+    ),
+    "label_field": (
+        Annotated[
+            str | None,
+            typer.Option(help="CSV, JSON, hub: column of labels (hub: or tags). Default: the usual names."),
+        ],
+        None,
+    ),
+    "encoding": (EncodingOption, None),
+}
+
+
+def reads_labeled_data(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for each way to read files, in the place of its parameter `reading`, a ReadOptions."""
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        from lookboth.data import ReadOptions
+
+        command(reading=ReadOptions(**{name: given.pop(name) for name in _OPTIONS}), **given)
+
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(command).parameters.values():
+        parameters += _options() if parameter.name == "reading" else [parameter]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+def _options() -> list[inspect.Parameter]:
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return [
+        inspect.Parameter(name, kind, annotation=annotation, default=default)
+        for name, (annotation, default) in _OPTIONS.items()
+    ]

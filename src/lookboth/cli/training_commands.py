@@ -1,0 +1,188 @@
+"""Commands that train: train, adapt, search, study, and report, which reads what they wrote."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lookboth.cli.app import TaskName, app
+from lookboth.cli.reading_options import RepairOption
+from lookboth.errors import ConfigError
+from lookboth.quiet import quiet_libraries
+from lookboth.training import Team, leave
+
+if TYPE_CHECKING:
+    from lookboth.config import RunConfig
+
+
+Source = Annotated[
+    str | None, typer.Argument(metavar="RECIPE|DATA", help="Recipe file (TOML), or the data to train on.")
+]
+DataOption = Annotated[
+    str | None, typer.Option("--data", help="File, folder, built-in name or hub id to train on.")
+]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", help="Decoder or encoder: hub id, folder, or built-in name.")
+]
+SettingsOption = Annotated[
+    list[str] | None, typer.Option("--set", help="Any recipe key, as key=value; may be repeated.")
+]
+
+
+@app.command()
+def train(
+    source: Source = None,
+    data: DataOption = None,
+    model: ModelOption = None,
+    plan: Annotated[str | None, typer.Option(help="Mask plan.")] = None,
+    task: Annotated[
+        TaskName | None, typer.Option(help="What has labels: words (labeling) or whole texts.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the run.")] = Path("runs/train"),
+    settings: SettingsOption = None,
+    repair: RepairOption = False,
+    estimate: Annotated[
+        bool,
+        typer.Option(
+            help="Only say what memory it takes, by the model's configuration; no weights are read."
+        ),
+    ] = False,
+) -> None:
+    """Train a labeler from a recipe, from options, or from a recipe with options over it."""
+    quiet_libraries()  # before they are imported
+    from lookboth.training import estimate as estimate_memory, train as run_training
+
+    given = {"model": model, "plan": plan, "task": task, "data.train": data, "data.repair": repair}
+    config = _recipe("train", source, given, settings or [])
+    if estimate:
+        typer.echo(estimate_memory(config).describe())
+        return
+    for run in run_training(config, out, say=typer.echo):
+        _say(f"labeler: {run.folder / 'labeler'}")
+    leave()
+
+
+@app.command()
+def adapt(
+    recipe: Annotated[Path, typer.Argument(help="Recipe file (TOML) with a section [adaptation].")],
+    out: Annotated[Path, typer.Option(help="Folder for the adapter.")] = Path("runs/adapt"),
+    settings: SettingsOption = None,
+) -> None:
+    """Train only the adapter of a recipe on its raw text; for adapter.start_from of other recipes."""
+    from lookboth.config import load_recipe
+    from lookboth.training import adapt as run_adaptation
+
+    config = load_recipe(recipe, settings or [])
+    quiet_libraries()
+    run_adaptation(config, out, say=typer.echo)
+    _say(f"{'model' if config.adapter.kind == 'full' else 'adapter'}: {out}")
+    leave()
+
+
+@app.command()
+def search(
+    source: Source = None,
+    data: DataOption = None,
+    model: ModelOption = None,
+    strategy: Annotated[str | None, typer.Option(help="halving, shared, layers, gates or predictor.")] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(help="What halving may cost, in ordinary trainings, the last one included."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the run.")] = Path("runs/search"),
+    settings: SettingsOption = None,
+    repair: RepairOption = False,
+) -> None:
+    """Find the best mask plan on dev data, with the evidence, and train a labeler under it."""
+    from lookboth.training import train as run_training
+
+    given: dict[str, Any] = {
+        "method": "search",
+        "model": model,
+        "data.train": data,
+        "data.repair": repair,
+        "search.strategy": strategy,
+        "search.budget": budget,
+    }
+    config = _recipe("search", source, given, settings or [])
+    quiet_libraries()
+    for run in run_training(config, out, say=typer.echo):
+        typer.echo(f"labeler: {run.folder / 'labeler'}; evidence: {run.folder / 'search.json'}")
+
+
+@app.command()
+def study(
+    file: Annotated[Path, typer.Argument(help="Study file (TOML).")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the runs. Default: runs/ and the name of the study.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Runs at once. Default: by cores and memory.")
+    ] = None,
+    only: Annotated[str, typer.Option(help="Patterns of the settings to run: 'ner/*,*/full'.")] = "*",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run.")] = False,
+) -> None:
+    """Run a grid of trainings that can be stopped and resumed: methods, plans, data sets, seeds."""
+    from lookboth.study import describe_study, load_study, run_study
+
+    config = load_study(file)
+    folder = out or Path("runs") / config.name
+    if dry_run:
+        typer.echo(describe_study(config, folder, only=only))
+        return
+    state = run_study(config, folder, workers=workers, only=only, say=typer.echo)
+    for name, error in state.failed.items():
+        typer.echo(f"{name} failed: {error}", err=True)
+    if state.failed:
+        raise typer.Exit(1)
+    typer.echo(f"{len(state.scores)} runs are done. Next: lookboth report {folder}")
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder that holds run folders, at any depth.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the report. Default: report/ in that folder.")
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="Method to compare with. Default: the causal one.")
+    ] = None,
+) -> None:
+    """Write tables, plots and an error page of all runs below a folder."""
+    from lookboth.reporting import write_report
+
+    typer.echo(f"report: {write_report(folder, out, baseline=baseline) / 'index.html'}")
+
+
+def _say(line: str) -> None:
+    """Print a line once, however many processes train together."""
+    if Team.here().is_first:
+        typer.echo(line)
+
+
+def _recipe(command: str, source: str | None, given: dict[str, Any], settings: Sequence[str]) -> "RunConfig":
+    """Return the recipe with the options that were given over it, and --set over these.
+
+    Args:
+        command: for the error message.
+        source: a recipe if it ends in .toml, else the data to train on.
+        given: keys of recipes and their values; empty ones are left out.
+        settings: of --set.
+    """
+    from lookboth.config import load_recipe, parse_config
+
+    recipe = Path(source) if source and source.endswith(".toml") else None
+    if source and recipe is None:
+        if given["data.train"]:
+            raise ConfigError(f"two kinds of data: {source} and --data {given['data.train']}. Leave one out.")
+        given = {**given, "data.train": source}
+    if recipe is None and not given["data.train"]:
+        raise ConfigError(
+            f"nothing to train on. Type: lookboth {command} RECIPE.toml, or lookboth {command} --data FOLDER"
+        )
+    # A JSON string is a TOML string, whatever quotes and backslashes it holds.
+    overrides = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items() if value]
+    overrides += settings
+    return load_recipe(recipe, overrides) if recipe else parse_config({}, overrides, where="options")

@@ -1,0 +1,91 @@
+from .alignment import Encoding as Encoding, WordEncoder as WordEncoder
+from .charspans import (
+    END_KEYS as END_KEYS,
+    LABEL_KEYS as LABEL_KEYS,
+    START_KEYS as START_KEYS,
+    CharSpan as CharSpan,
+    first_of as first_of,
+    settle_labels as settle_labels,
+    spans_over_words as spans_over_words,
+)
+from .checks import DataReport as DataReport, check_data as check_data, count_split as count_split
+from .conll import read_conll as read_conll, stream_words as stream_words
+from .counting import (
+    Claim as Claim,
+    Counting as Counting,
+    Ruler as Ruler,
+    find_counting as find_counting,
+    find_said as find_said,
+    is_true as is_true,
+)
+from .encodings import encoded_as as encoded_as, preview as preview
+from .jsonfile import (
+    is_text_with_entities as is_text_with_entities,
+    open_records as open_records,
+    open_values as open_values,
+    parse_objects as parse_objects,
+)
+from .jsonl import is_rejected as is_rejected, read_jsonl as read_jsonl
+from .lines import (
+    json_line as json_line,
+    read_bytes as read_bytes,
+    read_lines as read_lines,
+    read_whole as read_whole,
+    stream_file as stream_file,
+    stream_lines as stream_lines,
+)
+from .offset_evidence import (
+    COUNTINGS as COUNTINGS,
+    Reading as Reading,
+    differing_readings as differing_readings,
+)
+from .packing import (
+    START_TOKENS as START_TOKENS,
+    Layout as Layout,
+    build_arrays as build_arrays,
+    build_batch as build_batch,
+    cheapest_batches as cheapest_batches,
+    padding_share as padding_share,
+    plan_batches as plan_batches,
+    split_evenly as split_evenly,
+)
+from .problems import ProblemLog as ProblemLog, StrictLog as StrictLog, require_clean as require_clean
+from .rawtext import read_raw_text as read_raw_text
+from .readers import (
+    ReadOptions as ReadOptions,
+    find_splits as find_splits,
+    read_dataset as read_dataset,
+    read_split as read_split,
+    source_path as source_path,
+)
+from .schemes import (
+    OUTSIDE as OUTSIDE,
+    SCHEMES as SCHEMES,
+    decode_tags as decode_tags,
+    encode_spans as encode_spans,
+    find_tag_errors as find_tag_errors,
+    parse_tag as parse_tag,
+    resolve_scheme as resolve_scheme,
+    tags_for_labels as tags_for_labels,
+)
+from .sentences import Sentence as Sentence, build_dataset as build_dataset
+from .sources import (
+    licence_of as licence_of,
+    map_labels as map_labels,
+    read_source as read_source,
+    split_name as split_name,
+    whole_split as whole_split,
+)
+from .spantexts import sentence_over as sentence_over, text_sentence as text_sentence
+from .suffixes import JSON_LINES_SUFFIXES as JSON_LINES_SUFFIXES, JSONL_SUFFIXES as JSONL_SUFFIXES
+from .transitions import allowed_transitions as allowed_transitions
+from .whole_texts import (
+    labels_prefix as labels_prefix,
+    require_one_label as require_one_label,
+    text_and_offsets as text_and_offsets,
+    text_of as text_of,
+    tokenize_texts as tokenize_texts,
+    window_texts as window_texts,
+)
+from .windows import window_example as window_example
+from .words import example_from_text as example_from_text, split_words as split_words

@@ -1,0 +1,18 @@
+from .answer_parsing import (
+    AnswerProblem as AnswerProblem,
+    Copy as Copy,
+    Mentions as Mentions,
+    Parsed as Parsed,
+    occurrences as occurrences,
+)
+from .escaping import (
+    escape as escape,
+    normalize as normalize,
+    read_words as read_words,
+    split_unescaped as split_unescaped,
+    unescape as unescape,
+    write_words as write_words,
+)
+from .generative_config import GenerativeLabelerConfig as GenerativeLabelerConfig
+from .generative_labeler import GenerativeLabeler as GenerativeLabeler
+from .generative_saving import load_generative as load_generative

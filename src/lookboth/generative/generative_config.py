@@ -1,0 +1,100 @@
+"""What a generative labeler is but its weights and demonstrations."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lookboth.config import GenerativeConfig
+from lookboth.data import SCHEMES, tags_for_labels
+from lookboth.errors import ModelError
+from lookboth.labelers import (
+    FORMAT_VERSION,
+    KIND_KEY,
+    MAX_LAYERS,
+    card_scores,
+    optional,
+    setting,
+    strings,
+    texts,
+)
+
+GENERATIVE = "generative"
+
+
+@dataclass(frozen=True)
+class GenerativeLabelerConfig:
+    """Everything about a generative labeler that is not weights; `config.json` of a saved one.
+
+    Args:
+        base: hub id, folder or built-in name of the language model; revision: its hub revision.
+        fingerprint: of its weights (see `loading.fingerprint`).
+        labels: the labels it knows; scheme: how they are written as tags.
+        generative: how it is asked.
+        adapter: "full", "lora", "qlora", or "none" where nothing was trained.
+        double_quant: of a base in 4 bits, whether its scales were quantized as well.
+        exit_layer: how many layers of the base are used; all when None.
+        max_tokens: longer texts are cut, without overlap.
+        scores: what the labeler reached, by data set, for its card.
+    """
+
+    base: str
+    fingerprint: str
+    labels: tuple[str, ...]
+    scheme: str
+    generative: GenerativeConfig
+    adapter: str = "lora"
+    double_quant: bool = True
+    revision: str | None = None
+    exit_layer: int | None = None
+    max_tokens: int = 512
+    scores: dict[str, Any] = field(default_factory=dict)
+
+    task = "labeling"
+    plan = None
+
+    def __post_init__(self) -> None:
+        if not self.labels:
+            raise ModelError("a generative labeler needs at least one label.")
+        if self.scheme not in SCHEMES:
+            raise ModelError(f"scheme is {self.scheme!r:.100}; allowed are {', '.join(SCHEMES)}.")
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Every tag a word may get."""
+        return tuple(tags_for_labels(self.labels, self.scheme))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "model_type": "lookboth",
+            KIND_KEY: GENERATIVE,
+            "format_version": FORMAT_VERSION,
+            "base": self.base,
+            "base_revision": self.revision,
+            "base_fingerprint": self.fingerprint,
+            "labels": list(self.labels),
+            "scheme": self.scheme,
+            "generative": self.generative.model_dump(mode="json"),
+            "adapter": self.adapter,
+            **({} if self.double_quant else {"double_quant": False}),
+            "exit_layer": self.exit_layer,
+            "max_tokens": self.max_tokens,
+            "scores": self.scores,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "GenerativeLabelerConfig":
+        """Read what `to_dict` wrote."""
+        return cls(
+            base=setting(data, "base", str, least=1, most=4096),
+            revision=optional(data, "base_revision", str),
+            fingerprint=setting(data, "base_fingerprint", str),
+            labels=tuple(strings(data, "labels")),
+            scheme=setting(data, "scheme", str),
+            generative=GenerativeConfig.model_validate(texts(data, "generative")),
+            adapter=setting(data, "adapter", str),
+            double_quant=optional(data, "double_quant", bool, True),
+            exit_layer=optional(data, "exit_layer", int, least=1, most=MAX_LAYERS),
+            max_tokens=setting(data, "max_tokens", int, least=1),
+            scores=card_scores(data),
+        )

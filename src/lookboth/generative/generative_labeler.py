@@ -1,0 +1,191 @@
+"""The generative labeler: a language model that writes the labels, with prompts and demonstrations."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lookboth.data import WordEncoder, encode_spans, text_and_offsets
+from lookboth.generative.answer_parsing import PROBLEM_KINDS
+from lookboth.generative.answers import Answerer, Reading
+from lookboth.generative.codecs import build_codec
+from lookboth.generative.demonstrations import Demonstrations
+from lookboth.generative.generative_config import GenerativeLabelerConfig
+from lookboth.generative.prompts import Prompt, PromptWriter
+from lookboth.inference import TextLabeler
+from lookboth.models import LanguageModel
+from lookboth.types import Example, PredictedSpan, Prediction, Span
+
+_SENTENCE_ENDS = frozenset(".!?。")
+
+
+@dataclass(frozen=True)
+class GenerativeModel:
+    """The weights of a generative labeler.
+
+    Args:
+        backbone: with its adapter, as it is saved.
+        language: the language model around it.
+    """
+
+    backbone: Any
+    language: LanguageModel
+
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """Arithmetic of backbone and head."""
+        return self.language.compute_dtype
+
+
+class GenerativeLabeler(TextLabeler):
+    """A labeler that writes its answers; what does not parse or is not in the text is counted, never labeled.
+
+    Args:
+        config: everything but weights and demonstrations.
+        model: the weights.
+        tokenizer: of the model.
+        pool: training sentences that demonstrations are chosen from.
+        seed: of that choice.
+
+    Raises:
+        ConfigError: prompts cannot be written with this tokenizer.
+    """
+
+    def __init__(
+        self,
+        config: GenerativeLabelerConfig,
+        model: GenerativeModel,
+        tokenizer: Any,
+        pool: Sequence[Example] = (),
+        *,
+        seed: int = 0,
+    ) -> None:
+        self.config, self.model, self.tokenizer = config, model, tokenizer
+        settings = config.generative
+        codec = build_codec(settings.format, config.labels, config.scheme)
+        self.writer = PromptWriter(tokenizer, codec, settings)
+        self.demonstrations = Demonstrations(pool, settings, seed=seed)
+        self.encoder = WordEncoder(tokenizer)
+        self.answerer = Answerer(model.language, self.writer)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.model.language.parameters()).device
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write adapter, labels, template, demonstrations and card into one folder."""
+        from lookboth.generative.generative_saving import save_generative
+
+        save_generative(self, folder)
+
+    def prompts(self, examples: Sequence[Example]) -> list[Prompt]:
+        """Return the prompt for each example, none of them too long to be asked at once.
+
+        Raises:
+            ConfigError: a text does not fit into generative.max_tokens.
+        """
+        texts = [example.words for example in examples]
+        shown = self.demonstrations.for_texts(texts)
+        return [self.writer.prompt(*pair) for pair in zip(texts, shown, strict=True)]
+
+    def label_chunk(self, examples: Sequence[Example], *, batch_tokens: int | None) -> Iterator[Prediction]:
+        """Yield the prediction for each example, in order; see `TextLabeler.label_chunk`."""
+        parts = [(i, first, part) for i, e in enumerate(examples) for first, part in self.cut(e)]
+        readings = self.answer([part for _, _, part in parts], batch_tokens=batch_tokens)
+        of_example: list[list[tuple[int, Reading]]] = [[] for _ in examples]
+        for (index, first, _), reading in zip(parts, readings, strict=True):
+            of_example[index].append((first, reading))
+        for example, answers in zip(examples, of_example, strict=True):
+            yield self.join(example, answers)
+
+    def answer(self, parts: Sequence[Example], *, batch_tokens: int | None) -> list[Reading]:
+        """Return the answer about each part of a text, in order.
+
+        Args:
+            parts: as `cut` returns them.
+            batch_tokens: tokens computed at once; 2048 when None.
+        """
+        return self.answerer.answer(self.prompts(parts), batch_tokens=batch_tokens or 2048)
+
+    def summarize(self, predictions: Sequence[Prediction]) -> dict[str, Any]:
+        """Return what became of the answers: how many hold each kind of problem, and how many spans were invented."""
+        return {"answers": count_problems(predictions)}
+
+    def cut(self, example: Example) -> list[tuple[int, Example]]:
+        """Return (first word, part) of an example: one part unless it is longer than config.max_tokens.
+
+        A long one is cut after a sentence where there is one; spans over a cut are lost.
+        """
+        lengths = [len(ids) for ids in self.encoder.encode_words(example.words)]
+        if sum(lengths) <= self.config.max_tokens:
+            return [(0, example)] if lengths else []
+        borders = cut_words(example.words, lengths, self.config.max_tokens)
+        return [(start, _part(example, start, end)) for start, end in borders]
+
+    def join(self, example: Example, answers: Sequence[tuple[int, Reading]]) -> Prediction:
+        """Return the prediction of an example, put together from the answers about its parts.
+
+        Args:
+            example: the example that `cut` was given.
+            answers: first word of each part and the answer about it, in order.
+        """
+        text, words, offsets = text_and_offsets(example)
+        problems = [problem for _, reading in answers for problem in reading.problems]
+        spans, found = [], []
+        for first, reading in answers:
+            for (start, end, label), score in reading.spans:
+                if self.config.scheme == "plain" and end - start > 1:
+                    problems.append("unparseable")  # under "plain" a span is one word
+                    continue
+                spans.append(Span(first + start, first + end, label))
+                place = (offsets[first + start][0], offsets[first + end - 1][1])
+                found.append(PredictedSpan(*spans[-1], text[slice(*place)], *place, score))
+        tags = encode_spans(spans, len(words), self.config.scheme)
+        return Prediction(text, words, offsets, tags, tuple(found), problems=tuple(problems))
+
+
+def cut_words(words: Sequence[str], lengths: Sequence[int], limit: int) -> list[tuple[int, int]]:
+    """Return the (start, end) words of parts of at most `limit` tokens, cut after a sentence in their second half.
+
+    >>> cut_words(["a", ".", "b", "c"], [1, 1, 1, 1], 3)
+    [(0, 2), (2, 4)]
+    """
+    parts, start = [], 0
+    while start < len(words):
+        end, room = start, limit
+        while end < len(words) and (lengths[end] <= room or end == start):
+            room -= lengths[end]
+            end += 1
+        if end < len(words):
+            ends = (i + 1 for i in range(end - 1, (start + end) // 2 - 1, -1) if words[i] in _SENTENCE_ENDS)
+            end = next(ends, end)
+        parts.append((start, end))
+        start = end
+    return parts
+
+
+def count_problems(predictions: Sequence[Prediction]) -> dict[str, float]:
+    """Return how often answers went wrong.
+
+    "unparseable_rate" is the share of texts with an answer that is not all of the format or not finished;
+    "invented_rate" the share of invented spans among all that were named. The rest are counts.
+    """
+    counts = Counter(kind for prediction in predictions for kind in prediction.problems)
+    broken = sum(bool({"unparseable", "unfinished"} & set(p.problems)) for p in predictions)
+    named = sum(len(p.spans) for p in predictions) + counts["invented"] + counts["unknown_label"]
+    return {
+        "num_texts": len(predictions),
+        **{kind: counts[kind] for kind in PROBLEM_KINDS},
+        "unparseable_rate": round(broken / max(1, len(predictions)), 5),
+        "invented_rate": round(counts["invented"] / max(1, named), 5),
+    }
+
+
+def _part(example: Example, start: int, end: int) -> Example:
+    inside = (span for span in example.spans if start <= span.start and span.end <= end)
+    spans = tuple(Span(s.start - start, s.end - start, s.label) for s in inside)
+    return Example(example.words[start:end], spans, source=example.source)

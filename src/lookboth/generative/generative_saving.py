@@ -1,0 +1,106 @@
+"""Generative labelers on disk: adapter, labels, template and demonstrations in one folder."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lookboth.errors import ModelError, first_line
+from lookboth.files import write_json, write_whole
+from lookboth.generative.generative_config import GenerativeLabelerConfig
+from lookboth.generative.generative_labeler import GenerativeLabeler, GenerativeModel
+from lookboth.labelers import (
+    ADAPTER_FOLDER,
+    BACKBONE_FOLDER,
+    CONFIG_FILE,
+    generative_card,
+    load_parts,
+    parse_settings,
+)
+from lookboth.models import (
+    LanguageModel,
+    Precision,
+    default_device,
+    load_language_model,
+    save_adapter,
+    torch_dtype,
+)
+from lookboth.types import Example, Span
+
+DEMONSTRATIONS_FILE = "demonstrations.jsonl"
+
+
+def save_generative(labeler: GenerativeLabeler, folder: str | Path) -> Path:
+    """Write a generative labeler into `folder`; the sentences it shows as demonstrations are part of it."""
+    folder, config = Path(folder), labeler.config
+    folder.mkdir(parents=True, exist_ok=True)
+    if config.adapter in {"lora", "qlora"}:
+        save_adapter(
+            labeler.model.backbone, folder / ADAPTER_FOLDER, base=config.base, revision=config.revision
+        )
+    elif config.adapter == "full":
+        labeler.model.language.model.save_pretrained(folder / BACKBONE_FOLDER)
+    labeler.tokenizer.save_pretrained(folder)
+    _write_examples(folder / DEMONSTRATIONS_FILE, labeler.demonstrations.kept())
+    write_json(folder / CONFIG_FILE, config.to_dict())
+    write_whole(folder / "README.md", [generative_card(config)], follow_links=False)
+    return folder
+
+
+def load_generative(
+    folder: Path,
+    data: Mapping[str, Any],
+    *,
+    device: str | None,
+    precision: str,
+    base: str | None,
+    trust_remote_code: bool,
+    backbone: Any = None,
+) -> GenerativeLabeler:
+    """Load what `save_generative` wrote.
+
+    Args:
+        folder: of the labeler; data: its config.json.
+        device, precision, base, trust_remote_code: see `Labeler.from_pretrained`.
+        backbone: see `load_labeler`.
+
+    Raises:
+        ModelError: the folder is incomplete or does not fit its base.
+    """
+    config = parse_settings(folder, data, GenerativeLabelerConfig.from_dict)
+    if base is not None:
+        config = replace(config, base=base, revision=None)
+    device = device or default_device()
+    choice: Precision = precision  # type: ignore[assignment]
+    backbone, tokenizer = load_parts(folder, config, device, choice, trust_remote_code, backbone=backbone)
+    name = str((folder / BACKBONE_FOLDER).absolute()) if config.adapter == "full" else config.base
+    language = LanguageModel(
+        load_language_model(
+            name, bare_backbone(backbone), revision=config.revision, trust_remote_code=trust_remote_code
+        ),
+        compute_dtype=torch_dtype(choice, device),
+    )
+    pool = _read_examples(folder / DEMONSTRATIONS_FILE)
+    labeler = GenerativeLabeler(config, GenerativeModel(backbone, language.eval()), tokenizer, pool)
+    labeler.demonstrations.as_saved()
+    labeler.answerer.keeps_prefix = True
+    return labeler
+
+
+def bare_backbone(backbone: Any) -> Any:
+    """Return a backbone without PEFT's wrapper; its LoRA layers stay in it."""
+    return backbone.get_base_model() if hasattr(backbone, "peft_config") else backbone
+
+
+def _write_examples(file: Path, examples: Iterable[Example]) -> None:
+    rows = ({"words": e.words, "spans": [list(span) for span in e.spans]} for e in examples)
+    write_whole(file, (json.dumps(row, ensure_ascii=False) + "\n" for row in rows), follow_links=False)
+
+
+def _read_examples(file: Path) -> list[Example]:
+    try:
+        rows = [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
+        return [Example(tuple(row["words"]), tuple(Span(*span) for span in row["spans"])) for row in rows]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{file}: cannot be read: {first_line(error)}") from error

@@ -1,0 +1,83 @@
+"""Methods that label by writing: supervised in-context fine-tuning, instruction tuning, in-context learning."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lookboth.config import RunConfig
+from lookboth.evaluation import evaluate_labeler
+from lookboth.generative.demonstrations import Demonstrations
+from lookboth.generative.generative_building import ICL, build_generative
+from lookboth.generative.generative_labeler import GenerativeLabeler
+from lookboth.generative.lessons import LessonBatches, Lessons, num_epochs
+from lookboth.run_folder import RunFolder
+from lookboth.training import (
+    DevScorer,
+    History,
+    Say,
+    Splits,
+    Start,
+    TrainedRun,
+    find_pad_id,
+    finish_run,
+    fit,
+    labels_of,
+    read_config_lines,
+    together,
+)
+from lookboth.types import Example
+
+
+def train_generative(config: RunConfig, splits: Splits, seed: int, folder: Path, say: Say) -> TrainedRun:
+    """Train a language model to write labels, or (method = "icl") only ask it.
+
+    "sift" is supervised in-context fine-tuning (Dukić, Glavaš, Šnajder 2025, arXiv 2509.00921): every training prompt
+    shows k demonstrations, drawn anew each epoch. "instruction_tuning" shows none and learns the answer.
+    Demonstrations are training sentences always.
+    """
+    from transformers import set_seed
+
+    start = Start.now()
+    set_seed(seed)
+    labels = labels_of([*splits.train, *splits.dev])
+    labeler = build_generative(config, labels=labels, pool=splits.train, seed=seed)
+    score_dev = DevScorer(lambda: evaluate_labeler(together(labeler), splits.dev))
+    history = History()
+    if config.method != ICL:
+        history = _fit(labeler, config, seed, folder, score_dev, say)
+    dev = score_dev.at(history.best_score)
+    tests = {name: evaluate_labeler(together(labeler), examples) for name, examples in splits.tests.items()}
+    return finish_run(
+        TrainedRun(seed, folder, labeler, history, dev, tests), config, splits.files, start, say
+    )
+
+
+def _fit(
+    labeler: GenerativeLabeler, config: RunConfig, seed: int, folder: Path, score_dev: DevScorer, say: Say
+) -> History:
+    settings, language = labeler.config.generative, labeler.model.language
+    whole = _whole(labeler, labeler.demonstrations.pool)
+    lessons = Lessons(
+        labeler.writer,
+        Demonstrations(whole, settings, seed=seed),
+        num_epochs=num_epochs(config.training.epochs),
+        loss=settings.loss,
+    )
+    pad_id = find_pad_id(labeler.tokenizer)
+    batches = LessonBatches.of(lessons, config=config.training, seed=seed, pad_id=pad_id)
+    for line in read_config_lines(config, batches, language):
+        say(line)
+    return fit(
+        language,
+        batches,
+        config=config.training,
+        seed=seed,
+        folder=RunFolder(folder).training.path,
+        score_dev=score_dev,
+        say=say,
+        adapter=config.adapter,
+    )
+
+
+def _whole(labeler: GenerativeLabeler, examples: Sequence[Example]) -> list[Example]:
+    """Return examples that fit into one prompt each: long ones in parts."""
+    return [part for example in examples for _, part in labeler.cut(example)]

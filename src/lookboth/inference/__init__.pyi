@@ -1,0 +1,43 @@
+from .confidence import Confidence as Confidence, saved_thresholds as saved_thresholds
+from .decoding import (
+    allowed_transitions as allowed_transitions,
+    keep_above as keep_above,
+    span_scores as span_scores,
+)
+from .formats import (
+    escape_html as escape_html,
+    label_hue as label_hue,
+    render as render,
+    require_place as require_place,
+    write_pieces as write_pieces,
+    write_predictions as write_predictions,
+)
+from .inputs import read_inputs as read_inputs
+from .labeling_config import (
+    LabelingConfig as LabelingConfig,
+    LabelOn as LabelOn,
+    require_allowed as require_allowed,
+)
+from .likelihoods import FORBIDDEN as FORBIDDEN, Likelihood as Likelihood
+from .pieces import (
+    join_scores as join_scores,
+    join_texts as join_texts,
+    join_words as join_words,
+    piece_scores as piece_scores,
+    tokenize_for as tokenize_for,
+)
+from .pipeline import (
+    chunks as chunks,
+    example_scores as example_scores,
+    label_examples as label_examples,
+    label_with_probs as label_with_probs,
+    log_probs_of as log_probs_of,
+    predict_from_scores as predict_from_scores,
+    word_log_probs as word_log_probs,
+)
+from .suggestions import render_suggestions as render_suggestions, suggest as suggest
+from .text_labeler import (
+    HeadLabeler as HeadLabeler,
+    TextLabeler as TextLabeler,
+    require_scores as require_scores,
+)

@@ -1,0 +1,120 @@
+"""From a head's scores to log probabilities, in numpy: the same whatever computed the scores."""
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from lookboth.data import allowed_transitions
+
+FORBIDDEN = -1e9  # finite: the gradient of a logsumexp over nothing but -inf is not a number
+_TEXTS_AT_ONCE = 256  # a step of the chain holds so many times tags x tags numbers
+
+Kind = Literal["softmax", "sigmoid", "chain"]
+
+
+class Likelihood(NamedTuple):
+    """How the scores of a head become probabilities.
+
+    Args:
+        kind: "softmax": one tag a word, each word by itself; "sigmoid": each tag by itself; "chain": the tags of a text
+            together, each after the one before it.
+        transitions: of a chain the learned score of each tag after each other, (n + 1, n + 1), row and column n for the
+            border of the text; None where nothing is learned.
+    """
+
+    kind: Kind = "softmax"
+    transitions: np.ndarray | None = None
+
+    def log_probs(
+        self,
+        scores: np.ndarray,
+        num_words: np.ndarray,
+        *,
+        tags: tuple[str, ...],
+        scheme: str,
+        temperature: float = 1.0,
+    ) -> np.ndarray:
+        """Return the log probability of each tag for each word, (w, num_tags); of a chain, the marginals.
+
+        Args:
+            scores: what the head gave, shape (w, num_tags); of a text that was cut into windows all of them together.
+            num_words: words of each text, shape (s,), sum w.
+            tags, scheme: as in `allowed_transitions`.
+            temperature: what the scores of tag sequences are divided by; none becomes better than another by it.
+
+        >>> rows = np.log(np.array([[0.25, 0.75]]))
+        >>> np.exp(Likelihood().log_probs(rows, np.array([1]), tags=("bad", "good"), scheme="plain"))
+        array([[0.25, 0.75]])
+        """
+        scores = scores / temperature
+        if self.kind == "sigmoid":
+            return -np.logaddexp(0, -scores)
+        if self.transitions is None:  # each word by itself
+            return _log_softmax(scores)
+        allowed = allowed_transitions(tags, scheme)
+        steps = np.where(allowed, self.transitions / temperature, FORBIDDEN).astype(scores.dtype)
+        return _chain_marginals(scores, num_words, steps)
+
+
+def _chain_marginals(scores: np.ndarray, num_words: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """Return the log of each word's marginal tag probabilities, (w, n), by the forward-backward algorithm.
+
+    Args:
+        scores: shape (w, n); steps: shape (n + 1, n + 1), the last row and column the border's.
+        num_words: words of each text, shape (s,).
+    """
+    scores = _log_softmax(scores)  # no sequence's probability notices, and sums over a text stay small
+    result = np.empty_like(scores)
+    starts = np.cumsum(num_words) - num_words
+    for first in range(0, len(num_words), _TEXTS_AT_ONCE):
+        some = slice(first, first + _TEXTS_AT_ONCE)
+        visits = list(_visits(starts[some], num_words[some]))
+        alphas, betas = _forward(scores, steps, visits), _backward(scores, steps, visits)
+        # exp(alpha + beta) sums over the tags to the same number at every word: nothing else normalizes it.
+        for words, alpha, beta in zip(visits, alphas, betas, strict=True):
+            result[words] = _log_softmax(alpha + beta)
+    return result
+
+
+def _visits(starts: np.ndarray, num_words: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the first word of every text, longest text first, then the second words, ...: all texts in one pass."""
+    order = np.argsort(-num_words, kind="stable")
+    starts, lengths = starts[order], num_words[order]
+    for step in range(int(lengths.max(initial=0))):
+        yield starts[lengths > step] + step
+
+
+def _forward(scores: np.ndarray, steps: np.ndarray, visits: list[np.ndarray]) -> list[np.ndarray]:
+    """Return for the words of each visit the log of all that leads to each tag, but for a number for each word."""
+    inner, before = steps[:-1, :-1], steps[-1:, :-1]
+    alphas: list[np.ndarray] = []
+    for words in visits:
+        if alphas:
+            before = _logsumexp(alphas[-1][: len(words), :, None] + inner, axis=1)
+        # Near 0: in fp32 the sum over a long text would swallow a word.
+        alphas.append(_log_softmax(before + scores[words]))
+    return alphas
+
+
+def _backward(scores: np.ndarray, steps: np.ndarray, visits: list[np.ndarray]) -> list[np.ndarray]:
+    """Return for the words of each visit the log of all that follows each tag, but for a number for each word."""
+    inner, end = steps[:-1, :-1], steps[:-1, -1]
+    betas: list[np.ndarray] = []
+    for number in range(len(visits) - 1, -1, -1):
+        beta = np.tile(end, (len(visits[number]), 1))
+        if betas:  # texts that go on come first
+            after = scores[visits[number + 1]] + betas[-1]
+            beta[: len(after)] = _log_softmax(_logsumexp(after[:, None, :] + inner, axis=2))
+        betas.append(beta)
+    return betas[::-1]
+
+
+def _log_softmax(scores: np.ndarray) -> np.ndarray:
+    shifted = scores - scores.max(axis=-1, keepdims=True, initial=-np.inf)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def _logsumexp(scores: np.ndarray, axis: int) -> np.ndarray:
+    most = scores.max(axis=axis, keepdims=True)
+    return (most + np.log(np.exp(scores - most).sum(axis=axis, keepdims=True))).squeeze(axis)

@@ -1,0 +1,41 @@
+from .card import generative_card as generative_card
+from .folders import find_folder as find_folder, model_digest as model_digest
+from .inspect import inspect_model as inspect_model, prove_model as prove_model
+from .labeler import Labeler as Labeler, require_head as require_head
+from .labeler_config import (
+    CONFIG_FILE as CONFIG_FILE,
+    FORMAT_VERSION as FORMAT_VERSION,
+    KIND_KEY as KIND_KEY,
+    LabelerConfig as LabelerConfig,
+    is_labeler as is_labeler,
+    parse_settings as parse_settings,
+    read_confidence as read_confidence,
+    read_settings as read_settings,
+)
+from .labeling_settings import labeling_from_dict as labeling_from_dict, labeling_to_dict as labeling_to_dict
+from .merging import merge_labeler as merge_labeler, merge_to_folder as merge_to_folder
+from .opening import open_labeler as open_labeler
+from .reading_back import (
+    read_back as read_back,
+    read_back_adapter as read_back_adapter,
+    read_back_backbone as read_back_backbone,
+)
+from .saved_settings import (
+    MAX_LAYERS as MAX_LAYERS,
+    card_scores as card_scores,
+    numbered as numbered,
+    optional as optional,
+    setting as setting,
+    strings as strings,
+    texts as texts,
+    token_ids as token_ids,
+)
+from .saving import (
+    ADAPTER_FOLDER as ADAPTER_FOLDER,
+    BACKBONE_FOLDER as BACKBONE_FOLDER,
+    check_special_tokens as check_special_tokens,
+    load_labeler as load_labeler,
+    load_parts as load_parts,
+    push_labeler as push_labeler,
+    save_adapter as save_adapter,
+)

@@ -1,0 +1,161 @@
+"""The model card written with a labeler: what it is, how to use it, scores, data, licence, limits, training."""
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from lookboth.data import licence_of
+from lookboth.models import BUILTIN
+
+if TYPE_CHECKING:
+    from lookboth.labelers.labeler_config import LabelerConfig
+
+
+def model_card(config: "LabelerConfig") -> str:
+    """Return the README.md of a saved labeler with a head."""
+    of_texts = config.task == "classification"
+    kind = "text-classification" if of_texts else "token-classification"
+    strict = not of_texts and config.scheme != "plain"
+    about = [
+        f"# {'Text classifier' if of_texts else 'Sequence labeler'} on {config.base}",
+        "",
+        f"Labels: {_names(config.labels)}. {_how_labeled(config)}",
+        "",
+        f"Mask plan: `{config.plan}` over {config.plan.num_layers} layers. Adapter: {config.adapter}. "
+        f"Head: {config.head}.",
+        "",
+    ]
+    tags = [kind, "label-supervised" if of_texts else "sequence-labeling"]
+    return _card(config, about, kind=kind, tags=tags, strict=strict)
+
+
+def generative_card(config: Any) -> str:
+    """Return the README.md of a saved generative labeler (a GenerativeLabelerConfig)."""
+    settings = config.generative
+    shown = f"{settings.k} demonstrations ({settings.demonstrations})" if settings.k else "no demonstrations"
+    about = [
+        f"# Generative sequence labeler on {config.base}",
+        "",
+        f"Labels: {_names(config.labels)}. Answers in the format {settings.format}, {shown}. "
+        f"Adapter: {config.adapter}.",
+        "",
+        "The sentences it shows as demonstrations are in demonstrations.jsonl.",
+        "",
+    ]
+    strict, tags = config.scheme != "plain", ["sequence-labeling", "generative"]
+    return _card(config, about, kind="text-generation", tags=tags, strict=strict)
+
+
+def _card(config: Any, about: Sequence[str], *, kind: str, tags: Sequence[str], strict: bool) -> str:
+    recipe = config.scores.get("recipe") or {}
+    sources = _sources(recipe)
+    lines = [
+        "---",
+        "library_name: lookboth",
+        f"pipeline_tag: {kind}",
+        f"base_model: {json.dumps(config.base)}",
+        f"tags: [{', '.join([*tags, 'lookboth'])}]",
+        "license: other",
+        "---",
+        "",
+        *about,
+        *_USAGE,
+        *_score_table(config.scores, strict=strict),
+        *_data(sources),
+        *_licence(config.base, sources),
+        *_limits(config, recipe),
+        *_training(recipe),
+    ]
+    return "\n".join(lines)
+
+
+_USAGE = (
+    "## Use",
+    "",
+    "`pip install lookboth`, then in Python, or as `lookboth predict TEXT --model FOLDER`:",
+    "",
+    "```python",
+    "from lookboth import Labeler",
+    "",
+    'labeler = Labeler.from_pretrained("PATH OR HUB ID OF THIS FOLDER")',
+    'labeler.predict("Ada Lovelace was born in London.")',
+    "```",
+    "",
+)
+
+
+def _names(labels: Sequence[str]) -> str:
+    return ", ".join(f"`{' '.join(label.split())}`" for label in labels)
+
+
+def _how_labeled(config: "LabelerConfig") -> str:
+    pooled = {"mean": "the average of all its tokens", "max": "the largest values of all its tokens"}
+    pooled["mean_special"] = "the average of all its tokens and the special ones before it"
+    pooled["max_score"] = "the largest scores of all its tokens and the special ones before it"
+    on = pooled.get(config.label_on, f"its {config.label_on} token")
+    if config.task == "labeling":
+        return f"Scheme {config.scheme}; each word is labeled on {on}."
+    number = (
+        f"any number of labels ({config.head.threshold:g} or more)" if config.multi_label else "one label"
+    )
+    return f"Each whole text gets {number}, on {on}."
+
+
+def _score_table(scores: dict[str, Any], *, strict: bool) -> list[str]:
+    tests = scores.get("test", {})
+    if not tests:
+        return []
+    metric = scores.get("metric", "micro F1")
+    rule = f"Strict entity-level {metric}" if strict else f"{metric[0].upper()}{metric[1:]}"
+    rule += f", one run (seed {scores.get('seed')}), dev {100 * scores.get('dev', 0):.1f}."
+    rows = [f"| {name} | {100 * value:.1f} |" for name, value in tests.items()]
+    return ["## Scores", "", rule, "", f"| data | {metric} |", "|---|---|", *rows, ""]
+
+
+def _sources(recipe: dict[str, Any]) -> list[str]:
+    """Return what the weights were made from: data with labels, and raw text where an adapter saw some."""
+    parts = ((recipe.get("data") or {}).get("train"), (recipe.get("adaptation") or {}).get("text"))
+    sources = [source for part in parts if part for source in ([part] if isinstance(part, str) else part)]
+    return list(dict.fromkeys(sources))
+
+
+def _data(sources: Sequence[str]) -> list[str]:
+    if not sources:
+        return []
+    rows = [f"| {source} | {licence_of(source) or 'see its source'} |" for source in sources]
+    return ["## Data", "", "Trained on:", "", "| data | licence |", "|---|---|", *rows, ""]
+
+
+def _licence(base: str, sources: Sequence[str]) -> list[str]:
+    model = BUILTIN[base].licence if base in BUILTIN else "see its card"
+    also = " and from the data above; their licences hold for them too" if sources else ""
+    text = f"The weights are derived from {base} (licence: {model}){also}. lookboth itself: Apache-2.0."
+    return ["## Licence", "", text, ""]
+
+
+def _limits(config: Any, recipe: dict[str, Any]) -> list[str]:
+    """Return what is known of the limits without knowing the data; who publishes a labeler knows more."""
+    limits = [
+        f"It gives the labels {_names(config.labels)} and no others, on text like that it was trained on."
+    ]
+    if config.adapter == "qlora":
+        limits.append(
+            "It was trained and scored over its base in 4 bits, and is loaded so where bitsandbytes is installed; "
+            "elsewhere it runs over the unquantised base, and scores may differ."
+        )
+    limits.append(f"Texts longer than {config.max_tokens} tokens are labeled in pieces of that length.")
+    measured = getattr(config, "confidence", None)
+    if measured is not None and measured.data:
+        limits.append(f"Its scores were calibrated on {measured.data}.")
+    else:
+        limits.append("Its scores were not calibrated: 0.9 need not mean right nine times in ten.")
+    seeds = (recipe.get("training") or {}).get("seeds") or ()
+    if len(seeds) == 1:
+        limits.append("One seed was trained; another would score differently.")
+    return ["## Limits", "", *(f"- {limit}" for limit in limits), ""]
+
+
+def _training(recipe: dict[str, Any]) -> list[str]:
+    if not recipe:
+        return []
+    return ["## Training", "", "```json", json.dumps(recipe, indent=2, ensure_ascii=False), "```", ""]

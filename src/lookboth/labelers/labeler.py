@@ -1,0 +1,142 @@
+"""The labeler: a backbone under a mask plan, a head over word states, and what is needed to read text."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lookboth.data import WordEncoder, build_batch
+from lookboth.errors import ModelError
+from lookboth.inference import HeadLabeler, Likelihood, TextLabeler, require_scores
+from lookboth.labelers.labeler_config import LabelerConfig
+from lookboth.masking import MaskPlan, under_plan
+from lookboth.models import LabelerModel
+from lookboth.types import TokenizedExample
+
+
+class Labeler(HeadLabeler):
+    """A trained sequence labeler.
+
+    Args:
+        config: everything but the weights.
+        model: backbone and head.
+        tokenizer: of the backbone.
+
+    >>> labeler = Labeler.from_pretrained("path/to/labeler")  # doctest: +SKIP
+    >>> labeler.predict("Ada Lovelace lived in London.")  # doctest: +SKIP
+    """
+
+    def __init__(self, config: LabelerConfig, model: LabelerModel, tokenizer: Any) -> None:
+        self.config = config
+        self.model = model
+        self.tokenizer = tokenizer
+        self.encoder = WordEncoder(
+            tokenizer,
+            config.encoding,
+            max_word_tokens=config.max_word_tokens,
+            num_tokens=model.backbone.get_input_embeddings().weight.shape[0],
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path | None = None,
+        *,
+        device: str | None = None,
+        precision: str = "auto",
+        base: str | None = None,
+        merge: bool = False,
+        trust_remote_code: bool = False,
+    ) -> TextLabeler:
+        """Load a labeler from a folder or the Hub; the one that ships with lookboth when `name` is None.
+
+        A folder that a generative labeler was saved into gives a GenerativeLabeler.
+
+        Args:
+            name: folder or hub id; "fast" is the faster one that ships.
+            device: "cpu", "cuda", ...; a GPU where there is one when None.
+            precision: "auto", "bf16" or "fp32"; "auto" takes 4 bits for a QLoRA labeler where that is possible.
+            base: where the base model is on this machine, if not where the labeler says; it must be the same one.
+            merge: fold the adapter into the weights, if there is one: a fifth faster, the same within rounding.
+            trust_remote_code: let the base model's own code run.
+
+        Raises:
+            ModelError: the folder is missing, incomplete, from a newer version, or does not fit its base.
+        """
+        from lookboth.labelers.merging import fold_for_speed
+        from lookboth.labelers.saving import load_labeler
+
+        labeler = load_labeler(
+            name, device=device, precision=precision, base=base, trust_remote_code=trust_remote_code
+        )
+        if merge:
+            fold_for_speed(labeler)
+        return labeler
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write adapter, head, plan, tags and model card into one small folder."""
+        from lookboth.labelers.saving import save_labeler
+
+        save_labeler(self, folder)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.model.head.parameters()).device
+
+    @property
+    def batch_tokens(self) -> int:
+        """Tokens computed at once where the caller names no number.
+
+        In bf16 a CPU's products are so fast that reading the weights, once a batch, is what counts.
+        """
+        return 2048 if self.model.compute_dtype == torch.bfloat16 else super().batch_tokens
+
+    def score(self, pieces: Sequence[TokenizedExample]) -> np.ndarray:
+        """Return what the head gives for every word of one batch under the plan of `config`, (w, num_tags)."""
+        inputs = {key: value.to(self.device) for key, value in build_batch(pieces).tensors().items()}
+        if was_training := self.model.training:  # setting it walks over all modules
+            self.model.eval()
+        with torch.inference_mode(), under_plan(self.model.backbone, self.config.plan):
+            scores: np.ndarray = self.model(**inputs)["logits"].cpu().numpy()
+        if was_training:
+            self.model.train()
+        return scores
+
+    def likelihood(self) -> Likelihood:
+        """Return how scores become probabilities, as the head has it."""
+        return self.model.head.likelihood()
+
+    def with_plan(self, plan: str | MaskPlan) -> "Labeler":
+        """Return a view of this labeler under another plan; the two share weights and leave each other's plan alone.
+
+        A labeler applies the plan of its `config` whenever it labels, and restores the one it found afterwards. A
+        view costs no memory and, per batch, twice the time of `apply_plan`. Views of one labeler do not run in
+        parallel threads.
+
+        Raises:
+            PlanError: the plan cannot be read, does not fit, or the model cannot take it.
+        """
+        if isinstance(plan, str):
+            plan = MaskPlan.parse(plan, self.config.plan.num_layers)
+        with under_plan(self.model.backbone, plan):
+            return Labeler(replace(self.config, plan=plan), self.model, self.tokenizer)
+
+
+def require_head(labeler: TextLabeler, what: str) -> Labeler:
+    """Return `labeler` as one with a head that torch runs.
+
+    Args:
+        labeler: as loaded.
+        what: what only such a labeler can be, for the message.
+
+    Raises:
+        ModelError: it writes its answers, or was exported.
+    """
+    scoring = require_scores(labeler, what)
+    if not isinstance(scoring, Labeler):
+        raise ModelError(f"an exported labeler cannot be {what}; take the labeler it was exported from.")
+    return scoring

@@ -1,0 +1,164 @@
+"""What a labeler is but its weights, and the `config.json` that says so."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from lookboth.errors import LookbothError, ModelError, first_line
+from lookboth.inference import Confidence, LabelingConfig, require_allowed
+from lookboth.labelers.labeling_settings import confidence_from_dict, labeling_from_dict, labeling_to_dict
+from lookboth.labelers.saved_settings import MAX_LAYERS, card_scores, optional, setting
+from lookboth.labelers.upgrades import FORMAT_VERSION, upgrade_settings
+from lookboth.models import check_folder, read_object
+
+if TYPE_CHECKING:
+    from lookboth.config import HeadConfig
+
+CONFIG_FILE = "config.json"
+KIND_KEY = "kind"  # of a saved labeler that is not backbone and head
+ARCHITECTURES = {
+    "labeling": "LookbothForTokenClassification",
+    "classification": "LookbothForSequenceClassification",
+}
+Config = TypeVar("Config")
+_ADAPTERS = ("full", "lora", "qlora", "head", "merged")
+
+
+def _default_head() -> "HeadConfig":
+    from lookboth.config import HeadConfig
+
+    return HeadConfig()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelerConfig(LabelingConfig):
+    """Everything about a labeler that is not weights; `config.json` of a saved labeler.
+
+    Args:
+        base: hub id, folder or built-in name of the backbone; revision: its hub revision.
+        fingerprint: of the backbone (see `loading.fingerprint`).
+        adapter: "full", "lora", "qlora", "head", or "merged".
+        double_quant: of a base in 4 bits, whether its scales were quantized as well.
+        head: what turns word states into tags.
+        exit_layer: how many layers of the base are used; all when None. The plan is for these.
+        scores: what the labeler reached, by data set, for its card.
+    """
+
+    base: str
+    fingerprint: str
+    adapter: str = "lora"
+    double_quant: bool = True
+    revision: str | None = None
+    head: "HeadConfig" = field(default_factory=_default_head)
+    exit_layer: int | None = None
+    scores: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_allowed("adapter", self.adapter, _ADAPTERS)
+        if self.label_on == "max_score":
+            require_allowed(
+                "head.kind with label_on = 'max_score'", self.head.kind, ("linear", "multi_label")
+            )
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a text may have several labels, or none."""
+        return self.head.kind == "multi_label"
+
+    @property
+    def threshold(self) -> float | None:
+        """How probable a label must be; None where a text has one label."""
+        return self.head.threshold if self.multi_label else None
+
+
+def is_labeler(folder: Path) -> bool:
+    """Say whether `folder` holds a saved labeler."""
+    try:
+        check_folder(folder)
+        return bool(read_object(folder / CONFIG_FILE).get("model_type") == "lookboth")
+    except (OSError, ModelError):
+        return False
+
+
+def read_config(folder: Path) -> LabelerConfig:
+    """Read and check `config.json` of a saved labeler with a head."""
+    return parse_settings(folder, read_settings(folder), config_from_dict)
+
+
+def read_confidence(folder: Path) -> Confidence:
+    """Read from `config.json` of a saved labeler of any kind how far it can be trusted."""
+    return parse_settings(folder, read_settings(folder), confidence_from_dict)
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """Read `config.json` of a saved labeler of any kind and of any format version up to this one.
+
+    Raises:
+        ModelError: there is none, or it is none that this lookboth reads.
+    """
+    file = folder / CONFIG_FILE
+    check_folder(folder)
+    try:
+        data = read_object(file)
+    except FileNotFoundError as error:
+        raise ModelError(f"{folder}: no {CONFIG_FILE}, so this is no saved labeler.") from error
+    if data.get("model_type") != "lookboth":
+        raise ModelError(
+            f"{file}: not a lookboth labeler (model_type is {data.get('model_type')!r:.100}). "
+            "To train one on this model, type: lookboth train --model FOLDER ..."
+        )
+    return upgrade_settings(data, file)
+
+
+def parse_settings(
+    folder: Path, data: Mapping[str, Any], parse: Callable[[Mapping[str, Any]], Config]
+) -> Config:
+    """Return `parse(data)`; whatever is missing or malformed is a ModelError that names the file."""
+    file = folder / CONFIG_FILE
+    try:
+        return parse(data)
+    except (KeyError, TypeError, ValueError, AttributeError, LookbothError) as error:
+        raise ModelError(
+            f"{file}: incomplete or malformed ({type(error).__name__}: {first_line(error)})."
+        ) from error
+
+
+def config_to_dict(config: LabelerConfig) -> dict[str, Any]:
+    """Return the JSON form, which is also what transformers expects of a `config.json`."""
+    return {
+        "model_type": "lookboth",
+        "architectures": [ARCHITECTURES[config.task]],
+        "format_version": FORMAT_VERSION,
+        "base": config.base,
+        "base_revision": config.revision,
+        "base_fingerprint": config.fingerprint,
+        **labeling_to_dict(config),
+        "adapter": config.adapter,
+        **({} if config.double_quant else {"double_quant": False}),
+        "head": config.head.model_dump(mode="json"),
+        "exit_layer": config.exit_layer,
+        "scores": config.scores,
+    }
+
+
+def config_from_dict(data: Mapping[str, Any]) -> LabelerConfig:
+    """Read what `config_to_dict` wrote.
+
+    Raises:
+        ModelError: a key is missing, or has another type or size.
+    """
+    from lookboth.config import HeadConfig
+
+    return LabelerConfig(
+        **labeling_from_dict(data),
+        base=setting(data, "base", str, least=1, most=4096),
+        revision=optional(data, "base_revision", str),
+        fingerprint=setting(data, "base_fingerprint", str),
+        adapter=setting(data, "adapter", str),
+        double_quant=optional(data, "double_quant", bool, True),
+        head=HeadConfig.model_validate(optional(data, "head", dict, {})),
+        exit_layer=optional(data, "exit_layer", int, least=1, most=MAX_LAYERS),
+        scores=card_scores(data),
+    )

@@ -1,0 +1,61 @@
+"""What the way from text to prediction must know of a labeler with a head, whatever runs its weights."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lookboth.data import Encoding
+from lookboth.inference import Confidence, LabelingConfig
+from lookboth.labelers.saved_settings import MAX_LAYERS, numbered, optional, setting, token_ids
+from lookboth.masking import MaskPlan
+
+
+def labeling_to_dict(config: LabelingConfig) -> dict[str, Any]:
+    """Return the JSON form of what every labeler with a head has in its `config.json`."""
+    return {
+        "plan": str(config.plan),
+        "num_hidden_layers": config.plan.num_layers,
+        "task": config.task,
+        "scheme": config.scheme,
+        "label_on": config.label_on,
+        "id2label": {str(index): tag for index, tag in enumerate(config.tags)},
+        "label2id": {tag: index for index, tag in enumerate(config.tags)},
+        "encoding": config.encoding.to_dict(),
+        "max_tokens": config.max_tokens,
+        "overlap": config.overlap,
+        "confidence": config.confidence.to_dict(),
+    }
+
+
+def labeling_from_dict(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `labeling_to_dict` wrote as keyword arguments.
+
+    Raises:
+        ModelError: a key is missing, or has another type or size.
+    """
+    num_layers = setting(data, "num_hidden_layers", int, least=1, most=MAX_LAYERS)
+    return {
+        "plan": MaskPlan.parse(setting(data, "plan", str), num_layers),
+        "tags": numbered(data, "id2label"),
+        "scheme": setting(data, "scheme", str),
+        "label_on": setting(data, "label_on", str),
+        "encoding": _encoding_from_dict(setting(data, "encoding", dict)),
+        "task": optional(data, "task", str, "labeling"),
+        "max_tokens": setting(data, "max_tokens", int, least=1),
+        "overlap": setting(data, "overlap", int),
+        "confidence": confidence_from_dict(data),
+    }
+
+
+def confidence_from_dict(data: Mapping[str, Any]) -> Confidence:
+    """Return how far a labeler can be trusted; where it does not say, figures that change nothing."""
+    return Confidence(**optional(data, "confidence", dict, {}))
+
+
+def _encoding_from_dict(data: Mapping[str, Any]) -> Encoding:
+    return Encoding(
+        word_prefix=setting(data, "word_prefix", str, most=100),
+        prefix_ids=token_ids(data, "prefix_ids"),
+        suffix_ids=token_ids(data, "suffix_ids"),
+        fallback_id=setting(data, "fallback_id", int),
+        repetition=optional(data, "repetition", int, 0, most=100),
+    )

@@ -1,0 +1,93 @@
+"""Folding an adapter into its backbone, with a check that predictions stay what they were."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from lookboth.errors import ModelError
+from lookboth.inference import TextLabeler
+from lookboth.labelers.labeler import Labeler, require_head
+from lookboth.labelers.reading_back import read_back
+from lookboth.labelers.saving import load_labeler, save_labeler
+from lookboth.models import LabelerModel, default_device, torch_dtype
+
+TOLERANCE = 1e-3
+_PROBE = (
+    "Ada Lovelace met Charles Babbage in London in June 1833.",
+    "Toyota opened a plant in Burnaston, Derbyshire, says the BBC.",
+    "no names here , only words",
+)
+
+
+def merge_labeler(labeler: Labeler) -> Labeler:
+    """Return a labeler whose adapter is folded into the backbone: the same predictions within rounding.
+
+    The weights are changed in place: use the labeler that is returned, not the one that was given.
+
+    Raises:
+        ModelError: there is no adapter to fold in, or the backbone is in 4 bits, which would round the sum.
+    """
+    backbone = labeler.model.backbone
+    if not hasattr(backbone, "merge_and_unload"):
+        raise ModelError(
+            f"nothing to merge: this labeler was trained with adapter = {labeler.config.adapter!r}."
+        )
+    if getattr(backbone, "is_quantized", False):
+        raise ModelError(
+            "a labeler in 4 bits cannot be merged. Load it over the unquantised base: "
+            "Labeler.from_pretrained(FOLDER, precision='fp32')."
+        )
+    merged = backbone.merge_and_unload()
+    config = replace(labeler.config, adapter="merged")
+    model = LabelerModel(merged, config, compute_dtype=labeler.model.compute_dtype)
+    model.head.load_state_dict(labeler.model.head.state_dict())
+    return Labeler(config, model.eval(), labeler.tokenizer)
+
+
+def fold_for_speed(labeler: TextLabeler) -> None:
+    """Fold the adapter into the weights while they are in memory, where there is one and they are not in 4 bits.
+
+    The labeler is saved as before, with its adapter beside the base; it is not to be trained.
+    """
+    if getattr(labeler.config, "adapter", None) not in {"lora", "qlora"}:
+        return
+    if not getattr(labeler.model.backbone, "is_quantized", False):
+        labeler.model.backbone.merge_adapter()
+
+
+def merge_to_folder(
+    labeler: str, out: str | Path, *, precision: str = "fp32", tolerance: float = TOLERANCE
+) -> str:
+    """Write `labeler` with its adapter folded into the backbone and return a sentence on the difference.
+
+    Args:
+        labeler: folder or hub id.
+        out: folder for the merged labeler.
+        precision: of the merged weights; fp32 loses nothing but rounding.
+        tolerance: largest difference allowed in any tag probability on a few probe sentences.
+
+    Raises:
+        ModelError: no adapter, or the merged labeler differs by more than `tolerance`; nothing is written then. Or
+            what was written does not come back as it was.
+    """
+    import numpy as np
+    import torch
+
+    from lookboth.data import split_words
+    from lookboth.inference import word_log_probs
+
+    if precision == "auto":  # which would take 4 bits for a QLoRA labeler
+        precision = "bf16" if torch_dtype("auto", default_device()) == torch.bfloat16 else "fp32"
+    loaded = require_head(load_labeler(labeler, precision=precision), "merged")
+    words = [[text[start:end] for start, end in split_words(text)] for text in _PROBE]
+    before = word_log_probs(loaded, words)
+    merged = merge_labeler(loaded)
+    after = word_log_probs(merged, words)
+    difference = max(float(np.abs(np.exp(a) - np.exp(b)).max()) for a, b in zip(before, after, strict=True))
+    if difference > tolerance:
+        raise ModelError(
+            f"{labeler}: merging in {precision} changes a tag probability by {difference:.2g}, more than "
+            f"{tolerance:g}. Merge with --precision fp32."
+        )
+    save_labeler(merged, out)
+    read_back(merged, Path(out))
+    return f"merged into {out}; largest change of a tag probability {difference:.1e} (allowed {tolerance:g})"

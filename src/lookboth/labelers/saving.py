@@ -1,0 +1,230 @@
+"""Labelers on disk: adapter, head, plan and tags in one small folder, checked when it is loaded."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lookboth.errors import ModelError
+from lookboth.files import whole_file, write_json, write_whole
+from lookboth.inference import TextLabeler
+from lookboth.labelers.card import model_card
+from lookboth.labelers.folders import find_folder
+from lookboth.labelers.labeler import Labeler
+from lookboth.labelers.labeler_config import (
+    CONFIG_FILE,
+    KIND_KEY,
+    LabelerConfig,
+    config_from_dict,
+    config_to_dict,
+    parse_settings,
+    read_settings,
+)
+from lookboth.models import (
+    LabelerModel,
+    Precision,
+    default_device,
+    fingerprint,
+    has_four_bits,
+    load_adapter,
+    load_backbone,
+    load_saved_tokenizer,
+    load_tokenizer,
+    read_weights,
+    save_adapter,
+    torch_dtype,
+    use_plan,
+)
+
+HEAD_FILE = "head.safetensors"
+ADAPTER_FOLDER = "adapter"
+BACKBONE_FOLDER = "backbone"
+
+
+def save_labeler(labeler: Labeler, folder: str | Path, *, dtype: torch.dtype | None = None) -> Path:
+    """Write a labeler into `folder`.
+
+    Args:
+        labeler: what to save.
+        folder: created where missing.
+        dtype: of the saved adapter weights; as trained when None. Half the size in torch.bfloat16.
+    """
+    from safetensors.torch import save_file
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    _save_backbone(labeler, folder, dtype)
+    head = {
+        name: value.detach().cpu().contiguous() for name, value in labeler.model.head.state_dict().items()
+    }
+    with whole_file(folder / HEAD_FILE, follow_links=False) as unfinished:
+        save_file(head, unfinished, metadata={"format": "pt"})
+    _save_tokenizer(labeler, folder)
+    write_json(folder / CONFIG_FILE, config_to_dict(labeler.config))
+    write_whole(folder / "README.md", [model_card(labeler.config)], follow_links=False)
+    return folder
+
+
+def load_labeler(
+    name: str | Path | None = None,
+    *,
+    device: str | None = None,
+    precision: str = "auto",
+    base: str | None = None,
+    trust_remote_code: bool = False,
+    backbone: Any = None,
+) -> TextLabeler:
+    """Load a labeler from a folder or the Hub; the shipped one when `name` is None.
+
+    Args:
+        backbone: without adapter and plan, where it is in memory already; read from disk when None.
+        others: see `Labeler.from_pretrained`, also for what is raised.
+    """
+    folder = find_folder(name)
+    data = read_settings(folder)
+    if data.get(KIND_KEY) == "generative":
+        from lookboth.generative import load_generative
+
+        return load_generative(
+            folder,
+            data,
+            device=device,
+            precision=precision,
+            base=base,
+            trust_remote_code=trust_remote_code,
+            backbone=backbone,
+        )
+    if data.get(KIND_KEY) == "onnx":
+        from lookboth.onnx import load_exported
+
+        return load_exported(folder, data, device=device)
+    config = parse_settings(folder, data, config_from_dict)
+    if base is not None:
+        config = replace(config, base=base, revision=None)
+    device = device or default_device()
+    choice: Precision = precision  # type: ignore[assignment]
+    backbone, tokenizer = load_parts(folder, config, device, choice, trust_remote_code, backbone=backbone)
+    check_special_tokens(config, backbone, str(folder / CONFIG_FILE))
+    use_plan(backbone, config.plan)
+    model = LabelerModel(backbone, config, compute_dtype=torch_dtype(choice, device))
+    model.head.load_state_dict(_load_head(folder, model))
+    return Labeler(config, model.eval(), tokenizer)
+
+
+def push_labeler(labeler: TextLabeler, name: str, *, private: bool = False) -> str:
+    """Upload a labeler to the Hub under `name` ("user/model") and return its address."""
+    import tempfile
+
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    with tempfile.TemporaryDirectory() as folder:
+        labeler.save_pretrained(folder)
+        api.create_repo(name, private=private, exist_ok=True)
+        return str(api.upload_folder(repo_id=name, folder_path=folder))
+
+
+def _save_backbone(labeler: Labeler, folder: Path, dtype: torch.dtype | None) -> None:
+    config, backbone = labeler.config, labeler.model.backbone
+    if config.adapter in {"lora", "qlora"}:
+        save_adapter(
+            backbone, folder / ADAPTER_FOLDER, base=config.base, revision=config.revision, dtype=dtype
+        )
+    elif config.adapter in {"full", "merged"}:
+        backbone.save_pretrained(folder / BACKBONE_FOLDER)
+
+
+def _save_tokenizer(labeler: Labeler, folder: Path) -> None:
+    """Save the base tokenizer with what makes transformers' pipeline read text as this labeler does."""
+    labeler.tokenizer.save_pretrained(folder)
+    file = folder / "tokenizer_config.json"
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    if (folder / "tokenizer.json").is_file():
+        settings["tokenizer_class"] = "LookbothTokenizer"
+        settings["lookboth_encoding"] = labeler.config.encoding.to_dict()
+        if labeler.config.task == "classification":
+            settings["lookboth_label_on"] = labeler.config.label_on
+    if "pad_token" not in settings:  # a pipeline cannot batch without one; which one it is changes nothing
+        settings["pad_token"] = (
+            settings.get("eos_token") or settings.get("bos_token") or settings.get("unk_token")
+        )
+    for key in ("name_or_path", "is_local"):
+        settings.pop(key, None)
+    write_json(file, settings)
+
+
+def load_parts(
+    folder: Path, config: Any, device: str, precision: Precision, trust: bool, *, backbone: Any = None
+) -> tuple[Any, Any]:
+    """Return backbone (with its adapter) and tokenizer of a saved labeler.
+
+    The base of a QLoRA adapter is loaded in 4 bits, as in its training, where that is possible and no precision named.
+
+    Args:
+        folder: of the labeler.
+        config: says base, revision, fingerprint, exit_layer and adapter.
+        device, precision: see `Labeler.from_pretrained`; trust: let the base model's own code run.
+        backbone: without adapter, where it is in memory already; read from disk when None.
+
+    Raises:
+        ModelError: the base is not there or is another one, or the adapter does not fit.
+    """
+    if config.adapter in {"full", "merged"}:
+        backbone = backbone or load_backbone(
+            str((folder / BACKBONE_FOLDER).absolute()),
+            precision=precision,
+            device=device,
+            trust_remote_code=trust,
+        )
+        return backbone, load_saved_tokenizer(folder)
+    backbone = backbone or load_backbone(
+        config.base,
+        precision=precision,
+        device=device,
+        four_bit=config.adapter == "qlora" and precision == "auto" and has_four_bits(),
+        double_quant=config.double_quant,
+        num_layers=config.exit_layer,
+        revision=config.revision,
+        trust_remote_code=trust,
+    )
+    found = fingerprint(backbone)
+    if found != config.fingerprint:
+        raise ModelError(
+            f"{folder}: trained on base {config.base!r} with fingerprint {config.fingerprint}, but the base found "
+            f"here has {found}. Load the base it was trained on: Labeler.from_pretrained(..., base='PATH OR HUB ID')."
+        )
+    if config.adapter in {"lora", "qlora"}:
+        backbone = load_adapter(backbone, folder / ADAPTER_FOLDER)
+    own = (folder / "tokenizer_config.json").is_file()
+    tokenizer = load_saved_tokenizer(folder) if own else load_tokenizer(config.base)
+    return backbone, tokenizer
+
+
+def _load_head(folder: Path, model: LabelerModel) -> dict[str, torch.Tensor]:
+    state = read_weights(folder / HEAD_FILE)
+    wanted = {name: tuple(value.shape) for name, value in model.head.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in state.items()}
+    if wanted != found:
+        raise ModelError(
+            f"{folder / HEAD_FILE}: holds {found!s:.300}, but base and tags need {wanted!s:.300}."
+        )
+    return state
+
+
+def check_special_tokens(config: LabelerConfig, backbone: Any, where: str) -> None:
+    """Refuse an encoding whose own tokens the backbone does not have.
+
+    Args:
+        config: gives the encoding.
+        backbone: gives the number of tokens.
+        where: the beginning of the message.
+
+    Raises:
+        ModelError: names the token.
+    """
+    encoding, size = config.encoding, backbone.get_input_embeddings().weight.shape[0]
+    largest = max(*encoding.prefix_ids, *encoding.suffix_ids, encoding.fallback_id, 0)
+    if largest >= size:
+        raise ModelError(f"{where}: token {largest} in encoding, but the base has {size} tokens.")

@@ -1,0 +1,24 @@
+from .attention import (
+    IS_STOCK as IS_STOCK,
+    STATE as STATE,
+    apply_plan as apply_plan,
+    change_backend as change_backend,
+    fit_plan as fit_plan,
+    get_plan as get_plan,
+    is_stock as is_stock,
+    own_plan as own_plan,
+    remove_plan as remove_plan,
+    under_plan as under_plan,
+)
+from .backends import PREFIX as PREFIX, computes_in_halves as computes_in_halves
+from .gates import set_gates as set_gates
+from .notation import Reach as Reach, read_layers as read_layers
+from .packed_rows import find_segments as find_segments, only_prompt_looks_right as only_prompt_looks_right
+from .plan import MaskPlan as MaskPlan, group_plans as group_plans, picture as picture
+from .proof import Proof as Proof, prove as prove
+from .structure import (
+    find_stack as find_stack,
+    first_position as first_position,
+    max_positions as max_positions,
+    steady_positions as steady_positions,
+)

@@ -1,0 +1,41 @@
+from .adapter_files import (
+    WEIGHTS_FILE as WEIGHTS_FILE,
+    load_adapter as load_adapter,
+    read_adapter as read_adapter,
+    save_adapter as save_adapter,
+)
+from .arithmetic import compute_in as compute_in
+from .builtin_models import BUILTIN as BUILTIN
+from .labeler_model import LabelerModel as LabelerModel
+from .language_model import LanguageModel as LanguageModel, load_language_model as load_language_model
+from .loading import (
+    Precision as Precision,
+    default_device as default_device,
+    fingerprint as fingerprint,
+    has_four_bits as has_four_bits,
+    load_backbone as load_backbone,
+    load_config as load_config,
+    load_saved_tokenizer as load_saved_tokenizer,
+    load_tokenizer as load_tokenizer,
+    torch_dtype as torch_dtype,
+)
+from .lora import (
+    attach_pairs as attach_pairs,
+    fill_pairs as fill_pairs,
+    paired_weights as paired_weights,
+    stock_name as stock_name,
+)
+from .products import OneDnnLinear as OneDnnLinear
+from .shortening import cut_config as cut_config
+from .stock import plan_as_made as plan_as_made, use_plan as use_plan
+from .text_pass import (
+    layer_states as layer_states,
+    modules_that_read_text as modules_that_read_text,
+    pass_over_text as pass_over_text,
+)
+from .untrusted import (
+    as_model_error as as_model_error,
+    check_folder as check_folder,
+    read_object as read_object,
+    read_weights as read_weights,
+)

@@ -1,0 +1,40 @@
+"""The heads by name; a new one is a file here and a line in HEADS."""
+
+from lookboth.config import HeadConfig
+from lookboth.errors import ConfigError
+from lookboth.models.heads.context_gate import ContextGateHead
+from lookboth.models.heads.crf import CRFHead
+from lookboth.models.heads.head import Head, LinearHead
+from lookboth.models.heads.mix import LayerMix
+from lookboth.models.heads.multi_label import MultiLabelHead
+
+HEADS: dict[str, type[Head]] = {
+    "linear": LinearHead,
+    "crf": CRFHead,
+    "context_gate": ContextGateHead,
+    "multi_label": MultiLabelHead,
+}
+
+
+def build_head(
+    config: HeadConfig, *, hidden_size: int, num_layers: int, tags: tuple[str, ...], scheme: str
+) -> Head:
+    """Return a fresh head.
+
+    Args:
+        config: what kind of head, on which layers.
+        hidden_size: width of a state.
+        num_layers: of the backbone; with head.layers = "mix" their states and that of the embeddings are mixed.
+        tags: the tag of each output; scheme: "IOB2", "IOBES" or "plain".
+
+    Raises:
+        ConfigError: there is no head of this kind.
+    """
+    if config.kind not in HEADS:
+        raise ConfigError(f"head.kind = {config.kind!r}: allowed are {', '.join(sorted(HEADS))}.")
+    head = HEADS[config.kind](hidden_size, tags, scheme)
+    if not config.bias:
+        head.bias = None
+    if config.layers == "mix":
+        head.mix = LayerMix(num_layers + 1)
+    return head

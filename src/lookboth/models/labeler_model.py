@@ -1,0 +1,161 @@
+"""Backbone and head: from token ids to the tag scores of each word."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from lookboth.errors import ConfigError
+from lookboth.inference import LabelOn
+from lookboth.labelers import LabelerConfig
+from lookboth.masking import first_position
+from lookboth.models.arithmetic import compute_in
+from lookboth.models.heads import build_head
+from lookboth.models.text_pass import layer_states, pass_over_text
+
+
+class LabelerModel(nn.Module):
+    """Backbone and head; gives every word its tag scores.
+
+    Args:
+        backbone: a Hugging Face model without vocabulary head, the mask plan applied, with or without adapter.
+        config: gives the head, its tags and the sub-token of a word that is labeled.
+        dropout: before the head, in training.
+        compute_dtype: arithmetic of the backbone; the head always works in fp32.
+    """
+
+    accepts_loss_kwargs = True  # tells transformers.Trainer to pass num_items_in_batch
+
+    def __init__(
+        self,
+        backbone: Any,
+        config: LabelerConfig,
+        *,
+        dropout: float = 0.0,
+        compute_dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.label_on: LabelOn = config.label_on
+        self.compute_dtype = compute_dtype
+        self.first_position = first_position(backbone)
+        self.dropout = nn.Dropout(dropout)
+        mixed = config.head.layers == "mix"
+        width, num_states = _states_of(backbone, compute_dtype, mixed=mixed)
+        head = build_head(
+            config.head,
+            hidden_size=width,
+            num_layers=num_states - 1,
+            tags=config.tags,
+            scheme=config.scheme,
+        )
+        self.head = head.to(device=next(backbone.parameters()).device, dtype=torch.float32)
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        word_first: torch.Tensor,
+        word_last: torch.Tensor,
+        num_words: torch.Tensor,
+        position_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> dict[str, torch.Tensor]:
+        """Return {"logits": (w, num_tags)} and, with labels, {"loss": scalar}; shapes as in PackedBatch.
+
+        Logits are what the head gives: log probabilities come from `head.log_probs`.
+
+        `num_items_in_batch` is the number of labels in all batches of one optimizer step: the loss is then the
+        sum over words divided by it, so that accumulation weighs every word alike.
+        """
+        # Rows padded on the right count positions from 0 by themselves; only packed rows need telling.
+        packed = {}
+        if attention_mask is None and position_ids is not None:
+            packed["position_ids"] = position_ids + self.first_position
+        with compute_in(self.compute_dtype, self.backbone):
+            states = self.backbone(
+                input_ids=input_ids,
+                attention_mask=attention_mask,
+                **packed,
+                **({"use_cache": False} if hasattr(self.backbone.config, "use_cache") else {}),
+                **({} if self.head.mix is None else {"output_hidden_states": True}),
+            )
+        words = self._read_states(states, word_first, word_last)
+        logits = self.head(self.dropout(words), num_words)
+        if self.label_on == "max_score":  # "words" are all tokens there
+            logits = _largest(logits, _words_of_tokens(word_first, word_last, len(logits)), len(word_first))
+        output = {"logits": logits}
+        if labels is not None:
+            count = (labels != -100).sum() if num_items_in_batch is None else num_items_in_batch
+            summed = self.head.loss(logits, labels, num_words)
+            output["loss"] = summed / torch.as_tensor(count, device=logits.device).clamp(min=1)
+        return output
+
+    def _read_states(self, output: Any, first: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
+        """Return what the head reads of each word, (w, hidden) in fp32: the last layer, or all layers mixed."""
+        if self.head.mix is None:
+            return self._word_states(output.last_hidden_state.flatten(0, 1), first, last).float()
+        # Words are picked before the mix: only their states, not those of all tokens, are kept for its gradient.
+        states = layer_states(output)
+        return self.head.mix(self._word_states(state.flatten(0, 1), first, last) for state in states)
+
+    def _word_states(self, states: torch.Tensor, first: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
+        """Pick or pool token states, (tokens, hidden) -> (w, hidden); for max_score they stay as they are."""
+        if self.label_on == "max_score":
+            return states
+        if self.label_on == "first":
+            return states[first]
+        if self.label_on == "last":
+            return states[last]
+        # Shapes depend on shapes alone, not on values, so that the graph can be exported.
+        rows = _words_of_tokens(first, last, len(states))
+        tokens = states.float()
+        if self.label_on == "max":
+            return _largest(tokens, rows, len(first))
+        summed = tokens.new_zeros(len(first) + 1, states.shape[1]).index_add(0, rows, tokens)[:-1]
+        return summed / (last - first + 1)[:, None]
+
+
+def _states_of(backbone: Any, dtype: torch.dtype, *, mixed: bool) -> tuple[int, int]:
+    """Return the width of the states a head reads, and how many states of a token are mixed; asked of the model itself.
+
+    Raises:
+        ConfigError: states of several widths, which cannot be mixed.
+    """
+    output = pass_over_text(backbone, dtype=dtype, **({"output_hidden_states": True} if mixed else {}))
+    width = output.last_hidden_state.shape[-1]
+    if not mixed:
+        return width, 1
+    widths = [state.shape[-1] for state in layer_states(output)]
+    if set(widths) != {width}:
+        raise ConfigError(
+            f"head.layers = 'mix': states of this model are {' and '.join(map(str, sorted(set(widths))))} wide. "
+            "Set head.layers = 'last'."
+        )
+    return width, len(widths)
+
+
+def _largest(values: torch.Tensor, rows: torch.Tensor, num_words: int) -> torch.Tensor:
+    """Return the largest value of each column over the tokens of each word, (tokens, n) -> (w, n).
+
+    Args:
+        values: of tokens, shape (tokens, n).
+        rows: as `_words_of_tokens` gives them.
+        num_words: number of words, w.
+    """
+    least = values.new_full((num_words + 1, values.shape[1]), float("-inf"))
+    return least.scatter_reduce(0, rows[:, None].expand_as(values), values, "amax")[:-1]
+
+
+def _words_of_tokens(first: torch.Tensor, last: torch.Tensor, num_tokens: int) -> torch.Tensor:
+    """Return the number of each token's word, (tokens,); for a token of no word, one past the last number.
+
+    Args:
+        first, last: the tokens each word begins and ends with, shape (w,), in the order of the text.
+        num_tokens: how many there are.
+    """
+    none, one = first.new_zeros(num_tokens + 1), torch.ones_like(first)
+    begun = none.scatter_add(0, first, one).cumsum(0)[:-1]
+    ended = none.scatter_add(0, last + 1, one).cumsum(0)[:-1]
+    return torch.where(begun > ended, begun - 1, len(first))

@@ -1,0 +1,117 @@
+"""Learned gates: one training in which how much each layer sees on its right is itself a weight.
+
+The relaxation of a discrete choice to weights that are trained with the others is from differentiable architecture
+search (Liu et al. 2019, "DARTS: Differentiable Architecture Search", arXiv 1806.09055).
+"""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from lookboth.evaluation import evaluate_labeler
+from lookboth.masking import MaskPlan, apply_plan, set_gates, under_plan
+from lookboth.run_folder import TrainingFolder
+from lookboth.search.candidates import Candidate, limit_look_ahead
+from lookboth.search.shared import passes, score_all
+from lookboth.search.task import Found, SearchTask, best_first
+from lookboth.training import fit, prepare_classifier
+
+_CROSSING = 12.0  # how far a gate's logit can go in a whole training at the recipe's learning rate
+_DECIDE = 0.1  # weight of the penalty on gates that are neither open nor shut
+
+
+class Gates(nn.Module):
+    """One trainable strength a layer, half open at first.
+
+    Args:
+        num_layers: of the model.
+        speed: logit of a strength a unit of its weight; Adam moves a weight by the learning rate a step.
+    """
+
+    def __init__(self, num_layers: int, speed: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(num_layers))
+        self.speed = speed
+
+    def forward(self) -> torch.Tensor:
+        """Return the strengths, shape (num_layers,)."""
+        return torch.sigmoid(self.speed * self.weight)
+
+    def plan(self) -> MaskPlan:
+        """Return the plan the gates say: a layer that is more than half open looks both ways."""
+        return MaskPlan(tuple(None if strength > 0.5 else 0 for strength in self().tolist()))
+
+
+class Gated:
+    """Trains gates with a model: in force in its training passes only; a context manager.
+
+    Args:
+        model: a LabelerModel under the plan "full".
+        gates: one a layer; part of the model, and so of its checkpoints, while this lasts.
+    """
+
+    def __init__(self, model: nn.Module, gates: Gates) -> None:
+        self.model, self.gates = model, gates
+
+    def __enter__(self) -> "Gated":
+        self.model.add_module("gates", self.gates)
+        self.hooks = (
+            self.model.register_forward_pre_hook(self._open),
+            self.model.register_forward_hook(self._penalize),
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for hook in self.hooks:
+            hook.remove()
+        del self.model.gates
+        set_gates(self.model, None)
+
+    def _open(self, model: nn.Module, args: tuple[Any, ...]) -> None:
+        set_gates(model, self.gates() if model.training else None)
+
+    def _penalize(self, model: nn.Module, args: tuple[Any, ...], output: dict[str, torch.Tensor]) -> None:
+        if model.training and "loss" in output:
+            strengths = self.gates()
+            output["loss"] = output["loss"] + _DECIDE * (strengths * (1 - strengths)).mean()
+
+
+def search_gates(task: SearchTask) -> Found:
+    """Return the dev scores of the gates' plan and of every candidate with the weights trained beside the gates."""
+    relaxed = {"plan": "full", "train_plan": None, "attn_implementation": "eager"}
+    scored = passes([candidate.plan.reach for candidate in task.candidates]) + 1
+    config = task.shortened(scored).model_copy(update=relaxed)
+    prepared = prepare_classifier(
+        config, task.splits, task.seed, TrainingFolder(task.folder).adaptation.path, task.say
+    )
+    labeler = prepared.labeler
+    model = labeler.model
+    num_layers = task.candidates[0].plan.num_layers
+    steps = -(-len(prepared.batches) // config.training.accumulation)
+    gates = Gates(num_layers, _CROSSING / (config.training.lr * max(1, steps)))
+
+    def score_dev() -> float:
+        with under_plan(model.backbone, gates.plan()):
+            view = labeler.with_plan(gates.plan())
+            return evaluate_labeler(view, task.splits.dev, interval=False).scores.headline
+
+    apply_plan(model.backbone, MaskPlan((None,) * num_layers))
+    with Gated(model, gates):
+        fit(
+            model,
+            prepared.batches,
+            config=config.training,
+            adapter=config.adapter,
+            seed=task.seed,
+            folder=task.folder / "gates",
+            score_dev=score_dev,
+            say=task.say,
+        )
+    strengths = tuple(round(strength, 4) for strength in gates().tolist())
+    plan = gates.plan()
+    if task.config.search.max_look_ahead is not None:
+        plan = limit_look_ahead(plan, task.config.search.max_look_ahead)
+    task.say(f"gates: {' '.join(f'{strength:.2f}' for strength in strengths)}; they say {plan}")
+    candidates = dict.fromkeys([Candidate(plan, config.repetition), *task.candidates])
+    return Found(best_first(score_all(task, prepared, candidates, stage="gates").values()), strengths)

@@ -1,0 +1,123 @@
+"""`lookboth search`: the best plan on dev data, the evidence for it, and a labeler trained under it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from lookboth.config import RunConfig
+from lookboth.errors import ConfigError
+from lookboth.files import read_state, write_json
+from lookboth.masking import MaskPlan
+from lookboth.models import load_config
+from lookboth.run_folder import RunFolder, TrainingFolder
+from lookboth.search.candidates import USUAL, Candidate, candidates_of
+from lookboth.search.evidence import Evidence
+from lookboth.search.gate_search import search_gates
+from lookboth.search.halving import affordable, search_halving
+from lookboth.search.predictor import search_predictor
+from lookboth.search.shared import search_layers, search_shared
+from lookboth.search.task import Found, SearchTask, judge
+from lookboth.search.trials import hand_over, settings_of
+from lookboth.training import Say, Splits, Start, TrainedRun, require_alone
+
+Strategy = Callable[[SearchTask], Found]
+STRATEGIES: dict[str, Strategy] = {
+    "shared": search_shared,
+    "layers": search_layers,
+    "gates": search_gates,
+    "halving": search_halving,
+    "predictor": search_predictor,
+}
+
+_ALONE = ("halving", "predictor")  # strategies that train every candidate with weights of its own
+
+
+def search_task(config: RunConfig, splits: Splits, seed: int, folder: Path, say: Say) -> SearchTask:
+    """Return a search that can be begun.
+
+    Args:
+        config: a recipe; its section [search] says how.
+        splits: the data; test is not read.
+        seed: of trainings and draws.
+        folder: for checkpoints and scores.
+        say: told of progress.
+
+    Raises:
+        ConfigError: no such strategy, or nothing to choose from.
+    """
+    search = config.search
+    if search.strategy not in STRATEGIES:
+        raise ConfigError(
+            f"search.strategy = {search.strategy!r}: allowed are {', '.join(sorted(STRATEGIES))}."
+        )
+    candidates = candidates_of(
+        num_layers(config),
+        groups=search.groups,
+        named=search.candidates,
+        max_look_ahead=search.max_look_ahead,
+        repetition=config.repetition,
+        usual=affordable(search.budget) if search.strategy == "halving" else len(USUAL),
+    )
+    repetitions = {candidate.repetition for candidate in candidates}
+    if search.strategy not in _ALONE and repetitions != {config.repetition}:
+        raise ConfigError(
+            f"search.strategy = {search.strategy!r} trains one labeler for all candidates, which must put the words "
+            f"in equally often (repetition = {config.repetition}); found {', '.join(map(str, candidates))}. "
+            f"Strategies that train candidates apart: {', '.join(_ALONE)}."
+        )
+    return SearchTask(config, splits, candidates, seed, folder, say)
+
+
+def find_plan(task: SearchTask) -> Evidence:
+    """Return the evidence for the best plan on dev; test data is not read.
+
+    Killed and called again with the same folder, it goes on where it was.
+    """
+    require_alone("lookboth search")
+    start = Start.now()
+    strategy = task.config.search.strategy
+    task.say(f"{len(task.candidates)} candidates, strategy {strategy}")
+    found = STRATEGIES[strategy](task)
+    evidence = judge(
+        task, found, seconds=_whole_seconds(TrainingFolder(task.folder).seconds, start.seconds())
+    )
+    task.say(evidence.in_words())
+    return evidence
+
+
+def train_searched(config: RunConfig, splits: Splits, seed: int, folder: Path, say: Say) -> TrainedRun:
+    """Search a plan, train a labeler under it as any recipe would, and write the evidence beside it."""
+    from lookboth.training import train_classifier
+
+    task = search_task(config, splits, seed, RunFolder(folder).training.search.path, say)
+    evidence = find_plan(task)
+    num = task.candidates[0].plan.num_layers
+    chosen = Candidate(MaskPlan.parse(evidence.chosen, num), evidence.repetition)
+    evidence = replace(evidence, continued_seconds=hand_over(task, chosen, RunFolder(folder).training.path))
+    _write(evidence, folder)  # before run.json, with which a run is finished
+    run = train_classifier(config.model_copy(update=settings_of(chosen)), splits, seed, folder, say)
+    evidence = replace(evidence, training_seconds=run.training_seconds)
+    _write(evidence, folder)
+    if (cost := evidence.cost()) is not None:
+        say(f"cost: {cost:.2f} trainings, the last one included")
+    return run
+
+
+def _write(evidence: Evidence, folder: Path) -> None:
+    write_json(RunFolder(folder).evidence, evidence.to_dict())
+
+
+def _whole_seconds(file: Path, seconds: float) -> float:
+    """Return how long the search took when it was first finished; going over it again costs next to nothing."""
+    if (first := read_state(file, float)) is not None:
+        return first
+    write_json(file, seconds)
+    return seconds
+
+
+def num_layers(config: RunConfig) -> int:
+    """Return how many layers of the recipe's model are run."""
+    model = load_config(
+        config.model, revision=config.revision, trust_remote_code=config.trust_remote_code
+    ).get_text_config()
+    return int(config.exit_layer or model.num_hidden_layers)

@@ -1,0 +1,2 @@
+from .server import serve as serve
+from .settings import parse_settings as parse_settings

@@ -1,0 +1,167 @@
+"""The routes of the server."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request, Response, Security
+from fastapi.responses import FileResponse, JSONResponse
+from fastapi.security import HTTPBearer
+from fastapi.staticfiles import StaticFiles
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.exceptions import HTTPException
+
+import lookboth
+from lookboth.errors import LookbothError
+from lookboth.serving.assets import PAGE, swagger_folder
+from lookboth.serving.batcher import Batcher
+from lookboth.serving.observing import Observer
+from lookboth.serving.refusals import Refusal, RefusalBody, invalid
+from lookboth.serving.request_handling import Labeling
+from lookboth.serving.request_limits import Gate
+from lookboth.serving.requests import LabelRequest, LabelResponse
+from lookboth.serving.served_models import ServedModels
+from lookboth.serving.server_metrics import Metrics
+from lookboth.serving.settings import ServerSettings
+
+_BODY = {
+    "required": True,
+    "content": {"application/json": {"schema": LabelRequest.model_json_schema()}},
+}
+_STATUS = {
+    400: "For another host than this server's.",
+    401: "No key, or a wrong one.",
+    408: "The request did not arrive in time.",
+    413: "Too large: the request, a text, or the number of texts.",
+    415: "Not sent as JSON.",
+    422: "Not what is expected, or a model, label or plan that is not there.",
+    429: "The queue is full; Retry-After says when to ask again.",
+    500: "The server failed on this request.",
+    503: "Not answered in time, or the server is stopping.",
+}
+_REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: {"model": RefusalBody, "description": text} for status, text in _STATUS.items()
+}
+
+
+def build_app(
+    models: ServedModels,
+    settings: ServerSettings,
+    *,
+    api_key: str | None = None,
+    allowed_hosts: frozenset[str] | None = None,
+    log_texts: bool = False,
+) -> FastAPI:
+    """Return the application; its worker starts and stops with it.
+
+    Args:
+        models: labelers by name.
+        settings: limits and batching.
+        api_key: what clients must send; None lets everybody in.
+        allowed_hosts: names that the Host header may have; None allows any.
+        log_texts: whether texts are written to the log.
+    """
+    metrics = Metrics()
+    batcher = Batcher(
+        models,
+        settings,
+        metrics,
+        batch_tokens=models.batch_tokens,
+        thread=models.thread,
+        speeds=models.speeds,
+    )
+    labeling = Labeling(models, settings, batcher, metrics, log_texts)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await asyncio.to_thread(batcher.close)
+        labeling.text_thread.shutdown(wait=False, cancel_futures=True)
+
+    app = FastAPI(
+        title="lookboth",
+        version=lookboth.__version__,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,  # a redirect would lead to whatever host the request names
+        lifespan=lifespan,
+    )
+    app.add_middleware(Gate, settings=settings, api_key=api_key, allowed_hosts=allowed_hosts)
+    app.add_middleware(Observer, metrics=metrics)
+    _add_error_answers(app)
+    asks_key = (
+        [Security(HTTPBearer(auto_error=False))] if api_key else []
+    )  # said in /docs; Gate does the asking
+    app.include_router(_labeling_routes(labeling), dependencies=asks_key)
+    _add_probes(app, batcher, metrics)
+    _add_page(app)
+    return app
+
+
+def _labeling_routes(labeling: Labeling) -> APIRouter:
+    router = APIRouter(prefix="/v1")
+
+    @router.post(
+        "/label",
+        summary="Label one text or many",
+        responses={200: {"model": LabelResponse}, **_REFUSALS},
+        openapi_extra={"requestBody": _BODY},
+    )
+    async def label(request: Request) -> Response:
+        return await labeling.answer(request)
+
+    @router.get("/models", summary="The models, their labels and mask plans")
+    def list_models() -> list[dict[str, Any]]:
+        return labeling.models.describe()
+
+    return router
+
+
+def _add_error_answers(app: FastAPI) -> None:
+    """Give every error the same JSON."""
+
+    def refused(request: Request, refusal: Refusal) -> Response:
+        request.scope["state"]["refused"] = refusal.reason
+        return JSONResponse(refusal.body(), refusal.status, refusal.headers())
+
+    @app.exception_handler(Refusal)
+    async def refuse(request: Request, error: Refusal) -> Response:
+        return refused(request, error)
+
+    @app.exception_handler(LookbothError)
+    async def cannot(request: Request, error: LookbothError) -> Response:
+        return refused(request, invalid(str(error).rstrip("."), "what the error names"))
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> Response:
+        found = f"{request.method} {request.url.path[:100]}: {error.detail}"
+        refusal = Refusal(error.status_code, "no_such_path", found, "the paths shown at /docs", "See /docs.")
+        return JSONResponse(refusal.body(), refusal.status, error.headers)
+
+
+def _add_probes(app: FastAPI, batcher: Batcher, metrics: Metrics) -> None:
+    @app.get("/healthz", summary="Does the process work?")
+    def health() -> Response:
+        return JSONResponse({"ok": batcher.alive}, 200 if batcher.alive else 503)
+
+    @app.get("/readyz", summary="Are requests taken?")
+    def ready() -> Response:
+        return JSONResponse({"ready": batcher.accepts}, 200 if batcher.accepts else 503)
+
+    @app.get("/metrics", summary="Counters for Prometheus")
+    def show_metrics() -> Response:
+        return Response(metrics.render(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _add_page(app: FastAPI) -> None:
+    app.mount("/page", StaticFiles(directory=PAGE))
+    app.mount("/swagger", StaticFiles(directory=swagger_folder()))
+
+    @app.get("/", include_in_schema=False)
+    def page() -> Response:
+        return FileResponse(PAGE / "index.html")
+
+    @app.get("/docs", include_in_schema=False)
+    def docs() -> Response:
+        return FileResponse(PAGE / "docs.html")

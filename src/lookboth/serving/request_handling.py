@@ -1,0 +1,143 @@
+"""From a request to its answer: read, checked, cut into steps, queued, and waited for as long as somebody listens."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from lookboth.serving.batcher import Batcher
+from lookboth.serving.refusals import Refusal, hung_up, too_large
+from lookboth.serving.requests import LabelRequest, read_request
+from lookboth.serving.served_models import ServedModels, Work
+from lookboth.serving.server_metrics import Metrics
+from lookboth.serving.settings import ServerSettings
+from lookboth.serving.steps import CutText
+from lookboth.types import Prediction
+
+_GROUP_CHARS = 10_000  # cut into tokens at once: some milliseconds, then it is another request's turn
+
+_Result = TypeVar("_Result")
+
+
+def _text_thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="lookboth-texts")
+
+
+@dataclass(frozen=True)
+class Labeling:
+    """What answers `/v1/label`.
+
+    Args:
+        models: labelers by name.
+        settings: limits.
+        batcher: does the work.
+        metrics: where texts are counted.
+        log_texts: whether texts are written to the log.
+        text_thread: where texts are cut and answers written, so that the event loop never waits for either.
+    """
+
+    models: ServedModels
+    settings: ServerSettings
+    batcher: Batcher
+    metrics: Metrics
+    log_texts: bool = False
+    text_thread: ThreadPoolExecutor = field(default_factory=_text_thread)
+
+    async def answer(self, request: Request) -> Response:
+        """Return the predictions asked for.
+
+        Raises:
+            Refusal: what was asked cannot be read or is not there, is too much, or did not come in time.
+        """
+        body = await request.body()
+        wanted = read_request(body, request.headers.get("content-type", ""), self.settings)
+        work, texts = self.models.find(wanted.model, wanted.plan), wanted.all_texts()
+        wanted.check(self.models.labelers[work.model].config)
+        log = {"model": work.model, "texts": len(texts), "chars": sum(map(len, texts))}
+        request.state.log |= log | ({"text": texts} if self.log_texts else {})
+        return await self._while_listened(self._answer(work, texts, wanted), request)
+
+    async def _answer(self, work: Work, texts: Sequence[str], wanted: LabelRequest) -> Response:
+        deadline = time.monotonic() + self.settings.timeout_seconds
+        self.batcher.check(work, len(texts), deadline)  # before any work is done for it
+        cut = await self._cut(work, texts)
+        predictions = await asyncio.wrap_future(self.batcher.submit(work, cut, deadline))
+        self.metrics.texts.labels(work.model).inc(len(texts))
+        return await self._aside(partial(self._render, work, predictions, wanted))
+
+    async def _cut(self, work: Work, texts: Sequence[str]) -> list[CutText]:
+        """Return the texts cut into steps, a few at a time.
+
+        Raises:
+            Refusal: 413, a text or all together are too long.
+        """
+        cut: list[CutText] = []
+        for group in _groups(texts):
+            cut += await self._aside(partial(self.models.cut, work, group))
+            self._check_tokens(cut, len(group))
+        return cut
+
+    def _check_tokens(self, cut: Sequence[CutText], new: int) -> None:
+        for index in range(len(cut) - new, len(cut)):
+            if cut[index].tokens > self.settings.text_tokens:
+                found, allowed = f"{cut[index].tokens} tokens", f"{self.settings.text_tokens} tokens"
+                raise too_large(f"text {index}", found, allowed, "Cut it into paragraphs and send these.")
+        total = sum(text.tokens for text in cut)
+        if total > self.settings.queue_tokens:
+            allowed = f"{self.settings.queue_tokens} tokens"
+            raise too_large(
+                "the request", f"more than {allowed}", allowed, "Send the texts in several requests."
+            )
+
+    def _render(self, work: Work, predictions: Sequence[Prediction], wanted: LabelRequest) -> Response:
+        config = self.models.labelers[work.model].config
+        found = [wanted.select(prediction, config).to_dict() for prediction in predictions]
+        return JSONResponse({"model": work.model, "predictions": found})
+
+    async def _aside(self, function: Callable[[], _Result]) -> _Result:
+        """Return the result of a function that runs in the thread for texts."""
+        return await asyncio.get_running_loop().run_in_executor(self.text_thread, function)
+
+    async def _while_listened(self, answering: Any, request: Request) -> Response:
+        """Return the answer; when the client leaves or the time is over, the rest of the work is dropped."""
+        seconds = self.settings.timeout_seconds
+        answer, left = asyncio.ensure_future(answering), asyncio.ensure_future(_until_gone(request))
+        waiting: set[asyncio.Future[Any]] = {answer, left}
+        try:
+            done, _ = await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            left.cancel()
+            if not answer.done():
+                answer.cancel()
+        if answer in done:
+            response: Response = answer.result()
+            return response
+        if left in done:
+            raise hung_up()
+        raise Refusal(
+            503, "timeout", "no answer in time", f"{seconds:g} seconds for a request",
+            "Ask again with fewer or shorter texts, or when the server is less busy.", 5,
+        )  # fmt: skip
+
+
+def _groups(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Yield the texts in order, in groups of about as many characters as are cut at once."""
+    group: list[str] = []
+    for text in texts:
+        group.append(text)
+        if sum(map(len, group)) >= _GROUP_CHARS:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+async def _until_gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

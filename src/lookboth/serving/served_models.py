@@ -1,0 +1,177 @@
+"""The labelers of a server by name, under their own mask plans or those that requests name."""
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from lookboth.errors import ConfigError
+from lookboth.inference import HeadLabeler
+from lookboth.masking import MaskPlan
+from lookboth.serving.refusals import invalid
+from lookboth.serving.steps import CutText, Step, stepper_of
+from lookboth.serving.thread import ModelThread
+from lookboth.types import Prediction
+
+if TYPE_CHECKING:
+    from lookboth.inference import TextLabeler
+
+SHIPPED = "shipped"
+_ON_CPU = 512  # tokens computed at once; more would be faster, but a request waits for the batch before it
+
+
+class Work(NamedTuple):
+    """What texts must share to be labeled together: the model, and its plan if it is not its own."""
+
+    model: str
+    plan: MaskPlan | None = None
+
+
+class ServedModels:
+    """Labelers by name; the first is meant where a request names none.
+
+    Args:
+        labelers: in the order they were named.
+        batch_tokens: tokens computed at once.
+        thread: where they were loaded, and are to be used.
+    """
+
+    def __init__(
+        self,
+        labelers: "Mapping[str, TextLabeler]",
+        *,
+        batch_tokens: int = 2048,
+        thread: ModelThread | None = None,
+    ) -> None:
+        self.labelers = dict(labelers)
+        self.speeds: dict[str, float] = {}  # tokens per second, of those that were measured
+        self.thread = thread or ModelThread()
+        self.default = next(iter(self.labelers))
+        self.batch_tokens = batch_tokens
+        self._steppers = {name: stepper_of(labeler) for name, labeler in self.labelers.items()}
+
+    def find(self, model: str | None, plan: str | None) -> Work:
+        """Return what a request asks for.
+
+        Raises:
+            Refusal: 422, no such model, or one whose plan cannot be changed.
+            PlanError: the plan cannot be read or does not fit.
+        """
+        name = self.default if model is None else model
+        if name not in self.labelers:
+            raise invalid(f"there is no model {name[:100]!r}", f"model: {', '.join(self.labelers)}")
+        if plan is None:
+            return Work(name)
+        labeler = self.labelers[name]
+        if not hasattr(labeler, "with_plan"):
+            raise invalid(f"the plan of the model {name!r} cannot be changed", "this model without plan")
+        wanted = MaskPlan.parse(plan, labeler.config.plan.num_layers)
+        return Work(name, None if wanted == labeler.config.plan else wanted)
+
+    def cut(self, work: Work, texts: Sequence[str]) -> list[CutText]:
+        """Return texts cut into steps; only one thread at a time may do so, which need not be the models' own."""
+        stepper = self._steppers[work.model]
+        return [stepper.cut(text) for text in texts]
+
+    def compute(self, work: Work, steps: Sequence[Step]) -> list[Any]:
+        """Return the result of each step; only one thread may do so: labelers under several plans share weights."""
+        stepper = self._steppers[work.model]
+        if work.plan is not None:
+            labeler: Any = self.labelers[work.model]
+            stepper = stepper_of(labeler.with_plan(work.plan))
+        # Padding counts: what was taken together is rather one slightly larger batch than a full and a small one.
+        return stepper.compute(steps, batch_tokens=self.batch_tokens * 3 // 2)
+
+    def join(self, work: Work, text: CutText, results: Sequence[Any]) -> Prediction:
+        """Return the prediction of a text from the results of its steps."""
+        return self._steppers[work.model].join(text, results)
+
+    def warm_up(self, name: str) -> None:
+        """Label a text with a model, so that no request meets a surprise, and measure its speed if it has a head."""
+        work = Work(name)
+        (text,) = self.cut(work, ["Hello."])
+        self.join(work, text, self.compute(work, text.steps))
+        if isinstance(self.labelers[name], HeadLabeler):
+            self.speeds[name] = self._measure(work)
+
+    def _measure(self, work: Work) -> float:
+        """Return the tokens computed in a second, in a full batch."""
+        (text,) = self.cut(work, ["Hello. " * self.batch_tokens])
+        steps = text.steps[: max(1, self.batch_tokens // text.steps[0].tokens)]
+        self.compute(work, steps)  # libraries prepare themselves for the shape
+        start = time.monotonic()
+        self.compute(work, steps)
+        return sum(step.tokens for step in steps) / (time.monotonic() - start)
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return what clients may know of each model."""
+        return [
+            {
+                "name": name,
+                "labels": list(labeler.config.labels),
+                "task": getattr(labeler.config, "task", "labeling"),
+                "plan": str(labeler.config.plan) if hasattr(labeler, "with_plan") else None,
+                "default": name == self.default,
+            }
+            for name, labeler in self.labelers.items()
+        ]
+
+
+def load_models(
+    names: Sequence[str],
+    *,
+    batch_tokens: int | None = None,
+    device: str | None = None,
+    precision: str = "auto",
+) -> ServedModels:
+    """Load labelers in a thread of their own, label a word with each and measure how fast it is.
+
+    Args:
+        names: `NAME=FOLDER`, or a folder or hub id, named by its last part; none: the shipped labeler.
+        batch_tokens: tokens computed at once; by device when None.
+        device, precision: as for `Labeler.from_pretrained`; code of models is never run.
+
+    Raises:
+        ConfigError: two models of one name.
+        ModelError: one that cannot be loaded.
+    """
+    from lookboth.labelers import Labeler
+
+    sources = name_models(names)
+    thread = ModelThread()
+    labelers = {
+        name: thread.submit(
+            Labeler.from_pretrained, source, device=device, precision=precision, merge=True
+        ).result()
+        for name, source in sources.items()
+    }
+    on_cpu = all(str(labeler.device) == "cpu" for labeler in labelers.values())
+    models = ServedModels(labelers, batch_tokens=batch_tokens or (_ON_CPU if on_cpu else 2048), thread=thread)
+    for name in sources:
+        thread.submit(models.warm_up, name).result()
+    return models
+
+
+def name_models(names: Sequence[str]) -> dict[str, str]:
+    """Return the source of each model by its name.
+
+    >>> name_models(["ner=runs/a/labeler", "me/wnut17-tagger"])
+    {'ner': 'runs/a/labeler', 'wnut17-tagger': 'me/wnut17-tagger'}
+    >>> name_models([])
+    {'shipped': 'shipped'}
+    """
+    sources: dict[str, str] = {}
+    for given in names:
+        name, sign, source = given.partition("=")
+        if not sign or Path(given).exists():
+            name, source = os.path.basename(os.path.abspath(given)), given  # Path(".") has no name
+        if not name or not source:
+            raise ConfigError(f"{given!r}: expected NAME=FOLDER, a folder or a hub id.")
+        if name in sources:
+            raise ConfigError(
+                f"two models are called {name!r}: {sources[name]} and {source}. "
+                f"Name them: lookboth serve one={sources[name]} two={source}"
+            )
+        sources[name] = source
+    return sources or {SHIPPED: SHIPPED}

@@ -1,0 +1,24 @@
+from .batches import RunBatches as RunBatches, find_pad_id as find_pad_id
+from .checkpoints import load_weights as load_weights
+from .classifier import (
+    Prepared as Prepared,
+    prepare_classifier as prepare_classifier,
+    train_classifier as train_classifier,
+)
+from .footprint import estimate as estimate
+from .frozen import share_lower_states as share_lower_states
+from .labeler_building import Base as Base, build_base as build_base
+from .outcome import (
+    DevScorer as DevScorer,
+    Say as Say,
+    Start as Start,
+    TrainedRun as TrainedRun,
+    finish_run as finish_run,
+    labels_of as labels_of,
+)
+from .sharing import together as together
+from .splits import Splits as Splits, read_splits as read_splits
+from .team import Team as Team, leave as leave, require_alone as require_alone
+from .trainer import History as History, fit as fit, read_config_lines as read_config_lines
+from .training_runs import adapt as adapt, train as train, train_one as train_one
+from .watching import Diverged as Diverged

@@ -1,0 +1,200 @@
+"""The raw text of a recipe: read, some of it held out, and planned as batches."""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+from lookboth.config import AdaptationConfig, RunConfig, TrainConfig
+from lookboth.data import (
+    WordEncoder,
+    example_from_text,
+    read_raw_text,
+    read_source,
+    source_path,
+    split_name,
+    text_of,
+    whole_split,
+    window_example,
+)
+from lookboth.errors import ConfigError, DataError
+from lookboth.training.batches import RunBatches, find_pad_id
+from lookboth.training.objectives import Objective, find_mask_token
+from lookboth.training.splits import read_options, sample
+from lookboth.types import Example, TokenizedExample
+
+HELD_OUT_SHARE, MAX_HELD_OUT = 0.05, 100
+
+
+@dataclass
+class TextBatches(RunBatches):
+    """Batches of raw text; which tokens are hidden depends on the seed and the number of the batch only.
+
+    Args:
+        objective: makes the targets.
+        seed: of what is hidden.
+    """
+
+    objective: Objective
+    seed: int
+
+    def pieces_of(self, index: int) -> list[TokenizedExample]:
+        """Return what is in one batch, some of its tokens hidden."""
+        rng = random.Random(f"{self.seed} {index}")
+        return [self.objective.set_targets(self.pieces[i], rng) for i in self.plan[index]]
+
+    def tensors(self, pieces: Sequence[TokenizedExample]) -> dict[str, Any]:
+        """Return these pieces as `LanguageModel.forward` takes them."""
+        tensors = super().tensors(pieces)
+        tensors["positions"] = tensors.pop("word_first")
+        del tensors["word_last"], tensors["num_words"]
+        return tensors
+
+
+def text_section(config: RunConfig) -> AdaptationConfig:
+    """Return the section [adaptation] of a recipe.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if config.adaptation is None:
+        raise ConfigError(
+            "the recipe has no section [adaptation]. Type for example: --set adaptation.objective=mntp"
+        )
+    return config.adaptation
+
+
+def read_texts(config: RunConfig) -> list[Example]:
+    """Return the texts a recipe adapts to: never those of its dev and test data.
+
+    Raises:
+        ConfigError: adaptation.text names dev or test data of the recipe.
+        DataError: there is no such text, or too little of it.
+    """
+    data, options, wanted = config.data, read_options(config), text_section(config).text
+    if wanted:
+        _refuse_evaluated(config)
+        raw = [
+            text for source in wanted for text in read_raw_text(source, repair=data.repair, options=options)
+        ]
+        texts = [example_from_text(text) for text in raw]
+    else:
+        read = [
+            read_source(
+                source, "train", repair=data.repair, task=config.task, options=options, head=config.scheme
+            ).examples
+            for source in data.train
+        ]
+        texts = sample(
+            [example for part in read for example in part], data.max_train_sentences, data.sample_seed
+        )
+    texts = [example for example in texts if example.words]
+    if len(texts) < 2:
+        raise DataError(
+            f"{', '.join(wanted or data.train)}: {len(texts)} texts; adaptation needs two or more."
+        )
+    return texts
+
+
+def hold_out(texts: Sequence[Example]) -> tuple[list[Example], list[Example]]:
+    """Return (texts to train on, texts kept aside): one in twenty, at least one and at most `MAX_HELD_OUT`."""
+    shuffled = list(texts)
+    random.Random(0).shuffle(shuffled)
+    num_held_out = min(MAX_HELD_OUT, max(1, round(HELD_OUT_SHARE * len(texts))))
+    return shuffled[num_held_out:], shuffled[:num_held_out]
+
+
+def plan_texts(
+    texts: Sequence[Example], config: RunConfig, tokenizer: Any, *, vocab_size: int, seed: int
+) -> TextBatches:
+    """Return batches of texts, tokenized as labeling tokenizes them: as many as adaptation.epochs says.
+
+    Args:
+        texts: only words and text of each count; long texts are cut, without overlap.
+        config: a recipe with the section [adaptation].
+        tokenizer: of the backbone.
+        vocab_size: rows of its embeddings.
+        seed: of order and hidden tokens.
+    """
+    section = text_section(config)
+    encoder = WordEncoder(tokenizer, max_word_tokens=min(64, max(1, config.max_tokens // 4)))
+    objective = Objective(
+        section.objective,
+        encoder.encoding,
+        mask_share=section.mask_share,
+        mask_id=find_mask_token(tokenizer, section.mask_token),
+        vocab_size=min(vocab_size, len(tokenizer)),
+    )
+    pieces = _tokenize(texts, encoder, config)
+    batches = _plan(pieces, config, seed=seed, pad_id=find_pad_id(tokenizer))
+    return TextBatches(**vars(batches), objective=objective, seed=seed)
+
+
+def adaptation_training(config: RunConfig) -> TrainConfig:
+    """Return the training section of a recipe as it is during adaptation."""
+    section = text_section(config)
+    own = {
+        "epochs": section.epochs,
+        "lr": section.lr,
+        "batch_tokens": section.batch_tokens,
+        "batch_sentences": None,
+        "lr_end": section.lr * config.training.lr_end / config.training.lr,  # the same share of the peak
+        "head_lr": None,
+    }
+    return config.training.model_copy(update={**own, "evals_per_epoch": 1, "patience": None})
+
+
+def _plan(pieces: Sequence[TokenizedExample], config: RunConfig, *, seed: int, pad_id: int) -> RunBatches:
+    """Plan adaptation.epochs epochs, or as many batches as adaptation.steps takes."""
+    training, steps = adaptation_training(config), text_section(config).steps
+
+    def plan(epochs: float) -> RunBatches:
+        changed = config.model_copy(update={"training": training.model_copy(update={"epochs": epochs})})
+        return RunBatches.build(pieces, config=changed, seed=seed, pad_id=pad_id)
+
+    if steps is None:
+        return plan(training.epochs)
+    wanted = steps * training.accumulation
+    batches = plan(wanted // len(plan(1)) + 2)  # packed rows differ in number from epoch to epoch
+    ends = (*(end for end in batches.epoch_ends if end < wanted), wanted)
+    return replace(batches, plan=batches.plan[:wanted], epoch_ends=ends)
+
+
+def _tokenize(texts: Sequence[Example], encoder: WordEncoder, config: RunConfig) -> list[TokenizedExample]:
+    ids: Iterator[list[tuple[int, ...]]]
+    if config.task == "classification":
+        ids = ([(token,) for token in text] for text in encoder.encode_texts([text_of(e) for e in texts]))
+    else:
+        words = iter(encoder.encode_words(word for example in texts for word in example.words))
+        ids = (list(islice(words, len(example.words))) for example in texts)
+    return [
+        piece
+        for index, units in enumerate(ids)
+        for piece in window_example(
+            units, encoder.encoding, example=index, max_tokens=config.max_tokens, overlap=0
+        )
+    ]
+
+
+def _refuse_evaluated(config: RunConfig) -> None:
+    """Refuse text that the recipe chooses or scores by; a part of a split counts as the whole."""
+    data = config.data
+    first = split_name(data.train[0])[0]
+    evaluated = {_place(source, "dev") for source in data.dev or (f"{first}:dev",)}
+    evaluated |= {
+        _place(source, "test") for source in ((f"{first}:test",) if data.test is None else data.test)
+    }
+    for source in text_section(config).text:
+        if _place(source, "train") in evaluated and source not in data.train:
+            raise ConfigError(
+                f"adaptation.text = {source!r}: the recipe chooses or scores by this text. Name other text; "
+                "without adaptation.text it is the train sentences."
+            )
+
+
+def _place(source: str, split: str) -> tuple[str, str]:
+    """Return what a source reads: (name, split), or (path, "") of a file."""
+    name, split = split_name(source, split)
+    path = source_path(name)
+    return (str(path.resolve()), "") if path.is_file() else (name, whole_split(split))

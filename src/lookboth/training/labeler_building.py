@@ -1,0 +1,178 @@
+"""An untrained labeler from a recipe: backbone under the plan, adapter, fresh head."""
+
+import dataclasses
+import inspect
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from lookboth.config import RunConfig
+from lookboth.data import Encoding, tags_for_labels
+from lookboth.errors import ConfigError
+from lookboth.labelers import Labeler, LabelerConfig, check_special_tokens
+from lookboth.masking import MaskPlan, is_stock, max_positions, steady_positions
+from lookboth.models import (
+    LabelerModel,
+    default_device,
+    fingerprint,
+    load_backbone,
+    load_tokenizer,
+    plan_as_made,
+    torch_dtype,
+    use_plan,
+)
+from lookboth.training.adapters import add_adapter
+
+
+class Base(NamedTuple):
+    """What a labeler is built on.
+
+    Args:
+        backbone: under the plan it is trained with, with its adapter.
+        tokenizer: of the backbone.
+        plan: of prediction.
+        fingerprint: of the stock weights.
+    """
+
+    backbone: Any
+    tokenizer: Any
+    plan: MaskPlan
+    fingerprint: str
+
+
+def build_base(config: RunConfig, *, device: str | None = None) -> Base:
+    """Return backbone and tokenizer of a recipe: under the plan of training, with a fresh adapter.
+
+    Args:
+        config: a recipe.
+        device: where; a GPU where there is one when None.
+    """
+    device = device or default_device()
+    kind = config.adapter.kind
+    backbone = load_backbone(
+        config.model,
+        # Weights that are trained themselves are kept in fp32; small updates would vanish in bf16.
+        precision="fp32" if kind == "full" else config.training.precision,
+        device=device,
+        attn_implementation=config.attn_implementation,
+        four_bit=kind == "qlora",
+        double_quant=config.adapter.double_quant,
+        num_layers=config.exit_layer,
+        revision=config.revision,
+        trust_remote_code=config.trust_remote_code,
+    )
+    tokenizer = load_tokenizer(
+        config.model, revision=config.revision, trust_remote_code=config.trust_remote_code
+    )
+    check_backbone(backbone, tokenizer, config)
+    plan = plan_as_made(backbone)
+    if config.plan is not None:
+        plan = MaskPlan.parse(config.plan, plan.num_layers)
+    base_fingerprint = fingerprint(backbone)
+    use_plan(backbone, plan)
+    if config.train_plan is not None:
+        use_plan(backbone, config.train_plan)
+    _check_layout(backbone, config)
+    backbone = add_adapter(backbone, config.adapter)
+    if config.training.gradient_checkpointing:
+        _checkpoint_gradients(backbone)
+    return Base(backbone, tokenizer, plan, base_fingerprint)
+
+
+def build_labeler(config: RunConfig, *, labels: Sequence[str], device: str | None = None) -> Labeler:
+    """Return an untrained labeler: backbone under the plan it is trained with, adapter, fresh head.
+
+    Its configuration carries the plan of prediction; `under_plan` puts that in force for a while.
+
+    Args:
+        config: a recipe.
+        labels: what the head can say.
+        device: where; a GPU where there is one when None.
+    """
+    device = device or default_device()
+    base = build_base(config, device=device)
+    of_texts = config.task == "classification"
+    labeler_config = LabelerConfig(
+        base=config.model,
+        revision=config.revision,
+        fingerprint=base.fingerprint,
+        plan=base.plan,
+        task=config.task,
+        tags=tuple(labels) if of_texts else tags_for_labels(labels, config.scheme),
+        scheme="plain" if of_texts else config.scheme,
+        label_on=config.label_on,
+        encoding=dataclasses.replace(Encoding.detect(base.tokenizer), repetition=config.repetition),
+        adapter=config.adapter.kind,
+        double_quant=config.adapter.double_quant,
+        head=config.head,
+        exit_layer=config.exit_layer,
+        max_tokens=config.max_tokens,
+        overlap=config.overlap,
+    )
+    check_special_tokens(labeler_config, base.backbone, f"model {config.model!r}: its tokenizer")
+    model = LabelerModel(
+        base.backbone,
+        labeler_config,
+        dropout=config.training.head_dropout,
+        compute_dtype=torch_dtype(config.training.precision, device),
+    )
+    return Labeler(labeler_config, model, base.tokenizer)
+
+
+def check_backbone(backbone: Any, tokenizer: Any, config: RunConfig) -> None:
+    """Refuse settings that this backbone cannot honour.
+
+    Raises:
+        ConfigError: `max_tokens` above the model's table of positions, packed rows it cannot be told of, or
+            gradient checkpointing it does not have.
+    """
+    _check_positions(backbone, tokenizer, config)
+    if config.training.gradient_checkpointing and not backbone.supports_gradient_checkpointing:
+        raise ConfigError(
+            f"training.gradient_checkpointing = true: {type(backbone).__name__} has none in transformers. "
+            "Set it to false."
+        )
+    takes = inspect.signature(type(backbone).forward).parameters
+    if config.training.layout == "packed" and "position_ids" not in takes:
+        raise ConfigError(
+            f"training.layout = 'packed': {type(backbone).__name__} takes no position ids, so its texts could not "
+            "be told apart. Set training.layout = 'bucketed'."
+        )
+
+
+def _check_layout(backbone: Any, config: RunConfig) -> None:
+    if config.training.layout == "packed" and is_stock(backbone):
+        raise ConfigError(
+            f"training.layout = 'packed': {type(backbone).__name__} takes no mask plan, and without one its packed "
+            "texts would see each other. Set training.layout = 'bucketed'."
+        )
+
+
+def _check_positions(backbone: Any, tokenizer: Any, config: RunConfig) -> None:
+    """Refuse inputs longer than the positions of the model; every copy of the words takes its own."""
+    table, steady = max_positions(backbone), steady_positions(backbone.config.get_text_config())
+    longest = min((limit for limit in (table, steady) if limit is not None), default=None)
+    if longest is None:
+        return
+    why = f"{config.model} has positions for {longest} tokens"
+    if longest == steady:
+        why = f"the RoPE of {config.model} changes with the longest text of a batch beyond {longest} tokens"
+    encoding, copies = Encoding.detect(tokenizer), config.repetition + 1
+    special = len(encoding.prefix_ids) + len(encoding.suffix_ids)
+    most = special + (longest - special) // copies
+    if config.max_tokens > most:
+        repeated, other = "", ""
+        if config.repetition:
+            repeated, other = f" with repetition = {config.repetition}", ", or a lower repetition"
+        raise ConfigError(
+            f"max_tokens = {config.max_tokens}{repeated}: {why}. "
+            f"Set max_tokens = {most}{other}; longer texts are cut into windows and every word is labeled."
+        )
+
+
+def _checkpoint_gradients(backbone: Any) -> None:
+    """Compute states anew in the backward pass, of the layers that have one."""
+    backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    # transformers has the embeddings want a gradient, so that frozen layers go backward too. Only the reentrant kind
+    # needs that, which modeling files of the old format use whatever they are told.
+    if "value" not in inspect.signature(backbone._set_gradient_checkpointing).parameters:
+        backbone.disable_input_require_grads()

@@ -1,0 +1,160 @@
+"""One command's worth of training: data in, labelers with their scores out, one folder a seed."""
+
+import gc
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from lookboth.config import RunConfig
+from lookboth.errors import ConfigError
+from lookboth.evaluation import mean_and_sd, write_run
+from lookboth.run_folder import RunFolder
+from lookboth.training.adaptation import AdaptationReport, adapt_backbone
+from lookboth.training.adaptation_texts import read_texts
+from lookboth.training.claim import claim_folder
+from lookboth.training.footprint import require_memory
+from lookboth.training.labeler_building import build_base
+from lookboth.training.methods import find_method
+from lookboth.training.outcome import Say, Start, TrainedRun
+from lookboth.training.splits import WITH_HEAD, Splits, read_splits
+from lookboth.training.team import join, on_first, require_shared, shards_weights
+from lookboth.training.truncation import truncate_splits
+from lookboth.types import Example
+
+
+def train(config: RunConfig, out: str | Path, *, say: Say = print) -> list[TrainedRun]:
+    """Train one labeler a seed and write each into its own folder below `out`.
+
+    A run that was killed goes on from its last checkpoint when called again with the same `out`.
+
+    Args:
+        config: a recipe (`load_recipe`).
+        out: folder; `out/seed-N/` gets run.json, predictions.jsonl and labeler/.
+        say: told what is going on, a line at a time.
+
+    Returns:
+        one run a seed; where they were trained on a GPU, the labelers of all but the last are on the CPU.
+
+    Raises:
+        LookbothError: bad data, a plan or adapter that does not fit, a model that cannot be loaded; raised
+            before any training where it can be known before.
+    """
+    splits = read_splits(config)
+    data = {"train": splits.train, "dev": splits.dev}
+    if config.adaptation is not None and config.adaptation.text:
+        data["text"] = read_texts(config)
+    out, say = Path(out), _gather(Path(out), config, data, say)
+    runs: list[TrainedRun] = []
+    for seed in config.training.seeds:
+        if runs:
+            _leave_gpu(runs[-1])
+        runs.append(train_one(config, splits, seed, RunFolder.of_seed(out, seed).path, say=say))
+    if len(runs) > 1:
+        for name in runs[0].tests:
+            mean, sd = mean_and_sd([run.tests[name].scores.headline for run in runs])
+            say(f"{name}: {100 * mean:.2f} ± {100 * (sd or 0):.2f} (mean and sd over {len(runs)} seeds)")
+    return runs
+
+
+def adapt(config: RunConfig, out: str | Path, *, say: Say = print) -> AdaptationReport:
+    """Do only the adaptation of a recipe, with its first seed, and write what was trained into `out`.
+
+    `out/adapter` can be named as adapter.start_from of another recipe; with adapter.kind = "full" it is
+    `out/backbone`, which can be named as its model. A killed call goes on when it is made again.
+
+    Args:
+        config: a recipe with the section [adaptation].
+        out: folder; it also gets run.json.
+        say: told what is going on, a line at a time.
+
+    Raises:
+        LookbothError: as `train`.
+    """
+    from transformers import set_seed
+
+    out, seed, start = Path(out), config.training.seeds[0], Start.now()
+    texts = read_texts(config)
+    say = _gather(out, config, {"text": texts}, say)
+    set_seed(seed)
+    base = build_base(config)
+    report = adapt_backbone(
+        config, base.backbone, base.tokenizer, seed=seed, folder=out, say=say, texts=texts
+    )
+    on_first(
+        lambda: write_run(
+            out,
+            config=config.to_dict(),
+            scores={"adaptation": asdict(report)},
+            plan=report.plan,
+            seed=seed,
+            started=start.time,
+            wall_seconds=start.seconds(),
+            data_files={},
+        )
+    )
+    return report
+
+
+def train_one(config: RunConfig, splits: Splits, seed: int, folder: Path, *, say: Say = print) -> TrainedRun:
+    """Train one labeler by the recipe's method; see `train`.
+
+    Raises:
+        ConfigError: there is no such method, it cannot adapt to raw text first, or keep states of frozen layers.
+    """
+    if config.adaptation is not None and config.method not in WITH_HEAD:
+        raise ConfigError(
+            f"method = {config.method!r}: does not adapt by itself. Type lookboth adapt RECIPE --out DIR, and set "
+            "adapter.start_from = DIR here."
+        )
+    if config.training.cache_frozen is True and config.method not in WITH_HEAD:
+        raise ConfigError(
+            f"training.cache_frozen = true: is for labelers with a head, not for method = {config.method!r}. "
+            "Leave it out."
+        )
+    splits = truncate_splits(splits, config, say)
+    require_memory(config)
+    return find_method(config.method)(config, splits, seed, folder, say)
+
+
+def _leave_gpu(run: TrainedRun) -> None:
+    """Move a finished labeler to the CPU and free what its training held, so that the next seed has the whole GPU."""
+    run.labeler.model.to("cpu")
+    gc.collect()  # the Trainer with its optimizer is a cycle of references
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _gather(out: Path, config: RunConfig, data: Mapping[str, Sequence[Example]], say: Say) -> Say:
+    """Connect the processes that train together, claim the folder for them, and return who speaks: only the first."""
+    if shards_weights():
+        _check_sharding(config)
+    team = join()
+    on_first(lambda: claim_folder(out, config, data))
+    require_shared(RunFolder(out).recipe)
+    if team.size > 1 and team.is_first:
+        say(f"{team.size} processes share each optimizer step")
+    gpus = torch.cuda.device_count()
+    if team.size == 1 and gpus > 1 and config.method != "search":  # which is not shared
+        command = f"torchrun --nproc-per-node {gpus} -m lookboth ..."
+        say(f"{gpus} GPUs here, one is used. All of them: {command} (docs/distributed.md)")
+    return say if team.is_first else lambda _: None
+
+
+def _check_sharding(config: RunConfig) -> None:
+    """Refuse what is not trained with FSDP."""
+    refused = {
+        f"method = {config.method!r}": config.method != "classifier",
+        "adapter.kind = 'qlora'": config.adapter.kind == "qlora",  # 4-bit weights stay whole
+        "[adaptation]": config.adaptation is not None,
+        "training.precision = 'fp16'": config.training.precision == "fp16",
+        "training.ema": config.training.ema is not None,
+        "training.average_evals": config.training.average_evals > 1,
+        f"training.optimizer = {config.training.optimizer!r}": "adamw_torch" not in config.training.optimizer,
+    }
+    for key, is_there in refused.items():
+        if is_there:
+            raise ConfigError(
+                f"{key}: is not trained with FSDP. Start it without: torchrun --nproc-per-node N -m lookboth train."
+            )
