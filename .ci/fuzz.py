@@ -17,8 +17,8 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["lookboth"]):
-    from lookboth.data.conversion.converting import KINDS
     from lookboth.data.conversion.convert_options import ConvertOptions
+    from lookboth.data.conversion.converting import KINDS
     from lookboth.data.readers import ReadOptions, read_dataset
     from lookboth.errors import LookbothError
     from lookboth.masking.plan import MaskPlan

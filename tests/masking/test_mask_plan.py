@@ -8,7 +8,8 @@ from hypothesis import given, strategies as st
 
 from lookboth.errors import PlanError
 from lookboth.masking.notation import layer_groups
-from lookboth.masking.plan import MaskPlan, group_plans, picture
+from lookboth.masking.plan import MaskPlan, group_plans
+from lookboth.masking.plan_picture import picture
 
 depths = st.integers(1, 80)
 reaches = st.one_of(st.none(), st.just(0), st.integers(0, 300))

@@ -10,17 +10,17 @@ from lookboth.types import Example, TokenizedExample
 if TYPE_CHECKING:
     import numpy as np
 
-    from lookboth.inference.text_labeler import HeadLabeler
+    from lookboth.inference.protocols import WordScorer
 
 
-def tokenize_for(labeler: "HeadLabeler", examples: Sequence[Example]) -> list[TokenizedExample]:
+def tokenize_for(labeler: "WordScorer", examples: Sequence[Example]) -> list[TokenizedExample]:
     """Return what is computed for each example: one piece, or several windows of a long one."""
     if labeler.config.task == "classification":
         return cut_texts(labeler, [text_of(example) for example in examples])
     return cut_words(labeler, [example.words for example in examples])
 
 
-def cut_texts(labeler: "HeadLabeler", texts: Sequence[str]) -> list[TokenizedExample]:
+def cut_texts(labeler: "WordScorer", texts: Sequence[str]) -> list[TokenizedExample]:
     """Return the pieces of whole texts, in order; `TokenizedExample.example` is the index of the text."""
     config = labeler.config
     return tokenize_texts(
@@ -32,7 +32,7 @@ def cut_texts(labeler: "HeadLabeler", texts: Sequence[str]) -> list[TokenizedExa
     )
 
 
-def cut_words(labeler: "HeadLabeler", sentences: Sequence[Sequence[str]]) -> list[TokenizedExample]:
+def cut_words(labeler: "WordScorer", sentences: Sequence[Sequence[str]]) -> list[TokenizedExample]:
     """Return the pieces of sentences given as words, in order; a sentence without words has none."""
     config = labeler.config
     word_ids = iter(labeler.encoder.encode_words(word for words in sentences for word in words))
@@ -51,7 +51,7 @@ def cut_words(labeler: "HeadLabeler", sentences: Sequence[Sequence[str]]) -> lis
 
 
 def piece_scores(
-    labeler: "HeadLabeler", pieces: Sequence[TokenizedExample], batch_tokens: int | None = None
+    labeler: "WordScorer", pieces: Sequence[TokenizedExample], batch_tokens: int | None = None
 ) -> "Iterator[tuple[TokenizedExample, np.ndarray]]":
     """Yield each piece with the output of the head for its words, (w, num_tags), batch by batch.
 
@@ -70,7 +70,7 @@ def piece_scores(
 
 
 def join_scores(
-    labeler: "HeadLabeler",
+    labeler: "WordScorer",
     examples: Sequence[Example],
     scored: "Iterable[tuple[TokenizedExample, np.ndarray]]",
 ) -> "list[np.ndarray]":
@@ -87,7 +87,7 @@ def join_scores(
 
 
 def join_words(
-    labeler: "HeadLabeler",
+    labeler: "WordScorer",
     num_words: Sequence[int],
     scored: "Iterable[tuple[TokenizedExample, np.ndarray]]",
 ) -> "list[np.ndarray]":
@@ -101,7 +101,7 @@ def join_words(
 
 
 def join_texts(
-    labeler: "HeadLabeler", num_texts: int, scored: "Iterable[tuple[TokenizedExample, np.ndarray]]"
+    labeler: "WordScorer", num_texts: int, scored: "Iterable[tuple[TokenizedExample, np.ndarray]]"
 ) -> "list[np.ndarray]":
     """Return the scores of each text, (1, num_labels): the average of its pieces, weighted by tokens."""
     import numpy as np

@@ -11,14 +11,14 @@ from lookboth.types import Example, PredictedSpan, Prediction
 if TYPE_CHECKING:
     import numpy as np
 
-    from lookboth.inference.text_labeler import HeadLabeler, TextLabeler
+    from lookboth.inference.protocols import ChunkLabeler, WordScorer
 
 _CHUNK_WORDS = 100_000
 _CHUNK_TEXTS = 4096
 
 
 def label_texts(
-    labeler: "TextLabeler", texts: Iterable[str], *, batch_tokens: int | None = None
+    labeler: "ChunkLabeler", texts: Iterable[str], *, batch_tokens: int | None = None
 ) -> Iterator[Prediction]:
     """Yield the prediction for each raw text, in order; a text may be of any length, or empty."""
     examples = (example_from_text(text) for text in texts)
@@ -26,7 +26,7 @@ def label_texts(
 
 
 def label_words(
-    labeler: "TextLabeler", sentences: Iterable[Sequence[str]], *, batch_tokens: int | None = None
+    labeler: "ChunkLabeler", sentences: Iterable[Sequence[str]], *, batch_tokens: int | None = None
 ) -> Iterator[Prediction]:
     """Yield the prediction for each sentence given as words, in order."""
     examples = (Example(words=tuple(words)) for words in sentences)
@@ -34,7 +34,7 @@ def label_words(
 
 
 def label_examples(
-    labeler: "TextLabeler", examples: Iterable[Example], *, batch_tokens: int | None = None
+    labeler: "ChunkLabeler", examples: Iterable[Example], *, batch_tokens: int | None = None
 ) -> Iterator[Prediction]:
     """Yield the prediction for each example, in order; memory does not grow with their number.
 
@@ -48,14 +48,14 @@ def label_examples(
 
 
 def label_chunk(
-    labeler: "HeadLabeler", examples: Sequence[Example], *, batch_tokens: int | None
+    labeler: "WordScorer", examples: Sequence[Example], *, batch_tokens: int | None
 ) -> Iterator[Prediction]:
     """Yield the prediction of a labeler with a head for each example, in order."""
     return (prediction for prediction, _ in label_with_probs(labeler, examples, batch_tokens=batch_tokens))
 
 
 def label_with_probs(
-    labeler: "HeadLabeler", examples: Sequence[Example], *, batch_tokens: int | None = None
+    labeler: "WordScorer", examples: Sequence[Example], *, batch_tokens: int | None = None
 ) -> "Iterator[tuple[Prediction, np.ndarray]]":
     """Yield each example's prediction with the log probabilities behind it: (w, num_tags), of a text (1, num_labels).
 
@@ -70,7 +70,7 @@ def label_with_probs(
 
 
 def predict_from_scores(
-    labeler: "HeadLabeler", examples: Sequence[Example], scores: "Sequence[np.ndarray]"
+    labeler: "WordScorer", examples: Sequence[Example], scores: "Sequence[np.ndarray]"
 ) -> "Iterator[tuple[Prediction, np.ndarray]]":
     """Yield each example's prediction with its log probabilities, as `label_with_probs` does.
 
@@ -84,7 +84,7 @@ def predict_from_scores(
 
 
 def example_scores(
-    labeler: "HeadLabeler", examples: Sequence[Example], *, batch_tokens: int | None = None
+    labeler: "WordScorer", examples: Sequence[Example], *, batch_tokens: int | None = None
 ) -> "list[np.ndarray]":
     """Return what the head gives for each example: (w, num_tags), of a whole text (1, num_labels)."""
     if labeler.config.task == "classification":
@@ -93,14 +93,14 @@ def example_scores(
 
 
 def word_log_probs(
-    labeler: "HeadLabeler", sentences: Sequence[Sequence[str]], *, batch_tokens: int | None = None
+    labeler: "WordScorer", sentences: Sequence[Sequence[str]], *, batch_tokens: int | None = None
 ) -> "list[np.ndarray]":
     """Return the log probability of every tag for every word, one (w, num_tags) array a sentence."""
     return log_probs_of(labeler, word_scores(labeler, sentences, batch_tokens=batch_tokens))
 
 
 def word_scores(
-    labeler: "HeadLabeler", sentences: Sequence[Sequence[str]], *, batch_tokens: int | None = None
+    labeler: "WordScorer", sentences: Sequence[Sequence[str]], *, batch_tokens: int | None = None
 ) -> "list[np.ndarray]":
     """Return what the head gives for every word, one (w, num_tags) array a sentence.
 
@@ -111,7 +111,7 @@ def word_scores(
 
 
 def text_log_probs(
-    labeler: "HeadLabeler", texts: Sequence[str], *, batch_tokens: int | None = None
+    labeler: "WordScorer", texts: Sequence[str], *, batch_tokens: int | None = None
 ) -> "list[np.ndarray]":
     """Return the log probability of every label for every whole text, one (num_labels,) array a text."""
     scores = text_scores(labeler, texts, batch_tokens=batch_tokens)
@@ -119,7 +119,7 @@ def text_log_probs(
 
 
 def text_scores(
-    labeler: "HeadLabeler", texts: Sequence[str], *, batch_tokens: int | None = None
+    labeler: "WordScorer", texts: Sequence[str], *, batch_tokens: int | None = None
 ) -> "list[np.ndarray]":
     """Return what the head gives for every whole text, one (1, num_labels) array a text.
 
@@ -130,7 +130,7 @@ def text_scores(
     return join_texts(labeler, len(texts), piece_scores(labeler, pieces, batch_tokens))
 
 
-def log_probs_of(labeler: "HeadLabeler", scores: "Sequence[np.ndarray]") -> "list[np.ndarray]":
+def log_probs_of(labeler: "WordScorer", scores: "Sequence[np.ndarray]") -> "list[np.ndarray]":
     """Turn the scores of whole sentences into log probabilities, windows of one sentence together."""
     import numpy as np
 
@@ -148,7 +148,7 @@ def log_probs_of(labeler: "HeadLabeler", scores: "Sequence[np.ndarray]") -> "lis
 
 
 def _predict_texts(
-    labeler: "HeadLabeler", examples: Sequence[Example], scores: "Sequence[np.ndarray]"
+    labeler: "WordScorer", examples: Sequence[Example], scores: "Sequence[np.ndarray]"
 ) -> "Iterator[tuple[Prediction, np.ndarray]]":
     config = labeler.config
     for example, rows in zip(examples, log_probs_of(labeler, scores), strict=True):
@@ -158,7 +158,7 @@ def _predict_texts(
 
 
 def _predict_words(
-    labeler: "HeadLabeler", examples: Sequence[Example], scores: "Sequence[np.ndarray]"
+    labeler: "WordScorer", examples: Sequence[Example], scores: "Sequence[np.ndarray]"
 ) -> "Iterator[tuple[Prediction, np.ndarray]]":
     log_probs = log_probs_of(labeler, scores)
     transitions = labeler.likelihood().transitions
@@ -168,7 +168,7 @@ def _predict_words(
 
 
 def _predict(
-    labeler: "HeadLabeler", example: Example, ids: Sequence[int], log_probs: "np.ndarray"
+    labeler: "WordScorer", example: Example, ids: Sequence[int], log_probs: "np.ndarray"
 ) -> Prediction:
     """Return the prediction that the tag ids (w,) stand for; spans are scored by `log_probs` (w, num_tags)."""
     from lookboth.data import decode_tags
@@ -185,7 +185,7 @@ def _predict(
 
 
 def _tag_sets(
-    labeler: "HeadLabeler", log_probs: "np.ndarray", ids: Sequence[int]
+    labeler: "WordScorer", log_probs: "np.ndarray", ids: Sequence[int]
 ) -> tuple[tuple[str, ...], ...] | None:
     confidence = labeler.config.confidence
     if confidence.coverage is None:

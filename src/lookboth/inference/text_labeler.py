@@ -3,16 +3,20 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from lookboth.errors import ModelError
+from lookboth.inference.pipeline import label_chunk, label_texts, label_words
 from lookboth.types import Example, Prediction, TokenizedExample
 
 if TYPE_CHECKING:
     import numpy as np
 
     from lookboth.data import WordEncoder
+    from lookboth.inference.labeling_config import LabelingConfig
     from lookboth.inference.likelihoods import Likelihood
+    from lookboth.inference.protocols import LabelerSettings, LabelerWeights
 
 
 class TextLabeler(ABC):
@@ -22,8 +26,8 @@ class TextLabeler(ABC):
         config: everything but the weights; model: the weights; tokenizer: of the backbone.
     """
 
-    config: Any
-    model: Any
+    config: "LabelerSettings"
+    model: "LabelerWeights"
     tokenizer: Any
 
     @property
@@ -55,9 +59,13 @@ class TextLabeler(ABC):
 
     def push_to_hub(self, name: str, *, private: bool = False) -> str:
         """Upload the labeler to the Hugging Face Hub under `name`; return its address."""
-        from lookboth.labelers import push_labeler
+        from huggingface_hub import HfApi
 
-        return push_labeler(self, name, private=private)
+        api = HfApi()
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            api.create_repo(name, private=private, exist_ok=True)
+            return str(api.upload_folder(repo_id=name, folder_path=folder))
 
     def predict(self, texts: str | Iterable[str], *, batch_tokens: int | None = None) -> list[Prediction]:
         """Label raw texts of any length; offsets are into the strings as given.
@@ -72,14 +80,10 @@ class TextLabeler(ABC):
         self, sentences: Iterable[Sequence[str]], *, batch_tokens: int | None = None
     ) -> list[Prediction]:
         """Label sentences given as words; every word gets exactly one tag."""
-        from lookboth.inference.pipeline import label_words
-
         return list(label_words(self, sentences, batch_tokens=batch_tokens))
 
     def stream(self, texts: Iterable[str], *, batch_tokens: int | None = None) -> Iterator[Prediction]:
         """Yield predictions in the order of `texts`, reading them as they are needed."""
-        from lookboth.inference.pipeline import label_texts
-
         return label_texts(self, texts, batch_tokens=batch_tokens)
 
 
@@ -90,6 +94,7 @@ class HeadLabeler(TextLabeler):
         config: a LabelingConfig; encoder: cuts words into tokens as it says.
     """
 
+    config: "LabelingConfig"
     encoder: "WordEncoder"
 
     @abstractmethod
@@ -106,8 +111,6 @@ class HeadLabeler(TextLabeler):
 
     def label_chunk(self, examples: Sequence[Example], *, batch_tokens: int | None) -> Iterator[Prediction]:
         """Yield the prediction for each example, in order; see `TextLabeler.label_chunk`."""
-        from lookboth.inference.pipeline import label_chunk
-
         return label_chunk(self, examples, batch_tokens=batch_tokens)
 
 

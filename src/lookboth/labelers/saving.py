@@ -113,19 +113,6 @@ def load_labeler(
     return Labeler(config, model.eval(), tokenizer)
 
 
-def push_labeler(labeler: TextLabeler, name: str, *, private: bool = False) -> str:
-    """Upload a labeler to the Hub under `name` ("user/model") and return its address."""
-    import tempfile
-
-    from huggingface_hub import HfApi
-
-    api = HfApi()
-    with tempfile.TemporaryDirectory() as folder:
-        labeler.save_pretrained(folder)
-        api.create_repo(name, private=private, exist_ok=True)
-        return str(api.upload_folder(repo_id=name, folder_path=folder))
-
-
 def _save_backbone(labeler: Labeler, folder: Path, dtype: torch.dtype | None) -> None:
     config, backbone = labeler.config, labeler.model.backbone
     if config.adapter in {"lora", "qlora"}:

@@ -14,7 +14,8 @@ from .backends import PREFIX as PREFIX, computes_in_halves as computes_in_halves
 from .gates import set_gates as set_gates
 from .notation import Reach as Reach, read_layers as read_layers
 from .packed_rows import find_segments as find_segments, only_prompt_looks_right as only_prompt_looks_right
-from .plan import MaskPlan as MaskPlan, group_plans as group_plans, picture as picture
+from .plan import MaskPlan as MaskPlan, group_plans as group_plans
+from .plan_picture import picture as picture
 from .proof import Proof as Proof, prove as prove
 from .structure import (
     find_stack as find_stack,

@@ -11,10 +11,6 @@ from itertools import product
 from lookboth.errors import PlanError
 from lookboth.masking import notation
 from lookboth.masking.notation import Reach
-from lookboth.masking.plan_picture import picture
-
-__all__ = ["MaskPlan", "group_plans", "picture"]
-
 
 MAX_LOOK_AHEAD = 1_000_000_000
 """More than any text has; positions and look-ahead are added up, and the sum has to stay a machine number."""
