@@ -128,12 +128,11 @@ def ship(run: Path, name: str) -> None:
     import torch
 
     from lookboth import Labeler
-    from lookboth.labelers.saving import save_labeler
 
     folder = MODELS / FOLDERS[name]
     shutil.rmtree(folder, ignore_errors=True)
     labeler = Labeler.from_pretrained(run / "labeler", device="cpu", precision="fp32")
-    save_labeler(labeler, folder, dtype=torch.bfloat16)
+    labeler.save_pretrained(folder, dtype=torch.bfloat16)
     if name != "shipped":  # without a tokenizer of its own it takes that of its base, which is the same
         for file in (*folder.glob("tokenizer*"), *folder.glob("*.jinja")):
             file.unlink()

@@ -162,7 +162,7 @@ OUT_OF_MEMORY = {
 @pytest.mark.parametrize("case", OUT_OF_MEMORY)
 def test_memory_that_runs_out_is_one_message(run, monkeypatch, case):
     error, named = OUT_OF_MEMORY[case]
-    monkeypatch.setattr("lookboth.labelers.inspect.inspect_model", Mock(side_effect=error))
+    monkeypatch.setattr("lookboth.labelers.inspect_model", Mock(side_effect=error))
     status, out, err = run("inspect", "a-model")
     assert (status, out) == (1, "")
     assert err.startswith("error: ")
@@ -174,9 +174,7 @@ def test_memory_that_runs_out_is_one_message(run, monkeypatch, case):
 
 
 def test_an_error_of_our_own_making_is_not_taken_for_memory(run, monkeypatch):
-    monkeypatch.setattr(
-        "lookboth.labelers.inspect.inspect_model", Mock(side_effect=RuntimeError("a mistake"))
-    )
+    monkeypatch.setattr("lookboth.labelers.inspect_model", Mock(side_effect=RuntimeError("a mistake")))
     with pytest.raises(RuntimeError, match="a mistake"):
         run("inspect", "a-model")
 

@@ -11,8 +11,8 @@ TEXT = "Ada Lovelace lived in London."
 WITHOUT_TORCH = """
 import json, sys
 sys.modules |= dict.fromkeys(("torch", "transformers", "peft", "pydantic"))
-from lookboth.onnx import load
-print(json.dumps(load("exported").predict(sys.argv[1])[0].to_dict()))
+from lookboth.onnx import OnnxLabeler
+print(json.dumps(OnnxLabeler.from_pretrained("exported").predict(sys.argv[1])[0].to_dict()))
 """
 
 command = Path(sys.executable).parent / "lookboth"

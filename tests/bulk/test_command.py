@@ -52,7 +52,8 @@ def test_what_cannot_be_done_is_said_before_anything_is_started(
 
 
 def test_nothing_heavy_is_imported_before_the_work():
-    code = "import sys, lookboth.bulk.bulk_run, lookboth.cli; print({'ray', 'torch', 'transformers'} & set(sys.modules))"
+    imports = "import sys, lookboth.bulk.bulk_run, lookboth.cli"
+    code = imports + "; print({'ray', 'torch', 'transformers'} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert found == "set()\n"
 

@@ -12,9 +12,8 @@ from lookboth.config.recipe_files import parse_config
 from lookboth.errors import ConfigError, ModelError, PlanError
 from lookboth.generative.free import read_answer, write_freely
 from lookboth.generative.generative_building import build_generative
-from lookboth.generative.generative_labeler import count_problems, cut_words
+from lookboth.generative.generative_labeler import GenerativeLabeler, count_problems, cut_words
 from lookboth.labelers.inspect import inspect_model
-from lookboth.labelers.labeler import Labeler
 from lookboth.labelers.merging import merge_to_folder
 from lookboth.types import Example, Prediction, Span
 
@@ -59,7 +58,7 @@ def test_batch_mates_and_saving_change_nothing(tiny_writer_folder, tmp_path, dec
     labeler = build(tiny_writer_folder, f"generative.decoding={decoding}", "generative.format=pairs")
     together = labeler.predict(TEXTS)
     labeler.save_pretrained(tmp_path)
-    loaded = Labeler.from_pretrained(tmp_path, device="cpu", precision="fp32")
+    loaded = GenerativeLabeler.from_pretrained(tmp_path, device="cpu", precision="fp32")
     for text, prediction in zip(TEXTS, together, strict=True):
         for other in (labeler, loaded):
             (alone,) = other.predict(text)
@@ -179,7 +178,7 @@ def test_an_encoder_cannot_write(tmp_path):
 def test_retrieving_labelers_keep_their_sentences(tiny_writer_folder, tmp_path):
     labeler = build(tiny_writer_folder, "generative.demonstrations=bm25", "generative.k=1")
     labeler.save_pretrained(tmp_path)
-    loaded = Labeler.from_pretrained(tmp_path, device="cpu", precision="fp32")
+    loaded = GenerativeLabeler.from_pretrained(tmp_path, device="cpu", precision="fp32")
     assert loaded.demonstrations.pool == POOL
     one, other = (loaded.prompts([Example(words)])[0] for words in (("fox",), ("York",)))
     assert one.prefix_ids != other.prefix_ids
@@ -191,10 +190,10 @@ def test_broken_folders_are_refused(tiny_writer_folder, tmp_path):
     file = tmp_path / "demonstrations.jsonl"
     file.write_text('{"words": 3}\n', encoding="utf-8")
     with pytest.raises(ModelError, match=r"demonstrations\.jsonl: cannot be read"):
-        Labeler.from_pretrained(tmp_path)
+        GenerativeLabeler.from_pretrained(tmp_path)
     labeler.config = replace(labeler.config, fingerprint="0")
     labeler.save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="fingerprint"):
-        Labeler.from_pretrained(tmp_path)
+        GenerativeLabeler.from_pretrained(tmp_path)
     with pytest.raises(ModelError):
         merge_to_folder(str(tmp_path), tmp_path / "merged")

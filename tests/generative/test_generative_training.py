@@ -12,7 +12,6 @@ from lookboth.generative import prompts
 from lookboth.generative.demonstrations import Demonstrations
 from lookboth.generative.generative_building import build_generative
 from lookboth.generative.generative_labeler import GenerativeLabeler
-from lookboth.labelers.labeler import Labeler
 from lookboth.training.training_runs import train
 
 NAMES, PLACES = ("Ada", "Charles", "Babbage", "Lovelace"), ("London", "York", "north", "house")
@@ -78,7 +77,7 @@ def test_a_run_saves_what_it_scored(tiny_writer_folder, data, tmp_path, monkeypa
     assert scores["dev"]["answers"]["num_texts"] == 12
     if config.generative.decoding == "constrained":
         assert scores["dev"]["answers"]["unparseable_rate"] == scores["dev"]["answers"]["invented_rate"] == 0
-    again = Labeler.from_pretrained(run.folder / "labeler", device="cpu", precision="fp32")
+    again = GenerativeLabeler.from_pretrained(run.folder / "labeler", device="cpu", precision="fp32")
     assert isinstance(again, GenerativeLabeler)
     words = list(sentences(200))
     assert (

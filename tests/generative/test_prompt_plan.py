@@ -8,9 +8,9 @@ from lookboth.config.training_sections import TrainConfig
 from lookboth.errors import ConfigError
 from lookboth.generative.demonstrations import Demonstrations
 from lookboth.generative.generative_building import build_generative
+from lookboth.generative.generative_labeler import GenerativeLabeler
 from lookboth.generative.lessons import LessonBatches, Lessons
 from lookboth.generative.prompt_plan import encode_prompts
-from lookboth.labelers.labeler import Labeler
 from lookboth.masking.attention import under_plan
 from lookboth.masking.plan import MaskPlan
 from lookboth.types import Example, Span
@@ -111,7 +111,7 @@ def test_predictions_do_not_depend_on_company_and_are_saved(tiny_writer_folder, 
     causal = build(tiny_writer_folder, None, method="icl")
     texts = ["Ada was in New York !", "fox", "the fox the fox the fox"]
     labeler.save_pretrained(tmp_path)
-    loaded = Labeler.from_pretrained(tmp_path, device="cpu", precision="fp32")
+    loaded = GenerativeLabeler.from_pretrained(tmp_path, device="cpu", precision="fp32")
     together = scores_of(labeler.predict(texts))
     assert together == pytest.approx(scores_of(p for text in texts for p in labeler.predict(text)), abs=1e-4)
     assert together == pytest.approx(scores_of(loaded.predict(texts)), abs=1e-4)

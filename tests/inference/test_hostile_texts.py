@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from lookboth.data.alignment import Encoding, WordEncoder
 from lookboth.inference.formats import FORMATS, render
-from lookboth.labelers.labeler import Labeler
+from lookboth.labelers import open_labeler
 
 SAVED = Path(__file__).parent.parent / "models" / "formats" / "1"
 KINDS = ("lora", "crf", "full", "texts", "generative")
@@ -26,7 +26,7 @@ TEXTS = st.lists(PIECES, max_size=6).map("".join)
 def labelers():
     base = str(SAVED / "base")
     return {
-        kind: Labeler.from_pretrained(SAVED / kind, device="cpu", precision="fp32", base=base)
+        kind: open_labeler(SAVED / kind, device="cpu", precision="fp32", base=base, merge=False)
         for kind in KINDS
     }
 

@@ -16,7 +16,6 @@ from lookboth import cli
 from lookboth.errors import LookbothError
 from lookboth.labelers.labeler import Labeler
 from lookboth.labelers.labeler_config import is_labeler, read_settings
-from lookboth.labelers.saving import save_labeler
 from lookboth.models import untrusted
 
 SAVED = Path(__file__).parent / "formats" / "1"
@@ -205,7 +204,7 @@ def test_saving_replaces_links_and_does_not_write_through_them(copied, tmp_path)
     out.mkdir()
     for name in ("config.json", "README.md"):
         (out / name).symlink_to(mine)
-    save_labeler(labeler, out)
+    labeler.save_pretrained(out)
     assert mine.read_text(encoding="utf-8") == "mine"
     assert read_settings(out)["model_type"] == "lookboth"
 

@@ -23,8 +23,9 @@ from lookboth.inference.pipeline import word_log_probs
 from lookboth.labelers import saving
 from lookboth.labelers.labeler import Labeler
 from lookboth.labelers.labeler_config import read_config
-from lookboth.labelers.merging import fold_for_speed, merge_labeler, merge_to_folder
+from lookboth.labelers.merging import merge_labeler, merge_to_folder
 from lookboth.labelers.saving import load_parts
+from lookboth.models import fold_adapter
 from lookboth.models.builtin_models import BUILTIN
 
 KINDS = ("lora", "full", "head")
@@ -215,7 +216,7 @@ def test_weights_in_4_bits_are_not_folded(base):
     labeler = tiny_labeler(base)
     labeler.config = replace(labeler.config, adapter="qlora")
     labeler.model.backbone.get_base_model().is_quantized = True
-    fold_for_speed(labeler)
+    fold_adapter(labeler.model.backbone)
     assert not any(getattr(module, "merged", False) for module in labeler.model.backbone.modules())
     with pytest.raises(ModelError, match="4 bits cannot be merged"):
         merge_labeler(labeler)
@@ -351,10 +352,8 @@ def test_names_of_nothing(name, tmp_path, monkeypatch):
 
 
 def test_half_size_adapters_stay_close(base, tmp_path):
-    from lookboth.labelers.saving import save_labeler
-
     labeler = tiny_labeler(base)
-    save_labeler(labeler, tmp_path / "half", dtype=torch.bfloat16)
+    labeler.save_pretrained(tmp_path / "half", dtype=torch.bfloat16)
     loaded = Labeler.from_pretrained(tmp_path / "half", device="cpu", precision="fp32")
     assert_same(labeler, loaded, atol=0.2)
 

@@ -10,8 +10,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from lookboth.errors import LookbothError, ModelError
+from lookboth.onnx import OnnxLabeler
 from lookboth.onnx.folder import MODEL_FILE, TOKENIZER_FILE, read_config, write_config
-from lookboth.onnx.onnx_labeler import load
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def refused(folder: Path) -> str:
     """Return the one line with which a folder is refused whose hashes are those of its files."""
     write_config(folder, read_config(folder))
     with pytest.raises(LookbothError) as caught:
-        load(folder).predict("Ada Lovelace was born in London.")
+        OnnxLabeler.from_pretrained(folder).predict("Ada Lovelace was born in London.")
     assert "\n" not in str(caught.value).strip()
     return str(caught.value)
 
@@ -77,7 +77,7 @@ def test_weights_outside_the_folder_are_not_read(folder, tmp_path):
         (folder / MODEL_FILE).write_bytes(model.SerializeToString())
         if place == "inside.bin":  # so that nothing but the place is wrong with the others
             write_config(folder, read_config(folder))
-            load(folder).predict("Ada Lovelace was born in London.")
+            OnnxLabeler.from_pretrained(folder).predict("Ada Lovelace was born in London.")
         else:
             assert MODEL_FILE in refused(folder)
 
@@ -92,7 +92,7 @@ def test_tokens_that_the_graph_does_not_have_are_told(folder):
     data["model"]["vocab"]["Ada"] = 10**6
     file.write_text(json.dumps(data), encoding="utf-8")
     write_config(folder, read_config(folder))
-    labeler = load(folder)
+    labeler = OnnxLabeler.from_pretrained(folder)
     with pytest.raises(ModelError, match="onnxruntime cannot run it"):
         labeler.predict("Ada")
     assert labeler.predict("was")[0].text == "was"

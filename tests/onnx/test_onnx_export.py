@@ -13,8 +13,7 @@ from typer.testing import CliRunner
 
 from lookboth.cli import app
 from lookboth.errors import ConfigError, ModelError
-from lookboth.onnx import export
-from lookboth.onnx.onnx_labeler import load
+from lookboth.onnx import OnnxLabeler, export
 from lookboth.onnx.parity import Found, compare
 from lookboth.types import Example, PredictedSpan, Prediction, Span
 
@@ -54,7 +53,7 @@ def test_the_command_says_what_was_kept(ready_made, saved, data, tmp_path):
     assert result.exit_code == 0, result.output
     assert "the same tags: 100.00 % of words; the same spans: F1 100.00" in result.output
     assert "times as fast" in result.output
-    parity = load(out).config.parity
+    parity = OnnxLabeler.from_pretrained(out).config.parity
     assert (parity["data"], parity["texts"]) == ("test.conll", 6)
     assert parity["words"] == 18
     assert parity["score_difference"] < 1e-3
@@ -72,7 +71,7 @@ def test_data_are_repaired_and_read_by_columns_on_request(ready_made, saved, tmp
     assert "pass --repair" in str(refused.exception)
     result = CliRunner().invoke(app, [*command, "--data", str(file), *how, "--repair"])
     assert result.exit_code == 0, result.output
-    assert load(tmp_path / "out").config.parity["words"] == 9
+    assert OnnxLabeler.from_pretrained(tmp_path / "out").config.parity["words"] == 9
 
 
 def test_what_lost_too_much_is_not_written_unless_told(ready_made, saved, data, tmp_path):
@@ -82,7 +81,7 @@ def test_what_lost_too_much_is_not_written_unless_told(ready_made, saved, data, 
     assert not out.exists()
     parity = export.export_labeler(str(saved / "other"), out, data=str(data), accept_loss=True)
     assert parity.loss > 0.1
-    assert load(out).config.parity["span_f1"] == parity.span_f1
+    assert OnnxLabeler.from_pretrained(out).config.parity["span_f1"] == parity.span_f1
     kept = (out / "config.json").read_bytes()
     with pytest.raises(ModelError, match="lost"):
         export.export_labeler(str(saved / "other"), out, data=str(data), tolerance=0.1)
@@ -96,7 +95,7 @@ def test_the_current_folder_may_be_written_and_replaced(ready_made, saved, data,
     monkeypatch.chdir(out)
     for _ in range(2):
         export.export_labeler(str(saved / "same"), here, data=str(data))
-        assert load(here).config.parity["data"] == "test.conll"
+        assert OnnxLabeler.from_pretrained(here).config.parity["data"] == "test.conll"
     (out / "model.onnx.data").write_text("of another export")
     export.export_labeler(str(saved / "same"), here, data=str(data))
     assert sorted(os.listdir()) == ["config.json", "model.onnx", "tokenizer.json"]

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import tiny
 
-from lookboth import Labeler
 from lookboth.errors import ConfigError, ModelError, PlanError
+from lookboth.labelers import open_labeler
 from lookboth.labelers.inspect import inspect_model
 from lookboth.labelers.labeler import require_head
-from lookboth.onnx.onnx_labeler import OnnxLabeler, load
+from lookboth.onnx.onnx_labeler import OnnxLabeler
 
 TEXT = "Ada Lovelace was born in London, they say."
 ABSENT = (
@@ -55,8 +55,8 @@ def test_it_runs_where_torch_is_not_installed(exported_folder, same_in_torch):
     code = """
 import json
 import lookboth
-from lookboth.onnx import load
-found = load(sys.argv[1]).predict([sys.argv[2]])[0]
+from lookboth.onnx import OnnxLabeler
+found = OnnxLabeler.from_pretrained(sys.argv[1]).predict([sys.argv[2]])[0]
 assert "torch" not in sys.modules
 print(json.dumps(found.to_dict()))
 """
@@ -109,10 +109,12 @@ def test_commands_that_need_torch_say_so(exported_folder, labeled, command):
 
 
 def test_every_door_leads_to_it(exported_folder, tmp_path):
-    labeler = Labeler.from_pretrained(exported_folder)
+    labeler = open_labeler(exported_folder, merge=False)
     assert isinstance(labeler, OnnxLabeler)
     labeler.save_pretrained(tmp_path / "again")
-    assert load(tmp_path / "again", device="cpu:0", threads=1).predict(TEXT) == labeler.predict(TEXT)
+    assert OnnxLabeler.from_pretrained(tmp_path / "again", device="cpu:0", threads=1).predict(
+        TEXT
+    ) == labeler.predict(TEXT)
     assert labeler.predict_words([TEXT.split()])[0].words == tuple(TEXT.split())
     with pytest.raises(ModelError, match="exported labeler cannot be merged"):
         require_head(labeler, "merged")
@@ -127,13 +129,13 @@ def test_files_that_are_missing_cut_off_or_changed_are_refused(folder, name):
     whole = file.read_bytes()
     file.write_bytes(whole[:-1])
     with pytest.raises(ModelError, match=rf"{name}: {len(whole) - 1} bytes, {len(whole)} were written"):
-        load(folder)
+        OnnxLabeler.from_pretrained(folder)
     file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     with pytest.raises(ModelError, match=rf"{name}: not the file that was written"):
-        load(folder)
+        OnnxLabeler.from_pretrained(folder)
     file.unlink()
     with pytest.raises(ModelError, match=rf"{name}: missing.*lookboth export MODEL FOLDER"):
-        load(folder)
+        OnnxLabeler.from_pretrained(folder)
 
 
 def test_what_is_no_graph_or_no_tokenizer_is_refused_even_with_the_right_hash(folder):
@@ -146,7 +148,7 @@ def test_what_is_no_graph_or_no_tokenizer_is_refused_even_with_the_right_hash(fo
         (folder / name).write_bytes(b"{}")
         write_config(folder, replace(read_config(folder)))
         with pytest.raises(ModelError, match=name):
-            load(folder)
+            OnnxLabeler.from_pretrained(folder)
         (folder / name).write_bytes(before)
 
 
@@ -170,14 +172,14 @@ def test_what_is_no_graph_or_no_tokenizer_is_refused_even_with_the_right_hash(fo
 def test_a_config_that_is_wrong_is_refused(folder, change, message):
     edit(folder, change)
     with pytest.raises(ModelError, match=message):
-        load(folder)
+        OnnxLabeler.from_pretrained(folder)
 
 
 def test_a_device_that_is_not_there_and_a_folder_that_is_not_there(exported_folder, tmp_path):
     with pytest.raises(ConfigError, match="runs on cpu"):
-        load(exported_folder, device="tpu")
+        OnnxLabeler.from_pretrained(exported_folder, device="tpu")
     with pytest.raises(ModelError, match=r"no config\.json"):
-        load(tmp_path)
+        OnnxLabeler.from_pretrained(tmp_path)
 
 
 def test_nothing_of_this_machine_is_written(exported_folder):

@@ -9,9 +9,9 @@ from making import MORE, SEVERAL, WORDS, export_to, make, make_classifier
 
 from lookboth.inference.pieces import tokenize_for
 from lookboth.inference.pipeline import text_scores, word_scores
+from lookboth.onnx import OnnxLabeler
 from lookboth.onnx.export import quantize_files
 from lookboth.onnx.folder import write_config
-from lookboth.onnx.onnx_labeler import load
 from lookboth.types import Example
 
 LONG = "Ada Lovelace, born in London, read the words of Charles Babbage; nobody knows why. " * 9
@@ -30,13 +30,15 @@ def make_pair(folder, case):
     """Return a labeler in torch with its adapter still apart, and its export."""
     # The same seeds make the same weights twice: exporting folds the adapter into one of them.
     labeler = make(folder / "base", case)
-    return labeler, load(export_to(make(folder / "again", case), folder / "out"))
+    return labeler, OnnxLabeler.from_pretrained(export_to(make(folder / "again", case), folder / "out"))
 
 
 @pytest.fixture(scope="module", params=WORDS)
 def pair(request, tmp_path_factory):
     if request.param == "linear":
-        return request.getfixturevalue("same_in_torch"), load(request.getfixturevalue("exported_folder"))
+        return request.getfixturevalue("same_in_torch"), OnnxLabeler.from_pretrained(
+            request.getfixturevalue("exported_folder")
+        )
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "crf":  # as if the weights were too large for one file
             patch.setattr("lookboth.onnx.graph.ONE_FILE", 0)
@@ -85,7 +87,9 @@ def test_any_length_in_any_batch_gives_the_same_scores(pair, lengths, batch):
 
 def test_labels_of_whole_texts_are_the_same(tmp_path):
     labeler = make_classifier(tmp_path / "base", SEVERAL)
-    exported = load(export_to(make_classifier(tmp_path / "again", SEVERAL), tmp_path / "out"))
+    exported = OnnxLabeler.from_pretrained(
+        export_to(make_classifier(tmp_path / "again", SEVERAL), tmp_path / "out")
+    )
     for left, right in zip(text_scores(labeler, TEXTS), text_scores(exported, TEXTS), strict=True):
         np.testing.assert_allclose(right, left, atol=1e-4)
     wanted, found = labeler.predict(TEXTS), exported.predict(TEXTS)
@@ -102,7 +106,7 @@ def test_int8_finds_much_the_same(pair, tmp_path):
     sample = tokenize_for(labeler, [Example(tuple(words)) for words in sentences[:2]])
     quantize_files(tmp_path / "int8", sample)
     write_config(tmp_path / "int8", replace(exported.config, weights="int8"))
-    smaller = load(tmp_path / "int8")
+    smaller = OnnxLabeler.from_pretrained(tmp_path / "int8")
     wanted = np.concatenate(word_scores(labeler, sentences))
     found = np.concatenate(word_scores(smaller, sentences))
     assert 1e-3 < np.abs(found - wanted).max() / np.abs(wanted).max() < 0.3

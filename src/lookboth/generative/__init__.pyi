@@ -15,4 +15,3 @@ from .escaping import (
 )
 from .generative_config import GenerativeLabelerConfig as GenerativeLabelerConfig
 from .generative_labeler import GenerativeLabeler as GenerativeLabeler
-from .generative_saving import load_generative as load_generative

@@ -6,8 +6,8 @@ from typing import Any
 from lookboth.config import AdapterConfig, GenerativeConfig, RunConfig
 from lookboth.errors import ConfigError
 from lookboth.generative.generative_config import GenerativeLabelerConfig
-from lookboth.generative.generative_labeler import GenerativeLabeler, GenerativeModel
-from lookboth.generative.generative_saving import bare_backbone
+from lookboth.generative.generative_labeler import GenerativeLabeler
+from lookboth.generative.generative_model import GenerativeModel, bare_backbone
 from lookboth.generative.prompt_plan import PromptedLanguageModel, parse_prompt_plan
 from lookboth.generative.prompts import MAX_TOKENS
 from lookboth.masking import apply_plan

@@ -2,21 +2,25 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 from lookboth.config import GenerativeConfig
 from lookboth.data import SCHEMES, tags_for_labels
 from lookboth.errors import ModelError
+from lookboth.inference import Confidence
 from lookboth.labelers import (
     FORMAT_VERSION,
     KIND_KEY,
     MAX_LAYERS,
     card_scores,
     optional,
+    parse_settings,
     setting,
     strings,
     texts,
 )
+from lookboth.types import Task
 
 GENERATIVE = "generative"
 
@@ -49,8 +53,10 @@ class GenerativeLabelerConfig:
     max_tokens: int = 512
     scores: dict[str, Any] = field(default_factory=dict)
 
-    task = "labeling"
-    plan = None
+    task: ClassVar[Task] = "labeling"
+    plan: ClassVar[None] = None
+    multi_label: ClassVar[bool] = False
+    confidence: ClassVar[Confidence] = Confidence()
 
     def __post_init__(self) -> None:
         if not self.labels:
@@ -98,3 +104,17 @@ class GenerativeLabelerConfig:
             max_tokens=setting(data, "max_tokens", int, least=1),
             scores=card_scores(data),
         )
+
+
+def describe_generative(folder: Path, data: Mapping[str, Any]) -> str:
+    """Return what `lookboth inspect` prints of a generative labeler; `data` is its `config.json`."""
+    config = parse_settings(folder, data, GenerativeLabelerConfig.from_dict)
+    settings = config.generative
+    lines = [
+        f"{folder}: generative labeler on {config.base}",
+        f"answers in the format {settings.format}, {settings.k} demonstrations, adapter {config.adapter}, "
+        f"labels {', '.join(config.labels)}",
+    ]
+    if settings.prompt_plan is not None:
+        lines.append(f"plan of the prompt {settings.prompt_plan}")
+    return "\n".join(lines)

@@ -1,43 +1,28 @@
 """The generative labeler: a language model that writes the labels, with prompts and demonstrations."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from lookboth.data import WordEncoder, encode_spans, text_and_offsets
+from lookboth.errors import ModelError
 from lookboth.generative.answer_parsing import PROBLEM_KINDS
 from lookboth.generative.answers import Answerer, Reading
 from lookboth.generative.codecs import build_codec
 from lookboth.generative.demonstrations import Demonstrations
-from lookboth.generative.generative_config import GenerativeLabelerConfig
+from lookboth.generative.generative_config import GENERATIVE, GenerativeLabelerConfig
+from lookboth.generative.generative_model import GenerativeModel
+from lookboth.generative.generative_saving import load_parts, save_parts
 from lookboth.generative.prompts import Prompt, PromptWriter
 from lookboth.inference import TextLabeler
-from lookboth.models import LanguageModel
+from lookboth.labelers import KIND_KEY, find_folder, read_settings
+from lookboth.models import fold_adapter
 from lookboth.types import Example, PredictedSpan, Prediction, Span
 
 _SENTENCE_ENDS = frozenset(".!?。")
-
-
-@dataclass(frozen=True)
-class GenerativeModel:
-    """The weights of a generative labeler.
-
-    Args:
-        backbone: with its adapter, as it is saved.
-        language: the language model around it.
-    """
-
-    backbone: Any
-    language: LanguageModel
-
-    @property
-    def compute_dtype(self) -> torch.dtype:
-        """Arithmetic of backbone and head."""
-        return self.language.compute_dtype
 
 
 class GenerativeLabeler(TextLabeler):
@@ -53,6 +38,9 @@ class GenerativeLabeler(TextLabeler):
     Raises:
         ConfigError: prompts cannot be written with this tokenizer.
     """
+
+    config: GenerativeLabelerConfig
+    model: GenerativeModel
 
     def __init__(
         self,
@@ -76,11 +64,39 @@ class GenerativeLabeler(TextLabeler):
         """Where the weights are."""
         return next(self.model.language.parameters()).device
 
+    @property
+    def planned_model(self) -> Any:
+        """The language model, which carries the mask plan."""
+        return self.model.language
+
     def save_pretrained(self, folder: str | Path) -> None:
         """Write adapter, labels, template, demonstrations and card into one folder."""
-        from lookboth.generative.generative_saving import save_generative
+        save_parts(self.config, self.model, self.tokenizer, self.demonstrations.kept(), folder)
 
-        save_generative(self, folder)
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        device: str | None = None,
+        precision: str = "auto",
+        base: str | None = None,
+        trust_remote_code: bool = False,
+    ) -> "GenerativeLabeler":
+        """Load a generative labeler from a folder or the Hub.
+
+        Args: see `Labeler.from_pretrained`.
+
+        Raises:
+            ModelError: the folder is incomplete, holds a labeler of another kind, or does not fit its base.
+        """
+        folder = find_folder(name)
+        data = read_settings(folder)
+        if data.get(KIND_KEY) != GENERATIVE:
+            raise ModelError(f"{folder}: no generative labeler. Type: lookboth.open_labeler({str(folder)!r})")
+        return load_generative(
+            folder, data, device=device, precision=precision, base=base, trust_remote_code=trust_remote_code
+        )
 
     def prompts(self, examples: Sequence[Example]) -> list[Prompt]:
         """Return the prompt for each example, none of them too long to be asked at once.
@@ -146,6 +162,43 @@ class GenerativeLabeler(TextLabeler):
                 found.append(PredictedSpan(*spans[-1], text[slice(*place)], *place, score))
         tags = encode_spans(spans, len(words), self.config.scheme)
         return Prediction(text, words, offsets, tags, tuple(found), problems=tuple(problems))
+
+
+def load_generative(
+    folder: Path,
+    data: Mapping[str, Any],
+    *,
+    device: str | None = None,
+    precision: str = "auto",
+    base: str | None = None,
+    merge: bool = False,
+    trust_remote_code: bool = False,
+    backbone: Any = None,
+) -> GenerativeLabeler:
+    """Return the generative labeler that was saved into `folder`; `data` is its `config.json`.
+
+    Args:
+        backbone: without adapter and plan, where it is in memory already; read from disk when None.
+        others: see `Labeler.from_pretrained`.
+
+    Raises:
+        ModelError: the folder is incomplete or does not fit its base.
+    """
+    config, model, tokenizer, pool = load_parts(
+        folder,
+        data,
+        device=device,
+        precision=precision,
+        base=base,
+        trust_remote_code=trust_remote_code,
+        backbone=backbone,
+    )
+    if merge:
+        fold_adapter(model.backbone)
+    labeler = GenerativeLabeler(config, model, tokenizer, pool)
+    labeler.demonstrations.as_saved()
+    labeler.answerer.keeps_prefix = True
+    return labeler
 
 
 def cut_words(words: Sequence[str], lengths: Sequence[int], limit: int) -> list[tuple[int, int]]:

@@ -9,13 +9,13 @@ from typing import Any
 from lookboth.errors import ModelError, first_line
 from lookboth.files import write_json, write_whole
 from lookboth.generative.generative_config import GenerativeLabelerConfig
-from lookboth.generative.generative_labeler import GenerativeLabeler, GenerativeModel
+from lookboth.generative.generative_model import GenerativeModel, bare_backbone
 from lookboth.labelers import (
     ADAPTER_FOLDER,
     BACKBONE_FOLDER,
     CONFIG_FILE,
     generative_card,
-    load_parts,
+    load_backbone_and_tokenizer,
     parse_settings,
 )
 from lookboth.models import (
@@ -31,24 +31,28 @@ from lookboth.types import Example, Span
 DEMONSTRATIONS_FILE = "demonstrations.jsonl"
 
 
-def save_generative(labeler: GenerativeLabeler, folder: str | Path) -> Path:
-    """Write a generative labeler into `folder`; the sentences it shows as demonstrations are part of it."""
-    folder, config = Path(folder), labeler.config
+def save_parts(
+    config: GenerativeLabelerConfig,
+    model: GenerativeModel,
+    tokenizer: Any,
+    demonstrations: Iterable[Example],
+    folder: str | Path,
+) -> Path:
+    """Write the parts of a generative labeler into `folder`, with the sentences it shows as demonstrations."""
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if config.adapter in {"lora", "qlora"}:
-        save_adapter(
-            labeler.model.backbone, folder / ADAPTER_FOLDER, base=config.base, revision=config.revision
-        )
+        save_adapter(model.backbone, folder / ADAPTER_FOLDER, base=config.base, revision=config.revision)
     elif config.adapter == "full":
-        labeler.model.language.model.save_pretrained(folder / BACKBONE_FOLDER)
-    labeler.tokenizer.save_pretrained(folder)
-    _write_examples(folder / DEMONSTRATIONS_FILE, labeler.demonstrations.kept())
+        model.language.model.save_pretrained(folder / BACKBONE_FOLDER)
+    tokenizer.save_pretrained(folder)
+    _write_examples(folder / DEMONSTRATIONS_FILE, demonstrations)
     write_json(folder / CONFIG_FILE, config.to_dict())
     write_whole(folder / "README.md", [generative_card(config)], follow_links=False)
     return folder
 
 
-def load_generative(
+def load_parts(
     folder: Path,
     data: Mapping[str, Any],
     *,
@@ -57,13 +61,10 @@ def load_generative(
     base: str | None,
     trust_remote_code: bool,
     backbone: Any = None,
-) -> GenerativeLabeler:
-    """Load what `save_generative` wrote.
+) -> tuple[GenerativeLabelerConfig, GenerativeModel, Any, list[Example]]:
+    """Return config, weights, tokenizer and demonstrations that `save_parts` wrote.
 
-    Args:
-        folder: of the labeler; data: its config.json.
-        device, precision, base, trust_remote_code: see `Labeler.from_pretrained`.
-        backbone: see `load_labeler`.
+    Args: see `load_generative`.
 
     Raises:
         ModelError: the folder is incomplete or does not fit its base.
@@ -73,7 +74,9 @@ def load_generative(
         config = replace(config, base=base, revision=None)
     device = device or default_device()
     choice: Precision = precision  # type: ignore[assignment]
-    backbone, tokenizer = load_parts(folder, config, device, choice, trust_remote_code, backbone=backbone)
+    backbone, tokenizer = load_backbone_and_tokenizer(
+        folder, config, device, choice, trust_remote_code, backbone=backbone
+    )
     name = str((folder / BACKBONE_FOLDER).absolute()) if config.adapter == "full" else config.base
     language = LanguageModel(
         load_language_model(
@@ -82,15 +85,7 @@ def load_generative(
         compute_dtype=torch_dtype(choice, device),
     )
     pool = _read_examples(folder / DEMONSTRATIONS_FILE)
-    labeler = GenerativeLabeler(config, GenerativeModel(backbone, language.eval()), tokenizer, pool)
-    labeler.demonstrations.as_saved()
-    labeler.answerer.keeps_prefix = True
-    return labeler
-
-
-def bare_backbone(backbone: Any) -> Any:
-    """Return a backbone without PEFT's wrapper; its LoRA layers stay in it."""
-    return backbone.get_base_model() if hasattr(backbone, "peft_config") else backbone
+    return config, GenerativeModel(backbone, language.eval()), tokenizer, pool
 
 
 def _write_examples(file: Path, examples: Iterable[Example]) -> None:

@@ -61,5 +61,5 @@ def saved_thresholds(config: Any) -> Mapping[str, float | None]:
     Raises:
         ConfigError: there are none.
     """
-    confidence: Confidence = getattr(config, "confidence", Confidence())
+    confidence: Confidence = config.confidence
     return confidence.require_thresholds()

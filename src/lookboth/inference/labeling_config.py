@@ -1,5 +1,6 @@
 """What the pipeline needs to know of a labeler with a head, whatever computes its scores."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -35,6 +36,7 @@ class LabelingConfig:
         task: whether words or whole texts are labeled.
         max_tokens, overlap: windows of long inputs, in tokens.
         confidence: how far its probabilities can be trusted, where that was measured.
+        scores: what the labeler reached, by data set, for its card.
 
     Raises:
         ModelError: a value that is not allowed.
@@ -49,6 +51,7 @@ class LabelingConfig:
     max_tokens: int = 512
     overlap: int = 64
     confidence: Confidence = field(default_factory=Confidence)
+    scores: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, allowed in _ALLOWED.items():
@@ -63,6 +66,16 @@ class LabelingConfig:
                 f"max_tokens is {self.max_tokens} and overlap {self.overlap}; a window needs room for more "
                 f"than two overlaps and {special} special tokens."
             )
+
+    @property
+    def threshold(self) -> float | None:
+        """How probable a label must be; None where a text has one label."""
+        return None
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a text may have several labels, or none."""
+        return self.threshold is not None
 
     @property
     def labels(self) -> tuple[str, ...]:

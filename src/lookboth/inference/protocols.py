@@ -1,6 +1,6 @@
 """What the pipeline asks of a labeler, whatever computes its scores or writes its answers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lookboth.types import Example, Prediction, Task, TokenizedExample
@@ -31,8 +31,16 @@ class LabelerSettings(Protocol):
         """Tag scheme of predictions: "IOB2", "IOBES" or "plain"."""
 
     @property
-    def plan(self) -> "MaskPlan":
-        """How many tokens to the right each layer may attend to."""
+    def plan(self) -> "MaskPlan | None":
+        """How many tokens to the right each layer may attend to; None where that differs within a prompt."""
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a text may have several labels, or none."""
+
+    @property
+    def scores(self) -> Mapping[str, Any]:
+        """What the labeler reached, by data set, for its card."""
 
     @property
     def confidence(self) -> "Confidence":
@@ -57,8 +65,13 @@ class ChunkLabeler(Protocol):
 class WordScorer(Protocol):
     """Computes a score of each tag for each word."""
 
-    config: "LabelingConfig"
-    encoder: "WordEncoder"
+    @property
+    def config(self) -> "LabelingConfig":
+        """How texts become tokens and scores become labels."""
+
+    @property
+    def encoder(self) -> "WordEncoder":
+        """Cuts words into tokens."""
 
     @property
     def batch_tokens(self) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from lookboth.errors import ModelError
+from lookboth.errors import ModelError, PlanError
 from lookboth.inference.pipeline import label_chunk, label_texts, label_words
 from lookboth.types import Example, Prediction, TokenizedExample
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lookboth.inference.labeling_config import LabelingConfig
     from lookboth.inference.likelihoods import Likelihood
     from lookboth.inference.protocols import LabelerSettings, LabelerWeights
+    from lookboth.masking import MaskPlan
 
 
 class TextLabeler(ABC):
@@ -52,6 +53,30 @@ class TextLabeler(ABC):
     @abstractmethod
     def save_pretrained(self, folder: str | Path) -> None:
         """Write everything that is needed to load the labeler elsewhere into one folder."""
+
+    @property
+    def planned_model(self) -> Any:
+        """The module that carries the mask plan, for `prove`.
+
+        Raises:
+            ModelError: no layers of this labeler can be looked into.
+        """
+        raise ModelError(
+            "an exported labeler has no layers to look into. Prove the labeler it was exported from."
+        )
+
+    @property
+    def takes_plans(self) -> bool:
+        """Whether `with_plan` gives a view under another plan."""
+        return False
+
+    def with_plan(self, plan: "str | MaskPlan") -> "TextLabeler":
+        """Return a view of this labeler under another plan.
+
+        Raises:
+            PlanError: the plan cannot be read or does not fit, or that of this labeler cannot be changed.
+        """
+        raise PlanError(f"the plan of this labeler cannot be changed to {str(plan)!r}. Leave out the plan.")
 
     def summarize(self, predictions: Sequence[Prediction]) -> dict[str, Any]:
         """Return what run.json tells of predictions beside their scores."""

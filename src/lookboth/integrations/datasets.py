@@ -13,7 +13,7 @@ from lookboth.labelers import find_folder, open_labeler
 from lookboth.types import Prediction
 
 with suppress(ModuleNotFoundError):  # an exported labeler does without torch
-    import lookboth.models.arithmetic  # noqa: F401  # before `map(num_proc=...)` forks, which it makes safe
+    from lookboth.models import compute_in  # noqa: F401  # before `map(num_proc=...)` forks, which it makes safe
 
 if TYPE_CHECKING:
     import datasets

@@ -21,7 +21,7 @@ from lookboth.labelers import open_labeler
 from lookboth.types import Prediction
 
 with suppress(ModuleNotFoundError):  # an exported labeler does without torch
-    import lookboth.models.arithmetic  # noqa: F401  # before `pipe(n_process=...)` forks, which it makes safe
+    from lookboth.models import compute_in  # noqa: F401  # before `pipe(n_process=...)` forks, which it makes safe
 
 AlignmentMode = Literal["expand", "contract", "strict"]
 _SCORES = {"ents_f": 1.0, "ents_p": 0.0, "ents_r": 0.0, "ents_per_type": None}

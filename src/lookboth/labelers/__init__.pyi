@@ -1,7 +1,7 @@
 from .card import generative_card as generative_card
 from .folders import find_folder as find_folder, model_digest as model_digest
 from .inspect import inspect_model as inspect_model, prove_model as prove_model
-from .labeler import Labeler as Labeler, require_head as require_head
+from .labeler import Labeler as Labeler, load_labeler as load_labeler, require_head as require_head
 from .labeler_config import (
     CONFIG_FILE as CONFIG_FILE,
     FORMAT_VERSION as FORMAT_VERSION,
@@ -14,7 +14,7 @@ from .labeler_config import (
 )
 from .labeling_settings import labeling_from_dict as labeling_from_dict, labeling_to_dict as labeling_to_dict
 from .merging import merge_labeler as merge_labeler, merge_to_folder as merge_to_folder
-from .opening import open_labeler as open_labeler
+from .opening import kind_of as kind_of, open_labeler as open_labeler, resolve as resolve
 from .reading_back import (
     read_back as read_back,
     read_back_adapter as read_back_adapter,
@@ -34,8 +34,6 @@ from .saving import (
     ADAPTER_FOLDER as ADAPTER_FOLDER,
     BACKBONE_FOLDER as BACKBONE_FOLDER,
     check_special_tokens as check_special_tokens,
-    load_labeler as load_labeler,
-    load_parts as load_parts,
-    push_labeler as push_labeler,
+    load_backbone_and_tokenizer as load_backbone_and_tokenizer,
     save_adapter as save_adapter,
 )

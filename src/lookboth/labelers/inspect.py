@@ -1,14 +1,13 @@
 """Mask plans of named models: what they mean layer by layer, and whether the model obeys them."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lookboth.errors import ModelError, PlanError
-from lookboth.labelers.labeler_config import KIND_KEY, is_labeler, parse_settings, read_config, read_settings
+from lookboth.labelers.labeler_config import KIND_KEY, is_labeler, read_config, read_settings
+from lookboth.labelers.opening import kind_of, open_labeler, resolve
 from lookboth.masking import MaskPlan, picture
 from lookboth.models import Precision, as_model_error, default_device, load_backbone, load_config, torch_dtype
-from lookboth.onnx import is_exported, read_config as read_exported
 
 if TYPE_CHECKING:
     import torch
@@ -85,42 +84,19 @@ def prove_model(
 def _inspect_labeler(name: str, plan: str | None) -> str:
     folder = Path(name)
     data = read_settings(folder)
-    if data.get(KIND_KEY) == "generative":
-        _refuse(plan, f"{name}: a generative labeler takes no other plan.")
-        return _inspect_generative(name, data)
-    if is_exported(folder):
-        _refuse(plan, f"{name}: an exported labeler keeps the plan it was exported with.")
-        exported = read_exported(folder)
-        return (
-            f"{name}: exported labeler in {exported.weights}, from {exported.source.get('name')}, "
-            f"{exported.plan.num_layers} layers\nlabels {', '.join(exported.labels)}\n{picture(exported.plan)}"
-        )
+    if describe := kind_of(folder, data).describe:
+        if plan is not None:
+            raise PlanError(
+                f"{name}: a labeler of the kind {data[KIND_KEY]!r} keeps the plan it was made with. "
+                f"Leave out the plan {plan!r}."
+            )
+        return str(resolve(describe)(folder, data))
     config = read_config(folder)
     mask_plan = config.plan if plan is None else MaskPlan.parse(plan, config.plan.num_layers)
     return (
         f"{name}: labeler on {config.base}, {config.plan.num_layers} layers\n"
         f"head {config.head}, adapter {config.adapter}, labels {', '.join(config.labels)}\n{picture(mask_plan)}"
     )
-
-
-def _inspect_generative(name: str, data: Mapping[str, Any]) -> str:
-    from lookboth.generative import GenerativeLabelerConfig
-
-    config = parse_settings(Path(name), data, GenerativeLabelerConfig.from_dict)
-    settings = config.generative
-    lines = [
-        f"{name}: generative labeler on {config.base}",
-        f"answers in the format {settings.format}, {settings.k} demonstrations, adapter {config.adapter}, "
-        f"labels {', '.join(config.labels)}",
-    ]
-    if settings.prompt_plan is not None:
-        lines.append(f"plan of the prompt {settings.prompt_plan}")
-    return "\n".join(lines)
-
-
-def _refuse(plan: str | None, why: str) -> None:
-    if plan is not None:
-        raise PlanError(f"{why} Leave out the plan {plan!r}.")
 
 
 def _random_model(
@@ -137,19 +113,11 @@ def _labeler_backbone(
     name: str, attn_implementation: str | None, precision: Precision, device: str, random_weights: bool
 ) -> Any:
     """Return the backbone of a saved labeler, its adapter and plan in place, on the backend to be proved."""
-    from lookboth.generative import GenerativeLabeler
-    from lookboth.labelers.labeler import Labeler, require_head
     from lookboth.masking import change_backend
 
     if random_weights:
         raise ModelError(f"{name}: a saved labeler has weights of its own. Leave out --random-weights.")
-    if is_exported(Path(name)):
-        raise ModelError(
-            f"{name}: an exported labeler has no layers to look into. Prove the labeler it was exported from."
-        )
-    labeler = Labeler.from_pretrained(name, device=device, precision=precision)
-    generative = isinstance(labeler, GenerativeLabeler)
-    model = labeler.model.language if generative else require_head(labeler, "proved").model.backbone
+    model = open_labeler(name, device=device, precision=precision, merge=False).planned_model
     if attn_implementation:
         change_backend(model, attn_implementation)
     return model

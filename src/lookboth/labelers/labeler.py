@@ -1,6 +1,6 @@
 """The labeler: a backbone under a mask plan, a head over word states, and what is needed to read text."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,11 @@ import torch
 from lookboth.data import WordEncoder, build_batch
 from lookboth.errors import ModelError
 from lookboth.inference import HeadLabeler, Likelihood, TextLabeler, require_scores
-from lookboth.labelers.labeler_config import LabelerConfig
+from lookboth.labelers.folders import find_folder
+from lookboth.labelers.labeler_config import KIND_KEY, LabelerConfig, read_settings
+from lookboth.labelers.saving import load_parts, save_parts
 from lookboth.masking import MaskPlan, under_plan
-from lookboth.models import LabelerModel
+from lookboth.models import LabelerModel, fold_adapter
 from lookboth.types import TokenizedExample
 
 
@@ -28,6 +30,9 @@ class Labeler(HeadLabeler):
     >>> labeler = Labeler.from_pretrained("path/to/labeler")  # doctest: +SKIP
     >>> labeler.predict("Ada Lovelace lived in London.")  # doctest: +SKIP
     """
+
+    config: LabelerConfig
+    model: LabelerModel
 
     def __init__(self, config: LabelerConfig, model: LabelerModel, tokenizer: Any) -> None:
         self.config = config
@@ -50,10 +55,10 @@ class Labeler(HeadLabeler):
         base: str | None = None,
         merge: bool = False,
         trust_remote_code: bool = False,
-    ) -> TextLabeler:
-        """Load a labeler from a folder or the Hub; the one that ships with lookboth when `name` is None.
+    ) -> "Labeler":
+        """Load a labeler with a head from a folder or the Hub; the one that ships with lookboth when `name` is None.
 
-        A folder that a generative labeler was saved into gives a GenerativeLabeler.
+        `open_labeler` opens a labeler of any kind.
 
         Args:
             name: folder or hub id; "fast" is the faster one that ships.
@@ -64,23 +69,34 @@ class Labeler(HeadLabeler):
             trust_remote_code: let the base model's own code run.
 
         Raises:
-            ModelError: the folder is missing, incomplete, from a newer version, or does not fit its base.
+            ModelError: the folder is missing, incomplete, from a newer version, holds a labeler of another kind, or does
+                not fit its base.
         """
-        from lookboth.labelers.merging import fold_for_speed
-        from lookboth.labelers.saving import load_labeler
-
-        labeler = load_labeler(
-            name, device=device, precision=precision, base=base, trust_remote_code=trust_remote_code
+        folder = find_folder(name)
+        data = read_settings(folder)
+        if KIND_KEY in data:
+            raise ModelError(
+                f"{folder}: a labeler of the kind {data[KIND_KEY]!r:.100} has no head that torch runs. "
+                f"Type: lookboth.open_labeler({str(folder)!r})"
+            )
+        return load_labeler(
+            folder,
+            data,
+            device=device,
+            precision=precision,
+            base=base,
+            merge=merge,
+            trust_remote_code=trust_remote_code,
         )
-        if merge:
-            fold_for_speed(labeler)
-        return labeler
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write adapter, head, plan, tags and model card into one small folder."""
-        from lookboth.labelers.saving import save_labeler
+    def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype | None = None) -> None:
+        """Write adapter, head, plan, tags and model card into one small folder.
 
-        save_labeler(self, folder)
+        Args:
+            folder: created where missing.
+            dtype: of the saved adapter weights; as trained when None. Half the size in torch.bfloat16.
+        """
+        save_parts(self.config, self.model, self.tokenizer, folder, dtype=dtype)
 
     @property
     def device(self) -> torch.device:
@@ -110,6 +126,16 @@ class Labeler(HeadLabeler):
         """Return how scores become probabilities, as the head has it."""
         return self.model.head.likelihood()
 
+    @property
+    def planned_model(self) -> Any:
+        """The backbone, which carries the mask plan."""
+        return self.model.backbone
+
+    @property
+    def takes_plans(self) -> bool:
+        """Whether `with_plan` gives a view under another plan."""
+        return True
+
     def with_plan(self, plan: str | MaskPlan) -> "Labeler":
         """Return a view of this labeler under another plan; the two share weights and leave each other's plan alone.
 
@@ -124,6 +150,38 @@ class Labeler(HeadLabeler):
             plan = MaskPlan.parse(plan, self.config.plan.num_layers)
         with under_plan(self.model.backbone, plan):
             return Labeler(replace(self.config, plan=plan), self.model, self.tokenizer)
+
+
+def load_labeler(
+    folder: Path,
+    data: Mapping[str, Any],
+    *,
+    device: str | None = None,
+    precision: str = "auto",
+    base: str | None = None,
+    merge: bool = False,
+    trust_remote_code: bool = False,
+    backbone: Any = None,
+) -> Labeler:
+    """Return the labeler with a head that was saved into `folder`; `data` is its `config.json`.
+
+    Args:
+        backbone: without adapter and plan, where it is in memory already; read from disk when None.
+        others: see `Labeler.from_pretrained`, also for what is raised.
+    """
+    parts = load_parts(
+        folder,
+        data,
+        device=device,
+        precision=precision,
+        base=base,
+        trust_remote_code=trust_remote_code,
+        backbone=backbone,
+    )
+    labeler = Labeler(*parts)
+    if merge:
+        fold_adapter(labeler.model.backbone)
+    return labeler
 
 
 def require_head(labeler: TextLabeler, what: str) -> Labeler:

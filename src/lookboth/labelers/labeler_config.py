@@ -42,7 +42,6 @@ class LabelerConfig(LabelingConfig):
         double_quant: of a base in 4 bits, whether its scales were quantized as well.
         head: what turns word states into tags.
         exit_layer: how many layers of the base are used; all when None. The plan is for these.
-        scores: what the labeler reached, by data set, for its card.
     """
 
     base: str
@@ -52,7 +51,6 @@ class LabelerConfig(LabelingConfig):
     revision: str | None = None
     head: "HeadConfig" = field(default_factory=_default_head)
     exit_layer: int | None = None
-    scores: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -63,14 +61,9 @@ class LabelerConfig(LabelingConfig):
             )
 
     @property
-    def multi_label(self) -> bool:
-        """Whether a text may have several labels, or none."""
-        return self.head.kind == "multi_label"
-
-    @property
     def threshold(self) -> float | None:
         """How probable a label must be; None where a text has one label."""
-        return self.head.threshold if self.multi_label else None
+        return self.head.threshold if self.head.kind == "multi_label" else None
 
 
 def is_labeler(folder: Path) -> bool:

@@ -4,10 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from lookboth.errors import ModelError
-from lookboth.inference import TextLabeler
 from lookboth.labelers.labeler import Labeler, require_head
+from lookboth.labelers.opening import open_labeler
 from lookboth.labelers.reading_back import read_back
-from lookboth.labelers.saving import load_labeler, save_labeler
 from lookboth.models import LabelerModel, default_device, torch_dtype
 
 TOLERANCE = 1e-3
@@ -43,17 +42,6 @@ def merge_labeler(labeler: Labeler) -> Labeler:
     return Labeler(config, model.eval(), labeler.tokenizer)
 
 
-def fold_for_speed(labeler: TextLabeler) -> None:
-    """Fold the adapter into the weights while they are in memory, where there is one and they are not in 4 bits.
-
-    The labeler is saved as before, with its adapter beside the base; it is not to be trained.
-    """
-    if getattr(labeler.config, "adapter", None) not in {"lora", "qlora"}:
-        return
-    if not getattr(labeler.model.backbone, "is_quantized", False):
-        labeler.model.backbone.merge_adapter()
-
-
 def merge_to_folder(
     labeler: str, out: str | Path, *, precision: str = "fp32", tolerance: float = TOLERANCE
 ) -> str:
@@ -77,7 +65,7 @@ def merge_to_folder(
 
     if precision == "auto":  # which would take 4 bits for a QLoRA labeler
         precision = "bf16" if torch_dtype("auto", default_device()) == torch.bfloat16 else "fp32"
-    loaded = require_head(load_labeler(labeler, precision=precision), "merged")
+    loaded = require_head(open_labeler(labeler, precision=precision, merge=False), "merged")
     words = [[text[start:end] for start, end in split_words(text)] for text in _PROBE]
     before = word_log_probs(loaded, words)
     merged = merge_labeler(loaded)
@@ -88,6 +76,6 @@ def merge_to_folder(
             f"{labeler}: merging in {precision} changes a tag probability by {difference:.2g}, more than "
             f"{tolerance:g}. Merge with --precision fp32."
         )
-    save_labeler(merged, out)
+    merged.save_pretrained(out)
     read_back(merged, Path(out))
     return f"merged into {out}; largest change of a tag probability {difference:.1e} (allowed {tolerance:g})"

@@ -2,25 +2,70 @@
 
 import copy
 import gc
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import nn
 
 from lookboth.errors import LookbothError, ModelError
-from lookboth.inference import TextLabeler
 from lookboth.labelers.labeler import Labeler
-from lookboth.labelers.saving import BACKBONE_FOLDER, load_labeler
+from lookboth.labelers.opening import load_folder
+from lookboth.labelers.saving import BACKBONE_FOLDER
 from lookboth.masking import PREFIX, remove_plan
 from lookboth.models import Precision, load_adapter, load_backbone
+from lookboth.types import Prediction
 
 TEXT = ("Ada", "Lovelace", "met", "Charles", "Babbage", "in", "London", ".")
 _TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}  # of a probability; adapters are rounded to bf16
 
 
-def read_back(labeler: TextLabeler, folder: Path, *, trust_remote_code: bool = False) -> None:
+class TrainedWeights(Protocol):
+    """The weights of a labeler that torch runs."""
+
+    @property
+    def backbone(self) -> Any:
+        """The backbone with its adapter, as it is saved."""
+
+    @property
+    def module(self) -> Any:
+        """The module with all weights."""
+
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """Arithmetic of the backbone."""
+
+
+class TrainedSettings(Protocol):
+    """What the config of a trained labeler says of its weights."""
+
+    @property
+    def adapter(self) -> str:
+        """Which weights are its own."""
+
+
+class TrainedLabeler(Protocol):
+    """A labeler that torch runs, with a head or without."""
+
+    @property
+    def config(self) -> TrainedSettings:
+        """Everything but the weights."""
+
+    @property
+    def model(self) -> TrainedWeights:
+        """The weights."""
+
+    @property
+    def device(self) -> Any:
+        """Where the weights are."""
+
+    def predict_words(self, sentences: Iterable[Sequence[str]]) -> list[Prediction]:
+        """Label sentences given as words."""
+
+
+def read_back(labeler: TrainedLabeler, folder: Path, *, trust_remote_code: bool = False) -> None:
     """Load what was saved, and compare weights and the labels of one text with the labeler in memory.
 
     What it costs: of a labeler over its base (lora, qlora, head, none) adapter and head are read, and all other
@@ -38,7 +83,7 @@ def read_back(labeler: TextLabeler, folder: Path, *, trust_remote_code: bool = F
     gc.collect()  # the Trainer with its optimizer is a cycle of references
     try:
         loaded = _load(labeler, folder, trust_remote_code)
-        require_same_weights(_module(labeler), _module(loaded))
+        require_same_weights(labeler.model.module, loaded.model.module)
         _require_same_labels(labeler, loaded)
     except LookbothError as error:
         raise ModelError(
@@ -93,20 +138,20 @@ def without_adapter(backbone: Any) -> Any:
     return remove_plan(twin.unload() if hasattr(twin, "peft_config") else twin).eval()
 
 
-def _load(labeler: TextLabeler, folder: Path, trust_remote_code: bool) -> TextLabeler:
+def _load(labeler: TrainedLabeler, folder: Path, trust_remote_code: bool) -> Any:
     own = labeler.model.backbone
     if labeler.config.adapter in {"full", "merged"}:
         backbone = _load_like(own, folder / BACKBONE_FOLDER, trust_remote_code)
     else:
         backbone = without_adapter(own)
-    loaded = load_labeler(
+    loaded: Any = load_folder(
         folder,
         device=str(labeler.device),
         precision=_precision(own),
         trust_remote_code=trust_remote_code,
         backbone=backbone,
     )
-    _module(loaded).compute_dtype = labeler.model.compute_dtype
+    loaded.model.module.compute_dtype = labeler.model.compute_dtype
     return loaded
 
 
@@ -126,11 +171,7 @@ def _precision(backbone: Any) -> Precision:
     return "bf16" if backbone.get_input_embeddings().weight.dtype == torch.bfloat16 else "fp32"
 
 
-def _module(labeler: TextLabeler) -> Any:
-    return labeler.model if isinstance(labeler, Labeler) else labeler.model.language
-
-
-def _require_same_labels(ours: TextLabeler, theirs: TextLabeler) -> None:
+def _require_same_labels(ours: TrainedLabeler, theirs: TrainedLabeler) -> None:
     if not isinstance(ours, Labeler) or not isinstance(theirs, Labeler):
         one, other = (labeler.predict_words([TEXT])[0].tags for labeler in (ours, theirs))
         if one != other:

@@ -1,6 +1,7 @@
 """Labelers on disk: adapter, head, plan and tags in one small folder, checked when it is loaded."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,18 +10,13 @@ import torch
 
 from lookboth.errors import ModelError
 from lookboth.files import whole_file, write_json, write_whole
-from lookboth.inference import TextLabeler
 from lookboth.labelers.card import model_card
-from lookboth.labelers.folders import find_folder
-from lookboth.labelers.labeler import Labeler
 from lookboth.labelers.labeler_config import (
     CONFIG_FILE,
-    KIND_KEY,
     LabelerConfig,
     config_from_dict,
     config_to_dict,
     parse_settings,
-    read_settings,
 )
 from lookboth.models import (
     LabelerModel,
@@ -43,11 +39,18 @@ ADAPTER_FOLDER = "adapter"
 BACKBONE_FOLDER = "backbone"
 
 
-def save_labeler(labeler: Labeler, folder: str | Path, *, dtype: torch.dtype | None = None) -> Path:
-    """Write a labeler into `folder`.
+def save_parts(
+    config: LabelerConfig,
+    model: LabelerModel,
+    tokenizer: Any,
+    folder: str | Path,
+    *,
+    dtype: torch.dtype | None = None,
+) -> Path:
+    """Write the parts of a labeler into `folder`.
 
     Args:
-        labeler: what to save.
+        config, model, tokenizer: see `Labeler`.
         folder: created where missing.
         dtype: of the saved adapter weights; as trained when None. Half the size in torch.bfloat16.
     """
@@ -55,66 +58,52 @@ def save_labeler(labeler: Labeler, folder: str | Path, *, dtype: torch.dtype | N
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    _save_backbone(labeler, folder, dtype)
-    head = {
-        name: value.detach().cpu().contiguous() for name, value in labeler.model.head.state_dict().items()
-    }
+    _save_backbone(config, model.backbone, folder, dtype)
+    head = {name: value.detach().cpu().contiguous() for name, value in model.head.state_dict().items()}
     with whole_file(folder / HEAD_FILE, follow_links=False) as unfinished:
         save_file(head, unfinished, metadata={"format": "pt"})
-    _save_tokenizer(labeler, folder)
-    write_json(folder / CONFIG_FILE, config_to_dict(labeler.config))
-    write_whole(folder / "README.md", [model_card(labeler.config)], follow_links=False)
+    _save_tokenizer(config, tokenizer, folder)
+    write_json(folder / CONFIG_FILE, config_to_dict(config))
+    write_whole(folder / "README.md", [model_card(config)], follow_links=False)
     return folder
 
 
-def load_labeler(
-    name: str | Path | None = None,
+def load_parts(
+    folder: Path,
+    data: Mapping[str, Any],
     *,
-    device: str | None = None,
-    precision: str = "auto",
-    base: str | None = None,
-    trust_remote_code: bool = False,
+    device: str | None,
+    precision: str,
+    base: str | None,
+    trust_remote_code: bool,
     backbone: Any = None,
-) -> TextLabeler:
-    """Load a labeler from a folder or the Hub; the shipped one when `name` is None.
+) -> tuple[LabelerConfig, LabelerModel, Any]:
+    """Return config, model and tokenizer of a saved labeler with a head, the mask plan applied.
 
     Args:
+        folder: of the labeler; data: its `config.json`.
+        device, precision, base, trust_remote_code: see `Labeler.from_pretrained`.
         backbone: without adapter and plan, where it is in memory already; read from disk when None.
-        others: see `Labeler.from_pretrained`, also for what is raised.
+
+    Raises:
+        ModelError: the folder is incomplete or does not fit its base.
     """
-    folder = find_folder(name)
-    data = read_settings(folder)
-    if data.get(KIND_KEY) == "generative":
-        from lookboth.generative import load_generative
-
-        return load_generative(
-            folder,
-            data,
-            device=device,
-            precision=precision,
-            base=base,
-            trust_remote_code=trust_remote_code,
-            backbone=backbone,
-        )
-    if data.get(KIND_KEY) == "onnx":
-        from lookboth.onnx import load_exported
-
-        return load_exported(folder, data, device=device)
     config = parse_settings(folder, data, config_from_dict)
     if base is not None:
         config = replace(config, base=base, revision=None)
     device = device or default_device()
     choice: Precision = precision  # type: ignore[assignment]
-    backbone, tokenizer = load_parts(folder, config, device, choice, trust_remote_code, backbone=backbone)
+    backbone, tokenizer = load_backbone_and_tokenizer(
+        folder, config, device, choice, trust_remote_code, backbone=backbone
+    )
     check_special_tokens(config, backbone, str(folder / CONFIG_FILE))
     use_plan(backbone, config.plan)
     model = LabelerModel(backbone, config, compute_dtype=torch_dtype(choice, device))
     model.head.load_state_dict(_load_head(folder, model))
-    return Labeler(config, model.eval(), tokenizer)
+    return config, model.eval(), tokenizer
 
 
-def _save_backbone(labeler: Labeler, folder: Path, dtype: torch.dtype | None) -> None:
-    config, backbone = labeler.config, labeler.model.backbone
+def _save_backbone(config: LabelerConfig, backbone: Any, folder: Path, dtype: torch.dtype | None) -> None:
     if config.adapter in {"lora", "qlora"}:
         save_adapter(
             backbone, folder / ADAPTER_FOLDER, base=config.base, revision=config.revision, dtype=dtype
@@ -123,16 +112,16 @@ def _save_backbone(labeler: Labeler, folder: Path, dtype: torch.dtype | None) ->
         backbone.save_pretrained(folder / BACKBONE_FOLDER)
 
 
-def _save_tokenizer(labeler: Labeler, folder: Path) -> None:
+def _save_tokenizer(config: LabelerConfig, tokenizer: Any, folder: Path) -> None:
     """Save the base tokenizer with what makes transformers' pipeline read text as this labeler does."""
-    labeler.tokenizer.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     file = folder / "tokenizer_config.json"
     settings = json.loads(file.read_text(encoding="utf-8"))
     if (folder / "tokenizer.json").is_file():
         settings["tokenizer_class"] = "LookbothTokenizer"
-        settings["lookboth_encoding"] = labeler.config.encoding.to_dict()
-        if labeler.config.task == "classification":
-            settings["lookboth_label_on"] = labeler.config.label_on
+        settings["lookboth_encoding"] = config.encoding.to_dict()
+        if config.task == "classification":
+            settings["lookboth_label_on"] = config.label_on
     if "pad_token" not in settings:  # a pipeline cannot batch without one; which one it is changes nothing
         settings["pad_token"] = (
             settings.get("eos_token") or settings.get("bos_token") or settings.get("unk_token")
@@ -142,7 +131,7 @@ def _save_tokenizer(labeler: Labeler, folder: Path) -> None:
     write_json(file, settings)
 
 
-def load_parts(
+def load_backbone_and_tokenizer(
     folder: Path, config: Any, device: str, precision: Precision, trust: bool, *, backbone: Any = None
 ) -> tuple[Any, Any]:
     """Return backbone (with its adapter) and tokenizer of a saved labeler.

@@ -23,3 +23,4 @@ from .structure import (
     max_positions as max_positions,
     steady_positions as steady_positions,
 )
+from .varlen import VARLEN as VARLEN

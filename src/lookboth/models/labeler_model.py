@@ -1,17 +1,37 @@
 """Backbone and head: from token ids to the tag scores of each word."""
 
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 
+from lookboth.config import HeadConfig
 from lookboth.errors import ConfigError
 from lookboth.inference import LabelOn
-from lookboth.labelers import LabelerConfig
 from lookboth.masking import first_position
 from lookboth.models.arithmetic import compute_in
 from lookboth.models.heads import build_head
 from lookboth.models.text_pass import layer_states, pass_over_text
+
+
+class ModelSettings(Protocol):
+    """The part of a labeler's config that decides how its model is built."""
+
+    @property
+    def label_on(self) -> LabelOn:
+        """The sub-token of a word that is labeled, or how all of them are pooled."""
+
+    @property
+    def head(self) -> HeadConfig:
+        """Which head, and on which layers."""
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tag of each output."""
+
+    @property
+    def scheme(self) -> str:
+        """Tag scheme: "IOB2", "IOBES" or "plain"."""
 
 
 class LabelerModel(nn.Module):
@@ -29,7 +49,7 @@ class LabelerModel(nn.Module):
     def __init__(
         self,
         backbone: Any,
-        config: LabelerConfig,
+        config: ModelSettings,
         *,
         dropout: float = 0.0,
         compute_dtype: torch.dtype = torch.float32,
@@ -50,6 +70,11 @@ class LabelerModel(nn.Module):
             scheme=config.scheme,
         )
         self.head = head.to(device=next(backbone.parameters()).device, dtype=torch.float32)
+
+    @property
+    def module(self) -> nn.Module:
+        """The module with all weights: this one."""
+        return self
 
     def forward(
         self,

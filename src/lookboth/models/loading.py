@@ -98,7 +98,7 @@ def load_backbone(
     kwargs: dict[str, Any] = {"dtype": torch_dtype(precision, device), "use_safetensors": True}
     attn_implementation = attn_implementation or _faster_attention(kwargs["dtype"], device)
     if attn_implementation:
-        import lookboth.masking.varlen  # noqa: F401  (transformers knows the backends it registers from then on)
+        from lookboth.masking import VARLEN  # noqa: F401  (importing it registers the backend with transformers)
 
         kwargs["attn_implementation"] = attn_implementation
     if four_bit:

@@ -1,7 +1,7 @@
-"""Exported labelers: `load` runs one with onnxruntime, tokenizers and numpy alone; `export` makes one.
+"""Exported labelers: run with onnxruntime, tokenizers and numpy alone.
 
->>> from lookboth.onnx import load
->>> load("my-labeler-onnx").predict("Ada Lovelace lived in London.")  # doctest: +SKIP
+>>> from lookboth.onnx import OnnxLabeler
+>>> OnnxLabeler.from_pretrained("my-labeler-onnx").predict("Ada Lovelace lived in London.")  # doctest: +SKIP
 """
 
 import lazy_loader

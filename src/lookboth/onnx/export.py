@@ -13,11 +13,11 @@ from lookboth.data import ReadOptions, example_from_text, read_source
 from lookboth.errors import ConfigError, ModelError
 from lookboth.files import write_whole
 from lookboth.inference import tokenize_for
-from lookboth.labelers import Labeler, find_folder, load_labeler, merge_labeler, model_digest, require_head
+from lookboth.labelers import Labeler, find_folder, merge_labeler, model_digest, open_labeler, require_head
 from lookboth.onnx.folder import MODEL_FILE, TOKENIZER_FILE, ExportedConfig, is_exported, write_config
 from lookboth.onnx.graph import graph_inputs, require_exporter, write_graph
 from lookboth.onnx.int8 import quantize_graph
-from lookboth.onnx.onnx_labeler import load
+from lookboth.onnx.onnx_labeler import OnnxLabeler
 from lookboth.onnx.parity import Parity, compare, find, race
 from lookboth.types import Example, TokenizedExample
 
@@ -60,7 +60,7 @@ def export_labeler(
     _check_place(out)
     require_exporter()
     source = find_folder(model)
-    labeler = require_head(load_labeler(source, device="cpu", precision="fp32"), "exported")
+    labeler = require_head(open_labeler(source, device="cpu", precision="fp32", merge=False), "exported")
     data = data or DATA[labeler.config.task]
     task, head = labeler.config.task, labeler.config.scheme
     examples = read_source(data, repair=repair, task=task, options=options, head=head).examples
@@ -71,7 +71,7 @@ def export_labeler(
         write_files(
             merged, work, weights=weights, examples=examples, source=_describe(model, source, labeler)
         )
-        exported = load(work, threads=threads)
+        exported = OnnxLabeler.from_pretrained(work, threads=threads)
         after = find(exported, examples)
         speed = race([merged, exported], examples)
         parity = compare(

@@ -24,6 +24,7 @@ from lookboth.labelers import (
     read_settings,
     setting,
 )
+from lookboth.masking import picture
 
 KIND = "onnx"
 MODEL_FILE = "model.onnx"
@@ -55,7 +56,6 @@ class ExportedConfig(LabelingConfig):
     source: Mapping[str, str] = field(default_factory=dict)
     parity: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, tuple[int, str]] = field(default_factory=dict)
-    scores: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -67,11 +67,6 @@ class ExportedConfig(LabelingConfig):
             raise ModelError(
                 f"a likelihood {self.likelihood.kind} of {len(self.tags)} tags needs transitions {wanted}."
             )
-
-    @property
-    def multi_label(self) -> bool:
-        """Whether a text may have several labels, or none."""
-        return self.threshold is not None
 
 
 def is_exported(folder: Path) -> bool:
@@ -102,6 +97,15 @@ def read_config(folder: Path, data: Mapping[str, Any] | None = None) -> Exported
             f"Type: lookboth export {folder} OUT, or load it with Labeler.from_pretrained."
         )
     return parse_settings(folder, data, config_from_dict)
+
+
+def describe_exported(folder: Path, data: Mapping[str, Any]) -> str:
+    """Return what `lookboth inspect` prints of an exported labeler; `data` is its `config.json`."""
+    config = read_config(folder, data)
+    return (
+        f"{folder}: exported labeler in {config.weights}, from {config.source.get('name')}, "
+        f"{config.plan.num_layers} layers\nlabels {', '.join(config.labels)}\n{picture(config.plan)}"
+    )
 
 
 def check_files(folder: Path, config: ExportedConfig) -> None:

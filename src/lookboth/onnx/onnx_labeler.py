@@ -11,7 +11,7 @@ import numpy as np
 from lookboth.data import WordEncoder, build_arrays
 from lookboth.errors import ConfigError, ModelError
 from lookboth.inference import HeadLabeler, Likelihood
-from lookboth.labelers import CONFIG_FILE
+from lookboth.labelers import CONFIG_FILE, read_settings
 from lookboth.models import as_model_error
 from lookboth.onnx.folder import MODEL_FILE, TOKENIZER_FILE, ExportedConfig, check_files, read_config
 from lookboth.types import TokenizedExample
@@ -66,6 +66,9 @@ class OnnxLabeler(HeadLabeler):
         device: "cpu" or "cuda".
     """
 
+    config: ExportedConfig
+    model: OnnxModel
+
     def __init__(
         self,
         config: ExportedConfig,
@@ -78,6 +81,24 @@ class OnnxLabeler(HeadLabeler):
         self.config, self.model, self.tokenizer, self.folder = config, model, tokenizer, folder
         self.encoder = WordEncoder(tokenizer, config.encoding, max_word_tokens=config.max_word_tokens)
         self._device = device
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: str | Path, *, device: str | None = None, threads: int | None = None
+    ) -> "OnnxLabeler":
+        """Load an exported labeler; onnxruntime, tokenizers and numpy are all it needs.
+
+        Args:
+            folder: what `lookboth export` wrote.
+            device: "cpu", or "cuda" with a build of onnxruntime that has it; the CPU when None.
+            threads: that compute one batch; onnxruntime's choice, all cores, when None.
+
+        Raises:
+            ModelError: the folder is incomplete, damaged or of a later version, or onnxruntime is not installed.
+            ConfigError: this build of onnxruntime has no such device.
+        """
+        folder = Path(folder).expanduser()
+        return load_exported(folder, read_settings(folder), device=device, threads=threads)
 
     @property
     def device(self) -> str:
@@ -110,28 +131,18 @@ class OnnxLabeler(HeadLabeler):
             shutil.copyfile(self.folder / name, Path(folder) / name)
 
 
-def load(folder: str | Path, *, device: str | None = None, threads: int | None = None) -> OnnxLabeler:
-    """Load an exported labeler; onnxruntime, tokenizers and numpy are all it needs.
-
-    Args:
-        folder: what `lookboth export` wrote.
-        device: "cpu", or "cuda" with a build of onnxruntime that has it; the CPU when None.
-        threads: that compute one batch; onnxruntime's choice, all cores, when None.
-
-    Raises:
-        ModelError: the folder is missing, incomplete, damaged or of a later version, or onnxruntime is not installed.
-        ConfigError: this build of onnxruntime has no such device.
-    """
-    return load_exported(Path(folder).expanduser(), None, device=device, threads=threads)
-
-
 def load_exported(
-    folder: Path, data: Mapping[str, Any] | None, *, device: str | None, threads: int | None = None
+    folder: Path,
+    data: Mapping[str, Any],
+    *,
+    device: str | None = None,
+    threads: int | None = None,
+    **_: object,
 ) -> OnnxLabeler:
-    """Load an exported labeler whose `config.json` may have been read already.
+    """Return the exported labeler in `folder`; `data` is its `config.json`.
 
     Args:
-        folder, device, threads: see `load`; data: the `config.json`, None where it is still to be read.
+        folder, device, threads: see `OnnxLabeler.from_pretrained`. Options of labelers that torch runs are passed over.
     """
     config = read_config(folder, data)
     check_files(folder, config)

@@ -64,10 +64,11 @@ class ServedModels:
         if plan is None:
             return Work(name)
         labeler = self.labelers[name]
-        if not hasattr(labeler, "with_plan"):
+        own = labeler.config.plan
+        if own is None or not labeler.takes_plans:
             raise invalid(f"the plan of the model {name!r} cannot be changed", "this model without plan")
-        wanted = MaskPlan.parse(plan, labeler.config.plan.num_layers)
-        return Work(name, None if wanted == labeler.config.plan else wanted)
+        wanted = MaskPlan.parse(plan, own.num_layers)
+        return Work(name, None if wanted == own else wanted)
 
     def cut(self, work: Work, texts: Sequence[str]) -> list[CutText]:
         """Return texts cut into steps; only one thread at a time may do so, which need not be the models' own."""
@@ -110,8 +111,8 @@ class ServedModels:
             {
                 "name": name,
                 "labels": list(labeler.config.labels),
-                "task": getattr(labeler.config, "task", "labeling"),
-                "plan": str(labeler.config.plan) if hasattr(labeler, "with_plan") else None,
+                "task": labeler.config.task,
+                "plan": str(labeler.config.plan) if labeler.takes_plans else None,
                 "default": name == self.default,
             }
             for name, labeler in self.labelers.items()
