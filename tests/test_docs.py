@@ -98,3 +98,12 @@ def test_tables_of_pages_and_the_file_map_are_up_to_date():
 def test_the_picture_of_masks_is_up_to_date():
     script = load_script("draw_masks")
     assert script.PICTURE.read_text(encoding="utf-8") == script.masks_svg(), "type: python docs/draw_masks.py"
+
+
+def test_calls_of_the_python_page_are_importable_from_lookboth():
+    page = (ROOT / "docs" / "python-api.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[2] for line in page.splitlines() if line.startswith("| `lookboth ")]
+    names = {name for row in rows for name in re.findall(r"(?<![\w.])([A-Za-z_]\w*)(?=[.(])", row)}
+    names -= {"labeler", "runs", "recipe", "bulk"}
+    assert len(rows) > 12
+    assert names - set(lookboth.__all__) == set()

@@ -56,7 +56,7 @@ class Labeler(HeadLabeler):
         merge: bool = False,
         trust_remote_code: bool = False,
     ) -> "Labeler":
-        """Load a labeler with a head from a folder or the Hub; the one that ships with lookboth when `name` is None.
+        """Load a labeler with a head from a folder or the Hub; the shipped one when `name` is None.
 
         `open_labeler` opens a labeler of any kind.
 
@@ -69,8 +69,8 @@ class Labeler(HeadLabeler):
             trust_remote_code: let the base model's own code run.
 
         Raises:
-            ModelError: the folder is missing, incomplete, from a newer version, holds a labeler of another kind, or does
-                not fit its base.
+            ModelError: the folder is missing, incomplete, from a newer version, of another kind, or does not
+                fit its base.
         """
         folder = find_folder(name)
         data = read_settings(folder)
