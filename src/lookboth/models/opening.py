@@ -14,7 +14,7 @@ def open_labeler(
     Args:
         name: folder or hub id; the shipped labeler when None.
         device: "cpu", "cuda", ...; a GPU where there is one when None, for an exported labeler the CPU.
-        precision: "auto", "bf16" or "fp32"; an exported labeler has its own.
+        precision: "auto", "bf16", "fp16" or "fp32"; an exported labeler has its own.
 
     Raises:
         ModelError: see `Labeler.from_pretrained`; or it needs torch, which is not installed.
