@@ -21,6 +21,8 @@ from lookboth.config.training_sections import AdapterConfig
 from lookboth.errors import ConfigError, ModelError
 from lookboth.inference.pipeline import word_log_probs
 from lookboth.models.loading import fingerprint, load_backbone
+from lookboth.models.merging import merge_labeler
+from lookboth.models.read_back import read_back
 from lookboth.training import optimizing, trainer
 from lookboth.training.adapters import add_adapter
 from lookboth.training.averaging import Averager
@@ -259,6 +261,11 @@ class TestHalfPrecision:
         }
         assert frozen == {torch.float16}
         words = [example.words for example in EXAMPLES[:5]]
+        merged = merge_labeler(
+            Labeler.from_pretrained(run.folder / "labeler", device="cpu", precision="fp16")
+        )
+        merged.save_pretrained(tmp_path / "merged")
+        read_back(merged, tmp_path / "merged")
         for precision in ("fp16", "fp32"):
             loaded = Labeler.from_pretrained(run.folder / "labeler", device="cpu", precision=precision)
             pairs = zip(loaded.predict_words(words), run.labeler.predict_words(words), strict=True)

@@ -63,7 +63,7 @@ LabelerOption = Annotated[
     typer.Option("--model", "-m", help="Saved labeler: folder, hub id, or 'fast'. Default: the shipped one."),
 ]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, ... Default: a GPU where there is one.")]
-PrecisionOption = Annotated[str, typer.Option(help="auto, bf16 or fp32.")]
+PrecisionOption = Annotated[str, typer.Option(help="auto, bf16, fp16 or fp32.")]
 ThresholdsOption = Annotated[
     bool, typer.Option("--thresholds", help="Leave out what is below the labeler's thresholds (calibrate).")
 ]

@@ -246,14 +246,16 @@ def split_files(folder: Path, split: str, kind: Kind) -> list[Path]:
     """Return the files of a split; a file with just the split's name goes before others."""
     names = SPLIT_NAMES.get(split, (split,))
     files = [f for f in sorted(folder.iterdir()) if f.suffix.lower() in SUFFIXES[kind]]
+    if kind == "labeling":
+        # Tables beside columns or JSON are copies, or for the other task.
+        others = [file for file in files if file.suffix.lower() != ".csv"]
+        files = others if any(map(split_of, others)) else files
     exact = [file for file in files if file.stem.lower() in names]
     return exact or [file for file in files if any(_names_split(file.stem, name) for name in names)]
 
 
 def _split_file(folder: Path, split: str, source: str | Path, kind: Kind) -> Path:
     found = split_files(folder, split, kind)
-    if kind == "labeling" and len(found) > 1:  # a table beside columns or JSON is a copy, or for another task
-        found = [file for file in found if file.suffix.lower() != ".csv"]
     if not found:
         raise DataError(_no_split_file(folder, split, source, kind))
     if len(found) > 1:

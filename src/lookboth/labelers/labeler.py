@@ -63,7 +63,7 @@ class Labeler(HeadLabeler):
         Args:
             name: folder or hub id; "fast" is the faster one that ships.
             device: "cpu", "cuda", ...; a GPU where there is one when None.
-            precision: "auto", "bf16" or "fp32"; "auto" takes 4 bits for a QLoRA labeler where that is possible.
+            precision: "auto", "bf16", "fp16" or "fp32"; "auto" takes 4 bits for a QLoRA labeler where that is possible.
             base: where the base model is on this machine, if not where the labeler says; it must be the same one.
             merge: fold the adapter into the weights, if there is one: a fifth faster, the same within rounding.
             trust_remote_code: let the base model's own code run.

@@ -48,7 +48,7 @@ def open_labeler(
     Args:
         name: folder or hub id; the shipped labeler when None, "fast" for the faster one that ships.
         device: "cpu", "cuda", ...; a GPU where there is one when None, for an exported labeler the CPU.
-        precision: "auto", "bf16" or "fp32"; an exported labeler has its own.
+        precision: "auto", "bf16", "fp16" or "fp32"; an exported labeler has its own.
         base: where the base model is on this machine, if not where the labeler says; it must be the same one.
         merge: add the adapter to the weights in memory, if there is one: faster, the same within rounding.
         trust_remote_code: let the base model's own code run.

@@ -19,7 +19,11 @@ from lookboth.models import Precision, load_adapter, load_backbone
 from lookboth.types import Prediction
 
 TEXT = ("Ada", "Lovelace", "met", "Charles", "Babbage", "in", "London", ".")
-_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}  # of a probability; adapters are rounded to bf16
+_TOLERANCE = {
+    torch.float32: 1e-3,
+    torch.float16: 0.1,
+    torch.bfloat16: 0.1,
+}  # of a probability; adapters are rounded to bf16
 
 
 class TrainedWeights(Protocol):
@@ -168,6 +172,10 @@ def _load_like(backbone: Any, folder: Path, trust_remote_code: bool) -> Any:
 
 
 def _precision(backbone: Any) -> Precision:
+    """Return the precision that a backbone was loaded in; in fp16 its embeddings are in fp32."""
+    found = {parameter.dtype for parameter in backbone.parameters()}
+    if torch.float16 in found:
+        return "fp16"
     return "bf16" if backbone.get_input_embeddings().weight.dtype == torch.bfloat16 else "fp32"
 
 
