@@ -20,9 +20,9 @@ from lookboth.config.recipe_files import parse_config
 from lookboth.config.training_sections import AdapterConfig
 from lookboth.errors import ConfigError, ModelError
 from lookboth.inference.pipeline import word_log_probs
+from lookboth.labelers.merging import merge_labeler
+from lookboth.labelers.reading_back import read_back
 from lookboth.models.loading import fingerprint, load_backbone
-from lookboth.models.merging import merge_labeler
-from lookboth.models.read_back import read_back
 from lookboth.training import optimizing, trainer
 from lookboth.training.adapters import add_adapter
 from lookboth.training.averaging import Averager
