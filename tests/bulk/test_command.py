@@ -34,7 +34,7 @@ def test_options_mean_the_same_on_the_command_line():
         (["in.txt", "in.txt"], "would lie in the input"),
         (["in.txt", "other.txt"], "other.txt is a file"),
         (["in.txt", "out", "--format", "csv"], "output format 'csv': there are parquet, jsonl"),
-        (["in.txt", "out", "--precision", "fp16"], "precision 'fp16': there are auto, bf16, fp32"),
+        (["in.txt", "out", "--precision", "fp8"], "precision 'fp8': there are auto, bf16, fp16, fp32"),
         (["in.txt", "out", "--thresholds"], "the labeler has no thresholds. Type: lookboth calibrate"),
         (["in.txt", "out", "--keep", "row"], "'row' is a column of the result"),
     ],

@@ -431,7 +431,7 @@ def test_kept_columns_of_parquet_are_those_of_the_input(bulk, tmp_path):
         ("{", "damaged"),
         ('{"format": 2}', "format 2"),
         ('{"format": 1, "options": {"keep": [], "colour": 1}}', "damaged"),
-        ('{"format": 1, "options": {"keep": [], "precision": "fp16"}}', "damaged.*fp16"),
+        ('{"format": 1, "options": {"keep": [], "precision": "fp8"}}', "damaged.*fp8"),
         ("[" * 100_000, "damaged"),
     ],
 )
@@ -445,7 +445,7 @@ def test_a_damaged_manifest_is_refused(bulk, texts, tmp_path, data, said):
 def test_nonsense_options_are_refused():
     for make in (
         lambda: BulkOptions(input_format="pickle"),
-        lambda: BulkOptions(precision="fp16"),
+        lambda: BulkOptions(precision="fp8"),
         lambda: BulkOptions(keep=("spans",)),
         lambda: BulkOptions(keep=("id", "id")),
         lambda: BulkOptions(part_bytes=0),
