@@ -1,4 +1,4 @@
-"""The HTTP server and its page."""
+"""The HTTP server and its web page."""
 
 import lazy_loader
 

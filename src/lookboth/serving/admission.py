@@ -1,4 +1,4 @@
-"""Which requests a server takes on: those it can answer in time, by how fast it has been lately."""
+"""Admission control: accept a request only if it can be answered before its deadline at the recent speed."""
 
 import math
 import time
@@ -11,34 +11,36 @@ from lookboth.serving.refusals import Refusal, too_large
 from lookboth.serving.served_models import Work
 from lookboth.serving.settings import ServerSettings
 
-_FIRST_GUESS = 500.0  # tokens per second, of a model that was not measured
-_SURE_SHARE = (
-    0.75  # of the time of a request that may be planned for it: the server may become slower meanwhile
-)
-_LEARNED = 0.3  # share of a full batch in the speed that is remembered
+# Tokens per second assumed for a model whose speed was not measured.
+_FIRST_GUESS = 500.0
+# Share of a request's time limit that may be planned. The rest is a reserve, as the server may become slower.
+_SURE_SHARE = 0.75
+# Weight of one full batch in the moving average of the speed.
+_LEARNED = 0.3
 
 
 class Pace:
-    """How many tokens of each model are computed in a second, learned from batch to batch.
+    """Estimate of the speed of each model: a moving average over its batches.
 
     Args:
-        batch_tokens: tokens of a full batch; a smaller one tells less.
-        measured: tokens per second at the start, by model.
+        batch_tokens: tokens of a full batch; smaller batches have less weight.
+        measured: tokens per second measured at the start, by model.
     """
 
     def __init__(self, batch_tokens: int, measured: Mapping[str, float] | None = None) -> None:
         self._batch_tokens = batch_tokens
-        # A pass takes as long as some tokens before its first one; without these, small batches look slow.
+        # Each forward pass has a fixed cost, counted here as START_TOKENS more tokens. Without it a small batch
+        # would make the model look slow.
         self._padded = (batch_tokens + START_TOKENS) / batch_tokens
         self._costs = {name: 1 / (self._padded * speed) for name, speed in (measured or {}).items()}
         self._first_guess = 1 / (self._padded * _FIRST_GUESS)
 
     def seconds(self, work: Work, tokens: int) -> float:
-        """Return how long that many tokens take in full batches."""
+        """Return the seconds that `tokens` tokens take in full batches."""
         return tokens * self._padded * self._costs.get(work.model, self._first_guess)
 
     def learn(self, work: Work, tokens: int, seconds: float) -> None:
-        """Learn from a batch."""
+        """Update the estimate of a model from one of its batches."""
         computed = tokens + START_TOKENS
         share = _LEARNED * min(1.0, computed / (self._batch_tokens + START_TOKENS))
         known = self._costs.get(work.model, self._first_guess)
@@ -46,12 +48,12 @@ class Pace:
 
 
 class Admission:
-    """Decides whether a request can be answered in time, without making others late.
+    """Decides whether a request can be answered in time without delaying accepted ones past their deadlines.
 
     Args:
-        settings: tokens in the queue, and time to an answer.
-        pace: how fast the server is.
-        batch_tokens: a request of up to so many tokens is never too slow, or the pace would never be learned.
+        settings: limits on the queue (tokens) and on the time to an answer.
+        pace: estimate of the server's speed.
+        batch_tokens: tokens of a full batch; a request of up to this size is never refused as too slow.
     """
 
     def __init__(self, settings: ServerSettings, pace: Pace, batch_tokens: int) -> None:
@@ -61,15 +63,16 @@ class Admission:
         self._pace = pace
 
     def check(self, work: Work, tokens: int, deadline: float, accepted: Iterable[Job]) -> None:
-        """Return if a request can be taken on.
+        """Check that a request can be accepted now.
 
         Args:
-            work, tokens: what it asks for.
+            work: model and mask plan of the request.
+            tokens: tokens to compute for it.
             deadline: when its client stops waiting, on the monotonic clock.
-            accepted: the jobs that are not answered, in the order they came.
+            accepted: the unanswered jobs, oldest first.
 
         Raises:
-            Refusal: 413 it is too large at any time; 429 at this time.
+            Refusal: 413 the request is too large for this server; 429 the queue is too full now.
         """
         own = self._pace.seconds(work, tokens)
         self._check_alone(tokens, own)
@@ -86,17 +89,22 @@ class Admission:
     def _all_in_time(
         self, jobs: Sequence[Job], left: Sequence[float], tokens: int, own: float, deadline: float
     ) -> bool:
-        """Return whether a request, and all jobs it would pass, are answered in time; see `WaitingJobs` for the order.
+        """Return whether the request and every job it would overtake meet their deadlines.
+
+        `WaitingJobs` defines the order in which jobs are computed.
 
         Args:
-            jobs: those accepted; the eldest is first.
-            left: seconds of work left of each.
-            tokens, own, deadline: of the request, `own` in seconds.
+            jobs: accepted jobs, oldest first.
+            left: remaining seconds of work of each job.
+            tokens: tokens of the request.
+            own: seconds of work of the request.
+            deadline: deadline of the request, on the monotonic clock.
         """
         now, everything = time.monotonic(), sum(left) + own
         by_size = sorted(zip(jobs, left, strict=True), key=lambda pair: pair[0].left)
         before = own + sum(seconds for job, seconds in by_size if job.left <= tokens)
-        # Half of the time at least goes to the shortest job, and half to the eldest.
+        # The shortest job gets at least half of the computing time and the oldest at least half. So a job that
+        # is first by size needs at most twice the time of the work up to and including it.
         if min(everything, 2 * before) > _SURE_SHARE * (deadline - now):
             return False
         passed = [(job, seconds) for job, seconds in by_size if job.left > tokens]
@@ -112,18 +120,20 @@ class Admission:
             raise too_large(
                 "the request", f"{tokens} tokens", f"{self._most_tokens} tokens", "Send several requests."
             )
+        # A request that fits in one batch is always tried: the estimate of the speed could otherwise stay too
+        # low for ever, because no batch would correct it.
         if tokens > self._batch_tokens and seconds > self._patience:
             raise too_large(
                 "the request",
                 f"{tokens} tokens, which take about {math.ceil(seconds)} seconds here",
-                f"what takes {self._patience:g} seconds",
+                f"{self._patience:g} seconds of work",
                 "Send several requests, one after the other.",
             )
 
     def _queue_full(self, tokens: int, seconds: float) -> Refusal:
         again = min(60, max(1, math.ceil(seconds)))
         return Refusal(
-            429, "queue_full", f"{tokens} tokens are waiting already",
-            f"{self._most_tokens} tokens waiting at once, and what can be answered in time",
+            429, "queue_full", f"{tokens} tokens are already waiting",
+            f"{self._most_tokens} waiting tokens, and only requests that can be answered in time",
             f"Ask again in about {again} seconds.", again,
         )  # fmt: skip

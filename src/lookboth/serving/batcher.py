@@ -1,4 +1,4 @@
-"""Labels what many requests ask for in one thread, step by step."""
+"""Continuous batching: compute the steps of many requests together in one thread."""
 
 import threading
 import time
@@ -19,7 +19,7 @@ from lookboth.types import Prediction
 
 
 class Computing(Protocol):
-    """What the batcher knows of models; `ServedModels` is one."""
+    """The part of `ServedModels` that the batcher uses."""
 
     def compute(self, work: Work, steps: Sequence[Step]) -> Sequence[Any]:
         """Return the result of each step."""
@@ -29,17 +29,17 @@ class Computing(Protocol):
 
 
 class Batcher:
-    """Labels the texts of all requests in one thread, about `batch_tokens` tokens at a time.
+    """Labels the texts of all requests in one thread, about `batch_tokens` tokens per batch.
 
-    Between two batches other requests come in, and what nobody waits for any more is dropped.
+    Between two batches, new requests join the queue and cancelled ones are dropped.
 
     Args:
         models: computes steps and joins their results.
-        settings: limits on what waits, time to an answer, and how long a lone request waits for company.
+        settings: limits on the queue, time to an answer, and how long a single request waits for others.
         metrics: where batches are counted.
         batch_tokens: tokens computed at once.
-        thread: where it labels until it is closed; one of its own when None.
-        speeds: tokens per second by model, where they were measured.
+        thread: where batches are computed until `close`; a new thread when None.
+        speeds: measured tokens per second, by model.
     """
 
     def __init__(
@@ -66,31 +66,31 @@ class Batcher:
 
     @property
     def alive(self) -> bool:
-        """Whether the worker works."""
+        """Return whether the worker is running."""
         return not self._working.done()
 
     @property
     def accepts(self) -> bool:
-        """Whether new requests are taken."""
+        """Return whether new requests are accepted."""
         return self.alive and not self._closing
 
     def check(self, work: Work, tokens: int, deadline: float) -> None:
-        """Refuse what cannot be taken on; see `submit`."""
+        """Raise the refusal of a request that cannot be accepted; see `submit`."""
         if not self.accepts:
             raise stopping()
         with self._changed:
             self._admission.check(work, tokens, deadline, self._jobs)
 
     def submit(self, work: Work, texts: Sequence[CutText], deadline: float) -> "Future[list[Prediction]]":
-        """Return the predictions to come; cancel them and what is not yet computed never will be.
+        """Queue texts and return the future of their predictions; cancelling it drops the remaining steps.
 
         Args:
-            work: model and plan.
-            texts: cut into steps by this model.
+            work: model and mask plan.
+            texts: texts that this model cut into steps.
             deadline: when the client stops waiting, on the monotonic clock.
 
         Raises:
-            Refusal: 413 more than the server can ever answer in time; 429 more than it can answer now; 503 it is
+            Refusal: 413 the request is too large for this server; 429 the queue is too full now; 503 the server is
                 stopping.
         """
         job = Job(work, texts, deadline, self._joiner(work))
@@ -105,7 +105,7 @@ class Batcher:
         return job.future
 
     def close(self) -> None:
-        """Finish what was accepted, then stop."""
+        """Finish the accepted requests, then stop the worker."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -123,7 +123,8 @@ class Batcher:
         while batch := self._next_batch():
             try:
                 results = self._compute_batch(batch)
-            except Exception as error:  # the worker outlives whatever it is
+            # Any error is the answer to its requests only: the worker must keep running for the others.
+            except Exception as error:
                 results = [error] * len(batch)
             for (job, number, _), result in zip(batch, results, strict=True):
                 job.receive(number, result)
@@ -139,13 +140,14 @@ class Batcher:
         return results
 
     def _next_batch(self) -> list[TakenStep]:
-        """Return steps to compute together; none when the server stops and all is done."""
+        """Return the steps of the next batch; an empty list when the server stops and no job is left."""
         with self._changed:
             while True:
                 while not self._jobs.waiting(1) and not self._closing:
                     self._changed.wait()
                 self._wait_for_company()
-                batch = self._jobs.take(self._budget)  # nothing, if all hung up during the wait
+                # The batch is empty if all clients hung up during the wait.
+                batch = self._jobs.take(self._budget)
                 if batch or self._closing:
                     return batch
 
@@ -156,7 +158,10 @@ class Batcher:
                 return
 
     def _results(self, work: Work, steps: Sequence[Step]) -> Sequence[Any]:
-        """Compute steps; where that fails, each alone, so that only those that cannot be computed fail."""
+        """Return the result or the error of each step.
+
+        If a batch fails, its steps are computed one by one, so that only the steps that cannot be computed fail.
+        """
         try:
             return [found for _, found in zip(steps, self._models.compute(work, steps), strict=True)]
         except Exception as error:

@@ -1,4 +1,4 @@
-"""Connections of the server: one whose client does not send the head of a request in time is closed."""
+"""The server's connections, closed when a client does not send a request's headers in time."""
 
 import asyncio
 
@@ -6,11 +6,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 
 class PunctualProtocol(H11Protocol):
-    """uvicorn's HTTP/1.1, where a client that has nothing under way has `seconds` for the head of its next request.
+    """uvicorn's HTTP/1.1 protocol with a time limit of `seconds` for the headers of each request.
 
-    uvicorn's own timer, `keep_alive_seconds`, runs from an answer to the next byte only: a client that sends nothing at
-    first, or stops in the middle of a head, or of a body that was refused unread, would keep the connection for ever.
-    Bodies that are read are timed by `Gate`.
+    uvicorn's own timer, `keep_alive_seconds`, only runs from an answer to the next byte. A client that sends nothing
+    at first, or stops in the middle of the headers, would keep the connection for ever. The same holds for a body
+    that was refused unread. `Gate` limits the time of bodies that are read.
 
     uvicorn has no setting for this, and hypercorn's `read_timeout` starts again with every byte and runs while a
     client waits for its answer. So this class relies on four attributes of uvicorn's protocol, `cycle` with its
@@ -21,17 +21,17 @@ class PunctualProtocol(H11Protocol):
     _closing: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for the first request."""
+        """Start the timer for the first request."""
         super().connection_made(transport)
         self._watch()
 
     def data_received(self, data: bytes) -> None:
-        """Wait no longer if a head is complete; else go on, or begin to."""
+        """Stop the timer if the headers are complete; otherwise start it or let it run."""
         super().data_received(data)
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait for nothing any more."""
+        """Stop the timer."""
         super().connection_lost(exc)
         self._stop()
 
@@ -48,5 +48,5 @@ class PunctualProtocol(H11Protocol):
 
 
 def punctual(seconds: float) -> type[asyncio.Protocol]:
-    """Return the protocol with the time a client has, in the form uvicorn takes."""
+    """Return the protocol class with this time limit, as uvicorn's `http` setting takes it."""
     return type("PunctualProtocol", (PunctualProtocol,), {"seconds": seconds})

@@ -1,4 +1,4 @@
-"""The routes of the server."""
+"""The FastAPI application of the server: routes, error answers and the page."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -30,13 +30,13 @@ _BODY = {
     "content": {"application/json": {"schema": LabelRequest.model_json_schema()}},
 }
 _STATUS = {
-    400: "For another host than this server's.",
-    401: "No key, or a wrong one.",
+    400: "The Host header does not name this server.",
+    401: "The key is missing or wrong.",
     408: "The request did not arrive in time.",
-    413: "Too large: the request, a text, or the number of texts.",
-    415: "Not sent as JSON.",
-    422: "Not what is expected, or a model, label or plan that is not there.",
-    429: "The queue is full; Retry-After says when to ask again.",
+    413: "The request, a text or the number of texts is too large.",
+    415: "The content type is not application/json.",
+    422: "The request is invalid, or its model, label or plan does not exist.",
+    429: "The queue is full; the header Retry-After has the seconds to wait.",
     500: "The server failed on this request.",
     503: "Not answered in time, or the server is stopping.",
 }
@@ -58,7 +58,7 @@ def build_app(
     Args:
         models: labelers by name.
         settings: limits and batching.
-        api_key: what clients must send; None lets everybody in.
+        api_key: key that clients must send; None: no key is required.
         allowed_hosts: names that the Host header may have; None allows any.
         log_texts: whether texts are written to the log.
     """
@@ -84,16 +84,16 @@ def build_app(
         version=lookboth.__version__,
         docs_url=None,
         redoc_url=None,
-        redirect_slashes=False,  # a redirect would lead to whatever host the request names
+        # A redirect would lead to the host that the request names, which may be any.
+        redirect_slashes=False,
         lifespan=lifespan,
     )
     app.add_middleware(Gate, settings=settings, api_key=api_key, allowed_hosts=allowed_hosts)
     app.add_middleware(Observer, metrics=metrics)
     _add_error_answers(app)
-    asks_key = (
-        [Security(HTTPBearer(auto_error=False))] if api_key else []
-    )  # said in /docs; Gate does the asking
-    app.include_router(_labeling_routes(labeling), dependencies=asks_key)
+    # This only documents the key in /docs; `Gate` checks it, before the body is read.
+    documented_key = [Security(HTTPBearer(auto_error=False))] if api_key else []
+    app.include_router(_labeling_routes(labeling), dependencies=documented_key)
     _add_probes(app, batcher, metrics)
     _add_page(app)
     return app
@@ -104,14 +104,14 @@ def _labeling_routes(labeling: Labeling) -> APIRouter:
 
     @router.post(
         "/label",
-        summary="Label one text or many",
+        summary="Label one or many texts",
         responses={200: {"model": LabelResponse}, **_REFUSALS},
         openapi_extra={"requestBody": _BODY},
     )
     async def label(request: Request) -> Response:
         return await labeling.answer(request)
 
-    @router.get("/models", summary="The models, their labels and mask plans")
+    @router.get("/models", summary="List the models with their labels and mask plans")
     def list_models() -> list[dict[str, Any]]:
         return labeling.models.describe()
 
@@ -119,7 +119,7 @@ def _labeling_routes(labeling: Labeling) -> APIRouter:
 
 
 def _add_error_answers(app: FastAPI) -> None:
-    """Give every error the same JSON."""
+    """Answer every error with the same JSON fields."""
 
     def refused(request: Request, refusal: Refusal) -> Response:
         request.scope["state"]["refused"] = refusal.reason
@@ -131,7 +131,7 @@ def _add_error_answers(app: FastAPI) -> None:
 
     @app.exception_handler(LookbothError)
     async def cannot(request: Request, error: LookbothError) -> Response:
-        return refused(request, invalid(str(error).rstrip("."), "what the error names"))
+        return refused(request, invalid(str(error).rstrip("."), "the values in the error"))
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
@@ -141,15 +141,15 @@ def _add_error_answers(app: FastAPI) -> None:
 
 
 def _add_probes(app: FastAPI, batcher: Batcher, metrics: Metrics) -> None:
-    @app.get("/healthz", summary="Does the process work?")
+    @app.get("/healthz", summary="Check that the worker is running")
     def health() -> Response:
         return JSONResponse({"ok": batcher.alive}, 200 if batcher.alive else 503)
 
-    @app.get("/readyz", summary="Are requests taken?")
+    @app.get("/readyz", summary="Check that requests are accepted")
     def ready() -> Response:
         return JSONResponse({"ready": batcher.accepts}, 200 if batcher.accepts else 503)
 
-    @app.get("/metrics", summary="Counters for Prometheus")
+    @app.get("/metrics", summary="Return the metrics for Prometheus")
     def show_metrics() -> Response:
         return Response(metrics.render(), media_type=CONTENT_TYPE_LATEST)
 

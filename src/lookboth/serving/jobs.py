@@ -1,4 +1,4 @@
-"""The requests that wait for their labels, and which of their steps are computed next."""
+"""The queue of requests, and the choice of the steps to compute next."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, InvalidStateError
@@ -18,11 +18,11 @@ class Job:
     """The texts of one request.
 
     Args:
-        work: the model and plan that all texts of a batch share.
-        texts: cut into steps.
+        work: model and mask plan, shared by all texts of a batch.
+        texts: the texts with their steps.
         deadline: when its client stops waiting, on the monotonic clock.
-        join: makes a prediction from the results of the steps of a text.
-        future: the predictions, in the order of the texts; cancelled when nobody waits for them.
+        join: joins the results of a text's steps to its prediction.
+        future: the predictions, in the order of the texts; cancelled when the client leaves.
     """
 
     work: Work
@@ -43,25 +43,26 @@ class Job:
 
     @property
     def waits(self) -> bool:
-        """Whether there are steps that are neither computed nor being computed."""
+        """Return whether there are steps that are neither computed nor being computed."""
         return self._next < len(self._steps)
 
     @property
     def next_tokens(self) -> int:
-        """Return the tokens of the next step; there must be one that waits."""
+        """Return the tokens of the next step; only valid if `waits`."""
         return self._steps[self._next].tokens
 
     def take(self) -> "TakenStep":
-        """Return the next step, which from now on is being computed."""
+        """Return the next step and mark it as being computed."""
         step = self._steps[self._next]
         self._next += 1
         self.untaken -= step.tokens
         return TakenStep(self, self._next - 1, step)
 
     def receive(self, number: int, result: Any) -> None:
-        """Take the result of a step; the last one, or the first error, answers the request."""
+        """Store the result of a step; the last result or the first error answers the request."""
         self.left -= self._steps[number].tokens
-        if self.future.done():  # nobody waits any more, or an error was told already
+        # The client left, or an earlier error has already answered the request.
+        if self.future.done():
             return
         if isinstance(result, Exception):
             self._answer_with(result)
@@ -73,7 +74,8 @@ class Job:
     def _finish(self) -> None:
         try:
             predictions = list(self._joined())
-        except Exception as error:  # of one request alone
+        # An error in joining concerns this request only; the batch's other requests are still answered.
+        except Exception as error:
             self._answer_with(error)
             return
         with suppress(InvalidStateError):
@@ -92,7 +94,7 @@ class Job:
 
 
 class TakenStep(NamedTuple):
-    """A step that is being computed: of which job, its number there, and the step."""
+    """A step that is being computed, with its job and its index in the job."""
 
     job: Job
     number: int
@@ -100,11 +102,11 @@ class TakenStep(NamedTuple):
 
 
 class WaitingJobs:
-    """The jobs that are not answered, in the order they came.
+    """The unanswered jobs, oldest first.
 
-    Batches are filled in turn from the job with the fewest tokens left and from the eldest. Small requests pass
-    large ones, requests of one size are answered one after the other instead of all at the end, and every request
-    gets at least half of the time once it is the eldest.
+    Batches are filled alternately from the job with the fewest remaining tokens and from the oldest job. So small
+    requests overtake large ones. Requests of equal size are answered one after the other, not all at the end. The
+    oldest request gets at least half of the computing time, so that none starves.
     """
 
     def __init__(self) -> None:
@@ -122,11 +124,11 @@ class WaitingJobs:
         self._jobs[job] = None
 
     def remove(self, job: Job) -> None:
-        """Take out a job that is answered, or that nobody waits for."""
+        """Remove a job that is answered or cancelled."""
         self._jobs.pop(job, None)
 
     def waiting(self, most: int) -> int:
-        """Return the tokens of the steps that nobody computes yet, counted up to `most`."""
+        """Return the number of tokens whose computation has not started; counting stops at `most`."""
         total = 0
         for job in self._jobs:
             total += job.untaken
@@ -135,7 +137,7 @@ class WaitingJobs:
         return total
 
     def take(self, tokens: int) -> list[TakenStep]:
-        """Return steps of one model and plan to compute together: about `tokens` tokens, at least one step."""
+        """Return a batch of steps with one model and plan: about `tokens` tokens, at least one step."""
         order = sorted((job for job in self._jobs if job.waits), key=lambda job: job.left)
         if not order:
             return []
@@ -143,7 +145,7 @@ class WaitingJobs:
         self._eldest_next = not self._eldest_next
         taken: list[TakenStep] = []
         for job in (first, *order):
-            # A step that fits by half still comes along, or batches of unequal steps would often be half empty.
+            # A step is added if at least half of it fits; otherwise batches of unequal steps would often be half empty.
             while job.waits and job.work == first.work and (not taken or 2 * tokens >= job.next_tokens):
                 taken.append(job.take())
                 tokens -= taken[-1].step.tokens

@@ -1,4 +1,4 @@
-"""Every request counted, timed and logged as one line of JSON, without the text."""
+"""Metrics and logs of requests: one line of JSON per request, without the text."""
 
 import asyncio
 import json
@@ -35,9 +35,9 @@ _HEADERS = {
 
 
 class Observer:
-    """ASGI middleware around everything: number, time, count and log requests; answer what crashed.
+    """Outermost ASGI middleware: gives each request an id, times, counts and logs it, and answers crashes.
 
-    Handlers put what else belongs into the log into `request.state.log`.
+    Handlers add further fields of the log line to `request.state.log`.
 
     Args:
         app: the application.
@@ -49,7 +49,7 @@ class Observer:
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and write down what became of it."""
+        """Handle a request and record its outcome."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -69,7 +69,8 @@ class Observer:
 
         try:
             await self._app(scope, receive, observed)
-        except asyncio.CancelledError:  # only by a server that stops: its time for answers is over
+        # Only a stopping server cancels requests, after `stop_seconds`; their clients still get an answer.
+        except asyncio.CancelledError:
             if not status:
                 refusal = stopping()
                 scope["state"]["refused"] = refusal.reason
@@ -100,10 +101,10 @@ class Observer:
 
 
 class JsonFormatter(logging.Formatter):
-    """One line of JSON a record: time, level, event and fields."""
+    """Formats each log record as one line of JSON: time, level, event and fields."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line; of other libraries' records, the message is the event."""
+        """Return the line; the message of the record is the event."""
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -118,7 +119,7 @@ def log_event(event: str, level: int = logging.INFO, **fields: Any) -> None:
 
 
 def log_as_json() -> None:
-    """Send what the server logs, and the warnings of libraries, to standard error, one line of JSON each."""
+    """Log to standard error as JSON lines: the server's events, and the warnings of libraries."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     levels = {"": logging.WARNING, "lookboth.serving": logging.INFO, "uvicorn": logging.WARNING}
@@ -129,7 +130,7 @@ def log_as_json() -> None:
 
 
 def _log_crash(error: Exception, request_id: str) -> None:
-    """Log where an error came from; its message may hold the text and is left out."""
+    """Log the type and the stack of an error; its message may contain the text and is left out."""
     frames = traceback.extract_tb(error.__traceback__)
     places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames[-12:]]
     log_event("crash", logging.ERROR, id=request_id, kind=type(error).__name__, places=places)

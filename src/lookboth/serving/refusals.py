@@ -1,4 +1,4 @@
-"""What the server says when it does not do what was asked: a status, and JSON that says why and what to do."""
+"""Refusals: error answers with an HTTP status and JSON that has the reason and what to do."""
 
 from dataclasses import dataclass
 
@@ -6,22 +6,22 @@ from pydantic import BaseModel, Field
 
 
 class RefusalBody(BaseModel):
-    """The JSON of every answer that is not a result."""
+    """The JSON body of every error answer."""
 
     error: str = Field(description="What was found.")
-    allowed: str = Field(description="What the server takes.")
+    allowed: str = Field(description="What the server accepts.")
     what_to_do: str = Field(description="What the client can do next.")
 
 
 @dataclass
 class Refusal(Exception):
-    """An answer that is not a result.
+    """An error answer, raised where a request is refused.
 
     Args:
         status: HTTP status.
-        error, allowed, what_to_do: see `RefusalBody`.
         reason: short name for metrics and logs, for example "queue_full".
-        retry_after: seconds after which it is worth asking again.
+        error, allowed, what_to_do: fields of `RefusalBody`.
+        retry_after: seconds until the client should ask again.
     """
 
     status: int
@@ -32,17 +32,17 @@ class Refusal(Exception):
     retry_after: int | None = None
 
     def body(self) -> dict[str, str]:
-        """Return the JSON form."""
+        """Return the JSON body."""
         return RefusalBody(error=self.error, allowed=self.allowed, what_to_do=self.what_to_do).model_dump()
 
     def headers(self) -> dict[str, str]:
-        """Return the headers that go with it."""
+        """Return the HTTP headers of the answer."""
         headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
         return headers | ({"WWW-Authenticate": "Bearer"} if self.status == 401 else {})
 
 
 def too_large(what: str, found: str, allowed: str, what_to_do: str) -> Refusal:
-    """Return the refusal of something beyond a limit on size.
+    """Return the refusal (413) of an input beyond a size limit.
 
     >>> too_large("the text", "12 characters", "10 characters", "Cut it.").body()["error"]
     'the text has 12 characters'
@@ -51,17 +51,17 @@ def too_large(what: str, found: str, allowed: str, what_to_do: str) -> Refusal:
 
 
 def invalid(error: str, allowed: str, what_to_do: str = "Correct the request; see /docs.") -> Refusal:
-    """Return the refusal of a request that cannot be read or asks for something that is not there."""
+    """Return the refusal (422) of an invalid request, or of one that names an unknown model, label or plan."""
     return Refusal(422, "invalid", error, allowed, what_to_do)
 
 
 def hung_up() -> Refusal:
-    """Return the answer to a client that left, which nobody reads; it is for the log."""
+    """Return the refusal (499) of a client that left; it only appears in the log and the metrics."""
     return Refusal(499, "hung_up", "the client left", "-", "-")
 
 
 def stopping() -> Refusal:
-    """Return the answer to a request that comes, or is still waiting, when the server stops."""
+    """Return the refusal (503) of a request that arrives or still waits while the server stops."""
     return Refusal(
         503, "stopping", "the server is stopping", "requests before it stops",
         "Ask another server, or this one after its restart.", 5,
@@ -69,12 +69,12 @@ def stopping() -> Refusal:
 
 
 def crashed(kind: str) -> Refusal:
-    """Return the answer to a request that met an error of the server's own.
+    """Return the answer (500) to a request that caused an unexpected error in the server.
 
     Args:
-        kind: name of the exception; its message may hold the text and is told to nobody.
+        kind: class name of the exception; its message may contain the text and is not sent.
     """
     return Refusal(
         500, "crashed", f"the server failed on this request ({kind})", "any text within the limits",
-        "Ask again with fewer texts to find the one it fails on; the server's log has the place.",
+        "Ask again with fewer texts to find the one that fails; the server's log has the place in the code.",
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""From a request to its answer: read, checked, cut into steps, queued, and waited for as long as somebody listens."""
+"""Handling of label requests: read, check, cut into steps, queue, and answer unless the client has left."""
 
 import asyncio
 import time
@@ -20,7 +20,8 @@ from lookboth.serving.settings import ServerSettings
 from lookboth.serving.steps import CutText
 from lookboth.types import Prediction
 
-_GROUP_CHARS = 10_000  # cut into tokens at once: some milliseconds, then it is another request's turn
+# Characters tokenized at once. This takes some milliseconds; then other requests get their turn.
+_GROUP_CHARS = 10_000
 
 _Result = TypeVar("_Result")
 
@@ -31,15 +32,15 @@ def _text_thread() -> ThreadPoolExecutor:
 
 @dataclass(frozen=True)
 class Labeling:
-    """What answers `/v1/label`.
+    """Handler of `/v1/label`.
 
     Args:
         models: labelers by name.
         settings: limits.
-        batcher: does the work.
+        batcher: computes the predictions.
         metrics: where texts are counted.
         log_texts: whether texts are written to the log.
-        text_thread: where texts are cut and answers written, so that the event loop never waits for either.
+        text_thread: where texts are tokenized and answers serialized, so that the event loop is not blocked.
     """
 
     models: ServedModels
@@ -50,10 +51,10 @@ class Labeling:
     text_thread: ThreadPoolExecutor = field(default_factory=_text_thread)
 
     async def answer(self, request: Request) -> Response:
-        """Return the predictions asked for.
+        """Return the predictions for a request.
 
         Raises:
-            Refusal: what was asked cannot be read or is not there, is too much, or did not come in time.
+            Refusal: the request is invalid or too large, or could not be answered in time.
         """
         body = await request.body()
         wanted = read_request(body, request.headers.get("content-type", ""), self.settings)
@@ -65,17 +66,18 @@ class Labeling:
 
     async def _answer(self, work: Work, texts: Sequence[str], wanted: LabelRequest) -> Response:
         deadline = time.monotonic() + self.settings.timeout_seconds
-        self.batcher.check(work, len(texts), deadline)  # before any work is done for it
+        # A text has at least one token, so a full queue refuses the request here, before texts are tokenized.
+        self.batcher.check(work, len(texts), deadline)
         cut = await self._cut(work, texts)
         predictions = await asyncio.wrap_future(self.batcher.submit(work, cut, deadline))
         self.metrics.texts.labels(work.model).inc(len(texts))
         return await self._aside(partial(self._render, work, predictions, wanted))
 
     async def _cut(self, work: Work, texts: Sequence[str]) -> list[CutText]:
-        """Return the texts cut into steps, a few at a time.
+        """Cut the texts into steps, a few texts at a time.
 
         Raises:
-            Refusal: 413, a text or all together are too long.
+            Refusal: 413, one text or all texts together have too many tokens.
         """
         cut: list[CutText] = []
         for group in _groups(texts):
@@ -101,11 +103,15 @@ class Labeling:
         return JSONResponse({"model": work.model, "predictions": found})
 
     async def _aside(self, function: Callable[[], _Result]) -> _Result:
-        """Return the result of a function that runs in the thread for texts."""
+        """Run a function in the text thread and return its result."""
         return await asyncio.get_running_loop().run_in_executor(self.text_thread, function)
 
     async def _while_listened(self, answering: Any, request: Request) -> Response:
-        """Return the answer; when the client leaves or the time is over, the rest of the work is dropped."""
+        """Return the answer; if the client leaves or the time is over, cancel the remaining work.
+
+        Raises:
+            Refusal: 499 the client left; 503 the time is over.
+        """
         seconds = self.settings.timeout_seconds
         answer, left = asyncio.ensure_future(answering), asyncio.ensure_future(_until_gone(request))
         waiting: set[asyncio.Future[Any]] = {answer, left}
@@ -121,13 +127,13 @@ class Labeling:
         if left in done:
             raise hung_up()
         raise Refusal(
-            503, "timeout", "no answer in time", f"{seconds:g} seconds for a request",
+            503, "timeout", "no answer in time", f"{seconds:g} seconds per request",
             "Ask again with fewer or shorter texts, or when the server is less busy.", 5,
         )  # fmt: skip
 
 
 def _groups(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Yield the texts in order, in groups of about as many characters as are cut at once."""
+    """Yield the texts in order, in groups of about `_GROUP_CHARS` characters."""
     group: list[str] = []
     for text in texts:
         group.append(text)

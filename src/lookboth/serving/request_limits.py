@@ -1,4 +1,4 @@
-"""What stands before the application: host, key, and the body of a request, read under limits."""
+"""Checks before the application: host, API key, and size and duration of the request body."""
 
 import asyncio
 import hmac
@@ -17,15 +17,15 @@ _DISCARD_SECONDS = 5.0
 
 
 class Gate:
-    """ASGI middleware that lets in requests for this host, with the key, and a body that keeps to the limits.
+    """ASGI middleware that refuses requests with another host, a wrong key, or a body beyond the limits.
 
-    A body that is too large is never held: what still arrives of it is thrown away, for a few seconds, because a
-    client that is still sending would not see the answer.
+    A body that is too large is not kept in memory. The rest of it is read and discarded for a few seconds, because
+    a client that is still sending would not see the answer.
 
     Args:
-        app: the application; it receives the body in one piece.
-        settings: limits on one body, on all bodies at once, and on the time a client may take to send one.
-        api_key: asked for outside the page and the probes; None lets everybody in.
+        app: the application; it receives the body in one message.
+        settings: limits on one body, on all bodies in memory, and on the time to send one.
+        api_key: required outside the page and the probes; None: no key is required.
         allowed_hosts: names that the Host header may have, in lower case, without port; None allows any.
     """
 
@@ -44,12 +44,13 @@ class Gate:
         self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request in, or answer why not."""
+        """Pass a request to the application, or answer it with a refusal."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         body = bytearray()
-        if scope["method"] == "HEAD":  # the same as GET, of which the server leaves out the body
+        # HEAD is answered like GET: uvicorn leaves out the body.
+        if scope["method"] == "HEAD":
             scope = {**scope, "method": "GET"}
         try:
             self._check_host(Headers(scope=scope).get("host", ""))
@@ -65,7 +66,10 @@ class Gate:
             self._held -= len(body)
 
     def _check_host(self, given: str) -> None:
-        """Refuse other hosts: a page whose own name leads to this machine could otherwise use the server."""
+        """Refuse other hosts, against DNS rebinding.
+
+        Otherwise a web page whose own name resolves to this machine could use the server.
+        """
         if self._hosts is None or host_name(given) in self._hosts:
             return
         raise Refusal(
@@ -81,7 +85,7 @@ class Gate:
         given = bearer.strip(" \t") if kind.lower() == "bearer" else headers.get("x-api-key", "")
         if not hmac.compare_digest(given.encode("latin-1"), self._key):
             raise Refusal(
-                401, "no_key", "no key, or a wrong one", "requests with the key of this server",
+                401, "no_key", "the key is missing or wrong", "requests with the key of this server",
                 "Send the header Authorization: Bearer KEY.",
             )  # fmt: skip
 
@@ -89,7 +93,8 @@ class Gate:
         """Append the body of a request to `body`.
 
         Raises:
-            Refusal: 408 it does not come; 413 it is too large; 503 too much is held already.
+            Refusal: 408 the body does not arrive in time; 413 it is too large; 503 the server already holds too many
+                bytes of other bodies.
         """
         try:
             async with asyncio.timeout(self._settings.read_seconds):
@@ -103,11 +108,10 @@ class Gate:
     async def _read_in_time(self, body: bytearray, scope: Scope, receive: Receive) -> None:
         headers = Headers(scope=scope)
         declared = headers.get("content-length", "")
-        # More digits than Python turns into a number are too large as well.
+        # int() refuses very long numbers, so the number of digits is checked first.
         if declared.isdecimal() and (len(declared) > 18 or int(declared) > self._settings.body_bytes):
-            if (
-                headers.get("expect", "").lower() != "100-continue"
-            ):  # else it waits for a word before it sends
+            # A client that sent Expect: 100-continue has not started to send the body.
+            if headers.get("expect", "").lower() != "100-continue":
                 await _discard(receive)
             raise self._body_too_large(f"{declared[:18]} bytes")
         more = True
@@ -119,11 +123,11 @@ class Gate:
             if len(body) + len(chunk) > self._settings.body_bytes:
                 del chunk, message
                 await _discard(receive) if more else None
-                raise self._body_too_large("more bytes than that")
+                raise self._body_too_large("more bytes than allowed")
             if self._held + len(chunk) > self._settings.open_bytes:
                 raise Refusal(
-                    503, "busy", "too many requests are being read", "less at once",
-                    "Ask again in a few seconds.", 2,
+                    503, "busy", "the server is reading too many requests",
+                    f"{self._settings.open_bytes} bytes of all requests together", "Ask again in a few seconds.", 2,
                 )  # fmt: skip
             body += chunk
             self._held += len(chunk)
@@ -147,7 +151,7 @@ def host_name(header: str) -> str:
 
 
 async def _discard(receive: Receive) -> None:
-    """Throw away what still arrives of a body, for a few seconds."""
+    """Read and discard the rest of a body, for at most `_DISCARD_SECONDS` seconds."""
     try:
         async with asyncio.timeout(_DISCARD_SECONDS):
             message: Any = {"more_body": True}
@@ -158,7 +162,7 @@ async def _discard(receive: Receive) -> None:
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """Return a `receive` that gives the body once, and then whatever the client does."""
+    """Return a `receive` that first returns the whole body and then the client's further messages."""
     given = False
 
     async def replay() -> Message:

@@ -1,4 +1,4 @@
-"""What a client may ask for and what it gets: the JSON of `/v1/label`, read and checked."""
+"""The JSON of `/v1/label`: schemas of request and response, and the checks of a request."""
 
 from collections.abc import Iterable
 from itertools import islice
@@ -13,13 +13,16 @@ from lookboth.types import Prediction
 
 Score = Annotated[float, Field(ge=0, le=1)]
 
-_OBJECT = TypeAdapter(dict[str, Any])  # any JSON object, before its keys and values are looked at
-_MOST_NAMES = 1000  # entries of a list or object other than the texts; no labeler has so many labels
-_MOST_ERRORS = 5  # told in one answer
+# Any JSON object; its keys and values are checked later.
+_OBJECT = TypeAdapter(dict[str, Any])
+# Limit on the entries of any list or object other than the texts; labelers have fewer labels.
+_MOST_NAMES = 1000
+# Number of errors reported in one answer.
+_MOST_ERRORS = 5
 
 
 class LabelRequest(BaseModel):
-    """One text or many, and what is wanted of them."""
+    """The body of a label request: one or many texts, model, mask plan and filters of the result."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -30,29 +33,29 @@ class LabelRequest(BaseModel):
     text: str | None = Field(default=None, description="One text; give this or `texts`.")
     texts: list[str] | None = Field(default=None, description="Many texts.")
     model: str | None = Field(
-        default=None, description="Name of a model (`GET /v1/models`); default: the first."
+        default=None, description="Name of a model (see `GET /v1/models`); default: the first."
     )
     plan: str | None = Field(
         default=None, max_length=1000, description="Label under another mask plan: `causal`, `full`, `0011`."
     )
     min_score: Score | dict[str, Score] = Field(
-        default=0.0, description="Leave out what scores below: one number, or one for each label."
+        default=0.0, description="Minimum score: one number, or one number per label."
     )
     thresholds: bool = Field(
-        default=False, description="Leave out what scores below the thresholds the labeler was calibrated to."
+        default=False, description="Apply the labeler's calibrated thresholds as minimum scores."
     )
     labels: list[str] | None = Field(default=None, description="Only these labels; default: all.")
 
     def all_texts(self) -> list[str]:
-        """Return the texts, one or many."""
+        """Return all texts as a list."""
         return [self.text] if self.text is not None else list(self.texts or ())
 
     def check(self, config: Any) -> None:
-        """Refuse what the labeler with this configuration does not have.
+        """Check labels and thresholds against a labeler's configuration.
 
         Raises:
-            Refusal: 422, a label it does not give.
-            ConfigError: thresholds of its own.
+            Refusal: 422, the labeler does not have a label.
+            ConfigError: thresholds were requested and the labeler has none.
         """
         scores = self.min_score if isinstance(self.min_score, dict) else {}
         for label in (*(self.labels or ()), *scores):
@@ -63,11 +66,11 @@ class LabelRequest(BaseModel):
             saved_thresholds(config)
 
     def select(self, prediction: Prediction, config: Any) -> Prediction:
-        """Return a prediction with only what was asked for; its tags stay as they are.
+        """Return the prediction filtered by labels and scores; its tags are unchanged.
 
         Args:
-            prediction: all that was found.
-            config: of the labeler that found it.
+            prediction: the unfiltered prediction.
+            config: configuration of the labeler that made it.
         """
         if self.thresholds:
             prediction = prediction.above(saved_thresholds(config))
@@ -77,13 +80,13 @@ class LabelRequest(BaseModel):
 
 
 class LabeledSpan(BaseModel):
-    """A labeled run of words."""
+    """A labeled span of words."""
 
     start: int = Field(description="First character (Unicode code points, from 0).")
     end: int = Field(description="One past the last character.")
     label: str
     text: str
-    score: float = Field(description="Probability the model gives the span.")
+    score: float = Field(description="Probability of the span according to the model.")
 
 
 class ScoredLabel(BaseModel):
@@ -94,7 +97,7 @@ class ScoredLabel(BaseModel):
 
 
 class TagSet(BaseModel):
-    """The tags that a word may have, with the coverage the labeler was calibrated to."""
+    """The prediction set of a word: tags that contain the right one with the calibrated coverage."""
 
     start: int
     end: int
@@ -102,27 +105,31 @@ class TagSet(BaseModel):
 
 
 class LabeledText(BaseModel):
-    """A text with its spans, or its labels where whole texts are labeled."""
+    """A text with its spans, or with its labels if the labeler classifies whole texts."""
 
     text: str
     spans: list[LabeledSpan] | None = None
     labels: list[ScoredLabel] | None = None
-    tag_sets: list[TagSet] | None = Field(default=None, description="Of a labeler calibrated to a coverage.")
-    label_set: list[str] | None = Field(default=None, description="The same of a whole text.")
+    tag_sets: list[TagSet] | None = Field(
+        default=None, description="Prediction sets of the words, if the labeler is calibrated to a coverage."
+    )
+    label_set: list[str] | None = Field(
+        default=None, description="Prediction set of the text, if the labeler is calibrated to a coverage."
+    )
 
 
 class LabelResponse(BaseModel):
-    """One prediction a text, in order."""
+    """The body of an answer: one prediction per text, in order."""
 
     model: str
     predictions: list[LabeledText]
 
 
 def read_request(body: bytes, content_type: str, settings: ServerSettings) -> LabelRequest:
-    """Return a request that keeps to the limits.
+    """Parse the body of a request and check it against the limits.
 
     Raises:
-        Refusal: 415 not sent as JSON; 422 not what is expected; 413 too many or too long texts.
+        Refusal: 415 the content type is not JSON; 422 the request is invalid; 413 too many or too long texts.
     """
     if content_type.partition(";")[0].strip().lower() != "application/json":
         raise Refusal(
@@ -137,13 +144,13 @@ def read_request(body: bytes, content_type: str, settings: ServerSettings) -> La
         raise _refuse(error) from None
     if (request.text is None) == (request.texts is None):
         given = "neither" if request.text is None else "both"
-        raise invalid(f"{given} of text and texts are given", "exactly one of them")
+        raise invalid(f"{given} of the keys text and texts are given", "exactly one of them")
     _check_sizes(request.all_texts(), settings)
     return request
 
 
 def _parse(body: bytes) -> dict[str, Any]:
-    """Return the JSON object that a body holds."""
+    """Return the JSON object in a body."""
     try:
         return _OBJECT.validate_json(body)
     except ValidationError as error:
@@ -151,7 +158,7 @@ def _parse(body: bytes) -> dict[str, Any]:
 
 
 def _check_counts(found: dict[str, Any], settings: ServerSettings) -> None:
-    """Refuse more keys or entries than are worth a look: checking each, and telling what is wrong, costs time."""
+    """Refuse too many keys or entries before validation, which would spend time on each and on its message."""
     if len(found) > len(LabelRequest.model_fields):
         unknown = next(key for key in found if key not in LabelRequest.model_fields)
         raise invalid(f"the request has {len(found)} keys, {unknown[:100]!r} among them", _allowed())
@@ -188,6 +195,6 @@ def _allowed() -> str:
 
 
 def _explain(details: Iterable[Any]) -> str:
-    """Return the first errors, without what was sent."""
+    """Return the messages of the first errors, without the values that were sent."""
     first = islice(details, _MOST_ERRORS)
     return "; ".join(f"{'.'.join(map(str, one['loc'])) or 'body'}: {one['msg']}" for one in first)[:500]

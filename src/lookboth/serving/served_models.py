@@ -1,4 +1,4 @@
-"""The labelers of a server by name, under their own mask plans or those that requests name."""
+"""The labelers of a server by name, run with their own mask plan or with the plan of a request."""
 
 import os
 import time
@@ -18,23 +18,24 @@ if TYPE_CHECKING:
     from lookboth.inference import TextLabeler
 
 SHIPPED = "shipped"
-_ON_CPU = 512  # tokens computed at once; more would be faster, but a request waits for the batch before it
+# Tokens per batch on a CPU. Larger batches have a higher throughput, but a request waits for the running batch.
+_ON_CPU = 512
 
 
 class Work(NamedTuple):
-    """What texts must share to be labeled together: the model, and its plan if it is not its own."""
+    """Model and mask plan of a request; only texts with equal `Work` share a batch. None: the model's own plan."""
 
     model: str
     plan: MaskPlan | None = None
 
 
 class ServedModels:
-    """Labelers by name; the first is meant where a request names none.
+    """Labelers by name; the first is the default of requests.
 
     Args:
-        labelers: in the order they were named.
+        labelers: in the order of the command line.
         batch_tokens: tokens computed at once.
-        thread: where they were loaded, and are to be used.
+        thread: where the labelers were loaded and must run.
     """
 
     def __init__(
@@ -45,18 +46,19 @@ class ServedModels:
         thread: ModelThread | None = None,
     ) -> None:
         self.labelers = dict(labelers)
-        self.speeds: dict[str, float] = {}  # tokens per second, of those that were measured
+        # Measured tokens per second; models without a head are not measured.
+        self.speeds: dict[str, float] = {}
         self.thread = thread or ModelThread()
         self.default = next(iter(self.labelers))
         self.batch_tokens = batch_tokens
         self._steppers = {name: stepper_of(labeler) for name, labeler in self.labelers.items()}
 
     def find(self, model: str | None, plan: str | None) -> Work:
-        """Return what a request asks for.
+        """Return the model and plan of a request.
 
         Raises:
-            Refusal: 422, no such model, or one whose plan cannot be changed.
-            PlanError: the plan cannot be read or does not fit.
+            Refusal: 422, the model is unknown or its plan cannot be changed.
+            PlanError: the plan is invalid or does not fit the model.
         """
         name = self.default if model is None else model
         if name not in self.labelers:
@@ -66,22 +68,23 @@ class ServedModels:
         labeler = self.labelers[name]
         own = labeler.config.plan
         if own is None or not labeler.takes_plans:
-            raise invalid(f"the plan of the model {name!r} cannot be changed", "this model without plan")
+            raise invalid(f"the plan of the model {name!r} cannot be changed", "this model without a plan")
         wanted = MaskPlan.parse(plan, own.num_layers)
         return Work(name, None if wanted == own else wanted)
 
     def cut(self, work: Work, texts: Sequence[str]) -> list[CutText]:
-        """Return texts cut into steps; only one thread at a time may do so, which need not be the models' own."""
+        """Cut texts into steps; call it from one thread at a time, which may differ from the models' thread."""
         stepper = self._steppers[work.model]
         return [stepper.cut(text) for text in texts]
 
     def compute(self, work: Work, steps: Sequence[Step]) -> list[Any]:
-        """Return the result of each step; only one thread may do so: labelers under several plans share weights."""
+        """Return the result of each step; call it from the models' thread only, as all plans share the weights."""
         stepper = self._steppers[work.model]
         if work.plan is not None:
             labeler: Any = self.labelers[work.model]
             stepper = stepper_of(labeler.with_plan(work.plan))
-        # Padding counts: what was taken together is rather one slightly larger batch than a full and a small one.
+        # Padding counts as tokens. With half as many again as budget, the steps of a batch stay one padded batch
+        # and are not split into a full and a small one.
         return stepper.compute(steps, batch_tokens=self.batch_tokens * 3 // 2)
 
     def join(self, work: Work, text: CutText, results: Sequence[Any]) -> Prediction:
@@ -89,7 +92,7 @@ class ServedModels:
         return self._steppers[work.model].join(text, results)
 
     def warm_up(self, name: str) -> None:
-        """Label a text with a model, so that no request meets a surprise, and measure its speed if it has a head."""
+        """Label a short text, so that the first request is not slower, and measure the speed of a model with a head."""
         work = Work(name)
         (text,) = self.cut(work, ["Hello."])
         self.join(work, text, self.compute(work, text.steps))
@@ -97,16 +100,17 @@ class ServedModels:
             self.speeds[name] = self._measure(work)
 
     def _measure(self, work: Work) -> float:
-        """Return the tokens computed in a second, in a full batch."""
+        """Return the tokens per second of a full batch."""
         (text,) = self.cut(work, ["Hello. " * self.batch_tokens])
         steps = text.steps[: max(1, self.batch_tokens // text.steps[0].tokens)]
-        self.compute(work, steps)  # libraries prepare themselves for the shape
+        # The first run of a shape is slower because libraries compile kernels for it.
+        self.compute(work, steps)
         start = time.monotonic()
         self.compute(work, steps)
         return sum(step.tokens for step in steps) / (time.monotonic() - start)
 
     def describe(self) -> list[dict[str, Any]]:
-        """Return what clients may know of each model."""
+        """Return the public description of each model."""
         return [
             {
                 "name": name,
@@ -126,16 +130,16 @@ def load_models(
     device: str | None = None,
     precision: str = "auto",
 ) -> ServedModels:
-    """Load labelers in a thread of their own, label a word with each and measure how fast it is.
+    """Load labelers in their own thread, warm them up and measure their speed.
 
     Args:
-        names: `NAME=FOLDER`, or a folder or hub id, named by its last part; none: the shipped labeler.
-        batch_tokens: tokens computed at once; by device when None.
+        names: `NAME=FOLDER`, or a folder or hub id (its last part is the name); empty: the shipped labeler.
+        batch_tokens: tokens computed at once; None: 512 on a CPU, else 2048.
         device, precision: as for `Labeler.from_pretrained`; code of models is never run.
 
     Raises:
-        ConfigError: two models of one name.
-        ModelError: one that cannot be loaded.
+        ConfigError: two models have the same name.
+        ModelError: a model cannot be loaded.
     """
     from lookboth.labelers import Labeler
 
@@ -155,7 +159,7 @@ def load_models(
 
 
 def name_models(names: Sequence[str]) -> dict[str, str]:
-    """Return the source of each model by its name.
+    """Return a dictionary from model name to folder or hub id.
 
     >>> name_models(["ner=runs/a/labeler", "me/wnut17-tagger"])
     {'ner': 'runs/a/labeler', 'wnut17-tagger': 'me/wnut17-tagger'}
@@ -166,12 +170,13 @@ def name_models(names: Sequence[str]) -> dict[str, str]:
     for given in names:
         name, sign, source = given.partition("=")
         if not sign or Path(given).exists():
-            name, source = os.path.basename(os.path.abspath(given)), given  # Path(".") has no name
+            # abspath, because Path(".").name is empty.
+            name, source = os.path.basename(os.path.abspath(given)), given
         if not name or not source:
             raise ConfigError(f"{given!r}: expected NAME=FOLDER, a folder or a hub id.")
         if name in sources:
             raise ConfigError(
-                f"two models are called {name!r}: {sources[name]} and {source}. "
+                f"two models have the name {name!r}: {sources[name]} and {source}. "
                 f"Name them: lookboth serve one={sources[name]} two={source}"
             )
         sources[name] = source

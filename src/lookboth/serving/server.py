@@ -1,4 +1,4 @@
-"""`lookboth serve`: load the labelers, listen, and stop without losing what was accepted."""
+"""`lookboth serve`: load the labelers, listen, and answer every accepted request before stopping."""
 
 import logging
 import math
@@ -36,20 +36,20 @@ def serve(
     allowed_hosts: Sequence[str] = (),
     log_texts: bool = False,
 ) -> None:
-    """Serve labelers over HTTP until told to stop (SIGTERM, Ctrl-C); what was accepted is answered first.
+    """Serve labelers over HTTP until SIGTERM or Ctrl-C; accepted requests are answered before it returns.
 
     Args:
-        models: `NAME=FOLDER`, folders or hub ids; the shipped labeler when there are none.
+        models: `NAME=FOLDER`, folders or hub ids; the shipped labeler when empty.
         settings: limits and batching.
-        host, port: where to listen; port 0 takes a free one, which the log names.
+        host, port: address to listen on; port 0 takes a free one, which is logged.
         device, precision: as for `Labeler.from_pretrained`.
-        allowed_hosts: names that requests may be for, besides this machine's own; "*" allows any, as does none where
-            `host` is not a loopback address.
+        allowed_hosts: host names of requests, besides this machine's own; "*" allows any. An empty list also allows
+            any if `host` is not a loopback address.
         log_texts: whether texts are written to the log.
 
     Raises:
         ConfigError: the port is taken, or the key in the environment is empty.
-        ModelError: a model that cannot be loaded.
+        ModelError: a model cannot be loaded.
     """
     settings = settings or ServerSettings()
     key = read_key()
@@ -60,17 +60,21 @@ def serve(
         hosts = name_hosts(host, allowed_hosts)
         app = build_app(served, settings, api_key=key, allowed_hosts=hosts, log_texts=log_texts)
         _allow_many_connections()
-        listener.listen(_BACKLOG)  # from here on a client that comes is served
+        # Clients can connect only now, when the models are loaded: an open port means a ready server.
+        listener.listen(_BACKLOG)
         shown = listener.getsockname()
         log_event("ready", url=f"http://{host}:{shown[1]}", models=list(served.labelers), key=key is not None)
         if key is None and not _is_loopback(host):
-            log_event(f"anybody who reaches {host} may use this server; set {KEY_VARIABLE}", logging.WARNING)
+            log_event(
+                f"no key: everyone who can connect to {host} can use this server; set {KEY_VARIABLE}",
+                logging.WARNING,
+            )
         _run(make_server(app, settings), listener)
     log_event("stopped")
 
 
 def make_server(app: FastAPI, settings: ServerSettings) -> uvicorn.Server:
-    """Return what listens for the application and keeps to the limits on connections."""
+    """Return the uvicorn server of the application, with the limits on connections."""
     config = uvicorn.Config(
         app,
         http=punctual(settings.read_seconds),
@@ -85,23 +89,25 @@ def make_server(app: FastAPI, settings: ServerSettings) -> uvicorn.Server:
 
 
 def read_key() -> str | None:
-    """Return the key clients must send, without the whitespace around it, or None.
+    """Return the key that clients must send, stripped of whitespace, or None if the variable is not set.
 
     Raises:
-        ConfigError: the variable is set and empty, which may be a mistake that would let everybody in, or no text.
+        ConfigError: the variable is empty or not UTF-8.
     """
     key = os.environ.get(KEY_VARIABLE)
     if key is None:
         return None
+    # An empty key is probably a mistake; treating it as "no key" would open the server to everyone.
     if not key.strip():
         raise ConfigError(f"{KEY_VARIABLE} is set and empty. Give it a key, or type: unset {KEY_VARIABLE}")
-    if any("\udc80" <= char <= "\udcff" for char in key):  # how Python holds bytes that are none
-        raise ConfigError(f"{KEY_VARIABLE} is not UTF-8. Give it a key in letters and digits.")
+    # os.environ decodes invalid UTF-8 bytes as lone surrogates.
+    if any("\udc80" <= char <= "\udcff" for char in key):
+        raise ConfigError(f"{KEY_VARIABLE} is not UTF-8. Use a key of letters and digits.")
     return key.strip()
 
 
 def name_hosts(host: str, allowed: Sequence[str]) -> frozenset[str] | None:
-    """Return the names that the Host header may have, or None where any may.
+    """Return the names that the Host header may have, or None if any name is allowed.
 
     Args:
         host: address the server listens on.
@@ -122,7 +128,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _run(server: uvicorn.Server, listener: socket.socket) -> None:
-    # uvicorn raises the signal that stopped it once more when it is done; being asked to stop is no failure.
+    # After stopping, uvicorn raises the signal again. A requested stop is not a failure, so it is ignored.
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         with suppress(KeyboardInterrupt):
@@ -132,7 +138,11 @@ def _run(server: uvicorn.Server, listener: socket.socket) -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Return a socket bound before the models are loaded, so that a taken port is told at once."""
+    """Return a bound socket; binding before the models load reports a taken port at once.
+
+    Raises:
+        ConfigError: the address cannot be bound.
+    """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, socket.SOCK_STREAM)
@@ -144,7 +154,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _allow_many_connections() -> None:
-    """Raise the limit on open files, one a connection, to what the system allows."""
+    """Raise the limit on open files to the system's maximum, as each connection needs one."""
     with suppress(ImportError, ValueError, OSError):
         import resource
 

@@ -1,4 +1,4 @@
-"""Memory that would otherwise grow with every new shape of a batch, kept small."""
+"""Bounds on memory that would otherwise grow with each new batch shape."""
 
 import ctypes
 import os
@@ -6,28 +6,29 @@ import sys
 import time
 from contextlib import suppress
 
-_SECONDS = 10.0  # between two returns of free memory; one takes up to 35 ms
-# oneDNN and torch's layer over it each keep a compiled product for 1,024 shapes, and batches have any shape.
+# Seconds between two calls of malloc_trim, which takes up to 35 ms.
+_SECONDS = 10.0
+# oneDNN and torch's layer over it each cache compiled matrix products for 1,024 shapes, and batches have any shape.
 _CACHES = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64", "LRU_CACHE_CAPACITY": "64"}
 
 
 def bound_caches() -> None:
-    """Bound the caches of libraries to 64 shapes, unless the environment says otherwise.
+    """Limit the caches of compiled matrix products to 64 shapes, unless the environment sets other limits.
 
-    To be called before a model is run: they read their bounds once.
+    Call it before a model runs: the libraries read their limits once.
     """
     for name, bound in _CACHES.items():
         os.environ.setdefault(name, bound)
 
 
 class FreeMemory:
-    """Returns freed memory to the system now and then; glibc keeps blocks of activations, of any size, for itself."""
+    """Returns freed memory to the operating system at intervals; glibc otherwise keeps it."""
 
     def __init__(self) -> None:
         self._due = time.monotonic() + _SECONDS
 
     def give_back(self) -> None:
-        """Return free memory if the last time was some seconds ago; does nothing where the C library is not glibc."""
+        """Return free memory to the system if `_SECONDS` have passed; do nothing without glibc."""
         if time.monotonic() < self._due or not sys.platform.startswith("linux"):
             return
         with suppress(OSError, AttributeError):

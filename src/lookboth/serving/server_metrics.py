@@ -1,4 +1,4 @@
-"""What a server counts about itself, in the form Prometheus reads."""
+"""The server's metrics, in the format of Prometheus."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -6,7 +6,7 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
 class Metrics:
-    """Counters of one server, in a registry of its own."""
+    """Metrics of one server, in their own registry."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -15,7 +15,7 @@ class Metrics:
         )
         self.seconds = Histogram(
             "lookboth_request_seconds",
-            "From the first byte of a request to the last of its answer.",
+            "Seconds from the first byte of a request to the last byte of its answer.",
             ["path"],
             buckets=_SECONDS,
             registry=self.registry,
@@ -32,19 +32,19 @@ class Metrics:
         )
         self.batch_texts = Histogram(
             "lookboth_batch_texts",
-            "Texts, and windows of long texts, labeled together.",
+            "Texts and windows of long texts per batch.",
             buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
             registry=self.registry,
         )
         self.batch_seconds = Histogram(
-            "lookboth_batch_seconds", "Time of a batch.", buckets=_SECONDS, registry=self.registry
+            "lookboth_batch_seconds", "Seconds per batch.", buckets=_SECONDS, registry=self.registry
         )
 
     def count_batch(self, num_texts: int, seconds: float) -> None:
-        """Count texts and windows that were labeled together."""
+        """Record the number of texts and windows of a batch, and its seconds."""
         self.batch_texts.observe(num_texts)
         self.batch_seconds.observe(seconds)
 
     def render(self) -> bytes:
-        """Return the text that Prometheus reads."""
+        """Return the metrics in the text format of Prometheus."""
         return generate_latest(self.registry)

@@ -1,4 +1,4 @@
-"""What a server takes on: limits on size, queue and time, and how requests are put together."""
+"""Settings of a server: limits on size, queue and time, and batching."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -10,7 +10,7 @@ from lookboth.errors import ConfigError
 
 
 class ServerSettings(BaseModel):
-    """Limits of a server and its batching; the keys of `lookboth serve --set KEY=VALUE`."""
+    """Limits and batching of a server; the keys of `lookboth serve --set KEY=VALUE`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -21,31 +21,37 @@ class ServerSettings(BaseModel):
     open_bytes: int = Field(default=64_000_000, gt=0, description="Bytes of all requests held at once.")
     queue_tokens: int = Field(default=128_000, gt=0, description="Tokens accepted and not yet answered.")
     read_seconds: float = Field(
-        default=15.0, gt=0, description="Time a client has for the head of a request, and again for its body."
+        default=15.0,
+        gt=0,
+        description="Seconds for a client to send the headers of a request, and again for its body.",
     )
-    timeout_seconds: float = Field(default=60.0, gt=0, description="Time from the request to its answer.")
+    timeout_seconds: float = Field(default=60.0, gt=0, description="Seconds from a request to its answer.")
     keep_alive_seconds: int = Field(
-        default=75, gt=0, description="How long a connection without a request is kept after an answer."
+        default=75, gt=0, description="Seconds that an idle connection is kept open after an answer."
     )
     stop_seconds: float = Field(
-        default=20.0, ge=0, description="Time for answers after the server was told to stop."
+        default=20.0, ge=0, description="Seconds to finish accepted requests when the server stops."
     )
     batch_tokens: int | None = Field(
         default=None, gt=0, description="Tokens computed at once. Default: 512 on a CPU, else 2048."
     )
-    wait_ms: float = Field(default=5.0, ge=0, description="How long a lone request waits for company.")
+    wait_ms: float = Field(
+        default=5.0,
+        ge=0,
+        description="Milliseconds that a single request waits for others to share its batch.",
+    )
 
     @model_validator(mode="after")
     def _fit(self) -> "ServerSettings":
         if self.text_tokens > self.queue_tokens:
             raise ValueError(
                 f"text_tokens is {self.text_tokens} and queue_tokens {self.queue_tokens}: "
-                "a text of the largest size would never find room"
+                "queue_tokens must be at least text_tokens, or a text of the largest size would always be refused"
             )
         if self.body_bytes > self.open_bytes:
             raise ValueError(
                 f"body_bytes is {self.body_bytes} and open_bytes {self.open_bytes}: "
-                "a request of the largest size would never find room"
+                "open_bytes must be at least body_bytes, or a request of the largest size would always be refused"
             )
         return self
 

@@ -1,4 +1,4 @@
-"""How a labeler's work on one text is cut into steps, so that the steps of other requests can come between."""
+"""Steppers: they cut the work on a text into steps, so that steps of several requests can share the model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,16 +18,17 @@ from lookboth.types import Example, Prediction
 if TYPE_CHECKING:
     from lookboth.generative import GenerativeLabeler
 
-_BYTES_PER_TOKEN = 4  # about, in English; used only for labelers that do not say how they cut a text
+# Approximate bytes per token of English text; used only for labelers whose tokens cannot be counted.
+_BYTES_PER_TOKEN = 4
 
 
 @dataclass(frozen=True)
 class Step:
-    """What of a text is computed at once.
+    """The part of a text that is computed at once.
 
     Args:
-        tokens: how many there are.
-        piece: what the `Stepper` that made the step computes; nobody else looks into it.
+        tokens: number of tokens.
+        piece: input of the `Stepper` that made the step; opaque to other code.
     """
 
     tokens: int
@@ -36,11 +37,11 @@ class Step:
 
 @dataclass(frozen=True)
 class CutText:
-    """A text and the steps that label it; none where there is nothing to compute.
+    """A text and the steps that label it; a text without words has no steps.
 
     Args:
-        example: the text, with its words.
-        steps: in the order of the text.
+        example: the text with its words.
+        steps: the steps in text order.
     """
 
     example: Example
@@ -53,20 +54,20 @@ class CutText:
 
 
 class Stepper(Protocol):
-    """Cuts the work on a text into steps, computes steps of any texts together, and joins their results."""
+    """Cuts texts into steps, computes steps of several texts together, and joins their results."""
 
     def cut(self, text: str) -> CutText:
-        """Return the text with its steps; needs no model and may run beside `compute`, in one thread at a time."""
+        """Return the text with its steps; it may run in parallel with `compute`, in one thread at a time."""
 
     def compute(self, steps: Sequence[Step], *, batch_tokens: int) -> list[Any]:
-        """Return the result of each step, at most about `batch_tokens` tokens computed at once."""
+        """Return the result of each step; at most about `batch_tokens` tokens are computed at once."""
 
     def join(self, text: CutText, results: Sequence[Any]) -> Prediction:
         """Return the prediction of a text from the results of its steps, in order."""
 
 
 def stepper_of(labeler: TextLabeler) -> Stepper:
-    """Return what cuts the work of a labeler into steps."""
+    """Return the stepper for this kind of labeler."""
     from lookboth.generative import GenerativeLabeler
 
     if isinstance(labeler, HeadLabeler):
@@ -75,7 +76,7 @@ def stepper_of(labeler: TextLabeler) -> Stepper:
 
 
 class WindowStepper:
-    """Steps of a labeler with a head: the windows of a text."""
+    """Stepper of a labeler with a head: one step per window of a text."""
 
     def __init__(self, labeler: HeadLabeler) -> None:
         self._labeler = labeler
@@ -100,7 +101,7 @@ class WindowStepper:
 
 
 class PartStepper:
-    """Steps of a labeler that writes its answers: the parts of a text that it is asked about."""
+    """Stepper of a generative labeler: one step per part of a text, each with its own prompt."""
 
     def __init__(self, labeler: "GenerativeLabeler") -> None:
         self._labeler = labeler
@@ -112,11 +113,11 @@ class PartStepper:
         return CutText(example, tuple(Step(self._tokens(part), (first, part)) for first, part in parts))
 
     def compute(self, steps: Sequence[Step], *, batch_tokens: int) -> list[Any]:
-        """Return the answer about each part."""
+        """Return the generated answer for each part."""
         return list(self._labeler.answer([step.piece[1] for step in steps], batch_tokens=batch_tokens))
 
     def join(self, text: CutText, results: Sequence[Any]) -> Prediction:
-        """Return the prediction of a text from the answers about its parts."""
+        """Return the prediction of a text from the answers for its parts."""
         firsts = [step.piece[0] for step in text.steps]
         return self._labeler.join(text.example, list(zip(firsts, results, strict=True)))
 
@@ -125,13 +126,13 @@ class PartStepper:
 
 
 class TextStepper:
-    """The one step of a labeler of any other kind: the whole text."""
+    """Stepper of any other labeler: the whole text is one step."""
 
     def __init__(self, labeler: TextLabeler) -> None:
         self._labeler = labeler
 
     def cut(self, text: str) -> CutText:
-        """Return the text as one step, its tokens estimated from its bytes."""
+        """Return the text as one step; its number of tokens is estimated from its bytes."""
         size = len(text.encode("utf-8", "surrogatepass"))
         return CutText(Example((), text=text), (Step(1 + size // _BYTES_PER_TOKEN, text),))
 

@@ -1,4 +1,4 @@
-"""The one thread of a server that loads and runs models."""
+"""The single thread of a server that loads and runs models."""
 
 import threading
 from collections.abc import Callable
@@ -10,11 +10,11 @@ _Result = TypeVar("_Result")
 
 
 class ModelThread:
-    """Runs what it is given in one thread, in order; the process may end without waiting for it.
+    """Runs submitted functions in order in one daemon thread.
 
-    Every thread that computes with torch keeps OpenMP helpers of its own, and once there are more of them than cores
-    they sleep after each step instead of waiting awake. A model loaded in one thread and run in another is therefore
-    about half as fast on two cores: what touches a model, loading included, happens here.
+    Each thread that computes with torch starts its own OpenMP workers. With more workers than cores, OpenMP lets them
+    sleep between operations instead of spinning. A model loaded in one thread and run in another is therefore about
+    half as fast on two cores, so loading and computing both happen in this thread.
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class ModelThread:
         self._thread.start()
 
     def submit(self, function: Callable[..., _Result], *args: Any, **keywords: Any) -> "Future[_Result]":
-        """Return the result to come of calling the function in the thread."""
+        """Queue a function call and return the future of its result."""
         future: Future[_Result] = Future()
 
         def run() -> None:

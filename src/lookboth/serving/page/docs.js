@@ -1,4 +1,4 @@
-// Shows the API description; everything comes from this server.
+// Shows the API description with Swagger UI; every file comes from this server.
 "use strict";
 window.SwaggerUIBundle({
   url: "openapi.json",

@@ -1,12 +1,13 @@
-// The page: sends a text to this server and shows what its labelers find. Nothing is loaded from elsewhere.
-// What is shown is built from text nodes only, never from strings of HTML.
+// The page: sends a text to this server and shows the predictions of its labelers. Nothing is loaded from elsewhere.
+// Results are built from text nodes only, never from HTML strings, so that no text can inject code.
 
 const EXAMPLE =
   "Ada Lovelace met Charles Babbage in London in 1833. Years later 🎩 Luigi Menabrea of the University of Turin " +
   "wrote about his engine, and Lovelace translated the article for Taylor's Scientific Memoirs.";
 const HUES = 8;
 const EDGES = 4;
-const FEW_LABELS = 12; // shown at first; more would push the result out of sight
+// Number of labels shown at first; more would push the result off the screen.
+const FEW_LABELS = 12;
 const SCORES = new Intl.NumberFormat("en", { minimumFractionDigits: 3, maximumFractionDigits: 3 });
 
 const at = (id) => document.getElementById(id);
@@ -22,7 +23,7 @@ function make(tag, properties = {}, ...children) {
   return element;
 }
 
-// ---- asking the server
+// ---- requests to the server
 
 class Refused extends Error {
   constructor(status, { error, allowed, what_to_do: advice }) {
@@ -214,7 +215,7 @@ function paneOf(side) {
 function whyNothing(side) {
   const found = foundBy(side).length;
   if (!found) return "The model found nothing to label in this text.";
-  return `Nothing is shown: what the model found (${found}) scores below the minimum, or its label is switched off.`;
+  return `Nothing is shown: every result of the model (${found}) is below the minimum score or has a hidden label.`;
 }
 
 function onlyHere(side) {
@@ -225,12 +226,14 @@ function onlyHere(side) {
 }
 
 function markedText(side) {
-  const points = Array.from(side.prediction.text); // offsets count code points, strings of JavaScript UTF-16 units
+  // The server's offsets count Unicode code points; JavaScript strings are indexed by UTF-16 units.
+  const points = Array.from(side.prediction.text);
   const only = onlyHere(side);
   const paragraph = make("p", { className: "text", lang: "", dir: "auto", "aria-describedby": "keys-hint" });
   let position = 0;
   for (const span of side.prediction.spans.filter(shown).sort((a, b) => a.start - b.start)) {
-    if (span.start < position) continue; // overlaps the one before: the table has it
+    // A span that overlaps the one before it is shown in the table only.
+    if (span.start < position) continue;
     paragraph.append(points.slice(position, span.start).join(""), markOf(span, only(span)));
     position = span.end;
   }
@@ -305,13 +308,14 @@ async function copyJson(side, button) {
   const kept = { model, plan, min_score: threshold(), ...prediction, [key]: foundBy(side).filter(shown) };
   const copied = await writeClipboard(JSON.stringify(kept, null, 2));
   button.textContent = copied ? "Copied" : "Not copied";
-  say(copied ? "Copied as JSON." : "This browser does not let the page copy.");
+  say(copied ? "Copied as JSON." : "This browser does not allow the page to copy.");
   setTimeout(() => (button.textContent = "Copy as JSON"), 2000);
 }
 
 async function writeClipboard(text) {
   try {
-    await navigator.clipboard.writeText(text); // there on https and on localhost only
+    // Browsers offer navigator.clipboard on https and localhost only; otherwise the old command is used.
+    await navigator.clipboard.writeText(text);
     return true;
   } catch {
     const area = make("textarea", { value: text, className: "unseen" });
