@@ -104,7 +104,7 @@ def test_sets_of_tags_cover_what_they_promise_on_new_data(plain):
         assert share > 0.8 - 0.07
     assert 1 < evaluation.coverage.mean_size < len(plain.config.tags)
     assert evaluation.to_dict()["coverage"]["overall"] == evaluation.coverage.overall
-    assert "tags a set" in evaluation.describe_confidence()
+    assert "tags per set" in evaluation.describe_confidence()
     prediction = evaluation.predictions[0]
     assert all(tag in held for tag, held in zip(prediction.tags, prediction.tag_sets, strict=True))
     record = prediction.to_dict()["tag_sets"]
@@ -181,7 +181,7 @@ def test_what_cannot_be_calibrated_is_refused(plain, tmp_path):
     with pytest.raises(ModelError, match="temperature 0"):
         Confidence(temperature=0.0)
     done = CliRunner().invoke(app, ["calibrate", str(tmp_path / "none"), "wnut17"])
-    assert "no such folder" in str(done.exception)
+    assert "not the folder of a saved labeler" in str(done.exception)
 
 
 def test_the_configuration_keeps_it(plain):
@@ -209,7 +209,7 @@ def test_on_the_command_line(plain, tmp_path):
     assert loaded.config.confidence.temperature == saved["temperature"] != 1
     done = run(app, ["evaluate", f"{data}:dev", "-m", str(folder), "--thresholds", "--device", "cpu"])
     assert done.exit_code == 0, done.output
-    assert "tags a set" in done.output
+    assert "tags per set" in done.output
     done = run(
         app, ["predict", " ".join(WORDS), "-m", str(folder), "--thresholds", "-f", "jsonl", "--device", "cpu"]
     )

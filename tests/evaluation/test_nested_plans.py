@@ -98,7 +98,7 @@ def test_plans_that_make_no_pair_are_named():
         nested_plan_test({"0001": {0: 0.5}, "0000": {0: 0.4}})
     with pytest.raises(DataError, match="group 0 alone"):
         group_effects({"11": {0: 0.5}, "00": {0: 0.4}})
-    with pytest.raises(DataError, match="as many groups"):
+    with pytest.raises(DataError, match="same number of groups"):
         group_effects({"11": {0: 0.5}, "0": {0: 0.4}})
-    with pytest.raises(DataError, match="give bits"):
+    with pytest.raises(DataError, match="write each plan as bits"):
         nested_plan_test({"causal": {0: 0.5}})

@@ -49,5 +49,5 @@ def test_rows_that_cannot_be_told_apart_are_refused(tmp_path):
         predictions_by_split(run_in(tmp_path, {"dev": 2}))
     run = run_in(tmp_path, {"dev": 5})
     (tmp_path / PREDICTIONS_FILE).write_text('{"words": ["a"]}\n')
-    with pytest.raises(DataError, match=r"predictions\.jsonl: a row is no sentence"):
+    with pytest.raises(DataError, match=r"predictions\.jsonl: invalid row"):
         predictions_by_split(run)

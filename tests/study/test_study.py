@@ -94,7 +94,7 @@ def test_a_cut_run_file_is_named(tiny_llama_folder, data, tmp_path):
     run(study, tmp_path)
     (file,) = tmp_path.rglob("run.json")
     file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(DataError, match=r"run\.json: not JSON .* the file is cut"):
+    with pytest.raises(DataError, match=r"run\.json: not JSON .* the file was truncated"):
         run(study, tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Where the score comes from: labels taken for one another, F1 by span length and by frequency in training data."""
+"""Breakdowns of a score: label confusion, F1 by span length and F1 by frequency in the training data."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -16,7 +16,9 @@ FREQUENCIES = ("0", "1", "2-4", "5-19", "20+")
 
 
 def confusion(sentences: Iterable[ScoredSentence]) -> Counter[tuple[str | None, str | None]]:
-    """Count (gold label, predicted label), None for a span without partner; spans are paired by `pair_spans`.
+    """Count the pairs (gold label, predicted label).
+
+    Spans are paired by `pair_spans`; the missing side of an unpaired span counts as None.
 
     >>> sentence = ScoredSentence(("Rome",), (Span(0, 1, "LOC"),), (Span(0, 1, "PER"),))
     >>> confusion([sentence])
@@ -29,16 +31,17 @@ def confusion(sentences: Iterable[ScoredSentence]) -> Counter[tuple[str | None, 
 def count_by_bucket(
     sentences: Iterable[ScoredSentence], bucket: Callable[[Words, Span], str]
 ) -> dict[str, Counts]:
-    """Count right, invented and missed spans in each bucket; a gold or predicted span is in the bucket it falls in.
+    """Count correct, invented and missed spans per bucket.
 
     Args:
         sentences: with gold and predicted spans.
-        bucket: the name of the bucket of a span over some words.
+        bucket: returns the bucket name of a span, given the words of its sentence.
     """
     totals: dict[str, Counts] = {}
     for words, gold, predicted, _ in sentences:
         names = {span: bucket(words, span) for span in (*gold, *predicted)}
         for name in set(names.values()):
+            # Gold and predicted spans are bucketed separately: a boundary error may put them in different buckets.
             sides = [[span for span in side if names[span] == name] for side in (gold, predicted)]
             (counts,) = count_per_sentence(sides[:1], sides[1:])
             totals[name] = totals.get(name, Counts()) + counts
@@ -46,7 +49,7 @@ def count_by_bucket(
 
 
 def length_bucket(words: Words, span: Span) -> str:
-    """Return which of `LENGTHS` a span falls in, by its number of words.
+    """Return the bucket of `LENGTHS` for the number of words in a span.
 
     >>> length_bucket(["a"] * 9, Span(0, 9, "X"))
     '5+'
@@ -55,9 +58,10 @@ def length_bucket(words: Words, span: Span) -> str:
 
 
 def frequency_bucket(train: Iterable[Example]) -> Callable[[Words, Span], str]:
-    """Return a function that says which of `FREQUENCIES` a span falls in.
+    """Return a function that maps a span to its bucket of `FREQUENCIES`.
 
-    The frequency of a span is how often its words, in this spelling, are a span of any label in training data.
+    The frequency of a span is the number of training spans with the same words in the same spelling, whatever
+    their label.
 
     Args:
         train: the training examples.

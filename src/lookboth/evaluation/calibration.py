@@ -1,4 +1,4 @@
-"""How far probabilities can be trusted, and made so: reliability, temperature, thresholds, conformal sets (numpy)."""
+"""Calibration in numpy: reliability bins, temperature, score thresholds and conformal prediction sets."""
 
 import math
 from collections.abc import Callable, Hashable, Sequence
@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 _GOLDEN = (math.sqrt(5) - 1) / 2
-_SURE = 1e-7  # a decision is never believed more certain: one mistake at 1.0 would outweigh all others
+# Smallest probability in the log loss: without a floor, one wrong decision with score 1.0 makes the loss infinite.
+_LEAST_PROBABILITY = 1e-7
 
 
 class Bin(NamedTuple):
-    """The decisions with scores from `low` to `high`: how many, their mean score and the share that is right."""
+    """Decisions with scores from `low` to `high`: their number, mean score and share of correct ones."""
 
     low: float
     high: float
@@ -23,13 +24,13 @@ class Bin(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """Scores of decisions beside how often such decisions are right.
+    """Scores of decisions compared with how often such decisions are correct.
 
     Args:
-        bins: of equal width, those without decisions left out.
-        count: of all decisions.
+        bins: bins of equal width; empty bins are left out.
+        count: number of decisions.
         error: expected calibration error, 0 to 1.
-        log_loss: mean of minus the log of the probability given to what was the case.
+        log_loss: mean negative log-likelihood of the outcome (correct or not), in nats.
     """
 
     bins: tuple[Bin, ...]
@@ -38,7 +39,7 @@ class Reliability:
     log_loss: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form; a bin is [low, high, count, mean score, share right]."""
+        """Return the value as JSON; a bin is [low, high, count, mean score, share right]."""
         return {
             "expected_calibration_error": self.error,
             "log_loss": self.log_loss,
@@ -47,7 +48,7 @@ class Reliability:
         }
 
     def describe(self) -> str:
-        """Return the reliability table a person reads."""
+        """Return the reliability table as text."""
         lines = [f"expected calibration error of {self.count} scores: {100 * self.error:.1f} %"]
         if self.bins:
             lines.append(f"{'score':>9} {'number':>8} {'mean score':>11} {'right':>7}")
@@ -61,11 +62,13 @@ class Reliability:
 def decisions(
     gold: Sequence[Sequence[Sequence[Any]]], found: Sequence[Sequence[Any]]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the score of everything found, (n,), and whether it is in the gold data just so, (n,).
+    """Return the score of each predicted span and whether it is correct, both of shape (n,).
+
+    A span is correct if the gold data have a span with the same start, end and label.
 
     Args:
-        gold: spans of each text: start, end, label.
-        found: spans of each text with these three and a `score`.
+        gold: gold spans of each text: start, end, label.
+        found: predicted spans of each text: start, end, label and `score`.
     """
     scores, right = [], []
     for wanted, given in zip(gold, found, strict=True):
@@ -76,10 +79,10 @@ def decisions(
 
 
 def reliability(scores: np.ndarray, right: np.ndarray, *, num_bins: int = 10) -> Reliability:
-    """Return how well scores tell how often decisions are right.
+    """Return the reliability of scores as probabilities of being correct.
 
-    Guo et al. 2017, "On Calibration of Modern Neural Networks" (arXiv 1706.04599), section 2: bins of equal width, the
-    error is the mean distance of mean score and share right, weighted by decisions.
+    Guo et al. 2017, "On Calibration of Modern Neural Networks" (arXiv 1706.04599), section 2, with bins of equal
+    width. The error is the mean distance between mean score and share of correct decisions, weighted by bin size.
 
     Args:
         scores: in [0, 1], shape (n,); right: shape (n,).
@@ -101,28 +104,34 @@ def reliability(scores: np.ndarray, right: np.ndarray, *, num_bins: int = 10) ->
 
 
 def log_loss(scores: np.ndarray, right: np.ndarray) -> float:
-    """Return the mean of minus the log of what was believed of what was the case."""
-    believed = np.clip(np.where(right, scores, 1 - scores), _SURE, 1)
-    return float(-np.log(believed).mean())
+    """Return the mean negative log-likelihood of the outcomes, in nats.
+
+    Args:
+        scores: probability that each decision is correct, shape (n,).
+        right: whether it is correct, shape (n,).
+    """
+    likelihoods = np.clip(np.where(right, scores, 1 - scores), _LEAST_PROBABILITY, 1)
+    return float(-np.log(likelihoods).mean())
 
 
 def fit_temperature(
     scores_at: Callable[[float], np.ndarray], right: np.ndarray, *, low: float = 0.1, high: float = 10.0
 ) -> float:
-    """Return the temperature under which the scores of decisions have the least log loss.
+    """Return the temperature that minimizes the log loss of the decisions, found by golden-section search.
 
-    Guo et al. 2017, section 4.2, with the loss of the decisions that are reported (is the span right?) in place of that
-    of all tags: most words are outside of any span, and their probabilities are not what is shown.
+    Guo et al. 2017, section 4.2, but with the loss over reported spans instead of over all tags. Most words are outside
+    any span, and their probabilities are not reported.
 
     Args:
-        scores_at: gives the score of each decision under a temperature, shape (n,).
-        right: whether each is right, shape (n,), n > 0.
+        scores_at: returns the score of each decision at a temperature, shape (n,).
+        right: whether each decision is correct, shape (n,), n > 0.
         low, high: bounds of the search, on a logarithmic scale.
     """
 
     def loss(log_temperature: float) -> float:
         return log_loss(scores_at(math.exp(log_temperature)), right)
 
+    # The loss may have several minima: a coarse grid finds the interval in which golden-section search is safe.
     grid = np.linspace(math.log(low), math.log(high), 21)
     best = int(np.argmin([loss(point) for point in grid]))
     left, end = float(grid[max(best - 1, 0)]), float(grid[min(best + 1, len(grid) - 1)])
@@ -136,40 +145,42 @@ def fit_temperature(
 
 
 def threshold_for(scores: np.ndarray, right: np.ndarray, precision: float) -> float | None:
-    """Return the least score such that of the decisions with at least that score the wanted share is right.
+    """Return the lowest score threshold at which the precision is at least `precision`.
 
     Args:
-        scores: shape (n,); right: shape (n,).
-        precision: wanted share, in [0, 1].
+        scores: score of each decision, shape (n,).
+        right: whether each decision is correct, shape (n,).
+        precision: required share of correct decisions at or above the threshold, in [0, 1].
 
     Returns:
-        None if no score reaches it.
+        The threshold, or None if no threshold reaches this precision.
 
     >>> threshold_for(np.array([0.9, 0.8, 0.7, 0.6]), np.array([True, True, False, True]), 0.75)
     0.6
     """
     order = np.argsort(-scores, kind="stable")
     share = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
-    # Decisions with equal scores stand or fall together: only the last of them ends a candidate.
+    # A threshold keeps all decisions with one score or none: only the last of equal scores is a candidate.
     is_last = np.append(scores[order][1:] != scores[order][:-1], True)[: len(order)]
     reached = np.flatnonzero(is_last & (share >= precision))
     return float(scores[order][reached[-1]]) if len(reached) else None
 
 
 def conformal_quantile(groups: Sequence[np.ndarray], coverage: float) -> float:
-    """Return the bound that a new value stays below with probability `coverage`, whatever the distribution.
+    """Return an upper bound for a new value that holds with probability `coverage` for any distribution.
 
-    Values of one group (words of one sentence) need not be independent, groups must be exchangeable: each of k groups
-    weighs 1 / (k + 1), shared by its values, and so does infinity. The guarantee is for a value drawn at random from a
-    new group. Lee, Barber and Willett 2023, "Distribution-free inference with hierarchical data" (arXiv 2306.06342),
-    HCP; with one value a group it is split conformal prediction (Vovk, Gammerman and Shafer 2005).
+    Hierarchical conformal prediction (HCP): Lee, Barber and Willett 2023, "Distribution-free inference with
+    hierarchical data" (arXiv 2306.06342). Groups (sentences) must be exchangeable; the values in a group (its words)
+    may depend on each other. Each of k groups has the weight 1 / (k + 1), shared by its values; infinity has the same
+    weight. The guarantee holds for a value drawn at random from a new group. With one value per group this is split
+    conformal prediction (Vovk, Gammerman and Shafer 2005).
 
     Args:
         groups: values of each group, none empty.
         coverage: in [0, 1].
 
     Returns:
-        infinity where there are too few groups for so much coverage.
+        The bound; infinity if there are too few groups for this coverage.
 
     >>> conformal_quantile([np.array([value]) for value in (0.1, 0.4, 0.2, 0.3)], 0.8), conformal_quantile([], 0.5)
     (0.4, inf)
@@ -179,18 +190,19 @@ def conformal_quantile(groups: Sequence[np.ndarray], coverage: float) -> float:
     values = np.concatenate(groups)
     weights = np.concatenate([np.full(len(group), 1 / len(group)) for group in groups])
     order = np.argsort(values, kind="stable")
+    # The sum of weights such as 1/3 may miss a bound that it reaches exactly; 1e-9 absorbs the rounding.
     reached = np.cumsum(weights[order]) >= coverage * (len(groups) + 1) - 1e-9
     return float(values[order][reached.argmax()]) if reached.any() else math.inf
 
 
 class Coverage(NamedTuple):
-    """How often sets hold the right tag.
+    """Measured coverage of sets of tags: how often a set contains the gold tag.
 
     Args:
-        by_tag: for each gold tag, the share of its words whose set has it, averaged over the sentences that have
-            such words: what the guarantee is about.
-        overall: the share of all words.
-        mean_size: tags in a set, on average.
+        by_tag: for each gold tag, the share of its words whose set contains it, averaged over the sentences with such
+            words. The conformal guarantee is about this number.
+        overall: share of all words whose set contains the gold tag.
+        mean_size: mean number of tags per set.
     """
 
     by_tag: dict[str, float]
@@ -198,20 +210,20 @@ class Coverage(NamedTuple):
     mean_size: float
 
     def describe(self) -> str:
-        """Return what a person reads."""
+        """Return the coverage as text."""
         tags = ", ".join(f"{tag} {100 * share:.1f} %" for tag, share in self.by_tag.items())
         return (
-            f"sets of tags hold the right one for {100 * self.overall:.1f} % of the words, {self.mean_size:.2f} tags "
-            f"a set; by tag: {tags}"
+            f"sets of tags contain the right one for {100 * self.overall:.1f} % of the words, "
+            f"{self.mean_size:.2f} tags per set; by tag: {tags}"
         )
 
 
 def measure_coverage(gold: Sequence[Sequence[str]], sets: Sequence[Sequence[Sequence[str]]]) -> Coverage:
-    """Return how often sets hold the right tag.
+    """Measure how often sets of tags contain the gold tag.
 
     Args:
-        gold: tags of each sentence, one a word.
-        sets: the set of each word.
+        gold: gold tags of each sentence, one per word.
+        sets: set of tags of each word of each sentence.
 
     >>> measure_coverage([["O", "B-PER"]], [[["O"], ["O", "B-LOC"]]])
     Coverage(by_tag={'B-PER': 0.0, 'O': 1.0}, overall=0.5, mean_size=1.5)

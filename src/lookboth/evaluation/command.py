@@ -27,16 +27,16 @@ def evaluate_on(
     """Score a labeler on data named as in a recipe.
 
     Args:
-        source: a file, folder, built-in name or hub id; its test split unless "name:split" says otherwise.
-        model: saved labeler; the shipped one when None.
-        out: folder for run.json and predictions.jsonl; nothing is written when None.
+        source: a file, folder, built-in name or hub id; the test split unless "name:split" names another.
+        model: folder or hub id of a saved labeler; None: the shipped one.
+        out: folder for run.json and predictions.jsonl; None: nothing is written.
         label_map: renames gold labels (see `map_labels`).
         repair: repair ill-formed tags instead of stopping.
-        options: how files are read, but for the task, which is the labeler's.
-        thresholds: leave out what is below the labeler's thresholds, which `lookboth calibrate` measured.
+        options: how files are read; the task always comes from the labeler.
+        thresholds: drop predictions below the labeler's thresholds (measured by `lookboth calibrate`).
 
     Raises:
-        DataError, ModelError: data or labeler cannot be read.
+        DataError, ModelError: the data or the labeler cannot be read.
         ConfigError: the labeler has no thresholds.
     """
     started, clock = datetime.now(UTC), time.monotonic()

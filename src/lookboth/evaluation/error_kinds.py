@@ -1,4 +1,4 @@
-"""What kind of mistake each wrong span is: wrong borders, wrong label, both, missed, or invented."""
+"""Kinds of span errors: wrong boundary, wrong label, both, missed, or invented."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -11,24 +11,24 @@ from lookboth.types import Span
 
 
 class ErrorKind(StrEnum):
-    """The kinds of mistakes; every wrong span is in exactly one."""
+    """Kinds of span errors; every wrong span has exactly one."""
 
     boundary = "boundary"  # right label, overlapping words
     type = "type"  # same words, wrong label
     boundary_and_type = "boundary and type"  # overlapping words, wrong label
-    missed = "missed"  # a gold span that no predicted span stands for
-    invented = "invented"  # a predicted span that stands for no gold span
+    missed = "missed"  # a gold span without a predicted partner
+    invented = "invented"  # a predicted span without a gold partner
 
 
 class SpanPair(NamedTuple):
-    """A gold span and the predicted span that stands for it; None on one side where there is no partner."""
+    """A gold span and its predicted partner; a side is None if the other span has no partner."""
 
     gold: Span | None
     predicted: Span | None
 
     @property
     def kind(self) -> ErrorKind | None:
-        """The kind of mistake, None where gold and prediction are the same."""
+        """The kind of error; None if gold and predicted span are equal."""
         gold, predicted = self.gold, self.predicted
         if gold is None or predicted is None:
             return ErrorKind.invented if gold is None else ErrorKind.missed
@@ -39,13 +39,14 @@ class SpanPair(NamedTuple):
 
 
 def pair_spans(gold: Sequence[AnySpan], predicted: Sequence[AnySpan]) -> list[SpanPair]:
-    """Pair the gold and the predicted spans of one sentence, each in one pair, in the order of the text.
+    """Pair the gold and the predicted spans of one sentence; return the pairs in text order.
 
-    First those on the same words are paired, then overlapping ones with one label, then overlapping ones; among equals
-    the larger overlap goes first, then the one further left. What is left over stands alone.
+    Spans on the same words are paired first, then overlapping spans with the same label, then other overlapping spans.
+    Among equal candidates the larger overlap wins, then the leftmost. Every span is in exactly one pair; a span
+    without a partner is paired with None.
 
     Args:
-        gold, predicted: spans over the same words; a span given twice counts once.
+        gold, predicted: spans over the same words; duplicates count once.
 
     >>> pair_spans([Span(0, 2, "PER")], [Span(0, 1, "PER"), Span(1, 2, "LOC")])[1]
     SpanPair(gold=None, predicted=Span(start=1, end=2, label='LOC'))
@@ -67,7 +68,7 @@ def pair_spans(gold: Sequence[AnySpan], predicted: Sequence[AnySpan]) -> list[Sp
 
 
 def count_error_kinds(gold: SpanSequences, predicted: SpanSequences) -> Counter[ErrorKind]:
-    """Count the mistakes of each kind over all sentences.
+    """Count the errors of each kind over all sentences.
 
     Args:
         gold: the gold spans of each sentence.
@@ -92,5 +93,5 @@ def _overlap(a: Span, b: Span) -> int:
 
 
 def _closeness(a: Span, b: Span) -> tuple[bool, bool, int]:
-    """Return what sorts the closest pair first: same words, same label, overlap."""
+    """Return the sort key that puts the closest pair first: same words, same label, largest overlap."""
     return ((a.start, a.end) != (b.start, b.end), a.label != b.label, -_overlap(a, b))

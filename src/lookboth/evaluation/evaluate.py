@@ -1,4 +1,4 @@
-"""Score a labeler on data: every word of every sentence counts."""
+"""Evaluation of a labeler on labeled examples: scores, bootstrap interval, reliability, coverage."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,15 +19,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a labeler predicted on a data set and how it scored.
+    """Predictions of a labeler on a data set and their scores.
 
     Args:
         scores: strict entity-level scores, token accuracy for plain tags, or the scores of whole texts.
         interval: bootstrap interval of the headline score over sentences; None for plain tags.
-        examples: what was scored; predictions: one for each.
-        reliability: how well the scores of what was found tell whether it is right.
-        coverage: how often sets of tags hold the right one; None without such sets.
-        extra: what the labeler tells beside the scores: a generative one, how often its answers went wrong.
+        examples: the scored examples.
+        predictions: one prediction per example.
+        reliability: reliability of the scores of predicted spans.
+        coverage: how often sets of tags contain the gold tag; None if the labeler predicts no sets.
+        extra: further counts of the labeler, such as the unreadable answers of a generative one.
     """
 
     scores: Scores
@@ -39,7 +40,7 @@ class Evaluation:
     coverage: Coverage | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return scores and interval for run.json."""
+        """Return scores and interval as JSON for run.json."""
         interval = None if self.interval is None else list(self.interval)
         found = {"reliability": self.reliability and self.reliability.to_dict()}
         found["coverage"] = self.coverage and self.coverage._asdict()
@@ -51,7 +52,7 @@ class Evaluation:
         }
 
     def describe(self) -> str:
-        """Return the table a person reads."""
+        """Return the score table as text."""
         text = self.scores.describe()
         if self.interval is not None:
             low, high = (100 * bound for bound in self.interval)
@@ -61,7 +62,7 @@ class Evaluation:
         return text
 
     def describe_confidence(self) -> str:
-        """Return what a person reads about scores and sets of tags: whether they keep what they promise."""
+        """Return reliability and coverage as text."""
         return "\n".join(part.describe() for part in (self.reliability, self.coverage) if part is not None)
 
 
@@ -73,19 +74,19 @@ def evaluate_labeler(
     interval: bool = True,
     min_score: Mapping[str, float | None] | None = None,
 ) -> Evaluation:
-    """Label `examples` and score the result strictly.
+    """Label `examples` and score the predictions strictly.
 
-    For whole texts, micro F1 of a single-label task is its accuracy, and so is its interval.
+    For whole texts with one label each, micro F1 equals accuracy, and so does its interval.
 
     Args:
-        labeler: a labeler; labels of the data it does not know count as missed.
+        labeler: any labeler; gold labels that it does not know count as missed.
         examples: with gold spans, or labels of whole texts.
-        batch_tokens: tokens computed at once; as many as suit the device when None.
+        batch_tokens: tokens computed at once; None: a number that suits the device.
         interval: also resample sentences for a 95 % interval.
-        min_score: the least score of each label, as of `Prediction.above`; what is below is not counted as found.
+        min_score: lowest accepted score of each label, as in `Prediction.above`; predictions below it are dropped.
 
     Raises:
-        DataError: a text without exactly one label, where the labeler gives one.
+        DataError: a text does not have exactly one label, but the labeler predicts exactly one.
     """
     require_gold(examples, labeler.config)
     of_texts = labeler.config.task == "classification"
@@ -102,6 +103,7 @@ def evaluate_labeler(
         )
     else:
         scores = _score_words(gold, predictions, labeler.config.scheme)
+    # Plain tags have no spans to resample: their headline is token accuracy.
     wanted = interval and (of_texts or labeler.config.scheme != "plain") and bool(examples)
     bounds = bootstrap_interval(gold, found) if wanted else None
     return Evaluation(
@@ -116,10 +118,10 @@ def evaluate_labeler(
 
 
 def require_gold(examples: Sequence[Example], config: Any) -> None:
-    """Refuse texts without exactly one label, where a labeler of this configuration gives one.
+    """Check that every text has exactly one label if a labeler of this configuration predicts exactly one.
 
     Raises:
-        DataError: there is such a text; the message names its line.
+        DataError: a text has none or several; the message names its line.
     """
     if config.task == "classification" and not config.multi_label:
         for example in examples:
@@ -127,7 +129,7 @@ def require_gold(examples: Sequence[Example], config: Any) -> None:
 
 
 def gold_tags(example: Example, config: Any) -> Sequence[str]:
-    """Return the tag of each word that a labeler of this configuration should give, or the label of a whole text."""
+    """Return the gold tag of each word in the labeler's scheme, or the labels of a whole text."""
     if config.task == "classification":
         return example.text_labels
     return encode_spans(example.spans, len(example.words), config.scheme)

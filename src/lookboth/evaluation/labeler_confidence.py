@@ -1,4 +1,4 @@
-"""Makes a labeler's scores mean something: temperature, thresholds and sets of tags, measured on data."""
+"""Calibration of a labeler on held-out data: temperature, score thresholds and sets of tags."""
 
 import math
 from collections import defaultdict
@@ -24,17 +24,18 @@ from lookboth.inference import Confidence, example_scores, label_examples, label
 from lookboth.labelers import CONFIG_FILE, Labeler, open_labeler, read_settings, require_head
 from lookboth.types import Example, Prediction
 
+# Fewer spans fit their own noise: with 20 a measured precision has a standard error of about 10 points.
 MIN_DECISIONS = 20
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What calibrating measured.
+    """Result of a calibration.
 
     Args:
-        confidence: what is saved with the labeler.
+        confidence: the part that is saved with the labeler.
         before, after: reliability of the scores without and with the temperature, on the same data.
-        sentences: those the temperature and thresholds, and those the sets of tags were measured on.
+        sentences: number of texts used for temperature and thresholds, and for the sets of tags.
     """
 
     confidence: Confidence
@@ -43,7 +44,7 @@ class Calibration:
     sentences: tuple[int, int]
 
     def describe(self) -> str:
-        """Return what a person reads."""
+        """Return the result as text."""
         found, (fitted, for_sets) = self.confidence, self.sentences
         errors = f"{100 * self.before.error:.1f} % before, {100 * self.after.error:.1f} % after"
         lines = [
@@ -73,24 +74,24 @@ def calibrate(
     coverage: float | None = None,
     data: str = "",
 ) -> Calibration:
-    """Measure what makes a labeler's scores mean something; the labeler itself is not changed (`with_confidence`).
+    """Measure temperature, thresholds and sets of tags of a labeler; `with_confidence` applies them.
 
-    With `coverage`, every second text is kept for the sets of tags: their guarantee asks for data that the
-    probabilities were not fitted to.
+    With `coverage`, every second text is kept for the sets of tags: their guarantee needs data that the
+    temperature was not fitted to.
 
     Args:
-        labeler: with a head.
-        examples: labeled, neither trained on nor used to choose between labelers.
-        precision: wanted of the spans of each label that reach its threshold; None: no thresholds.
-        coverage: wanted of the sets of tags; None: no sets.
-        data: what the examples are, for the record.
+        labeler: a labeler with a head; it is not changed.
+        examples: labeled, used neither for training nor for choosing between labelers.
+        precision: required precision of the spans at or above each label's threshold; None: no thresholds.
+        coverage: required coverage of the sets of tags; None: no sets.
+        data: name of the data, saved with the result.
 
     Raises:
         ConfigError: a share outside 0 to 1, or sets for texts with several labels.
-        DataError: too few spans are found to fit anything, or a text without exactly one label, where the
-            labeler gives one.
+        DataError: too few spans are predicted for a fit, or a text does not have exactly one label but the labeler
+            predicts exactly one.
     """
-    _check_wishes(labeler, precision, coverage)
+    _check_targets(labeler, precision, coverage)
     require_gold(examples, labeler.config)
     fitted, kept = (examples[::2], examples[1::2]) if coverage is not None else (examples, [])
     confidence, before, after = _fit(with_confidence(labeler, Confidence(data=data)), fitted, precision)
@@ -114,20 +115,20 @@ def calibrate_folder(
     """Calibrate a saved labeler and write the result into its `config.json`.
 
     Args:
-        model: its folder.
-        source: data named as in a recipe; its dev split unless "name:split" says otherwise.
-        precision, coverage: as of `calibrate`.
+        model: folder of the labeler.
+        source: data named as in a recipe; the dev split unless "name:split" names another.
+        precision, coverage: as in `calibrate`.
         label_map: renames gold labels (see `map_labels`).
-        repair, options: as of `read_source`.
-        device: "cpu", "cuda", ...; a GPU where there is one when None.
+        repair, options: as in `read_source`.
+        device: "cpu", "cuda", ...; None: a GPU if there is one.
 
     Raises:
-        ModelError: no folder that can be written.
-        ConfigError, DataError: as of `calibrate`, or the data cannot be read.
+        ModelError: the folder does not exist or cannot be written.
+        ConfigError, DataError: as in `calibrate`, or the data cannot be read.
     """
     file = Path(model) / CONFIG_FILE
     if not file.is_file():
-        raise ModelError(f"{model}: no such folder of a labeler; what is measured is written into it.")
+        raise ModelError(f"{model}: not the folder of a saved labeler; the calibration is written into it.")
     labeler = require_head(open_labeler(model, device=device), "calibrated")
     task, head = labeler.config.task, labeler.config.scheme
     dataset = read_source(source, "dev", repair=repair, task=task, options=options, head=head)
@@ -143,23 +144,23 @@ def calibrate_folder(
 
 
 def with_confidence(labeler: Labeler, confidence: Confidence) -> Labeler:
-    """Return the labeler with other figures of confidence, sharing its weights."""
+    """Return a labeler with another calibration that shares the weights of this one."""
     return Labeler(replace(labeler.config, confidence=confidence), labeler.model, labeler.tokenizer)
 
 
-def _check_wishes(labeler: Labeler, precision: float | None, coverage: float | None) -> None:
+def _check_targets(labeler: Labeler, precision: float | None, coverage: float | None) -> None:
     if any(share is not None and not 0 < share < 1 for share in (precision, coverage)):
-        raise ConfigError(f"precision {precision}, coverage {coverage}: both lie between 0 and 1.")
+        raise ConfigError(f"precision {precision}, coverage {coverage}: both must lie between 0 and 1.")
     if coverage is not None and labeler.config.multi_label:
         raise ConfigError(
-            "sets of labels are for texts with one label; here they have several. Leave it out."
+            "coverage: sets of labels need texts with one label; here texts have several. Leave coverage out."
         )
 
 
 def _fit(
     labeler: Labeler, examples: Sequence[Example], precision: float | None
 ) -> tuple[Confidence, Reliability, Reliability]:
-    """Return temperature and thresholds, and how reliable scores are without and with the temperature."""
+    """Return temperature and thresholds, and the reliability without and with the temperature."""
     scores_at, right, labels = _decisions_of(labeler, examples)
     confidence = labeler.config.confidence
     if len(right) < MIN_DECISIONS:
@@ -173,7 +174,7 @@ def _fit(
     if precision is not None:
         for label in labeler.config.labels:
             least = threshold_for(after[labels == label], right[labels == label], precision)
-            # Rounded down: in another batch, arithmetic may give the span it stands on a little less.
+            # Rounded down: in another batch, rounding may lower the score of the span that sets the threshold.
             thresholds[label] = None if least is None else math.floor(least * 1e5) / 1e5
     confidence = replace(confidence, temperature=temperature, precision=precision, thresholds=thresholds)
     return confidence, reliability(before, right), reliability(after, right)
@@ -182,7 +183,7 @@ def _fit(
 def _decisions_of(
     labeler: Labeler, examples: Sequence[Example]
 ) -> tuple[Callable[[float], np.ndarray], np.ndarray, np.ndarray]:
-    """Return how everything the labeler finds scores under a temperature, whether it is right, and its label."""
+    """Return the predicted spans as a function from temperature to scores, whether each is correct, and its label."""
     scores = example_scores(labeler, examples)
     predictions = list(label_examples(labeler, examples))
     found = [prediction.labeled_spans() for prediction in predictions]
@@ -198,7 +199,7 @@ def _decisions_of(
 
 
 def _places(labeler: Labeler, predictions: Sequence[Prediction]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the row and the tag of each word of each thing found, (n,), and where each thing begins among them."""
+    """Return the row and the tag id of each word of each predicted span, (n,), and each span's first index, (m,)."""
     ids = {tag: number for number, tag in enumerate(labeler.config.tags)}
     of_texts = labeler.config.task == "classification"
     rows: list[int] = []
@@ -216,10 +217,10 @@ def _places(labeler: Labeler, predictions: Sequence[Prediction]) -> tuple[np.nda
 
 
 def _quantiles(labeler: Labeler, examples: Sequence[Example], coverage: float) -> dict[str, float | None]:
-    """Return for each tag how improbable it may be to be in a set.
+    """Return for each tag the highest 1 - probability at which a set includes it; None: every set does.
 
-    One for each tag, so that the guarantee holds for the rare ones too: Sadinle, Lei and Wasserman 2019, "Least
-    Ambiguous Set-Valued Classifiers With Bounded Error Levels" (arXiv 1609.00451), section 3.
+    Each tag has its own quantile so that the guarantee also holds for rare tags: Sadinle, Lei and Wasserman 2019,
+    "Least Ambiguous Set-Valued Classifiers With Bounded Error Levels" (arXiv 1609.00451), section 3.
     """
     ids = {tag: number for number, tag in enumerate(labeler.config.tags)}
     groups: dict[str, list[np.ndarray]] = defaultdict(list)

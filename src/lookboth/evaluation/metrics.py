@@ -1,7 +1,7 @@
-"""Entity-level scores that equal seqeval's strict mode, with conlleval's number beside them.
+"""Entity-level scores equal to seqeval's strict mode, with conlleval's F1 next to them.
 
-Spans match only when start, end and label are all the same. Every score names its scorer, because strict
-scoring and conlleval (which repairs ill-formed tags) differ by up to half a point on the same output.
+Spans match only if start, end and label are the same. Every score names its scorer, because strict scoring and
+conlleval (which repairs ill-formed tags) differ by up to half a point on the same output.
 """
 
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ Mode: TypeAlias = Literal["strict", "conlleval"]
 
 
 def count_spans(gold: SpanSequences, predicted: SpanSequences) -> dict[str, Counts]:
-    """Count, for each label, the spans that match exactly.
+    """Count exact matches, false positives and false negatives per label.
 
-    A span given twice in one sentence counts once, as in seqeval.
+    Duplicate spans in a sentence count once, as in seqeval.
 
     Args:
         gold: the gold spans of each sentence.
@@ -44,7 +44,7 @@ def count_spans(gold: SpanSequences, predicted: SpanSequences) -> dict[str, Coun
 
 
 def count_per_sentence(gold: SpanSequences, predicted: SpanSequences) -> list[Counts]:
-    """Count, for each sentence, the spans that match exactly, all labels together.
+    """Count exact matches, false positives and false negatives per sentence, all labels together.
 
     Args:
         gold: the gold spans of each sentence.
@@ -76,11 +76,11 @@ def score_spans(
     Args:
         gold: the gold spans of each sentence.
         predicted: the predicted spans of each sentence, in the same order.
-        num_words: words in all sentences; taken from the tags when they are given.
-        gold_tags: the gold tag of each word, for token accuracy and conlleval's number.
-        predicted_tags: the predicted tag of each word; given together with `gold_tags`.
-        scheme: the scheme of the tags, part of the scorer's name.
-        mode: how the spans were decoded from tags, part of the scorer's name.
+        num_words: number of words in all sentences; counted from the tags if they are given.
+        gold_tags: the gold tag of each word, for token accuracy and conlleval's F1.
+        predicted_tags: the predicted tag of each word; required with `gold_tags`.
+        scheme: the scheme of the tags; part of the scorer's name.
+        mode: how the spans were decoded from tags; part of the scorer's name.
 
     Raises:
         DataError: when sentences or words do not pair up.
@@ -117,11 +117,11 @@ def score_tags(
         gold_tags: the tag of each word of each sentence.
         predicted_tags: the same shape.
         scheme: "IOB2", "IOBES", "BILOU", "IOB1", or "plain" where every tag is a label (POS).
-        mode: "strict" ignores what is not a well-formed span, in gold and prediction alike (seqeval's
-            strict mode); "conlleval" repairs it first.
+        mode: "strict" ignores ill-formed spans in gold and predicted tags (seqeval's strict mode);
+            "conlleval" repairs them first.
 
     Raises:
-        ConfigError: when `mode` or `scheme` is something else.
+        ConfigError: when `mode` or `scheme` has another value.
         DataError: when sentences or words do not pair up.
 
     >>> gold, predicted = [["B-PER", "I-PER", "O"]], [["I-PER", "I-PER", "O"]]
@@ -129,7 +129,7 @@ def score_tags(
     (0.0, 1.0)
     """
     if mode not in ("strict", "conlleval"):
-        raise ConfigError(f"unknown scoring mode {mode!r}; it is 'strict' or 'conlleval'.")
+        raise ConfigError(f"unknown scoring mode {mode!r}; it must be 'strict' or 'conlleval'.")
     scheme, repair = resolve_scheme(scheme), mode == "conlleval"
     return score_spans(
         [decode_tags(tags, scheme, repair=repair) for tags in gold_tags],
@@ -161,7 +161,7 @@ def conlleval_f1(gold_tags: TagSequences, predicted_tags: TagSequences, scheme: 
 
 
 def token_accuracy(gold_tags: TagSequences, predicted_tags: TagSequences) -> float:
-    """Return the share of words whose tag is exactly right; 0.0 when there are no words.
+    """Return the share of words with the right tag; 0.0 when there are no words.
 
     Args:
         gold_tags: the tag of each word of each sentence.
@@ -178,7 +178,7 @@ def token_accuracy(gold_tags: TagSequences, predicted_tags: TagSequences) -> flo
         if len(wanted) != len(found):
             raise DataError(
                 f"sentence {index}: {len(wanted)} words but {len(found)} predicted tags; "
-                "scoring needs one tag for every word, so window long inputs instead of cutting them."
+                "scoring needs one tag per word, so split long inputs into windows instead of truncating them."
             )
     num_right = sum(
         a == b for x, y in zip(gold_tags, predicted_tags, strict=True) for a, b in zip(x, y, strict=True)
@@ -200,5 +200,5 @@ def _check_same_length(gold: Sequence[Any], predicted: Sequence[Any]) -> None:
     if len(gold) != len(predicted):
         raise DataError(
             f"{len(gold)} gold sentences but {len(predicted)} predicted ones; "
-            "scoring needs one prediction for every sentence, in the same order."
+            "scoring needs one prediction per sentence, in the same order."
         )

@@ -1,4 +1,4 @@
-"""The predictions of a run by the split they belong to, as spans."""
+"""Predictions of a run as spans, grouped by split."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -13,8 +13,8 @@ class ScoredSentence(NamedTuple):
     """One sentence of `predictions.jsonl`.
 
     Args:
-        words: its words.
-        gold, predicted: the spans over them.
+        words: words of the sentence.
+        gold, predicted: spans over these words.
         source: "file:line" of the first word, or "".
     """
 
@@ -25,15 +25,15 @@ class ScoredSentence(NamedTuple):
 
 
 def predictions_by_split(run: Run) -> dict[str, list[ScoredSentence]]:
-    """Return the sentences of a run by the name their scores have in run.json ("dev", "test:wnut17").
+    """Return the sentences of a run, grouped by the name of their scores in run.json ("dev", "test:wnut17").
 
-    Rows without a "split" are cut in the order of the scores by their numbers of sentences.
+    Rows without a "split" are assigned in the order of the scores, by their numbers of sentences.
 
     Args:
-        run: read from a folder.
+        run: a run read from a folder.
 
     Raises:
-        DataError: no predictions file, a row that is no sentence, or rows that cannot be told apart.
+        DataError: no predictions file, an invalid row, or rows whose split cannot be determined.
     """
     if run.folder is None:
         raise DataError("this run was not read from a folder, so it has no predictions; use read_run.")
@@ -42,7 +42,7 @@ def predictions_by_split(run: Run) -> dict[str, list[ScoredSentence]]:
     try:
         sentences = [_sentence(row) for row in rows]
     except (KeyError, TypeError) as error:
-        raise DataError(f"{where}: a row is no sentence ({error!r}); evaluate the run again.") from error
+        raise DataError(f"{where}: invalid row ({error!r}); evaluate the run again.") from error
     named = [row["split"] for row in rows if isinstance(row.get("split"), str)]
     if len(named) < len(rows):
         named = list(_splits_in_order(run.scores, len(rows), str(where)))
@@ -61,7 +61,7 @@ def _splits_in_order(scores: Mapping[str, Any], num_rows: int, where: str) -> It
     if sum(sizes.values()) != num_rows:
         raise DataError(
             f"{where}: {num_rows} rows without a split, but scores of {sizes} sentences; "
-            "which row belongs to which cannot be told. Evaluate the run again."
+            "the split of a row cannot be determined. Evaluate the run again."
         )
     for name, size in sizes.items():
         yield from [name] * size

@@ -1,4 +1,4 @@
-"""Facts a run records about itself: versions, commit, data hashes, memory, machine."""
+"""Provenance of a run: package versions, commit, data hashes, memory, machine."""
 
 import functools
 import hashlib
@@ -17,7 +17,7 @@ PACKAGE_FOLDER = Path(__file__).resolve().parents[1]
 
 
 def installed_versions() -> dict[str, str | None]:
-    """Return the versions of Python and of the packages a result depends on; None where not installed."""
+    """Return the versions of Python and of the packages a result depends on; None for a package not installed."""
     versions: dict[str, str | None] = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -29,15 +29,15 @@ def installed_versions() -> dict[str, str | None]:
 
 @functools.cache
 def git_commit(package: Path = PACKAGE_FOLDER) -> str | None:
-    """Return the commit of a package's checkout, "+changes" added where its files differ from it.
+    """Return the git commit of a package's checkout, with "+changes" if files were changed since.
 
     Args:
-        package: a package folder, lookboth's own unless another is named.
+        package: a package folder; lookboth's own by default.
 
     Returns:
-        None when git is missing or the folder is not tracked: a package installed into the virtual
-        environment of somebody else's repository must not claim that repository's commit.
+        None if git is missing or the folder is not tracked by git.
     """
+    # A package in a virtual environment inside another repository must not report that repository's commit.
     tracked = _git(package, "ls-files", "--error-unmatch", "__init__.py")
     commit = _git(package, "rev-parse", "HEAD") if tracked else None
     if not commit:
@@ -46,7 +46,7 @@ def git_commit(package: Path = PACKAGE_FOLDER) -> str | None:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """Return what a git command prints, or None when it fails."""
+    """Run a git command and return its output, or None if it fails."""
     try:
         done = subprocess.run(
             ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=20, check=True
@@ -57,10 +57,10 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def fingerprint(path: str | Path) -> dict[str, Any]:
-    """Return a data file's path, its size in bytes and the sha256 of its content.
+    """Return the path, the size in bytes and the sha256 of a data file.
 
-    The path is as given, but for files that ship with lookboth: those are named from the package on, so that a
-    run does not depend on where lookboth is installed.
+    The path is kept as given. Files shipped with lookboth are named relative to the package, so that a run does not
+    depend on where lookboth is installed.
 
     Args:
         path: the file.
@@ -80,7 +80,7 @@ def fingerprint(path: str | Path) -> dict[str, Any]:
 
 
 def portable(path: str | Path) -> str:
-    """Return a path as given, or from the package on where it lies in the package.
+    """Return a path as given, or relative to the package's parent if the file is part of the package.
 
     >>> portable(PACKAGE_FOLDER / "data" / "x.conll:12"), portable("mine/x.conll:12")
     ('lookboth/data/x.conll:12', 'mine/x.conll:12')
@@ -92,7 +92,7 @@ def portable(path: str | Path) -> str:
 
 
 def peak_memory() -> dict[str, int | None]:
-    """Return the highest memory use so far in bytes: of this process ("cpu") and of the GPU ("cuda")."""
+    """Return the peak memory so far in bytes, of this process ("cpu") and of the GPU ("cuda")."""
     return {"cpu": _peak_process_memory(), "cuda": _peak_cuda_memory()}
 
 
@@ -102,18 +102,20 @@ def _peak_process_memory() -> int | None:
     except ImportError:  # Windows
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # bytes on macOS, KiB elsewhere
+    # macOS reports bytes, Linux KiB.
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _peak_cuda_memory() -> int | None:
-    torch = sys.modules.get("torch")  # a run that never imported torch used no GPU
+    # Not imported here: a run that never imported torch did not use the GPU, and the import costs seconds.
+    torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_available():
         return None
     return int(max(torch.cuda.max_memory_allocated(device) for device in range(torch.cuda.device_count())))
 
 
 def machine_facts() -> dict[str, Any]:
-    """Return the number of CPUs, device, platform and how many processes trained together; no host or user name."""
+    """Return the number of CPUs, device, platform and number of training processes; no host or user name."""
     torch = sys.modules.get("torch")
     on_gpu = torch is not None and torch.cuda.is_available()
     return {

@@ -1,4 +1,4 @@
-"""A run folder: `run.json` (what was run, on what, with which scores) and `predictions.jsonl`."""
+"""Files of a run folder: `run.json` (configuration, data, scores) and `predictions.jsonl`."""
 
 import gzip
 import json
@@ -30,22 +30,22 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Everything `run.json` holds.
+    """Content of `run.json`.
 
     Args:
         config: the full configuration, as read from the recipe and the options.
         scores: scores by name, for example {"test": {"micro": {"f1": 0.62}}}.
         plan: the mask plan as a string, or None for a model without one.
         seed: the seed of the run, or None.
-        started: time of the start, ISO 8601 in UTC.
-        wall_seconds: time from start to end.
+        started: start time, ISO 8601 in UTC.
+        wall_seconds: seconds from start to end.
         data: for each data file its path as given, its size in bytes and the sha256 of its content.
         versions: versions of lookboth, torch, transformers, peft, numpy and Python.
-        commit: git commit of lookboth, with "+changes" where files differ from it; None outside a checkout.
-        peak_memory_bytes: highest memory use of the process ("cpu") and of the GPU ("cuda"), where known.
+        commit: git commit of lookboth, with "+changes" if files were changed since; None outside a checkout.
+        peak_memory_bytes: peak memory of the process ("cpu") and of the GPU ("cuda"); None if unknown.
         machine: number of CPUs, device name and platform.
-        schema_version: version of this layout.
-        folder: where it was read from; not stored.
+        schema_version: version of the file format.
+        folder: folder it was read from; not stored.
     """
 
     config: Mapping[str, Any]
@@ -77,12 +77,12 @@ def write_run(
     """Write `run.json` into a folder and return what was written.
 
     Args:
-        folder: made when it is missing; an older run.json in it is replaced in one step.
-        config: the full configuration; dataclasses, paths and whatever has `to_dict` are turned to JSON.
+        folder: created if missing; an older run.json in it is replaced in one step.
+        config: the full configuration; dataclasses, paths and objects with `to_dict` are converted to JSON.
         scores: a Scores, or Scores by name ({"dev": ..., "test": ...}).
         plan: the mask plan or its string; None for a model without one.
         seed: the seed of the run.
-        started: time of the start, with its time zone.
+        started: start time, with a time zone.
         wall_seconds: seconds from start to end.
         data_files: the data files by role ({"train": path}); their content is hashed.
 
@@ -124,13 +124,15 @@ def read_run(folder: str | Path) -> Run:
     version = stored.get("schema_version")
     if version != SCHEMA_VERSION:
         raise DataError(
-            f"{path}: schema_version is {version!r}; this lookboth reads {SCHEMA_VERSION}. "
+            f"{path}: schema_version is {version!r}; this version of lookboth reads {SCHEMA_VERSION}. "
             "Update lookboth, or write the run again with `lookboth evaluate`."
         )
     names = [name for name in Run.__dataclass_fields__ if name != "folder"]
     missing = [name for name in names if name not in stored]
     if missing:
-        raise DataError(f"{path}: no {', '.join(missing)}; write the run again with `lookboth evaluate`.")
+        raise DataError(
+            f"{path}: missing keys: {', '.join(missing)}; write the run again with `lookboth evaluate`."
+        )
     for name in ("config", "scores", "data"):
         if not isinstance(stored[name], dict):
             raise DataError(f"{path}: {name} is {type(stored[name]).__name__}; it must be an object.")
@@ -144,18 +146,18 @@ def write_predictions(
     *,
     splits: Iterable[str] | None = None,
 ) -> Path:
-    """Write `predictions.jsonl`: for each sentence its words, gold spans and predicted spans with scores.
+    """Write `predictions.jsonl`: one line per sentence with its words, gold spans and predicted spans with scores.
 
     A label of a whole text is written as a span over all its words.
 
     Args:
-        folder: made when it is missing.
+        folder: created if missing.
         examples: the scored examples, in order.
-        predicted: the predicted spans of each; a span without a score gets none.
-        splits: for each example the name its scores have in run.json, such as "dev" or "test:wnut17".
+        predicted: the predicted spans of each example; spans without a score are written without one.
+        splits: for each example the name of its scores in run.json, such as "dev" or "test:wnut17".
 
     Raises:
-        DataError: when there is not one prediction for every example; nothing is written then.
+        DataError: the numbers of examples and predictions differ; nothing is written then.
     """
     path = RunFolder(Path(folder)).predictions
     write_whole(path, _prediction_lines(examples, predicted, splits))
@@ -163,14 +165,14 @@ def write_predictions(
 
 
 def has_predictions(folder: str | Path) -> bool:
-    """Return whether a run folder holds `predictions.jsonl`, compressed by gzip or not."""
+    """Return whether a run folder holds `predictions.jsonl` or `predictions.jsonl.gz`."""
     return any(path.is_file() for path in _prediction_files(folder))
 
 
 def read_predictions(folder: str | Path) -> Iterator[dict[str, Any]]:
-    """Yield the sentences of `predictions.jsonl`: words, gold and predicted spans, source, split where known.
+    """Yield the sentences of `predictions.jsonl`: words, gold and predicted spans, source, and split if recorded.
 
-    Where there is only `predictions.jsonl.gz`, that is read.
+    `predictions.jsonl.gz` is read if the plain file does not exist.
 
     Args:
         folder: the run folder.
@@ -202,7 +204,7 @@ def _prediction_lines(
     for index, (example, spans) in enumerate(zip_longest(examples, predicted)):
         if example is None or spans is None:
             more = "predictions than examples" if example is None else "examples than predictions"
-            raise DataError(f"more {more}, from number {index} on; give one prediction for every example.")
+            raise DataError(f"more {more}, from number {index} on; give one prediction per example.")
         record: dict[str, Any] = {
             "words": example.words,
             "gold": [span._asdict() for span in example.labeled_spans()],
@@ -212,7 +214,7 @@ def _prediction_lines(
         if names is not None:
             record["split"] = next(names, None)
             if record["split"] is None:
-                raise DataError(f"no split for example {index}; give one for every example.")
+                raise DataError(f"no split for example {index}; give one per example.")
         yield json.dumps(record, ensure_ascii=False) + "\n"
 
 
@@ -224,7 +226,7 @@ def _span_record(span: AnySpan) -> dict[str, Any]:
 
 
 def _to_json(value: Any) -> Any:
-    """Return a value as JSON can hold it: paths and plans as strings, NaN and infinity as null."""
+    """Convert a value to JSON types: paths and plans to strings, NaN and infinity to null."""
     if hasattr(value, "to_dict"):
         return _to_json(value.to_dict())
     if is_dataclass(value) and not isinstance(value, type):
@@ -255,7 +257,7 @@ def _parse_object(content: bytes, where: str) -> dict[str, Any]:
         raise DataError(f"{where}: not UTF-8 ({error.reason}); write the run again.") from error
     except json.JSONDecodeError as error:
         raise DataError(
-            f"{where}: not JSON ({error}); the file is cut or was edited. Write the run again."
+            f"{where}: not JSON ({error}); the file was truncated or edited. Write the run again."
         ) from error
     if not isinstance(value, dict):
         raise DataError(f"{where}: found a JSON {type(value).__name__}; it must be an object.")

@@ -1,4 +1,4 @@
-"""The values scoring gives back: counts that add up, and the scores of one file."""
+"""Result types of scoring: counts that can be added, averages, and the scores of one file."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Average(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Spans found (tp), spans predicted but not in the gold data (fp), gold spans missed (fn).
+    """Counts of true positives (tp), false positives (fp) and false negatives (fn) among spans.
 
     >>> both = Counts(tp=1, fp=1, fn=0) + Counts(tp=1, fp=0, fn=2)
     >>> both
@@ -40,7 +40,7 @@ class Counts:
 
     @property
     def precision(self) -> float:
-        """Share of the predicted spans that are right; 0.0 when nothing was predicted."""
+        """Share of the predicted spans that are correct; 0.0 when nothing was predicted."""
         return divide(self.tp, self.tp + self.fp)
 
     @property
@@ -51,7 +51,7 @@ class Counts:
     @property
     def f1(self) -> float:
         """Harmonic mean of precision and recall; 0.0 when both are 0."""
-        # Not 2tp / (2tp + fp + fn): seqeval goes through precision and recall, and the last digit differs.
+        # Not 2tp / (2tp + fp + fn): seqeval computes F1 from precision and recall, and the last digit differs.
         return divide(2.0 * self.precision * self.recall, self.precision + self.recall)
 
     def to_dict(self) -> dict[str, float]:
@@ -69,15 +69,15 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What a labeler scored on one file.
+    """Scores of a labeler on one file.
 
     Args:
-        scorer: the rule the spans were matched by, for example "strict entity-level, IOB2".
+        scorer: the matching rule, for example "strict entity-level, IOB2".
         scheme: the tag scheme; "plain" for tasks that tag every word (POS).
         per_label: counts of each label that occurs in the gold data or in the prediction, sorted by label.
-        num_sentences: sentences scored.
-        num_words: words scored, or None when only spans were given.
-        token_accuracy: share of words whose tag is right, or None when no tags were given.
+        num_sentences: number of sentences.
+        num_words: number of words, or None when only spans were given.
+        token_accuracy: share of words with the right tag, or None when no tags were given.
         conlleval_f1: micro F1 as conlleval computes it, or None when no tags were given or the scheme
             is "plain".
     """
@@ -92,12 +92,12 @@ class Scores:
 
     @property
     def micro(self) -> Counts:
-        """The counts of all labels together."""
+        """Counts summed over all labels."""
         return sum(self.per_label.values(), Counts())
 
     @property
     def macro(self) -> Average:
-        """Mean over the labels that occur in the gold data or in the prediction, as seqeval's macro avg."""
+        """Mean over the labels that occur in the gold data or in the prediction, as in seqeval's macro avg."""
         counts = self.per_label.values()
         return Average(
             _mean([c.precision for c in counts]),
@@ -107,18 +107,18 @@ class Scores:
 
     @property
     def headline(self) -> float:
-        """The one number to quote: token accuracy for plain tags, micro F1 for spans."""
+        """The main score: token accuracy for plain tags, micro F1 for spans."""
         if self.scheme == "plain" and self.token_accuracy is not None:
             return self.token_accuracy
         return self.micro.f1
 
     @property
     def headline_name(self) -> str:
-        """What `headline` is called."""
+        """Name of the main score."""
         return "token accuracy" if self.scheme == "plain" else "micro F1"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything for JSON; what was not computed is None."""
+        """Return all scores as JSON; scores that were not computed are None."""
         return {
             "scorer": self.scorer,
             "scheme": self.scheme,
@@ -133,7 +133,7 @@ class Scores:
         }
 
     def describe(self) -> str:
-        r"""Return a table to read, in percent, one line a label.
+        r"""Return a table in percent, one line per label.
 
         >>> per_label = {"LOC": Counts(fn=1), "PER": Counts(tp=1)}
         >>> scores = Scores("strict entity-level, IOB2", "IOB2", per_label, 1, 4, 0.75, 2 / 3)
@@ -168,7 +168,7 @@ class Scores:
 
 
 def divide(numerator: float, denominator: float) -> float:
-    """Return the quotient, 0.0 where the denominator is 0 (what undefined scores count as)."""
+    """Return the quotient; 0.0 if the denominator is 0, as undefined scores count as 0."""
     return numerator / denominator if denominator else 0.0
 
 
@@ -178,5 +178,5 @@ def _row(name: str, row: Counts | Average, support: int, width: int) -> str:
 
 
 def _mean(values: Sequence[float]) -> float:
-    # numpy sums pairwise, as seqeval's average does; a plain sum differs in the last digit from 8 labels on.
+    # numpy sums pairwise, as seqeval does; with 8 or more labels a plain sum differs in the last digit.
     return float(np.mean(values)) if values else 0.0

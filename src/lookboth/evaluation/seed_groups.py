@@ -1,4 +1,4 @@
-"""Runs that differ in their seed only, found below a folder and averaged."""
+"""Groups of runs that differ only in their seed, found below a folder and averaged."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -12,20 +12,21 @@ from lookboth.evaluation.runfile import Run, read_run
 from lookboth.evaluation.seeds import MeanAndSd, mean_and_sd
 from lookboth.run_folder import RunFolder
 
-# What may differ between two seeds of the same setting: the seed itself and where the run was written.
+# Settings that may differ between two seeds of one setting: the seed itself and the output folder.
 SEED_KEYS = frozenset({"seed", "seeds", "output", "output_dir", "output_folder", "run_folder"})
 
 
 @dataclass(frozen=True, slots=True)
 class SeedGroup:
-    """Runs that differ in their seed only.
+    """Runs that differ only in their seed.
 
     Args:
         config: the configuration without the keys of `SEED_KEYS`.
         plan: the mask plan, or None.
-        seeds: the seeds, sorted; runs: one for each, in that order.
-        scores: mean and standard deviation of every number the runs share, by dotted name
+        seeds: the seeds, sorted.
+        scores: mean and standard deviation of every number that all runs have, by dotted name
             ("test.micro.f1").
+        runs: one run per seed, in the order of `seeds`.
     """
 
     config: Mapping[str, Any]
@@ -42,7 +43,7 @@ def collect_runs(folder: str | Path) -> list[Run]:
         folder: searched to any depth for run.json.
 
     Raises:
-        DataError: when the folder is missing or one of its runs is broken.
+        DataError: the folder is missing, or one of its runs cannot be read.
     """
     root = Path(folder)
     if not root.is_dir():
@@ -51,16 +52,16 @@ def collect_runs(folder: str | Path) -> list[Run]:
 
 
 def seed_table(runs: Iterable[Run]) -> list[SeedGroup]:
-    """Group runs that differ in their seed only and average their scores.
+    """Group runs that differ only in their seed and average their scores.
 
-    Runs belong together when configuration (without `SEED_KEYS`, at any depth), plan and data agree; those of a
-    plan search, whose plan is what was found, without the plan.
+    Runs belong to one group if configuration (without `SEED_KEYS`, at any depth), plan and data agree. The plan of a
+    plan search is its result, so it is not compared.
 
     Args:
-        runs: as `collect_runs` gives them.
+        runs: for example from `collect_runs`.
 
     Raises:
-        DataError: when one group holds the same seed twice.
+        DataError: two runs of a group have the same seed.
     """
     groups: dict[str, list[Run]] = {}
     for run in runs:
@@ -78,8 +79,8 @@ def _average(runs: list[Run]) -> SeedGroup:
         twin = by_seed.setdefault(run.seed, run)
         if twin is not run:
             raise DataError(
-                f"{twin.folder} and {run.folder} are the same setting with the same seed {run.seed}; "
-                "a mean over seeds counts each once. Move one of them away."
+                f"{twin.folder} and {run.folder} have the same setting and the same seed {run.seed}; "
+                "a mean over seeds counts each seed once. Move one of the two folders away."
             )
     seeds = tuple(sorted(by_seed, key=lambda seed: (seed is not None, seed)))
     flat = [_flatten(run.scores) for run in runs]

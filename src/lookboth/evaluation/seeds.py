@@ -1,4 +1,4 @@
-"""Other seeds, same sentences: means over seeds, paired t-tests, intervals of a difference, effect sizes."""
+"""Variation over seeds, on the same sentences: means, paired t-tests, intervals of a difference, effect sizes."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -19,7 +19,7 @@ class MeanAndSd(NamedTuple):
 
 
 class PairedDifference(NamedTuple):
-    """The mean difference between paired scores, with what chance would do to it.
+    """Mean difference between paired scores, with its interval, p-value and effect size.
 
     Args:
         difference: mean of first minus second.
@@ -27,7 +27,7 @@ class PairedDifference(NamedTuple):
         p_value: of the paired t-test; None for fewer than two pairs.
         effect_size: Cohen's d of paired scores, the mean difference over the sd of the differences; None for
             fewer than two pairs or where all differences are equal.
-        num_pairs: how many pairs there were.
+        num_pairs: number of pairs.
     """
 
     difference: float
@@ -41,7 +41,7 @@ def mean_and_sd(values: Sequence[float]) -> MeanAndSd:
     """Return the mean over seeds and the sample standard deviation (divided by n - 1).
 
     Args:
-        values: one score for each seed, at least one.
+        values: one score per seed, at least one.
 
     Raises:
         DataError: when there are no values.
@@ -66,17 +66,17 @@ def paired_difference(
 ) -> PairedDifference:
     """Compare paired scores with the t-test, a t interval and Cohen's d (d_z in Lakens 2013).
 
-    The test takes the differences for independent and about normal. Scores of one seed under two settings are
-    pairs; a few seeds say little, and the interval shows how little.
+    The test assumes that the differences are independent and roughly normal. The scores of one seed under two settings
+    are a pair. With few seeds the interval is wide.
 
     Args:
-        first: one score for each pair.
+        first: one score per pair.
         second: the other score of each pair, in the same order.
-        alternative: "two-sided", or "greater" where only the first being better counts.
-        level: share of intervals that would hold the true mean, in (0, 1).
+        alternative: "two-sided", or "greater" to test only whether the first is better.
+        level: confidence level of the interval, in (0, 1).
 
     Raises:
-        DataError: no pairs, or a score without its partner.
+        DataError: no pairs, or a score without a partner.
         ConfigError: `level` or `alternative` out of range, or scipy is not installed.
 
     >>> paired_difference([0.5], [0.25])
@@ -85,7 +85,7 @@ def paired_difference(
     if not 0.0 < level < 1.0:
         raise ConfigError(f"level is {level}; it must lie between 0 and 1 (0.95 is usual).")
     if alternative not in ("two-sided", "greater"):
-        raise ConfigError(f"unknown alternative {alternative!r}; it is 'two-sided' or 'greater'.")
+        raise ConfigError(f"unknown alternative {alternative!r}; it must be 'two-sided' or 'greater'.")
     if len(first) != len(second) or not len(first):
         raise DataError(f"{len(first)} and {len(second)} scores; give pairs, at least one.")
     differences = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
@@ -93,7 +93,8 @@ def paired_difference(
     if num_pairs < 2:
         return PairedDifference(mean, None, None, None, num_pairs)
     sd = float(differences.std(ddof=1))
-    if sd <= 1e-12 * max(1.0, abs(mean)):  # equal up to rounding: no spread to judge the mean by
+    # Differences that are equal up to rounding have no spread: t would be infinite or pure rounding noise.
+    if sd <= 1e-12 * max(1.0, abs(mean)):
         return PairedDifference(mean, Interval(mean, mean), _certain(mean, alternative), None, num_pairs)
     error, t = sd / num_pairs**0.5, import_scipy_stats().t(num_pairs - 1)
     tail = t.sf(abs(mean) / error) * 2 if alternative == "two-sided" else t.sf(mean / error)

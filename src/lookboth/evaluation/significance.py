@@ -1,7 +1,7 @@
-"""Other sentences, same labelers: bootstrap intervals, paired bootstrap, approximate randomization.
+"""Variation over sentences, for the same labelers: bootstrap intervals, paired bootstrap, approximate randomization.
 
-What these say concerns the sentences a score was taken on; what another seed would change is said by `seeds.py`.
-Several runs of one setting are compared as their mean, on the same sentences for all of them.
+These tests concern the choice of sentences; `seeds.py` covers the variation over seeds. Several runs of one setting
+are compared by their mean, on the same sentences for all runs.
 """
 
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from lookboth.evaluation.metrics import SpanSequences, count_per_sentence
 
 
 class Interval(NamedTuple):
-    """A range that holds the middle `level` of the resampled scores."""
+    """A confidence interval from `low` to `high`."""
 
     low: float
     high: float
@@ -25,7 +25,7 @@ class Comparison(NamedTuple):
     Args:
         difference: F1 of the first minus F1 of the second, in [-1, 1].
         low, high: bootstrap interval of the difference.
-        p_value: two-sided; how often chance alone gives a difference at least this large.
+        p_value: two-sided; probability of a difference at least this large by chance alone.
     """
 
     difference: float
@@ -35,7 +35,7 @@ class Comparison(NamedTuple):
 
 
 class Randomization(NamedTuple):
-    """A difference in micro F1 and how often chance gives one as large, by approximate randomization.
+    """A difference in micro F1 and its p-value by approximate randomization.
 
     Args:
         difference: F1 of the first minus F1 of the second, in [-1, 1].
@@ -54,12 +54,12 @@ def bootstrap_interval(
     level: float = 0.95,
     seed: int = 0,
 ) -> Interval:
-    """Return the percentile bootstrap interval of micro F1, resampling sentences.
+    """Return the percentile bootstrap interval of micro F1 over resampled sentences.
 
     Args:
         gold: the gold spans of each sentence.
         predicted: the predicted spans of each sentence, in the same order.
-        num_resamples: how often the sentences are drawn anew, with replacement.
+        num_resamples: number of resamples, drawn with replacement.
         level: share of the resampled scores inside the interval, in (0, 1).
         seed: seed of the draws; the same seed gives the same interval.
 
@@ -87,16 +87,16 @@ def paired_bootstrap(
 ) -> Comparison:
     """Compare two labelers on the same sentences with the paired bootstrap.
 
-    Both are scored on the same resampled sentences. The p-value counts how often a resampled difference
-    is as far from the observed one as the observed one is from zero (Berg-Kirkpatrick et al. 2012, "An
-    Empirical Investigation of Statistical Significance in NLP", section 2, here two-sided). It speaks
-    about other sentences, not about other seeds.
+    Both are scored on the same resampled sentences. The p-value is the share of resampled differences that are at
+    least as far from the observed difference as that is from zero (Berg-Kirkpatrick et al. 2012, "An Empirical
+    Investigation of Statistical Significance in NLP", section 2, here two-sided). It covers the choice of sentences,
+    not the choice of seeds.
 
     Args:
         gold: the gold spans of each sentence.
         predicted_a: the first labeler's spans of each sentence.
         predicted_b: the second labeler's.
-        num_resamples: how often the sentences are drawn anew, with replacement.
+        num_resamples: number of resamples, drawn with replacement.
         level: share of the resampled differences inside the interval, in (0, 1).
         seed: seed of the draws.
 
@@ -121,17 +121,17 @@ def approximate_randomization(
     num_shuffles: int = 10_000,
     seed: int = 0,
 ) -> Randomization:
-    """Compare two labelers on the same sentences by exchanging their outputs at random.
+    """Compare two labelers on the same sentences with approximate randomization.
 
-    Were the two alike, it would not matter which of them gave which output of a sentence: the p-value counts how
-    often exchanging the outputs of random sentences gives a difference at least as large as the observed one
-    (Yeh 2000, "More accurate tests for the statistical significance of result differences").
+    Under the null hypothesis the outputs of the two labelers for a sentence can be exchanged. The p-value is the share
+    of random exchanges with a difference at least as large as the observed one (Yeh 2000, "More accurate tests for the
+    statistical significance of result differences").
 
     Args:
         gold: the gold spans of each sentence.
         predicted_a: the first labeler's spans of each sentence.
         predicted_b: the second labeler's.
-        num_shuffles: how often outputs are exchanged; the smallest p-value is 1 / (num_shuffles + 1).
+        num_shuffles: number of random exchanges; the smallest p-value is 1 / (num_shuffles + 1).
         seed: seed of the draws.
 
     Raises:
@@ -148,7 +148,7 @@ def approximate_randomization(
 
 
 def sentence_counts(gold: SpanSequences, predicted: SpanSequences) -> np.ndarray:
-    """Return the right, the predicted and the gold spans of each sentence, shape (n, 3).
+    """Return the number of correct, predicted and gold spans of each sentence, shape (n, 3).
 
     Args:
         gold: the gold spans of each sentence.
@@ -195,7 +195,7 @@ def randomize_seeds(
 ) -> Randomization:
     """Compare the mean F1 over the seeds of two settings by approximate randomization.
 
-    The outputs of all seeds of a sentence are exchanged together: they are not independent of one another.
+    The outputs of all seeds for a sentence are exchanged together, because they are not independent.
 
     Args:
         counts_a: `sentence_counts` of each seed of the first setting, shape (seeds, n, 3).
@@ -211,9 +211,10 @@ def randomize_seeds(
     counts = _side_by_side(counts_a, counts_b)
     total = counts.sum(axis=0)  # (2, seeds, 3)
     observed = float(_mean_difference(total))
-    changed = counts[(counts[:, 0] != counts[:, 1]).any(axis=(1, 2))]  # the others may as well stay
+    # Exchanging equal counts changes nothing, so those sentences are skipped.
+    changed = counts[(counts[:, 0] != counts[:, 1]).any(axis=(1, 2))]
     shuffled = _mean_difference(_exchange(changed, total, num_shuffles, seed))
-    # Half a rounding error of slack: an exchange that gives the same difference must count as extreme.
+    # 1e-12 absorbs rounding: an exchange with exactly the observed difference must count as extreme.
     num_extreme = int((np.abs(shuffled) >= abs(observed) - 1e-12).sum())
     return Randomization(observed, p_value=(num_extreme + 1) / (num_shuffles + 1))
 
@@ -225,7 +226,7 @@ def _resample(counts: np.ndarray, num_resamples: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     num_sentences = len(counts)
     flat = counts.reshape(num_sentences, -1)
-    # How often each sentence was drawn, times its counts: one resample at a time keeps memory small.
+    # A resample's sum is the number of draws of each sentence times its counts; one resample at a time saves memory.
     draws = (rng.integers(num_sentences, size=num_sentences) for _ in range(num_resamples))
     sums = [np.bincount(draw, minlength=num_sentences) @ flat for draw in draws]
     return np.stack(sums).reshape(num_resamples, *counts.shape[1:])
@@ -236,7 +237,8 @@ def _exchange(counts: np.ndarray, total: np.ndarray, num_shuffles: int, seed: in
     rng = np.random.default_rng(seed)
     surplus = (counts[:, 0] - counts[:, 1]).reshape(len(counts), total[0].size).astype(float)
     moved = []
-    for first in range(0, num_shuffles, 500):  # 500 at a time keep memory small
+    # 500 shuffles at a time bound the memory to 500 x n floats.
+    for first in range(0, num_shuffles, 500):
         size = (min(500, num_shuffles - first), len(counts))
         moved.append(rng.integers(2, size=size, dtype=np.uint8).astype(float) @ surplus)
     step = np.concatenate(moved).reshape(num_shuffles, *total[0].shape)

@@ -1,4 +1,4 @@
-"""Scores of whole texts: accuracy, F1, and what always giving the most frequent label would score."""
+"""Scores of whole texts: accuracy, F1 and the majority baseline."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from lookboth.types import Span
 
 @dataclass(frozen=True, slots=True)
 class TextScores(Scores):
-    """What a labeler scored on whole texts; equal to scikit-learn's scores.
+    """Scores of a labeler on whole texts; equal to scikit-learn's.
 
     Args:
         accuracy: share of texts with exactly the right labels.
-        majority_label: the most frequent label of the gold data, "" where there is none.
-        majority: the headline score of giving every text that label.
+        majority_label: the most frequent gold label; "" if there are no labels.
+        majority: the main score of a baseline that predicts this label for every text.
     """
 
     accuracy: float = 0.0
@@ -27,21 +27,21 @@ class TextScores(Scores):
 
     @property
     def headline(self) -> float:
-        """The one number to quote: accuracy, or micro F1 where a text may have several labels."""
+        """The main score: accuracy, or micro F1 if a text may have several labels."""
         return self.accuracy if self.headline_name == "accuracy" else self.micro.f1
 
     @property
     def headline_name(self) -> str:
-        """What `headline` is called."""
+        """Name of the main score."""
         return "micro F1" if self.scheme == "multi-label" else "accuracy"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything for JSON."""
+        """Return all scores as JSON."""
         majority = {"label": self.majority_label, "score": self.majority}
         return {**Scores.to_dict(self), "accuracy": self.accuracy, "majority": majority}
 
     def describe(self) -> str:
-        """Return a table to read, in percent, one line a label, and the majority baseline beside the score.
+        """Return a table in percent, one line per label, with the majority baseline after the score.
 
         >>> print(score_texts([["ham"], ["spam"]], [["ham"], ["ham"]]).describe())
         whole texts: 2 texts
@@ -70,15 +70,15 @@ def score_texts(
 
     Args:
         gold: the labels of each text; exactly one in a single-label task.
-        predicted: the same, in the same order.
-        multi_label: whether a text may have several labels, or none; micro F1 is then what is quoted.
+        predicted: the predicted labels of each text, in the same order.
+        multi_label: whether a text may have any number of labels; the main score is then micro F1.
 
     Raises:
-        DataError: when the two differ in their number of texts.
+        DataError: the numbers of texts differ.
     """
     if len(gold) != len(predicted):
         raise DataError(
-            f"{len(gold)} gold texts but {len(predicted)} predicted ones; give one for every text."
+            f"{len(gold)} gold texts but {len(predicted)} predicted ones; give one prediction per text."
         )
     right = sum(set(wanted) == set(found) for wanted, found in zip(gold, predicted, strict=True))
     label, majority = _majority(gold, multi_label)
@@ -94,7 +94,7 @@ def score_texts(
 
 
 def _majority(gold: Sequence[Sequence[str]], multi_label: bool) -> tuple[str, float]:
-    """Return the most frequent label (of equals the first in the alphabet) and what always giving it scores."""
+    """Return the most frequent label (ties: alphabetical order) and the score of always predicting it."""
     counts = Counter(label for labels in gold for label in set(labels))
     if not counts:
         return "", 0.0
