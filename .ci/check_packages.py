@@ -34,7 +34,7 @@ def main() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     version = project["version"]
     require(options.tag in (None, f"v{version}"), f"the tag {options.tag} is not that of version {version}")
-    chosen = options.extras or sorted(project["optional-dependencies"].keys() - {"all", "dev"})
+    chosen = options.extras or sorted(project["optional-dependencies"].keys() - {"all", "dev", "docs"})
     with tempfile.TemporaryDirectory(prefix="lookboth-packages-") as folder:
         work = options.work or Path(folder)
         wheel = build(work, options.out)

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "lookboth"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
+NOT_FOR_USERS = {"all", "dev", "docs"}  # the union of the others, and tools for work on the project
 # What can be imported once an extra is installed, and is not there without it.
 MODULES = {
     "bulk": ("pyarrow", "ray"),
@@ -63,7 +64,7 @@ def texts() -> dict[str, str]:
 
 def test_all_is_every_extra_for_users():
     named = re.findall(r"\w+", EXTRAS["all"][0].removeprefix("lookboth"))
-    assert named == sorted(EXTRAS.keys() - {"all", "dev"})
+    assert named == sorted(EXTRAS.keys() - NOT_FOR_USERS)
     assert list(EXTRAS) == sorted(EXTRAS)
 
 
@@ -74,13 +75,13 @@ def test_extras_that_are_named_exist():
         for extras in re.findall(r"(?:lookboth|'\.)\[([\w,]+)\]'", text)
         for extra in extras.split(",")
     }
-    assert {"serve", "spacy", "data", "dev"} <= named.keys()
+    assert {"serve", "spacy", "data", "dev", "docs"} <= named.keys()
     assert {extra: place for extra, place in named.items() if extra not in EXTRAS} == {}
 
 
 def test_the_page_on_installing_lists_every_extra():
     page = (ROOT / "docs" / "installing.md").read_text(encoding="utf-8")
-    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == sorted(EXTRAS.keys() - {"all", "dev"})
+    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == sorted(EXTRAS.keys() - NOT_FOR_USERS)
 
 
 def test_every_import_is_declared():
@@ -95,7 +96,7 @@ def test_every_import_is_declared():
                 if name not in known and name not in sys.stdlib_module_names:
                     unknown[name] = str(file.relative_to(ROOT))
     assert unknown == {}
-    assert MODULES.keys() == EXTRAS.keys() - {"all", "dev"}
+    assert MODULES.keys() == EXTRAS.keys() - NOT_FOR_USERS
 
 
 def test_without_extras_everything_else_can_be_imported():
@@ -187,7 +188,7 @@ def test_workflows_run_what_is_there(workflow):
 
 def test_the_workflow_of_packages_tries_every_extra_and_there_is_something_to_try():
     data = yaml.safe_load((ROOT / ".github" / "workflows" / "packages.yml").read_text(encoding="utf-8"))
-    users = sorted(EXTRAS.keys() - {"all", "dev"})
+    users = sorted(EXTRAS.keys() - NOT_FOR_USERS)
     assert data["jobs"]["extras"]["strategy"]["matrix"]["extra"] == users
     tried = {file.stem.removeprefix("try_") for file in (ROOT / ".ci" / "extras").glob("try_*.py")}
     assert tried == {"bare", *users}
