@@ -1,4 +1,4 @@
-"""Grids of trainings under one protocol, resumable."""
+"""Grids of training runs under one protocol; an interrupted study resumes."""
 
 import lazy_loader
 

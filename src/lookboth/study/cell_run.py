@@ -1,4 +1,4 @@
-"""One cell of a study, run: the method's training on the cell's data, into the cell's folder."""
+"""Running one cell of a study: train the cell's method on its data and write into its folder."""
 
 import shutil
 import time
@@ -15,15 +15,17 @@ from lookboth.training import Diverged, Splits, read_splits, train_one
 
 
 def run_cell(cell: Cell, say: Callable[[str], None]) -> None:
-    """Run `cell` unless it is done; a cell that was killed goes on from its last checkpoint.
+    """Run `cell` unless it is finished; resume an interrupted one from its last checkpoint.
 
-    The recipe is written first, so that no other one goes on with what this one has trained. Weights that are no
-    longer needed are removed: those of a reported run, unless they are kept; those of a tuning run only when the
-    study is over, since the run with the chosen values takes them over.
+    The recipe is written first, so that a different recipe cannot resume these checkpoints. Weights that are
+    no longer needed are deleted. Reported runs delete theirs at the end, unless `keep_labeler` is set. Tuning
+    runs keep their checkpoints until the study is over, because the run with the chosen values starts from
+    them.
     """
     folder = cell.run_folder
     folder.path.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.lock):  # a worker of an earlier, killed study may still be at it
+    # A worker of an earlier, killed study may still be running this cell.
+    with FileLock(folder.lock):
         if cell.outcome() is not None:
             return
         write_json(folder.recipe, cell.config.to_dict())
@@ -50,13 +52,14 @@ def run_cell(cell: Cell, say: Callable[[str], None]) -> None:
 
 
 def _take_over(cell: Cell) -> None:
-    """Begin with the weights of the tuning run that trained exactly this."""
+    """Copy the checkpoints of the tuning run that trained exactly this recipe and seed."""
     target = cell.run_folder.training.path
     if cell.start_from is None or target.exists():
         return
     source = RunFolder(cell.start_from).training.path
     if not source.is_dir():
         return
+    # Copy, then rename: an interrupted copy must not look like a complete checkpoint.
     work = cell.folder / "copying"
     shutil.rmtree(work, ignore_errors=True)
     shutil.copytree(source, work)
@@ -64,10 +67,11 @@ def _take_over(cell: Cell) -> None:
 
 
 def _data_key(config: RunConfig) -> str:
-    """Return the recipe as text with everything but task and data at its default."""
+    """Return the recipe as JSON, with every key except task and data at its default."""
     return RunConfig(task=config.task, data=config.data).model_dump_json()
 
 
+# A worker runs many cells on the same few data sets; reading a data set again would take seconds.
 @lru_cache(maxsize=4)
 def _splits(key: str) -> Splits:
     return read_splits(RunConfig.model_validate_json(key))

@@ -1,4 +1,4 @@
-"""The runs of a study: which there are, where they are written, which are done, what dev data chose."""
+"""The runs of a study: their recipes and folders, which are finished, and which values dev data chose."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,8 @@ from lookboth.run_folder import RunFolder
 from lookboth.search import FOUND
 from lookboth.study.config import StudyConfig, Values
 
-TUNING = "tuning"  # folder of the runs that only choose values; no test data is read there
+# Folder of the runs that only choose values. They read no test data.
+TUNING = "tuning"
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,13 @@ class Cell:
     """One training run of a study.
 
     Args:
-        setting: "data set/method", with the model in front where there are several.
-        seed: its seed.
-        folder: where it is written.
-        config: its recipe.
-        start_from: folder of a tuning run with the same training, whose weights are taken over if it is there.
-        keep_labeler: whether the trained weights stay in the folder.
+        setting: "data set/method", with the model in front if the study has several models.
+        seed: random seed of the run.
+        folder: output folder.
+        config: recipe of the run.
+        start_from: folder of a tuning run with the same training; its weights are reused if the folder
+            exists.
+        keep_labeler: whether to keep the trained weights in the folder.
     """
 
     setting: str
@@ -44,21 +46,23 @@ class Cell:
 
     @property
     def run_folder(self) -> RunFolder:
-        """The folder with the names of its files."""
+        """Return the run folder, which knows the names of its files."""
         return RunFolder(self.folder)
 
     def outcome(self) -> tuple[float, float] | None:
-        """Return the headline score on dev data and the seconds the run took, None while it is not finished.
+        """Return the headline dev score and the duration in seconds; None if the run is not finished.
 
-        A tuning run that diverged has the score -1, below any other.
+        A tuning run that diverged has the score -1, below every other score.
 
         Raises:
-            DataError: the folder holds a run of another recipe, finished or begun.
+            DataError: the folder holds a run of another recipe, finished or not.
         """
         folder = self.run_folder
-        if folder.run.is_file():  # it is written last
+        # run.json is written last, so its presence means that the run is finished.
+        if folder.run.is_file():
             run = read_run(self.folder)
-            found = FOUND if self.config.method == "search" else ()  # in run.json; here is what was asked for
+            # A search writes the plan it chose into run.json; the recipe of the cell has the requested one.
+            found = FOUND if self.config.method == "search" else ()
             self._require_same(run.config, besides=found)
             return float(run.scores["dev"]["headline"]), float(run.wall_seconds)
         if (end := read_state(folder.diverged, _read_end)) is not None:
@@ -81,15 +85,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class Setting:
-    """One method on one data set with one model: its tuning runs, and the runs that are reported.
+    """One method on one data set with one model: its tuning runs and its reported runs.
 
     Args:
-        name: as in Cell.setting.
-        keys: its recipe keys.
-        study: what run.json says of its place in the study.
-        folder: of the reported runs, one folder a seed below; tuning: of the tuning runs.
-        choices: the combinations of values that are tried, with every one of `tune_seeds`.
-        keep_labelers: whether the trained weights of reported runs stay.
+        name: same as `Cell.setting`.
+        keys: recipe keys of the setting.
+        study: position of the setting in the study, as written to run.json.
+        folder: folder of the reported runs, with one subfolder per seed; tuning: folder of the tuning runs.
+        choices: combinations of values to try, each with every seed of `tune_seeds`.
+        keep_labelers: whether to keep the trained weights of reported runs.
     """
 
     name: str
@@ -103,16 +107,16 @@ class Setting:
 
     @cached_property
     def tuning_cells(self) -> list[Cell]:
-        """The runs that choose values, none where nothing is tuned."""
+        """Return the runs that choose values; empty if nothing is tuned."""
         return [cell for choice in self.choices if choice for cell in self._trials(choice)]
 
     def chosen(self, scores: Mapping[str, float]) -> Mapping[str, Any] | None:
-        """Return the values with the best mean dev score, None while a tuning run is missing.
+        """Return the values with the best mean dev score; None while a tuning run is missing.
 
-        Of equal ones the first in the file is taken.
+        Ties go to the combination that comes first in the study file.
 
         Args:
-            scores: dev scores of finished runs by their name.
+            scores: dev scores of finished runs, by run name.
         """
         if len(self.choices) == 1:
             return self.choices[0]
@@ -125,7 +129,7 @@ class Setting:
         return self.choices[means.index(max(means))]
 
     def final_cell(self, seed: int, choice: Mapping[str, Any]) -> Cell:
-        """Return a run that is reported."""
+        """Return the reported run with this seed and these values."""
         study = dict(self.study)
         if choice:
             study["tuned"] = _slug(choice)
@@ -150,10 +154,10 @@ class Setting:
 
 
 def study_settings(study: StudyConfig, out: Path, *, only: str = "*") -> list[Setting]:
-    """Return the settings of a study whose name matches a pattern in `only` (commas between), all of them checked.
+    """Return the settings whose name matches one of the comma-separated patterns in `only`, all validated.
 
     Raises:
-        ConfigError: a recipe key that is unknown or has a value that is not allowed; nothing matches `only`.
+        ConfigError: a recipe key is unknown or has an invalid value, or nothing matches `only`.
     """
     settings = []
     for model, dataset, method, keys in study.combinations():
@@ -172,7 +176,8 @@ def study_settings(study: StudyConfig, out: Path, *, only: str = "*") -> list[Se
             keep_labelers=study.keep_labelers,
         )
         for choice in setting.choices:
-            setting.final_cell(study.seeds[0], choice)  # parsed, so that mistakes show before anything runs
+            # Parse every recipe now, so that mistakes are reported before the first run.
+            setting.final_cell(study.seeds[0], choice)
         settings.append(setting)
     if not settings:
         raise ConfigError(f"--only {only!r}: matches none of the settings, such as {_some_name(study)}.")
@@ -180,7 +185,7 @@ def study_settings(study: StudyConfig, out: Path, *, only: str = "*") -> list[Se
 
 
 def _that_matter(choices: Sequence[Values], keys: Values) -> list[Values]:
-    """Return the choices without what a method that trains nothing ignores, each once."""
+    """Return the distinct choices, without keys that a method without training ignores."""
     if keys.get("method") != "icl":
         return list(choices)
     kept = [

@@ -1,4 +1,4 @@
-"""The study file: what is compared, on what, over which seeds, and what is tuned on dev."""
+"""The study file: models, data sets, methods and seeds to compare, and the values to tune on dev data."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,16 +12,16 @@ from lookboth.config import overlay, read_toml
 from lookboth.errors import ConfigError
 
 Values = Mapping[str, Any]
-OWN_TUNING = "tune"  # key of a method beside its recipe keys
+OWN_TUNING = "tune"  # key of a method, next to its recipe keys
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 
 class TuneConfig(BaseModel):
-    """What is tuned for every method on every data set alike, by its score on dev data.
+    """The values to tune on dev data, the same for every method on every data set.
 
     Args:
-        grid: recipe key to the values tried, for example {"training.lr": [5e-4, 2e-3]}.
-        seeds: a value is judged by its mean over these.
+        grid: recipe key to the list of values to try, for example {"training.lr": [5e-4, 2e-3]}.
+        seeds: seeds of the tuning runs; a combination is ranked by its mean dev score over them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,10 +38,10 @@ class TuneConfig(BaseModel):
         return grid
 
     def choices(self, own: Mapping[str, Sequence[Any]] | None = None) -> list[dict[str, Any]]:
-        """Return every combination of values; one empty combination where nothing is tuned.
+        """Return every combination of values; one empty combination if nothing is tuned.
 
         Args:
-            own: the values a method has for itself, instead of `grid`.
+            own: values specific to a method; they replace `grid`.
         """
         grid = self.grid if own is None else own
         return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
@@ -51,16 +51,16 @@ class StudyConfig(BaseModel):
     """A grid of runs: model x data set x method x seed.
 
     Args:
-        name: of the study.
-        recipe: recipe keys that all runs share.
-        models: name to recipe keys; without it the recipe's model is the only one.
+        name: name of the study.
+        recipe: recipe keys shared by all runs.
+        models: name to recipe keys; if empty, the recipe's model is the only one.
         datasets: name to recipe keys.
-        methods: name to recipe keys; a method that names its own model runs once, not once a model. Its key
-            `tune` gives it its own values to choose from, as many as every other method has.
-        plans: also every plan of so many layer groups is a method, named by its bits.
-        seeds: of the runs that are reported.
-        tune: what is chosen on dev data before.
-        keep_labelers: keep the trained weights of every run.
+        methods: name to recipe keys. A method that names its own model runs once, not once per model. Its key
+            `tune` replaces the shared values to try; it must have as many combinations as every other method.
+        plans: number of layer groups; if set, every plan of these groups is also a method, named by its bits.
+        seeds: seeds of the reported runs.
+        tune: values to choose on dev data before the reported runs.
+        keep_labelers: whether to keep the trained weights of every run.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -93,12 +93,12 @@ class StudyConfig(BaseModel):
         return self
 
     def all_methods(self) -> dict[str, dict[str, Any]]:
-        """Return the methods by name, the plans of the layer groups included."""
+        """Return the methods by name, including the plans of the layer groups."""
         bits = ["".join(plan) for plan in product("01", repeat=self.plans)] if self.plans else []
         return self.methods | {plan: {"plan": plan} for plan in bits if plan not in self.methods}
 
     def choices(self, method: str) -> list[dict[str, Any]]:
-        """Return the values tried for a method."""
+        """Return the combinations of values to try for a method."""
         return self.tune.choices(self.methods.get(method, {}).get(OWN_TUNING))
 
     def combinations(self) -> list[tuple[str, str, str, Values]]:
@@ -108,6 +108,7 @@ class StudyConfig(BaseModel):
             for dataset, data_keys in self.datasets.items():
                 for method, method_keys in self.all_methods().items():
                     own = "model" in method_keys
+                    # A method with its own model ignores `models`, so it runs for the first one only.
                     if own and number:
                         continue
                     keys = overlay(self.recipe, model_keys, data_keys, method_keys)
@@ -120,7 +121,7 @@ def load_study(path: str | Path) -> StudyConfig:
     """Read a study file (TOML).
 
     Raises:
-        ConfigError: not TOML, an unknown key, or a value that is not allowed; all of them in one message.
+        ConfigError: not TOML, unknown keys, or invalid values; all of them in one message.
     """
     path = Path(path)
     values = read_toml(path, "no such study. The shipped ones are in the folder recipes/studies/.")

@@ -1,4 +1,4 @@
-"""`lookboth study`: every run of a study that is not done yet, several at once, resumable at any point."""
+"""`lookboth study`: run all unfinished cells of a study in parallel; resumable at any point."""
 
 import os
 import shutil
@@ -15,8 +15,9 @@ from lookboth.study.study_state import StudyState
 from lookboth.study.workers import Event, Workers
 from lookboth.training import require_alone
 
-ATTEMPTS = 2  # a process may die of what other processes did
-_BYTES_PER_WORKER = 3e9
+# The kernel may kill a worker because other processes used up the memory, so a second attempt can succeed.
+ATTEMPTS = 2
+_BYTES_PER_WORKER = 3e9  # a run of a small model with its libraries
 
 
 def run_study(
@@ -27,20 +28,20 @@ def run_study(
     only: str = "*",
     say: Callable[[str], None] = print,
 ) -> StudyState:
-    """Run every cell of `study` that is not done and return what is done and what failed.
+    """Run every unfinished cell of `study` and return the finished and failed cells.
 
-    Killed at any point and called again with the same `out`, it goes on where it was. Values are chosen by dev
-    scores alone; test data is read in the reported runs only.
+    An interrupted study resumes when called again with the same `out`. Only dev scores choose values; test
+    data is read in the reported runs only.
 
     Args:
-        study: what to run (`load_study`).
-        out: folder; `out/DATA/METHOD/seed-N/` gets run.json and predictions.jsonl.
-        workers: runs at once; by cores and free memory when None.
-        only: patterns of the settings to run, commas between, for example "ner/*,*/full".
+        study: the study (`load_study`).
+        out: output folder; `out/DATA/METHOD/seed-N/` gets run.json and predictions.jsonl.
+        workers: number of runs in parallel; chosen from cores and free memory if None.
+        only: comma-separated patterns of the settings to run, for example "ner/*,*/full".
         say: told what is going on where there is no terminal to draw a table in.
 
     Raises:
-        LookbothError: a setting that is not allowed, data that cannot be read; before anything is run.
+        LookbothError: a setting is invalid or data cannot be read; raised before the first run.
     """
     require_alone("lookboth study")
     out = Path(out)
@@ -53,6 +54,7 @@ def run_study(
         if waiting:
             with Workers(count, threads=max(1, (os.cpu_count() or 1) // count)) as pool:
                 _run_all(state, pool, board)
+    # Checkpoints of tuning runs are needed only until the reported runs have started from them.
     if not state.failed and only == "*" and not state.ready():
         for folder in (out / TUNING).rglob(RunFolder(out).training.path.name):
             shutil.rmtree(folder)
@@ -60,7 +62,7 @@ def run_study(
 
 
 def default_workers() -> int:
-    """Return how many runs fit at once: one a core while memory lasts; one on a GPU."""
+    """Return how many runs fit in parallel: one per core while memory suffices, one on a GPU."""
     import psutil
     import torch
 
@@ -71,7 +73,7 @@ def default_workers() -> int:
 
 
 def describe_study(study: StudyConfig, out: str | Path, *, only: str = "*") -> str:
-    """Return what a study would run, and what of it is done, without running anything."""
+    """Return the runs of a study and how many are finished, without running anything."""
     settings = study_settings(study, Path(out), only=only)
     state = StudyState(settings, study.seeds)
     state.ready()
@@ -80,7 +82,7 @@ def describe_study(study: StudyConfig, out: str | Path, *, only: str = "*") -> s
         tuning = len(setting.tuning_cells)
         lines.append(f"{setting.name}: {len(study.seeds)} seeds" + (f", {tuning} to tune" if tuning else ""))
     left = estimate_seconds(state)
-    return "\n".join(lines + ([f"about {left / 3600:.1f} hours of one worker left"] if left else []))
+    return "\n".join(lines + ([f"about {left / 3600:.1f} hours left with one worker"] if left else []))
 
 
 def _run_all(state: StudyState, pool: Workers, board: Board) -> None:
@@ -103,7 +105,7 @@ def _run_all(state: StudyState, pool: Workers, board: Board) -> None:
 
 def _take_note(event: Event, state: StudyState, board: Board, attempts: Counter[str]) -> None:
     name = str(event.cell)
-    if event.kind == "said":
+    if event.kind == "progress":
         board.note(name, event.text)
         return
     if event.kind == "failed" or (event.kind == "died" and attempts[name] >= ATTEMPTS):
@@ -112,7 +114,7 @@ def _take_note(event: Event, state: StudyState, board: Board, attempts: Counter[
 
 
 def _check_data(settings: Sequence[Setting], seed: int) -> None:
-    """Read every data set once, so that a missing one is known before the first training."""
+    """Read every data set once, so that a missing one is reported before the first training."""
     from lookboth.training import read_splits
 
     seen = set()

@@ -1,4 +1,4 @@
-"""The live table of a study: dev scores so far, what is running, how much time is left."""
+"""The live table of a study: dev scores so far, current runs and estimated time left."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 class Board:
-    """Shows a study while it runs; a context manager.
+    """Context manager that shows the progress of a study.
 
-    On a terminal a table is redrawn in place; elsewhere a line is said for each run that ends. Test scores are
-    never shown: they are for the report, when the choices are made.
+    On a terminal it redraws a table in place; elsewhere it reports one line per finished run. Test scores are
+    never shown: they belong in the report, after all choices are made.
 
     Args:
-        name: of the study.
-        state: what is shown.
-        workers: runs at once.
+        name: name of the study.
+        state: the state to show.
+        workers: number of runs in parallel.
         say: told the lines where there is no terminal.
     """
 
@@ -45,15 +45,15 @@ class Board:
             self.live.stop()
 
     def draw(self, running: Sequence[Cell]) -> None:
-        """Show what is running now."""
+        """Show the given cells as running."""
         self.running = running
 
     def note(self, cell: str, line: str) -> None:
-        """Keep the last line a run said."""
+        """Store the latest progress line of a run."""
         self.notes[cell] = line
 
     def ended(self, event: "Event") -> None:
-        """Tell how a run ended."""
+        """Report the outcome of a run."""
         self.notes.pop(str(event.cell), None)
         if event.kind == "done":
             self.state.is_done(event.cell)
@@ -65,7 +65,7 @@ class Board:
             self.say(f"{event.cell}: {text}; {self.headline()}")
 
     def headline(self) -> str:
-        """Return how far the study is, in one line."""
+        """Return the overall progress in one line."""
         state = self.state
         parts = [f"{len(state.scores)} of {state.num_cells()} runs done"]
         if state.failed:
@@ -93,7 +93,7 @@ class Board:
 
 
 def method_rows(state: "StudyState") -> dict[str, dict[str, str]]:
-    """Return for each method and data set the mean dev score over the seeds done, and how many there are."""
+    """Return, per method and data set, the mean dev score over finished seeds and their number."""
     rows: dict[str, dict[str, str]] = {}
     for setting in state.settings:
         dataset, _, method = setting.name.rpartition("/")
@@ -102,10 +102,10 @@ def method_rows(state: "StudyState") -> dict[str, dict[str, str]]:
 
 
 def estimate_seconds(state: "StudyState") -> float:
-    """Return the seconds one worker would need for what is left; 0 where nothing can be said yet.
+    """Return the seconds that one worker needs for the remaining runs; 0 if no run has finished.
 
-    A run is taken to last as long as the mean of the runs most like it: of its own setting, else of its method,
-    else of its data set, else of all.
+    A run is estimated by the mean duration of the most similar finished runs: of its setting, else of its
+    method, else of its data set, else of all.
     """
     if not state.seconds:
         return 0.0
@@ -124,7 +124,7 @@ def estimate_seconds(state: "StudyState") -> float:
 
 
 def clock(seconds: float) -> str:
-    """Return a time span as h:mm:ss."""
+    """Return a duration as h:mm:ss."""
     hours, rest = divmod(round(seconds), 3600)
     return f"{hours}:{rest // 60:02}:{rest % 60:02}"
 

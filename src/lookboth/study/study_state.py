@@ -1,4 +1,4 @@
-"""Which cells of a study are done, ready or waiting."""
+"""The state of a study: which cells are finished, ready to run, waiting or failed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,14 +8,14 @@ from lookboth.study.cells import Cell, Setting
 
 @dataclass
 class StudyState:
-    """What is done, what runs, what failed.
+    """Finished and failed runs of a study.
 
     Args:
-        settings: of the study, in the order of the file.
-        seeds: of the reported runs.
-        scores: the dev score of each finished run, by its name.
-        seconds: how long each finished run took, by its name.
-        failed: the error of each run that failed, by its name.
+        settings: settings of the study, in file order.
+        seeds: seeds of the reported runs.
+        scores: dev score of each finished run, by run name.
+        seconds: duration of each finished run in seconds, by run name.
+        failed: error message of each failed run, by run name.
     """
 
     settings: Sequence[Setting]
@@ -25,7 +25,7 @@ class StudyState:
     failed: dict[str, str] = field(default_factory=dict)
 
     def ready(self) -> list[Cell]:
-        """Return the cells that can be run now: tuning first, then one seed of every setting after another."""
+        """Return the cells that can run now: tuning runs first, then the reported runs, seed by seed."""
         cells = [cell for setting in self.settings for cell in setting.tuning_cells if not self.is_done(cell)]
         chosen = [(setting, setting.chosen(self.scores)) for setting in self.settings]
         cells += [
@@ -37,16 +37,16 @@ class StudyState:
         return [cell for cell in cells if str(cell) not in self.failed and not self.is_done(cell)]
 
     def num_cells(self) -> int:
-        """Return how many runs the study has, tuning included."""
+        """Return the number of runs of the study, including tuning runs."""
         tuning = sum(len(setting.tuning_cells) for setting in self.settings)
         return tuning + len(self.settings) * len(self.seeds)
 
     def num_left(self) -> int:
-        """Return how many runs are still to be done, those that wait for what is tuned among them."""
+        """Return the number of unfinished runs, including those that wait for tuning."""
         return self.num_cells() - len(self.scores) - len(self.failed)
 
     def is_done(self, cell: Cell) -> bool:
-        """Return whether a cell is finished, and remember its score.
+        """Return whether a cell is finished, and store its score.
 
         Raises:
             DataError: the folder holds a run of another recipe.

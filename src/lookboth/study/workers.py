@@ -1,4 +1,4 @@
-"""Worker processes that run one cell after another; one that dies takes only its own cell with it."""
+"""Worker processes that run one cell after another; a crash affects only the worker's current cell."""
 
 import os
 import signal
@@ -18,15 +18,16 @@ from lookboth.study.cells import Cell
 
 @dataclass(frozen=True)
 class Event:
-    """What a worker tells: a line of progress, or how its cell ended.
+    """A message from a worker: a progress line, or the outcome of its cell.
 
     Args:
-        kind: "said", "done", "failed" (an error the cell would meet again) or "died" (the process is gone).
-        cell: the cell spoken of.
-        text: the line, or the error.
+        kind: "progress", "done", "failed" (an error that would occur again) or "died" (the process has
+            ended).
+        cell: the cell that the message is about.
+        text: the progress line or the error message.
     """
 
-    kind: Literal["said", "done", "failed", "died"]
+    kind: Literal["progress", "done", "failed", "died"]
     cell: Cell
     text: str = ""
 
@@ -39,11 +40,11 @@ class _Worker:
 
 
 class Workers:
-    """A fixed number of processes; use as a context manager, which ends them all.
+    """A fixed number of worker processes; a context manager that ends them all.
 
     Args:
-        count: processes.
-        threads: CPU threads each may use.
+        count: number of processes.
+        threads: number of CPU threads per process.
     """
 
     def __init__(self, count: int, *, threads: int) -> None:
@@ -60,21 +61,21 @@ class Workers:
             worker.process.join()
 
     def has_free(self) -> bool:
-        """Return whether a cell would start at once."""
+        """Return whether a worker is idle."""
         return any(worker.cell is None for worker in self.workers)
 
     def running(self) -> list[Cell]:
-        """Return the cells being run."""
+        """Return the cells that are running."""
         return [worker.cell for worker in self.workers if worker.cell is not None]
 
     def give(self, cell: Cell) -> None:
-        """Let a free worker run `cell`."""
+        """Assign `cell` to an idle worker."""
         worker = next(worker for worker in self.workers if worker.cell is None)
         worker.cell = cell
         worker.pipe.send(cell)
 
     def events(self, timeout: float = 1.0) -> Iterator[Event]:
-        """Yield what workers told within `timeout` seconds."""
+        """Yield the messages that workers sent within `timeout` seconds."""
         busy = {worker.pipe: worker for worker in self.workers if worker.cell is not None}
         for pipe in connection.wait(list(busy), timeout):
             worker = busy[pipe]  # type: ignore[index]
@@ -87,16 +88,18 @@ class Workers:
                 yield Event("died", cell, f"the process ended with code {worker.process.exitcode}")
                 self.workers[self.workers.index(worker)] = self._start()
                 continue
-            if kind != "said":
+            if kind != "progress":
                 worker.cell = None
             yield Event(kind, cell, text)
 
     def _start(self) -> _Worker:
-        context = get_context("spawn")  # a forked process cannot use CUDA, nor threads that torch began
+        # A forked process could use neither CUDA nor the threads that torch has started.
+        context = get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_work, args=(theirs, self.threads), daemon=True)
         before = os.environ.get("OMP_NUM_THREADS")
-        os.environ["OMP_NUM_THREADS"] = str(self.threads)  # read when torch is imported
+        # OpenMP reads this variable once, when torch is imported.
+        os.environ["OMP_NUM_THREADS"] = str(self.threads)
         try:
             process.start()
         finally:
@@ -108,8 +111,9 @@ class Workers:
 
 
 def _work(pipe: Any, threads: int) -> None:
-    """Run the cells that come through the pipe until it is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started us
+    """Run the cells that arrive through the pipe until it is closed."""
+    # Ctrl-C reaches the whole process group; the parent process handles it and ends the workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     from lookboth.quiet import quiet_libraries
 
@@ -122,7 +126,7 @@ def _work(pipe: Any, threads: int) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process when the one that started it is gone, killed without a chance to say so."""
+    """End this process when its parent process is gone, for example after `kill -9`."""
     parent = parent_process()
     if parent is not None:
         parent.join()
@@ -135,12 +139,13 @@ def _run(cell: Cell, pipe: Any, threads: int) -> tuple[str, str]:
     from lookboth.study.cell_run import run_cell
 
     torch.set_num_threads(threads)
+    # At most one progress line per second: the table is redrawn once per second.
     last = [0.0]
 
     def say(line: str) -> None:
         if time.monotonic() - last[0] > 1:
             last[0] = time.monotonic()
-            pipe.send(("said", line))
+            pipe.send(("progress", line))
 
     try:
         run_cell(cell, say)
@@ -149,7 +154,8 @@ def _run(cell: Cell, pipe: Any, threads: int) -> tuple[str, str]:
     except LookbothError as error:
         return "failed", str(error)
     except MemoryError:
-        os._exit(1)  # what is left of the process cannot be trusted
+        # After a failed allocation the process is in an unknown state; a new worker replaces it.
+        os._exit(1)
     except Exception as error:
         return "failed", out_of_memory(error) or traceback.format_exc()
     return "done", ""
