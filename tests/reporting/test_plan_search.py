@@ -128,5 +128,5 @@ def test_the_report_has_a_section(runs):
 
 def test_damaged_evidence_is_named(runs):
     RunFolder.of_seed(runs, 1).evidence.write_text('{"scores": [{}]}', encoding="utf-8")
-    with pytest.raises(DataError, match=r"seed-1.*search\.json: not what a search writes"):
+    with pytest.raises(DataError, match=r"seed-1.*search\.json: not a valid search result"):
         read_searches(read_results(runs).data)

@@ -300,7 +300,7 @@ def test_a_larger_budget_takes_more_of_the_usual_plans(settings, count, tiny_lla
 
 def test_candidates_that_cannot_share_weights_are_named(tiny_llama_folder, data, tmp_path):
     config = recipe(tiny_llama_folder, data, strategy="shared", candidates=["0011", "causal+sr1"])
-    with pytest.raises(ConfigError, match=r"found 0011, causal\+sr1\. .* apart: halving, predictor"):
+    with pytest.raises(ConfigError, match=r"found 0011, causal\+sr1\. .* separately: halving, predictor"):
         search_task(config, read_splits(config), 0, tmp_path, quiet)
 
 
@@ -371,7 +371,7 @@ def test_candidates():
         ("causal+sr2", 2),
         ("0011", 0),
     ]
-    with pytest.raises(ConfigError, match=r"causal\+sr1 puts the words in more than once"):
+    with pytest.raises(ConfigError, match=r"causal\+sr1 repeats the sequence"):
         candidates_of(8, named=["0011", "causal+sr1"], max_look_ahead=4)
     drawn = random_plans(6, 50, seed=0)
     assert len(set(drawn)) == 50
@@ -385,13 +385,13 @@ def test_words_say_when_the_differences_mean_nothing():
     ]
     near = Evidence("shared", scores, ["full", "0011"], "*", "full", 10.0, 20.0)
     assert near.in_words() == (
-        "full, 0011 are within noise of each other; take full. The worst, causal, is 20.0 points behind."
+        "full, 0011 are within noise of each other; use full. The worst, causal, is 20.0 points behind."
     )
     assert near.cost() == 1.5
     alone = Evidence("shared", scores, ["full"], "*", "full", 10.0)
-    assert alone.in_words() == "full is ahead of the others of the 3 plans on dev; take it."
+    assert alone.in_words() == "full is significantly better on dev than the others of the 3 plans; use it."
     last = Evidence("halving", scores, ["full"], "*", "full", 10.0, 5.0, continued_seconds=5.0, compared=2)
-    assert "the 2 plans that were left of 3" in last.in_words()
+    assert "the 2 plans that remained of 3" in last.in_words()
     assert last.cost() == 1.5  # fifteen seconds for a training of ten
     assert alone.cost() is None
     none = Evidence("shared", scores, ["full", "0011", "causal"], "*", "full", 10.0)

@@ -1,4 +1,4 @@
-"""Which layers should be unmasked: search among mask plans."""
+"""Search for the layers to unmask: strategies that compare mask plans on dev data."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""What a search chooses from: plans, and how many times the words are put in."""
+"""Search candidates: mask plans with a number of sequence repetitions."""
 
 import random
 import re
@@ -8,19 +8,20 @@ from dataclasses import dataclass, replace
 from lookboth.errors import ConfigError
 from lookboth.masking import MaskPlan, group_plans
 
-MOST = 256
+MOST = 256  # candidates; scoring more on dev data would cost more than the trainings
 _REPEATED = re.compile(r"(.+)\+sr(\d{1,2})")
-FOUND = ("plan", "repetition")  # keys of a recipe that say which candidate was taken
-USUAL = ("0011", "0110", "0111", "0101")  # the best by rank where all 16 were tried (docs/search.md)
+FOUND = ("plan", "repetition")  # recipe keys that a search sets
+# The four best by mean rank in experiments with all 16 plans (docs/search.md).
+USUAL = ("0011", "0110", "0111", "0101")
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One thing to choose.
+    """One option of a search.
 
     Args:
-        plan: of the mask.
-        repetition: how many more times the words are put in (sequence repetition).
+        plan: mask plan.
+        repetition: number of extra copies of the words in the input (sequence repetition).
     """
 
     plan: MaskPlan
@@ -28,15 +29,15 @@ class Candidate:
 
     @classmethod
     def parse(cls, text: str, num_layers: int, repetition: int = 0) -> "Candidate":
-        """Read a plan in any notation, alone or followed by `+sr` and a number: the words so many times more.
+        """Parse a plan in any notation, optionally followed by `+sr` and a number of sequence repetitions.
 
         Args:
-            text: `0011`, `causal+sr1`.
-            num_layers: of the model.
-            repetition: where the text names none.
+            text: for example `0011` or `causal+sr1`.
+            num_layers: number of layers of the model.
+            repetition: value for a text without `+sr`.
 
         Raises:
-            PlanError: unreadable plan.
+            PlanError: the plan cannot be parsed.
 
         >>> str(Candidate.parse("causal+sr1", 30)), str(Candidate.parse("0110", 30))
         ('causal+sr1', '0110')
@@ -59,19 +60,20 @@ def candidates_of(
     repetition: int = 0,
     usual: int = len(USUAL),
 ) -> list[Candidate]:
-    """Return the candidates, each once: the named plans, or every plan of so many layer groups, or the usual ones.
+    """Return the distinct candidates: the named ones, or all plans over the layer groups, or the usual plans.
 
     Args:
-        num_layers: of the model.
-        groups: layer groups that keep or drop the causal mask; None for the usual plans.
-        named: as `Candidate.parse` reads them; when there are some, `groups` is not used.
-        max_look_ahead: states may depend on at most so many tokens to the right (streaming); a plan that goes beyond
-            has them shared out over its layers that look right.
-        repetition: of candidates that name none.
-        usual: how many of the usual plans are taken.
+        num_layers: number of layers of the model.
+        groups: number of layer groups that keep or drop the causal mask; None for the usual plans.
+        named: candidates in the notation of `Candidate.parse`; if given, `groups` is ignored.
+        max_look_ahead: maximum number of tokens to the right that a state may depend on (streaming). A plan
+            that exceeds it gets this look-ahead distributed over its layers that attend to the right.
+        repetition: sequence repetitions of candidates that do not name a number.
+        usual: number of usual plans to use.
 
     Raises:
-        ConfigError: no plan is left, there are more than can be scored, or words put in twice are to be streamed.
+        ConfigError: fewer than two candidates, more than can be scored, or sequence repetition together with
+            `max_look_ahead`.
     """
     if named or groups is None:
         found = [Candidate.parse(text, num_layers, repetition) for text in named or USUAL[:usual]]
@@ -82,7 +84,7 @@ def candidates_of(
     if max_look_ahead is not None:
         if repeated := next((candidate for candidate in found if candidate.repetition), None):
             raise ConfigError(
-                f"search: {repeated} puts the words in more than once, so every state has seen the whole text; "
+                f"search: {repeated} repeats the sequence, so every state of the last copy depends on the whole text; "
                 "with search.max_look_ahead only candidates without repetition are allowed."
             )
         found = [Candidate(limit_look_ahead(candidate.plan, max_look_ahead)) for candidate in found]
@@ -93,12 +95,12 @@ def candidates_of(
 
 
 def neighbours(candidate: Candidate, max_look_ahead: int | None = None) -> list[Candidate]:
-    """Return the candidates whose plans have one layer opened or closed, for a search layer by layer.
+    """Return the candidates that differ from `candidate` in one layer: it becomes bidirectional or causal.
 
     Args:
-        candidate: whose neighbours are wanted.
-        max_look_ahead: where plans go beyond it, it is shared out over the layers that are then open; a layer that
-            gets none of it makes no neighbour.
+        candidate: the candidate whose neighbours to return.
+        max_look_ahead: limit on the total look-ahead, distributed over the open layers. Neighbours that do
+            not differ from `candidate` under the limit are left out.
     """
     reach = candidate.plan.reach
     flipped = [
@@ -111,9 +113,10 @@ def neighbours(candidate: Candidate, max_look_ahead: int | None = None) -> list[
 
 
 def random_plans(num_layers: int, count: int, seed: int) -> list[MaskPlan]:
-    """Return so many different plans, each layer causal or bidirectional at even chances of any number of them.
+    """Return `count` distinct random plans whose layers are causal or bidirectional.
 
-    The number of bidirectional layers is drawn first, so that nearly causal and nearly full plans occur as well.
+    The number of bidirectional layers is drawn first, uniformly. Independent draws per layer would hardly
+    ever yield nearly causal or nearly full plans.
     """
     rng = random.Random(seed)
     plans: dict[MaskPlan, None] = {}
@@ -124,9 +127,9 @@ def random_plans(num_layers: int, count: int, seed: int) -> list[MaskPlan]:
 
 
 def limit_look_ahead(plan: MaskPlan, total: int) -> MaskPlan:
-    """Share a look-ahead of `total` tokens out over the layers that look right, most to those nearest the output.
+    """Distribute a look-ahead of `total` tokens over the layers that attend to the right, last layers first.
 
-    A plan that looks no further ahead than that stays as it is.
+    A plan within the limit is returned unchanged.
 
     >>> str(limit_look_ahead(MaskPlan.parse("0,*,9", 3), 5)), str(limit_look_ahead(MaskPlan.parse("0,1,3", 3), 5))
     ('0,2,3', '0,1,3')

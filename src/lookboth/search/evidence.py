@@ -1,4 +1,4 @@
-"""What a search found: the plans that were judged, which are within noise, what it cost, and that in words."""
+"""Result of a search: plan scores, plans within noise of the best, cost and a recommendation."""
 
 import json
 from collections.abc import Sequence
@@ -13,16 +13,16 @@ from lookboth.masking import MaskPlan
 
 @dataclass(frozen=True)
 class PlanScore:
-    """How a plan did in a search.
+    """Dev score of one candidate.
 
     Args:
-        plan: spelled out, one reach a layer.
-        name: its shortest usual notation.
-        score: the headline score on dev, in [0, 1].
-        spans: what was predicted, for each dev sentence (start, end, label).
+        plan: the plan with one reach per layer.
+        name: its shortest common notation.
+        score: headline dev score in [0, 1].
+        spans: predicted (start, end, label) of each dev sentence.
         interval: 95 % bootstrap interval of the score over dev sentences; None for plain tags.
-        seconds: what labeling the dev data took; None where plans shared some of the work.
-        repetition: how many more times the words were put in.
+        seconds: time to label the dev data; None if plans shared some of the computation.
+        repetition: number of sequence repetitions.
     """
 
     plan: str
@@ -36,18 +36,21 @@ class PlanScore:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a search found.
+    """Result of a search with all scores.
 
     Args:
-        strategy: how it searched.
-        scores: of the plans that were judged together, best first.
-        within_noise: names of the plans that dev data does not tell from the best, the best among them.
-        chosen: the plan taken, spelled out; name: its shortest notation; repetition: what goes with it.
-        seconds: what the search took; training_seconds: what the training after it took, without scoring test data;
-            None before it ran.
-        continued_seconds: what of `seconds` went into the training that was then gone on with.
-        strengths: how much each layer should see on its right, in [0, 1], where the strategy says so.
-        compared: so many of the first scores are of equally long trainings and were compared; None: all.
+        strategy: name of the search strategy.
+        scores: scores of the candidates, best first.
+        within_noise: names of the plans, including the best, that do not differ significantly from the best
+            on dev data.
+        chosen: the chosen plan with one reach per layer; name: its shortest notation; repetition: its
+            sequence repetitions.
+        seconds: duration of the search; training_seconds: duration of the final training without scoring test
+            data, None before it has run.
+        continued_seconds: the part of `seconds` spent on the training that the final training then resumed.
+        strengths: gate strength per layer in [0, 1], for strategies that learn gates.
+        compared: the first `compared` scores come from trainings of equal length and were compared; None:
+            all.
     """
 
     strategy: str
@@ -63,7 +66,7 @@ class Evidence:
     repetition: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form, without the predicted spans."""
+        """Return the result as JSON values, without the predicted spans."""
         plain = {key: value for key, value in vars(self).items() if key != "scores"}
         rows: list[dict[str, Any]] = [
             {key: value for key, value in vars(score).items() if key != "spans"} for score in self.scores
@@ -72,43 +75,44 @@ class Evidence:
 
     @property
     def together(self) -> Sequence[PlanScore]:
-        """The scores of equally long trainings, which were compared, best first."""
+        """Return the scores of trainings of equal length, which were compared, best first."""
         return self.scores[: self.compared]
 
     @property
     def less_trained(self) -> Sequence[PlanScore]:
-        """The other scores, each after a shorter training of its own length."""
+        """Return the remaining scores, from shorter trainings of different lengths."""
         return () if self.compared is None else self.scores[self.compared :]
 
     def cost(self) -> float | None:
-        """Return the whole cost in units of one ordinary training, the last training included."""
+        """Return the total cost, including the final training, in units of one ordinary training."""
         if not self.training_seconds:
             return None
         return (self.seconds + self.training_seconds) / (self.continued_seconds + self.training_seconds)
 
     def in_words(self) -> str:
-        """Return the recommendation."""
+        """Return the recommendation as a sentence."""
         best, compared = self.scores[0], self.together
         which = f"the {len(compared)} plans"
         if len(compared) < len(self.scores):
-            which += f" that were left of {len(self.scores)}"
+            which += f" that remained of {len(self.scores)}"
         if len(self.within_noise) == len(compared):
-            return f"The dev data does not tell any of {which} from the best; the choice of {self.name} means little."
+            return f"None of {which} differs significantly from the best on dev; choosing {self.name} means little."
         others = [name for name in self.within_noise if name != best.name]
         if not others:
-            return f"{best.name} is ahead of the others of {which} on dev; take it."
+            return f"{best.name} is significantly better on dev than the others of {which}; use it."
         worst = min(compared, key=lambda score: score.score)
         return (
-            f"{', '.join([best.name, *others])} are within noise of each other; take {self.name}. "
+            f"{', '.join([best.name, *others])} are within noise of each other; use {self.name}. "
             f"The worst, {worst.name}, is {100 * (best.score - worst.score):.1f} points behind."
         )
 
     def layers(self) -> list[float] | None:
-        """Return how much right context each layer seems to carry, one number a layer.
+        """Return an estimate of the benefit of right context in each layer, one number per layer.
 
-        The strength of its gate; without gates the mean score of the plans in which it looks right minus that of the
-        others, among those that were trained equally long and have the chosen repetition. None where some layer looks
-        right in all of them, or in none.
+        With gates it is the gate strength. Otherwise it is the mean score of the plans in which the layer
+        attends to the right minus the mean score of the others. Only scores of equally long trainings with
+        the chosen repetition count. Return None if some layer attends to the right in all of these plans or
+        in none.
         """
         if self.strengths:
             return list(self.strengths)
@@ -123,10 +127,10 @@ class Evidence:
 
 
 def read_evidence(file: Path) -> Evidence:
-    """Read `search.json` of a run folder.
+    """Read the `search.json` of a run folder.
 
     Raises:
-        DataError: it is damaged.
+        DataError: the file is damaged.
     """
     try:
         data: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
@@ -135,7 +139,7 @@ def read_evidence(file: Path) -> Evidence:
         return Evidence(scores=scores, **{**data, "strengths": tuple(data.get("strengths", ()))})
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(
-            f"{file}: not what a search writes: {error}. Search again to have it written."
+            f"{file}: not a valid search result: {error}. Run the search again to write it."
         ) from error
 
 

@@ -1,7 +1,7 @@
-"""Learned gates: one training in which how much each layer sees on its right is itself a weight.
+"""Learned gates: one training in which the strength of right context in each layer is itself a weight.
 
-The relaxation of a discrete choice to weights that are trained with the others is from differentiable architecture
-search (Liu et al. 2019, "DARTS: Differentiable Architecture Search", arXiv 1806.09055).
+The continuous relaxation of a discrete choice is from differentiable architecture search (Liu et al. 2019,
+"DARTS: Differentiable Architecture Search", arXiv 1806.09055).
 """
 
 from typing import Any
@@ -17,16 +17,17 @@ from lookboth.search.shared import passes, score_all
 from lookboth.search.task import Found, SearchTask, best_first
 from lookboth.training import fit, prepare_classifier
 
-_CROSSING = 12.0  # how far a gate's logit can go in a whole training at the recipe's learning rate
-_DECIDE = 0.1  # weight of the penalty on gates that are neither open nor shut
+# Maximum change of a gate's logit in a whole training at the recipe's learning rate: enough to saturate a sigmoid.
+_CROSSING = 12.0
+_DECIDE = 0.1  # weight of the penalty on half-open gates
 
 
 class Gates(nn.Module):
-    """One trainable strength a layer, half open at first.
+    """One trainable gate strength per layer, initially 0.5.
 
     Args:
-        num_layers: of the model.
-        speed: logit of a strength a unit of its weight; Adam moves a weight by the learning rate a step.
+        num_layers: number of layers of the model.
+        speed: logit per unit of the weight. Adam changes a weight by about the learning rate per step.
     """
 
     def __init__(self, num_layers: int, speed: float) -> None:
@@ -39,16 +40,16 @@ class Gates(nn.Module):
         return torch.sigmoid(self.speed * self.weight)
 
     def plan(self) -> MaskPlan:
-        """Return the plan the gates say: a layer that is more than half open looks both ways."""
+        """Return the plan of the gates: a layer is bidirectional if its strength is above 0.5."""
         return MaskPlan(tuple(None if strength > 0.5 else 0 for strength in self().tolist()))
 
 
 class Gated:
-    """Trains gates with a model: in force in its training passes only; a context manager.
+    """Context manager that trains gates with a model; the gates are active in training passes only.
 
     Args:
         model: a LabelerModel under the plan "full".
-        gates: one a layer; part of the model, and so of its checkpoints, while this lasts.
+        gates: the gates; inside the context a submodule of the model, and so part of its checkpoints.
     """
 
     def __init__(self, model: nn.Module, gates: Gates) -> None:
@@ -78,7 +79,7 @@ class Gated:
 
 
 def search_gates(task: SearchTask) -> Found:
-    """Return the dev scores of the gates' plan and of every candidate with the weights trained beside the gates."""
+    """Train gates; return the dev scores of the gates' plan and of every candidate with the same weights."""
     relaxed = {"plan": "full", "train_plan": None, "attn_implementation": "eager"}
     scored = passes([candidate.plan.reach for candidate in task.candidates]) + 1
     config = task.shortened(scored).model_copy(update=relaxed)
@@ -112,6 +113,6 @@ def search_gates(task: SearchTask) -> Found:
     plan = gates.plan()
     if task.config.search.max_look_ahead is not None:
         plan = limit_look_ahead(plan, task.config.search.max_look_ahead)
-    task.say(f"gates: {' '.join(f'{strength:.2f}' for strength in strengths)}; they say {plan}")
+    task.say(f"gates: {' '.join(f'{strength:.2f}' for strength in strengths)}; their plan is {plan}")
     candidates = dict.fromkeys([Candidate(plan, config.repetition), *task.candidates])
     return Found(best_first(score_all(task, prepared, candidates, stage="gates").values()), strengths)

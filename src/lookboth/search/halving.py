@@ -1,6 +1,7 @@
-"""Successive halving: all plans begin their training, the better half goes on, and so on; one of them finishes.
+"""Successive halving: train all candidates a little, resume the better half, repeat until one is left.
 
-Jamieson & Talwalkar 2016, "Non-stochastic Best Arm Identification and Hyperparameter Optimization" (arXiv 1502.07943).
+Jamieson & Talwalkar 2016, "Non-stochastic Best Arm Identification and Hyperparameter Optimization" (arXiv
+1502.07943).
 """
 
 from collections.abc import Sequence
@@ -12,15 +13,16 @@ from lookboth.search.trials import drop, train_until
 
 
 def rungs(num_candidates: int, budget: float, scoring: float = 0.0) -> list[tuple[int, float]]:
-    """Return (candidates, share of a training at which they are compared) of every rung; each share doubles the last.
+    """Return (candidates, share of a training at which they are compared) for every rung; each share is twice
+    the last.
 
-    Together with their scoring and the rest of the training of the one that is left they cost `budget` trainings, or
-    less where all of them can be trained to the end.
+    All rungs, their scoring and the rest of the final training together cost `budget` trainings. They cost
+    less if the budget lets every candidate train to the end.
 
     Args:
-        num_candidates: at the start.
+        num_candidates: number of candidates at the start.
         budget: in ordinary trainings.
-        scoring: what scoring one candidate on dev costs, in ordinary trainings.
+        scoring: cost of scoring one candidate on dev data, in ordinary trainings.
 
     >>> rungs(4, 2.0)
     [(4, 0.25), (2, 0.5)]
@@ -33,14 +35,15 @@ def rungs(num_candidates: int, budget: float, scoring: float = 0.0) -> list[tupl
     while num_candidates > 1:
         counts.append(num_candidates)
         num_candidates = -(-num_candidates // 2)
-    steps = [2 ** max(0, number - 1) for number in range(len(counts))]  # how much longer than the rung before
+    # A resumed candidate pays only for the steps since the rung before.
+    steps = [2 ** max(0, number - 1) for number in range(len(counts))]
     cost = sum(count * step for count, step in zip(counts, steps, strict=True)) - sum(steps)
     training = affordable_training(budget, scoring * sum(counts))
     return [(count, min(1.0, 2**number * training / cost)) for number, count in enumerate(counts)]
 
 
 def affordable(budget: float) -> int:
-    """Return how many candidates can be compared late in their trainings, where early learning no longer misleads.
+    """Return how many candidates can be compared late in training, where the ranking is reliable.
 
     >>> affordable(2.0), affordable(3.5)
     (2, 3)
@@ -49,7 +52,7 @@ def affordable(budget: float) -> int:
 
 
 def search_halving(task: SearchTask) -> Found:
-    """Return the last score of every candidate; those that went further stand before those that were dropped."""
+    """Return the last score of every candidate; candidates that trained longer come first."""
     alive: Sequence[Candidate] = list(task.candidates)
     dropped: list[PlanScore] = []
     last: list[PlanScore] = []
@@ -59,6 +62,7 @@ def search_halving(task: SearchTask) -> Found:
         keep = -(-len(alive) // 2)
         for one in ranked[keep:]:
             drop(task, one)
+        # Scores of different rungs are not comparable, so the ones that trained longer stay in front.
         dropped = [scores[one] for one in ranked[keep:]] + dropped
         alive, last = ranked[:keep], [scores[one] for one in ranked[:keep]]
     return Found(last + dropped, compared=2)

@@ -1,8 +1,8 @@
-"""A short training of every plan, and what the layers' additive effects in them predict for each plan.
+"""Short trainings of every plan, ranked by a regression on the layers that attend to the right.
 
-Predicting how architectures will do from few, cheap trainings is from architecture search (Baker et al. 2017,
-"Accelerating Neural Architecture Search using Performance Prediction", arXiv 1705.10823); here the features are the
-layers that look right, and the predictor is a ridge regression.
+Performance prediction from a few cheap trainings is from architecture search (Baker et al. 2017,
+"Accelerating Neural Architecture Search using Performance Prediction", arXiv 1705.10823). Here the features
+are the layers that attend to the right, and the predictor is a ridge regression.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ _STRENGTHS = tuple(10.0**power for power in range(-2, 5))
 
 
 def search_predictor(task: SearchTask) -> Found:
-    """Return every candidate's score after its short training, in the order that the predictor gives them."""
+    """Return every candidate's score after a short training, ordered by the predicted scores."""
     count = len(task.candidates)
     share = affordable_training(task.config.search.budget, count * task.scoring_cost) / count
     scores = [train_shortly(task, candidate, share, stage="short") for candidate in task.candidates]
@@ -27,13 +27,13 @@ def search_predictor(task: SearchTask) -> Found:
 
 
 def smooth(plans: Sequence[MaskPlan], scores: Sequence[float]) -> list[float]:
-    """Return what a ridge regression on the layers that look right says of each plan.
+    """Return the prediction of a ridge regression on the layers that attend to the right, for each plan.
 
-    The strength of the ridge is the one with the smallest leave-one-out error.
+    The regularization strength minimizes the leave-one-out error.
 
     Args:
-        plans: those that were tried.
-        scores: of each.
+        plans: the plans that were trained.
+        scores: the dev score of each plan.
 
     >>> from lookboth.masking import group_plans
     >>> plans = list(group_plans(2, 4))
@@ -50,6 +50,7 @@ def smooth(plans: Sequence[MaskPlan], scores: Sequence[float]) -> list[float]:
     for strength in _STRENGTHS:
         hat = (u * (d**2 / (d**2 + strength))) @ u.T + 1 / len(plans)
         fitted = hat @ target
+        # The leave-one-out error has a closed form: no second fit per plan is needed.
         error = float(np.sum(((target - fitted) / np.maximum(1 - np.diag(hat), 1e-9)) ** 2))
         if error < least:
             best, least = fitted, error

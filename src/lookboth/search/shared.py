@@ -1,8 +1,8 @@
-"""One training for all plans: each batch is run under a plan drawn at random, then every plan is scored on dev.
+"""One-shot search: train once with a randomly drawn plan per batch, then score every plan on dev data.
 
 Weight sharing between candidates is from architecture search (Guo et al. 2020, "Single Path One-Shot Neural
-Architecture Search with Uniform Sampling", arXiv 1904.00420); here the candidates differ in their masks alone, so
-that every weight is shared by all of them.
+Architecture Search with Uniform Sampling", arXiv 1904.00420). Here the candidates differ only in their masks,
+so all of them share every weight.
 """
 
 import random
@@ -21,20 +21,20 @@ from lookboth.search.task import Found, SearchTask, best_first
 from lookboth.search.trials import train_shortly
 from lookboth.training import Prepared, fit, prepare_classifier, share_lower_states
 
-_DRAWN_PER_LAYER = 4096
-_CLIMBING = 0.5  # of what a search by layers may cost is for dev passes
+_DRAWN_PER_LAYER = 4096  # plans; more than the batches of a usual training
+_CLIMBING = 0.5  # share of the search budget for dev passes in a search layer by layer
 _STAGE = "shared"
 
 
 class DrawnPlans:
-    """Puts a plan drawn at random in force before each training batch; a context manager.
+    """Context manager that applies a randomly drawn plan before each training batch.
 
-    Which plan a batch gets follows from its tokens and the seed, so a resumed training draws as it would have.
+    The draw depends only on the tokens of the batch and the seed, so a resumed training draws the same plans.
 
     Args:
         model: a LabelerModel.
-        plans: drawn from with equal chances.
-        seed: of the draws.
+        plans: plans to draw from, uniformly.
+        seed: seed of the draws.
     """
 
     def __init__(self, model: nn.Module, plans: Sequence[MaskPlan], seed: int) -> None:
@@ -56,9 +56,10 @@ class DrawnPlans:
 
 
 def search_shared(task: SearchTask) -> Found:
-    """Return every candidate's dev score with the weights of one training under drawn plans, best first.
+    """Return the dev score of every candidate with the weights of one shared training, best first.
 
-    With `search.tune_best` the best of them then get a short training each, from the shared weights, and stand first.
+    With `search.tune_best` the best candidates then get a short training each from the shared weights and
+    come first.
     """
     plans = [candidate.plan for candidate in task.candidates]
     search = task.config.search
@@ -75,12 +76,13 @@ def search_shared(task: SearchTask) -> Found:
 
 
 def search_layers(task: SearchTask) -> Found:
-    """Return the scores met while climbing from the best candidate, one layer at a time, best first.
+    """Return the scores of a hill climb from the best candidate, one layer at a time, best first.
 
-    The shared training draws from all plans that are causal or bidirectional in each layer, with the look-ahead of
-    `search.max_look_ahead` shared out where there is one, and takes half of what the search may cost. Climbing takes
-    the first change of one layer that scores better, from the output down, and stops when a whole round changes
-    nothing, or when the dev passes have cost the other half.
+    The shared training draws from all plans whose layers are causal or bidirectional. With
+    `search.max_look_ahead` the look-ahead is distributed over the open layers. The training takes half of the
+    search budget. Climbing applies the first change of one layer that improves the score, from the output
+    down. It stops after a round without a change, or when the dev passes have used the other half of the
+    budget.
     """
     most = int(_CLIMBING * (task.config.search.budget - 1) / task.scoring_cost)
     limit = task.config.search.max_look_ahead
@@ -106,12 +108,13 @@ def search_layers(task: SearchTask) -> Found:
 def score_all(
     task: SearchTask, prepared: Prepared, candidates: Iterable[Candidate], *, stage: str = _STAGE
 ) -> dict[Candidate, PlanScore]:
-    """Return the dev score of each candidate with the same weights; layers in which plans agree are run once for them.
+    """Return the dev score of each candidate with the same weights; lower layers on which plans agree run only
+    once.
 
     Args:
-        task: gives dev data and folder.
-        prepared: with the weights as they stand.
-        candidates: to be scored.
+        task: the search.
+        prepared: the labeler with its current weights.
+        candidates: the candidates to score.
         stage: as in `SearchTask.score`.
     """
     labeler, candidates = prepared.labeler, list(candidates)
@@ -123,7 +126,7 @@ def score_all(
 
 
 def best_cut(reaches: Sequence[Sequence[object]]) -> int:
-    """Return up to which layer states should be shared, so that the fewest layers are run in all; 0: not at all.
+    """Return the layer up to which to share states so that the fewest layers run in total; 0: do not share.
 
     >>> best_cut([(0, 0, 0), (0, 0, None), (0, None, 0), (0, None, None)])
     2
@@ -134,7 +137,7 @@ def best_cut(reaches: Sequence[Sequence[object]]) -> int:
 
 
 def passes(reaches: Sequence[Sequence[object]]) -> float:
-    """Return how many passes through the whole model scoring all plans takes, shared layers run once.
+    """Return how many passes through the whole model it takes to score all plans, if shared layers run once.
 
     >>> passes([(0, 0, 0), (0, 0, None), (0, None, 0), (0, None, None)])
     2.6666666666666665
@@ -143,12 +146,12 @@ def passes(reaches: Sequence[Sequence[object]]) -> float:
 
 
 def _layers_run(reaches: Sequence[Sequence[object]], cut: int) -> int:
-    """Return how many layers are run where plans that agree up to layer `cut` run those once."""
+    """Return the number of layer passes if plans that agree up to layer `cut` share these layers."""
     return cut * len({tuple(reach[:cut]) for reach in reaches}) + (len(reaches[0]) - cut) * len(reaches)
 
 
 def _train(task: SearchTask, plans: Sequence[MaskPlan], config: RunConfig) -> Prepared:
-    """Return a labeler trained under drawn plans to the end; its scores on the way would choose for some plans only."""
+    """Train a labeler under drawn plans to the end, without dev scores: these would favor some of the plans."""
     training = config.training.model_copy(update={"evals_per_epoch": 0})
     config = config.model_copy(update={"training": training})
     prepared = prepare_classifier(

@@ -1,4 +1,4 @@
-"""`lookboth search`: the best plan on dev data, the evidence for it, and a labeler trained under it."""
+"""`lookboth search`: find the best plan on dev data, report the evidence and train a labeler under it."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,21 +29,21 @@ STRATEGIES: dict[str, Strategy] = {
     "predictor": search_predictor,
 }
 
-_ALONE = ("halving", "predictor")  # strategies that train every candidate with weights of its own
+_ALONE = ("halving", "predictor")  # strategies that train separate weights for every candidate
 
 
 def search_task(config: RunConfig, splits: Splits, seed: int, folder: Path, say: Say) -> SearchTask:
-    """Return a search that can be begun.
+    """Return the search described by a recipe.
 
     Args:
-        config: a recipe; its section [search] says how.
-        splits: the data; test is not read.
-        seed: of trainings and draws.
-        folder: for checkpoints and scores.
+        config: a recipe; its section [search] has the settings.
+        splits: the data; test data is not read.
+        seed: seed of trainings and draws.
+        folder: folder for checkpoints and scores.
         say: told of progress.
 
     Raises:
-        ConfigError: no such strategy, or nothing to choose from.
+        ConfigError: unknown strategy, or fewer than two candidates.
     """
     search = config.search
     if search.strategy not in STRATEGIES:
@@ -61,17 +61,17 @@ def search_task(config: RunConfig, splits: Splits, seed: int, folder: Path, say:
     repetitions = {candidate.repetition for candidate in candidates}
     if search.strategy not in _ALONE and repetitions != {config.repetition}:
         raise ConfigError(
-            f"search.strategy = {search.strategy!r} trains one labeler for all candidates, which must put the words "
-            f"in equally often (repetition = {config.repetition}); found {', '.join(map(str, candidates))}. "
-            f"Strategies that train candidates apart: {', '.join(_ALONE)}."
+            f"search.strategy = {search.strategy!r} trains one labeler for all candidates, which must all have "
+            f"repetition = {config.repetition}; found {', '.join(map(str, candidates))}. "
+            f"Strategies that train each candidate separately: {', '.join(_ALONE)}."
         )
     return SearchTask(config, splits, candidates, seed, folder, say)
 
 
 def find_plan(task: SearchTask) -> Evidence:
-    """Return the evidence for the best plan on dev; test data is not read.
+    """Return the evidence for the best plan on dev data; test data is not read.
 
-    Killed and called again with the same folder, it goes on where it was.
+    An interrupted search resumes when called again with the same folder.
     """
     require_alone("lookboth search")
     start = Start.now()
@@ -86,7 +86,7 @@ def find_plan(task: SearchTask) -> Evidence:
 
 
 def train_searched(config: RunConfig, splits: Splits, seed: int, folder: Path, say: Say) -> TrainedRun:
-    """Search a plan, train a labeler under it as any recipe would, and write the evidence beside it."""
+    """Search for a plan, train a labeler under it and write the evidence into the run folder."""
     from lookboth.training import train_classifier
 
     task = search_task(config, splits, seed, RunFolder(folder).training.search.path, say)
@@ -94,7 +94,8 @@ def train_searched(config: RunConfig, splits: Splits, seed: int, folder: Path, s
     num = task.candidates[0].plan.num_layers
     chosen = Candidate(MaskPlan.parse(evidence.chosen, num), evidence.repetition)
     evidence = replace(evidence, continued_seconds=hand_over(task, chosen, RunFolder(folder).training.path))
-    _write(evidence, folder)  # before run.json, with which a run is finished
+    # Write it before run.json, whose presence marks the run as finished.
+    _write(evidence, folder)
     run = train_classifier(config.model_copy(update=settings_of(chosen)), splits, seed, folder, say)
     evidence = replace(evidence, training_seconds=run.training_seconds)
     _write(evidence, folder)
@@ -108,7 +109,7 @@ def _write(evidence: Evidence, folder: Path) -> None:
 
 
 def _whole_seconds(file: Path, seconds: float) -> float:
-    """Return how long the search took when it was first finished; going over it again costs next to nothing."""
+    """Return the duration of the search when it first finished; repeating a finished one takes almost no time."""
     if (first := read_state(file, float)) is not None:
         return first
     write_json(file, seconds)
@@ -116,7 +117,7 @@ def _whole_seconds(file: Path, seconds: float) -> float:
 
 
 def num_layers(config: RunConfig) -> int:
-    """Return how many layers of the recipe's model are run."""
+    """Return how many layers of the recipe's model run."""
     model = load_config(
         config.model, revision=config.revision, trust_remote_code=config.trust_remote_code
     ).get_text_config()

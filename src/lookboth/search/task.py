@@ -1,4 +1,4 @@
-"""What every way of searching works with: the data, the candidates, trainings, and dev scores that are kept."""
+"""The parts shared by all strategies: data, candidates, stored dev scores and the comparison of plans."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -16,18 +16,18 @@ from lookboth.search.evidence import Evidence, PlanScore
 from lookboth.training import Say, Splits
 from lookboth.types import Span
 
-_FORWARD = 1 / 3  # what scoring a text costs, measured in training on it once
-_AT_LEAST = 0.5  # of what a search may cost is for training, however large the dev data is
-NOISE = 0.05  # a difference with a larger p-value is not told from chance
+_FORWARD = 1 / 3  # cost of a forward pass relative to a training step: the backward pass costs twice as much
+_AT_LEAST = 0.5  # minimum share of the search budget for training, even with large dev data
+NOISE = 0.05  # significance level of the comparison with the best plan
 
 
 class Found(NamedTuple):
-    """What a strategy comes back with.
+    """Scores found by a strategy.
 
     Args:
-        scores: of the plans that were judged, best first.
-        strengths: how much each layer should see on its right, in [0, 1], where the strategy says so.
-        compared: so many of the first scores are of equally long trainings; None: all are.
+        scores: scores of the candidates, best first.
+        strengths: gate strength per layer in [0, 1], for strategies that learn gates.
+        compared: the first `compared` scores come from trainings of equal length; None: all do.
     """
 
     scores: Sequence[PlanScore]
@@ -36,13 +36,14 @@ class Found(NamedTuple):
 
 
 def affordable_training(budget: float, scoring: float) -> float:
-    """Return how much training a search can pay for beside its scoring and the last training, in ordinary trainings.
+    """Return the share of the budget left for training after scoring and the final training, in ordinary
+    trainings.
 
-    At least half of what the search may cost goes into training, however large the dev data is.
+    At least half of the search budget goes into training, even with large dev data.
 
     Args:
-        budget: in ordinary trainings, the last one included.
-        scoring: what all dev passes cost, in the same unit.
+        budget: in ordinary trainings, including the final one.
+        scoring: cost of all dev passes, in the same unit.
 
     >>> affordable_training(2.0, 0.2), affordable_training(2.0, 0.9)
     (0.8, 0.5)
@@ -51,13 +52,13 @@ def affordable_training(budget: float, scoring: float) -> float:
 
 
 def file_name(candidate: Candidate) -> str:
-    """Return a candidate as part of a file's name."""
+    """Return the name of a candidate for use in file names."""
     repeated = f"+sr{candidate.repetition}" if candidate.repetition else ""
     return candidate.plan.spelled_out().replace("*", "a") + repeated
 
 
 def best_first(scores: Iterable[PlanScore]) -> list[PlanScore]:
-    """Return the scores with the best first; of equal ones, those given first."""
+    """Return the scores with the best first; ties keep their order."""
     return sorted(scores, key=lambda score: -score.score)
 
 
@@ -66,11 +67,11 @@ class SearchTask:
     """One search.
 
     Args:
-        config: the recipe; its plan is not used.
-        splits: train and dev are used, test never.
-        candidates: what is chosen from.
-        seed: of trainings and draws.
-        folder: for checkpoints and scores; a killed search goes on from there.
+        config: the recipe; its plan is ignored.
+        splits: the data; train and dev are used, test never.
+        candidates: the candidates to choose from.
+        seed: seed of trainings and draws.
+        folder: folder for checkpoints and scores; an interrupted search resumes from it.
         say: told of progress.
     """
 
@@ -83,7 +84,9 @@ class SearchTask:
 
     @property
     def scoring_cost(self) -> float:
-        """What scoring one candidate on dev costs in ordinary trainings, reckoned from the number of words."""
+        """Return the cost of scoring one candidate on dev data, in ordinary trainings, estimated from word
+        counts.
+        """
         training = self.config.training
         dev = _FORWARD * sum(len(example.words) for example in self.splits.dev)
         train = sum(len(example.words) for example in self.splits.train)
@@ -91,11 +94,12 @@ class SearchTask:
         return dev / (training.epochs * train + times * dev)
 
     def shortened(self, scored: float, besides: float = 0.0) -> RunConfig:
-        """Return the recipe of the one training that a search can pay for; no longer than an ordinary one.
+        """Return the recipe of the one training that the search budget allows; at most as long as an ordinary
+        training.
 
         Args:
-            scored: how many candidates are scored on dev after it.
-            besides: what else is paid for, in ordinary trainings.
+            scored: number of candidates to score on dev data afterwards.
+            besides: other costs, in ordinary trainings.
         """
         share = affordable_training(self.config.search.budget, scored * self.scoring_cost + besides)
         training = self.config.training
@@ -105,13 +109,14 @@ class SearchTask:
     def score(
         self, labeler: Labeler, candidate: Candidate, *, stage: str = "shared", timed: bool = True
     ) -> PlanScore:
-        """Return how `labeler` does on dev under a candidate's plan; read from the folder where it is known already.
+        """Return the dev score of `labeler` under a candidate's plan, from the search folder if it is stored
+        there.
 
         Args:
-            labeler: with the weights of this stage, and the candidate's repetition.
-            candidate: its plan is put in force while dev data is labeled.
-            stage: part of the file's name; scores of other weights are other scores.
-            timed: whether the seconds this takes are those of the plan.
+            labeler: the labeler with the weights of this stage and the candidate's repetition.
+            candidate: its plan is applied while the dev data is labeled.
+            stage: part of the file name; each stage has its own weights and scores.
+            timed: whether the measured seconds belong to this plan alone.
         """
         if (known := self.known(candidate, stage)) is not None:
             return known
@@ -133,19 +138,21 @@ class SearchTask:
         return result
 
     def known(self, candidate: Candidate, stage: str) -> PlanScore | None:
-        """Return the score of a candidate if it is in the folder already, None if not or if it is damaged."""
+        """Return the stored score of a candidate; None if it is missing or damaged."""
         return read_state(self._file(candidate, stage), lambda stored: PlanScore(**stored))
 
     def scorer(self, labeler: Labeler, candidate: Candidate) -> Callable[[], float]:
-        """Return what scores `labeler` on dev under a candidate's plan as it stands whenever it is called."""
+        """Return a function that scores `labeler` on dev data under a candidate's plan, with the weights at call
+        time.
+        """
         return lambda: self._evaluate(labeler, candidate.plan).scores.headline
 
     def compare(self, one: PlanScore, other: PlanScore) -> float:
-        """Return the p-value of the difference between two plans, resampling dev sentences."""
+        """Return the p-value of the difference between two plans, from a paired bootstrap over dev sentences."""
         return paired_bootstrap(self._gold(), _spans(one), _spans(other), seed=self.seed).p_value
 
     def _evaluate(self, labeler: Labeler, plan: MaskPlan) -> Evaluation:
-        # Applied once for all batches: a plan that is applied again loses the kept states of frozen layers.
+        # Apply the plan once for all batches: applying it again would discard the cached states of frozen layers.
         with under_plan(labeler.model.backbone, plan):
             return evaluate_labeler(labeler.with_plan(plan), self.splits.dev, interval=False)
 
@@ -157,14 +164,15 @@ class SearchTask:
 
 
 def judge(task: SearchTask, found: Found, *, seconds: float) -> Evidence:
-    """Return the evidence: the first plan is chosen, and which of the others are within noise of it.
+    """Return the evidence: the first plan is chosen, with the plans that are within noise of it.
 
-    Noise is that of the dev sentences; the noise of training is shared by the plans where weights are shared.
+    The test covers the noise of the dev sentences. It does not cover the noise of training, which plans with
+    shared weights have in common.
 
     Args:
-        task: gives the dev data.
-        found: what the strategy came back with.
-        seconds: what the search took.
+        task: the search, with its dev data.
+        found: result of the strategy.
+        seconds: duration of the search.
     """
     best = found.scores[0]
     compared = found.scores[: found.compared]

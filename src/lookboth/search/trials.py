@@ -1,4 +1,4 @@
-"""Trainings of one candidate alone: a short one, or the first part of an ordinary one that can be gone on with."""
+"""Trainings of a single candidate: a short one, or the first part of an ordinary one that can be resumed."""
 
 import shutil
 from contextlib import suppress
@@ -20,11 +20,11 @@ def train_shortly(
     """Return the dev score of a candidate after a short training with a schedule of its own length.
 
     Args:
-        task: gives recipe, data, seed and folder; a score that is there already is taken.
-        candidate: its plan is in force while training and while dev data is labeled.
-        share: length, as a share of an ordinary training.
-        stage: name of the round; scores of other rounds are other scores.
-        start: weights to begin with; fresh ones if None.
+        task: the search; an existing score in its folder is reused.
+        candidate: its plan is applied in training and on dev data.
+        share: length as a share of an ordinary training.
+        stage: name of the round; each round has its own scores.
+        start: file with initial weights; None for fresh ones.
     """
     training = task.config.training
     short = training.model_copy(update={"epochs": training.epochs * share, "evals_per_epoch": 0})
@@ -35,27 +35,28 @@ def train_shortly(
 
 
 def train_until(task: SearchTask, candidate: Candidate, share: float, *, stage: str) -> PlanScore:
-    """Return the dev score of a candidate when so much of its ordinary training is done; called again, it goes on.
+    """Train a candidate up to a share of its ordinary training and return its dev score; a later call resumes.
 
     Args:
         task, candidate: as in `train_shortly`.
-        share: of an ordinary training, under whose schedule it stands.
+        share: share of an ordinary training; the learning-rate schedule is that of the whole training.
         stage: name of the round.
     """
     return _trial(task, task.config, candidate, stage=stage, folder=_begun(task, candidate), until=share)
 
 
 def drop(task: SearchTask, candidate: Candidate) -> None:
-    """Remove what `train_until` left of a candidate that is not gone on with."""
+    """Delete the partial training of a candidate that was eliminated."""
     shutil.rmtree(_begun(task, candidate), ignore_errors=True)
 
 
 def hand_over(task: SearchTask, candidate: Candidate, folder: Path) -> float:
-    """Move the begun training of a candidate to where the ordinary one looks for it, and return the seconds it took.
+    """Move the partial training of a candidate to the folder of the ordinary training; return its duration in
+    seconds.
 
     Args:
-        task, candidate: whose training was begun, if any.
-        folder: of the ordinary training.
+        task, candidate: the search and the candidate.
+        folder: folder of the ordinary training.
     """
     begun = _begun(task, candidate)
     for entry in list(begun.iterdir()) if begun.is_dir() else []:
@@ -65,7 +66,7 @@ def hand_over(task: SearchTask, candidate: Candidate, folder: Path) -> float:
 
 
 def settings_of(candidate: Candidate) -> dict[str, Any]:
-    """Return what a recipe says of a candidate."""
+    """Return the recipe keys of a candidate."""
     return {"plan": candidate.plan.spelled_out(), "repetition": candidate.repetition}
 
 
@@ -92,7 +93,8 @@ def _trial(
     )
     if start is not None:
         load_weights(prepared.labeler.model, start)
-    with suppress(Diverged):  # the score says so
+    # A diverged candidate gets a score near 0, which ranks it last.
+    with suppress(Diverged):
         fit(
             prepared.labeler.model,
             prepared.batches,
