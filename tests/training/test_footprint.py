@@ -174,4 +174,4 @@ def test_the_first_steps_tell_how_long_it_will_take(monkeypatch):
     progress.on_train_begin(None, State, None)
     for State.global_step in range(1, 12):
         progress.on_step_end(None, State, None)
-    assert lines == ["about 7 minutes for the 100 steps left, dev scores not counted"]
+    assert lines == ["about 7 minutes for the 100 steps left, without dev scoring"]

@@ -183,7 +183,7 @@ def test_seeds_of_a_recipe(tiny_llama_folder, tmp_path, task, seeds):
         runs = train(config.model_copy(update={"training": training}), tmp_path / str(kept), say=said.append)
         scores[kept] = [(run.history, run.tests) for run in runs]
     assert [history for history, _ in scores[False]] == [history for history, _ in scores["auto"]]
-    assert sum("computed once a text" in line for line in said) == len(seeds)
+    assert sum("computed once per text" in line for line in said) == len(seeds)
 
 
 def inputs_of_lowest(labeler, batch):

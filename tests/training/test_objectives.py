@@ -52,7 +52,7 @@ def test_the_mask_token_is_the_tokenizers_own_or_an_underscore():
     decoder = tiny_tokenizer("byte-bos")
     assert decoder.decode([find_mask_token(decoder)]) == "_"
     assert decoder.decode([find_mask_token(tiny_tokenizer("byte-bos"), "?")]) == "?"
-    with pytest.raises(ConfigError, match="no token of this model"):
+    with pytest.raises(ConfigError, match="not a token of this model"):
         find_mask_token(decoder, "<no such token>")
 
 

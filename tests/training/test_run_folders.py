@@ -32,7 +32,7 @@ def test_gpus_that_are_not_used_are_named_once(data, tmp_path, monkeypatch, coun
     config = parse_config({"data": {"train": str(data)}, "method": method})
     run.train(config, tmp_path / "out", say=said.append)
     assert [line for line in said if "GPU" in line] == told * [
-        "2 GPUs here, one is used. All of them: torchrun --nproc-per-node 2 -m lookboth ... (docs/distributed.md)"
+        "2 GPUs found, one is used. To use all: torchrun --nproc-per-node 2 -m lookboth ... (docs/distributed.md)"
     ]
 
 

@@ -37,8 +37,8 @@ def test_words_and_spans_end_where_the_tokens_end_and_are_counted(config):
     lost = 80 - kept
     assert splits.unscored == {"train": lost, "dev": 0, "test:far": lost}
     assert lines == [
-        f"Warning: truncate = true: {lost} of 82 words of train stand beyond 41 tokens and are not learned.",
-        f"Warning: truncate = true: {lost} of 82 words of test:far stand beyond 41 tokens and are not scored.",
+        f"Warning: truncate = true: {lost} of 82 words of train are beyond 41 tokens and are not trained on.",
+        f"Warning: truncate = true: {lost} of 82 words of test:far are beyond 41 tokens and are not scored.",
     ]
 
 

@@ -1,4 +1,4 @@
-"""Training a labeler: batches, adapters, the loop and its checkpoints."""
+"""Training a labeler: batches, adapters, the training loop and its checkpoints."""
 
 import lazy_loader
 

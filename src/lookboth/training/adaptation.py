@@ -1,4 +1,4 @@
-"""Adaptation before labeling: the weights that labeling will train are trained on raw text first."""
+"""Domain adaptation: train the weights on raw text before training on labels."""
 
 import math
 import time
@@ -40,15 +40,15 @@ from lookboth.types import Example
 
 @dataclass(frozen=True, slots=True)
 class AdaptationReport:
-    """What an adaptation was and what it did.
+    """Settings and results of an adaptation.
 
     Args:
         objective, plan: as in the recipe.
-        texts, held_out: number of texts trained on, and of texts kept aside.
-        tokens: tokens seen in training, those of repeated passes counted again.
-        steps: optimizer steps; best_step: the one whose weights are kept.
-        loss_before, loss_after: mean loss of a prediction on the held-out texts, in nats.
-        seconds: wall time of the last, finishing call.
+        texts, held_out: number of training texts and of held-out texts.
+        tokens: training tokens, counted once per epoch.
+        steps: number of optimizer steps; best_step: the step whose weights are kept.
+        loss_before, loss_after: mean loss per prediction on the held-out texts, in nats.
+        seconds: wall time of the last call, the one that finished.
     """
 
     objective: str
@@ -73,24 +73,24 @@ def adapt_backbone(
     say: Callable[[str], None],
     texts: Sequence[Example] | None = None,
 ) -> AdaptationReport:
-    """Train those weights of `backbone` that are to be trained on the raw text of a recipe, in place.
+    """Train the trainable weights of `backbone` on the raw text of a recipe, in place.
 
-    The weights of the lowest held-out loss are kept and written to `folder` with the report. A call that was
-    killed goes on from its last checkpoint; one that was finished only loads its weights.
+    The weights with the lowest held-out loss are kept and written to `folder` with the report. An interrupted
+    call resumes from its last checkpoint. A finished one only loads its weights.
 
     Args:
         config: a recipe with the section [adaptation].
-        backbone: under the plan of labeling, with its adapter; it is left under that plan.
-        tokenizer: of the backbone.
-        seed: of batches, hidden tokens and dropout.
-        folder: for checkpoints, weights and report.
+        backbone: the model under the plan of labeling, with its adapter; it has the same plan afterwards.
+        tokenizer: tokenizer of the backbone.
+        seed: seed of batches, masked tokens and dropout.
+        folder: folder for checkpoints, weights and report.
         say: told of progress, a line at a time.
-        texts: what `read_texts` gives for the recipe, where it has been read.
+        texts: result of `read_texts` for the recipe, if it was read before.
 
     Raises:
-        ConfigError: a plan under which a token to be predicted is seen, text of dev or test data, or a learning
+        ConfigError: a plan under which a token to predict is visible, text of dev or test data, or a learning
             rate at which the training diverges.
-        DataError: there is no such text.
+        DataError: there are no such texts.
         ModelError: the model has no vocabulary head.
     """
     plan = _choose_plan(config, backbone)
@@ -111,7 +111,7 @@ def adapt_backbone(
 
 @torch.no_grad()
 def mean_loss(model: LanguageModel, batches: TextBatches) -> float:
-    """Return the mean loss of a prediction over all batches, in nats; several processes share the batches."""
+    """Return the mean loss per prediction over all batches, in nats; the processes of a group share the batches."""
     training = model.training
     model.eval()
     device = next(model.parameters()).device
@@ -133,15 +133,15 @@ def _choose_plan(config: RunConfig, backbone: Any) -> MaskPlan:
         plan = MaskPlan.parse(section.plan or "causal", plan.num_layers)
     if section.objective == "clm" and not plan.is_causal:
         raise ConfigError(
-            f"adaptation.plan = {section.plan!r}: a position would see the very token it is to predict (objective "
-            "clm), so that nothing is left to learn. Leave the plan out (causal; labeling keeps its own plan), or "
-            "set adaptation.objective = 'mntp'."
+            f"adaptation.plan = {section.plan!r}: with objective clm a position would attend to the "
+            "token that it predicts, so nothing would be learned. Leave the plan out (causal; labeling keeps its own "
+            "plan), or set adaptation.objective = 'mntp'."
         )
     return plan
 
 
 def _language_model(config: RunConfig, backbone: Any) -> LanguageModel:
-    """Return `backbone` with its vocabulary head, which is trained only where everything is."""
+    """Return `backbone` with its vocabulary head, which is trainable only in full fine-tuning."""
     inner = backbone.get_base_model() if hasattr(backbone, "peft_config") else backbone
     model = load_language_model(
         config.model, inner, revision=config.revision, trust_remote_code=config.trust_remote_code
@@ -176,7 +176,7 @@ def _train(
     say(
         f"adaptation: {section.objective} under plan {plan}, {len(texts):,} texts, "
         f"{batches.num_tokens():,} tokens; held-out loss {before:.3f}; "
-        "dev below is the geometric mean probability of the right token, in %"
+        "dev below is the geometric mean probability of the correct token, in %"
     )
     history = fit(
         model,
@@ -184,14 +184,14 @@ def _train(
         config=adaptation_training(config),
         seed=seed,
         folder=folder,
-        # A score must grow: the geometric mean of the probabilities of the tokens to be predicted.
+        # A higher score must be better: the geometric mean probability of the tokens to predict.
         score_dev=lambda: math.exp(-mean_loss(model, held_out)),
         say=lambda line: say(f"adaptation: {line}"),
         lr_key="adaptation.lr",
         adapter=config.adapter,
     )
     if history.best_score <= 0:
-        raise diverged("a held-out loss beyond all bounds", lr_key="adaptation.lr", lr=section.lr)
+        raise diverged("infinite held-out loss", lr_key="adaptation.lr", lr=section.lr)
     after = -math.log(history.best_score)
     say(f"adaptation: held-out loss {before:.3f} -> {after:.3f}")
     return AdaptationReport(
@@ -209,13 +209,14 @@ def _train(
 
 
 def _save(model: LanguageModel, backbone: Any, tokenizer: Any, config: RunConfig, folder: Path) -> None:
-    """Write what was trained, as an adapter or as a whole language model, for use outside this run."""
+    """Write the trained weights as an adapter or as a full language model, for use outside this run."""
     if config.adapter.kind != "full":
         save_adapter(backbone, folder / ADAPTER_FOLDER, base=config.model, revision=config.revision)
         read_back_adapter(backbone, folder / ADAPTER_FOLDER)
         return
     plan = get_plan(backbone)
-    remove_plan(backbone)  # the plan of a training step is no part of a model
+    # The plan of adaptation is a setting of this training, not a property of the saved model.
+    remove_plan(backbone)
     model.model.save_pretrained(folder / BACKBONE_FOLDER)
     tokenizer.save_pretrained(folder / BACKBONE_FOLDER)
     read_back_backbone(backbone, folder / BACKBONE_FOLDER, trust_remote_code=config.trust_remote_code)

@@ -1,4 +1,4 @@
-"""The raw text of a recipe: read, some of it held out, and planned as batches."""
+"""The raw text of a recipe: reading it, holding out a part and planning batches."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -24,28 +24,29 @@ from lookboth.training.objectives import Objective, find_mask_token
 from lookboth.training.splits import read_options, sample
 from lookboth.types import Example, TokenizedExample
 
+# 100 texts give a stable mean loss, and scoring them takes little time.
 HELD_OUT_SHARE, MAX_HELD_OUT = 0.05, 100
 
 
 @dataclass
 class TextBatches(RunBatches):
-    """Batches of raw text; which tokens are hidden depends on the seed and the number of the batch only.
+    """Batches of raw text; the masked tokens depend only on the seed and the number of the batch.
 
     Args:
-        objective: makes the targets.
-        seed: of what is hidden.
+        objective: chooses the tokens to mask and to predict.
+        seed: seed of the masking.
     """
 
     objective: Objective
     seed: int
 
     def pieces_of(self, index: int) -> list[TokenizedExample]:
-        """Return what is in one batch, some of its tokens hidden."""
+        """Return the pieces of one batch with some of their tokens masked."""
         rng = random.Random(f"{self.seed} {index}")
         return [self.objective.set_targets(self.pieces[i], rng) for i in self.plan[index]]
 
     def tensors(self, pieces: Sequence[TokenizedExample]) -> dict[str, Any]:
-        """Return these pieces as `LanguageModel.forward` takes them."""
+        """Return these pieces as the keyword arguments of `LanguageModel.forward`."""
         tensors = super().tensors(pieces)
         tensors["positions"] = tensors.pop("word_first")
         del tensors["word_last"], tensors["num_words"]
@@ -56,7 +57,7 @@ def text_section(config: RunConfig) -> AdaptationConfig:
     """Return the section [adaptation] of a recipe.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: the recipe has none.
     """
     if config.adaptation is None:
         raise ConfigError(
@@ -66,11 +67,11 @@ def text_section(config: RunConfig) -> AdaptationConfig:
 
 
 def read_texts(config: RunConfig) -> list[Example]:
-    """Return the texts a recipe adapts to: never those of its dev and test data.
+    """Return the texts for adaptation; texts of the recipe's dev and test data are refused.
 
     Raises:
         ConfigError: adaptation.text names dev or test data of the recipe.
-        DataError: there is no such text, or too little of it.
+        DataError: there are fewer than two texts.
     """
     data, options, wanted = config.data, read_options(config), text_section(config).text
     if wanted:
@@ -98,7 +99,7 @@ def read_texts(config: RunConfig) -> list[Example]:
 
 
 def hold_out(texts: Sequence[Example]) -> tuple[list[Example], list[Example]]:
-    """Return (texts to train on, texts kept aside): one in twenty, at least one and at most `MAX_HELD_OUT`."""
+    """Return (training texts, held-out texts): 5 % are held out, at least one and at most `MAX_HELD_OUT`."""
     shuffled = list(texts)
     random.Random(0).shuffle(shuffled)
     num_held_out = min(MAX_HELD_OUT, max(1, round(HELD_OUT_SHARE * len(texts))))
@@ -108,14 +109,14 @@ def hold_out(texts: Sequence[Example]) -> tuple[list[Example], list[Example]]:
 def plan_texts(
     texts: Sequence[Example], config: RunConfig, tokenizer: Any, *, vocab_size: int, seed: int
 ) -> TextBatches:
-    """Return batches of texts, tokenized as labeling tokenizes them: as many as adaptation.epochs says.
+    """Return batches for `adaptation.epochs` epochs, tokenized as in labeling.
 
     Args:
-        texts: only words and text of each count; long texts are cut, without overlap.
+        texts: only their words and text are used; long texts are split without overlap.
         config: a recipe with the section [adaptation].
-        tokenizer: of the backbone.
-        vocab_size: rows of its embeddings.
-        seed: of order and hidden tokens.
+        tokenizer: tokenizer of the backbone.
+        vocab_size: number of rows of its embeddings.
+        seed: seed of order and masking.
     """
     section = text_section(config)
     encoder = WordEncoder(tokenizer, max_word_tokens=min(64, max(1, config.max_tokens // 4)))
@@ -132,21 +133,22 @@ def plan_texts(
 
 
 def adaptation_training(config: RunConfig) -> TrainConfig:
-    """Return the training section of a recipe as it is during adaptation."""
+    """Return the training section of a recipe with the settings of its adaptation."""
     section = text_section(config)
     own = {
         "epochs": section.epochs,
         "lr": section.lr,
         "batch_tokens": section.batch_tokens,
         "batch_sentences": None,
-        "lr_end": section.lr * config.training.lr_end / config.training.lr,  # the same share of the peak
+        # Keep the ratio of the final to the peak learning rate.
+        "lr_end": section.lr * config.training.lr_end / config.training.lr,
         "head_lr": None,
     }
     return config.training.model_copy(update={**own, "evals_per_epoch": 1, "patience": None})
 
 
 def _plan(pieces: Sequence[TokenizedExample], config: RunConfig, *, seed: int, pad_id: int) -> RunBatches:
-    """Plan adaptation.epochs epochs, or as many batches as adaptation.steps takes."""
+    """Plan `adaptation.epochs` epochs, or the batches of `adaptation.steps` steps."""
     training, steps = adaptation_training(config), text_section(config).steps
 
     def plan(epochs: float) -> RunBatches:
@@ -156,7 +158,8 @@ def _plan(pieces: Sequence[TokenizedExample], config: RunConfig, *, seed: int, p
     if steps is None:
         return plan(training.epochs)
     wanted = steps * training.accumulation
-    batches = plan(wanted // len(plan(1)) + 2)  # packed rows differ in number from epoch to epoch
+    # Two epochs more than computed: the number of packed rows varies between epochs.
+    batches = plan(wanted // len(plan(1)) + 2)
     ends = (*(end for end in batches.epoch_ends if end < wanted), wanted)
     return replace(batches, plan=batches.plan[:wanted], epoch_ends=ends)
 
@@ -178,7 +181,7 @@ def _tokenize(texts: Sequence[Example], encoder: WordEncoder, config: RunConfig)
 
 
 def _refuse_evaluated(config: RunConfig) -> None:
-    """Refuse text that the recipe chooses or scores by; a part of a split counts as the whole."""
+    """Refuse text that the recipe uses for model selection or scoring; a part of a split counts as the whole."""
     data = config.data
     first = split_name(data.train[0])[0]
     evaluated = {_place(source, "dev") for source in data.dev or (f"{first}:dev",)}
@@ -188,13 +191,13 @@ def _refuse_evaluated(config: RunConfig) -> None:
     for source in text_section(config).text:
         if _place(source, "train") in evaluated and source not in data.train:
             raise ConfigError(
-                f"adaptation.text = {source!r}: the recipe chooses or scores by this text. Name other text; "
-                "without adaptation.text it is the train sentences."
+                f"adaptation.text = {source!r}: this is dev or test data of the recipe. Name other text; "
+                "without adaptation.text the train sentences are used."
             )
 
 
 def _place(source: str, split: str) -> tuple[str, str]:
-    """Return what a source reads: (name, split), or (path, "") of a file."""
+    """Return the identity of a source: (name, split), or (path, "") for a file."""
     name, split = split_name(source, split)
     path = source_path(name)
     return (str(path.resolve()), "") if path.is_file() else (name, whole_split(split))

@@ -1,4 +1,4 @@
-"""Which weights of a backbone are trained: all, a LoRA adapter, a LoRA adapter over 4 bits, or none."""
+"""Choosing the trainable weights of a backbone: all, a LoRA adapter, a LoRA adapter on 4-bit weights, or none."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 def add_adapter(backbone: Any, config: AdapterConfig) -> Any:
-    """Return `backbone` with the weights that `config` names trainable and all others frozen.
+    """Make the weights selected by `config` trainable, freeze all others and return the backbone.
 
     Args:
         backbone: a Hugging Face model without vocabulary head.
         config: the adapter section of a recipe.
 
     Raises:
-        ConfigError: a target module or a layer the backbone does not have.
+        ConfigError: the backbone lacks a target module or layer.
         ModelError: `config.start_from` holds no adapter that fits.
     """
     if config.kind == "full":
@@ -34,7 +34,7 @@ def add_adapter(backbone: Any, config: AdapterConfig) -> Any:
 
 
 def num_trainable(model: torch.nn.Module) -> int:
-    """Return how many parameters are trained."""
+    """Return the number of trainable parameters."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
@@ -66,7 +66,7 @@ def _add_lora(backbone: Any, config: AdapterConfig) -> Any:
 
 
 def _asked_for(backbone: Any, config: AdapterConfig) -> Places:
-    """Return what is to get pairs: every linear layer and expert that reads text, or those of the names given."""
+    """Return the places for LoRA pairs: all linear layers and experts in the text path, or the named targets."""
     targets = config.target_modules
     if isinstance(targets, str):
         return find_places(backbone, config.layers)
@@ -76,14 +76,18 @@ def _asked_for(backbone: Any, config: AdapterConfig) -> Places:
         where = "this model" if config.layers is None else f"the layers {config.layers} of this model"
         linear = sorted({name.rsplit(".", 1)[-1] for name in find_places(backbone).names()})
         raise ConfigError(
-            f"adapter.target_modules = {missing!r}: not in {where}, or not where it reads text. "
+            f"adapter.target_modules = {missing!r}: not in {where}, or not used on text. "
             f"Its linear layers are {', '.join(linear)}."
         )
     return places.named(targets)
 
 
 def _settings(backbone: Any, places: Places, config: AdapterConfig) -> "LoraConfig":
-    """Return PEFT's settings; names are full ones, and what merely ends with one of them is excluded."""
+    """Return the LoRA settings for PEFT.
+
+    PEFT matches target modules by suffix, so modules that merely end with a wanted name are excluded
+    explicitly.
+    """
     from peft import LoraConfig
 
     wanted = set(places.modules)
@@ -131,6 +135,6 @@ def _load_start(model: Any, folder: Path, config: AdapterConfig) -> None:
 
 
 def _is_cut_off(name: str, model: Any) -> bool:
-    """Whether a weight belongs to a layer that `exit_layer` left out: the last one here has a lower number."""
+    """Return whether a weight belongs to a layer that `exit_layer` removed."""
     numbers = [int(part) for part in name.split(".") if part.isdigit()]
     return bool(numbers) and numbers[0] >= model.config.get_text_config(decoder=True).num_hidden_layers

@@ -1,4 +1,4 @@
-"""Averages of the trained weights over steps, which are scored and kept instead of the last ones."""
+"""Averages of the trained weights over steps; the averages are scored and saved instead of the last weights."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,17 +14,19 @@ from lookboth.config import TrainConfig
 from lookboth.files import write_whole
 from lookboth.training.team import on_first
 
-_EMA = "ema"  # key in the optimizer's state, which checkpoints hold
+# Key in the optimizer state: checkpoints contain that state, so a resumed run restores the average.
+_EMA = "ema"
 
 
 class Averager(TrainerCallback):
-    """Keeps the average that a recipe asks for and puts it into the model while dev data is scored.
+    """Callback that maintains the weight average of a recipe and puts it into the model for evaluations.
 
     Args:
         model: being trained.
-        config: `ema` is the decay of an exponential moving average over steps (Polyak averaging), `average_evals`
-            the number of evaluations whose weights are averaged; without either the weights stay as they are.
-        folder: for the weights of the last evaluations.
+        config: `ema` is the decay of an exponential moving average over steps (Polyak averaging);
+            `average_evals` is the number of recent evaluations whose weights are averaged. With neither the
+            weights are used as they are.
+        folder: folder for the weights of the last evaluations.
     """
 
     def __init__(self, model: nn.Module, config: TrainConfig, folder: Path) -> None:
@@ -40,14 +42,14 @@ class Averager(TrainerCallback):
         optimizer: Any = None,
         **_: Any,
     ) -> None:
-        """Move the average towards the weights of this step."""
+        """Update the moving average with the weights of this step."""
         self.optimizer = optimizer
         if self.decay is not None:
             _move_average(optimizer, self.decay, state.global_step)
 
     @contextmanager
     def averaged(self, step: int) -> Iterator[None]:
-        """Put the average into the model for a while, at an evaluation after `step`."""
+        """Replace the weights by their average inside the context, at an evaluation after `step`."""
         average = self._average(step)
         trained = {name: p for name, p in self.model.named_parameters() if name in average}
         kept = {name: p.detach().clone() for name, p in trained.items()}
@@ -73,7 +75,7 @@ class Averager(TrainerCallback):
         return {name: torch.stack([state[name].float() for state in states]).mean(0) for name in trained}
 
     def _keep(self, step: int, stored: bytes) -> None:
-        """Write the weights of an evaluation, and remove those too old or of steps that a kill undid."""
+        """Write the weights of an evaluation and delete old ones, and those of steps that a resumed run repeats."""
         write_whole(self.folder / f"step-{step}.safetensors", [stored], follow_links=False)
         recent = [file for number, file in self._files() if number <= step][-self.count :]
         for _, file in self._files():
@@ -88,14 +90,19 @@ class Averager(TrainerCallback):
 
 @torch.no_grad()
 def _move_average(optimizer: Any, decay: float, step: int) -> None:
-    """Update the average of each weight; it begins short, so that the first weights are soon forgotten."""
+    """Update the average of each weight.
+
+    The effective decay starts low and grows with the step, so that the average quickly forgets the initial
+    weights.
+    """
     rate = 1 - min(decay, (1 + step) / (10 + step))
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             state = optimizer.state[parameter]
             if _EMA in state:
                 state[_EMA].lerp_(parameter.detach(), rate)
-            elif state:  # else the optimizer takes it for a weight that it has begun with
+            # An optimizer initializes a weight whose state is empty; adding the average first would prevent that.
+            elif state:
                 state[_EMA] = parameter.detach().clone()
 
 

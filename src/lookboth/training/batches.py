@@ -1,4 +1,4 @@
-"""Training data as tokens, and the batches of a whole run planned before it starts."""
+"""Tokenized training data, and the batches of a whole run planned before it starts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,10 +27,10 @@ from lookboth.types import Example, TokenizedExample
 def tokenize_examples(
     examples: Sequence[Example], encoder: WordEncoder, *, tags: Sequence[str], config: RunConfig
 ) -> list[TokenizedExample]:
-    """Return the examples as tokens with a tag id for every word (every text), long ones as several windows.
+    """Return the examples as token ids with one tag id per word (or text); long examples become several windows.
 
     Raises:
-        DataError: an example carries a label that `tags` does not hold, or several where one is learned.
+        DataError: an example has a label that is not in `tags`, or several labels for a single-label head.
     """
     tag_ids = {tag: index for index, tag in enumerate(tags)}
     if config.task == "classification":
@@ -61,14 +61,14 @@ def tokenize_examples(
 
 @dataclass
 class RunBatches:
-    """All batches of a run in order: a map-style dataset whose item i is the i-th batch.
+    """All batches of a run in order, as a map-style dataset: item i is the i-th batch.
 
-    The plan depends on nothing but lengths and seed, so a resumed run sees the batches it would have seen.
+    The plan depends only on lengths and seed, so a resumed run gets the same batches.
 
     Args:
         pieces: the training data.
-        plan: for each batch the indices of its pieces.
-        epoch_ends: number of batches after each epoch (the last one may be a part of an epoch).
+        plan: indices of the pieces of each batch.
+        epoch_ends: number of batches up to the end of each epoch (the last epoch may be partial).
     """
 
     pieces: Sequence[TokenizedExample]
@@ -81,7 +81,7 @@ class RunBatches:
     def build(
         cls, pieces: Sequence[TokenizedExample], *, config: RunConfig, seed: int, pad_id: int
     ) -> "RunBatches":
-        """Plan `training.epochs` epochs, each shuffled anew."""
+        """Plan `training.epochs` epochs, each with its own shuffle."""
         training = config.training
         lengths = [len(piece) for piece in pieces]
         plan: list[list[int]] = []
@@ -110,7 +110,7 @@ class RunBatches:
         return self.tensors(self.pieces_of(index))
 
     def pieces_of(self, index: int) -> list[TokenizedExample]:
-        """Return what is in one batch."""
+        """Return the pieces of one batch."""
         return [self.pieces[i] for i in self.plan[index]]
 
     def tensors(self, pieces: Sequence[TokenizedExample]) -> dict[str, Any]:
@@ -122,12 +122,12 @@ class RunBatches:
         return [len(piece) for piece in self.pieces]
 
     def num_tokens(self) -> int:
-        """Return the tokens of all batches, padding not counted."""
+        """Return the number of tokens of all batches, without padding."""
         lengths = self.piece_lengths()
         return sum(lengths[i] for batch in self.plan for i in batch)
 
     def padding(self) -> float:
-        """Return the share of computed positions that is padding."""
+        """Return the share of padding among all computed positions."""
         if self.layout == "packed":
             return 0.0
         first_epoch = self.plan[: self.epoch_ends[0]]
@@ -137,12 +137,12 @@ class RunBatches:
 
 
 def only_batch(items: list[dict[str, Any]]) -> dict[str, Any]:
-    """Collate a list that holds one ready-made batch."""
+    """Return the single ready-made batch of a list; a collate function for DataLoader."""
     return items[0]
 
 
 def find_pad_id(tokenizer: Any) -> int:
-    """Return the token that fills rows up; any will do, since nothing sees it."""
+    """Return a token id for padding; any id works because padding is masked."""
     return next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
 
 

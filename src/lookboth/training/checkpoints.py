@@ -1,4 +1,4 @@
-"""What a training keeps on disk: the best weights and the checkpoints a killed run goes on from."""
+"""Files of a training: the best weights, and checkpoints from which an interrupted run resumes."""
 
 import json
 import shutil
@@ -17,14 +17,15 @@ from lookboth.training.team import Team, on_first, shards_weights
 
 
 def write_weights(model: nn.Module, file: Path) -> None:
-    """Write the trained weights; all processes have to call it, the first one writes."""
+    """Write the trained weights; every process must call it and rank 0 writes."""
     from safetensors.torch import save
 
     _reshard(model)
     state = {}
     for name, parameter in _trained(model).items():
         weights = parameter.detach()
-        if hasattr(weights, "full_tensor"):  # one shard of several: put together by all processes
+        # A shard has to be gathered by all processes together, also by those that do not write.
+        if hasattr(weights, "full_tensor"):
             weights = weights.full_tensor()
         if Team.here().is_first:
             state[name] = weights.cpu().contiguous()
@@ -33,7 +34,7 @@ def write_weights(model: nn.Module, file: Path) -> None:
 
 @torch.no_grad()
 def load_weights(model: nn.Module, file: Path) -> None:
-    """Load trained weights that were kept; the others stay as they are."""
+    """Load saved trained weights; all other weights keep their values."""
     from safetensors.torch import load_file
 
     if not is_sharded(model):
@@ -50,13 +51,13 @@ def load_weights(model: nn.Module, file: Path) -> None:
 
 
 def is_sharded(model: nn.Module) -> bool:
-    """Whether FSDP keeps a part of the weights in each process; all have to run such a model in step."""
+    """Return whether FSDP shards the weights; all processes must run such a model in lockstep."""
     return any(hasattr(parameter, "full_tensor") for parameter in model.parameters())
 
 
 @contextmanager
 def without_frozen(model: nn.Module) -> Iterator[None]:
-    """Leave frozen weights out of what is saved and loaded for a while: they can be had again from the base."""
+    """Exclude frozen weights from state dicts inside the context; the base model provides them."""
     hooks = (
         model.register_state_dict_post_hook(_drop_frozen),
         model.register_load_state_dict_post_hook(_excuse_frozen),
@@ -69,14 +70,14 @@ def without_frozen(model: nn.Module) -> Iterator[None]:
 
 
 def last_checkpoint(folder: Path) -> str | None:
-    """Return the newest complete checkpoint, removing those that a kill left half written.
+    """Return the newest complete checkpoint, after deleting incomplete ones.
 
     Raises:
-        DataError: it is one of sharded weights and this run has none, or the other way round.
+        DataError: the checkpoint has sharded weights and this run does not, or vice versa.
     """
     while folder.is_dir() and (last := get_last_checkpoint(str(folder))):
         try:
-            # The Trainer writes this file last.
+            # The Trainer writes this file last, so a checkpoint that has it is complete.
             json.loads((Path(last) / "trainer_state.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             shutil.rmtree(last)
@@ -91,13 +92,13 @@ def _check_layout(checkpoint: Path) -> None:
     if was_sharded != shards_weights():
         was, now = ("with", "without") if was_sharded else ("without", "with")
         raise DataError(
-            f"{checkpoint}: was written {was} FSDP, and this run is {now} it. Go on {was} FSDP, with any number of "
+            f"{checkpoint}: was written {was} FSDP, and this run is {now} it. Resume {was} FSDP, with any number of "
             "processes, or give another --out."
         )
 
 
 def _reshard(model: nn.Module) -> None:
-    """Put away whole weights that FSDP still holds after a forward pass, so that the shards are what is seen."""
+    """Free the full weights that FSDP holds after a forward pass, so that parameters show the shards again."""
     if is_sharded(model):
         from torch.distributed.fsdp import FSDPModule
 
@@ -107,7 +108,7 @@ def _reshard(model: nn.Module) -> None:
 
 
 def _trained(module: nn.Module) -> dict[str, nn.Parameter]:
-    """Return the trained weights by name; a weight that is tied to another only once."""
+    """Return the trainable weights by name; tied weights appear once."""
     return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
 
 
@@ -119,7 +120,7 @@ def _drop_frozen(module: nn.Module, state: dict[str, Any], prefix: str, _: Any) 
 
 
 def _excuse_frozen(module: nn.Module, keys: Any) -> None:
-    """Take frozen and tied weights off the list of what a checkpoint should have held."""
+    """Remove frozen and tied weights from the keys that a checkpoint is expected to contain."""
     kept = _trained(module)
     excused = {name for name, _ in module.named_parameters(remove_duplicate=False) if name not in kept}
     keys.missing_keys[:] = [key for key in keys.missing_keys if key not in excused]

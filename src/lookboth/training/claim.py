@@ -1,4 +1,4 @@
-"""Which recipe and data a folder is of, so that no run goes on from what another left there."""
+"""Recipe and data hashes of an output folder; a run resumes only with the same recipe and data."""
 
 import hashlib
 import json
@@ -14,15 +14,15 @@ from lookboth.types import Example
 
 
 def claim_folder(out: Path, config: RunConfig, data: Mapping[str, Sequence[Example]]) -> None:
-    """Make `out` the folder of one recipe on one data.
+    """Record the recipe and data of a run in `out`, or check that they are the recorded ones.
 
     Args:
-        out: made when it is missing.
+        out: output folder; created if missing.
         config: the recipe.
-        data: what the weights depend on, by role: train, dev, text.
+        data: the examples that determine the weights, by role: train, dev, text.
 
     Raises:
-        DataError: it holds a run that another recipe began, or other data.
+        DataError: the folder holds an unfinished or finished run of another recipe, or on other data.
     """
     run = RunFolder(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def claim_folder(out: Path, config: RunConfig, data: Mapping[str, Sequence[Examp
 
 
 def hash_examples(examples: Sequence[Example]) -> str:
-    """Return a hash of texts and labels in their order; which file and line they are from does not count.
+    """Return a hash of texts and labels in order; file names and line numbers do not count.
 
     >>> one, same = (Example(("so", "it", "is"), source=source) for source in ("a:1", "b:7"))
     >>> hash_examples([one]) == hash_examples([same]) != hash_examples([same, same])
@@ -59,13 +59,13 @@ def hash_examples(examples: Sequence[Example]) -> str:
 
 
 def _is_begun(run: RunFolder) -> bool:
-    """Return whether the folder holds what a recipe has trained: seeds, or an adaptation that began or ended."""
+    """Return whether the folder holds trained results: seed folders, or an unfinished or finished adaptation."""
     begun = RunFolder.of_seeds(run.path) or TrainingFolder(run.path).checkpoints.exists() or run.run.exists()
     return run.recipe.is_file() and bool(begun)
 
 
 def _sources(config: RunConfig, role: str) -> Sequence[str]:
-    """Return where the data of a role comes from."""
+    """Return the source names of the data of a role."""
     data, adaptation = config.data, config.adaptation
     named = {"dev": data.dev, "text": () if adaptation is None else adaptation.text}.get(role)
     return named or data.train

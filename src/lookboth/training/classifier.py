@@ -1,4 +1,4 @@
-"""The method "classifier": a head over states, and the adapter below it, trained on labels."""
+"""The method "classifier": train a head over hidden states and the adapter of the backbone on labels."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,12 +28,12 @@ from lookboth.types import Example, TokenizedExample
 
 
 class Prepared(NamedTuple):
-    """What a training begins with.
+    """Starting point of a training.
 
     Args:
-        labeler: untrained, under the plan of training, adapted to raw text where the recipe says so.
-        batches: of the whole training.
-        adaptation: what was done before labeling, if anything.
+        labeler: untrained labeler under the plan of training, adapted to raw text if the recipe says so.
+        batches: batches of the whole training.
+        adaptation: report of the adaptation, if any.
     """
 
     labeler: Labeler
@@ -42,7 +42,7 @@ class Prepared(NamedTuple):
 
 
 def train_classifier(config: RunConfig, splits: Splits, seed: int, folder: Path, say: Say) -> TrainedRun:
-    """Train a head over states, and the adapter below it."""
+    """Train a head over hidden states and the adapter of the backbone."""
     start = Start.now()
     prepared = prepare_classifier(config, splits, seed, RunFolder(folder).training.adaptation.path, say)
     labeler, batches = prepared.labeler, prepared.batches
@@ -71,13 +71,13 @@ def train_classifier(config: RunConfig, splits: Splits, seed: int, folder: Path,
 
 
 def prepare_classifier(config: RunConfig, splits: Splits, seed: int, adapted: Path, say: Say) -> Prepared:
-    """Return an untrained labeler and all its batches; the same for the same arguments.
+    """Return an untrained labeler and all batches; deterministic in the arguments.
 
     Args:
         config: a recipe.
-        splits: train and dev give the labels, train the batches.
-        seed: of the fresh weights and the order of the batches.
-        adapted: folder for the adaptation to raw text, which is taken from there where it is finished.
+        splits: the data; train and dev define the labels, train the batches.
+        seed: seed of the initial weights and the order of the batches.
+        adapted: folder of the adaptation to raw text; a finished adaptation is loaded from it.
         say: told what is about to be trained.
     """
     from transformers import set_seed
@@ -96,7 +96,7 @@ def prepare_classifier(config: RunConfig, splits: Splits, seed: int, adapted: Pa
 
 
 def _dev_scorer(labeler: Labeler, dev: Sequence[Example], config: RunConfig, say: Say) -> DevScorer:
-    """Return what scores the model as it stands, higher is better: by its labels, or by its dev loss."""
+    """Return a scorer of the current weights, higher is better: by labels, or by dev loss."""
     if config.training.choose_by == "score":
         return DevScorer(lambda: _evaluate(labeler, dev))
     pieces = tokenize_examples(dev, labeler.encoder, tags=labeler.config.tags, config=config)
@@ -109,7 +109,9 @@ def _dev_scorer(labeler: Labeler, dev: Sequence[Example], config: RunConfig, say
 
 @torch.no_grad()
 def _mean_loss(labeler: Labeler, pieces: Sequence[TokenizedExample], batch_tokens: int) -> float:
-    """Return the mean dev loss of a word under the plan of prediction, in nats, weighted as in training."""
+    """Return the mean dev loss per word under the plan of prediction, in nats, with the class weights of
+    training.
+    """
     model, training = labeler.model, labeler.model.training
     plan = plan_batches([len(piece) for piece in pieces], max_tokens=batch_tokens)
     total = 0.0
@@ -131,7 +133,7 @@ def _evaluate(labeler: Labeler, examples: Sequence[Example]) -> Evaluation:
 def _announce(labeler: Labeler, batches: RunBatches, config: RunConfig, say: Say) -> None:
     for line in read_config_lines(config, batches, labeler.model):
         say(line)
-    odd = sorted(labeler.encoder.words_without_token)
-    if odd:
-        some = ", ".join(map(repr, odd[:5]))
-        say(f"{len(odd)} words have no token of their own ({some}); they are still labeled.")
+    unseen = sorted(labeler.encoder.words_without_token)
+    if unseen:
+        some = ", ".join(map(repr, unseen[:5]))
+        say(f"{len(unseen)} words have no token of their own ({some}); they are still labeled.")

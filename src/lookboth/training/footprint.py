@@ -1,4 +1,4 @@
-"""What a training takes in memory, estimated before it starts; docs/recipes.md has the formula."""
+"""Estimated memory of a training, computed before it starts; the formula is in docs/recipes.md."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,23 +18,23 @@ from lookboth.training.lora_places import is_named
 from lookboth.training.team import shards_weights
 
 GB = 1e9
-_OPTIMIZER_BYTES = {"adamw_8bit": 2, "paged_adamw_8bit": 2}  # per trained weight; two fp32 moments otherwise
-_FOUR_BIT_BYTES = {
-    True: 0.5 + 1 / 64 + 4 / 64 / 256,
-    False: 0.5 + 4 / 64,
-}  # with the scales of 64 weights each
+# Bytes per trained weight. All other optimizers keep two fp32 moments, 8 bytes.
+_OPTIMIZER_BYTES = {"adamw_8bit": 2, "paged_adamw_8bit": 2}
+# Bytes per 4-bit weight with its share of the scales, one per 64 weights; double quantization stores a scale in one
+# byte, with one fp32 constant per 256 scales.
+_FOUR_BIT_BYTES = {True: 0.5 + 1 / 64 + 4 / 64 / 256, False: 0.5 + 4 / 64}
 
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """Bytes that a training needs at its peak, by what they are for.
+    """Peak memory of a training in bytes, by purpose.
 
     Args:
-        weights: frozen and trained ones, as they are kept.
-        gradients, optimizer: of the trained weights.
-        activations: kept for the backward pass, as the recipe says.
-        activations_other: the same with gradient checkpointing switched the other way.
-        checkpointing: whether the recipe has it.
+        weights: frozen and trained weights in their stored precision.
+        gradients, optimizer: gradients and optimizer state of the trained weights.
+        activations: activations stored for the backward pass, under the recipe.
+        activations_other: the same with the opposite setting of gradient checkpointing.
+        checkpointing: whether the recipe uses gradient checkpointing.
     """
 
     weights: float
@@ -46,16 +46,16 @@ class Footprint:
 
     @property
     def kept(self) -> float:
-        """What does not depend on the batch."""
+        """Return the bytes that do not depend on the batch."""
         return self.weights + self.gradients + self.optimizer
 
     @property
     def total(self) -> float:
-        """All together."""
+        """Return all bytes."""
         return self.kept + self.activations
 
     def describe(self) -> str:
-        """Return one line for a person."""
+        """Return a one-line description."""
         other = "without" if self.checkpointing else "with"
         return (
             f"memory: about {_gb(self.total)} = weights {_gb(self.weights)}, gradients {_gb(self.gradients)}, "
@@ -65,7 +65,7 @@ class Footprint:
 
 
 def footprint(model: nn.Module, config: RunConfig, rows: int, length: int) -> Footprint:
-    """Return what training `model`, with the adapter of the recipe, takes with `rows` rows of `length` tokens."""
+    """Return the memory to train `model` with the recipe's adapter on `rows` rows of `length` tokens."""
     weights = float(sum(parameter.nbytes for parameter in model.parameters()))
     return _reckon(_text_config(model), config, weights, num_trainable(model), rows * length, length)
 
@@ -78,12 +78,12 @@ def _reckon(
     Args:
         text: configuration of the text model.
         config: the recipe.
-        weights: bytes of all weights; trained: number of those that are trained.
-        tokens: positions of a batch; length: of one row.
+        weights: bytes of all weights; trained: number of trained weights.
+        tokens: positions of a batch; length: tokens of one row.
     """
     training, layers = config.training, text.num_hidden_layers
     width = torch_dtype(training.precision, default_device()).itemsize
-    # Trained weights in fp32 are kept a second time, in the precision that they are multiplied in.
+    # Autocast keeps a copy of trained fp32 weights in the lower precision of the matrix products.
     copies = weights / 4 * width if config.adapter.kind == "full" and width < 4 else 0.0
     layer = _layer_bytes(text, config, length, width) * tokens + copies / layers
     ends = tokens * (12 * text.hidden_size + _vocabulary_bytes(config, text.vocab_size, width))
@@ -104,7 +104,7 @@ def _reckon(
 
 
 def _layer_bytes(text: Any, config: RunConfig, length: int, width: int) -> float:
-    """Return what one layer keeps of one token for the backward pass; `width` is that of the arithmetic, in bytes."""
+    """Return the bytes that one layer stores per token for the backward pass; `width` is bytes per value."""
     heads = text.num_attention_heads
     head = getattr(text, "head_dim", None) or text.hidden_size // heads
     queries, keys = heads * head, (getattr(text, "num_key_value_heads", None) or heads) * head
@@ -118,8 +118,9 @@ def _layer_bytes(text: Any, config: RunConfig, length: int, width: int) -> float
 
 
 def _vocabulary_bytes(config: RunConfig, size: int, width: int) -> int:
-    """Return what the logits of a token take where the model writes; heads over words are small."""
-    from lookboth.training.splits import WITH_HEAD  # which stands on the trainer, and that on this
+    """Return the bytes of the logits per token for a model that writes; heads over words are small."""
+    # Imported here because splits depends on modules that depend on this one.
+    from lookboth.training.splits import WITH_HEAD
 
     return 0 if config.method in WITH_HEAD else size * (width + 8)
 
@@ -130,7 +131,7 @@ def _text_config(model: Any) -> Any:
 
 
 def largest_batch(batches: RunBatches) -> tuple[int, int]:
-    """Return (rows, tokens of a row) of the batch that computes the most positions; a packed batch is one row."""
+    """Return (rows, tokens per row) of the batch with the most computed positions; a packed batch is one row."""
     lengths = batches.piece_lengths()
     if batches.layout == "packed":
         return 1, max(sum(lengths[i] for i in batch) for batch in batches.plan)
@@ -139,21 +140,21 @@ def largest_batch(batches: RunBatches) -> tuple[int, int]:
 
 
 def memory_lines(model: nn.Module, config: RunConfig, batches: RunBatches) -> Sequence[str]:
-    """Return what a training takes in memory, and a warning where less is free; the weights are there already."""
+    """Return the memory estimate of a training, with a warning if less is free; the weights are already loaded."""
     found = footprint(model, config, *largest_batch(batches))
     free = free_memory(default_device())
     if shards_weights() or found.total - found.weights <= free:
         return [found.describe()]
-    return [found.describe(), f"Warning: only {_gb(free + found.weights)} are there. {_advice(config)}"]
+    return [found.describe(), f"Warning: only {_gb(free + found.weights)} are available. {_advice(config)}"]
 
 
 def estimate(config: RunConfig) -> Footprint:
-    """Return what a recipe takes in memory from the configuration of its model alone, without weights and data.
+    """Estimate the memory of a recipe from its model's configuration alone, without weights and data.
 
-    A batch is taken to be as large as the recipe allows, so the activations are an upper bound.
+    A batch is assumed to be as large as the recipe allows, so the activations are an upper bound.
 
     Raises:
-        LookbothError: the model has no configuration here, or does not take the adapter.
+        LookbothError: the model configuration cannot be loaded, or the model does not take the adapter.
     """
     from transformers import AutoModel
 
@@ -175,7 +176,7 @@ def estimate(config: RunConfig) -> Footprint:
 
 
 def _stored_bytes(model: nn.Module, adapter: AdapterConfig) -> Iterator[float]:
-    """Yield the bytes of each weight of a backbone as it will be loaded."""
+    """Yield the bytes of each weight of a backbone in the precision it is loaded in."""
     linear = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear)}
     for parameter in model.parameters():
         if adapter.kind == "qlora":
@@ -186,7 +187,7 @@ def _stored_bytes(model: nn.Module, adapter: AdapterConfig) -> Iterator[float]:
 
 
 def _lora_weights(model: nn.Module, adapter: AdapterConfig) -> int:
-    """Return how many weights the LoRA pairs of a recipe have, and the magnitudes of DoRA."""
+    """Return the number of weights in the LoRA pairs of a recipe, including DoRA magnitudes."""
     if adapter.kind == "head":
         return 0
     layers = find_stack(model).layers
@@ -204,12 +205,12 @@ def _lora_weights(model: nn.Module, adapter: AdapterConfig) -> int:
 
 
 def require_memory(config: RunConfig) -> None:
-    """Refuse a training whose weights, gradients and optimizer alone are more than the memory that is free.
+    """Refuse a training whose weights, gradients and optimizer state alone exceed the free memory.
 
-    Models whose memory cannot be estimated are let through.
+    Models whose memory cannot be estimated are accepted.
 
     Raises:
-        ConfigError: says what is needed, what is there, and what to change.
+        ConfigError: with the required and the free memory and settings to change.
     """
     if shards_weights():
         return
@@ -226,14 +227,14 @@ def require_memory(config: RunConfig) -> None:
 
 
 def free_memory(device: str) -> float:
-    """Return the bytes that a process can still get on a device; on a CPU swap space counts."""
+    """Return the bytes that a process can still allocate on a device; on a CPU swap space counts."""
     if device.startswith("cuda"):
         return float(torch.cuda.mem_get_info(device)[0])
     return float(psutil.virtual_memory().available + psutil.swap_memory().free)
 
 
 def _advice(config: RunConfig) -> str:
-    """Return what takes less memory than this recipe."""
+    """Return settings that reduce the memory of this recipe."""
     ways = []
     if config.adapter.kind == "full":
         ways.append("adapter.kind = 'lora'")

@@ -1,4 +1,4 @@
-"""Frozen layers are run once a text: their states are kept, and the trained layers above go on from them."""
+"""Cached states of frozen layers: each text passes them once, and the trained layers start from the cache."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -15,11 +15,11 @@ from lookboth.models import LabelerModel
 from lookboth.training.batches import RunBatches
 from lookboth.training.team import Team, shards_weights
 
-Key = tuple[tuple[Reach, ...], bytes]  # how far the frozen layers may look, and the tokens of a text
+Key = tuple[tuple[Reach, ...], bytes]  # reach of the frozen layers, and the tokens of a text
 
 
 class Obstacle(NamedTuple):
-    """Why states cannot be kept, and what to type where they have to be."""
+    """Reason why states cannot be cached, and what to type if they must be."""
 
     why: str
     remedy: str = "Leave it out"
@@ -28,18 +28,18 @@ class Obstacle(NamedTuple):
 def keep_frozen_states(
     model: LabelerModel, batches: RunBatches, config: TrainConfig, say: Callable[[str], None]
 ) -> AbstractContextManager[Any]:
-    """Return a context in which `model` runs its frozen lower layers once a text, or one that changes nothing.
+    """Return a context in which `model` runs its frozen lower layers once per text, or a null context.
 
-    Whether the model can be cut there is tried on the first batch, which is run whole and cut.
+    A trial on the first batches, with and without the cache, decides whether the model supports it.
 
     Args:
-        model: with its adapter, under the plan of training.
-        batches: of the whole training.
-        config: its section of the recipe.
+        model: the model with its adapter, under the plan of training.
+        batches: batches of the whole training.
+        config: training section of the recipe.
         say: told what is kept, or why nothing is.
 
     Raises:
-        ConfigError: training.cache_frozen = true and it cannot be done.
+        ConfigError: training.cache_frozen = true and the states cannot be cached.
     """
     wanted, num_frozen = config.cache_frozen, count_frozen(model.backbone)
     if wanted is False or (wanted == "auto" and (num_frozen == 0 or len(batches.epoch_ends) < 2)):
@@ -53,24 +53,25 @@ def keep_frozen_states(
         states.spare = int(config.cache_gb * 1e9) - needed
         obstacle = _too_large(needed, config.cache_gb) if states.spare < 0 else None
     if obstacle is None:
-        say(f"states of the {num_frozen} frozen layers are computed once a text: {needed / 1e9:.2f} GB")
+        say(f"states of the {num_frozen} frozen layers are computed once per text: {needed / 1e9:.2f} GB")
         return states
     if wanted is True:
         raise ConfigError(f"training.cache_frozen = true: {obstacle.why}. {obstacle.remedy}.")
-    say(f"states of the {num_frozen} frozen layers are not kept: {obstacle.why}")
+    say(f"states of the {num_frozen} frozen layers are not cached: {obstacle.why}")
     return nullcontext()
 
 
 def share_lower_states(
     model: LabelerModel, batches: RunBatches, num_layers: int, cache_gb: float
 ) -> AbstractContextManager[Any]:
-    """Return a context in which plans that agree on the lower layers run these once a text, while nothing is trained.
+    """Return a context in which plans that agree on the lower layers share the states of these, without
+    training.
 
     Args:
-        model: whose weights stay as they are.
-        batches: whose first ones show whether the model can be cut there; where it cannot, nothing changes.
-        num_layers: the lower layers.
-        cache_gb: the most that is kept.
+        model: a model whose weights do not change inside the context.
+        batches: batches for the trial; if the model does not support the cache, nothing changes.
+        num_layers: number of lower layers to share.
+        cache_gb: maximum size of the cache in GB.
     """
     states = FrozenStates(model, num_layers)
     states.spare = int(cache_gb * 1e9)
@@ -80,7 +81,7 @@ def share_lower_states(
 
 
 def count_frozen(backbone: nn.Module) -> int:
-    """Return how many layers, from the input on, have nothing in or below them that is trained."""
+    """Return how many layers, counted from the input, have no trained weights in or below them."""
     if is_stock(backbone):
         return 0
     layers = find_stack(backbone).layers
@@ -92,21 +93,22 @@ def count_frozen(backbone: nn.Module) -> int:
 
 
 class FrozenStates:
-    """Keeps what the frozen lower layers of a model make of each text; in force as a context manager.
+    """Cache of the states after the frozen lower layers of a model; active as a context manager.
 
-    The states of a text follow from its tokens and from how far those layers may look: not from what else is in the
-    batch, nor from how rows are laid out. They are kept under these two, whatever batch they were computed in. A
-    batch of known texts goes through the stock forward pass, embeddings, masks and positions included, but there
-    the frozen layers hand on what is kept. Any other batch is run whole.
+    The states of a text depend only on its tokens and on the reach of these layers. They do not depend on the
+    other texts of the batch or on the layout of rows. So the cache key is (reach, tokens), for any batch. A
+    batch of cached texts runs the stock forward pass with embeddings, masks and positions, but each frozen
+    layer returns the cached states. Any other batch runs all layers.
 
     Args:
         model: a LabelerModel.
-        num_frozen: layers from the input on that are not trained.
+        num_frozen: number of frozen layers, counted from the input.
 
     Attributes:
-        token_bytes: size of the state of one token, known after the trial.
-        num_cut: forward passes that went on from kept states.
-        spare: bytes left for texts that are not trained on (dev); those that are trained on have their room.
+        token_bytes: bytes of the state of one token, known after the trial.
+        num_cut: number of forward passes that used cached states.
+        spare: bytes left for texts outside the training data (dev); the space of training texts is already
+            reserved.
     """
 
     def __init__(self, model: LabelerModel, num_frozen: int) -> None:
@@ -115,8 +117,8 @@ class FrozenStates:
         self.token_bytes = self.spare = self.num_cut = 0
         self._kept: dict[Key, Tensor] = {}
         self._texts: _Texts | None = None
-        self._given: Tensor | None = None  # what the frozen layers hand on in this pass, (b, t, hidden)
-        self._computed: Any = None  # what the last frozen layer returned in this pass
+        self._given: Tensor | None = None  # states the frozen layers return in this pass, (b, t, hidden)
+        self._computed: Any = None  # output of the last frozen layer in this pass
         self._undo: list[Callable[[], None]] = []
 
     def __enter__(self) -> "FrozenStates":
@@ -133,11 +135,11 @@ class FrozenStates:
         self._kept.clear()
 
     def _before(self, backbone: Any, args: tuple[Any, ...], inputs: dict[str, Any]) -> None:
-        """Find the texts of a batch and lay out their states, if all are known."""
+        """Identify the texts of a batch and lay out their states if all are cached."""
         plan = self.backbone.__dict__.get(STATE)
         reach = () if plan is None else plan.plan.reach[: self.num_frozen]
         self._texts, self._given = _Texts.of(inputs, reach), None
-        # A plan newly put in force is confirmed by a pass through all layers.
+        # A newly applied plan is confirmed by a pass through all layers.
         if (plan is None or plan.confirmed) and all(key in self._kept for key in self._texts.keys):
             self._given = self._texts.lay_out([self._kept[key] for key in self._texts.keys]).to(
                 inputs["input_ids"].device
@@ -145,7 +147,7 @@ class FrozenStates:
             self.num_cut += 1
 
     def _after(self, backbone: Any, args: tuple[Any, ...], output: Any) -> None:
-        """Keep what was computed anew."""
+        """Cache the states that were computed in this pass."""
         if self._given is None and self._texts is not None:
             self._keep(self._texts)
         self._texts = self._given = self._computed = None
@@ -163,8 +165,8 @@ class FrozenStates:
             self._kept[key] = part.clone()
 
     def _stand_in(self, forward: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the forward function of a frozen layer that hands on what is given, else computes."""
-        width = 0  # of the tuple the layer returns; 0: a bare tensor
+        """Return a forward function for a frozen layer: it returns the cached states if there are any."""
+        width = 0  # length of the tuple that the layer returns; 0: a tensor
 
         def hand_on(*args: Any, **kwargs: Any) -> Any:
             nonlocal width
@@ -182,9 +184,9 @@ class _Texts:
     """The texts of one batch.
 
     Args:
-        attended: shape (b, t), True where a token is; on the CPU, as all that is kept.
-        lengths: tokens of each text, row by row.
-        keys: what the states of each are kept under.
+        attended: shape (b, t), True at tokens; on the CPU, like the whole cache.
+        lengths: number of tokens of each text, row by row.
+        keys: cache key of each text.
     """
 
     attended: Tensor
@@ -193,7 +195,7 @@ class _Texts:
 
     @classmethod
     def of(cls, inputs: Mapping[str, Any], reach: tuple[Reach, ...]) -> "_Texts":
-        """Return the texts in the keyword arguments of a backbone: padded rows, or packed ones without a mask."""
+        """Return the texts in the keyword arguments of a backbone: padded rows, or packed rows without a mask."""
         ids, mask = inputs["input_ids"].cpu(), inputs.get("attention_mask")
         attended = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask.bool().cpu()
         numbers = torch.arange(len(ids))[:, None].expand_as(ids)
@@ -205,7 +207,7 @@ class _Texts:
         return cls(attended, lengths, keys)
 
     def lay_out(self, states: Sequence[Tensor]) -> Tensor:
-        """Return the states of each text, (length, hidden), as they stand in the batch, (b, t, hidden)."""
+        """Arrange the states of each text, (length, hidden), as in the batch, (b, t, hidden)."""
         flat = torch.cat(list(states))
         given = flat.new_zeros(*self.attended.shape, flat.shape[-1])
         given[self.attended] = flat
@@ -218,19 +220,20 @@ def _known_obstacle(model: LabelerModel, num_frozen: int) -> Obstacle | None:
     if model.head.mix is not None:
         return Obstacle("head.layers = 'mix' reads every layer", "Set head.layers = 'last'")
     if Team.here().size > 1 or shards_weights():
-        return Obstacle("each of several processes sees other texts in each epoch", "Start one process")
+        return Obstacle("each process gets other texts in every epoch", "Start one process")
     return None
 
 
 def _too_large(needed: int, cache_gb: float) -> Obstacle:
     why = f"they take {needed / 1e9:.2f} GB, more than training.cache_gb = {cache_gb}"
-    return Obstacle(why, f"Set training.cache_gb = {needed / 1e9 + 0.1:.1f} where there is so much memory")
+    return Obstacle(why, f"Set training.cache_gb = {needed / 1e9 + 0.1:.1f} if there is enough memory")
 
 
 def _try_out(states: FrozenStates, batches: RunBatches, *, training: bool = True) -> Obstacle | None:
-    """Return what stands in the way of a cut: a batch is run whole, then another one, then the first one cut.
+    """Return the obstacle that a trial finds: run a batch without cache, then another one, then the first with
+    cache.
 
-    The other one is for models that leave something behind in their layers, which a cut pass would find there.
+    The other batch detects models that store state in their layers, which a pass with cache would then read.
     """
     model, device = states.model, states.backbone.device
     last = find_stack(model.backbone).layers[states.num_frozen - 1]
@@ -250,7 +253,8 @@ def _try_out(states: FrozenStates, batches: RunBatches, *, training: bool = True
             start = _random_state(device)
             try:
                 model(**inputs)
-            except Exception as problem:  # of any model that is run in a way it was not made for
+            # Any model may fail in any way when its layers are bypassed; that is a reason not to cache.
+            except Exception as problem:
                 if states.num_cut == 0:
                     raise
                 error = f": {first_line(problem)}"
@@ -261,11 +265,12 @@ def _try_out(states: FrozenStates, batches: RunBatches, *, training: bool = True
     attended = inputs.get("attention_mask", torch.ones_like(inputs["input_ids"])).bool()
     if error or states.num_cut == 0 or not _are_close(outputs[0][attended], outputs[-1][attended]):
         name = type(states.backbone).__name__
-        return Obstacle(f"{name} does not go on from kept states as it would by itself{error}")
+        return Obstacle(f"{name} gives other results from cached states{error}")
     return None
 
 
 def _are_close(whole: Tensor, cut: Tensor) -> bool:
+    # The two passes may use different kernels, so allow for rounding in fp32 and in half precision.
     rounding = 1e-4 if whole.dtype == torch.float32 else 3e-2
     return bool((whole - cut).float().norm() <= rounding * whole.float().norm())
 
@@ -275,7 +280,7 @@ def _random_state(device: torch.device) -> Tensor:
 
 
 def _replace_forward(layer: nn.Module, forward: Callable[..., Any]) -> Callable[[], None]:
-    """Let one layer run `forward` instead of its own; return what undoes it."""
+    """Replace the forward function of one layer; return a function that restores it."""
     before = layer.__dict__.get("forward")
     layer.__dict__["forward"] = forward
 

@@ -1,4 +1,4 @@
-"""An untrained labeler from a recipe: backbone under the plan, adapter, fresh head."""
+"""Building an untrained labeler from a recipe: backbone under the plan, adapter, fresh head."""
 
 import dataclasses
 import inspect
@@ -24,13 +24,13 @@ from lookboth.training.adapters import add_adapter
 
 
 class Base(NamedTuple):
-    """What a labeler is built on.
+    """The base model of a labeler.
 
     Args:
-        backbone: under the plan it is trained with, with its adapter.
-        tokenizer: of the backbone.
-        plan: of prediction.
-        fingerprint: of the stock weights.
+        backbone: the backbone under the plan of training, with its adapter.
+        tokenizer: tokenizer of the backbone.
+        plan: plan of prediction.
+        fingerprint: fingerprint of the stock weights.
     """
 
     backbone: Any
@@ -40,17 +40,17 @@ class Base(NamedTuple):
 
 
 def build_base(config: RunConfig, *, device: str | None = None) -> Base:
-    """Return backbone and tokenizer of a recipe: under the plan of training, with a fresh adapter.
+    """Return backbone and tokenizer of a recipe, under the plan of training and with a fresh adapter.
 
     Args:
         config: a recipe.
-        device: where; a GPU where there is one when None.
+        device: device of the weights; None for a GPU if there is one.
     """
     device = device or default_device()
     kind = config.adapter.kind
     backbone = load_backbone(
         config.model,
-        # Weights that are trained themselves are kept in fp32; small updates would vanish in bf16.
+        # Weights that are trained directly are kept in fp32, because small updates would be lost in bf16.
         precision="fp32" if kind == "full" else config.training.precision,
         device=device,
         attn_implementation=config.attn_implementation,
@@ -79,14 +79,14 @@ def build_base(config: RunConfig, *, device: str | None = None) -> Base:
 
 
 def build_labeler(config: RunConfig, *, labels: Sequence[str], device: str | None = None) -> Labeler:
-    """Return an untrained labeler: backbone under the plan it is trained with, adapter, fresh head.
+    """Return an untrained labeler: backbone under the plan of training, adapter, fresh head.
 
-    Its configuration carries the plan of prediction; `under_plan` puts that in force for a while.
+    Its configuration has the plan of prediction; use `under_plan` to apply it temporarily.
 
     Args:
         config: a recipe.
-        labels: what the head can say.
-        device: where; a GPU where there is one when None.
+        labels: labels of the head.
+        device: device of the weights; None for a GPU if there is one.
     """
     device = device or default_device()
     base = build_base(config, device=device)
@@ -119,36 +119,36 @@ def build_labeler(config: RunConfig, *, labels: Sequence[str], device: str | Non
 
 
 def check_backbone(backbone: Any, tokenizer: Any, config: RunConfig) -> None:
-    """Refuse settings that this backbone cannot honour.
+    """Refuse settings that this backbone does not support.
 
     Raises:
-        ConfigError: `max_tokens` above the model's table of positions, packed rows it cannot be told of, or
-            gradient checkpointing it does not have.
+        ConfigError: `max_tokens` exceeds the model's positions, packed rows without position ids, or gradient
+            checkpointing in a model without it.
     """
     _check_positions(backbone, tokenizer, config)
     if config.training.gradient_checkpointing and not backbone.supports_gradient_checkpointing:
         raise ConfigError(
-            f"training.gradient_checkpointing = true: {type(backbone).__name__} has none in transformers. "
+            f"training.gradient_checkpointing = true: {type(backbone).__name__} does not support it in transformers. "
             "Set it to false."
         )
     takes = inspect.signature(type(backbone).forward).parameters
     if config.training.layout == "packed" and "position_ids" not in takes:
         raise ConfigError(
-            f"training.layout = 'packed': {type(backbone).__name__} takes no position ids, so its texts could not "
-            "be told apart. Set training.layout = 'bucketed'."
+            f"training.layout = 'packed': {type(backbone).__name__} takes no position ids, so it could not "
+            "separate the texts. Set training.layout = 'bucketed'."
         )
 
 
 def _check_layout(backbone: Any, config: RunConfig) -> None:
     if config.training.layout == "packed" and is_stock(backbone):
         raise ConfigError(
-            f"training.layout = 'packed': {type(backbone).__name__} takes no mask plan, and without one its packed "
-            "texts would see each other. Set training.layout = 'bucketed'."
+            f"training.layout = 'packed': {type(backbone).__name__} takes no mask plan, and without one packed "
+            "texts would attend to each other. Set training.layout = 'bucketed'."
         )
 
 
 def _check_positions(backbone: Any, tokenizer: Any, config: RunConfig) -> None:
-    """Refuse inputs longer than the positions of the model; every copy of the words takes its own."""
+    """Refuse inputs longer than the positions of the model; with sequence repetition every copy counts."""
     table, steady = max_positions(backbone), steady_positions(backbone.config.get_text_config())
     longest = min((limit for limit in (table, steady) if limit is not None), default=None)
     if longest is None:
@@ -170,9 +170,10 @@ def _check_positions(backbone: Any, tokenizer: Any, config: RunConfig) -> None:
 
 
 def _checkpoint_gradients(backbone: Any) -> None:
-    """Compute states anew in the backward pass, of the layers that have one."""
+    """Enable gradient checkpointing in the layers that support it."""
     backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    # transformers has the embeddings want a gradient, so that frozen layers go backward too. Only the reentrant kind
-    # needs that, which modeling files of the old format use whatever they are told.
+    # transformers makes the embeddings require a gradient so that reentrant checkpointing reaches frozen layers. The
+    # other kind does not need that and would waste a backward pass through frozen layers. Modeling files of the old
+    # format always use the reentrant kind.
     if "value" not in inspect.signature(backbone._set_gradient_checkpointing).parameters:
         backbone.disable_input_require_grads()

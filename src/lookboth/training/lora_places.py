@@ -1,4 +1,4 @@
-"""Where LoRA pairs can go in a backbone: the linear layers and experts that read text, by full name."""
+"""Finding the places for LoRA pairs in a backbone: linear layers and experts in the text path, by full name."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -19,18 +19,18 @@ _LAYER = re.compile(r"(.*?\.)?(\d+)\.")
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Full names of what can have a LoRA pair.
+    """Full names of modules and parameters that can have a LoRA pair.
 
     Args:
-        modules: linear layers, and embeddings where they were named.
-        experts: parameters that hold one matrix for each expert of a mixture.
+        modules: linear layers, and embeddings if they were named.
+        experts: parameters that hold one matrix per expert of a mixture.
     """
 
     modules: tuple[str, ...]
     experts: tuple[str, ...]
 
     def named(self, targets: Iterable[str]) -> "Places":
-        """Return those whose name is, or ends with, one of `targets`."""
+        """Return the places whose name equals or ends with one of `targets`."""
         wanted = tuple(targets)
         return Places(
             *(
@@ -40,22 +40,23 @@ class Places:
         )
 
     def names(self) -> tuple[str, ...]:
-        """Return all of them."""
+        """Return the names of all modules and experts."""
         return self.modules + self.experts
 
 
 def find_places(backbone: Any, layers: str | None = None, *, embeddings: bool = False) -> Places:
-    """Return what can have a pair in a backbone, in some or all of its layers.
+    """Return the places for LoRA pairs in all or some layers of a backbone.
 
-    What a pass over text never enters (towers for images or sound) is left out: a pair there would never be trained.
+    Modules that a pass over text does not use (towers for images or sound) are excluded: their pairs would
+    never be trained.
 
     Args:
         backbone: a Hugging Face model without vocabulary head and adapter.
-        layers: those that are meant, as `read_layers` reads them; the whole model when None.
-        embeddings: count tables of embeddings among the modules.
+        layers: selected layers in the notation of `read_layers`; None for the whole model.
+        embeddings: whether to include embedding tables in the modules.
 
     Raises:
-        ConfigError: layers that the model does not have.
+        ConfigError: the model does not have these layers.
         ModelError: the model cannot be run on text.
     """
     called = modules_that_read_text(backbone)
@@ -76,10 +77,7 @@ def find_places(backbone: Any, layers: str | None = None, *, embeddings: bool = 
 
 
 def describe_pairs(model: nn.Module) -> str | None:
-    """Return a sentence on which weights have a LoRA pair, and which matrices in the same layers have none.
-
-    None where there are no pairs.
-    """
+    """Describe which weights have a LoRA pair, and which matrices of the same layers do not; None without pairs."""
     paired = paired_weights(model)
     if not paired:
         return None
@@ -91,7 +89,9 @@ def describe_pairs(model: nn.Module) -> str | None:
 
 
 def is_linear(module: nn.Module) -> bool:
-    """Whether a module multiplies by a matrix and gives one tensor, as LoRA needs; some routers give a tuple."""
+    """Return whether a module multiplies by a matrix and returns one tensor, as LoRA needs; some routers return
+    a tuple.
+    """
     if type(module).__name__ in _LINEAR_TYPES:
         return True
     if not isinstance(module, nn.Linear):
@@ -100,14 +100,14 @@ def is_linear(module: nn.Module) -> bool:
 
 
 def is_named(name: str, target: str) -> bool:
-    """Whether PEFT takes a module of this full name for `target`."""
+    """Return whether PEFT matches a module of this full name to `target`."""
     return name == target or name.endswith(f".{target}")
 
 
 def _reads(name: str, called: set[str]) -> bool:
-    """Whether a module was called, or is part of an expert that was not chosen, in a layer that was called.
+    """Return whether a module was called, or belongs to an expert in a called layer that was not selected.
 
-    A module that was not called although its parent was is only looked into: its pair would never be used.
+    A module that was not called although its parent was called is never run: its pair would not be used.
     """
     parts = name.split(".")
     if name in called or ".".join(parts[:-1]) in called:
@@ -117,7 +117,9 @@ def _reads(name: str, called: set[str]) -> bool:
 
 
 def _chosen(backbone: Any, layers: str, called: set[str]) -> list[nn.Module]:
-    """Return the modules that hold the chosen layers; where one holds several (LongCat), all must be chosen."""
+    """Return the modules of the selected layers; if one module holds several layers (LongCat), all must be
+    selected.
+    """
     stack = _layers(backbone, called)
     try:
         numbers = set(read_layers(layers, len(stack)))
@@ -136,7 +138,7 @@ def _chosen(backbone: Any, layers: str, called: set[str]) -> list[nn.Module]:
 
 
 def _holder(name: str) -> str:
-    """Return the outermost numbered module that a module is in.
+    """Return the outermost numbered module that contains a module.
 
     >>> _holder("layers.1.self_attn.0")
     'layers.1'
@@ -146,7 +148,9 @@ def _holder(name: str) -> str:
 
 
 def _layers(backbone: Any, called: set[str]) -> list[nn.Module]:
-    """Return the layers, nearest the input first; of a model that takes no plan, its first list of that length."""
+    """Return the layers from the input up; without a mask plan, the first called module list of the right
+    length.
+    """
     try:
         return list(find_stack(backbone).layers)
     except PlanError:
@@ -158,13 +162,13 @@ def _layers(backbone: Any, called: set[str]) -> list[nn.Module]:
 
 
 def _experts_of(module: nn.Module, counts: set[int]) -> list[str]:
-    """Return the parameters of a module that hold a matrix for each expert; idle experts may come on top."""
+    """Return the parameters of a module that hold one matrix per expert, possibly with extra idle experts."""
     stacked = {key: value for key, value in module.named_parameters(recurse=False) if value.dim() == 3}
     return list(stacked) if any(value.shape[0] in counts for value in stacked.values()) else []
 
 
 def _expert_counts(config: Any) -> set[int]:
-    """Return the numbers that a configuration gives for experts."""
+    """Return the expert counts in a configuration."""
     return {
         value for key, value in vars(config).items() if "expert" in key and type(value) is int and value > 1
     }
@@ -180,7 +184,7 @@ def _gives_a_tensor(linear: nn.Linear) -> bool:
 
 
 def _matrices(model: nn.Module) -> set[str]:
-    """Return the full names of all weights with two axes or more, as `paired_weights` names them."""
+    """Return the full names of all weights with two or more dimensions, in the naming of `paired_weights`."""
     return {
         stock_name(name).removesuffix(".weight")
         for name, value in model.named_parameters()
@@ -189,7 +193,7 @@ def _matrices(model: nn.Module) -> set[str]:
 
 
 def _kind(name: str) -> str:
-    """Return the last two parts of a name, without numbers.
+    """Return the last two parts of a name without numbers.
 
     >>> _kind("layers.3.mlp.experts.0.gate_proj")
     'experts.gate_proj'
@@ -198,7 +202,7 @@ def _kind(name: str) -> str:
 
 
 def _ranges(numbers: list[int]) -> str:
-    """Return numbers as ranges.
+    """Format numbers as ranges.
 
     >>> _ranges([0, 1, 2, 5])
     '0-2, 5'

@@ -1,4 +1,4 @@
-"""The methods of training by name; a new one is a function in a file of its own and a line here."""
+"""The table of training methods; to add one, write a function in its own file and add a line here."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -11,7 +11,7 @@ from lookboth.training.splits import Splits
 
 Method = Callable[[RunConfig, Splits, int, Path, Say], TrainedRun]
 
-# "module:function", imported when it is asked for: methods stand on training, not under it.
+# "module:function", imported on use: the method modules import this package, so it must not import them.
 METHODS = {
     "classifier": "lookboth.training.classifier:train_classifier",
     "search": "lookboth.search.strategies:train_searched",
@@ -22,10 +22,10 @@ METHODS = {
 
 
 def find_method(name: str) -> Method:
-    """Return the function that trains by the method of this name.
+    """Return the training function of a method.
 
     Raises:
-        ConfigError: there is no such method.
+        ConfigError: unknown method.
     """
     if name not in METHODS:
         raise ConfigError(f"method = {name!r}: allowed are {', '.join(sorted(METHODS))}.")

@@ -1,4 +1,4 @@
-"""What is predicted from what: causal, masked and masked-next-token language modeling."""
+"""Training objectives on raw text: causal, masked and masked-next-token language modeling."""
 
 import random
 from dataclasses import dataclass, replace
@@ -9,23 +9,24 @@ from lookboth.errors import ConfigError
 from lookboth.types import TokenizedExample
 
 ObjectiveName = Literal["clm", "mntp", "mlm"]
-_SHARE_MASKED, _SHARE_RANDOM = 0.8, 0.1  # of the tokens to be predicted; the rest is left as it is (BERT)
+# Shares of the tokens to predict; the rest is left unchanged (BERT).
+_SHARE_MASKED, _SHARE_RANDOM = 0.8, 0.1
 
 
 @dataclass(frozen=True)
 class Objective:
-    """A way to make a text predict its own tokens.
+    """A self-supervised objective on the tokens of a text.
 
-    clm: every token is predicted from the position before it. mntp: masked tokens are, also from the position
-    before them (LLM2Vec, BehnamGhader et al. 2024, section 2.1). mlm: masked tokens from their own position.
-    Of the tokens to be predicted 80 % are masked, 10 % replaced by a random one, 10 % left (Devlin et al. 2019,
-    section 3.1). Special tokens around a text are neither masked nor predicted.
+    clm: predict every token from the position before it. mntp: predict masked tokens from the position before
+    them (LLM2Vec, BehnamGhader et al. 2024, section 2.1). mlm: predict masked tokens from their own position.
+    Of the tokens to predict, 80 % are masked, 10 % replaced by a random token and 10 % unchanged (Devlin et
+    al. 2019, section 3.1). Special tokens around a text are neither masked nor predicted.
 
     Args:
-        name: which of the three.
-        encoding: says how many special tokens stand around a text.
-        mask_share: share of tokens to be predicted under mntp and mlm.
-        mask_id: the token that stands for a hidden one.
+        name: name of the objective.
+        encoding: gives the number of special tokens around a text.
+        mask_share: share of tokens to predict under mntp and mlm.
+        mask_id: id of the mask token.
         vocab_size: random tokens are drawn from range(vocab_size).
     """
 
@@ -36,9 +37,9 @@ class Objective:
     vocab_size: int = 1
 
     def set_targets(self, piece: TokenizedExample, rng: random.Random) -> TokenizedExample:
-        """Return `piece` with tokens hidden, and a "word" of one token at each position that predicts.
+        """Return `piece` with masked tokens and one "word" of one token at each predicting position.
 
-        The label of such a word is the token to be predicted.
+        The label of such a word is the token to predict.
 
         >>> nothing_around = Encoding("", (), (), 0)
         >>> text = TokenizedExample((5, 6, 7), ())
@@ -69,13 +70,13 @@ class Objective:
 
 
 def find_mask_token(tokenizer: Any, wanted: str | None = None) -> int:
-    """Return the id of the token that stands for a hidden one.
+    """Return the id of the mask token.
 
-    A decoder's tokenizer knows no mask token; "_" takes its place, as in LLM2Vec for Llama and Mistral.
+    Tokenizers of decoders have no mask token; "_" is used instead, as in LLM2Vec for Llama and Mistral.
 
     Args:
         tokenizer: a Hugging Face tokenizer.
-        wanted: a token to be used instead.
+        wanted: a token to use instead.
 
     Raises:
         ConfigError: `wanted` is not in the vocabulary.
@@ -84,7 +85,7 @@ def find_mask_token(tokenizer: Any, wanted: str | None = None) -> int:
         found = tokenizer.get_vocab().get(wanted)
         if found is None:
             raise ConfigError(
-                f"adaptation.mask_token = {wanted!r}: no token of this model. Leave it out for the default."
+                f"adaptation.mask_token = {wanted!r}: not a token of this model. Leave it out for the default."
             )
         return int(found)
     if tokenizer.mask_token_id is not None:

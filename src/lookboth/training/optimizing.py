@@ -1,4 +1,4 @@
-"""The optimizer of a run: learning rates by group, schedule with a floor, loss scaling for fp16."""
+"""The optimizer of a run: learning rates per group, schedule with a floor, loss scaling for fp16."""
 
 import re
 import warnings
@@ -14,17 +14,18 @@ from lookboth.config import AdapterConfig, TrainConfig
 from lookboth.errors import ConfigError
 
 _SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
-# With a floor transformers calls them otherwise; polynomial: of power 1.
+# The names in transformers of the schedules with a floor; its polynomial schedule has power 1.
 _FLOORED = {"linear": ("polynomial", "lr_end"), "cosine": ("cosine_with_min_lr", "min_lr")}
 
 
 class GroupedTrainer(Trainer):
-    """The stock Trainer with a learning rate for each group of weights, and loss scaling for fp16.
+    """The stock Trainer with a learning rate per group of weights, and loss scaling for fp16.
 
     Args:
-        lr_factors: learning rate of weights whose name matches a key, as a multiple of the run's rate.
-        scale_losses: whether losses are scaled, so that small fp16 gradients do not become 0.
-        **kwargs: as of `Trainer`.
+        lr_factors: regular expression over names of weights to their learning rate, as a multiple of the
+            run's rate.
+        scale_losses: whether to scale losses, so that small fp16 gradients do not become 0.
+        **kwargs: arguments of `Trainer`.
     """
 
     def __init__(self, *, lr_factors: Mapping[str, float], scale_losses: bool, **kwargs: Any) -> None:
@@ -32,7 +33,7 @@ class GroupedTrainer(Trainer):
         super().__init__(**kwargs)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """Return transformers' optimizer, its groups split by learning rate."""
+        """Return the optimizer of transformers with its groups split by learning rate."""
         made = self.optimizer is not None
         optimizer = super().create_optimizer(model)
         trained = model if model is not None else self.model
@@ -46,7 +47,8 @@ class GroupedTrainer(Trainer):
     def create_accelerator_and_postprocess(self) -> None:
         """Give the accelerator a loss scaler.
 
-        Its own fp16 would also wrap `forward` in autocast, the head included, and has no scaler on a CPU.
+        accelerate's own fp16 mode also wraps `forward`, including the head, in autocast and has no scaler on
+        a CPU.
         """
         super().create_accelerator_and_postprocess()
         if self.scale_losses:
@@ -62,7 +64,7 @@ class GroupedTrainer(Trainer):
 def _split(
     group: dict[str, Any], named: Mapping[int, str], factors: Mapping[str, float]
 ) -> Iterator[dict[str, Any]]:
-    """Yield a group of an optimizer in parts of one learning rate."""
+    """Yield the parts of an optimizer group that share a learning rate."""
     parts: dict[float, list[nn.Parameter]] = {}
     for parameter in group["params"]:
         name = named[id(parameter)]
@@ -73,7 +75,7 @@ def _split(
 
 
 def lr_factors(training: TrainConfig, adapter: AdapterConfig) -> dict[str, float]:
-    """Return by patterns of names which weights have their own learning rate, as a multiple of training.lr."""
+    """Return the learning rates that differ from training.lr, as multiples of it, by patterns of weight names."""
     factors = {}
     if training.head_lr is not None:
         factors[r"^head\."] = training.head_lr / training.lr
@@ -86,7 +88,7 @@ def optimizer_arguments(config: TrainConfig) -> dict[str, Any]:
     """Return optimizer and schedule of a recipe as keyword arguments of TrainingArguments.
 
     Raises:
-        ConfigError: an optimizer of bitsandbytes, which is not installed.
+        ConfigError: the optimizer needs bitsandbytes, which is not installed.
     """
     if config.optimizer not in {"adamw_torch", "adamw_torch_fused"}:
         if find_spec("bitsandbytes") is None:
@@ -94,7 +96,7 @@ def optimizer_arguments(config: TrainConfig) -> dict[str, Any]:
                 f"training.optimizer = {config.optimizer!r}: needs bitsandbytes, which is not installed. "
                 "Type: pip install 'lookboth[quant]'"
             )
-        # On a CPU a paged optimizer keeps its state in ordinary memory, with a warning for each weight.
+        # On a CPU a paged optimizer keeps its state in ordinary memory; it would warn once per weight.
         warnings.filterwarnings("ignore", "Paged optimizers are not supported on CPU")
     schedule, settings = _SCHEDULES[config.schedule], {}
     if config.lr_end:

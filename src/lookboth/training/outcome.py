@@ -1,4 +1,6 @@
-"""What every method of training ends with: dev score kept, labeler saved, run.json and predictions written."""
+"""The last steps of every training method: select the dev score, save the labeler, write run.json and
+predictions.
+"""
 
 import math
 import time
@@ -25,13 +27,14 @@ class TrainedRun(NamedTuple):
     """One finished training run.
 
     Args:
-        seed: its seed; folder: where everything is.
-        labeler: with the weights of the best dev score.
-        history: dev scores along the way.
+        seed: random seed of the run; folder: its output folder.
+        labeler: the labeler with the weights of the best dev score.
+        history: dev scores during training.
         dev, tests: the final scores.
-        adaptation: what was done before labeling, if anything.
-        training_seconds: from the start until the weights stood, where a method tells.
-        unscored: number of words that truncation cut off, by data set.
+        adaptation: report of the adaptation, if any.
+        training_seconds: duration from the start to the final weights; None if the method does not measure
+            it.
+        unscored: number of words cut by truncation, by data set.
     """
 
     seed: int
@@ -46,10 +49,10 @@ class TrainedRun(NamedTuple):
 
 
 class Start(NamedTuple):
-    """When a run began.
+    """Start time of a run.
 
     Args:
-        time: with its time zone; clock: seconds of a clock that never goes back.
+        time: with time zone; clock: seconds of a monotonic clock.
     """
 
     time: datetime
@@ -57,19 +60,19 @@ class Start(NamedTuple):
 
     @classmethod
     def now(cls) -> "Start":
-        """Return the present."""
+        """Return the current time."""
         return cls(datetime.now(UTC), time.monotonic())
 
     def seconds(self) -> float:
-        """Return how long ago it was."""
+        """Return the seconds since the start."""
         return time.monotonic() - self.clock
 
 
 class DevScorer:
-    """Scores dev data and remembers the best evaluation, so that it need not be made again.
+    """Scores dev data and stores the best evaluation, which saves another pass at the end.
 
     Args:
-        evaluate: scores the model as it stands.
+        evaluate: scores the current weights.
     """
 
     def __init__(self, evaluate: Callable[[], Evaluation]) -> None:
@@ -77,25 +80,25 @@ class DevScorer:
         self.best: Evaluation | None = None
 
     def __call__(self) -> float:
-        """Return the dev score of the model as it stands."""
+        """Return the dev score of the current weights."""
         evaluation = self.evaluate()
         if self.best is None or evaluation.scores.headline > self.best.scores.headline:
             self.best = evaluation
         return evaluation.scores.headline
 
     def at(self, score: float) -> Evaluation:
-        """Return the evaluation that gave `score`; made anew when an earlier process saw it."""
+        """Return the evaluation with this score; recomputed if an earlier process measured it."""
         if self.best is None or self.best.scores.headline != score:
             return self.evaluate()
         return self.best
 
 
 class LossScorer(DevScorer):
-    """Gives a dev score that is exp(-loss), which is highest where the loss is lowest.
+    """Dev scorer with the score exp(-loss), so that the lowest loss has the highest score.
 
     Args:
-        evaluate: scores the model as it stands, for the report.
-        loss: mean dev loss of the model as it stands, in nats.
+        evaluate: scores the current weights, for the report.
+        loss: mean dev loss of the current weights, in nats.
     """
 
     def __init__(self, evaluate: Callable[[], Evaluation], loss: Callable[[], float]) -> None:
@@ -103,29 +106,30 @@ class LossScorer(DevScorer):
         self.loss = loss
 
     def __call__(self) -> float:
-        """Return exp(-loss); 0 where the loss is no number."""
+        """Return exp(-loss); 0 if the loss is NaN."""
         loss = self.loss()
         return math.exp(-loss) if loss > 0 else float(loss == 0)
 
     def at(self, score: float) -> Evaluation:
-        """Return the evaluation of the model as it stands, whose loss gave `score`."""
+        """Return the evaluation of the current weights, whose loss has this score."""
         return self.evaluate()
 
 
 def finish_run(
     run: TrainedRun, config: RunConfig, files: Mapping[str, Path], start: Start, say: Say
 ) -> TrainedRun:
-    """Write the labeler, read it back, and write predictions.jsonl and, last, run.json of a finished run.
+    """Write the labeler, verify it by reading it back, then write predictions.jsonl and, last, run.json.
 
     Args:
-        run: with its scores; they are put on the labeler's card.
+        run: the run with its scores, which also go on the model card.
         config: the recipe.
-        files: the data files by role.
-        start: when the run began.
+        files: data files by role.
+        start: start time of the run.
         say: told the scores.
 
     Raises:
-        ModelError: what was saved is not the labeler in memory (see `read_back`); there is no run.json then.
+        ModelError: the saved labeler differs from the one in memory (see `read_back`); run.json is not
+            written.
     """
     if run.history.steps and run.history.best_score == 0:
         say("Nothing was learned: the dev score is 0. Train longer, raise training.lr, or look at the data.")
@@ -137,7 +141,7 @@ def finish_run(
 
 
 def labels_of(examples: Sequence[Example]) -> list[str]:
-    """Return the labels that occur, sorted."""
+    """Return the sorted labels of the examples."""
     return sorted({label for example in examples for label in example.labels()})
 
 

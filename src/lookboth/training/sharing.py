@@ -1,4 +1,4 @@
-"""The work of a run shared out among several processes: optimizer steps in parts of near-equal size, texts to label."""
+"""Distributing work over processes: equal parts of optimizer steps, and shares of texts to label."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,40 +15,42 @@ from lookboth.training.checkpoints import is_sharded
 from lookboth.training.team import Team, from_all
 from lookboth.types import Example, Prediction, TokenizedExample
 
-Place = tuple[int, int]  # number of a batch, and place in it
+BatchItem = tuple[int, int]  # index of a batch, index of a piece in it
 
 
 @dataclass
 class SharedBatches:
-    """The batches of a run in parts for several processes: a map-style dataset; item i is of process i % processes.
+    """The batches of a run in parts for several processes, as a map-style dataset; item i goes to rank i %
+    processes.
 
-    What one process would learn from in an optimizer step, `accumulation` batches, is what all processes together learn
-    from in that step; so steps, learning rates, dev scores and checkpoints are those of one process. Every process gets
-    equally many parts, so none waits for a part that does not come. A part is never larger than the largest batch of
-    its step; a step with fewer sentences than parts is filled up with sentences without labels, which teach nothing.
+    In one optimizer step all processes together train on the `accumulation` batches that a single process
+    would train on. So steps, learning rates, dev scores and checkpoints are the same for any number of
+    processes. Every process gets the same number of parts, because a process with fewer would block the
+    others. A part is never larger than the largest batch of its step. A step with fewer sentences than parts
+    is filled with unlabeled sentences, which do not change the weights.
 
     Args:
-        batches: of the run.
-        accumulation: batches of one optimizer step.
-        processes: how many there are.
+        batches: batches of the run.
+        accumulation: number of batches per optimizer step.
+        processes: number of processes.
     """
 
     batches: RunBatches
     accumulation: int
     processes: int
     _lengths: list[int] = field(init=False, repr=False)
-    _last: tuple[int, list[list[Place]]] = field(init=False, repr=False, default=(-1, []))
+    _last: tuple[int, list[list[BatchItem]]] = field(init=False, repr=False, default=(-1, []))
 
     def __post_init__(self) -> None:
         self._lengths = list(self.batches.piece_lengths())
 
     @property
     def parts_of_each(self) -> int:
-        """Return how many parts a process gets for one optimizer step; it sums them up as it would batches."""
+        """Return the number of parts per process and optimizer step; their gradients are accumulated."""
         return -(-self.accumulation // self.processes)
 
     def __len__(self) -> int:
-        """Return the number of parts of all processes."""
+        """Return the number of parts over all processes."""
         steps, rest = divmod(len(self.batches), self.accumulation)
         return self.processes * (steps * self.parts_of_each + -(-rest // self.processes))
 
@@ -61,40 +63,40 @@ class SharedBatches:
         shortest = min((place for places in parts for place in places), key=self._length)
         return self.batches.tensors([_without_labels(self._pieces([shortest])[0])])
 
-    def parts(self, step: int) -> list[list[Place]]:
-        """Return what each part of an optimizer step holds."""
+    def parts(self, step: int) -> list[list[BatchItem]]:
+        """Return the items of each part of an optimizer step."""
         if self._last[0] != step:
             self._last = (step, self._share_out(step))
         return self._last[1]
 
-    def _share_out(self, step: int) -> list[list[Place]]:
+    def _share_out(self, step: int) -> list[list[BatchItem]]:
         numbers = range(len(self.batches))[step * self.accumulation : (step + 1) * self.accumulation]
         places = [(number, place) for number in numbers for place in range(len(self.batches.plan[number]))]
         rounds = -(-len(numbers) // self.processes)
         lengths = [self._length(place) for place in places]
         parts = split_evenly(lengths, rounds * self.processes, layout=self.batches.layout)
-        dealt: list[list[Place]] = []
+        dealt: list[list[BatchItem]] = []
         for number in range(rounds):
             turn = parts[number * self.processes : (number + 1) * self.processes]
-            # There and back, as cards are dealt, so that the largest parts are not all of the first process.
+            # Alternate the direction, so that rank 0 does not get the largest part of every round.
             dealt += [[places[i] for i in part] for part in (turn[::-1] if number % 2 else turn)]
         return dealt
 
-    def _pieces(self, places: list[Place]) -> list[TokenizedExample]:
+    def _pieces(self, places: list[BatchItem]) -> list[TokenizedExample]:
         whole = {number: self.batches.pieces_of(number) for number in {number for number, _ in places}}
         return [whole[number][place] for number, place in places]
 
-    def _length(self, place: Place) -> int:
+    def _length(self, place: BatchItem) -> int:
         return self._lengths[self.batches.plan[place[0]][place[1]]]
 
 
 class SharedLabeler(TextLabeler):
-    """Labels a share of the texts in each process and gives every process all predictions.
+    """Labels a share of the texts in each process and returns all predictions in every process.
 
-    All processes have to call it with the same texts.
+    All processes must call it with the same texts.
 
     Args:
-        labeler: the same in every process.
+        labeler: the labeler, identical in every process.
     """
 
     def __init__(self, labeler: TextLabeler) -> None:
@@ -103,7 +105,7 @@ class SharedLabeler(TextLabeler):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights of this process are."""
+        """Return the device of this process's weights."""
         return self.labeler.device
 
     def label_chunk(self, examples: Sequence[Example], *, batch_tokens: int | None) -> Iterator[Prediction]:
@@ -116,18 +118,18 @@ class SharedLabeler(TextLabeler):
         return (place[index] for index in range(len(examples)))
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Save the labeler itself."""
+        """Save the wrapped labeler."""
         self.labeler.save_pretrained(folder)
 
     def summarize(self, predictions: Sequence[Prediction]) -> dict[str, Any]:
-        """Return what the labeler tells beside its scores."""
+        """Return the additional results of the labeler, next to its scores."""
         return self.labeler.summarize(predictions)
 
 
 def together(labeler: TextLabeler) -> TextLabeler:
-    """Return a labeler whose work all processes share; the same one where this process is alone.
+    """Return a labeler that shares its work among all processes; `labeler` itself in a single process.
 
-    Sharded weights have to run in step: each process then labels every text.
+    Sharded weights must run in lockstep, so then each process labels every text.
     """
     in_step = isinstance(labeler, Labeler) and is_sharded(labeler.model)
     return labeler if Team.here().size == 1 or in_step else SharedLabeler(labeler)

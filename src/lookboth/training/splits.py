@@ -1,4 +1,4 @@
-"""The train, dev and test data of a recipe, read, checked and relabeled."""
+"""The train, dev and test data of a recipe: reading, checking and mapping labels."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -13,9 +13,9 @@ from lookboth.types import Dataset, Example, Task
 
 
 class Splits(NamedTuple):
-    """The data of a run; test data is scored once, after training, by data set.
+    """The data of a run; test data, by data set, is scored once after training.
 
-    `unscored` is the number of words that were cut off, by split, where texts were truncated.
+    `unscored` is the number of words cut by truncation, by split.
     """
 
     train: Sequence[Example]
@@ -26,7 +26,7 @@ class Splits(NamedTuple):
 
 
 def read_splits(config: RunConfig) -> Splits:
-    """Read, check and relabel the data of a recipe.
+    """Read and check the data of a recipe and map its labels.
 
     Raises:
         DataError: ill-formed lines without data.repair, or no dev data.
@@ -62,7 +62,7 @@ def read_splits(config: RunConfig) -> Splits:
 
 
 def read_options(config: RunConfig) -> ReadOptions:
-    """Return how the files of a recipe are read."""
+    """Return the read options of a recipe's files."""
     data = config.data
     return ReadOptions(
         task=config.task,
@@ -76,7 +76,7 @@ def read_options(config: RunConfig) -> ReadOptions:
 
 
 def sample(examples: list[Example], limit: int | None, seed: int) -> list[Example]:
-    """Return the first `limit` examples after a shuffle; all of them, in order, where there is no limit."""
+    """Return `limit` random examples; all of them, in order, without a limit."""
     if limit is None:
         return examples
     random.Random(seed).shuffle(examples)
@@ -84,10 +84,10 @@ def sample(examples: list[Example], limit: int | None, seed: int) -> list[Exampl
 
 
 def _default(train: Sequence[str], split: str, task: Task) -> tuple[str, ...]:
-    """Return where a split comes from when the recipe does not say: the first train source, if it has it.
+    """Return the default source of a split: the first train source, if it has this split.
 
     Raises:
-        DataError: there is no dev split; something must choose the epoch, and it cannot be the test data.
+        DataError: there is no dev split. Model selection needs one, because it must not use test data.
     """
     first = split_name(train[0])[0]
     if not source_path(first).is_file() and split in find_splits(first, task):
@@ -105,5 +105,5 @@ def _remember_file(files: dict[str, Path], role: str, dataset: Dataset) -> None:
         files[role] = Path(dataset.name)
 
 
-# Only these adapt to raw text first, and keep states of frozen layers.
+# Methods that train a head. Only these adapt to raw text first and cache the states of frozen layers.
 WITH_HEAD = frozenset({"classifier", "search"})

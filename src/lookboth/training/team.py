@@ -1,4 +1,4 @@
-"""The processes that train together: who they are, what only the first does, what they tell each other."""
+"""The current process group: rank and size, actions on rank 0, exchange of values."""
 
 import os
 import time
@@ -10,15 +10,17 @@ from typing import Any, NamedTuple, TypeVar
 from lookboth.errors import ConfigError, DataError, LookbothError
 
 T = TypeVar("T")
-PATIENCE = timedelta(hours=6)  # that one process may keep the others waiting; torchrun ends all when one dies
+# Time for which one process may keep the others waiting, for example while rank 0 scores dev data. A crash does not
+# need it: torchrun ends all processes when one dies.
+PATIENCE = timedelta(hours=6)
 
 
 class Team(NamedTuple):
-    """This process and how many there are, as torchrun and accelerate tell it by the environment.
+    """Rank and size of the process group, from the environment that torchrun and accelerate set.
 
     Args:
-        rank: number of this process; the first, 0, writes files and speaks.
-        size: how many processes train together; 1: this one alone.
+        rank: index of this process; rank 0 writes files and logs.
+        size: number of processes that train together; 1 for a single process.
     """
 
     rank: int = 0
@@ -26,21 +28,21 @@ class Team(NamedTuple):
 
     @classmethod
     def here(cls) -> "Team":
-        """Return what the environment says."""
+        """Return the process group described by the environment."""
         size = int(os.environ.get("WORLD_SIZE") or 1)
         return cls(int(os.environ.get("RANK") or 0) if size > 1 else 0, size)
 
     @property
     def is_first(self) -> bool:
-        """Whether this process writes files and speaks."""
+        """Return whether this process is rank 0, which writes files and logs."""
         return self.rank == 0
 
 
 def join() -> Team:
-    """Connect this process with the others, each on its own GPU where there are GPUs; nothing where it is alone.
+    """Initialize the process group, with one GPU per process if there are GPUs; do nothing in a single process.
 
     Raises:
-        ConfigError: more processes than GPUs on this machine, or a launcher that sets the arithmetic.
+        ConfigError: more processes than GPUs on this machine, or a launcher that sets mixed precision.
     """
     team = Team.here()
     if team.size > 1:
@@ -53,7 +55,7 @@ def join() -> Team:
 
 
 def leave() -> None:
-    """End the connection of a finished process."""
+    """Destroy the process group at the end of a command."""
     if Team.here().size > 1:
         import torch.distributed as dist
 
@@ -63,7 +65,7 @@ def leave() -> None:
 
 
 def require_alone(what: str) -> None:
-    """Refuse what several processes cannot do together.
+    """Refuse to run a command in several processes if it cannot share its work.
 
     Args:
         what: the command, for the message.
@@ -80,32 +82,32 @@ def require_alone(what: str) -> None:
 
 
 def shards_weights() -> bool:
-    """Whether the launcher asked for FSDP: each process keeps and trains a part of the weights."""
+    """Return whether the launcher enabled FSDP, which shards the weights over the processes."""
     return os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
 
 
 def on_first(action: Callable[[], T]) -> T:
-    """Let the first process do something while the others wait; return its result, or raise its error, in all."""
+    """Run an action on rank 0 while the other ranks wait; return its result, or raise its error, in all of them."""
     team = Team.here()
     if team.size == 1:
         return action()
     import torch.distributed as dist
 
-    told: list[Any] = [None]
+    outcome: list[Any] = [None]
     if team.is_first:
         try:
-            told = [(action(), None)]
+            outcome = [(action(), None)]
         except LookbothError as error:
-            told = [(None, error)]
-    dist.broadcast_object_list(told, src=0)
-    result, refused = told[0]
+            outcome = [(None, error)]
+    dist.broadcast_object_list(outcome, src=0)
+    result, refused = outcome[0]
     if refused is not None:
         raise refused
     return result  # type: ignore[no-any-return]
 
 
 def from_all(value: T) -> list[T]:
-    """Return what each process gave, in their order."""
+    """Return the value of every process, in order of rank."""
     team = Team.here()
     if team.size == 1:
         return [value]
@@ -117,30 +119,31 @@ def from_all(value: T) -> list[T]:
 
 
 def require_shared(file: Path) -> None:
-    """Refuse a folder that is not the same for all processes.
+    """Refuse an output folder that is not shared by all processes.
 
     Args:
-        file: what the first process has just written.
+        file: a file that rank 0 has just written.
 
     Raises:
-        DataError: some process does not see it.
+        DataError: a process cannot find the file.
     """
-    deadline = time.monotonic() + 10  # network file systems take a moment
+    # On a network file system a new file can take seconds to appear.
+    deadline = time.monotonic() + 10
     while not file.is_file() and time.monotonic() < deadline:
         time.sleep(0.2)
-    blind = [rank for rank, sees in enumerate(from_all(file.is_file())) if not sees]
-    if blind:
+    missing = [rank for rank, found in enumerate(from_all(file.is_file())) if not found]
+    if missing:
         raise DataError(
-            f"{file.parent}: process {blind[0]} does not see what process 0 wrote there. Give --out a folder that all "
-            "machines share."
+            f"{file.parent}: process {missing[0]} does not find the file that process 0 wrote there. Give "
+            "--out a folder that all machines share."
         )
 
 
 def check_launch(num_gpus: int) -> None:
-    """Refuse what a launcher asks for and cannot be had.
+    """Refuse launcher settings that this machine or the recipe does not support.
 
     Args:
-        num_gpus: of this machine.
+        num_gpus: number of GPUs of this machine.
 
     Raises:
         ConfigError: more processes than GPUs, or settings that contradict the recipe.
@@ -154,8 +157,8 @@ def check_launch(num_gpus: int) -> None:
     arithmetic = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if arithmetic != "no":
         raise ConfigError(
-            f"mixed_precision: {arithmetic} in the launcher's settings: the recipe says the arithmetic. Set "
-            "mixed_precision: 'no' there and training.precision here."
+            f"mixed_precision: {arithmetic} in the launcher's settings: the recipe sets the precision. Set "
+            "mixed_precision: 'no' there and training.precision in the recipe."
         )
     if shards_weights() and os.environ.get("FSDP_VERSION", "1") != "2":
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""The training run: the stock transformers.Trainer over planned batches, the best dev score kept."""
+"""The training loop: the stock transformers.Trainer over planned batches, keeping the best dev score."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -30,12 +30,12 @@ from lookboth.training.watching import Diverged, Progress, Watch
 
 @dataclass
 class History:
-    """Dev scores along a run.
+    """Dev scores of a run.
 
     Args:
         steps, scores: optimizer step and dev score of each evaluation, in order.
-        best_step, best_score: the weights that are kept; ties go to the earlier one.
-        stopped_early: whether patience ended the run.
+        best_step, best_score: the step and score of the saved weights; ties keep the earlier one.
+        stopped_early: whether early stopping ended the run.
     """
 
     steps: list[int] = field(default_factory=list)
@@ -45,7 +45,7 @@ class History:
     stopped_early: bool = False
 
     def since_best(self) -> int:
-        """Return how many evaluations have passed since the best one."""
+        """Return the number of evaluations since the best one."""
         return sum(step > self.best_step for step in self.steps)
 
 
@@ -64,24 +64,24 @@ def fit(
 ) -> History:
     """Train `model` in place and leave it with the weights of the best dev score.
 
-    A run that was killed goes on from its last checkpoint in `folder` when called again, by any number of processes:
-    several share each optimizer step (`SharedBatches`) and sum their losses over all words of the step.
+    An interrupted run resumes from its last checkpoint in `folder`, with any number of processes. Several
+    processes share each optimizer step (`SharedBatches`) and sum their losses over all words of the step.
 
     Args:
         model: a LabelerModel or LanguageModel.
         batches: all batches of the run.
         config: the training section of a recipe.
-        seed: of dropout (the batches have theirs already).
-        folder: for checkpoints, history and the best weights.
-        score_dev: scores the model as it stands on dev data, higher is better.
+        seed: seed of dropout (the batches have their own).
+        folder: folder for checkpoints, history and the best weights.
+        score_dev: returns the dev score of the current weights, higher is better.
         say: told of progress and dev scores, a line at a time.
-        until: share of the steps after which to pause, with the weights of that moment; called again with the same
-            folder, the training goes on.
-        lr_key: the key of the recipe that says config.lr.
-        adapter: the adapter section of a recipe, for learning rates of its own.
+        until: share of the steps after which to pause with the current weights; a later call with the same
+            folder resumes.
+        lr_key: recipe key of config.lr, for messages.
+        adapter: the adapter section of a recipe, for its own learning rates.
 
     Raises:
-        Diverged: loss or weights are no finite numbers, and no dev score above 0 came before.
+        Diverged: the loss or a weight became infinite or NaN before any dev score above 0.
     """
     _check_tracker(config.track)
     team = join()
@@ -98,7 +98,8 @@ def fit(
         return keeper.history
     if shards_weights():
         layers = {type(layer).__name__ for layer in find_stack(model).layers}
-        model._no_split_modules = sorted(layers)  # type: ignore[assignment]  # where accelerate looks for what to shard
+        # accelerate reads the names of the layer classes to shard from this attribute.
+        model._no_split_modules = sorted(layers)  # type: ignore[assignment]
     with without_frozen(model):
         trainer = GroupedTrainer(
             lr_factors=lr_factors(config, adapter or AdapterConfig()),
@@ -111,7 +112,9 @@ def fit(
         )
         trainer.remove_callback(PrinterCallback)
         if shards_weights() and not trainer.is_fsdp_enabled:
-            raise ConfigError("FSDP: accelerate has it for GPUs only, and here is none. Start without FSDP.")
+            raise ConfigError(
+                "FSDP: accelerate supports it on GPUs only, and this machine has none. Start without FSDP."
+            )
         checkpoint = on_first(lambda: last_checkpoint(TrainingFolder(folder).checkpoints))
         try:
             trainer.train(resume_from_checkpoint=checkpoint)
@@ -125,12 +128,12 @@ def fit(
 
 
 def num_steps(batches: RunBatches, config: TrainConfig) -> int:
-    """Return how many optimizer steps a run takes."""
+    """Return the number of optimizer steps of a run."""
     return max(1, -(-len(batches) // config.accumulation))
 
 
 def step_tokens(batches: RunBatches, config: TrainConfig) -> list[int]:
-    """Return the tokens of each optimizer step, padding not counted."""
+    """Return the number of tokens of each optimizer step, without padding."""
     lengths = batches.piece_lengths()
     tokens = [sum(lengths[i] for i in batch) for batch in batches.plan]
     size = config.accumulation
@@ -138,7 +141,7 @@ def step_tokens(batches: RunBatches, config: TrainConfig) -> list[int]:
 
 
 def read_config_lines(config: RunConfig, batches: RunBatches, model: nn.Module) -> Sequence[str]:
-    """Return what a run is about to do with `model`, for the user to read before it starts."""
+    """Describe the training that is about to start, for the user to check."""
     training = config.training
     steps = num_steps(batches, training)
     total = sum(parameter.numel() for parameter in model.parameters())
@@ -154,7 +157,7 @@ def read_config_lines(config: RunConfig, batches: RunBatches, model: nn.Module) 
 
 
 class _KeepBest(TrainerCallback):
-    """Scores dev data at the planned steps, keeps the best weights, stops when patience is out."""
+    """Scores dev data at the planned steps, saves the best weights and stops when patience runs out."""
 
     def __init__(
         self,
@@ -191,9 +194,10 @@ class _KeepBest(TrainerCallback):
         return control
 
     def _score(self, step: int) -> None:
-        """Score the model as it stands and keep its weights where they are the best so far."""
+        """Score the current weights and save them if they are the best so far."""
         history = self.history
-        score = from_all(self.score_dev())[0]  # all go on, or stop, by the same number
+        # Scores may differ by rounding between processes; all must use rank 0's to take the same decisions.
+        score = from_all(self.score_dev())[0]
         history.steps.append(step)
         history.scores.append(score)
         if score > history.best_score:
@@ -201,14 +205,15 @@ class _KeepBest(TrainerCallback):
             write_weights(self.model, self.folder.best)
 
     def finished(self) -> bool:
-        """Whether an earlier run in this folder has already run out of patience; its history is then ours."""
+        """Load the stored history and return whether early stopping has already ended this run."""
         self.history = self._saved_history()
         return self.history.stopped_early
 
     def _saved_history(self) -> History:
         file = self.folder.history
         stored = read_state(file, lambda content: History(**content))
-        if stored is None and file.exists():  # without it the best weights could be overwritten by worse ones
+        # Without the history, worse weights could overwrite the best ones.
+        if stored is None and file.exists():
             raise DataError(
                 f"{file}: damaged, so this training cannot be resumed. Remove the folder {self.folder.path} and start "
                 "again."
@@ -216,14 +221,14 @@ class _KeepBest(TrainerCallback):
         return stored or History()
 
     def restore_best(self) -> None:
-        """Load the weights of the best dev score, if any were kept."""
+        """Load the weights of the best dev score, if any were saved."""
         file = self.folder.best
         if self.history.steps and file.is_file():
             load_weights(self.model, file)
 
 
 class _Pause(TrainerCallback):
-    """Ends a training before its last step, to be gone on with; `reached` says whether it did."""
+    """Stops a training early so that it can be resumed; used by successive halving. `reached` is True if it did."""
 
     def __init__(self, step: int, last: int) -> None:
         self.step, self.last, self.reached = step, last, False
@@ -241,8 +246,9 @@ def _arguments(
 ) -> TrainingArguments:
     arguments = TrainingArguments(
         output_dir=str(TrainingFolder(folder).checkpoints),
-        num_train_epochs=1,  # the batches of all epochs are one planned sequence
-        per_device_train_batch_size=1,  # one item is one ready-made batch
+        # The dataset is the planned sequence of batches of all epochs, and one item is one ready-made batch.
+        num_train_epochs=1,
+        per_device_train_batch_size=1,
         train_sampling_strategy="sequential",
         gradient_accumulation_steps=accumulation,
         **optimizer_arguments(config),
@@ -250,19 +256,23 @@ def _arguments(
         save_steps=config.checkpoint_steps,
         save_total_limit=1,
         logging_steps=25,
-        logging_nan_inf_filter=False,  # it would hide them, and wait for the device at every step
+        # The filter would hide NaN losses from the divergence check and synchronize with the device every step.
+        logging_nan_inf_filter=False,
         disable_tqdm=True,
         report_to=[] if config.track == "none" else [config.track],
-        seed=seed + 10_007 * team.rank,  # of dropout: each process draws its own
+        # Each process draws its own dropout masks.
+        seed=seed + 10_007 * team.rank,
         data_seed=seed,
-        average_tokens_across_devices=True,  # losses are summed over the words of all processes, then divided
+        # Sum losses over the words of all processes before dividing, as a single process would.
+        average_tokens_across_devices=True,
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),
         use_cpu=not torch.cuda.is_available(),
         label_names=["labels"],
     )
     if arguments.n_gpu > 1:
-        arguments._n_gpu = 1  # else each GPU gets a part of a batch, cut without regard to sentences
+        # DataParallel would split a batch between GPUs in the middle of sentences.
+        arguments._n_gpu = 1
     return arguments
 
 
@@ -274,7 +284,7 @@ def _check_tracker(track: str) -> None:
 
 
 def _evaluation_steps(batches: RunBatches, config: TrainConfig) -> set[int]:
-    """Return the optimizer steps after which dev data is scored; the last step is always one."""
+    """Return the optimizer steps after which to score dev data; always includes the last step."""
     steps, start = {num_steps(batches, config)}, 0
     for end in batches.epoch_ends:
         for part in range(1, config.evals_per_epoch + 1):

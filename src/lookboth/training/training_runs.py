@@ -1,4 +1,4 @@
-"""One command's worth of training: data in, labelers with their scores out, one folder a seed."""
+"""Entry points of training: read the data, train one labeler per seed, write one folder per seed."""
 
 import gc
 from collections.abc import Mapping, Sequence
@@ -25,21 +25,21 @@ from lookboth.types import Example
 
 
 def train(config: RunConfig, out: str | Path, *, say: Say = print) -> list[TrainedRun]:
-    """Train one labeler a seed and write each into its own folder below `out`.
+    """Train one labeler per seed and write each into its own folder below `out`.
 
-    A run that was killed goes on from its last checkpoint when called again with the same `out`.
+    An interrupted run resumes from its last checkpoint when called again with the same `out`.
 
     Args:
         config: a recipe (`load_recipe`).
-        out: folder; `out/seed-N/` gets run.json, predictions.jsonl and labeler/.
+        out: output folder; `out/seed-N/` gets run.json, predictions.jsonl and labeler/.
         say: told what is going on, a line at a time.
 
     Returns:
-        one run a seed; where they were trained on a GPU, the labelers of all but the last are on the CPU.
+        One run per seed. After training on a GPU, all labelers but the last are on the CPU.
 
     Raises:
-        LookbothError: bad data, a plan or adapter that does not fit, a model that cannot be loaded; raised
-            before any training where it can be known before.
+        LookbothError: bad data, a plan or adapter that does not fit, or a model that cannot be loaded; raised
+            before training wherever possible.
     """
     splits = read_splits(config)
     data = {"train": splits.train, "dev": splits.dev}
@@ -59,18 +59,18 @@ def train(config: RunConfig, out: str | Path, *, say: Say = print) -> list[Train
 
 
 def adapt(config: RunConfig, out: str | Path, *, say: Say = print) -> AdaptationReport:
-    """Do only the adaptation of a recipe, with its first seed, and write what was trained into `out`.
+    """Run only the adaptation of a recipe, with its first seed, and write the trained weights into `out`.
 
-    `out/adapter` can be named as adapter.start_from of another recipe; with adapter.kind = "full" it is
-    `out/backbone`, which can be named as its model. A killed call goes on when it is made again.
+    Another recipe can use `out/adapter` as adapter.start_from; with adapter.kind = "full" it can use
+    `out/backbone` as its model. An interrupted call resumes when repeated.
 
     Args:
         config: a recipe with the section [adaptation].
-        out: folder; it also gets run.json.
+        out: output folder; also gets run.json.
         say: told what is going on, a line at a time.
 
     Raises:
-        LookbothError: as `train`.
+        LookbothError: as in `train`.
     """
     from transformers import set_seed
 
@@ -101,16 +101,17 @@ def train_one(config: RunConfig, splits: Splits, seed: int, folder: Path, *, say
     """Train one labeler by the recipe's method; see `train`.
 
     Raises:
-        ConfigError: there is no such method, it cannot adapt to raw text first, or keep states of frozen layers.
+        ConfigError: unknown method, or a method that does not support [adaptation] or cached states of frozen
+            layers.
     """
     if config.adaptation is not None and config.method not in WITH_HEAD:
         raise ConfigError(
-            f"method = {config.method!r}: does not adapt by itself. Type lookboth adapt RECIPE --out DIR, and set "
+            f"method = {config.method!r}: does not support [adaptation]. Type lookboth adapt RECIPE --out DIR, and set "
             "adapter.start_from = DIR here."
         )
     if config.training.cache_frozen is True and config.method not in WITH_HEAD:
         raise ConfigError(
-            f"training.cache_frozen = true: is for labelers with a head, not for method = {config.method!r}. "
+            f"training.cache_frozen = true: works for labelers with a head only, not for method = {config.method!r}. "
             "Leave it out."
         )
     splits = truncate_splits(splits, config, say)
@@ -119,9 +120,10 @@ def train_one(config: RunConfig, splits: Splits, seed: int, folder: Path, *, say
 
 
 def _leave_gpu(run: TrainedRun) -> None:
-    """Move a finished labeler to the CPU and free what its training held, so that the next seed has the whole GPU."""
+    """Move a finished labeler to the CPU and free its GPU memory for the next seed."""
     run.labeler.model.to("cpu")
-    gc.collect()  # the Trainer with its optimizer is a cycle of references
+    # The Trainer and its optimizer form a reference cycle, which only the collector frees.
+    gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
@@ -136,17 +138,19 @@ def _gather(out: Path, config: RunConfig, data: Mapping[str, Sequence[Example]],
     if team.size > 1 and team.is_first:
         say(f"{team.size} processes share each optimizer step")
     gpus = torch.cuda.device_count()
-    if team.size == 1 and gpus > 1 and config.method != "search":  # which is not shared
+    # A search runs in a single process.
+    if team.size == 1 and gpus > 1 and config.method != "search":
         command = f"torchrun --nproc-per-node {gpus} -m lookboth ..."
-        say(f"{gpus} GPUs here, one is used. All of them: {command} (docs/distributed.md)")
+        say(f"{gpus} GPUs found, one is used. To use all: {command} (docs/distributed.md)")
     return say if team.is_first else lambda _: None
 
 
 def _check_sharding(config: RunConfig) -> None:
-    """Refuse what is not trained with FSDP."""
+    """Refuse settings that are not supported with FSDP."""
     refused = {
         f"method = {config.method!r}": config.method != "classifier",
-        "adapter.kind = 'qlora'": config.adapter.kind == "qlora",  # 4-bit weights stay whole
+        # FSDP cannot shard 4-bit weights.
+        "adapter.kind = 'qlora'": config.adapter.kind == "qlora",
         "[adaptation]": config.adaptation is not None,
         "training.precision = 'fp16'": config.training.precision == "fp16",
         "training.ema": config.training.ema is not None,
@@ -156,5 +160,5 @@ def _check_sharding(config: RunConfig) -> None:
     for key, is_there in refused.items():
         if is_there:
             raise ConfigError(
-                f"{key}: is not trained with FSDP. Start it without: torchrun --nproc-per-node N -m lookboth train."
+                f"{key}: not supported with FSDP. Start it without: torchrun --nproc-per-node N -m lookboth train."
             )

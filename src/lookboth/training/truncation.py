@@ -1,4 +1,4 @@
-"""Texts cut at max_tokens instead of read in windows, as several papers do: `truncate = true`."""
+"""Texts truncated to max_tokens instead of read in windows, as in several papers: `truncate = true`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -14,15 +14,15 @@ from lookboth.types import Example
 
 
 def truncate_splits(splits: Splits, config: RunConfig, say: Callable[[str], None]) -> Splits:
-    """Return the data of a recipe with every text cut to what fits into `max_tokens` tokens.
+    """Return the data of a recipe with every text truncated to `max_tokens` tokens.
 
     Args:
-        splits: as read.
-        config: a recipe; without `truncate` the splits are returned as they are.
+        splits: the data as read.
+        config: a recipe; without `truncate` the splits are returned unchanged.
         say: told how many words of each split are not learned or not scored.
 
     Raises:
-        ConfigError: a tokenizer that does not say where its tokens stand in a text.
+        ConfigError: the tokenizer does not report character offsets.
     """
     if not config.truncate:
         return splits
@@ -38,9 +38,9 @@ def truncate_splits(splits: Splits, config: RunConfig, say: Callable[[str], None
     for name, number in lost.items():
         if number:
             total = _num_words(pairs[name][0])
-            done = "learned" if name == "train" else "scored"
+            done = "trained on" if name == "train" else "scored"
             say(
-                f"Warning: truncate = true: {number:,} of {total:,} words of {name} stand beyond "
+                f"Warning: truncate = true: {number:,} of {total:,} words of {name} are beyond "
                 f"{config.max_tokens} tokens and are not {done}."
             )
     return splits._replace(train=train, dev=dev, tests=tests, unscored=lost)
@@ -59,13 +59,13 @@ def _cutter(config: RunConfig) -> Callable[[Sequence[Example]], list[Example]]:
 
 
 def _cut_words(example: Example, encoder: WordEncoder, room: int) -> Example:
-    """Return an example without the words that begin or end beyond `room` tokens; spans end where it ends."""
+    """Return an example without the words beyond a budget of `room` tokens, with spans clipped."""
     ends = accumulate(len(ids) for ids in encoder.encode_words(example.words))
     return keep_words(example, sum(end <= room for end in ends))
 
 
 def keep_words(example: Example, count: int) -> Example:
-    """Return an example with its first `count` words, and the part of each span that is in them.
+    """Return an example with its first `count` words and the part of each span inside them.
 
     >>> keep_words(Example(("New", "York", "City")), 2).words
     ('New', 'York')
@@ -86,11 +86,11 @@ def _end(offsets: Sequence[tuple[int, int]], count: int) -> int:
 
 
 def _cut_text(example: Example, tokenizer: Any, room: int) -> Example:
-    """Return a whole text cut behind its last token that fits, with its labels."""
+    """Return a whole text truncated after the last token that fits, with its labels."""
     text, _, offsets = text_and_offsets(example)
     if not getattr(tokenizer, "is_fast", False):
         raise ConfigError(
-            "truncate = true: this tokenizer does not say where its tokens stand. Leave truncate out."
+            "truncate = true: this tokenizer does not report the offsets of its tokens. Leave truncate out."
         )
     places = tokenizer(text.strip(), add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     if len(places) <= room:
@@ -107,5 +107,5 @@ def _num_words(examples: Sequence[Example]) -> int:
 
 
 def unscored_words(splits: Splits) -> Mapping[str, int]:
-    """Return how many words of each data set that was scored were cut off."""
+    """Return the number of truncated words per scored data set."""
     return {name: number for name, number in splits.unscored.items() if name != "train"}

@@ -1,4 +1,4 @@
-"""What watches the loss while the Trainer runs: one says how far it is, one ends a training that has diverged."""
+"""Trainer callbacks that watch the loss: one reports progress, one stops a diverged training."""
 
 import math
 import time
@@ -12,30 +12,30 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from lookboth.errors import ConfigError
 from lookboth.training.team import from_all
 
-_MEASURED = 3  # steps
-_WORTH_SAYING = 10  # seconds
+_MEASURED = 3  # steps whose duration is extrapolated
+_WORTH_SAYING = 10  # seconds; shorter trainings get no estimate
 
 
 class Diverged(ConfigError):
-    """A training whose numbers grew beyond all bounds; it cannot come back."""
+    """A training whose loss or weights became infinite or NaN; it cannot recover."""
 
 
 def diverged(found: str, *, lr_key: str, lr: float) -> Diverged:
-    """Return what to raise.
+    """Return the error to raise.
 
     Args:
-        found: what is no finite number, and where.
-        lr_key: the key of the recipe that says the learning rate; lr: its value.
+        found: the infinite or NaN value and where it occurred.
+        lr_key: recipe key of the learning rate; lr: its value.
     """
     return Diverged(f"The training diverged ({found}). Lower {lr_key} ({lr:g} here).")
 
 
 class Watch(TrainerCallback):
-    """Ends a training when a loss that is logged, or at some steps a weight, is no finite number.
+    """Stops a training when a logged loss, or a weight at some steps, is infinite or NaN.
 
     Args:
-        model: being trained.
-        at_steps: after which weights are looked at.
+        model: the model in training.
+        at_steps: steps after which to check the weights.
         lr_key, lr: as in `diverged`.
     """
 
@@ -50,7 +50,7 @@ class Watch(TrainerCallback):
         logs: dict[str, Any] | None = None,
         **_: Any,
     ) -> None:
-        """Look at the loss."""
+        """Check the loss."""
         loss = float((logs or {}).get("loss", 0))
         if not math.isfinite(loss):
             self._end(f"loss {loss} at step {state.global_step}")
@@ -58,17 +58,18 @@ class Watch(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Look at the weights where it is time to."""
+        """Check the weights at the chosen steps."""
         step = state.global_step
-        if step in self.at_steps and not all(from_all(_is_finite(self.model))):  # each may have other shards
-            self._end(f"a weight is no finite number at step {step}")
+        # Each process checks its own shards of the weights.
+        if step in self.at_steps and not all(from_all(_is_finite(self.model))):
+            self._end(f"a weight is infinite or NaN at step {step}")
 
     def _end(self, found: str) -> None:
         raise diverged(found, lr_key=self.lr_key, lr=self.lr)
 
 
 class Progress(TrainerCallback):
-    """Says after some steps how long a run will take, and every few steps how far it is, and at what loss."""
+    """Reports an early estimate of the duration, then step, loss and time left at every log."""
 
     def __init__(self, say: Callable[[str], None], step_tokens: Sequence[int]) -> None:
         self.say, self.step_tokens = say, step_tokens
@@ -84,8 +85,9 @@ class Progress(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Say, once, about how long the steps will take, by the time of the second to the fourth."""
-        begun = self.start[0] + 1  # the first step also sets things up
+        """Report the estimated duration once, from the time of the second to the fourth step."""
+        # The first step includes one-time setup, so it is not measured.
+        begun = self.start[0] + 1
         if state.global_step == begun:
             self.second = time.monotonic()
         elif state.global_step == begun + _MEASURED and self.second is not None:
@@ -95,8 +97,8 @@ class Progress(TrainerCallback):
             if seconds < _WORTH_SAYING:
                 return
             self.say(
-                f"about {spoken(seconds)} for the {state.max_steps - state.global_step:,} steps left, dev scores not "
-                "counted"
+                f"about {spoken(seconds)} for the {state.max_steps - state.global_step:,} steps left, without "
+                "dev scoring"
             )
 
     def on_log(
@@ -107,7 +109,7 @@ class Progress(TrainerCallback):
         logs: dict[str, Any] | None = None,
         **_: Any,
     ) -> None:
-        """Say it."""
+        """Report step, loss and time left."""
         if not logs or "loss" not in logs or state.global_step == self.start[0]:
             return
         step, clock = self.start
@@ -119,7 +121,7 @@ class Progress(TrainerCallback):
 
 
 def spoken(seconds: float) -> str:
-    """Return a duration as a person says it.
+    """Format a duration for a reader.
 
     >>> spoken(42), spoken(600), spoken(9000)
     ('42 seconds', '10 minutes', '2.5 hours')
@@ -130,7 +132,7 @@ def spoken(seconds: float) -> str:
 
 
 def _is_finite(model: nn.Module) -> bool:
-    """Whether all trained weights, of this process's shards, are numbers."""
+    """Return whether all trained weights, or this process's shards of them, are finite."""
     weights = [weight.detach() for weight in model.parameters() if weight.requires_grad]
     local = [weight.to_local() if hasattr(weight, "to_local") else weight for weight in weights]
     return bool(torch.stack([weight.isfinite().all() for weight in local]).all())

@@ -1,4 +1,4 @@
-"""How much the words of each label count in the loss."""
+"""Class weights in the loss."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,15 +10,15 @@ from lookboth.types import TokenizedExample
 
 
 def shape_loss(head: Head, config: TrainConfig, pieces: Iterable[TokenizedExample]) -> None:
-    """Give a head the class weights and the label smoothing of a recipe.
+    """Set the class weights and the label smoothing of a recipe in a head.
 
     Args:
-        head: of the labeler that is trained.
+        head: head of the labeler in training.
         config: the training section of a recipe.
         pieces: the training data, for class_weights = "balanced".
 
     Raises:
-        ConfigError: a weight for a label that is not in the data, or a head that has no such loss.
+        ConfigError: a weight for a label that is not in the data, or a head that does not support it.
     """
     labels = [_label(tag, head.scheme) for tag in head.tags]
     if config.class_weights == "none":
@@ -32,13 +32,13 @@ def shape_loss(head: Head, config: TrainConfig, pieces: Iterable[TokenizedExampl
 
 
 def balanced_weights(labels: Sequence[str], tag_ids: Iterable[int]) -> list[float]:
-    """Return a weight for each tag with which the words of every label count alike in sum, and a word 1 on average.
+    """Return a weight per tag such that every label has the same total weight and a word weighs 1 on average.
 
-    A label that does not occur weighs 1.
+    Labels that do not occur weigh 1.
 
     Args:
         labels: the label of each tag, "O" for none.
-        tag_ids: the tag of every word of the training data; those below 0 are not counted.
+        tag_ids: tag of every word of the training data; negative ids are ignored.
 
     >>> balanced_weights(["O", "PER", "PER"], [0, 0, 0, 0, 1, 2])
     [0.75, 1.5, 1.5]
@@ -49,14 +49,14 @@ def balanced_weights(labels: Sequence[str], tag_ids: Iterable[int]) -> list[floa
 
 
 def named_weights(labels: Sequence[str], weights: Mapping[str, float]) -> list[float]:
-    """Return a weight for each tag from a weight for some labels; the others weigh 1.
+    """Return a weight per tag from weights of some labels; the others weigh 1.
 
     Args:
         labels: the label of each tag, "O" for none.
-        weights: by label.
+        weights: weight by label.
 
     Raises:
-        ConfigError: a label that no tag has.
+        ConfigError: no tag has this label.
     """
     unknown = sorted(set(weights) - set(labels))
     if unknown:
