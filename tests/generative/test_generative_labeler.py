@@ -171,7 +171,7 @@ def test_what_went_wrong_is_counted():
 
 def test_an_encoder_cannot_write(tmp_path):
     save_encoder(tmp_path, "Bert")
-    with pytest.raises(ConfigError, match="an encoder cannot write"):
+    with pytest.raises(ConfigError, match="an encoder cannot generate text"):
         build(tmp_path, "max_tokens=100", "overlap=0")
 
 

@@ -150,7 +150,7 @@ def test_a_killed_run_goes_on(tiny_writer_folder, data, tmp_path):
     ("override", "message"),
     [
         ("plan=full", "causal"),
-        ("repetition=1", "has read the text already"),
+        ("repetition=1", "has read the whole text"),
         ("adapter.kind=head", "no head to train"),
         ("generative.max_tokens=4096", "takes 512 tokens"),
     ],
@@ -162,7 +162,7 @@ def test_settings_that_do_not_go_with_writing(tiny_writer_folder, data, tmp_path
 
 def test_an_adapter_that_would_be_ignored_is_refused(tiny_writer_folder, data, tmp_path):
     asked = recipe(tiny_writer_folder, data, "icl", "adapter.start_from=runs/adapted")
-    with pytest.raises(ConfigError, match=r"adapter\.start_from does not go with method = 'icl'"):
+    with pytest.raises(ConfigError, match=r"adapter\.start_from cannot be used with method = 'icl'"):
         train(asked, tmp_path, say=lambda _: None)
 
 

@@ -1,10 +1,10 @@
-"""Constrained decoding: the model's own choice among what an automaton allows, in few forward passes.
+"""Constrained decoding: the most probable answer that an automaton allows, in few forward passes.
 
-Copying a text is nearly all there is to an answer, so the rest of the answer is drafted as if nothing more were to
-be decided, and one forward pass says at every place what the model would have chosen. The draft is kept up to the
-first place where the model departs from it; from there the next one is drafted. The answer is the one that token by
-token decoding gives, in about two passes a span instead of one a token (speculative decoding against a draft that
-costs nothing; Leviathan et al. 2023, arXiv 2211.17192, section 2, greedy case).
+An answer is nearly a copy of the text. So the rest of the answer is drafted as if nothing more had to be
+decided, and one forward pass scores every decision of the draft. The draft is kept up to the first decision
+at which the model prefers another token; the next draft starts there. The result equals that of
+token-by-token decoding, in about two passes per span instead of one per token. This is speculative decoding
+with a free draft model (Leviathan et al. 2023, arXiv 2211.17192, section 2, greedy case).
 """
 
 import math
@@ -20,9 +20,9 @@ from lookboth.types import Span
 
 
 class ScoredSpan(NamedTuple):
-    """A span and the probability of the decisions for it: where it begins, how far it goes, its label.
+    """A span and the probability of its decisions: start, end and label.
 
-    The product of their probabilities given the answer so far, each renormalized over what was allowed.
+    It is the product of their conditional probabilities, each renormalized over the allowed tokens.
     """
 
     span: Span
@@ -31,14 +31,15 @@ class ScoredSpan(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a model wrote under constraints.
+    """A constrained answer.
 
     Args:
-        pieces: the answer as `Codec.pieces` cuts it.
-        tokens: with those that end it.
-        spans: in order of the answer.
-        log_probability: of the whole answer, renormalized over what was allowed at every decision.
-        is_best: whether the search proved that no answer is more probable.
+        pieces: the answer split as in `Codec.pieces`.
+        tokens: all tokens, including the end tokens.
+        spans: scored spans in order of the answer.
+        log_probability: log-probability of the answer, renormalized over the allowed tokens at every
+            decision.
+        is_best: whether the search proved that no other answer is more probable.
     """
 
     pieces: tuple[str, ...]
@@ -49,7 +50,7 @@ class Answer:
 
     @property
     def text(self) -> str:
-        """Return the answer as text, without what ends it."""
+        """Return the answer as text, without its end tokens."""
         return "".join(self.pieces)
 
 
@@ -63,18 +64,17 @@ def decode_constrained(
     pasts: Sequence[KeyValues] | None = None,
     budget: Budget | None = None,
 ) -> list[Answer]:
-    """Return the answer of each prompt.
+    """Return the answer to each prompt.
 
     Args:
         model: a causal language model of transformers in evaluation mode, stock or under a causal plan.
         prompts: token ids of each prompt.
-        grammars: what each answer may be.
-        num_beams: 1 takes the most probable token at every decision; more look for the most probable answer, with so
-            many beginnings of it at once.
-        prefix: what all prompts begin with, from `encode_prefix`; found and encoded when None.
-        pasts: what the model keeps of each prompt but its last token, where that is not what this model gives by
-            itself (a plan of the prompt); there is no prefix then.
-        budget: how much is computed and kept at once; suited to the device when None.
+        grammars: the valid answers of each prompt.
+        num_beams: 1 is greedy decoding; more is beam search with `num_beams` partial answers per prompt.
+        prefix: common prefix of all prompts, from `encode_prefix`; found and encoded if None.
+        pasts: keys and values of each prompt without its last token, if computed under another plan (plan of
+            the prompt); there is no prefix then.
+        budget: limits on tokens at once; chosen for the device if None.
     """
     budget = budget or Budget.for_model(model)
     if pasts is not None:
@@ -102,7 +102,7 @@ def decode_constrained(
 def _decode_greedily(
     model: Any, prefix: Prefix, begun: Sequence[Hypothesis], budget: Budget
 ) -> Iterator[Hypothesis]:
-    """Yield the finished hypotheses, first done first."""
+    """Yield the finished hypotheses in order of completion."""
     open_drafts = [draft_answer(hypothesis) for hypothesis in begun]
     while open_drafts:
         yield from (finish(d, d.hypothesis.decisions) for d in open_drafts if not d.points)
@@ -117,13 +117,12 @@ def _decode_greedily(
 
 
 def _waves(prompts: Sequence[Sequence[int]], num_prefix: int, kept_tokens: int) -> Iterator[list[int]]:
-    """Yield indices of prompts of nearly one length that are decoded together."""
+    """Yield groups of prompt indices of similar length to decode together."""
     wave: list[int] = []
     kept = 0
     for index in sorted(range(len(prompts)), key=lambda i: len(prompts[i])):
-        needed = 3 * (
-            len(prompts[index]) - num_prefix
-        )  # the question and an answer that may be twice as long
+        # The question, and an answer that may be twice as long.
+        needed = 3 * (len(prompts[index]) - num_prefix)
         if wave and kept + needed > kept_tokens:
             yield wave
             wave, kept = [], 0

@@ -1,4 +1,4 @@
-"""What an answer says about its text: spans that can be placed, and problems for all that cannot."""
+"""Parsing answers: spans that can be located in the text, and a problem for everything else."""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -12,12 +12,12 @@ PROBLEM_KINDS: tuple[ProblemKind, ...] = get_args(ProblemKind)
 
 
 class AnswerProblem(NamedTuple):
-    """Something in an answer that says nothing about the text.
+    """A part of an answer that cannot be used.
 
     Args:
-        kind: "unparseable": not of the format; "invented": a span whose words are not in the text, or not once
-            more; "unknown_label"; "miscopied": an answer over all words that changes or leaves out some;
-            "unfinished": the model wrote as much as it may without an end.
+        kind: "unparseable": not in the format; "invented": a span whose words are not (again) in the text;
+            "unknown_label"; "miscopied": an answer over all words that changes or omits some; "unfinished":
+            the model reached the token limit before the end.
         piece: the part of the answer.
     """
 
@@ -26,12 +26,12 @@ class AnswerProblem(NamedTuple):
 
 
 class Parsed(NamedTuple):
-    """What an answer says.
+    """A parsed answer.
 
     Args:
-        spans: sorted, not overlapping, with known labels only.
-        places: for each span the characters (start, end) of the answer that say it.
-        problems: everything that was left out.
+        spans: sorted, non-overlapping spans with known labels.
+        places: character range (start, end) of each span in the answer.
+        problems: everything that was discarded.
     """
 
     spans: tuple[Span, ...]
@@ -40,10 +40,10 @@ class Parsed(NamedTuple):
 
 
 class Reading:
-    """Collects what an answer says.
+    """Base class of parsers: collects spans and problems of one answer.
 
     Args:
-        labels: the known ones.
+        labels: the known labels.
     """
 
     def __init__(self, labels: Sequence[str]) -> None:
@@ -52,11 +52,11 @@ class Reading:
         self.problems: list[AnswerProblem] = []
 
     def problem(self, kind: ProblemKind, piece: str) -> None:
-        """Note that `piece` of the answer is left out."""
+        """Record that `piece` of the answer was discarded."""
         self.problems.append(AnswerProblem(kind, piece))
 
     def parsed(self) -> Parsed:
-        """Return everything that was read."""
+        """Return the collected spans and problems."""
         ordered = sorted(self.found)
         return Parsed(
             tuple(span for span, _ in ordered), tuple(place for _, place in ordered), tuple(self.problems)
@@ -64,13 +64,13 @@ class Reading:
 
 
 class Mentions(Reading):
-    """Reads an answer that names words without saying where they stand, from left to right.
+    """Locates spans that are given by their words only, from left to right.
 
-    A mention is the first free occurrence of its words after the mention before it; only where there is none, the
+    A mention is the first free occurrence of its words after the previous mention, or, if there is none, the
     first free occurrence from the start.
 
     Args:
-        words: of the text; labels: the known ones.
+        words: words of the text; labels: the known labels.
     """
 
     def __init__(self, words: Sequence[str], labels: Sequence[str]) -> None:
@@ -82,12 +82,12 @@ class Mentions(Reading):
     def add(
         self, words: Sequence[str], label: str, piece: str, place: tuple[int, int], *, nth: int = 1
     ) -> None:
-        """Place a mention.
+        """Locate a mention in the text.
 
         Args:
-            words, label: what it says.
-            piece, place: its text and characters in the answer.
-            nth: which occurrence after the mention before it.
+            words, label: words and label of the mention.
+            piece, place: its text and character range in the answer.
+            nth: number of the occurrence after the previous mention.
         """
         if label not in self.labels:
             return self.problem("unknown_label", piece)
@@ -113,13 +113,13 @@ class Mentions(Reading):
 
 
 class Copy(Reading):
-    """Reads an answer that repeats all words of the text; where it does not, the common words are aligned.
+    """Locates spans of an answer that repeats the whole text; if the words differ, the common words are aligned.
 
-    A span counts where all its words are, next to each other, in the text.
+    A span is valid if all its words are in the text, next to each other.
 
     Args:
-        written: the words of the answer.
-        words: of the text; labels: the known ones.
+        written: words of the answer.
+        words: words of the text; labels: the known labels.
     """
 
     def __init__(self, written: Sequence[str], words: Sequence[str], labels: Sequence[str]) -> None:
@@ -131,11 +131,11 @@ class Copy(Reading):
             self.problem("miscopied", " ".join(changed or left_out))
 
     def add(self, first: int, end: int, label: str, piece: str, place: tuple[int, int]) -> None:
-        """Place the span over the written words [first, end).
+        """Locate the span over the copied words [first, end).
 
         Args:
-            first, end, label: what it says.
-            piece, place: its text and characters in the answer.
+            first, end, label: range and label of the span.
+            piece, place: its text and character range in the answer.
         """
         there = self.places[first:end]
         if label not in self.labels:
@@ -149,7 +149,7 @@ class Copy(Reading):
 
 
 def occurrences(wanted: Sequence[str], words: Sequence[str], start: int) -> Iterator[int]:
-    """Yield every place at or after `start` where `wanted` stands in `words`.
+    """Yield every index from `start` on where `words` contains `wanted`.
 
     >>> list(occurrences(["a"], ["a", "b", "a"], 0))
     [0, 2]

@@ -1,4 +1,4 @@
-"""From prompts to spans: answers decoded freely or under constraints, and what of them can be used."""
+"""From prompts to scored spans, with free or constrained decoding."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ from lookboth.models import LanguageModel, compute_in
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What an answer says.
+    """A parsed answer.
 
     Args:
-        spans: over the words of the prompt, in order, with scores.
-        problems: the kind of each thing that could not be read (see `AnswerProblem`); none under constraints.
-        text: the answer itself.
+        spans: scored spans over the words of the prompt, in order.
+        problems: kind of each problem (see `AnswerProblem`); empty with constrained decoding.
+        text: the answer text.
     """
 
     spans: tuple[ScoredSpan, ...]
@@ -33,13 +33,13 @@ class Reading:
 
 
 class Answerer:
-    """Answers prompts in the way the recipe says.
+    """Answers prompts with the decoding method of the recipe.
 
     Args:
         language: the language model.
-        writer: that writes the prompts.
-        keeps_prefix: whether the keys and values of the last shared prefix are kept for the next call; only for
-            weights that do not change.
+        writer: writer of the prompts.
+        keeps_prefix: whether to keep the keys and values of the last shared prefix between calls; valid only
+            while the weights do not change.
     """
 
     def __init__(self, language: LanguageModel, writer: PromptWriter, *, keeps_prefix: bool = False) -> None:
@@ -52,11 +52,11 @@ class Answerer:
         self.prompt_plan = None if text is None else MaskPlan.parse(text, num_layers)
 
     def answer(self, prompts: Sequence[Prompt], *, batch_tokens: int = 2048) -> list[Reading]:
-        """Return what the model answers to each prompt.
+        """Return the parsed answer of the model to each prompt.
 
         Args:
-            prompts: of any lengths.
-            batch_tokens: tokens of prompts computed at once, in free decoding.
+            prompts: prompts of any length.
+            batch_tokens: token budget for the prompts of a batch, in free decoding.
         """
         if self.writer.config.decoding == "free":
             answers = write_freely(self.language, self.writer, prompts, batch_tokens=batch_tokens)
@@ -123,7 +123,7 @@ def _reading(answer: Answer) -> Reading:
 
 
 def _by_prefix(prompts: Sequence[Prompt]) -> list[list[int]]:
-    """Return groups of prompts: those with one prefix together; all in one where nearly every one has its own."""
+    """Group prompts by prefix; one group of all if most prompts have their own."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for index, prompt in enumerate(prompts):
         groups.setdefault(prompt.prefix_ids, []).append(index)

@@ -1,7 +1,7 @@
-"""What an answer may say: one automaton a query and answer format, over pieces of text (pure Python).
+"""The set of valid answers: one automaton per query and answer format, over pieces of text (pure Python).
 
-A path from `start` to `END` is an answer: it is of the format, copies the query's words, uses known labels only,
-and its spans are known by construction, never by parsing.
+A path from `start` to `END` is a valid answer: it follows the format, copies the words of the query and uses
+known labels only. Its spans are known by construction and need no parsing.
 """
 
 from abc import ABC, abstractmethod
@@ -16,18 +16,18 @@ from lookboth.inference import allowed_transitions
 from lookboth.types import Span
 
 END = ("end",)
-State = Any  # a tuple whose meaning is the own affair of each automaton
+State = Any  # a tuple; each automaton defines its meaning
 
 
 class Choice(NamedTuple):
-    """One way to go on.
+    """One transition of an automaton.
 
     Args:
-        piece: what is written, as `Codec.pieces` cuts answers; "" where nothing is.
-        state: where it leads.
-        begins: whether deciding for a span begins here.
-        span: the span that is complete once this is written.
-        tag: the tag that is written, in the format that writes tags.
+        piece: the text to write, split as in `Codec.pieces`; "" if none.
+        state: the next state.
+        begins: whether the decision about a span begins here.
+        span: the span that is complete after this transition.
+        tag: the tag that is written, in the format "tags".
     """
 
     piece: str
@@ -38,7 +38,7 @@ class Choice(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """A span of an answer and the choices of the path, [first, end), that decided for it."""
+    """A span of an answer and the range [first, end) of the transitions that decide it."""
 
     span: Span
     first: int
@@ -46,11 +46,11 @@ class Trace(NamedTuple):
 
 
 class Automaton(ABC):
-    """All answers about one query.
+    """All valid answers about one query.
 
     Args:
-        words: the words of the query.
-        codec: the answer format with the known labels.
+        words: words of the query.
+        codec: answer format with the known labels.
     """
 
     start: State
@@ -58,26 +58,27 @@ class Automaton(ABC):
     def __init__(self, words: Sequence[str], codec: Codec) -> None:
         self.words = tuple(words)
         self.labels = codec.labels
-        self._one_word = codec.scheme == "plain"  # then tags cannot say a longer span
+        # Tags of the scheme "plain" cannot represent longer spans.
+        self._one_word = codec.scheme == "plain"
         self._choices: dict[State, tuple[Choice, ...]] = {}
         self._capital = [word[:1].isupper() for word in self.words]
 
     def choices(self, state: State) -> tuple[Choice, ...]:
-        """Return the ways to go on from `state`, in a fixed order; none at `END`."""
+        """Return the transitions from `state`, in a fixed order; none at `END`."""
         if state not in self._choices:
             self._choices[state] = () if state == END else tuple(self._from(state))
         return self._choices[state]
 
     @abstractmethod
     def _from(self, state: State) -> list[Choice]:
-        """Return the ways to go on from a state that is not the end."""
+        """Return the transitions from a state other than the end."""
 
     @abstractmethod
     def draft(self, state: State) -> Sequence[Choice]:
-        """Return the choices that are likely at `state`, for speculation only; none where there is no telling."""
+        """Return the likely transitions at `state`, for speculation only; empty if none is likely."""
 
     def read(self, path: Sequence[Choice]) -> list[Trace]:
-        """Return the spans of an answer, in order of the answer, with the choices that decided for each."""
+        """Return the spans of an answer in order, each with the transitions that decide it."""
         traces, first = [], 0
         for index, choice in enumerate(path):
             if choice.begins:
@@ -87,10 +88,10 @@ class Automaton(ABC):
         return traces
 
     def _goes_on(self, start: int, word: int) -> bool:
-        """Guess whether a span that began at `start` holds `word` too: both are capitalized.
+        """Guess whether a span that began at `start` includes `word`: both are capitalized.
 
-        Where a guessed end was wrong the span is a long one: its end is guessed again at twice the length, so that
-        few guesses are wrong however long it is.
+        After a wrong guess the span is long. Its end is then guessed again at each power of two, so the
+        number of wrong guesses grows only logarithmically with the length.
         """
         if word >= len(self.words):
             return False
@@ -100,7 +101,7 @@ class Automaton(ABC):
 
 
 class MarkupAutomaton(Automaton):
-    """Answers that copy the query with its spans in brackets: a state is (next word, start of the open span).
+    """Answers that copy the query with its spans in brackets; a state is (next word, start of the open span).
 
     >>> automaton = MarkupAutomaton(["in", "York"], MarkupCodec(["LOC"]))
     >>> [choice.piece for choice in automaton.choices((1, None))]
@@ -139,7 +140,7 @@ class MarkupAutomaton(Automaton):
         return Choice(self._codec.word_piece(self.words[word], first=first), (word + 1, start))
 
     def draft(self, state: State) -> Sequence[Choice]:
-        """Guess that no span opens, and that a span holds capitalized words."""
+        """Guess that no span opens, and that a span includes capitalized words."""
         word, start = state
         choices = self.choices(state)
         if start is None or word == start or (not choices[0].span and self._goes_on(start, word)):
@@ -148,7 +149,7 @@ class MarkupAutomaton(Automaton):
 
 
 class TagsAutomaton(Automaton):
-    """Answers that give every word a tag: a state is (word, whether it is written, tag number before it).
+    """Answers with a tag per word; a state is (word, whether it is written, index of the previous tag).
 
     >>> automaton = TagsAutomaton(["in", "York"], TagsCodec(["LOC"]))
     >>> [choice.piece for choice in automaton.choices((1, True, 0))]
@@ -159,8 +160,8 @@ class TagsAutomaton(Automaton):
         super().__init__(words, codec)
         if codec.scheme not in ("IOB2", "IOBES", "plain"):
             raise ConfigError(
-                f"constrained decoding of tags knows the schemes IOB2, IOBES and plain, not {codec.scheme!r}. "
-                "Write scheme = 'IOB2'."
+                f"constrained decoding of tags supports the schemes IOB2, IOBES and plain, not {codec.scheme!r}. "
+                "Set scheme = 'IOB2'."
             )
         self._codec = codec
         self._tags = tags_for_labels(codec.labels, codec.scheme)
@@ -181,7 +182,7 @@ class TagsAutomaton(Automaton):
         ]
 
     def draft(self, state: State) -> Sequence[Choice]:
-        """Guess "O", and that a span goes on over capitalized words."""
+        """Guess "O", and that a span continues over capitalized words."""
         word, written, before = state
         choices = self.choices(state)
         if not written or not choices:
@@ -192,7 +193,7 @@ class TagsAutomaton(Automaton):
         return [choice for choice in choices if choice.tag == OUTSIDE]
 
     def read(self, path: Sequence[Choice]) -> list[Trace]:
-        """Return the spans that the tags say; the tags of its own words decide for a span."""
+        """Return the spans encoded by the tags; a span is decided by the tags of its words."""
         places = [index for index, choice in enumerate(path) if choice.tag is not None]
         tags = [path[index].tag or "" for index in places]
         return [
@@ -202,10 +203,10 @@ class TagsAutomaton(Automaton):
 
 
 class MentionsAutomaton(Automaton):
-    """Answers that list spans by their words, each after the one before it: pairs and JSON.
+    """Answers that list spans by their words, in text order: the formats pairs and JSON.
 
-    A state is ("head",), ("list", end of the span before, whether there is none), ("words", possible starts, number
-    of words so far), or ("nth", starts, number of words, label).
+    A state is ("head",), ("list", end of the previous span, whether there is none), ("words", possible
+    starts, number of words so far), or ("nth", starts, number of words, label).
 
     >>> automaton = MentionsAutomaton(["York", "or", "York"], JsonCodec(["LOC"]))
     >>> [choice.piece for choice in automaton.choices(("nth", (0, 2), 1, "LOC"))]
@@ -264,7 +265,7 @@ class MentionsAutomaton(Automaton):
         ]
 
     def draft(self, state: State) -> Sequence[Choice]:
-        """Guess that a span holds capitalized words and that the next occurrence is meant."""
+        """Guess that a span includes capitalized words, and that the next occurrence is meant."""
         kind, *rest = state
         choices = self.choices(state)
         if kind != "words":
@@ -278,10 +279,10 @@ class MentionsAutomaton(Automaton):
 
 
 def build_automaton(codec: Codec, words: Sequence[str]) -> Automaton:
-    """Return the automaton of all answers about `words` in the format of `codec`.
+    """Return the automaton of all valid answers about `words` in the format of `codec`.
 
     Raises:
-        ConfigError: the format, or its tag scheme, cannot be decoded under constraints.
+        ConfigError: constrained decoding does not support the format or its tag scheme.
     """
     if isinstance(codec, MarkupCodec):
         return MarkupAutomaton(words, codec)

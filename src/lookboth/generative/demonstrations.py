@@ -1,4 +1,4 @@
-"""Which training sentences a prompt shows: drawn, fixed, by label, or those most like the text."""
+"""Choosing the demonstrations of a prompt: random, fixed, stratified by label, or retrieved by similarity."""
 
 import random
 from collections.abc import Sequence
@@ -9,23 +9,23 @@ from lookboth.config import GenerativeConfig
 from lookboth.types import Example
 
 RETRIEVED = {"bm25", "embedding", "word_embedding"}
-NO_SPAN = ""  # stands for "no label at all" among the labels that are shown in turn
+NO_SPAN = ""  # the stratum of sentences without labels
 
 
 class Retriever(Protocol):
-    """Finds the sentences of a pool that are most like others."""
+    """Finds the sentences of a pool that are most similar to a query."""
 
     def rank(self, queries: Sequence[Sequence[str]], count: int) -> list[list[int]]:
-        """Return for each query (words) the `count` most similar sentences of the pool, best first."""
+        """Return the `count` most similar sentences of the pool for each query (words), best first."""
 
 
 class Demonstrations:
     """Chooses demonstrations from a pool of training sentences.
 
     Args:
-        pool: labeled training sentences; dev and test sentences have no business here.
-        config: says how many and which.
-        seed: of what is drawn.
+        pool: labeled training sentences; never dev or test sentences.
+        config: number of demonstrations and how to choose them.
+        seed: seed of random choices.
     """
 
     def __init__(self, pool: Sequence[Example], config: GenerativeConfig, *, seed: int = 0) -> None:
@@ -35,13 +35,13 @@ class Demonstrations:
 
     @property
     def retrieves(self) -> bool:
-        """Whether every text gets its own demonstrations."""
+        """Return whether every text has its own demonstrations."""
         return self.config.demonstrations in RETRIEVED and self.config.k > 0
 
     def for_texts(self, texts: Sequence[Sequence[str]]) -> list[list[Example]]:
-        """Return the demonstrations for each text, the most similar one last, next to the text.
+        """Return the demonstrations for each text, with the most similar one last, next to the text.
 
-        Where they are not retrieved, all texts share one draw, so that its tokens can be computed once.
+        Without retrieval all texts share one draw, so that its keys and values are computed once.
         """
         if self.retrieves:
             ranked = self._rank(texts, self.config.k)
@@ -50,25 +50,26 @@ class Demonstrations:
         return [shared for _ in texts]
 
     def shared(self) -> list[Example]:
-        """Return the demonstrations that all texts share where none are retrieved."""
+        """Return the demonstrations shared by all texts, without retrieval."""
         if self._is_draw:
             return self.pool[: self.config.k]
         return [self.pool[i] for i in self._draw(random.Random(self.seed), set())]
 
     def kept(self) -> list[Example]:
-        """Return the sentences a saved labeler needs: those that are shown, or all where it retrieves."""
+        """Return the sentences that a saved labeler needs: its demonstrations, or the whole pool for retrieval."""
         if self.config.k == 0:
             return []
         return self.pool if self.retrieves else self.shared()
 
     def as_saved(self) -> None:
-        """Take the pool as what `kept` gave: where nothing is retrieved, it is the draw itself, in order."""
+        """Treat the pool as the output of `kept`: without retrieval it is the draw itself, in order."""
         self._is_draw = not self.retrieves
 
     def for_training(self, epoch: int) -> list[list[Example]]:
-        """Return the demonstrations for every sentence of the pool in one epoch, itself not among them.
+        """Return the demonstrations of every sentence of the pool in one epoch.
 
-        Drawn anew each epoch, unless fixed or retrieved; sentences with the same words are left out as well.
+        They are drawn again in each epoch, unless fixed or retrieved. Sentences with the same words as the
+        query are excluded, because their answer would leak.
         """
         if self.config.k == 0:
             return [[] for _ in self.pool]
@@ -100,7 +101,7 @@ class Demonstrations:
         return [index for index in drawn if index not in without][:count]
 
     def _draw_by_label(self, rng: random.Random, without: set[int], count: int) -> list[int]:
-        """Draw a sentence with each label in turn, and one without any, in random order of labels."""
+        """Draw one sentence per label in turn, including sentences without labels, in random order of labels."""
         strata = {label: list(indices) for label, indices in self._strata().items()}
         order = sorted(strata)
         rng.shuffle(order)
@@ -131,7 +132,7 @@ def build_retriever(pool: Sequence[Sequence[str]], config: GenerativeConfig) -> 
 
     Raises:
         ConfigError: the package for BM25 is not installed.
-        ModelError: the embedding model is not there.
+        ModelError: the embedding model cannot be loaded.
     """
     from lookboth.generative.retrieval import Bm25Retriever, EmbeddingRetriever, WordEmbeddingRetriever
 

@@ -1,4 +1,4 @@
-"""Answers drafted ahead and put to the model at once: what it would decide at every place of a draft."""
+"""Speculative drafts of answers: one forward pass scores every decision of a draft."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -11,11 +11,11 @@ from torch import Tensor
 from lookboth.generative.key_values import Fed, Feed, KeyValues, Prefix, run_feeds, split_for_padding
 from lookboth.generative.walk import Walk
 
-_PASS_COST = 32  # tokens whose work takes about as long as what every forward pass costs besides
+_PASS_COST = 32  # tokens; computing this many costs about as much as the fixed overhead of a forward pass
 
 
 class Decision(NamedTuple):
-    """A choice among several tokens: the index of the chosen one in the answer and its log-probability."""
+    """A choice between several tokens: index of the chosen token in the answer, and its log-probability."""
 
     place: int
     log_probability: float
@@ -23,16 +23,16 @@ class Decision(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """An answer begun.
+    """A partial answer.
 
     Args:
         query: index of its prompt.
-        walk: where it stands.
-        past: what the model keeps of it, without prefix and pending tokens.
-        pending: tokens the model has not seen yet: of the prompt at first, then the last one decided.
-        tokens: of the answer so far.
-        decisions: so far.
-        log_probability: their sum.
+        walk: its position in the grammar.
+        past: keys and values of its tokens, without prefix and pending tokens.
+        pending: tokens not yet fed to the model: initially those of the prompt, then the last decided one.
+        tokens: tokens of the answer so far.
+        decisions: decisions so far.
+        log_probability: sum of their log-probabilities.
     """
 
     query: int
@@ -45,12 +45,12 @@ class Hypothesis:
 
 
 class Point(NamedTuple):
-    """A decision on the way of a draft.
+    """A decision point of a draft.
 
     Args:
-        fed: index of the fed token after which it is taken.
-        walk: where it is taken.
-        num_tail: how many tokens were drafted before it; the next one is the guess.
+        fed: index of the fed token before the decision.
+        walk: grammar position of the decision.
+        num_tail: number of drafted tokens before it; the next drafted token is the guess.
     """
 
     fed: int
@@ -60,14 +60,14 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A hypothesis continued without asking the model.
+    """A hypothesis extended without running the model.
 
     Args:
-        hypothesis: what is continued.
-        fed: tokens to feed: those pending, and the draft up to its last decision.
-        points: the decisions on its way; none when the rest of the answer is forced.
-        tail: the drafted tokens, to the end of the answer or the last point.
-        walk: where the draft leads.
+        hypothesis: the extended hypothesis.
+        fed: tokens to feed: the pending ones and the draft up to its last decision.
+        points: decision points of the draft; empty if the rest of the answer is forced.
+        tail: drafted tokens up to the end of the answer or the last point.
+        walk: grammar position at the end of the draft.
     """
 
     hypothesis: Hypothesis
@@ -78,33 +78,33 @@ class Draft:
 
     @property
     def feed(self) -> Feed:
-        """What the model is asked."""
+        """Return the input for the model."""
         return Feed(self.hypothesis.past, self.fed, [point.fed for point in self.points])
 
     @property
     def is_whole(self) -> bool:
-        """Whether the draft reaches the end of the answer."""
+        """Return whether the draft reaches the end of the answer."""
         return not self.walk.allowed
 
     def guess(self, point: Point) -> int | None:
-        """Return the token drafted at a point, None at the last one of a draft that stops there."""
+        """Return the drafted token at a point; None at the last point of an incomplete draft."""
         return self.tail[point.num_tail] if point.num_tail < len(self.tail) else None
 
 
 class Scored(NamedTuple):
-    """A point with the log-probability of each allowed token, in the order of `Walk.allowed`."""
+    """A decision point with the log-probability of each allowed token, in the order of `Walk.allowed`."""
 
     point: Point
     log_probabilities: list[float]
 
     def best(self) -> tuple[int, float]:
-        """Return the most probable token, the smallest of equals, and its log-probability."""
+        """Return the most probable token and its log-probability; ties go to the smallest id."""
         best = max(self.log_probabilities)
         return self.point.walk.allowed[self.log_probabilities.index(best)], best
 
 
 def draft_answer(hypothesis: Hypothesis) -> Draft:
-    """Continue a hypothesis by what is forced and what its automaton guesses."""
+    """Extend a hypothesis by forced tokens and guesses of its automaton."""
     walk, fed = hypothesis.walk, list(hypothesis.pending)
     points: list[Point] = []
     tail: list[int] = []
@@ -123,12 +123,12 @@ def draft_answer(hypothesis: Hypothesis) -> Draft:
 
 
 class Verdict(NamedTuple):
-    """What the model says about a draft.
+    """A draft scored by the model.
 
     Args:
-        draft: what was fed.
-        scored: its points with their scores.
-        fed, row: where its keys and values are.
+        draft: the draft that was fed.
+        scored: its decision points with scores.
+        fed, row: location of its keys and values.
     """
 
     draft: Draft
@@ -137,7 +137,7 @@ class Verdict(NamedTuple):
     row: int
 
     def decisions(self, until: int) -> tuple[Decision, ...]:
-        """Return the decisions of the draft as it stands, before point number `until`."""
+        """Return the decisions of the draft before point number `until`."""
         before = len(self.draft.hypothesis.tokens)
         taken = []
         for point, scores in self.scored[:until]:
@@ -146,7 +146,7 @@ class Verdict(NamedTuple):
         return tuple(taken)
 
     def depart(self, number: int, token: int, log_probability: float) -> Hypothesis:
-        """Return the hypothesis that follows the draft to a point and takes `token` there."""
+        """Return the hypothesis that follows the draft up to a point and takes `token` there."""
         point, old = self.scored[number].point, self.draft.hypothesis
         tokens = (*old.tokens, *self.draft.tail[: point.num_tail])
         decisions = (*old.decisions, *self.decisions(number), Decision(len(tokens), log_probability))
@@ -161,7 +161,7 @@ class Verdict(NamedTuple):
         )
 
     def follow(self) -> Hypothesis:
-        """Return the hypothesis that follows a whole draft to its end."""
+        """Return the hypothesis that follows a complete draft to its end."""
         old = self.draft.hypothesis
         return finish(self.draft, (*old.decisions, *self.decisions(len(self.scored))))
 
@@ -175,7 +175,7 @@ class Verdict(NamedTuple):
 
 
 def finish(draft: Draft, decisions: tuple[Decision, ...]) -> Hypothesis:
-    """Return the finished hypothesis at the end of a whole draft."""
+    """Return the finished hypothesis of a complete draft."""
     old = draft.hypothesis
     total = math.fsum(decision.log_probability for decision in decisions)
     return Hypothesis(old.query, draft.walk, None, (), (*old.tokens, *draft.tail), decisions, total)
@@ -183,11 +183,11 @@ def finish(draft: Draft, decisions: tuple[Decision, ...]) -> Hypothesis:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How much is computed and kept at once.
+    """Limits on tokens computed and cached at once.
 
     Args:
-        new_tokens: of one forward pass, padding included.
-        kept_tokens: whose keys and values are in one forward pass, and kept between passes.
+        new_tokens: new tokens per forward pass, including padding.
+        kept_tokens: tokens whose keys and values are in a forward pass, and kept between passes.
     """
 
     new_tokens: int = 512
@@ -195,19 +195,19 @@ class Budget:
 
     @classmethod
     def for_model(cls, model: Any) -> "Budget":
-        """Return a budget that keeps a CPU, or a GPU, busy."""
+        """Return a budget that keeps the device of a model busy."""
         return cls() if model.device.type == "cpu" else cls(4096, 65_536)
 
 
 def ask(model: Any, prefix: Prefix, drafts: Sequence[Draft], budget: Budget) -> Iterator[Verdict]:
-    """Yield what the model says about each draft, in batches within the budget."""
+    """Yield the scored drafts, in batches within the budget."""
     for batch in _plan(drafts, len(prefix.ids), budget):
         for rows in split_for_padding(model, prefix, [draft.feed for draft in batch]):
             yield from _ask(model, prefix, [batch[row] for row in rows])
 
 
 def _ask(model: Any, prefix: Prefix, drafts: Sequence[Draft]) -> Iterator[Verdict]:
-    """Yield what the model says about drafts that are fed together."""
+    """Yield the scored drafts of one batch."""
     walks = [point.walk for draft in drafts for point in draft.points]
     vocabulary = sorted({token for walk in walks for token in walk.allowed})
     fed = run_feeds(model, prefix, [draft.feed for draft in drafts], vocabulary)
@@ -217,7 +217,7 @@ def _ask(model: Any, prefix: Prefix, drafts: Sequence[Draft]) -> Iterator[Verdic
 
 
 def _plan(drafts: Sequence[Draft], num_prefix: int, budget: Budget) -> Iterator[list[Draft]]:
-    """Yield batches, longest first: one more row as long as its padding is cheaper than a pass."""
+    """Yield batches, longest drafts first; a batch grows while its padding costs less than another pass."""
     batch: list[Draft] = []
     padding = room = 0
     for draft in sorted(drafts, key=lambda draft: -len(draft.fed)):
@@ -236,11 +236,11 @@ def _plan(drafts: Sequence[Draft], num_prefix: int, budget: Budget) -> Iterator[
 
 @torch.inference_mode()
 def _score(logits: Tensor, walks: Sequence[Walk], vocabulary: Sequence[int]) -> list[list[float]]:
-    """Return the log-probability of each allowed token of each walk, renormalized over them.
+    """Return the log-probability of each allowed token of each walk, renormalized over the allowed ones.
 
     Args:
         logits: shape (m, v).
-        walks: the m places they belong to.
+        walks: the m grammar positions.
         vocabulary: the v tokens.
     """
     column = {token: index for index, token in enumerate(vocabulary)}

@@ -1,4 +1,4 @@
-"""Words inside a structured answer: markers escaped reversibly, and found again in the query's words."""
+"""Words in a structured answer: reversible escaping of markers, and alignment with the words of the query."""
 
 import re
 import unicodedata
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from difflib import SequenceMatcher
 
 _NEWLINE, _EMPTY = "\\n", "\\0"
-MAX_WORD_CHARS = 200
+MAX_WORD_CHARS = 200  # characters; longer words are usually data errors and would fill the prompt
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -15,7 +15,7 @@ def escape(text: str, markers: str) -> str:
 
     Args:
         text: a word or a label.
-        markers: characters that have a meaning in the answer format; letters and digits are none.
+        markers: characters with a meaning in the answer format; never letters or digits.
 
     >>> escape("10:30 [UTC]", "[]:")
     '10\\:30\\ \\[UTC\\]'
@@ -27,7 +27,7 @@ def escape(text: str, markers: str) -> str:
 
 
 def unescape(text: str) -> str:
-    r"""Return what `escape` was given; a bare marker stands for itself.
+    r"""Return the original text of an escaped one; bare markers are kept.
 
     >>> unescape(escape("a [b]\n", "[]")) == "a [b]\n"
     True
@@ -38,7 +38,7 @@ def unescape(text: str) -> str:
 
 
 def write_words(words: Sequence[str], markers: str) -> str:
-    r"""Return words as text in which every word can be found again: escaped, joined by one space.
+    r"""Return words as text from which they can be recovered: escaped and joined by spaces.
 
     >>> write_words(["Ada", "[", "New York"], "[]|")
     'Ada \\[ New\\ York'
@@ -47,7 +47,7 @@ def write_words(words: Sequence[str], markers: str) -> str:
 
 
 def read_words(text: str) -> list[str]:
-    """Return the words that `write_words` wrote; runs of spaces and line ends count as one space."""
+    """Parse the output of `write_words`; runs of spaces and line ends count as one space."""
     return [unescape(match[0]) for match in re.finditer(r"(?:\\.|[^\\ \n]|\\$)+", text, re.DOTALL)]
 
 
@@ -67,21 +67,23 @@ def split_unescaped(text: str, marker: str) -> list[tuple[int, str]]:
 
 
 def readable(word: str) -> str:
-    """Return `word` as a model is shown it: no lone surrogates, which no tokenizer takes, and not endless."""
+    """Return `word` in the form used in prompts: shortened, and without lone surrogates, which tokenizers
+    reject.
+    """
     if len(word) > MAX_WORD_CHARS:
         word = word[: MAX_WORD_CHARS // 2] + word[-MAX_WORD_CHARS // 2 :]
     return _SURROGATES.sub("\ufffd", word)
 
 
 def normalize(words: Sequence[str]) -> list[str]:
-    """Return words in the form they are compared in: Unicode NFC, as some tokenizers write them."""
+    """Return words in Unicode NFC for comparison, because some tokenizers normalize their output."""
     return [unicodedata.normalize("NFC", word) for word in words]
 
 
 def align_words(written: Sequence[str], words: Sequence[str]) -> list[int | None]:
-    """Return for each written word its index in `words`, None for a word that is not there.
+    """Return the index in `words` of each copied word; None for a word that is not there.
 
-    The common subsequence that difflib finds, so one word too many or too few moves no other word.
+    It aligns the common subsequence of difflib, so an extra or missing word does not shift the others.
 
     >>> align_words(["a", "x", "b"], ["a", "b", "c"])
     [0, None, 1]

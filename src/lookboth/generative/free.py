@@ -1,4 +1,4 @@
-"""Free decoding: what a model writes by itself, with the probability of every token."""
+"""Free decoding: unconstrained greedy generation with the probability of every token."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,13 +15,13 @@ from lookboth.models import LanguageModel, compute_in
 
 @dataclass(frozen=True, slots=True)
 class FreeAnswer:
-    """What a model wrote.
+    """A generated answer.
 
     Args:
-        text: the answer, without what ends it.
-        token_ends: for each token how many characters of `text` are written after it.
-        log_probs: the log probability of each token given all before it.
-        finished: whether the model ended the answer itself.
+        text: the answer, without its end token.
+        token_ends: for each token, the number of characters of `text` after it.
+        log_probs: log-probability of each token given all before it.
+        finished: whether the model ended the answer before the token limit.
     """
 
     text: str
@@ -30,7 +30,7 @@ class FreeAnswer:
     finished: bool
 
     def log_prob(self, start: int, end: int) -> float:
-        """Return the mean log probability of the tokens that write the characters [start, end).
+        """Return the mean log-probability of the tokens that cover the characters [start, end).
 
         >>> FreeAnswer("a bc", (1, 2, 4), (-1.0, -2.0, -4.0), True).log_prob(2, 4)
         -4.0
@@ -47,13 +47,13 @@ class FreeAnswer:
 def write_freely(
     model: LanguageModel, writer: PromptWriter, prompts: Sequence[Prompt], *, batch_tokens: int = 2048
 ) -> list[FreeAnswer]:
-    """Return the model's most probable answer to each prompt, token by token.
+    """Return the greedy answer of the model to each prompt.
 
     Args:
         model: the language model.
-        writer: that wrote the prompts.
-        prompts: of any lengths; those of nearly one length are answered together.
-        batch_tokens: tokens of prompts computed at once.
+        writer: writer of the prompts.
+        prompts: prompts of any length; batches contain prompts of similar length.
+        batch_tokens: token budget for the prompts of a batch.
     """
     answers: list[Any] = [None] * len(prompts)
     was_training = model.training
@@ -67,7 +67,7 @@ def write_freely(
 
 
 class _KeepLogProbs(LogitsProcessor):
-    """Keeps the log probability of the token that greedy decoding takes at each step."""
+    """Records the log-probability of the greedy token at each step."""
 
     def __init__(self) -> None:
         self.steps: list[torch.Tensor] = []
@@ -82,7 +82,8 @@ def _generate(model: LanguageModel, writer: PromptWriter, prompts: Sequence[Prom
     longest = max(len(prompt.input_ids) for prompt in prompts)
     ids = torch.full((len(prompts), longest), writer.end_id)
     mask = torch.zeros_like(ids)
-    for row, prompt in enumerate(prompts):  # padded on the left: the answer follows the prompt directly
+    # Padded on the left, so that the answer directly follows the prompt.
+    for row, prompt in enumerate(prompts):
         ids[row, longest - len(prompt.input_ids) :] = torch.tensor(prompt.input_ids)
         mask[row, longest - len(prompt.input_ids) :] = 1
     kept = _KeepLogProbs()
@@ -110,9 +111,10 @@ def _generate(model: LanguageModel, writer: PromptWriter, prompts: Sequence[Prom
 
 @contextmanager
 def _without_habits(model: Any) -> Iterator[None]:
-    """Put away the settings that come with a model, from which transformers fills in what ours leave open.
+    """Reset the generation defaults that come with a model; transformers uses them for all options we leave
+    open.
 
-    A penalty on what was written before, say, would keep an answer from repeating the words of the text.
+    A repetition penalty, for example, would keep an answer from copying the words of the text.
     """
     own, model.generation_config = model.generation_config, GenerationConfig()
     try:
@@ -122,12 +124,12 @@ def _without_habits(model: Any) -> Iterator[None]:
 
 
 def read_answer(writer: PromptWriter, tokens: Sequence[int], log_probs: Sequence[float]) -> FreeAnswer:
-    """Return the answer that tokens write, up to the first one that ends it.
+    """Return the answer up to the first end token.
 
     Args:
-        writer: knows the tokens that end an answer.
-        tokens: as generated, possibly padded.
-        log_probs: of each of them.
+        writer: the prompt writer, which has the end tokens.
+        tokens: generated tokens, possibly padded.
+        log_probs: log-probability of each token.
     """
     length = next((i for i, token in enumerate(tokens) if token in writer.stop_ids), len(tokens))
     prefixes = [list(tokens[: i + 1]) for i in range(length)]

@@ -1,4 +1,4 @@
-"""An untrained generative labeler from a recipe."""
+"""Building an untrained generative labeler from a recipe."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,25 +21,26 @@ ICL, TUNING = "icl", "instruction_tuning"
 def build_generative(
     config: RunConfig, *, labels: Sequence[str], pool: Sequence[Example], seed: int, device: str | None = None
 ) -> GenerativeLabeler:
-    """Return the language model of a recipe with its prompts, and an adapter where it is to be trained.
+    """Return the language model of a recipe with its prompts, and an adapter if it will be trained.
 
     Args:
-        config: a recipe whose method writes labels.
-        labels: what may be written.
-        pool: training sentences, for demonstrations.
-        seed: of those that are drawn.
-        device: where; a GPU where there is one when None.
+        config: a recipe with a generative method.
+        labels: labels that may be generated.
+        pool: training sentences for demonstrations.
+        seed: seed for random demonstrations.
+        device: device of the weights; None for a GPU if there is one.
 
     Raises:
-        ConfigError: settings that a generative labeler cannot have.
+        ConfigError: settings that a generative labeler does not support.
     """
     check_settings(config)
     device = device or default_device()
     if config.method == ICL:
-        config = config.model_copy(update={"adapter": AdapterConfig(kind="head")})  # freezes everything
+        # The adapter kind "head" freezes all weights of the backbone.
+        config = config.model_copy(update={"adapter": AdapterConfig(kind="head")})
     base = build_base(config, device=device)
     if not base.plan.is_causal:
-        raise ConfigError(f"model = {config.model!r}: an encoder cannot write. Name a decoder.")
+        raise ConfigError(f"model = {config.model!r}: an encoder cannot generate text. Name a decoder.")
     settings = _settings(config, base)
     if settings.prompt_plan is not None:
         loss = None if config.method == ICL else settings.loss
@@ -76,47 +77,47 @@ def build_generative(
 
 
 def check_settings(config: RunConfig) -> None:
-    """Refuse what only a labeler with a head can have.
+    """Refuse settings that only a labeler with a head supports.
 
     Raises:
-        ConfigError: with what to change.
+        ConfigError: with the setting to change.
     """
     refused = {
-        "task": (config.task != "labeling", "whole texts are not labeled by writing"),
+        "task": (config.task != "labeling", "generative methods do not label whole texts"),
         "repetition": (
             config.repetition > 0,
-            "a decoder that writes has read the text already; leave it out",
+            "a decoder generates after it has read the whole text; leave it out",
         ),
-        "truncate": (config.truncate, "long texts are asked for in parts; leave it out"),
+        "truncate": (config.truncate, "long texts are split into parts; leave it out"),
         "training.choose_by": (
             config.training.choose_by == "loss",
-            "dev data is scored by what is written; leave it out",
+            "dev data is scored by the generated answers; leave it out",
         ),
         "training.head_lr": (
             config.training.head_lr is not None,
-            "there is no head over states; leave it out",
+            "there is no head over hidden states; leave it out",
         ),
         "plan": (
             config.plan not in {None, "causal"} or config.train_plan not in {None, "causal"},
-            "a model that writes is causal; leave it out",
+            "a generating model is causal; leave it out",
         ),
         "adaptation": (config.adaptation is not None, "adapt first (lookboth adapt) and name the result"),
         "adapter.start_from": (
             config.adapter.start_from is not None and config.method == ICL,
-            "nothing is trained, and no adapter is put on; leave it out",
+            "nothing is trained and no adapter is used; leave it out",
         ),
         "adapter.kind": (
             config.adapter.kind == "head" and config.method != ICL,
             "there is no head to train; set lora, qlora or full, or method = 'icl'",
         ),
     }
-    for key, (wrong, why) in refused.items():
-        if wrong:
-            raise ConfigError(f"{key} does not go with method = {config.method!r}: {why}.")
+    for key, (is_set, why) in refused.items():
+        if is_set:
+            raise ConfigError(f"{key} cannot be used with method = {config.method!r}: {why}.")
 
 
 def _settings(config: RunConfig, base: Base) -> GenerativeConfig:
-    """Return the section [generative] as the method means it, with the longest prompt the model takes."""
+    """Return the section [generative] adjusted to the method, with the maximum prompt length of the model."""
     settings = config.generative
     limit = getattr(base.backbone.config.get_text_config(), "max_position_embeddings", None)
     if settings.max_tokens and limit and settings.max_tokens > limit:
@@ -129,6 +130,7 @@ def _settings(config: RunConfig, base: Base) -> GenerativeConfig:
     update: dict[str, Any] = {"max_tokens": longest, "chat": chat}
     if config.method == TUNING:
         update["k"] = 0
-        if settings.loss == "multi":  # the default; one answer is the last and every answer
+        # Without demonstrations "multi", the default, and "single" train on the same tokens.
+        if settings.loss == "multi":
             update["loss"] = "single"
     return settings.model_copy(update=update)

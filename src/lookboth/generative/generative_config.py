@@ -1,4 +1,4 @@
-"""What a generative labeler is but its weights and demonstrations."""
+"""Configuration of a generative labeler: everything except weights and demonstrations."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,18 +27,18 @@ GENERATIVE = "generative"
 
 @dataclass(frozen=True)
 class GenerativeLabelerConfig:
-    """Everything about a generative labeler that is not weights; `config.json` of a saved one.
+    """Everything about a generative labeler except weights; the `config.json` of a saved one.
 
     Args:
         base: hub id, folder or built-in name of the language model; revision: its hub revision.
-        fingerprint: of its weights (see `loading.fingerprint`).
-        labels: the labels it knows; scheme: how they are written as tags.
-        generative: how it is asked.
-        adapter: "full", "lora", "qlora", or "none" where nothing was trained.
-        double_quant: of a base in 4 bits, whether its scales were quantized as well.
-        exit_layer: how many layers of the base are used; all when None.
-        max_tokens: longer texts are cut, without overlap.
-        scores: what the labeler reached, by data set, for its card.
+        fingerprint: fingerprint of its weights (see `loading.fingerprint`).
+        labels: the known labels; scheme: tag scheme of the labels.
+        generative: prompt and decoding settings.
+        adapter: "full", "lora", "qlora", or "none" without training.
+        double_quant: whether the scales of a 4-bit base were quantized as well.
+        exit_layer: number of layers of the base to use; None for all.
+        max_tokens: longer texts are split into parts without overlap.
+        scores: scores of the labeler by data set, for its model card.
     """
 
     base: str
@@ -66,7 +66,7 @@ class GenerativeLabelerConfig:
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """Every tag a word may get."""
+        """Return all tags that a word can have."""
         return tuple(tags_for_labels(self.labels, self.scheme))
 
     def to_dict(self) -> dict[str, Any]:
@@ -90,7 +90,7 @@ class GenerativeLabelerConfig:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "GenerativeLabelerConfig":
-        """Read what `to_dict` wrote."""
+        """Parse the output of `to_dict`."""
         return cls(
             base=setting(data, "base", str, least=1, most=4096),
             revision=optional(data, "base_revision", str),
@@ -107,7 +107,7 @@ class GenerativeLabelerConfig:
 
 
 def describe_generative(folder: Path, data: Mapping[str, Any]) -> str:
-    """Return what `lookboth inspect` prints of a generative labeler; `data` is its `config.json`."""
+    """Return the output of `lookboth inspect` for a generative labeler; `data` is its `config.json`."""
     config = parse_settings(folder, data, GenerativeLabelerConfig.from_dict)
     settings = config.generative
     lines = [

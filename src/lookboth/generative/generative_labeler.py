@@ -1,4 +1,4 @@
-"""The generative labeler: a language model that writes the labels, with prompts and demonstrations."""
+"""The generative labeler: a language model that generates labels, with prompts and demonstrations."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,14 +26,15 @@ _SENTENCE_ENDS = frozenset(".!?。")
 
 
 class GenerativeLabeler(TextLabeler):
-    """A labeler that writes its answers; what does not parse or is not in the text is counted, never labeled.
+    """A labeler that generates answers; parts that do not parse or are not in the text are counted, never
+    labeled.
 
     Args:
-        config: everything but weights and demonstrations.
+        config: everything except weights and demonstrations.
         model: the weights.
-        tokenizer: of the model.
-        pool: training sentences that demonstrations are chosen from.
-        seed: of that choice.
+        tokenizer: tokenizer of the model.
+        pool: training sentences for demonstrations.
+        seed: seed of random demonstrations.
 
     Raises:
         ConfigError: prompts cannot be written with this tokenizer.
@@ -61,12 +62,12 @@ class GenerativeLabeler(TextLabeler):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Return the device of the weights."""
         return next(self.model.language.parameters()).device
 
     @property
     def planned_model(self) -> Any:
-        """The language model, which carries the mask plan."""
+        """Return the language model, which has the mask plan."""
         return self.model.language
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -93,13 +94,15 @@ class GenerativeLabeler(TextLabeler):
         folder = find_folder(name)
         data = read_settings(folder)
         if data.get(KIND_KEY) != GENERATIVE:
-            raise ModelError(f"{folder}: no generative labeler. Type: lookboth.open_labeler({str(folder)!r})")
+            raise ModelError(
+                f"{folder}: not a generative labeler. Type: lookboth.open_labeler({str(folder)!r})"
+            )
         return load_generative(
             folder, data, device=device, precision=precision, base=base, trust_remote_code=trust_remote_code
         )
 
     def prompts(self, examples: Sequence[Example]) -> list[Prompt]:
-        """Return the prompt for each example, none of them too long to be asked at once.
+        """Return the prompt for each example; no example may exceed the prompt limit.
 
         Raises:
             ConfigError: a text does not fit into generative.max_tokens.
@@ -119,22 +122,22 @@ class GenerativeLabeler(TextLabeler):
             yield self.join(example, answers)
 
     def answer(self, parts: Sequence[Example], *, batch_tokens: int | None) -> list[Reading]:
-        """Return the answer about each part of a text, in order.
+        """Return the answer for each part of a text, in order.
 
         Args:
-            parts: as `cut` returns them.
-            batch_tokens: tokens computed at once; 2048 when None.
+            parts: parts from `cut`.
+            batch_tokens: token budget of a batch; 2048 if None.
         """
         return self.answerer.answer(self.prompts(parts), batch_tokens=batch_tokens or 2048)
 
     def summarize(self, predictions: Sequence[Prediction]) -> dict[str, Any]:
-        """Return what became of the answers: how many hold each kind of problem, and how many spans were invented."""
+        """Return statistics of the answers: the number of each kind of problem and the rate of invented spans."""
         return {"answers": count_problems(predictions)}
 
     def cut(self, example: Example) -> list[tuple[int, Example]]:
         """Return (first word, part) of an example: one part unless it is longer than config.max_tokens.
 
-        A long one is cut after a sentence where there is one; spans over a cut are lost.
+        Long examples are split at sentence ends if possible; spans across a split are lost.
         """
         lengths = [len(ids) for ids in self.encoder.encode_words(example.words)]
         if sum(lengths) <= self.config.max_tokens:
@@ -143,10 +146,10 @@ class GenerativeLabeler(TextLabeler):
         return [(start, _part(example, start, end)) for start, end in borders]
 
     def join(self, example: Example, answers: Sequence[tuple[int, Reading]]) -> Prediction:
-        """Return the prediction of an example, put together from the answers about its parts.
+        """Return the prediction of an example, merged from the answers for its parts.
 
         Args:
-            example: the example that `cut` was given.
+            example: the original example.
             answers: first word of each part and the answer about it, in order.
         """
         text, words, offsets = text_and_offsets(example)
@@ -155,7 +158,8 @@ class GenerativeLabeler(TextLabeler):
         for first, reading in answers:
             for (start, end, label), score in reading.spans:
                 if self.config.scheme == "plain" and end - start > 1:
-                    problems.append("unparseable")  # under "plain" a span is one word
+                    # The scheme "plain" cannot represent a span of several words.
+                    problems.append("unparseable")
                     continue
                 spans.append(Span(first + start, first + end, label))
                 place = (offsets[first + start][0], offsets[first + end - 1][1])
@@ -175,10 +179,10 @@ def load_generative(
     trust_remote_code: bool = False,
     backbone: Any = None,
 ) -> GenerativeLabeler:
-    """Return the generative labeler that was saved into `folder`; `data` is its `config.json`.
+    """Load the generative labeler in `folder`; `data` is its `config.json`.
 
     Args:
-        backbone: without adapter and plan, where it is in memory already; read from disk when None.
+        backbone: a loaded backbone without adapter and plan; None to read it from disk.
         others: see `Labeler.from_pretrained`.
 
     Raises:
@@ -202,7 +206,8 @@ def load_generative(
 
 
 def cut_words(words: Sequence[str], lengths: Sequence[int], limit: int) -> list[tuple[int, int]]:
-    """Return the (start, end) words of parts of at most `limit` tokens, cut after a sentence in their second half.
+    """Return the (start, end) words of parts of at most `limit` tokens, split after a sentence in their second
+    half.
 
     >>> cut_words(["a", ".", "b", "c"], [1, 1, 1, 1], 3)
     [(0, 2), (2, 4)]
@@ -222,10 +227,10 @@ def cut_words(words: Sequence[str], lengths: Sequence[int], limit: int) -> list[
 
 
 def count_problems(predictions: Sequence[Prediction]) -> dict[str, float]:
-    """Return how often answers went wrong.
+    """Return statistics of answer problems.
 
-    "unparseable_rate" is the share of texts with an answer that is not all of the format or not finished;
-    "invented_rate" the share of invented spans among all that were named. The rest are counts.
+    "unparseable_rate" is the share of texts whose answer is malformed or unfinished; "invented_rate" is the
+    share of invented spans among all named spans. The rest are counts.
     """
     counts = Counter(kind for prediction in predictions for kind in prediction.problems)
     broken = sum(bool({"unparseable", "unfinished"} & set(p.problems)) for p in predictions)

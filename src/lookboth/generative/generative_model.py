@@ -13,8 +13,8 @@ class GenerativeModel:
     """The weights of a generative labeler.
 
     Args:
-        backbone: with its adapter, as it is saved.
-        language: the language model around it.
+        backbone: the backbone with its adapter, as saved.
+        language: the language model that contains it.
     """
 
     backbone: Any
@@ -22,15 +22,15 @@ class GenerativeModel:
 
     @property
     def module(self) -> LanguageModel:
-        """The module with all weights."""
+        """Return the module with all weights."""
         return self.language
 
     @property
     def compute_dtype(self) -> torch.dtype:
-        """Arithmetic of backbone and head."""
+        """Return the dtype of computations in backbone and head."""
         return self.language.compute_dtype
 
 
 def bare_backbone(backbone: Any) -> Any:
-    """Return a backbone without PEFT's wrapper; its LoRA layers stay in it."""
+    """Return a backbone without the PEFT wrapper; LoRA layers inside it stay active."""
     return backbone.get_base_model() if hasattr(backbone, "peft_config") else backbone

@@ -1,4 +1,4 @@
-"""Generative labelers on disk: adapter, labels, template and demonstrations in one folder."""
+"""Saving and loading generative labelers: adapter, labels, template and demonstrations in one folder."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -38,7 +38,7 @@ def save_parts(
     demonstrations: Iterable[Example],
     folder: str | Path,
 ) -> Path:
-    """Write the parts of a generative labeler into `folder`, with the sentences it shows as demonstrations."""
+    """Write the parts of a generative labeler into `folder`, including the sentences used as demonstrations."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if config.adapter in {"lora", "qlora"}:
@@ -62,7 +62,7 @@ def load_parts(
     trust_remote_code: bool,
     backbone: Any = None,
 ) -> tuple[GenerativeLabelerConfig, GenerativeModel, Any, list[Example]]:
-    """Return config, weights, tokenizer and demonstrations that `save_parts` wrote.
+    """Return config, weights, tokenizer and demonstrations from the output of `save_parts`.
 
     Args: see `load_generative`.
 

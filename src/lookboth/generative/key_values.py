@@ -1,4 +1,4 @@
-"""Keys and values of a causal language model, kept text by text: a shared prefix is encoded once for all."""
+"""Keys and values of a causal language model, stored per text; a shared prefix is encoded once."""
 
 import inspect
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from lookboth.masking import max_positions
 
 
 class KeyValues(NamedTuple):
-    """What every layer keeps of some tokens of one text.
+    """Keys and values of some tokens of one text in all layers.
 
     Args:
         keys, values: shape (layers, heads, tokens, head size); the head sizes may differ.
@@ -26,16 +26,16 @@ class KeyValues(NamedTuple):
 
     @property
     def num_tokens(self) -> int:
-        """Return for how many tokens."""
+        """Return the number of tokens."""
         return self.keys.shape[2]
 
     def take(self, places: Tensor) -> "KeyValues":
-        """Return those of the tokens at `places`, shape (n,), copied."""
+        """Return a copy for the tokens at `places`, shape (n,)."""
         return KeyValues(self.keys.index_select(2, places), self.values.index_select(2, places))
 
 
 class Prefix(NamedTuple):
-    """Tokens that many prompts begin with, and what the model keeps of them; None where there are none."""
+    """Token ids shared by the start of many prompts, with their keys and values; None without tokens."""
 
     ids: tuple[int, ...]
     past: KeyValues | None
@@ -45,9 +45,9 @@ class Feed(NamedTuple):
     """New tokens of one text.
 
     Args:
-        past: of the tokens between the prefix and these, None where there are none.
-        tokens: at least one.
-        wanted: indices of the tokens after which continuations are scored.
+        past: keys and values of the tokens between the prefix and the new ones; None if there are none.
+        tokens: the new tokens, at least one.
+        wanted: indices of the new tokens whose next-token scores are needed.
     """
 
     past: KeyValues | None
@@ -56,17 +56,18 @@ class Feed(NamedTuple):
 
     @property
     def num_past(self) -> int:
-        """Return the number of tokens between the prefix and these."""
+        """Return the number of tokens between the prefix and the new ones."""
         return self.past.num_tokens if self.past else 0
 
 
 class Fed(NamedTuple):
-    """What came of one batch of feeds.
+    """The output of one batch of feeds.
 
     Args:
-        logits: after every wanted token, feed by feed, shape (m, v), for the v tokens that were asked for.
-        new: keys and values of the whole batch after the prefix, each (layers, batch, heads, s + n, head size).
-        num_past: s, the room of each text for its past; its new tokens begin there.
+        logits: next-token logits after every wanted token, feed by feed, shape (m, v), for v requested
+            tokens.
+        new: keys and values of the batch after the prefix, each (layers, batch, heads, s + n, head size).
+        num_past: s, the number of slots for the past of each text; its new tokens follow.
     """
 
     logits: Tensor
@@ -74,7 +75,7 @@ class Fed(NamedTuple):
     num_past: int
 
     def past_of(self, row: int, feed: Feed, num_kept: int) -> KeyValues:
-        """Return the past of a text with its first `num_kept` new tokens."""
+        """Return the past of a text extended by its first `num_kept` new tokens."""
         device = self.new.keys.device
         places = torch.cat(
             (
@@ -86,7 +87,7 @@ class Fed(NamedTuple):
 
 
 def encode_prefix(model: Any, ids: Sequence[int]) -> Prefix:
-    """Run the model over `ids` once, so that texts which begin with them need not.
+    """Run the model over `ids` once, so that texts with this prefix can reuse the keys and values.
 
     Args:
         model: a causal language model of transformers.
@@ -99,7 +100,7 @@ def encode_prefix(model: Any, ids: Sequence[int]) -> Prefix:
 
 
 def common_prefix(texts: Sequence[Sequence[int]]) -> tuple[int, ...]:
-    """Return the tokens all texts begin with, leaving each at least one token of its own.
+    """Return the longest common prefix of the texts that leaves at least one token in each.
 
     >>> common_prefix([[1, 2, 3], [1, 2, 4, 5], [1, 2]])
     (1,)
@@ -111,10 +112,10 @@ def common_prefix(texts: Sequence[Sequence[int]]) -> tuple[int, ...]:
 
 @torch.inference_mode()
 def run_feeds(model: Any, prefix: Prefix, feeds: Sequence[Feed], vocabulary: Sequence[int]) -> Fed:
-    """Run the model over new tokens of several texts at once, and score the tokens of `vocabulary` after them.
+    """Run the model over new tokens of several texts in one batch, and score `vocabulary` as next tokens.
 
-    Each text has the slots [prefix | own past, padded | new tokens, padded]; padding is masked and every token has
-    the position it has in its own text, so nothing depends on what else is in the batch.
+    The slots of each text are [prefix | own past, padded | new tokens, padded]. Padding is masked and every
+    token has the position of its own text, so the result does not depend on the other texts.
     """
     device = model.get_input_embeddings().weight.device
     num_prefix = len(prefix.ids)
@@ -146,7 +147,7 @@ def run_feeds(model: Any, prefix: Prefix, feeds: Sequence[Feed], vocabulary: Seq
 
 
 def attention_window(model: Any) -> int | None:
-    """Return how many tokens back the layers with the shortest window see, None where all see everything."""
+    """Return the smallest attention window of any layer in tokens; None if all layers have full attention."""
     config = model.config.get_text_config(decoder=True)
     kinds = getattr(config, "layer_types", None)
     if (kinds and set(kinds) == {"full_attention"}) or getattr(config, "use_sliding_window", True) is False:
@@ -156,10 +157,10 @@ def attention_window(model: Any) -> int | None:
 
 
 def split_for_padding(model: Any, prefix: Prefix, feeds: Sequence[Feed]) -> list[list[int]]:
-    """Return how a batch is split so that padding is never counted as distance.
+    """Return how to split a batch so that padding never counts as distance.
 
-    A text alone has no padding. Together they have, which a window counts once it is too narrow for everything, and
-    so do models that are not told positions (ALiBi).
+    A single text has no padding. A batch has padding between past and new tokens. Sliding windows count it as
+    soon as the batch is longer than the window, and so do models without position ids (ALiBi).
     """
     window = attention_window(model)
     slots = len(prefix.ids) + max(feed.num_past for feed in feeds) + max(len(feed.tokens) for feed in feeds)
@@ -173,7 +174,7 @@ def _check_length(model: Any, length: int) -> None:
     limit = max_positions(model)
     if limit is not None and length > limit:
         raise ModelError(
-            f"prompt and answer need {length} tokens, but this model has {limit} positions. Show fewer or shorter "
+            f"prompt and answer need {length} tokens, but this model has {limit} positions. Use fewer or shorter "
             f"demonstrations (generative.k), or set generative.max_tokens = {limit // 2}."
         )
 
@@ -196,13 +197,13 @@ def _fill_cache(prefix: Prefix, feeds: Sequence[Feed], room: int) -> DynamicCach
 
 
 def _join(parts: Sequence[Tensor]) -> Iterator[Tensor]:
-    """Yield each layer's tokens of all parts; a single part is not copied."""
+    """Yield the tokens of all parts per layer; a single part is not copied."""
     for layers in zip(*parts, strict=True):
         yield layers[0] if len(layers) == 1 else torch.cat(layers, dim=-2)
 
 
 def _pad(pasts: Sequence[Tensor | None], room: int) -> Tensor:
-    """Return shape (layers, batch, heads, room, head size); what no token fills is zero."""
+    """Return shape (layers, batch, heads, room, head size), padded with zeros."""
     known = next(past for past in pasts if past is not None)
     layers, heads, _, size = known.shape
     padded = known.new_zeros(layers, len(pasts), heads, room, size)
@@ -213,7 +214,7 @@ def _pad(pasts: Sequence[Tensor | None], room: int) -> Tensor:
 
 
 def _read_cache(cache: DynamicCache, first: int) -> KeyValues:
-    """Return what the cache holds from slot `first` on."""
+    """Return the cache content from slot `first` on."""
     try:
         layers: list[Any] = cache.layers
         keys = torch.stack([layer.keys[:, :, first:] for layer in layers])
@@ -228,9 +229,10 @@ def _read_cache(cache: DynamicCache, first: int) -> KeyValues:
 
 @contextmanager
 def _narrow_head(model: Any, wanted: Tensor, vocabulary: Tensor) -> Iterator[None]:
-    """Let the vocabulary layer score only the wanted tokens, as one row of a batch, for only a few continuations.
+    """Make the vocabulary layer score only the wanted tokens, as one row, for the given vocabulary.
 
-    What the model does to logits afterwards (scaling, capping) stays its own affair.
+    The full logits (batch x tokens x vocabulary) would cost more than the rest of a pass of a small model.
+    Scaling and capping of logits in the model still apply.
     """
     head = model.get_output_embeddings()
     stock, patched = head.forward, head.__dict__.get("forward")

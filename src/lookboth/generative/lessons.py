@@ -1,4 +1,4 @@
-"""Training data of a generative labeler: prompts with answers, their demonstrations drawn anew each epoch."""
+"""Training examples of a generative labeler: prompts with answers, with new demonstrations in each epoch."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 
 
 class Lessons(Sequence[TokenizedExample]):
-    """The prompts of all epochs, epoch after epoch, put together when they are asked for.
+    """The training examples of all epochs in order, built on access.
 
-    In each, `word_tokens` are the positions whose next token is learned, and `labels` those tokens.
+    In each example `word_tokens` are the positions whose next token is trained, and `labels` are these
+    tokens.
 
     Args:
-        writer: writes the prompts.
-        demonstrations: over the training sentences.
-        num_epochs: for how many.
+        writer: the prompt writer.
+        demonstrations: demonstrations from the training sentences.
+        num_epochs: number of epochs.
         loss: see `PromptWriter.lesson`.
     """
 
@@ -38,7 +39,7 @@ class Lessons(Sequence[TokenizedExample]):
             self.shown += demonstrations.for_training(epoch)
 
     def __len__(self) -> int:
-        """Return the number of prompts of all epochs."""
+        """Return the number of examples over all epochs."""
         return len(self.shown)
 
     @overload
@@ -46,7 +47,7 @@ class Lessons(Sequence[TokenizedExample]):
     @overload
     def __getitem__(self, index: slice) -> list[TokenizedExample]: ...
     def __getitem__(self, index: int | slice) -> TokenizedExample | list[TokenizedExample]:
-        """Return one prompt with its answer as tokens."""
+        """Return one tokenized prompt with its answer."""
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         query = index % len(self.queries)
@@ -59,17 +60,17 @@ class Lessons(Sequence[TokenizedExample]):
 
 @dataclass
 class LessonBatches(RunBatches):
-    """Batches of lessons; see `RunBatches`.
+    """Batches of training examples; see `RunBatches`.
 
     Args:
-        lengths: tokens of each lesson.
+        lengths: number of tokens of each example.
     """
 
     lengths: Sequence[int] = ()
 
     @classmethod
     def of(cls, lessons: Lessons, *, config: TrainConfig, seed: int, pad_id: int) -> "LessonBatches":
-        """Plan `training.epochs` epochs, each with its own lessons, shuffled anew."""
+        """Plan `training.epochs` epochs, each with its own examples and shuffle."""
         lengths = [len(lesson) for lesson in lessons]
         plan: list[list[int]] = []
         ends: list[int] = []
@@ -88,7 +89,7 @@ class LessonBatches(RunBatches):
         return cls(lessons, plan, tuple(ends), config.layout, pad_id, lengths)
 
     def tensors(self, pieces: Sequence[TokenizedExample]) -> dict[str, Any]:
-        """Return these lessons as `LanguageModel.forward` takes them."""
+        """Return these examples as the keyword arguments of `LanguageModel.forward`."""
         tensors = super().tensors(pieces)
         tensors["positions"] = tensors.pop("word_first")
         del tensors["word_last"], tensors["num_words"]
@@ -96,7 +97,7 @@ class LessonBatches(RunBatches):
         return tensors
 
     def _prompt(self, pieces: Sequence[TokenizedExample], input_ids: "torch.Tensor") -> "torch.Tensor":
-        """Return which tokens come before the first one that is learned, shape (b, t)."""
+        """Return the mask of tokens before the first trained one, shape (b, t)."""
         import torch
 
         prompt = torch.zeros_like(input_ids, dtype=torch.bool)
@@ -107,11 +108,11 @@ class LessonBatches(RunBatches):
         return prompt
 
     def piece_lengths(self) -> Sequence[int]:
-        """Return the number of tokens of each lesson."""
+        """Return the number of tokens of each example."""
         return self.lengths
 
     def padding(self) -> float:
-        """Return the share of computed positions that is padding."""
+        """Return the share of padding among all computed positions."""
         if self.layout == "packed":
             return 0.0
         rows = sorted(i for batch in self.plan for i in batch)
@@ -120,7 +121,7 @@ class LessonBatches(RunBatches):
 
 
 def num_epochs(epochs: float) -> int:
-    """Return how many epochs are begun."""
+    """Return the number of epochs, including a partial one."""
     return max(1, ceil(epochs - 1e-9))
 
 

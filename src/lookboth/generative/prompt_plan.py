@@ -1,6 +1,7 @@
-"""A mask plan for the prompt alone: its tokens see each other, the answer is written from left to right.
+"""A mask plan for the prompt only: prompt tokens may attend to the right, the answer stays causal.
 
-Our own addition. A demonstration inside the prompt sees its own answer then, so only the last answer can be learned.
+Our own addition. A demonstration inside the prompt then attends to its own answer, so only the last answer
+can be trained.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,16 +17,16 @@ from lookboth.models import LanguageModel
 
 
 class PromptedLanguageModel(LanguageModel):
-    """A language model whose plan holds for the prompts of a batch only."""
+    """A language model whose plan applies only to the prompts of a batch."""
 
     def forward(
         self, *args: Any, prompt: torch.Tensor | None = None, **kwargs: Any
     ) -> dict[str, torch.Tensor]:
-        """Return what `LanguageModel.forward` returns.
+        """Return the output of `LanguageModel.forward`.
 
         Args:
-            args, kwargs: its arguments.
-            prompt: which tokens belong to a prompt, shape (b, t).
+            args, kwargs: arguments of `LanguageModel.forward`.
+            prompt: mask of the prompt tokens, shape (b, t).
         """
         with only_prompt_looks_right(prompt):
             return super().forward(*args, **kwargs)
@@ -35,19 +36,19 @@ def parse_prompt_plan(text: str, num_layers: int, *, loss: str | None, decoding:
     """Return the plan of the prompt.
 
     Args:
-        text: as in a recipe.
-        num_layers: of the model.
-        loss: of training; None where nothing is trained.
-        decoding: of answers.
+        text: the plan in a recipe.
+        num_layers: number of layers of the model.
+        loss: loss of training; None without training.
+        decoding: decoding method of answers.
 
     Raises:
-        ConfigError: what is learned would see itself, or answers are decoded freely.
-        PlanError: the plan cannot be read.
+        ConfigError: trained tokens would attend to themselves, or decoding is free.
+        PlanError: the plan cannot be parsed.
     """
     if loss not in {None, "single"}:
         raise ConfigError(
-            f"generative.prompt_plan with generative.loss = {loss!r}: tokens of the prompt would see the very tokens "
-            "they are to predict. Set generative.loss = 'single'."
+            f"generative.prompt_plan with generative.loss = {loss!r}: tokens of the prompt would attend to the "
+            "tokens that they predict. Set generative.loss = 'single'."
         )
     if decoding != "constrained":
         raise ConfigError("generative.prompt_plan needs generative.decoding = 'constrained'.")
@@ -57,15 +58,17 @@ def parse_prompt_plan(text: str, num_layers: int, *, loss: str | None, decoding:
 def encode_prompts(
     model: Any, plan: MaskPlan, prompts: Sequence[Sequence[int]], *, batch_tokens: int = 2048
 ) -> Iterator[tuple[list[int], list[KeyValues]]]:
-    """Yield, batch by batch, indices of prompts and what the model keeps of each under `plan`, but its last token.
+    """Yield batches of prompt indices with the keys and values of each prompt under `plan`, without its last
+    token.
 
-    The last token sees the whole prompt under every plan, so what follows may begin with it, from left to right.
+    The last token attends to the whole prompt under every plan. So decoding can start with it, under the
+    causal mask.
 
     Args:
         model: a causal language model of transformers.
-        plan: of the prompt.
-        prompts: token ids of each, two or more.
-        batch_tokens: tokens of a forward pass.
+        plan: plan of the prompt.
+        prompts: token ids of each prompt, at least two.
+        batch_tokens: token budget of a forward pass.
     """
     for indices in cheapest_batches([len(prompt) for prompt in prompts], max_tokens=batch_tokens):
         feeds = [Feed(None, prompts[i], []) for i in indices]

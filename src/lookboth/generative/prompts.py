@@ -1,4 +1,4 @@
-"""Prompts as tokens: instruction, demonstrations and query, with the borders of every part known."""
+"""Tokenized prompts: instruction, demonstrations and query, with known boundaries between the parts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from lookboth.generative.escaping import readable
 from lookboth.generative.turns import TextEncoder, find_turns, first_tokens
 from lookboth.types import Example
 
-MAX_TOKENS = 2048
+MAX_TOKENS = 2048  # default limit of a prompt with its answer
 
 
 class Block(NamedTuple):
     """One text with its answer, as tokens.
 
     Args:
-        question: the text and what leads from it to the answer.
-        answer: without the token that ends it.
+        question: the text and the transition to the answer.
+        answer: the answer without its end token.
     """
 
     question: tuple[int, ...]
@@ -28,14 +28,14 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What a model is given, and for what.
+    """A tokenized prompt with the limits of its answer.
 
     Args:
-        words: of the text, as the answer is to copy them.
-        prefix_ids: instruction and demonstrations; the same for all prompts with the same demonstrations.
-        query_ids: the text and what leads to its answer.
-        max_answer_tokens: tokens the answer may have, the one that ends it included.
-        dropped: how many demonstrations were left out for want of room.
+        words: words of the text, in the form that the answer must copy.
+        prefix_ids: instruction and demonstrations; identical for all prompts with the same demonstrations.
+        query_ids: the text and the transition to its answer.
+        max_answer_tokens: maximum length of the answer, including its end token.
+        dropped: number of demonstrations that did not fit.
     """
 
     words: tuple[str, ...]
@@ -46,16 +46,16 @@ class Prompt:
 
     @property
     def input_ids(self) -> tuple[int, ...]:
-        """All tokens of the prompt."""
+        """Return all tokens of the prompt."""
         return self.prefix_ids + self.query_ids
 
 
 class Lesson(NamedTuple):
-    """A prompt with its answer, to learn from.
+    """A training example: a prompt with its answer.
 
     Args:
-        input_ids: shape (t,).
-        predicting: positions whose next token is learned, ascending.
+        input_ids: token ids, shape (t,).
+        predicting: positions whose next token is trained, ascending.
     """
 
     input_ids: tuple[int, ...]
@@ -63,20 +63,20 @@ class Lesson(NamedTuple):
 
 
 class PromptWriter:
-    """Writes prompts for one tokenizer, answer format and template. Every part is tokenized alone.
+    """Writes prompts for a tokenizer, answer format and template; every part is tokenized alone.
 
     Args:
         tokenizer: any Hugging Face tokenizer.
-        codec: the answer format with its labels.
+        codec: answer format with its labels.
         config: the section [generative] of a recipe.
 
     Attributes:
-        head_ids: what a prompt begins with, the instruction included.
-        reply_ids: from question to answer; next_ids: from an answer to the next question.
-        stop_ids: tokens at which an answer is over: its end, the end of the text, and line ends.
+        head_ids: start of every prompt, including the instruction.
+        reply_ids: tokens from question to answer; next_ids: tokens from an answer to the next question.
+        stop_ids: tokens that end an answer: its end token, the end of text, and line ends.
 
     Raises:
-        ConfigError: a description of a label that there is not, or a chat template that cannot be used.
+        ConfigError: a description of an unknown label, or a chat template that cannot be used.
     """
 
     def __init__(self, tokenizer: Any, codec: Codec, config: GenerativeConfig) -> None:
@@ -98,16 +98,16 @@ class PromptWriter:
 
     @property
     def end_id(self) -> int:
-        """The token that ends an answer."""
+        """Return the token that ends an answer."""
         return self.next_ids[0]
 
     def question_ids(self, words: Sequence[str]) -> tuple[int, ...]:
-        """Return the tokens of a text and of what leads to its answer."""
+        """Return the tokens of a text and of the transition to its answer."""
         text = self.codec.show_words([readable(word) for word in words])
         return self.encoder.encode(self.config.question.replace("{text}", text)) + self.reply_ids
 
     def answer_ids(self, example: Example) -> tuple[int, ...]:
-        """Return the tokens of the right answer, each piece tokenized alone, without the end."""
+        """Return the tokens of the gold answer without its end; each piece is tokenized alone."""
         pieces = self.codec.pieces([readable(word) for word in example.words], example.spans)
         return tuple(token for piece in pieces for token in self.encoder.encode(piece))
 
@@ -120,10 +120,10 @@ class PromptWriter:
     def prompt(self, words: Sequence[str], demonstrations: Sequence[Example] = ()) -> Prompt:
         """Return the prompt for a text.
 
-        Where it is too long with its answer, demonstrations are left out, the first ones first.
+        If prompt and answer exceed the limit, demonstrations are dropped, first ones first.
 
         Raises:
-            ConfigError: it is too long even without demonstrations.
+            ConfigError: the prompt is too long even without demonstrations.
         """
         query = self.question_ids(words)
         room = self.max_tokens - len(self.head_ids) - len(query)
@@ -140,16 +140,16 @@ class PromptWriter:
         )
 
     def lesson(self, example: Example, demonstrations: Sequence[Example], loss: str) -> Lesson:
-        """Return a prompt with its answer.
+        """Return a training example.
 
         Args:
             example: the query.
-            demonstrations: left out, the first ones first, where there is no room for them.
-            loss: which tokens are learned: "vanilla": all; "single": those of the last answer; "multi": those of
-                every answer (Dukić et al. 2025, arXiv 2509.00921). The end of an answer belongs to it.
+            demonstrations: dropped, first ones first, if they do not fit.
+            loss: tokens to train on: "vanilla": all; "single": those of the last answer; "multi": those of
+                every answer (Dukić et al. 2025, arXiv 2509.00921). The end token of an answer belongs to it.
 
         Raises:
-            ConfigError: too long even without demonstrations.
+            ConfigError: the example is too long even without demonstrations.
         """
         last = self.block(example)
         needed = len(last.question) + len(last.answer) + 1
@@ -188,7 +188,7 @@ class PromptWriter:
 
 
 def _ids_of_line_ends(tokenizer: Any) -> list[int]:
-    """Return the tokens with a line end in them, which no answer holds."""
+    """Return the tokens that contain a line end, which is never part of an answer."""
     return [
         i for token, i in tokenizer.get_vocab().items() if "Ċ" in token or "\n" in token or token == "<0x0A>"
     ]
@@ -199,10 +199,10 @@ def _end_of_text(tokenizer: Any) -> set[int]:
 
 
 def write_instruction(codec: Codec, config: GenerativeConfig) -> str:
-    """Return the instruction of a prompt, "" where there is none.
+    """Return the instruction of a prompt; "" if it is disabled.
 
     Raises:
-        ConfigError: a description of a label that there is not.
+        ConfigError: a description of an unknown label.
     """
     unknown = sorted(set(config.descriptions) - set(codec.labels))
     if unknown:

@@ -1,4 +1,4 @@
-"""Sentences most like a text: by words they share (BM25), or by states of an encoder, of the whole or word by word."""
+"""Retrieval of similar sentences: by shared words (BM25), or by encoder states of sentences or words."""
 
 import importlib.util
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from lookboth.models import default_device, load_backbone, load_tokenizer
 
 
 class Bm25Retriever:
-    """Ranks by BM25 over lower-cased words (the package bm25s).
+    """Ranks sentences by BM25 over lower-cased words (the package bm25s).
 
     Args:
         pool: sentences as words.
@@ -36,7 +36,7 @@ class Bm25Retriever:
         self._index.index([_terms(words) for words in pool], show_progress=False)
 
     def rank(self, queries: Sequence[Sequence[str]], count: int) -> list[list[int]]:
-        """Return for each query the `count` best sentences of the pool, best first."""
+        """Return the `count` best sentences of the pool for each query, best first."""
         return [_best(self._scores(words), count) for words in queries]
 
     def _scores(self, words: Sequence[str]) -> np.ndarray:
@@ -44,11 +44,11 @@ class Bm25Retriever:
 
 
 class EmbeddingRetriever:
-    """Ranks by the cosine of mean token states of an encoder.
+    """Ranks sentences by the cosine similarity of mean token states of an encoder.
 
     Args:
         pool: sentences as words.
-        model: encoder by built-in name, folder or hub id.
+        model: built-in name, folder or hub id of the encoder.
     """
 
     def __init__(self, pool: Sequence[Sequence[str]], model: str) -> None:
@@ -56,24 +56,25 @@ class EmbeddingRetriever:
         self._pool = self.embed(pool)
 
     def rank(self, queries: Sequence[Sequence[str]], count: int) -> list[list[int]]:
-        """Return for each query the `count` best sentences of the pool, best first."""
+        """Return the `count` best sentences of the pool for each query, best first."""
         return [_best(scores, count) for scores in self.embed(queries) @ self._pool.T]
 
     def embed(self, sentences: Sequence[Sequence[str]]) -> np.ndarray:
-        """Return one vector of length 1 a sentence, shape (n, hidden); the start of a very long one counts."""
+        """Return one unit vector per sentence, shape (n, hidden); very long sentences are truncated."""
         return np.stack([_unit(tokens.mean(0)) for tokens, _ in self._states.of(sentences)])
 
 
 class WordEmbeddingRetriever:
-    """Ranks by words: every word of the query counts the cosine of the nearest word of the sentence, in their contexts.
+    """Ranks sentences by their words: the mean over query words of the cosine to the nearest word of the
+    sentence.
 
-    Greatest similarities summed are ColBERT's score (Khattab & Zaharia 2020, arXiv 2004.12832); comparing words instead
-    of sentences is IF-WRANER's idea (Nandi & Agrawal 2024, arXiv 2411.00451): a rare name finds its like in a sentence
-    about something else.
+    The sum of maximum similarities is the score of ColBERT (Khattab & Zaharia 2020, arXiv 2004.12832).
+    Comparing words instead of sentences is the idea of IF-WRANER (Nandi & Agrawal 2024, arXiv 2411.00451): a
+    rare name can match a similar name in a sentence about another topic.
 
     Args:
         pool: sentences as words.
-        model: encoder by built-in name, folder or hub id.
+        model: built-in name, folder or hub id of the encoder.
     """
 
     def __init__(self, pool: Sequence[Sequence[str]], model: str) -> None:
@@ -84,11 +85,13 @@ class WordEmbeddingRetriever:
         self._starts = np.cumsum([0, *lengths[:-1]])
 
     def rank(self, queries: Sequence[Sequence[str]], count: int) -> list[list[int]]:
-        """Return for each query the `count` best sentences of the pool, best first."""
+        """Return the `count` best sentences of the pool for each query, best first."""
         return [_best(self._scores(rows), count) for rows in self.embed(queries)]
 
     def embed(self, sentences: Sequence[Sequence[str]]) -> list[np.ndarray]:
-        """Return for each sentence one vector of length 1 a word, (w, hidden), one of zeros where there is no word."""
+        """Return one unit vector per word of each sentence, (w, hidden); one zero vector for a sentence without
+        words.
+        """
         return [
             np.stack([_unit(tokens[first:end].mean(0)) for first, end in ranges])
             if ranges
@@ -103,10 +106,10 @@ class WordEmbeddingRetriever:
 
 
 class _States:
-    """Last states of an encoder.
+    """Last hidden states of an encoder.
 
     Args:
-        model: by built-in name, folder or hub id.
+        model: built-in name, folder or hub id of the encoder.
     """
 
     def __init__(self, model: str) -> None:
@@ -116,7 +119,7 @@ class _States:
         self._max_words = max(1, longest // 4 - 1)
 
     def of(self, sentences: Sequence[Sequence[str]]) -> list[tuple[np.ndarray, Sequence[tuple[int, int]]]]:
-        """Return for each sentence its token states, (t, hidden), and the token range of each word."""
+        """Return the token states, (t, hidden), and the token range of each word, for each sentence."""
         pieces = [self._encoder.encode(words[: self._max_words]) for words in sentences]
         found: list[Any] = [None] * len(pieces)
         device = next(self._backbone.parameters()).device
@@ -143,5 +146,5 @@ def _terms(words: Sequence[str]) -> list[str]:
 
 
 def _best(scores: np.ndarray, count: int) -> list[int]:
-    """Return the indices of the highest scores; equal scores in the order of the pool."""
+    """Return the indices of the highest scores; ties keep the order of the pool."""
     return [int(i) for i in np.argsort(-np.asarray(scores), kind="stable")[:count]]

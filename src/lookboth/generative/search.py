@@ -1,8 +1,8 @@
-"""The most probable answer rather than the greedy one: beam search over where an answer leaves its draft.
+"""Beam search for the most probable answer, branching at the points of a draft.
 
-One forward pass over a draft gives the probability of every way to leave it, and of staying. What is left is begun
-again from there, the most probable first. A begun answer is never more probable than what it begins with, so the
-search knows when nothing that is still open can win.
+One forward pass over a draft scores every branch off the draft, and the draft itself. The most probable
+branches are then drafted again. A partial answer is never less probable than its continuations, so the search
+knows when no open branch can win.
 """
 
 import math
@@ -15,7 +15,9 @@ from lookboth.generative.key_values import Prefix
 
 
 class Branch(NamedTuple):
-    """A way to leave a draft: at point `number`, by `token`; `log_probability` is that of all decisions so far."""
+    """A branch off a draft: `token` at decision `number`; `log_probability` is the sum over all decisions so
+    far.
+    """
 
     log_probability: float
     verdict: Verdict
@@ -23,7 +25,7 @@ class Branch(NamedTuple):
     token: int
 
     def take(self) -> Hypothesis:
-        """Return the hypothesis that goes this way."""
+        """Return the hypothesis of this branch."""
         scored = self.verdict.scored[self.number]
         last = scored.log_probabilities[scored.point.walk.allowed.index(self.token)]
         return self.verdict.depart(self.number, self.token, last)
@@ -35,9 +37,9 @@ class Search:
 
     Args:
         best: the most probable finished answer so far.
-        lost: log-probability of the most probable beginning that was given up for want of room.
-        open: drafts to ask about next.
-        branches: what the last ones left open.
+        lost: highest log-probability of a partial answer that was pruned.
+        open: drafts to score next.
+        branches: unexplored branches of the last drafts.
     """
 
     best: Hypothesis | None = None
@@ -47,16 +49,16 @@ class Search:
 
     @property
     def is_proven(self) -> bool:
-        """Whether nothing that was given up could have been more probable."""
+        """Return whether no pruned partial answer could have been more probable."""
         return self.lost <= self.floor
 
     @property
     def floor(self) -> float:
-        """Log-probability that a beginning must exceed to be worth going on."""
+        """Return the log-probability that a partial answer must exceed to be explored."""
         return self.best.log_probability if self.best else -math.inf
 
     def begin(self, hypothesis: Hypothesis) -> None:
-        """Open a hypothesis; one that is forced to its end is finished at once."""
+        """Add a hypothesis to the open drafts; if its rest is forced, it is finished immediately."""
         draft = draft_answer(hypothesis)
         if draft.points:
             self.open.append(draft)
@@ -64,7 +66,7 @@ class Search:
             self._offer(finish(draft, hypothesis.decisions))
 
     def learn(self, verdict: Verdict) -> None:
-        """Note every way to leave a draft, and the draft itself where it is a whole answer."""
+        """Record the branches of a scored draft, and the draft itself if it is a complete answer."""
         total = verdict.draft.hypothesis.log_probability
         for number, (point, scores) in enumerate(verdict.scored):
             guess = verdict.draft.guess(point)
@@ -79,7 +81,7 @@ class Search:
             self._offer(verdict.follow())
 
     def select(self, num_beams: int) -> None:
-        """Open the `num_beams` most probable branches that may still win, and give up the others."""
+        """Open the `num_beams` most probable branches that may still win, and prune the others."""
         branches = sorted((b for b in self.branches if b.log_probability > self.floor), key=lambda b: -b[0])
         if len(branches) > num_beams:
             self.lost = max(self.lost, branches[num_beams].log_probability)
@@ -95,12 +97,12 @@ class Search:
 def search_answers(
     model: Any, prefix: Prefix, begun: Sequence[Hypothesis], num_beams: int, budget: Budget
 ) -> Iterator[tuple[Hypothesis, bool]]:
-    """Yield the most probable answer found for each hypothesis, and whether it is proven to be the best.
+    """Yield the most probable answer found per hypothesis, and whether it is proven to be the best.
 
     Args:
         model, prefix, budget: as in `decode_constrained`.
-        begun: one hypothesis a query, nothing decided.
-        num_beams: how many beginnings of one answer are gone on with at once.
+        begun: one empty hypothesis per query.
+        num_beams: number of partial answers per query that are explored in parallel.
     """
     searches = {hypothesis.query: Search() for hypothesis in begun}
     for hypothesis in begun:

@@ -1,4 +1,6 @@
-"""Methods that label by writing: supervised in-context fine-tuning, instruction tuning, in-context learning."""
+"""Methods that generate labels as text: supervised in-context fine-tuning, instruction tuning, in-context
+learning.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,11 +30,11 @@ from lookboth.types import Example
 
 
 def train_generative(config: RunConfig, splits: Splits, seed: int, folder: Path, say: Say) -> TrainedRun:
-    """Train a language model to write labels, or (method = "icl") only ask it.
+    """Train a language model to generate labels, or only prompt it (method = "icl").
 
-    "sift" is supervised in-context fine-tuning (Dukić, Glavaš, Šnajder 2025, arXiv 2509.00921): every training prompt
-    shows k demonstrations, drawn anew each epoch. "instruction_tuning" shows none and learns the answer.
-    Demonstrations are training sentences always.
+    "sift" is supervised in-context fine-tuning (Dukić, Glavaš, Šnajder 2025, arXiv 2509.00921): every
+    training prompt has k demonstrations, drawn again in each epoch. "instruction_tuning" has none and trains
+    on the answer. Demonstrations are always training sentences.
     """
     from transformers import set_seed
 
@@ -79,5 +81,5 @@ def _fit(
 
 
 def _whole(labeler: GenerativeLabeler, examples: Sequence[Example]) -> list[Example]:
-    """Return examples that fit into one prompt each: long ones in parts."""
+    """Return the examples split into parts that fit into one prompt each."""
     return [part for example in examples for _, part in labeler.cut(example)]

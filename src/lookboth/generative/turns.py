@@ -1,4 +1,4 @@
-"""What stands around instruction, questions and answers in a prompt: a chat template, or plain text."""
+"""The fixed text around instruction, questions and answers: a chat template, or plain text."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -8,15 +8,16 @@ from lookboth.config import GenerativeConfig
 from lookboth.data import Encoding
 from lookboth.errors import ConfigError
 
-_MARK = "\ue000{}\ue000"  # stands for a content while a chat template is read
+# Placeholder for a message while a chat template is analyzed: a private-use character, which no template contains.
+_MARK = "\ue000{}\ue000"
 
 
 class Turns(NamedTuple):
-    """The fixed text of a prompt: start, instruction, body, then for each text: question, reply, answer, next.
+    """The fixed text of a prompt: start, instruction, body, then per text: question, reply, answer, next.
 
     Args:
-        start: before the instruction; body: after it; reply: from question to answer.
-        next: from an answer to the next question; its first token ends an answer.
+        start: text before the instruction; body: text after it; reply: text from question to answer.
+        next: text from an answer to the next question; its first token ends an answer.
     """
 
     start: str
@@ -29,7 +30,7 @@ def find_turns(tokenizer: Any, config: GenerativeConfig, *, has_instruction: boo
     """Return the turns of a recipe for this tokenizer.
 
     Raises:
-        ConfigError: a chat template is asked for and there is none, or it changes from turn to turn.
+        ConfigError: a chat template is required and missing, or its turns differ from each other.
     """
     template = getattr(tokenizer, "chat_template", None)
     if config.chat is False or (config.chat is None and not template):
@@ -39,14 +40,14 @@ def find_turns(tokenizer: Any, config: GenerativeConfig, *, has_instruction: boo
     turns = _chat_turns(tokenizer, has_instruction)
     if turns is None:
         raise ConfigError(
-            "the chat template of this tokenizer does not write every turn alike, so prompts cannot be built from "
-            "it. Set generative.chat = false."
+            "the chat template of this tokenizer formats turns differently from each other, so prompts cannot be "
+            "built from it. Set generative.chat = false."
         )
     return turns
 
 
 def first_tokens(tokenizer: Any, turns: Turns) -> tuple[int, ...]:
-    """Return the special tokens a prompt begins with, where its text does not begin with one by itself."""
+    """Return the special tokens at the start of a prompt, unless its text already begins with one."""
     ids = TextEncoder(tokenizer).encode(turns.start, special=True)
     prefix = Encoding.detect(tokenizer).prefix_ids
     begins = bool(ids) and (ids[0] in tokenizer.all_special_ids)
@@ -54,7 +55,7 @@ def first_tokens(tokenizer: Any, turns: Turns) -> tuple[int, ...]:
 
 
 class TextEncoder:
-    """Token ids of parts of a prompt, each encoded alone.
+    """Tokenizes parts of a prompt, each on its own.
 
     Args:
         tokenizer: any Hugging Face tokenizer.
@@ -67,18 +68,19 @@ class TextEncoder:
         self._cached = lru_cache(maxsize=100_000)(self._encode)
 
     def encode(self, text: str, *, special: bool = False) -> tuple[int, ...]:
-        """Return the tokens of `text` as it stands inside a prompt.
+        """Return the tokens of `text` inside a prompt.
 
         Args:
             text: a part of a prompt.
-            special: whether names of special tokens in it are those tokens; never so for the user's own text.
+            special: whether names of special tokens become those tokens; must be False for user text.
         """
         return self._cached(text, special)
 
     def _encode(self, text: str, special: bool) -> tuple[int, ...]:
         if not text:
             return ()
-        if self._adds_space:  # SentencePiece puts a word boundary before the first character of a text
+        # SentencePiece adds a word boundary at the start of a text, so encode after a line end and remove that.
+        if self._adds_space:
             line, both = self._ids("\n", special), self._ids("\n" + text, special)
             if both[: len(line)] == line:
                 return tuple(both[len(line) :])
@@ -110,7 +112,7 @@ def _chat_turns(tokenizer: Any, has_instruction: bool) -> Turns | None:
 
 
 def _with_instruction(tokenizer: Any, messages: list[dict[str, str]], instruction: str) -> str | None:
-    """Return the conversation with a system message, or with the instruction before the first text."""
+    """Return the conversation with a system message, or with the instruction in front of the first text."""
     text = _render(tokenizer, [{"role": "system", "content": instruction}, *messages])
     if text is None or instruction not in text:
         first = {"role": "user", "content": f"{instruction}\n\n{messages[0]['content']}"}
@@ -128,7 +130,7 @@ def _render(tokenizer: Any, messages: list[dict[str, str]]) -> str | None:
 
 
 def _split(text: str | None, marks: Sequence[str]) -> list[str] | None:
-    """Return what stands before, between and after the marks; None where one is not there once, in order."""
+    """Return the parts before, between and after the marks; None unless each mark occurs once, in order."""
     parts, rest = [], text or ""
     for mark in marks:
         before, found, rest = rest.partition(mark)

@@ -1,4 +1,4 @@
-"""An automaton walked token by token: which tokens may come next, which are forced, where an answer ends."""
+"""An automaton over tokens: allowed and forced next tokens, and the end of the answer."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ PieceEncoder = Callable[[str], Sequence[int]]
 
 
 class Grammar(NamedTuple):
-    """An automaton in tokens.
+    """An automaton with a tokenizer for its pieces.
 
     Args:
-        automaton: says which pieces may come.
-        encode: returns the tokens of a piece, at least one; the same as in training.
+        automaton: defines the valid sequences of pieces.
+        encode: returns the tokens of a piece, at least one; must be the same as in training.
         end_ids: tokens that end every answer.
     """
 
@@ -24,19 +24,19 @@ class Grammar(NamedTuple):
     end_ids: tuple[int, ...] = ()
 
     def begin(self) -> "Walk":
-        """Return the walk that has not begun."""
+        """Return the initial walk."""
         return Walk(self, tuple(_expand(self, Thread(self.automaton.start))))
 
 
 @dataclass(frozen=True, slots=True)
 class Thread:
-    """One reading of the tokens so far.
+    """One interpretation of the tokens so far.
 
     Args:
-        state: where the piece in progress leads.
-        rest: its tokens that are still to come.
-        path: the choices so far as a linked list, the piece in progress last; None at the start.
-        drafted: whether the piece in progress is what the automaton guesses.
+        state: state after the current piece.
+        rest: remaining tokens of the current piece.
+        path: linked list of the transitions so far, including the current one; None at the start.
+        drafted: whether the current piece is a guess of the automaton.
     """
 
     state: State
@@ -46,7 +46,7 @@ class Thread:
 
 
 class Link(NamedTuple):
-    """A choice, the number of tokens it is written in, and all choices before it."""
+    """A transition, the number of its tokens, and all transitions before it."""
 
     before: "Link | None"
     choice: Choice
@@ -55,14 +55,14 @@ class Link(NamedTuple):
 
 @dataclass(frozen=True)
 class Walk:
-    """A place in a grammar: every reading of the tokens so far.
+    """A position in a grammar: all interpretations of the tokens so far.
 
-    Pieces are tokenized alone, so the tokens of one choice may begin like those of another ("/B-LOC" and
-    "/B-LOCATION"); both readings are followed until a token tells.
+    Each piece is tokenized alone, so the tokens of two choices may share a prefix ("/B-LOC" and
+    "/B-LOCATION"). Both interpretations are followed until a token separates them.
 
     Args:
-        grammar: what is walked.
-        threads: its readings; the first is preferred where the tokens never tell.
+        grammar: the grammar.
+        threads: the interpretations; the first one wins if the tokens never separate them.
     """
 
     grammar: Grammar
@@ -78,12 +78,12 @@ class Walk:
 
     @cached_property
     def allowed(self) -> tuple[int, ...]:
-        """Return the tokens that may come next, ascending: one where the next token is forced, none at the end."""
+        """Return the allowed next tokens in ascending order: one if the next token is forced, none at the end."""
         return tuple(sorted(self._by_token))
 
     @property
     def draft(self) -> int | None:
-        """Return the token the automaton guesses next, None where it does not tell."""
+        """Return the automaton's guess of the next token; None without a guess."""
         guesses = {thread.rest[0] for thread in self.threads if thread.drafted and thread.rest}
         return guesses.pop() if len(guesses) == 1 else None
 
@@ -97,7 +97,7 @@ class Walk:
         return Walk(self.grammar, tuple(threads.values()))
 
     def path(self) -> tuple[list[Choice], list[int]]:
-        """Return the choices of a finished answer and the number of tokens each is written in."""
+        """Return the transitions of a finished answer and the number of tokens of each."""
         link = next(thread.path for thread in self.threads if not thread.rest)
         choices, lengths = [], []
         while link:
@@ -108,7 +108,7 @@ class Walk:
 
 
 def _expand(grammar: Grammar, thread: Thread) -> Iterator[Thread]:
-    """Yield a thread that has tokens to come, else those that follow it; at the end itself."""
+    """Yield the thread itself if it has tokens left or is at the end, else its successors that have."""
     if thread.rest or thread.state == END:
         yield thread
         return

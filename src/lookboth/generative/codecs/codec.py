@@ -1,4 +1,4 @@
-"""What every answer format is: spans to text in pieces, and back from whatever a model wrote."""
+"""Base class of answer formats: spans to text pieces, and generated text back to spans."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -8,15 +8,15 @@ from lookboth.types import Span
 
 
 class Codec(ABC):
-    """An answer format: `parse(encode(words, spans), words)` gives the spans back.
+    """An answer format: `parse(encode(words, spans), words)` returns the spans.
 
     Args:
         labels: the known labels.
-        scheme: tag scheme, for the format that writes tags.
+        scheme: tag scheme, for the format "tags".
 
     Attributes:
-        markers: characters with a meaning, escaped inside words and labels.
-        explanation: what an instruction says about the format.
+        markers: characters with a meaning in the format; escaped inside words and labels.
+        explanation: description of the format for the instruction.
     """
 
     markers: str
@@ -28,31 +28,31 @@ class Codec(ABC):
 
     @abstractmethod
     def pieces(self, words: Sequence[str], spans: Sequence[Span]) -> list[str]:
-        """Return the answer in pieces: what is decided at once, and tokenized alone.
+        """Return the answer as pieces; each piece is one decision and is tokenized on its own.
 
         Args:
             words: the words of the text.
-            spans: over them, not overlapping.
+            spans: non-overlapping spans over the words.
         """
 
     @abstractmethod
     def parse(self, answer: str, words: Sequence[str]) -> Parsed:
-        """Read an answer about `words`; never raises, whatever a model wrote."""
+        """Parse a generated answer about `words`; never raises."""
 
     def encode(self, words: Sequence[str], spans: Sequence[Span]) -> str:
-        """Return the answer as text; never with a line end in it."""
+        """Return the answer as text without line breaks."""
         return "".join(self.pieces(words, spans))
 
     def show_words(self, words: Sequence[str]) -> str:
-        """Return the text as a prompt shows it: in the form in which the answer copies it."""
+        """Return the text for a prompt, in the form in which the answer copies it."""
         return write_words(words, self.markers)
 
 
 def write_label(label: str, markers: str) -> str:
-    """Return a label as an answer writes it."""
+    """Return a label in the form used in answers."""
     return write_words(label.split(" "), markers)
 
 
 def read_label(text: str) -> str:
-    """Return the label that an answer wrote."""
+    """Parse a label from an answer."""
     return " ".join(read_words(text))

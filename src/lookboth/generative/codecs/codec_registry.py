@@ -1,4 +1,4 @@
-"""Answer formats by name; a new one is a file here, a line in CODECS, and its automaton in constrained.py."""
+"""The table of answer formats; a new one needs a file here, a line in CODECS and an automaton in constrained.py."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ def build_codec(name: str, labels: Sequence[str], scheme: str = "IOB2") -> Codec
     """Return the codec of an answer format.
 
     Raises:
-        ConfigError: there is no such format.
+        ConfigError: unknown format.
     """
     if name not in CODECS:
         raise ConfigError(f"generative.format = {name!r}: allowed are {', '.join(CODECS)}.")

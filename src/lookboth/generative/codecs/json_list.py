@@ -11,7 +11,7 @@ from lookboth.types import Span
 
 
 class JsonCodec(Codec):
-    """A JSON list of {"text": ..., "label": ...}; "nth" counts occurrences where it is not the next one.
+    """A JSON list of {"text": ..., "label": ...}; "nth" selects an occurrence other than the next one.
 
     >>> codec = JsonCodec(["LOC"])
     >>> codec.encode(["York", "or", "York"], [Span(2, 3, "LOC")])
@@ -30,15 +30,15 @@ class JsonCodec(Codec):
         return ("" if first else " ") + _json_text(escape(word, self.markers))
 
     def label_piece(self, label: str) -> str:
-        """Return the piece that ends the words of a span and labels it."""
+        """Return the piece that ends the words of a span and gives its label."""
         return f'", "label": "{_json_text(label)}"'
 
     def nth_piece(self, nth: int) -> str:
-        """Return the piece that says which occurrence is meant and closes the span."""
+        """Return the piece with the number of the occurrence that closes the span."""
         return f', "nth": {nth}}}' if nth > 1 else "}"
 
     def pieces(self, words: Sequence[str], spans: Sequence[Span]) -> list[str]:
-        """Return the list piece by piece: brackets, the words of a span, its label, which occurrence it is."""
+        """Return the list in pieces: brackets, the words of each span, its label, its occurrence."""
         normal = normalize(words)
         result, end = ["["], 0
         for span in sorted(spans):
@@ -52,7 +52,7 @@ class JsonCodec(Codec):
         return [*result, "]"]
 
     def parse(self, answer: str, words: Sequence[str]) -> Parsed:
-        """Read an answer; one that is not a JSON list as a whole says nothing."""
+        """Parse an answer; one that is not a valid JSON list has no spans."""
         reading = Mentions(words, self.labels)
         try:
             records = json.loads(answer)
@@ -87,7 +87,7 @@ def _is_mention(record: Any) -> bool:
 
 
 def _json_places(answer: str, count: int) -> Iterator[tuple[int, int]]:
-    """Yield the characters (start, end) of each record of a JSON list."""
+    """Yield the character range (start, end) of each record of a JSON list."""
     decoder, position = json.JSONDecoder(), answer.index("[") + 1
     for _ in range(count):
         while answer[position] in ", \t\r\n":

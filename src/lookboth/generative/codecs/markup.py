@@ -10,7 +10,7 @@ from lookboth.types import Span
 
 
 class MarkupCodec(Codec):
-    r"""The whole text with its spans in brackets, `[New York | LOC]`: positions are kept by construction.
+    r"""The whole text with its spans in brackets, `[New York | LOC]`; positions are preserved by construction.
 
     >>> codec = MarkupCodec(["LOC"])
     >>> codec.encode(["in", "New", "York", "[", "]"], [Span(1, 3, "LOC")])
@@ -23,7 +23,7 @@ class MarkupCodec(Codec):
     explanation = "Copy the text and put each span in brackets with its type: [span | type]."
 
     def word_piece(self, word: str, *, first: bool) -> str:
-        """Return a word as a piece; `first` in the answer or after an opening bracket it has no space before."""
+        """Return a word as a piece; without a space if it is `first` in the answer or after an opening bracket."""
         return ("" if first else " ") + escape(word, self.markers)
 
     def open_piece(self, *, first: bool) -> str:
@@ -31,7 +31,7 @@ class MarkupCodec(Codec):
         return "[" if first else " ["
 
     def close_piece(self, label: str) -> str:
-        """Return the piece that labels and closes a span."""
+        """Return the piece that gives the label and closes a span."""
         return f" | {write_label(label, self.markers)}]"
 
     def pieces(self, words: Sequence[str], spans: Sequence[Span]) -> list[str]:
@@ -48,7 +48,7 @@ class MarkupCodec(Codec):
         return result
 
     def parse(self, answer: str, words: Sequence[str]) -> Parsed:
-        """Read an answer; where its words are not the text's, the common words are aligned."""
+        """Parse an answer; if its words differ from the text, align the common words."""
         written, marked, problems = _read_markup(answer)
         reading = Copy(written, words, self.labels)
         reading.problems += problems
@@ -58,7 +58,7 @@ class MarkupCodec(Codec):
 
 
 class _Marked(NamedTuple):
-    """A bracketed part of an answer: written words [first, end), label, characters of the answer."""
+    """A bracketed part of an answer: copied words [first, end), label, character range in the answer."""
 
     first: int
     end: int
@@ -70,9 +70,9 @@ _MARKUP_TOKEN = re.compile(r"[\[\]|]|(?:\\.|[^\\ \n\[\]|]|\\$)+", re.DOTALL)
 
 
 def _read_markup(answer: str) -> tuple[list[str], list[_Marked], list[AnswerProblem]]:
-    """Return the words of an answer, its bracketed parts, and brackets that are none.
+    """Return the words of an answer, its bracketed parts, and problems with unmatched brackets.
 
-    A bare ']' or '|' outside brackets is a word; a part in brackets without a label gives words only.
+    A bare ']' or '|' outside brackets is a word. A bracketed part without a label counts as words only.
     """
     words: list[str] = []
     marked: list[_Marked] = []

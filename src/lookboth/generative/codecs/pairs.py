@@ -10,9 +10,9 @@ from lookboth.types import Span
 class PairsCodec(Codec):
     r"""`span:label;span:label`, the instruction tuning format of Dukić & Šnajder 2024.
 
-    It does not say where a span stands. Read left to right, each span is the first free occurrence of its words
-    after the span before it; only where there is none, the first free occurrence from the start. So a span that
-    follows an unlabeled occurrence of the same words comes back as that occurrence.
+    The format has no positions. Parsing goes from left to right: each span is the first free occurrence of
+    its words after the previous span, or, if there is none, the first free occurrence from the start. So a
+    span that follows an unlabeled occurrence of the same words is parsed as that occurrence.
 
     >>> codec = PairsCodec(["PER", "LOC"])
     >>> codec.encode(["Ada", "lives", "in", "New", "York"], [Span(0, 1, "PER"), Span(3, 5, "LOC")])
@@ -27,7 +27,7 @@ class PairsCodec(Codec):
     )
 
     def open_piece(self, *, first: bool) -> str:
-        """Return the piece before a span: nothing before the first."""
+        """Return the piece before a span, empty before the first."""
         return "" if first else ";"
 
     def word_piece(self, word: str, *, first: bool) -> str:
@@ -35,11 +35,11 @@ class PairsCodec(Codec):
         return ("" if first else " ") + escape(word, self.markers)
 
     def label_piece(self, label: str) -> str:
-        """Return the piece that labels a span."""
+        """Return the piece with the label of a span."""
         return ":" + write_label(label, self.markers)
 
     def pieces(self, words: Sequence[str], spans: Sequence[Span]) -> list[str]:
-        """Return words, label and separators, piece by piece."""
+        """Return words, label and separators as pieces."""
         result: list[str] = []
         for span in sorted(spans):
             result += [self.open_piece(first=False)] if result else []
@@ -48,7 +48,7 @@ class PairsCodec(Codec):
         return result
 
     def parse(self, answer: str, words: Sequence[str]) -> Parsed:
-        """Read an answer; a bare ':' inside the words is part of them."""
+        """Parse an answer; a bare ':' inside the words belongs to them."""
         reading = Mentions(words, self.labels)
         for start, item in split_unescaped(answer, ";"):
             if not item.strip(" \n"):

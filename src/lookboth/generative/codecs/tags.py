@@ -9,7 +9,7 @@ from lookboth.types import Span
 
 
 class TagsCodec(Codec):
-    r"""Every word with its tag, `New/B-LOC York/I-LOC`; under the scheme "plain" the label itself.
+    r"""Every word with its tag, `New/B-LOC York/I-LOC`; under the scheme "plain" with its label.
 
     >>> codec = TagsCodec(["LOC"])
     >>> codec.encode(["in", "New", "York"], [Span(1, 3, "LOC")])
@@ -24,11 +24,11 @@ class TagsCodec(Codec):
         return ("" if first else " ") + escape(word, self.markers)
 
     def tag_piece(self, tag: str) -> str:
-        """Return the piece that tags the word before it."""
+        """Return the piece with the tag of the word before it."""
         return "/" + escape(tag, self.markers)
 
     def pieces(self, words: Sequence[str], spans: Sequence[Span]) -> list[str]:
-        """Return words and tags in turn."""
+        """Return words and tags alternately."""
         result = []
         for index, (word, tag) in enumerate(
             zip(words, encode_spans(spans, len(words), self.scheme), strict=True)
@@ -37,7 +37,7 @@ class TagsCodec(Codec):
         return result
 
     def parse(self, answer: str, words: Sequence[str]) -> Parsed:
-        """Read an answer; where its words are not the text's, the common words are aligned."""
+        """Parse an answer; if its words differ from the text, align the common words."""
         items: list[tuple[str, str, tuple[int, int]]] = []
         problems: list[AnswerProblem] = []
         for start, item in split_unescaped(answer.replace("\n", " "), " "):
