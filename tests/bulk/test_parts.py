@@ -141,7 +141,7 @@ OTHER_TEXT = {
     "UTF-16 without a mark": ("Ada\nRome\n".encode("utf-16-le"), "the file is UTF-16"),
     "UTF-32": ("Ada\nRome\n".encode("utf-32"), "the file is UTF-16"),
     "packed": (gzip.compress("Ada\nRome\n".encode("utf-16-be")), "the file is UTF-16"),
-    "ends of old Macs": (b"Ada\rRome\r", "lines end in CR alone"),
+    "ends of old Macs": (b"Ada\rRome\r", "lines end in CR only"),
 }
 
 
@@ -210,7 +210,8 @@ def test_an_unknown_suffix_is_refused_unless_a_format_is_given(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("column", "said"), [("body", "no column 'body'; there are id, text"), ("id", "holds int64, not text")]
+    ("column", "said"),
+    [("body", "there is no column 'body', only id, text"), ("id", "has the type int64, not text")],
 )
 def test_parquet_without_the_texts_is_refused_at_once(tmp_path, column, said):
     parquet.write_table(pa.table({"id": [1], "text": ["a"]}), tmp_path / "a.parquet")
@@ -230,5 +231,5 @@ def test_input_that_changed_is_refused(tmp_path):
     folder, files = find_files(open_place(str(path)), None)
     parts = plan_parts(folder, files, BulkOptions())
     path.write_text("other\n")
-    with pytest.raises(DataError, match=r"a\.txt: changed or gone"):
+    with pytest.raises(DataError, match=r"a\.txt: changed or removed"):
         list(read_rows(folder, files[0], parts[0], BulkOptions()))

@@ -31,7 +31,7 @@ def test_speed_is_that_of_this_try_without_loading(clock):
     assert (second.words_a_second, second.seconds_left) == (30, pytest.approx(6 * 400 / 300))
     assert (second.parts, second.all_parts, second.bytes, second.all_bytes) == (3, 4, 400, 800)
     assert (second.rows, second.words, second.spans, second.bad) == (3, 5180, 9, 1)
-    assert second.describe() == "50.0%, 3 of 4 parts, 5,180 words, 30 words/s, bad rows: 1, 0:00:08 left"
+    assert second.describe() == "50.0%, 3 of 4 parts, 5,180 words, 30 words/s, invalid rows: 1, 0:00:08 left"
 
 
 def test_the_line_is_shown_now_and_then_and_at_the_end(clock, capsys):

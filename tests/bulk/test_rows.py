@@ -98,7 +98,7 @@ def test_text_may_be_kept_and_has_no_other_columns(tmp_path):
     (rows,) = read_all(tmp_path, BulkOptions(keep=("text",)))[1]
     assert [row.text for row in rows] == ["one", "", "two"]
     assert rows[0].kept == {"text": "one"}
-    with pytest.raises(DataError, match="no column 'id'"):
+    with pytest.raises(DataError, match="does not have the column 'id'"):
         read_all(tmp_path, BulkOptions(keep=("text", "id")))
 
 

@@ -1,4 +1,4 @@
-"""Labeling files of any size, resumable, on one machine or a cluster."""
+"""Resumable labeling of files of any size, on one machine or a cluster."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""What a bulk run is asked for, and what it may use."""
+"""Options of a bulk run: those that decide its result, and the workers that compute it."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,18 +14,19 @@ OWN_COLUMNS = ("source", "row", "spans")
 
 @dataclass(frozen=True)
 class BulkOptions:
-    """What decides the result; a run is resumed with the same options only.
+    """Options that decide the result; a run can only be resumed with the same ones.
 
     Args:
-        column: where the texts are, in Parquet and JSON lines; the name of the lines of plain text.
-        keep: columns of the input to copy beside the spans, for example a key, or the text itself.
-        input_format: "parquet", "jsonl" or "text" for all files; None: by the suffix of each.
-        output_format: "parquet" or "jsonl"; None: "parquet" where all input is Parquet, else "jsonl".
-        min_score: spans below are left out.
-        thresholds: leave out what is below the labeler's own thresholds.
+        column: column of the texts in Parquet and JSON lines; in plain text, the name given to the lines.
+        keep: input columns to copy to the output, for example a key, or the text itself.
+        input_format: "parquet", "jsonl" or "text" for all files; None: by the suffix of each file.
+        output_format: "parquet" or "jsonl"; None: "parquet" if all input is Parquet, else "jsonl".
+        min_score: spans with a lower score are left out.
+        thresholds: leave out spans below the labeler's calibrated thresholds.
         precision: as for `Labeler.from_pretrained`.
-        max_chars: a longer text is a bad row.
-        part_bytes, part_rows: a part ends with the row that reaches one of them; parts are what is written whole.
+        max_chars: a row with a longer text is invalid.
+        part_bytes, part_rows: size of a part, the unit that is written and resumed; a part ends with the row that
+            reaches one of the two.
 
     Raises:
         ConfigError: a value out of range.
@@ -50,7 +51,8 @@ class BulkOptions:
         if taken or len(set(self.keep)) < len(self.keep):
             what = f"{taken[0]!r} is a column of the result" if taken else f"{self.keep} names a column twice"
             raise ConfigError(
-                f"--keep: {what}. Columns of the result are {', '.join(OWN_COLUMNS)}; rename it in the input."
+                f"--keep: {what}. The result has the columns {', '.join(OWN_COLUMNS)}. Name each column once, and "
+                "rename an input column that has one of these names."
             )
         for name in ("max_chars", "part_bytes", "part_rows"):
             if getattr(self, name) < 1:
@@ -63,14 +65,14 @@ class BulkOptions:
 
 @dataclass(frozen=True)
 class Workers:
-    """What does the work; may change whenever a run is resumed.
+    """Worker processes of a run; they may change when it is resumed.
 
     Args:
-        count: processes with a labeler each; None: one a GPU, or one where there is none.
-        gpus: GPUs of each, or a share of one (0.5); None: one where there are any.
-        cpus: CPUs of each; None: all of this machine shared out, on a cluster 1.
-        address: of a running Ray cluster ("auto", "HOST:6379"); None: this machine alone.
-        batch_tokens: tokens computed at once; None: on a CPU as `predict`, 8192 on a GPU.
+        count: processes, each with its own labeler; None: one per GPU, or one without GPUs.
+        gpus: GPUs per worker, or a fraction of one (0.5); None: one if there are GPUs, else none.
+        cpus: CPUs per worker; None: this machine's CPUs divided evenly, or 1 on a cluster.
+        address: address of a running Ray cluster ("auto", "HOST:6379"); None: this machine only.
+        batch_tokens: tokens computed at once; None: as `predict` on a CPU, 8192 on a GPU.
 
     Raises:
         ConfigError: a value out of range.
@@ -89,13 +91,13 @@ class Workers:
                 raise ConfigError(f"workers: {name} is {value}; it must be {least} or more.")
 
     def chosen(self, there: Mapping[str, float]) -> "Workers":
-        """Return the same with every figure chosen.
+        """Return a copy in which every None is replaced by its default for these resources.
 
         Args:
-            there: how many "CPU" and "GPU" this machine or the cluster has.
+            there: number of "CPU" and "GPU" of this machine or the cluster.
 
         Raises:
-            ConfigError: this machine has not that much; a cluster may yet grow.
+            ConfigError: this machine has too few CPUs or GPUs. A cluster is not checked, as it may grow.
         """
         num_cpus, num_gpus = there.get("CPU", 1.0), there.get("GPU", 0.0)
         gpus = float(num_gpus > 0) if self.gpus is None else self.gpus
@@ -104,11 +106,11 @@ class Workers:
         if self.address is None and (count * gpus > num_gpus or count * cpus > num_cpus):
             raise ConfigError(
                 f"{count} workers with {cpus:g} CPUs and {gpus:g} GPUs each: there are {num_cpus:g} CPUs and "
-                f"{num_gpus:g} GPUs. Give fewer with --workers, or less of each."
+                f"{num_gpus:g} GPUs. Use fewer --workers, or fewer CPUs and GPUs per worker."
             )
         return Workers(count, gpus, cpus, self.address, self.batch_tokens or (8192 if gpus else None))
 
 
 def _require_known(what: str, value: str | None, known: tuple[str, ...]) -> None:
     if value is not None and value not in known:
-        raise ConfigError(f"{what} {value!r}: there are {', '.join(known)}.")
+        raise ConfigError(f"{what} {value!r} is unknown; allowed: {', '.join(known)}.")

@@ -1,4 +1,4 @@
-"""How far a bulk run is: counts, speed, time left."""
+"""Progress of a bulk run: counts, speed and remaining time."""
 
 import sys
 import time
@@ -11,14 +11,16 @@ from lookboth.bulk.part_results import Receipt
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a bulk run is.
+    """Progress of a bulk run. An attempt is one call of `run_bulk`; a resumed run has several.
 
     Args:
-        parts, bytes: done, in this and earlier tries; all_parts, all_bytes: of the run.
-        rows, words, spans, bad: in the parts done.
-        seconds: of work in this try, 0 where nothing was left to do.
-        words_a_second: in this try.
-        seconds_left: at the speed of this try; None before its first part.
+        parts, bytes: finished in this and earlier attempts.
+        all_parts, all_bytes: totals of the run.
+        rows, words, spans: counts of the labeled rows in the finished parts.
+        bad: invalid rows in the finished parts.
+        seconds: seconds of work in this attempt; 0 if every part was already finished.
+        words_a_second: words per second in this attempt.
+        seconds_left: remaining seconds at the speed of this attempt; None before its first part.
     """
 
     parts: int
@@ -34,7 +36,7 @@ class Progress:
     seconds_left: float | None = None
 
     def describe(self) -> str:
-        """Return one line."""
+        """Return the progress as one line of text."""
         share = self.bytes / self.all_bytes if self.all_bytes else 1.0
         parts = [
             f"{share:.1%}",
@@ -43,18 +45,18 @@ class Progress:
             f"{self.words_a_second:,.0f} words/s",
         ]
         if self.bad:
-            parts.append(f"bad rows: {self.bad:,}")
+            parts.append(f"invalid rows: {self.bad:,}")
         if self.seconds_left is not None:
             parts.append(f"{timedelta(seconds=round(self.seconds_left))} left")
         return ", ".join(parts)
 
 
 class Meter:
-    """Adds up receipts.
+    """Sums receipts into progress.
 
     Args:
         sizes: bytes of each part of the run.
-        before: receipts of earlier tries.
+        before: receipts of earlier attempts.
     """
 
     def __init__(self, sizes: Sequence[int], before: Sequence[Receipt] = ()) -> None:
@@ -67,14 +69,15 @@ class Meter:
         self.began: float | None = None
 
     def add(self, receipt: Receipt) -> Progress:
-        """Count a part that was just written."""
-        if self.began is None:  # without the time that models take to load
+        """Count a finished part and return the progress."""
+        # The clock starts with the first part's work, so that the speed excludes the loading of models.
+        if self.began is None:
             self.began = time.monotonic() - receipt.seconds
         self._count(receipt)
         return self.progress()
 
     def progress(self) -> Progress:
-        """Return how far the run is."""
+        """Return the progress of the run."""
         totals = (self.parts, len(self.sizes), self.bytes, self.all_bytes)
         if self.began is None:
             return Progress(*totals, **self.counts)
@@ -96,7 +99,7 @@ class Meter:
 
 
 class ProgressLine:
-    """Shows progress on standard error: in place on a terminal, else a line now and then."""
+    """Prints progress to standard error: one updated line on a terminal, else a new line every 10 seconds."""
 
     def __init__(self) -> None:
         self.in_place = sys.stderr.isatty()
@@ -104,7 +107,7 @@ class ProgressLine:
         self.next = 0.0
 
     def __call__(self, progress: Progress) -> None:
-        """Show it, unless something was shown just now."""
+        """Print the progress, unless the last line is too recent."""
         now = time.monotonic()
         last = progress.parts == progress.all_parts
         if now < self.next and not last:

@@ -1,4 +1,4 @@
-"""A bulk run: plan or resume, label what is missing, add up."""
+"""A bulk run: plan or resume it, label the missing parts and return the totals."""
 
 import signal
 import threading
@@ -22,11 +22,12 @@ from lookboth.errors import ConfigError, DataError, LookbothError
 
 
 class BulkResult(NamedTuple):
-    """What a bulk run has written.
+    """Result of a bulk run.
 
     Args:
-        out: the output folder; bad_rows: where bad rows are.
-        total: counts over all tries, and the speed of this one.
+        out: output folder.
+        bad_rows: folder of the invalid rows.
+        total: counts over all attempts, and the speed of the last one.
     """
 
     out: str
@@ -38,11 +39,11 @@ class BulkResult(NamedTuple):
         total = self.total
         lines = [f"{total.rows:,} rows, {total.words:,} words, {total.spans:,} spans: {self.out}"]
         if total.bad:
-            lines.append(f"bad rows, with reasons: {total.bad:,}: {self.bad_rows}")
+            lines.append(f"{total.bad:,} invalid rows, with reasons: {self.bad_rows}")
         if total.seconds:
             lines.append(f"{total.seconds:,.0f} s, {total.words_a_second:,.0f} words/s")
         else:
-            lines.append("nothing was left to do")
+            lines.append("every part was already finished")
         return "\n".join(lines)
 
 
@@ -55,22 +56,22 @@ def run_bulk(
     model: str | Path | None = None,
     report: Callable[[Progress], None] | None = None,
 ) -> BulkResult:
-    """Label all texts of files or folders, on one machine or a cluster; the same call again goes on where it was.
+    """Label all texts of a file or folder, on one machine or a cluster; the same call again resumes the run.
 
     Args:
-        source: path or URL of a file or folder: Parquet, JSON lines, or plain text with a text a line.
-        out: path or URL of a folder for the spans, one file a part of the input.
-        options: what decides the result.
-        workers: what does the work.
+        source: path or URL of a file or folder: Parquet, JSON lines, or plain text with one text per line.
+        out: path or URL of a folder for the spans, with one file per part of the input.
+        options: options that decide the result.
+        workers: worker processes.
         model: saved labeler, folder or hub id; the shipped one when None.
         report: called with the progress after each part.
 
     Raises:
-        DataError: input that cannot be read, has changed since the run began, lacks a column, or has not one row
-            that can be labeled (told after the run; the invalid rows are written with their reasons).
-        ConfigError: a folder that was begun with other options, or holds other things; not enough CPUs or GPUs;
-            thresholds of a labeler that has none.
-        ModelError: a labeler that cannot be loaded.
+        DataError: the input cannot be read, has changed since the run started or lacks a column; or no row could be
+            labeled (reported after the run; the invalid rows are written with their reasons).
+        ConfigError: the folder belongs to a run with other options, or contains other files; too few CPUs or GPUs;
+            the labeler has no thresholds.
+        ModelError: the labeler cannot be loaded.
     """
     from lookboth.labelers import find_folder, model_digest, read_confidence
 
@@ -93,26 +94,27 @@ def run_bulk(
             local = None if model is None else str(model_folder.absolute() if Path(model).is_dir() else model)
             job = Job(_for_workers(source), root.path, _for_workers(out), local)
             _label(job, missing, workers, meter, report)
-            folder.clear_work()  # of a worker that was killed; all others are gone
+            # Only killed workers have left files here; no worker is running now.
+            folder.clear_work()
     total = meter.progress()
     if total.parts < total.all_parts:
         raise LookbothError(
-            f"{total.all_parts - total.parts} parts were not written. Type the same again to go on."
+            f"{total.all_parts - total.parts} parts were not written. Type the same command again to resume."
         )
     _require_labeled(total, str(source), folder)
     return BulkResult(str(out), folder.bad_folder, total)
 
 
 def _require_labeled(total: Progress, source: str, folder: OutFolder) -> None:
-    """Refuse to call a run finished in which no row was labeled."""
+    """Raise DataError if no row was labeled."""
     if total.rows:
         return
     if not total.bad:
-        raise DataError(f"{source}: the files have no rows. Name other files.")
+        raise DataError(f"{source}: the files contain no rows. Name other files.")
     raise DataError(
         f"{source}: no row was labeled. All {total.bad:,} rows are invalid, the first one because: "
-        f"{folder.first_reason()}. Reasons of the others: {folder.bad_folder}. Mend the input, or give other "
-        "options and another folder for the result."
+        f"{folder.first_reason()}. Reasons of the others: {folder.bad_folder}. Correct the input, or use other "
+        "options and another output folder."
     )
 
 
@@ -126,18 +128,19 @@ def _label(
     with (
         connected(workers),
         closing(label_parts(job, missing, workers)) as receipts,
-        _interruptible() as raise_what_got_lost,
+        _interruptible() as raise_if_interrupted,
     ):
         for receipt in receipts:
             progress = meter.add(receipt)
             if report is not None:
                 report(progress)
-            raise_what_got_lost()
+            raise_if_interrupted()
 
 
 @contextmanager
 def _interruptible() -> Iterator[Callable[[], None]]:
-    """Give a function that raises KeyboardInterrupt once more: one that arrives inside Ray may be caught there."""
+    """Yield a function that raises KeyboardInterrupt if Ctrl-C was pressed."""
+    # Ray may catch the first KeyboardInterrupt, so it is remembered and raised again outside Ray.
     interrupted = False
 
     def interrupt(*_: object) -> None:
@@ -149,7 +152,8 @@ def _interruptible() -> Iterator[Callable[[], None]]:
         if interrupted:
             raise KeyboardInterrupt
 
-    if threading.current_thread() is not threading.main_thread():  # it gets no signals
+    # Python delivers signals to the main thread only.
+    if threading.current_thread() is not threading.main_thread():
         yield raise_again
         return
     before = signal.signal(signal.SIGINT, interrupt)
@@ -166,8 +170,8 @@ def _begin_or_resume(folder: OutFolder, root: Place, wanted: Manifest) -> Manife
         return begun
     if different and not folder.is_blank():
         raise ConfigError(
-            f"{folder.place.path} was begun otherwise: {'; '.join(different)}. "
-            "Type the same as then, or give another folder for the result."
+            f"{folder.place.path} belongs to a run with other options: {'; '.join(different)}. "
+            "Use the options of that run, or another output folder."
         )
     parts = plan_parts(root, wanted.files, wanted.options)
     require_keys(root, wanted.files, wanted.options)
@@ -180,11 +184,11 @@ def _refuse_out_in_source(source: Place, out: Place) -> None:
     inside = PurePosixPath(out.path).is_relative_to(PurePosixPath(source.path))
     if inside and type(source.filesystem) is type(out.filesystem):
         raise ConfigError(
-            f"the result ({out.path}) would lie in the input ({source.path}) and be read when the run is resumed. "
-            "Give another folder."
+            f"the output folder ({out.path}) is in the input folder ({source.path}), so a resumed run would read its "
+            "own result. Use another output folder."
         )
 
 
 def _for_workers(given: str | Path) -> str:
-    """Return a path or URL that means the same wherever a worker runs."""
+    """Return the URL, or the absolute path, as workers run in another working directory."""
     return str(given) if "://" in str(given) else str(Path(given).expanduser().absolute())

@@ -1,12 +1,12 @@
-"""Ray: starts workers on this machine or a cluster, hands them parts, replaces those that die.
+"""Ray: start workers on this machine or a cluster, assign parts to them and replace workers that die.
 
-Ray Data schedules; what it could also do is done in worker.py instead, for these reasons:
+Ray Data only schedules. Reading, writing and resuming are in worker.py instead, for these reasons:
 
-- Its readers of text and JSON lines fail as a whole on one bad line, and rows lose their place in the file.
-- Its checkpoints (`ray.data.checkpoint`, beta in 2.60) need a column of unique ids in the input, keep the ids of all
-  finished rows in memory, and write files named by block: rows of a file would not lie together, nor in order.
-- Parts that are named in advance and renamed into place are written once whoever tries how often, also when Ray gives
-  a part to a second worker because it lost sight of the first.
+- Ray's readers of text and JSON lines fail on one invalid line, and rows lose their position in the file.
+- Ray's checkpoints (`ray.data.checkpoint`, beta in 2.60) need a column of unique ids in the input and keep the ids of
+  all finished rows in memory. They name files by block, so the rows of one file would be neither together nor in order.
+- Parts have names fixed in advance and are renamed into place. So a part is written once, even if Ray gives it to a
+  second worker because it lost contact with the first.
 """
 
 import logging
@@ -23,12 +23,13 @@ from lookboth.bulk.worker import Job, PartLabeler, receipt_from
 from lookboth.errors import ConfigError, LookbothError, first_line
 
 _LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # 0: listens on 127.0.0.1 alone, whatever the name says
-_LOCAL_STORE = 100_000_000  # bytes; what travels are numbers of parts and receipts
+# Bytes of Ray's object store, which only holds part numbers and receipts.
+_LOCAL_STORE = 100_000_000
 
 
 @contextmanager
 def connected(workers: Workers) -> Iterator[None]:
-    """Start Ray on this machine, or connect to a cluster; a Ray that the caller has started is used as it is.
+    """Start Ray on this machine, or connect to a cluster; use an already initialized Ray unchanged.
 
     Raises:
         ConfigError: ray is not installed, or no cluster answers.
@@ -84,24 +85,26 @@ def _start(address: str | None) -> None:
 
 
 def label_parts(job: Job, parts: Sequence[int], workers: Workers) -> Generator[Receipt, None, None]:
-    """Yield the receipt of each part when it is written, in any order.
+    """Label parts in parallel and yield the receipt of each when it is written, in any order.
 
     Args:
         job: the run.
-        parts: numbers of the parts to do.
-        workers: what does the work.
+        parts: numbers of the parts to label.
+        workers: worker processes.
 
     Raises:
-        ConfigError: this machine has not as many CPUs or GPUs.
-        LookbothError: what a worker raised.
+        ConfigError: this machine has too few CPUs or GPUs.
+        LookbothError: the error of a worker.
     """
     import ray
     import ray.data
 
     workers = workers.chosen(ray.cluster_resources())
     _quiet_ray_data()
-    # No reading step: with workers on all CPUs no task of it would ever get one. A block a part: a task a part.
-    label: Any = PartLabeler  # Ray makes it in each worker; its annotation knows functions only
+    # Ray Data does not read: with workers on all CPUs, a reading task would never get one. One block per part makes
+    # one task per part.
+    # Ray creates the labeler in each worker, but the type annotation of `map` allows functions only.
+    label: Any = PartLabeler
     items = ray.data.from_items([{"part": number} for number in parts], override_num_blocks=len(parts))
     receipts = items.map(
         label,
@@ -115,7 +118,7 @@ def label_parts(job: Job, parts: Sequence[int], workers: Workers) -> Generator[R
             yield receipt_from(row)
     except ray.exceptions.RayError as error:
         raise LookbothError(
-            f"Ray gave up: {first_line(error)}. What is written stays; type the same again to go on."
+            f"Ray failed: {first_line(error)}. Finished parts are kept. Type the same command again to resume."
         ) from error
 
 
@@ -125,4 +128,5 @@ def _quiet_ray_data() -> None:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what it logs it also raises
+    # Ray Data raises every error that it logs, so the log would only repeat it.
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)

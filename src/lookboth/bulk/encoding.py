@@ -1,4 +1,4 @@
-"""Labeled and bad rows as the bytes of a Parquet file or of JSON lines."""
+"""Encoding of labeled and invalid rows as Parquet or JSON lines."""
 
 import json
 from base64 import b64encode
@@ -25,11 +25,11 @@ Labeled = tuple[Row, Prediction]
 
 
 def encode_json_lines(source: str, labeled: Iterable[Labeled]) -> bytes:
-    """Return one JSON object a row: source, row, the kept columns, spans.
+    """Return one JSON object per row: source, row, the kept columns, spans.
 
     Args:
         source: name of the input file.
-        labeled: rows with what was found in them.
+        labeled: rows with their predictions.
     """
     return _json_lines(
         {"source": source, "row": row.number, **row.kept, "spans": _spans(prediction)}
@@ -44,7 +44,7 @@ def encode_parquet(
 
     Args:
         source: name of the input file.
-        labeled: rows with what was found in them.
+        labeled: rows with their predictions.
         kept: the kept columns of these rows.
     """
     columns = {
@@ -59,7 +59,7 @@ def encode_parquet(
 
 
 def as_strings(values: Iterable[Any]) -> pa.Array:
-    """Return JSON values of any types as one column of strings; what is not a string or null is written as JSON.
+    """Return JSON values as one column of strings; values other than strings and null are written as JSON.
 
     >>> as_strings(["a", None, [1]]).to_pylist()
     ['a', None, '[1]']
@@ -68,7 +68,7 @@ def as_strings(values: Iterable[Any]) -> pa.Array:
 
 
 def encode_bad(source: str, rows: Sequence[Row]) -> bytes:
-    """Return JSON lines that say what is wrong with each row, and where it is."""
+    """Return one JSON object per invalid row: its position, the reason and the kept columns."""
     return _json_lines(
         {
             "source": source,
@@ -95,7 +95,7 @@ def _json_lines(records: Iterable[Mapping[str, Any]]) -> bytes:
 
 
 def _json(value: Any, *, ensure_ascii: bool = True) -> str:
-    """Return a value as JSON, a number that is none or infinite as null."""
+    """Return a value as JSON, with null for NaN and infinite numbers."""
     try:
         return json.dumps(value, ensure_ascii=ensure_ascii, default=_as_text, allow_nan=False)
     except ValueError:
@@ -104,5 +104,5 @@ def _json(value: Any, *, ensure_ascii: bool = True) -> str:
 
 
 def _as_text(value: Any) -> str:
-    """Return what Parquet knows and JSON does not (bytes, dates, decimals) as text."""
+    """Return a value that JSON cannot represent as text: bytes as base64, dates and decimals as `str` writes them."""
     return b64encode(value).decode() if isinstance(value, bytes) else str(value)

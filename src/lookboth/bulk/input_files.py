@@ -1,4 +1,4 @@
-"""The files of a bulk run's input, in the order of their names."""
+"""The input files of a bulk run, sorted by name."""
 
 import os
 from collections.abc import Iterator
@@ -24,13 +24,13 @@ PACKED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """A file of the input as it was when the run began.
+    """An input file in its state at the start of the run.
 
     Args:
-        name: path from the input folder on; of a single file its name.
+        name: path relative to the input folder; for a single file, its name.
         format: "parquet", "jsonl" or "text".
-        size: in bytes.
-        changed: time of the last change in nanoseconds; None where the file system does not know.
+        size: size in bytes.
+        changed: time of the last change in nanoseconds; None if the file system does not record it.
     """
 
     name: str
@@ -40,34 +40,34 @@ class InputFile:
 
     @property
     def packing(self) -> str | None:
-        """How it is packed, which means that it must be unpacked from its beginning; None if it is not."""
+        """Return the compression; a compressed file can only be read from its start. None: not compressed."""
         return PACKED.get(PurePosixPath(self.name.lower()).suffix)
 
     def require_unchanged(self, folder: Place) -> Place:
-        """Return where the file is in the input folder.
+        """Return the place of the file, after checking that it has not changed.
 
         Raises:
-            DataError: it is not the one the run began with.
+            DataError: size or time differ from those at the start of the run.
         """
         place = folder.within(self.name)
         info = place.info()
         if (info.size, info.mtime_ns) != (self.size, self.changed):
             raise DataError(
-                f"{place.path}: changed or gone since the run began. Begin anew in another folder."
+                f"{place.path}: changed or removed since the run started. Start a new run in another output folder."
             )
         return place
 
 
 def find_files(source: Place, input_format: str | None) -> tuple[Place, list[InputFile]]:
-    """Return the input folder and its files; names that begin with `.` or `_` are left out, as Ray and Spark do.
+    """Return the input folder and its files; like Ray and Spark, skip names that start with `.` or `_`.
 
     Args:
-        source: a file or a folder, looked through to any depth; symbolic links are followed.
-        input_format: of all files; None: by the suffix of each.
+        source: a file or folder. Subfolders are searched, and symbolic links are followed.
+        input_format: format of all files; None: by the suffix of each.
 
     Raises:
-        DataError: nothing there, a file of no known format, or something whose rows would be lost or read twice in
-            silence: a loop of links, a broken link, a pipe or device, a folder that cannot be listed.
+        DataError: there are no files, or a file has an unknown format. Also anything whose rows would be lost or read
+            twice: a loop of links, a broken link, a pipe or device, a folder that cannot be listed.
     """
     info = source.info()
     if info.type is FileType.NotFound:
@@ -94,24 +94,25 @@ def _visible_files(folder: Place) -> Iterator[tuple[FileInfo, str]]:
 
 
 def _local_files(folder: str, around: tuple[str, ...] = ()) -> Iterator[str]:
-    """Yield the paths of all visible files; unlike pyarrow's listing it passes over nothing in silence.
+    """Yield the paths of all visible files; unlike pyarrow's listing, refuse entries that cannot be read.
 
     Args:
-        folder: to look through.
-        around: real paths of the folders that lead here, in which a link back would be a loop.
+        folder: folder to list.
+        around: real paths of the parent folders; a link to one of them is a loop.
     """
     real = os.path.realpath(folder)
     if real in around:
         _refuse(
             folder,
-            f"is a symbolic link back to {real}, so that every file in it would be read again and again",
+            f"is a symbolic link back to {real}, so its files would be read over and over",
         )
     try:
         entries = [entry for entry in os.scandir(folder) if not _is_hidden(entry.name)]
     except OSError as error:
         _refuse(folder, f"cannot be listed ({error.strerror})")
     for entry in entries:
-        if os.path.isdir(entry.path):  # of a link to itself, DirEntry.is_dir would raise
+        # DirEntry.is_dir would raise for a link to itself.
+        if os.path.isdir(entry.path):
             yield from _local_files(entry.path, (*around, real))
         else:
             yield _plain_file(entry)
@@ -145,7 +146,7 @@ def _input_file(info: FileInfo, name: str, input_format: str | None) -> InputFil
     found = input_format or FORMATS.get(suffix)
     if found is None:
         raise DataError(
-            f"{info.path}: the suffix tells no format ({', '.join(FORMATS)}, packed: {', '.join(PACKED)}). "
-            "Type for all files: --input-format text"
+            f"{info.path}: the suffix is not one of {', '.join(FORMATS)} (compressed: {', '.join(PACKED)}). "
+            "To read all files as text, type: --input-format text"
         )
     return InputFile(name, found, info.size or 0, info.mtime_ns)

@@ -1,4 +1,4 @@
-"""Kept columns of Parquet: taken from the table as they are, or as values that JSON can hold."""
+"""Kept columns of Parquet: copied with their type, or converted to JSON values."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -8,22 +8,24 @@ from pyarrow import compute, types
 
 from lookboth.bulk.parts import is_string
 
-_YEARS = 30_000  # from 1970: Arrow writes later years wrongly, so such a timestamp stays the number it is
+# Years from 1970. Arrow formats later years incorrectly, so such a timestamp is written as its number.
+_YEARS = 30_000
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 def take_rows(column: pa.ChunkedArray, rows: Sequence[int]) -> pa.ChunkedArray:
     """Return some rows of a column, unchanged in type and value."""
-    if types.is_dictionary(column.type):  # chunks from several row groups have dictionaries of their own
+    # Each row group has its own dictionary.
+    if types.is_dictionary(column.type):
         column = column.unify_dictionaries()
     return column.take(pa.array(rows, pa.int64()))
 
 
 def json_values(column: pa.ChunkedArray) -> list[Any]:
-    """Return the values of a column for JSON, exact and for any content.
+    """Return the values of a column for JSON, without loss of precision.
 
-    Strings that are not UTF-8 get escapes (`\\xff`); dates, times and durations are strings in Arrow's notation, since
-    Python's types have no nanoseconds and no year after 9999; bytes stay bytes.
+    Invalid UTF-8 in strings becomes escapes (`\\xff`). Dates, times and durations become strings in Arrow's notation,
+    because Python's types lack nanoseconds and years after 9999. Bytes stay bytes.
     """
     return [value for chunk in column.chunks for value in _values(chunk)]
 
@@ -48,7 +50,7 @@ def _strings(array: pa.Array) -> list[Any]:
 
 
 def _times(array: pa.Array) -> list[Any]:
-    # Arrow writes all digits of the unit; Python, and so earlier results, no fraction of zeros.
+    # Arrow writes a fraction of zeros; earlier results, written by Python, do not have it.
     texts = [_without_zeros(text) for text in array.cast(pa.string()).to_pylist()]
     if not types.is_timestamp(array.type):
         return texts

@@ -1,4 +1,4 @@
-"""What a bulk run was asked for and how its input was cut: the file that makes it resumable."""
+"""The manifest of a bulk run: options, model, input files and parts; it makes the run resumable."""
 
 import json
 from dataclasses import asdict, dataclass, fields, replace
@@ -13,13 +13,13 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Manifest:
-    """A bulk run as it was begun.
+    """Description of a bulk run, fixed at its start.
 
     Args:
-        options: as asked, the output format decided.
+        options: options of the run, with the output format chosen.
         model: sha256 of the labeler's files.
-        files: of the input.
-        parts: of the files; the number of a part is its index.
+        files: input files.
+        parts: parts of the files; the number of a part is its index.
     """
 
     options: BulkOptions
@@ -28,7 +28,7 @@ class Manifest:
     parts: tuple[Part, ...] = ()
 
     def to_json(self) -> str:
-        """Return the form that is saved."""
+        """Return the manifest as JSON."""
         return json.dumps(
             {
                 "format": FORMAT,
@@ -41,14 +41,14 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str | bytes, where: str) -> "Manifest":
-        """Return what was saved.
+        """Return the manifest from its JSON.
 
         Args:
-            text: as `to_json` gave it.
-            where: for messages.
+            text: output of `to_json`.
+            where: path of the file, for messages.
 
         Raises:
-            DataError: it is damaged or from a newer version.
+            DataError: the text is damaged or from a newer version.
         """
         try:
             data = json.loads(text)
@@ -58,13 +58,15 @@ class Manifest:
             files = tuple(InputFile(**file) for file in data["files"])
             return cls(options, data["model"], files, tuple(Part(*part) for part in data["parts"]))
         except (ValueError, KeyError, TypeError, RecursionError, ConfigError) as error:
-            raise DataError(f"{where}: damaged ({error!r:.100}). Begin anew in another folder.") from error
+            raise DataError(
+                f"{where}: damaged ({error!r:.100}). Start a new run in another output folder."
+            ) from error
 
     def differences(self, now: "Manifest") -> list[str]:
-        """Return what differs that would change the result, for people.
+        """Describe the differences from another manifest that would change the result.
 
         Args:
-            now: what is asked for now; its parts are not looked at.
+            now: manifest of the present call; its parts are not compared.
         """
         before, after = self.options.to_dict(), now.options.to_dict()
         different = [
@@ -73,14 +75,14 @@ class Manifest:
             if before[name] != after[name]
         ]
         if self.model != now.model:
-            different.append("the labeler is another one")
+            different.append("the labeler is a different one")
         if self.files != now.files:
             different.append(_difference(self.files, now.files))
         return different
 
 
 def decided(options: BulkOptions, files: list[InputFile]) -> BulkOptions:
-    """Return the options with the output format that the files call for, if none was asked for."""
+    """Return the options with the output format filled in from the formats of the files."""
     all_parquet = all(file.format == "parquet" for file in files)
     return replace(options, output_format=options.output_format or ("parquet" if all_parquet else "jsonl"))
 
@@ -89,6 +91,6 @@ def _difference(before: tuple[InputFile, ...], now: tuple[InputFile, ...]) -> st
     then, there = ({file.name: file for file in files} for files in (before, now))
     for name in [*then, *there]:
         if then.get(name) != there.get(name):
-            state = "is gone" if name not in there else "is new" if name not in then else "has changed"
+            state = "was removed" if name not in there else "is new" if name not in then else "has changed"
             return f"{name} in the input {state}"
-    return "the input is in another order"
+    return "the input files are in another order"

@@ -1,4 +1,4 @@
-"""The input cut into parts: runs of whole rows of one file, small enough to be done again."""
+"""Division of the input into parts: consecutive rows of one file, the unit of work and of resuming."""
 
 import codecs
 from collections.abc import Iterator, Sequence
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
 
 _CHUNK = 4 * 1024 * 1024
-_BATCH = 65_536  # rows of Parquet measured at once
+# Rows of Parquet measured at once.
+_BATCH = 65_536
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_ZEROS = (
-    0.2  # share of zero bytes above which text is taken for UTF-16: of Latin letters every second byte is one
-)
+# Share of zero bytes above which a file counts as UTF-16, where every second byte of a Latin letter is zero.
+_ZEROS = 0.2
 _THREADS = 8
 
 
 class Part(NamedTuple):
-    """A run of rows of one file.
+    """Consecutive rows of one file.
 
     Args:
         file: index of the file.
-        row: its first row in the file, from 0; a row is a line, or a row of Parquet.
-        num_rows: how many.
-        start: byte at which the first line begins, unpacked; 0 in Parquet.
-        size: bytes of its lines, unpacked; in Parquet of its share of the columns read.
+        row: index of the first row in the file; a row is a line, or a row of Parquet.
+        num_rows: number of rows.
+        start: byte offset of the first line in the uncompressed file; 0 in Parquet.
+        size: uncompressed bytes of the lines; in Parquet, the proportional share of the columns that are read.
     """
 
     file: int
@@ -44,13 +44,13 @@ class Part(NamedTuple):
 
 
 def plan_parts(folder: Place, files: Sequence[InputFile], options: BulkOptions) -> list[Part]:
-    """Return the parts of all files, in order; every row is in exactly one.
+    """Return the parts of all files, in order; every row is in exactly one part.
 
-    The text files are read once for this, to find their lines: row numbers then mean the same whoever reads the part.
+    Text files are read once to find their lines, so that every worker uses the same row numbers.
 
     Raises:
-        DataError: a file that cannot be read, text in UTF-16 or with lines that end in CR alone, or a Parquet file
-            without the columns or with two of one name.
+        DataError: a file cannot be read; a text file is UTF-16, or its lines end in CR only; a Parquet file lacks a
+            column, or has two columns with the same name.
     """
 
     def cut(index: int) -> list[Part]:
@@ -59,7 +59,7 @@ def plan_parts(folder: Place, files: Sequence[InputFile], options: BulkOptions) 
         unknown = set(options.keep) - {options.column}
         if file.format == "text" and unknown:
             raise DataError(
-                f"{place.path}: plain text has no column {min(unknown)!r}, only its lines. Leave out --keep."
+                f"{place.path}: a plain text file does not have the column {min(unknown)!r}. Leave out --keep."
             )
         try:
             if file.format == "parquet":
@@ -74,7 +74,8 @@ def plan_parts(folder: Place, files: Sequence[InputFile], options: BulkOptions) 
 
 def _cut_lines(place: Place, index: int, options: BulkOptions, packing: str | None) -> Iterator[Part]:
     """Yield parts that end with the line that reaches `part_bytes` or `part_rows`."""
-    start = row = 0  # of the part that is growing
+    # First byte and row of the current part; bytes and lines read so far.
+    start = row = 0
     read = lines = 0
     ends_line, inner_returns = True, False
     with place.filesystem.open_input_stream(place.path, compression=packing) as stream:
@@ -95,14 +96,14 @@ def _cut_lines(place: Place, index: int, options: BulkOptions, packing: str | No
             lines += len(ends)
     if lines == 0 and inner_returns:
         raise DataError(
-            f"{place.path}: its lines end in CR alone, so the file would be one row. Convert it: tr '\\r' '\\n' < FILE"
+            f"{place.path}: its lines end in CR only, so the file would be one row. Convert it: tr '\\r' '\\n' < FILE"
         )
     if read > start:
         yield Part(index, row, lines - row + (not ends_line), start, read - start)
 
 
 def _require_utf8(start: bytes, path: str) -> None:
-    """Refuse a file whose start shows that it is UTF-16, which would be labeled as something else than its text."""
+    """Refuse a file whose start looks like UTF-16; decoded as UTF-8, its text would be wrong."""
     if start.startswith(_UTF16) or start.count(0) > _ZEROS * len(start):
         raise DataError(
             f"{path}: the file is UTF-16; lookboth reads UTF-8. Convert it: iconv -f UTF-16 -t UTF-8."
@@ -130,7 +131,9 @@ def _cut_parquet(place: Place, index: int, options: BulkOptions) -> Iterator[Par
 
 
 def _column_bytes(file: "ParquetFile", names: list[str]) -> int:
-    """Return the bytes of the columns, unpacked: from the metadata, of dictionary-encoded ones by reading them."""
+    """Return the uncompressed bytes of the columns."""
+    # The metadata has the bytes of plain columns. Those of a dictionary-encoded column count each value once, so it
+    # is read and decoded instead.
     meta = file.metadata
     wanted = [c for c in range(meta.num_columns) if _is_of(meta.schema.column(c).path, names)]
     size = 0
@@ -159,7 +162,7 @@ def _require_columns(schema: "pa.Schema", path: str, options: BulkOptions) -> No
     for name in (options.column, *options.keep):
         if name not in schema.names:
             option = "--column" if name == options.column else "--keep"
-            raise DataError(f"{path}: no column {name!r}; there are {known}. Type: {option} NAME")
+            raise DataError(f"{path}: there is no column {name!r}, only {known}. Type: {option} NAME")
         if schema.names.count(name) > 1:
             raise DataError(
                 f"{path}: has {schema.names.count(name)} columns {name!r}. Rename them in the input."
@@ -167,12 +170,13 @@ def _require_columns(schema: "pa.Schema", path: str, options: BulkOptions) -> No
     kind = schema.field(options.column).type
     if not is_text(kind):
         raise DataError(
-            f"{path}: column {options.column!r} holds {kind}, not text; there are {known}. Type: --column NAME"
+            f"{path}: column {options.column!r} has the type {kind}, not text. The columns are {known}. "
+            "Type: --column NAME"
         )
 
 
 def is_text(kind: Any) -> bool:
-    """Tell whether a column of this Arrow type holds texts (or bytes that may be UTF-8, or nothing but nulls)."""
+    """Return whether a column of this Arrow type can hold texts: strings, bytes (if UTF-8) or only nulls."""
     from pyarrow import types
 
     if types.is_dictionary(kind):
@@ -182,7 +186,7 @@ def is_text(kind: Any) -> bool:
 
 
 def is_string(kind: Any) -> bool:
-    """Tell whether a column of this Arrow type holds strings."""
+    """Return whether a column of this Arrow type holds strings."""
     from pyarrow import types
 
     if types.is_dictionary(kind):

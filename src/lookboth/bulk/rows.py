@@ -1,4 +1,4 @@
-"""The rows of a part: each a text to label, or what is wrong with it."""
+"""Reading the rows of a part: texts to label, and invalid rows with their reason."""
 
 import codecs
 import io
@@ -22,7 +22,8 @@ from lookboth.errors import DataError
 
 LINE_BYTES = 64 * 1024 * 1024
 _CHUNK = 1024 * 1024
-_SHOWN = 20  # keys in a message
+# Maximum number of keys in a message.
+_SHOWN = 20
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -31,12 +32,12 @@ class Row:
     """A row of the input.
 
     Args:
-        number: in its file, from 0.
-        text: to label; None in a bad row.
-        kept: the columns to copy, as far as they could be read.
-        reason: short name of what is wrong with a bad row, else "".
-        message: the same for people.
-        byte: at which its line begins, unpacked; None in Parquet.
+        number: index of the row in its file.
+        text: text to label; None in an invalid row.
+        kept: the kept columns, as far as they could be read.
+        reason: short name of the problem of an invalid row, else "".
+        message: description of the problem.
+        byte: byte offset of the line in the uncompressed file; None in Parquet.
     """
 
     number: int
@@ -47,19 +48,19 @@ class Row:
     byte: int | None = None
 
     def spoil(self, reason: str, message: str) -> None:
-        """Make it a bad row."""
+        """Mark the row as invalid."""
         self.text, self.reason, self.message = None, reason, message
 
 
 class _BadRow(Exception):
-    """Ends the reading of one row; holds reason and message."""
+    """Raised when a row is invalid; its arguments are reason and message."""
 
 
 def read_rows(folder: Place, file: InputFile, part: Part, options: BulkOptions) -> Iterator[Row]:
-    """Yield the rows of a part, bad ones too.
+    """Yield the rows of a part, including invalid ones.
 
     Raises:
-        DataError: the file is not the one the run began with.
+        DataError: the file has changed since the run started.
     """
     place = file.require_unchanged(folder)
     if file.format == "parquet":
@@ -75,7 +76,7 @@ def read_rows(folder: Place, file: InputFile, part: Part, options: BulkOptions) 
 
 
 def _lines(place: Place, file: InputFile, part: Part) -> Iterator[tuple[int, int, bytes]]:
-    """Yield (row, first byte, line) with no more of a line in memory than LINE_BYTES and one byte."""
+    """Yield (row, first byte, line); a line is cut after LINE_BYTES + 1 bytes, so that memory is bounded."""
     if file.packing:
         raw = place.filesystem.open_input_stream(place.path, compression=file.packing)
     else:
@@ -88,7 +89,9 @@ def _lines(place: Place, file: InputFile, part: Part) -> Iterator[tuple[int, int
         for number in range(part.row, part.row + part.num_rows):
             line = stream.readline(LINE_BYTES + 1)
             if not line:
-                raise DataError(f"{place.path}: ends before row {number}; changed since the run began.")
+                raise DataError(
+                    f"{place.path}: ends before row {number}; it has changed since the run started."
+                )
             yield number, byte, line
             byte += len(line)
             if len(line) > LINE_BYTES and not line.endswith(b"\n"):
@@ -101,7 +104,7 @@ def _skip(stream: io.BufferedReader, num_bytes: int) -> None:
 
 
 def _skip_line(stream: io.BufferedReader) -> int:
-    """Read to the end of a line; return its bytes."""
+    """Read to the end of a line and return the number of bytes read."""
     num_bytes = 0
     while piece := stream.readline(_CHUNK):
         num_bytes += len(piece)
@@ -116,23 +119,25 @@ def _fill_from_line(row: Row, line: bytes, file_format: str, options: BulkOption
     line = line.removesuffix(b"\n").removesuffix(b"\r")
     text: Any = _decoded(line.removeprefix(codecs.BOM_UTF8) if row.number == 0 else line)
     if file_format == "text":
-        row.kept = dict.fromkeys(options.keep, text)  # the only column there is
+        # The lines are the only column of a text file.
+        row.kept = dict.fromkeys(options.keep, text)
     else:
         record = _record(text, may_hold_surrogates=_SURROGATE.search(line) is not None)
         row.kept = {name: record.get(name) for name in options.keep}
         if options.column not in record:
-            raise _BadRow("no-column", f"no {options.column!r} among {', '.join(record)[:200] or 'nothing'}")
+            known = ", ".join(record)[:200] or "none"
+            raise _BadRow("no-column", f"the key {options.column!r} is missing; the keys are: {known}")
         text = record[options.column]
     row.text = _checked(text, options)
 
 
 def require_keys(folder: Place, files: Sequence[InputFile], options: BulkOptions) -> None:
-    """Refuse columns that no record of any JSON file has, as a mistyped name would have none.
+    """Refuse columns that are missing in every record of the JSON files, probably because of a typing error.
 
-    Files are read until each column was seen, which usually is in the first record.
+    Files are read until each column has been found, usually in the first record.
 
     Raises:
-        DataError: names the first missing column and the keys that there are.
+        DataError: a column is missing; the message lists the existing keys.
     """
     missing, known = dict.fromkeys((options.column, *options.keep)), dict[str, None]()
     for file in files:
@@ -146,7 +151,7 @@ def require_keys(folder: Place, files: Sequence[InputFile], options: BulkOptions
         name = next(iter(missing))
         option = "--column" if name == options.column else "--keep"
         raise DataError(
-            f"{folder.path}: no record has the key {name!r}; there are {', '.join(known)}. Type: {option} NAME"
+            f"{folder.path}: no record has the key {name!r}. The keys are {', '.join(known)}. Type: {option} NAME"
         )
 
 
@@ -176,13 +181,13 @@ def _record(text: str, *, may_hold_surrogates: bool = False) -> dict[str, Any]:
             json.dumps(record, ensure_ascii=False).encode()
         except (UnicodeEncodeError, RecursionError) as error:
             raise _BadRow(
-                "lone-surrogate", "half of a surrogate pair, which no text file can hold"
+                "lone-surrogate", "the text has half of a surrogate pair, which UTF-8 cannot encode"
             ) from error
     return record
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON value")
+    raise ValueError(f"{name} is not a JSON value")
 
 
 def _parquet_rows(place: Place, part: Part, options: BulkOptions) -> Iterator[Row]:
@@ -201,10 +206,10 @@ def _parquet_rows(place: Place, part: Part, options: BulkOptions) -> Iterator[Ro
 def kept_columns(
     folder: Place, file: InputFile, part: Part, options: BulkOptions, rows: Sequence[Row]
 ) -> dict[str, pa.ChunkedArray]:
-    """Return the kept columns of some rows of a Parquet part as they are in the file, type and values.
+    """Return the kept columns of some rows of a Parquet part, with type and values unchanged.
 
     Raises:
-        DataError: the file is not the one the run began with.
+        DataError: the file has changed since the run started.
     """
     table = _parquet_slice(file.require_unchanged(folder), part, options)
     numbers = [row.number - part.row for row in rows]
@@ -212,12 +217,12 @@ def kept_columns(
 
 
 def _texts(column: pa.ChunkedArray) -> list[bytes | None]:
-    """Return texts as bytes: pyarrow does not check that they are UTF-8, and fails when they are not."""
+    """Return texts as bytes, because pyarrow raises on the whole column if one string is not UTF-8."""
     return column.cast(pa.large_binary()).to_pylist() if is_text(column.type) else column.to_pylist()
 
 
 def _kept(column: pa.ChunkedArray, *, is_the_text: bool) -> list[Any]:
-    """Return the values of a column for JSON; a text column of bytes as strings, invalid bytes as escapes."""
+    """Return the values of a column for JSON; bytes in the text column become strings, invalid bytes escapes."""
     values = json_values(column)
     if not is_the_text:
         return values
@@ -225,7 +230,7 @@ def _kept(column: pa.ChunkedArray, *, is_the_text: bool) -> list[Any]:
 
 
 def _parquet_slice(place: Place, part: Part, options: BulkOptions) -> pa.Table:
-    """Return the part's rows; of a file, groups of rows are read whole, and the last two are kept for the next part."""
+    """Return the rows of a part; row groups are read whole and the last two stay cached for the next part."""
     names = tuple(dict.fromkeys((options.column, *options.keep)))
     info = place.info()
     tables, first = [], 0
@@ -254,7 +259,7 @@ def _decoded(data: bytes) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise _BadRow(
-            "not-utf-8", f"not UTF-8: byte {data[error.start]:#04x} at byte {error.start} of the text"
+            "not-utf-8", f"not UTF-8: byte {data[error.start]:#04x} at offset {error.start} of the text"
         ) from error
 
 
@@ -264,7 +269,5 @@ def _checked(text: Any, options: BulkOptions) -> str:
     if not isinstance(text, str):
         raise _BadRow("not-a-string", f"{options.column!r} is {type(text).__name__}, not a string")
     if len(text) > options.max_chars:
-        raise _BadRow(
-            "too-long", f"{len(text)} characters; at most {options.max_chars} are labeled (--max-chars)"
-        )
+        raise _BadRow("too-long", f"{len(text)} characters; the limit is {options.max_chars} (--max-chars)")
     return text

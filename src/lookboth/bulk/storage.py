@@ -1,4 +1,4 @@
-"""Folders on disks and in object stores: opened by path or URL, listed, written so that a file is whole or absent."""
+"""Access to folders on disks and in object stores, by path or URL; files are written atomically."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,21 +19,22 @@ from lookboth.files import write_whole
 
 
 class Place(NamedTuple):
-    """A file or folder: the file system and the path in it; every method raises DataError if it cannot be reached."""
+    """A file or folder: a file system and a path in it; every method raises DataError if it cannot be reached."""
 
     filesystem: FileSystem
     path: str
 
-    def __hash__(self) -> int:  # file systems have none
+    # pyarrow's file systems are not hashable, so only the path counts.
+    def __hash__(self) -> int:
         return hash(self.path)
 
     @property
     def is_local(self) -> bool:
-        """Whether it is on a disk of this machine (or mounted as one)."""
+        """Return whether the place is on a disk of this machine (or mounted as one)."""
         return isinstance(self.filesystem, LocalFileSystem)
 
     def within(self, name: str) -> "Place":
-        """Return what is called `name` in this folder."""
+        """Return the place `name` in this folder."""
         return Place(self.filesystem, f"{self.path.rstrip('/')}/{name}")
 
     def info(self) -> FileInfo:
@@ -42,27 +43,27 @@ class Place(NamedTuple):
             return self.filesystem.get_file_info(self.path)
 
     def exists(self) -> bool:
-        """Tell whether there is such a file or folder."""
+        """Return whether the file or folder exists."""
         return self.info().type is not FileType.NotFound
 
     def list(self, *, recursive: bool = False) -> list[FileInfo]:
-        """Return what is in the folder, sorted by path; nothing if there is no such folder."""
+        """Return the entries of the folder, sorted by path; an empty list if it does not exist."""
         selector = FileSelector(self.path, recursive=recursive, allow_not_found=True)
         with _reaching(self.path):
             return sorted(self.filesystem.get_file_info(selector), key=lambda info: info.path)
 
     def infos(self, paths: Sequence[str]) -> Sequence[FileInfo]:
-        """Return what `info` returns for other paths of the same file system."""
+        """Return kind, size and time of the last change of other paths on the same file system."""
         with _reaching(self.path):
             return self.filesystem.get_file_info([*paths])
 
     def make_folder(self) -> None:
-        """Make the folder, and those it lies in, where it is missing."""
+        """Create the folder and its parents if they do not exist."""
         with _reaching(self.path):
             self.filesystem.create_dir(self.path, recursive=True)
 
     def empty(self) -> None:
-        """Remove what is in the folder; links, not what they lead to."""
+        """Remove the entries of the folder; links are removed, their targets are not."""
         with _reaching(self.path):
             self.filesystem.delete_dir_contents(self.path, missing_dir_ok=True)
 
@@ -75,14 +76,14 @@ class Place(NamedTuple):
             return stream.read()
 
     def write(self, data: bytes, *, work: "Place") -> None:
-        """Write the file so that whoever reads it at any time finds all of it or none.
+        """Write the file atomically: a reader finds the whole file or none.
 
-        On a disk it is written under another name and renamed, which also means that a link in its place is replaced
-        and never followed. An object store shows an object when it is complete.
+        On a disk the file is written under a temporary name and renamed, so an existing link is replaced and not
+        followed. An object store shows an object only when it is complete.
 
         Args:
-            data: the content.
-            work: folder on the same disk for the other name.
+            data: content of the file.
+            work: folder on the same disk for the temporary file.
         """
         with _reaching(self.path):
             if self.is_local:
@@ -104,20 +105,22 @@ def _require_name(path: str) -> None:
     try:
         path.encode()
     except UnicodeEncodeError as error:
-        raise DataError(f"{path!a}: a name that is not UTF-8. Rename it.") from error
+        raise DataError(f"{path!a}: the name is not UTF-8. Rename it.") from error
     if "\0" in path:
-        raise DataError(f"{path!a}: holds a zero character, which no file name has. Give another path.")
+        raise DataError(
+            f"{path!a}: the path contains a zero character, which file names cannot contain. Give another path."
+        )
 
 
 def open_place(url: str) -> Place:
-    """Return the place that a path or URL names; nothing needs to be there.
+    """Return the place of a path or URL, which need not exist.
 
     Args:
-        url: a path, or the URL of what pyarrow (file, s3, gs, hdfs, ...) or else fsspec knows; keys are taken from the
-            environment, as these libraries do.
+        url: a path, or a URL that pyarrow (file, s3, gs, hdfs, ...) or fsspec supports. These libraries read access
+            keys from the environment.
 
     Raises:
-        DataError: no such kind of URL, it needs a package that is not installed, or its name is not UTF-8.
+        DataError: the kind of URL is unknown, it needs a package that is not installed, or the name is not UTF-8.
     """
     if "://" not in url:
         path = str(Path(url).expanduser().absolute())
@@ -130,4 +133,4 @@ def open_place(url: str) -> Place:
             continue
         except (OSError, ImportError, ValueError) as error:
             raise DataError(f"{url}: cannot be reached: {error}") from error
-    raise DataError(f"{url}: neither pyarrow nor fsspec knows such a URL.")
+    raise DataError(f"{url}: neither pyarrow nor fsspec supports this kind of URL.")

@@ -1,4 +1,4 @@
-"""What a worker process does: read a part, label it, write it, say so."""
+"""The work of a worker process: read a part, label it, write it and return its receipt."""
 
 import json
 import os
@@ -24,15 +24,17 @@ if TYPE_CHECKING:
     from lookboth.inference import TextLabeler
 
 
+# Attempts at one part before the run stops.
 _TRIES = 4
+# If the labeler refuses more rows than this and labels none, the labeler is at fault, not the rows.
 _MANY = 10
 
 
 def receipt_from(answer: dict[str, str]) -> Receipt:
-    """Return the receipt that a worker's answer holds.
+    """Return the receipt in a worker's answer.
 
     Raises:
-        LookbothError: what the worker raised.
+        LookbothError: the error of the worker.
     """
     if answer["receipt"]:
         return Receipt(**json.loads(answer["receipt"]))
@@ -42,10 +44,11 @@ def receipt_from(answer: dict[str, str]) -> Receipt:
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker must know; all else is in the manifest.
+    """Arguments of a worker; everything else is in the manifest.
 
     Args:
-        source: path or URL of the input; root: its folder in that file system.
+        source: path or URL of the input.
+        root: path of the input folder in its file system.
         out: path or URL of the output folder.
         model: saved labeler, folder or hub id; the shipped one when None.
     """
@@ -57,15 +60,15 @@ class Job:
 
 
 class PartLabeler:
-    """Labels parts; made once in each worker process, which then keeps the labeler.
+    """Labels parts; created once per worker process, which keeps the labeler loaded.
 
-    Nothing is loaded before the first part: what fails then is told to whoever waits for the part, while Ray would
-    start a process anew for ever that fails when it is made.
+    The labeler is loaded with the first part, so that an error in loading is returned for that part. If the
+    constructor failed, Ray would restart the process for ever.
 
     Args:
         job: the run.
         device: "cpu" or "cuda".
-        batch_tokens: tokens computed at once; as many as suit the labeler when None.
+        batch_tokens: tokens computed at once; None: the labeler's default.
     """
 
     def __init__(self, job: Job, device: str = "cpu", batch_tokens: int | None = None) -> None:
@@ -73,16 +76,17 @@ class PartLabeler:
         self.worker = f"{socket.gethostname()}:{os.getpid()}"
 
     def __call__(self, item: dict[str, Any]) -> dict[str, str]:
-        """Label the part with the number `item["part"]`, unless it is written; return what `receipt_from` reads.
+        """Label the part `item["part"]`, unless it is finished; return the input of `receipt_from`.
 
-        What is raised is returned as well: through Ray, an exception would arrive as a long text.
+        Errors are returned, not raised: Ray would turn an exception into a long text.
         """
         try:
             receipt = self.label_part(int(item["part"]))
         except LookbothError as error:
             return {"receipt": "", "kind": type(error).__name__, "message": str(error)}
         except Exception as error:
-            traceback.print_exc()  # into Ray's log of the worker
+            # Ray writes this to its log of the worker.
+            traceback.print_exc()
             message = (
                 f"part {item['part']}, worker {self.worker}: {type(error).__name__}: {first_line(error)}"
             )
@@ -90,13 +94,15 @@ class PartLabeler:
         return {"receipt": json.dumps(asdict(receipt)), "kind": "", "message": ""}
 
     def label_part(self, number: int) -> Receipt:
-        """Label a part and write it; one that is written already is left alone.
+        """Label a part, write it and return its receipt; a finished part is not labeled again.
 
         Raises:
-            LookbothError: another labeler or input than the run began with, or an output folder that is not shared.
+            LookbothError: labeler or input differ from those at the start of the run, or the output folder is not
+                shared.
         """
         done = self._out.receipt(number, self._manifest)
-        if done is not None:  # a worker wrote it and died before it could say so
+        # An earlier worker may have written the part and died before it returned the receipt.
+        if done is not None:
             return done
         self._count_try(number)
         self._load()
@@ -121,22 +127,23 @@ class PartLabeler:
         return receipt
 
     def _count_try(self, number: int) -> None:
-        """Give up on a part that kills its workers: Ray would start another for ever."""
+        """Raise LookbothError after too many attempts: Ray would restart workers that die on a part for ever."""
         tries = self._out.count_try(number)
         if tries > _TRIES:
             part = self._manifest.parts[number]
             raise LookbothError(
-                f"{self._manifest.files[part.file].name}: {_TRIES} workers died over the {part.num_rows} rows from row "
-                f"{part.row} on; memory may be short. Type the same with fewer --workers or --batch-tokens."
+                f"{self._manifest.files[part.file].name}: {_TRIES} workers died while labeling {part.num_rows} rows "
+                f"from row {part.row}; memory may be too small. Type the same command with fewer --workers or "
+                "--batch-tokens."
             )
 
     def _label(self, rows: Sequence[Row]) -> list[Labeled]:
-        """Return rows with their predictions; one that the labeler refuses does not cost the others, and goes bad."""
+        """Return the rows with their predictions; a row that the labeler refuses is marked as invalid."""
         try:
             return list(zip(rows, self._predict([str(row.text) for row in rows]), strict=True))
         except LookbothError:
             labeled = [pair for row in rows if (pair := self._label_alone(row)) is not None]
-            if not labeled and len(rows) > _MANY:  # not the rows are at fault
+            if not labeled and len(rows) > _MANY:
                 raise
             return labeled
 
@@ -162,7 +169,7 @@ class PartLabeler:
         return encode_parquet(file.name, labeled, columns)
 
     def _load(self) -> None:
-        """Load what predicting takes, so that the failure to do so is not taken for that of a text."""
+        """Load labeler and thresholds, so that an error in loading is not blamed on a row."""
         _ = self._labeler, self._least
 
     @cached_property
@@ -178,7 +185,7 @@ class PartLabeler:
         manifest = self._out.read_manifest()
         if manifest is None:
             raise ConfigError(
-                f"the worker {self.worker} does not see {self.job.out}. Give a folder that all machines share, or the "
+                f"the worker {self.worker} cannot find {self.job.out}. Use a folder that all machines share, or the "
                 "URL of an object store."
             )
         return manifest
@@ -189,8 +196,8 @@ class PartLabeler:
 
         if model_digest(find_folder(self.job.model)) != self._manifest.model:
             raise ModelError(
-                f"the worker {self.worker} has another labeler under the name {self.job.model or 'shipped'!r} than the "
-                "machine where the run was started. Install the same version and files on all machines."
+                f"the labeler {self.job.model or 'shipped'!r} of the worker {self.worker} differs from the one on the "
+                "machine that started the run. Install the same version and files on all machines."
             )
         return Labeler.from_pretrained(
             self.job.model, device=self.device, precision=self._manifest.options.precision, merge=True
