@@ -97,7 +97,7 @@ def test_peft_saves_the_plan_with_its_adapter(tmp_path: Path, wrap_first: bool, 
     apply_plan(again, "causal").save_pretrained(tmp_path / "causal")
     assert str(get_plan(apply_plan(PeftModel.from_pretrained(load(), tmp_path / "causal")))) == "causal"
     remove_plan(again).save_pretrained(tmp_path / "none")
-    with pytest.raises(PlanError, match="carries none"):
+    with pytest.raises(PlanError, match="contains none"):
         apply_plan(PeftModel.from_pretrained(load(), tmp_path / "none"))
 
 
@@ -200,7 +200,7 @@ def test_a_configuration_with_a_plan_does_not_run_without_it() -> None:
 def test_switching_the_backend_off_is_noticed() -> None:
     model = apply_plan(tiny_model(), "0011")
     model.set_attn_implementation("eager")
-    with pytest.raises(PlanError, match="switched plan"):
+    with pytest.raises(PlanError, match="deactivated plan"):
         model(tokens(1, 5))
     apply_plan(model, "0011")
     assert prove(model, "0011").ok

@@ -159,5 +159,5 @@ def test_a_decoder_made_encoder_by_hand_is_noticed() -> None:
     model = encoder("Bert")
     apply_plan(model, "full")
     model.config.is_decoder = True
-    with pytest.raises(PlanError, match="asked for a causal mask"):
+    with pytest.raises(PlanError, match="requested a causal mask"):
         states(model, tokens(1, 5))

@@ -65,10 +65,10 @@ def test_the_gradient_is_that_of_differences(model):
 
 
 def test_what_cannot_be_gated_is_refused(model, tiny_llama_folder):
-    with pytest.raises(PlanError, match="one a layer"):
+    with pytest.raises(PlanError, match="one per layer"):
         set_gates(model, torch.ones(1))
     plain = AutoModel.from_pretrained(tiny_llama_folder, attn_implementation="sdpa")
-    with pytest.raises(PlanError, match="No plan is in force"):
+    with pytest.raises(PlanError, match="No plan is active"):
         set_gates(plain, torch.ones(plain.config.num_hidden_layers))
     with pytest.raises(PlanError, match="eager"):
         set_gates(apply_plan(plain, "full"), torch.ones(plain.config.num_hidden_layers))

@@ -114,7 +114,7 @@ def test_trap_1_an_image_is_no_new_text() -> None:
     ids=["five-axes", "four-dimensions", "other-length", "no-tensor", "an-image-that-stands-still"],
 )
 def test_trap_1_positions_that_do_not_tell_are_refused(positions: Any) -> None:
-    with pytest.raises(PlanError, match="do not tell"):
+    with pytest.raises(PlanError, match="do not determine"):
         find_segments(positions, None, 4)
 
 

@@ -46,13 +46,13 @@ def test_a_stock_model_is_proved_causal() -> None:
 
 def test_stock_opt_lets_packed_texts_see_each_other_and_the_proof_says_so() -> None:
     proof = prove(tiny_model("opt"))
-    assert [check.name for check in proof.checks if not check.ok] == ["packed texts do not see each other"]
+    assert [check.name for check in proof.checks if not check.ok] == ["packed texts do not attend to each other"]
 
 
 def test_the_text_names_the_failure() -> None:
     proof = prove(apply_plan(tiny_model(), "0011"), "0010")
     text = proof.describe()
-    assert "FAIL  layer  3  bidirectional: expected causal, but position 0 sees position 1" in text
+    assert "FAIL  layer  3  bidirectional: expected causal, but position 0 attends to position 1" in text
     assert "NOT proved" in text
     assert "FAIL" not in prove(tiny_model(), "0011").describe()
 
@@ -85,12 +85,12 @@ class TestBrokenOnPurpose:
         monkeypatch.setattr(LayerMasks, "_build", lambda self, reach: stock(self, reach and reach + 1))
         assert failed() == {
             "layer 1",
-            "in the whole stack nothing moves that may not, and all that look at a change move",
+            "in the whole stack a change reaches exactly the positions it may reach",
         }
 
     @pytest.mark.parametrize("value", [True, False])
     def test_padding_forgotten(self, monkeypatch: pytest.MonkeyPatch, value: bool) -> None:
-        stock = LayerMasks._seen
+        stock = LayerMasks._allowed
 
         def forgetful(self: LayerMasks, reach: Any) -> Any:
             padding = self.arguments["attention_mask"]
@@ -99,14 +99,14 @@ class TestBrokenOnPurpose:
             self.arguments["attention_mask"] = padding
             return seen
 
-        monkeypatch.setattr(LayerMasks, "_seen", forgetful)
-        assert failed() == {"padding on the right moves nothing", "padding on the left moves nothing"}
+        monkeypatch.setattr(LayerMasks, "_allowed", forgetful)
+        assert failed() == {"padding on the right changes nothing", "padding on the left changes nothing"}
 
     def test_packing_forgotten(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(backends, "current_segments", lambda: None)
-        assert failed() == {"packed texts do not see each other, attention mask given"}
+        assert failed() == {"packed texts do not attend to each other, attention mask given"}
         monkeypatch.setattr(masks, "stock_segments", lambda arguments: torch.zeros(64, 64).long())
-        assert "packed texts do not see each other" in failed("full")
+        assert "packed texts do not attend to each other" in failed("full")
 
     def test_left_window_forgotten(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def everything(self: LayerMasks, reach: Any) -> Any:
@@ -116,14 +116,14 @@ class TestBrokenOnPurpose:
         assert {f"layer {layer}" for layer in range(4)} <= failed("full", "mistral")
 
     def test_a_border_one_token_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(LayerMasks, "_sees_everything", lambda self: True)
-        assert {"layer 0", "padding on the right moves nothing"} <= failed("full", "mistral")
+        monkeypatch.setattr(LayerMasks, "_is_unmasked", lambda self: True)
+        assert {"layer 0", "padding on the right changes nothing"} <= failed("full", "mistral")
 
     def test_a_row_that_sees_its_batch_mates(self) -> None:
         model = tiny_model()
         model.layers[1].mlp.register_forward_hook(lambda module, args, out: out + out.mean(0, keepdim=True))
         proof = prove(model, "0011")
-        assert not next(check for check in proof.checks if check.name == "batch mates move nothing").ok
+        assert not next(check for check in proof.checks if check.name == "other rows of the batch change nothing").ok
 
     def test_a_layer_that_peeks_without_attention(self) -> None:
         model = tiny_model()
@@ -186,7 +186,7 @@ def test_a_model_is_proved_as_it_is_called() -> None:
     assert prove(model, "01").ok
     model.register_forward_pre_hook(drop_positions, with_kwargs=True)
     wrong = [check.name for check in prove(model, "01").checks if not check.ok]
-    assert "packed texts do not see each other, attention mask given" in wrong
+    assert "packed texts do not attend to each other, attention mask given" in wrong
 
 
 def drop_positions(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -27,21 +27,21 @@ GROUPED = {**SMALL, "num_key_value_heads": 2}
 @pytest.mark.parametrize(
     ("name", "arguments", "said"),
     [
-        ("Falcon", SMALL, "keep their own attention"),
+        ("Falcon", SMALL, "own attention code"),
         (
             "Bloom",
             {"vocab_size": 97, "hidden_size": 32, "n_layer": 2, "n_head": 4},
-            "keep their own attention",
+            "own attention code",
         ),
         ("Mamba", {"vocab_size": 97, "hidden_size": 32, "num_hidden_layers": 2}, "linear_attention"),
         ("Rwkv", {"vocab_size": 97, "hidden_size": 32, "num_hidden_layers": 2}, "state-space"),
         ("Jamba", {**GROUPED, "attn_layer_period": 2, "attn_layer_offset": 1}, "linear_attention"),
         ("Lfm2", {**GROUPED, "layer_types": ["conv", "full_attention"]}, "conv"),
-        ("Albert", {**SMALL, "embedding_size": 32}, "share one layer"),
-        ("RoFormer", SMALL, "keep their own attention"),
+        ("Albert", {**SMALL, "embedding_size": 32}, "one shared layer"),
+        ("RoFormer", SMALL, "own attention code"),
         ("T5", {"vocab_size": 97, "d_model": 32, "d_kv": 8, "d_ff": 32, "num_layers": 2}, "encoder-decoder"),
-        ("DeepseekV32", {}, "choose or compress"),
-        ("Blt", {}, "no single stack"),
+        ("DeepseekV32", {}, "select or compress"),
+        ("Blt", {}, "not a single stack"),
     ],
 )
 def test_families_without_a_causal_mask_to_remove(name: str, arguments: dict[str, Any], said: str) -> None:
@@ -71,7 +71,7 @@ def test_a_backend_without_a_mask_function_is_refused() -> None:
 def test_unmasking_the_stock_way_after_a_plan_is_refused() -> None:
     model = apply_plan(tiny_model(), "0011")
     model.config.is_causal = False
-    with pytest.raises(PlanError, match="asked for a bidirectional mask"):
+    with pytest.raises(PlanError, match="requested a bidirectional mask"):
         model(tokens(1, 5))
 
 
@@ -82,12 +82,12 @@ def test_a_plan_deeper_than_the_model_names_both_depths(plan: str) -> None:
 
 
 def test_no_plan_anywhere_is_refused() -> None:
-    with pytest.raises(PlanError, match="carries none"):
+    with pytest.raises(PlanError, match="contains none"):
         apply_plan(tiny_model())
 
 
 def test_a_plain_module_is_refused() -> None:
-    with pytest.raises(PlanError, match="no Hugging Face"):
+    with pytest.raises(PlanError, match="not contain a Hugging Face"):
         apply_plan(nn.Linear(2, 2), "01")
 
 
@@ -177,9 +177,9 @@ def layer_masks(**changes: Any) -> Any:
 
 
 def test_arguments_of_another_version_of_transformers_are_refused() -> None:
-    with pytest.raises(PlanError, match="tells a mask function of window"):
+    with pytest.raises(PlanError, match="passes the unknown window"):
         layer_masks(window=5)
-    with pytest.raises(PlanError, match="does not tell a mask function its use_vmap"):
+    with pytest.raises(PlanError, match="does not pass use_vmap"):
         build_layer_masks("sdpa", dict.fromkeys(NEEDED - {"use_vmap"}))
 
 

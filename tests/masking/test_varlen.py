@@ -166,7 +166,7 @@ def test_fp32_weights_under_autocast_reach_the_kernel_in_bf16(
 
 
 def test_without_a_gpu_it_says_what_to_do() -> None:
-    with pytest.raises(PlanError, match=r"CUDA GPUs in bf16 or fp16; here are torch\.float32 states on cpu"):
+    with pytest.raises(PlanError, match=r"CUDA GPUs in bf16 or fp16; found torch\.float32 states on cpu"):
         states(planned("0011", VARLEN), input_ids=tokens(1, 5))
 
 

@@ -1,4 +1,4 @@
-"""Mask plans: which layer may attend how far to the right, applied to a model and proved."""
+"""Mask plans: how far to the right each layer may attend, applied to a model and proved."""
 
 import lazy_loader
 

@@ -1,7 +1,7 @@
-"""Lets a plan travel with an adapter that PEFT saves.
+"""Saves a plan in the configuration of a PEFT adapter and reads it back.
 
-PEFT writes the settings that its own classes have and drops others when it reads them. `auto_mapping` is one of
-theirs, takes any keys and has no effect on an adapter of a known task, so the plan is written there.
+PEFT drops settings that its own classes do not have. `auto_mapping` is one of its settings, takes any keys and has
+no effect on an adapter of a known task, so the plan is written there.
 """
 
 from functools import partial
@@ -15,9 +15,9 @@ PLAN_KEY = "lookboth_plan"  # key of the configuration, and of an adapter's `aut
 
 
 def note_plan(module: Any, *_: Any) -> None:
-    """Let the adapters of a model under a plan write the plan when they are saved; a hook before its state dict.
+    """Make the adapters of a model save its active plan; registered as a hook before `state_dict`.
 
-    The state dict is what PEFT asks for first, also where the adapter was added after the plan.
+    PEFT asks for the state dict first when it saves, also if the adapter was added after the plan.
     """
     plan = getattr(module.config.get_text_config(decoder=True), PLAN_KEY, None)
     if plan is not None:
@@ -26,7 +26,7 @@ def note_plan(module: Any, *_: Any) -> None:
 
 
 def forget_plan(module: nn.Module) -> None:
-    """Undo `note_plan` for the adapters of one module, and forget the plan they were loaded with."""
+    """Undo `note_plan` for the adapters of one module, and remove the plan they were loaded with."""
     for config in _adapters(module):
         vars(config).pop("save_pretrained", None)
         if getattr(config, "auto_mapping", None):
@@ -34,10 +34,10 @@ def forget_plan(module: nn.Module) -> None:
 
 
 def adapter_plan(model: nn.Module) -> str | None:
-    """Return the plan that the adapters of a model were saved under, None where they tell of none.
+    """Return the plan that was saved with the adapters of a model; None without one.
 
     Raises:
-        PlanError: they were saved under different plans.
+        PlanError: the adapters were saved under different plans.
     """
     mappings = (
         getattr(config, "auto_mapping", None) or {}
@@ -54,7 +54,7 @@ def adapter_plan(model: nn.Module) -> str | None:
 
 
 def _adapters(module: nn.Module) -> list[Any]:
-    """Return PEFT's configurations of the adapters in a module that PEFT was given."""
+    """Return PEFT's configurations of the adapters of a module."""
     configs = vars(module).get("peft_config")
     return list(configs.values()) if isinstance(configs, dict) else []
 

@@ -1,9 +1,9 @@
-"""Puts a mask plan into any Hugging Face decoder or encoder, in place, without copying a model file.
+"""Applies a mask plan to any Hugging Face decoder or encoder, in place, without copying a model file.
 
 transformers lets a library register an attention function and a mask function under one name. The mask
-function here returns one object with every mask the plan needs (`masks.py`); the attention function picks
-by layer and calls the stock backend (`backends.py`). Encoders that keep their own attention have their layers
-handed the mask instead (`own_attention.py`).
+function here returns one object with every mask the plan needs (`masks.py`). The attention function takes the mask
+of its layer and calls the stock backend (`backends.py`). Encoders with their own attention code receive the mask of
+each layer through a hook (`own_attention.py`).
 """
 
 import copy
@@ -27,22 +27,22 @@ from lookboth.masking.structure import Stack, find_stack
 
 STATE = "lookboth_state"  # attribute of the backbone: its AppliedPlan
 OWN_CONFIG = "lookboth_own_config"
-IS_STOCK = "lookboth_is_stock"  # attribute of a causal model that takes no plan and is used as it was made
+IS_STOCK = "lookboth_is_stock"  # attribute of a causal model that cannot take a plan and runs unchanged
 
 Model = TypeVar("Model", bound=nn.Module)
 
 
 @dataclass(slots=True)
 class AppliedPlan:
-    """What `apply_plan` did to a backbone, so that it can be checked and undone.
+    """The changes `apply_plan` made to a backbone, so that they can be checked and undone.
 
     Args:
-        plan: the plan in force.
-        backend: the stock attention implementation underneath.
-        use_cache: the configuration's value before, None where it had none.
+        plan: the active plan.
+        backend: the stock attention implementation that the plan uses.
+        use_cache: the previous value in the configuration; None where it was not changed.
         rules: the rule of every attention module, nearest the input first.
         parameters: names of the backbone's forward parameters, in order.
-        confirmed: whether a forward pass is known to have come through every layer.
+        confirmed: whether one forward pass has used the plan's attention in every layer.
     """
 
     plan: MaskPlan
@@ -54,17 +54,17 @@ class AppliedPlan:
 
 
 def apply_plan(model: Model, plan: MaskPlan | str | None = None) -> Model:
-    """Let each layer of `model` look as far right as `plan` says; in place, returned for chaining.
+    """Apply a mask plan to the layers of `model`, in place, and return the model for chaining.
 
     Works on a bare backbone, a model with any head, and a model wrapped by PEFT, before or after wrapping.
-    A plan already in force is replaced. The plan is written to the configuration, so `save_pretrained` keeps it, and
-    PEFT writes it with an adapter; after `from_pretrained` call `apply_plan(model)` to put it in force again. The
-    model's configuration is copied first, so other models built from the same object are not touched.
+    An active plan is replaced. The plan is written to the configuration, so `save_pretrained` keeps it, and PEFT
+    saves it with an adapter. After `from_pretrained` call `apply_plan(model)` to apply it again. The model's
+    configuration is copied first, so other models built from the same object do not change.
 
     Args:
-        model: any Hugging Face decoder or encoder whose attention goes through transformers'
-            AttentionInterface, MPNet and DeBERTa besides. A decoder's mask is removed, an encoder's enforced.
-        plan: a MaskPlan or any notation of `MaskPlan.parse`; None takes the plan of the adapter or
+        model: any Hugging Face decoder or encoder whose attention uses transformers' AttentionInterface, and
+            MPNet and DeBERTa. A plan removes the causal mask of a decoder and adds one to an encoder.
+        plan: a MaskPlan or any notation of `MaskPlan.parse`; None takes the plan saved with the adapter or in
             the configuration.
 
     Raises:
@@ -92,7 +92,7 @@ def apply_plan(model: Model, plan: MaskPlan | str | None = None) -> Model:
 
 
 def remove_plan(model: Model) -> Model:
-    """Restore the stock model: its attention, configuration and cache setting; in place, returned."""
+    """Restore attention, configuration and cache setting of the stock model, in place, and return the model."""
     backbone: Any
     for backbone in model.modules():
         state = backbone.__dict__.get(STATE)
@@ -117,17 +117,17 @@ def remove_plan(model: Model) -> Model:
 
 @contextmanager
 def under_plan(model: nn.Module, plan: MaskPlan | None) -> Iterator[None]:
-    """Put `plan` in force for a while (None: the stock model), then what was in force before."""
+    """Apply `plan` inside the context (None: the stock model); restore the previous plan at its end."""
     before = get_plan(model)
     try:
-        _put_in_force(model, plan)
+        _switch_to(model, plan)
         yield
     finally:
-        _put_in_force(model, before)
+        _switch_to(model, before)
 
 
 def get_plan(model: nn.Module) -> MaskPlan | None:
-    """Return the plan in force in `model`, None for a stock model."""
+    """Return the active plan of `model`; None for a stock model."""
     for module in model.modules():
         state = module.__dict__.get(STATE)
         if state is not None:
@@ -136,12 +136,12 @@ def get_plan(model: nn.Module) -> MaskPlan | None:
 
 
 def is_stock(model: nn.Module) -> bool:
-    """Whether a model takes no plan and is used as it was made, which is causal (see `models.stock.use_plan`)."""
+    """Whether a causal model cannot take a plan and runs unchanged (see `models.stock.use_plan`)."""
     return any(module.__dict__.get(IS_STOCK, False) for module in model.modules())
 
 
 def own_plan(model: nn.Module) -> MaskPlan:
-    """Return the plan a model was made with: causal for a decoder, full for an encoder.
+    """Return the plan of the stock model: causal for a decoder, full for an encoder.
 
     Raises:
         PlanError: the model cannot take a plan.
@@ -151,7 +151,7 @@ def own_plan(model: nn.Module) -> MaskPlan:
 
 
 def fit_plan(model: nn.Module, plan: MaskPlan | str | None) -> MaskPlan:
-    """Return a plan for the layers of `model`, without applying it; None: the plan it was made with.
+    """Return a plan for the layers of `model` without applying it; None: the plan of the stock model.
 
     Raises:
         PlanError: the plan does not fit the model, or the model cannot take one.
@@ -167,11 +167,11 @@ def fit_plan(model: nn.Module, plan: MaskPlan | str | None) -> MaskPlan:
 
 
 def change_backend(model: nn.Module, name: str) -> None:
-    """Let the layers of `model` use another attention backend, under the plan that is in force; in place.
+    """Change the attention backend of `model` in place; an active plan stays active.
 
     Args:
-        model: with or without a plan.
-        name: of the stock backend, for example "eager".
+        model: a model with or without a plan.
+        name: name of the stock backend, for example "eager".
 
     Raises:
         PlanError: a plan cannot be applied to this backend.
@@ -185,7 +185,7 @@ def change_backend(model: nn.Module, name: str) -> None:
         apply_plan(model, plan)
 
 
-def _put_in_force(model: nn.Module, plan: MaskPlan | None) -> None:
+def _switch_to(model: nn.Module, plan: MaskPlan | None) -> None:
     if plan is None:
         remove_plan(model)
     elif get_plan(model) != plan and not (plan.is_causal and is_stock(model)):
@@ -197,7 +197,7 @@ def _resolve(plan: MaskPlan | str | None, stack: Stack) -> MaskPlan:
     saved = getattr(stack.config, PLAN_KEY, None)
     if plan is None and saved is None:
         raise PlanError(
-            "No plan was given and the model's configuration carries none. Type apply_plan(model, '0011')."
+            "No plan was given and the model's configuration contains none. Type apply_plan(model, '0011')."
         )
     if isinstance(plan, str):
         return MaskPlan.parse(plan, num_layers)
@@ -216,18 +216,18 @@ def _check_softcap(stack: Stack, backend: str) -> None:
     if backend == "sdpa" and softcap is not None:
         raise PlanError(
             f"{type(stack.backbone).__name__} caps its attention scores (attn_logit_softcapping="
-            f"{softcap}), which sdpa cannot do. Load it with attn_implementation='eager' or 'flex_attention'."
+            f"{softcap}), which sdpa does not support. Load it with attn_implementation='eager' or 'flex_attention'."
         )
 
 
 def _around(model: nn.Module, backbone: nn.Module) -> list[PreTrainedModel]:
-    """Return the transformers models in `model` that hold `backbone`, itself among them."""
+    """Return the transformers models in `model` that contain `backbone`, including itself."""
     owners = (module for module in model.modules() if isinstance(module, PreTrainedModel))
     return [owner for owner in owners if any(module is backbone for module in owner.modules())]
 
 
 def _give_own_config(model: nn.Module) -> None:
-    """Replace every configuration in the model by a copy; parts that shared one go on sharing the copy."""
+    """Replace every configuration in the model by a copy; modules that shared one share the copy."""
     copies: dict[int, Any] = {}
     module: Any
     for module in model.modules():
@@ -250,12 +250,12 @@ def _switch_on(stack: Stack, state: AppliedPlan, name: str) -> None:
 
 
 def _before_forward(backbone: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Check that the plan is still switched on and find the packed texts of the batch."""
+    """Check that the plan is still active and find the packed texts of the batch."""
     state: AppliedPlan = getattr(backbone, STATE)
     if backbone.config.get_text_config(decoder=True)._attn_implementation != PREFIX + state.backend:
         raise PlanError(
             f"The attention implementation of {type(backbone).__name__} was changed after apply_plan, which "
-            f"switched plan '{state.plan}' off. Call apply_plan(model, '{state.plan}') again, or "
+            f"deactivated plan '{state.plan}'. Call apply_plan(model, '{state.plan}') again, or "
             "remove_plan(model)."
         )
     given = dict(zip(state.parameters, args, strict=False)) | kwargs
@@ -272,7 +272,7 @@ def _num_tokens(given: dict[str, Any]) -> int | None:
 
 
 def _after_forward(backbone: Any, args: tuple[Any, ...], output: Any) -> None:
-    """Make sure, once, that every layer really went through the plan's attention."""
+    """Check after the first forward pass that every layer used the plan's attention."""
     set_current_segments(None)
     state: AppliedPlan = getattr(backbone, STATE)
     if state.confirmed or is_torchdynamo_compiling() or _drops_layers(backbone):
@@ -281,12 +281,12 @@ def _after_forward(backbone: Any, args: tuple[Any, ...], output: Any) -> None:
     if missed:
         raise PlanError(
             f"{type(backbone).__name__} ran layers {', '.join(missed)} without the plan's attention: they "
-            "keep their own attention and the plan has no effect there. This model cannot take a plan; "
+            "use their own attention code and the plan has no effect there. This model cannot take a plan; "
             "call remove_plan(model)."
         )
     state.confirmed = True
 
 
 def _drops_layers(backbone: Any) -> bool:
-    """Whether this forward pass may have left whole layers out (LayerDrop, as in OPT)."""
+    """Whether this forward pass may have skipped whole layers (LayerDrop, as in OPT)."""
     return backbone.training and getattr(backbone.config, "layerdrop", 0) > 0

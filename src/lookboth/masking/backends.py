@@ -1,4 +1,4 @@
-"""The attention and mask functions registered with transformers, one pair a backend: `lookboth_sdpa`, ..."""
+"""The attention and mask functions registered with transformers, one pair per backend: `lookboth_sdpa`, ..."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,8 +19,8 @@ from lookboth.masking.varlen import VARLEN
 
 PREFIX = "lookboth_"
 RULE = "lookboth_rule"  # attribute of an attention module: its LayerRule
-# What transformers tells a mask function. Names are compared on each call: one that is renamed upstream would otherwise
-# be taken for a default and change masks without a word.
+# Arguments that transformers passes to a mask function. The names are checked on each call: otherwise an argument that
+# is renamed upstream would silently take its default and change masks.
 NEEDED = {
     "batch_size",
     "q_length",
@@ -40,14 +40,14 @@ OPTIONAL = {"allow_is_bidirectional_skip", "local_size"}
 
 @dataclass(slots=True)
 class LayerRule:
-    """What one attention module does under the plan.
+    """The mask rule of one attention module under the plan.
 
     Args:
-        reach: how far right it may look.
-        stock: the attention function the module would call without a plan; None where it keeps its own.
-        is_encoder: whether the stock layer looks both ways.
-        visited: whether a forward pass came through here since the plan was applied.
-        strength: of what the layer sees on its right, a scalar in [0, 1] (see `set_gates`); None: all of it.
+        reach: tokens to the right it may attend to; None: no limit.
+        stock: the attention function the module calls without a plan; None if it computes attention itself.
+        is_encoder: whether the stock layer is bidirectional.
+        visited: whether a forward pass has used this rule since the plan was applied.
+        strength: gate of the attention to the right, a scalar in [0, 1] (see `set_gates`); None: no gate.
     """
 
     reach: Reach
@@ -58,17 +58,17 @@ class LayerRule:
 
 
 def backends() -> list[str]:
-    """Return the stock backends a plan can be applied to."""
+    """Return the names of the stock backends a plan can be applied to."""
     return [name for name in ALL_MASK_ATTENTION_FUNCTIONS if not name.startswith(PREFIX)]
 
 
 def computes_in_halves(backend: str) -> bool:
-    """Whether a stock backend takes bf16 and fp16 states only, on a GPU."""
+    """Whether a stock backend accepts half precision (bf16, fp16) only, on a GPU."""
     return backend == VARLEN or "flash" in backend
 
 
 def build_rules(stack: Stack, backend: str, plan: MaskPlan) -> list[LayerRule]:
-    """Return the rule of every layer, nearest the input first, its own stock attention function looked up."""
+    """Return the rule of every layer with its stock attention function, nearest the input first."""
     return [
         LayerRule(reach, None if stack.own_attention else stock_attention(module, backend), stack.is_encoder)
         for module, reach in zip(stack.ruled, plan.reach, strict=True)
@@ -76,15 +76,15 @@ def build_rules(stack: Stack, backend: str, plan: MaskPlan) -> list[LayerRule]:
 
 
 def register_backend(backend: str) -> str:
-    """Register the pair for a stock backend with transformers and return its name.
+    """Register the pair of functions for a stock backend with transformers and return its name.
 
     Raises:
-        PlanError: a backend that transformers has no mask function for.
+        PlanError: transformers has no mask function for this backend.
     """
     if backend not in backends():
         raise PlanError(
-            f"attn_implementation='{backend}' has no mask function in transformers, so nothing could be "
-            f"masked; allowed are {', '.join(backends())}. Load the model with attn_implementation='sdpa'."
+            f"attn_implementation='{backend}' has no mask function in transformers, so a plan would have no effect; "
+            f"allowed are {', '.join(backends())}. Load the model with attn_implementation='sdpa'."
         )
 
     def mask(**arguments: Any) -> LayerMasks:
@@ -96,38 +96,42 @@ def register_backend(backend: str) -> str:
 
 
 def build_layer_masks(backend: str, arguments: dict[str, Any]) -> LayerMasks:
-    """Return the masks of a forward pass from the arguments transformers gives a mask function.
+    """Return the masks of a forward pass from the arguments transformers passes to a mask function.
 
-    Masks that were made outside the text model (PaliGemma) and come in again as its attention mask stay as they are.
+    Masks that were built outside the text model (PaliGemma) and arrive as its attention mask are returned unchanged.
 
     Raises:
-        PlanError: this version of transformers names its arguments otherwise.
+        PlanError: this version of transformers uses other argument names.
     """
     missing, unknown = NEEDED - arguments.keys(), arguments.keys() - NEEDED - OPTIONAL
     if missing or unknown:
-        found = [f"does not tell a mask function its {', '.join(sorted(missing))}"] if missing else []
-        found += [f"tells a mask function of {', '.join(sorted(unknown))}"] if unknown else []
+        found = [f"does not pass {', '.join(sorted(missing))}"] if missing else []
+        found += [f"passes the unknown {', '.join(sorted(unknown))}"] if unknown else []
         raise PlanError(
-            f"transformers {transformers.__version__} {' and '.join(found)}, which a plan cannot rely on. "
-            "Install the version lookboth was tested with: transformers 5.23."
+            f"transformers {transformers.__version__} {' and '.join(found)} to a mask function, so a mask could be "
+            "wrong. Install the version lookboth was tested with: transformers 5.23."
         )
     given = arguments["attention_mask"]
     return given if isinstance(given, LayerMasks) else LayerMasks(backend, arguments)
 
 
 def pick(module: nn.Module, masks: Any) -> tuple[LayerRule, Any]:
-    """Return the rule of this module and the mask it may see through."""
+    """Return the rule of this module and the mask of its reach.
+
+    Raises:
+        PlanError: the module has no rule, or the mask was not built by the plan's mask function.
+    """
     rule = getattr(module, RULE, None)
     if rule is None:
         raise PlanError(
-            f"{type(module).__name__} runs under a mask plan that was never applied to it: its configuration "
-            "comes from a model with a plan. Call apply_plan(model)."
+            f"{type(module).__name__} has the configuration of a model with a mask plan, but the plan was not "
+            "applied to it. Call apply_plan(model)."
         )
     if not isinstance(masks, LayerMasks):
         raise PlanError(
-            f"{type(module).__name__} got an attention mask of type {type(masks).__name__} that did not come "
-            "through transformers' mask functions. Pass attention_mask as a padding mask of shape (batch, "
-            "tokens), or None; a 4-D mask cannot be combined with a plan."
+            f"{type(module).__name__} got an attention mask of type {type(masks).__name__} that transformers' "
+            "mask functions did not build. Pass attention_mask as a padding mask of shape (batch, tokens), or "
+            "None; a 4-D mask cannot be combined with a plan."
         )
     rule.visited = True
     masks.bind(current_segments(), is_encoder=rule.is_encoder, prompt=current_prompt())
@@ -140,7 +144,7 @@ def _sdpa_attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **kwargs: Any
 ) -> Any:
     rule, mask = pick(module, attention_mask)
-    # Explicit, because without a mask the stock function falls back to module.is_causal, which stays True.
+    # Pass is_causal explicitly: without a mask the stock function falls back to module.is_causal, which is still True.
     causal = rule.reach == 0 and not rule.is_encoder
     return rule.stock(module, query, key, value, mask, **{**kwargs, "is_causal": causal})
 
@@ -177,7 +181,7 @@ def _flash_attention(
     borders = ("position_ids", "cu_seq_lens_q")
     if attention_mask.is_packed and all(kwargs.get(name) is None for name in borders):
         raise PlanError(
-            f"{type(module).__name__} does not tell flash attention where packed texts begin. "
+            f"{type(module).__name__} does not pass the borders of packed texts to flash attention. "
             "Load the model with attn_implementation='sdpa'."
         )
     stock_module = _Renamed(
@@ -187,7 +191,7 @@ def _flash_attention(
 
 
 class _Renamed:
-    """An object with some attributes replaced: flash attention loads its kernel by the backend's name."""
+    """A view of an object with some attributes replaced; flash attention loads its kernel by the backend's name."""
 
     def __init__(self, target: Any, **replaced: Any) -> None:
         self._target = target

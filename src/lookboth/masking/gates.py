@@ -1,4 +1,4 @@
-"""A strength in [0, 1] for what each layer sees on its right, so that gradient descent can weigh the layers."""
+"""Gates: a learnable strength in [0, 1] of the attention of each layer to the right."""
 
 from torch import Tensor, nn
 
@@ -9,15 +9,15 @@ from lookboth.masking.attention import STATE, AppliedPlan
 def set_gates(model: nn.Module, strengths: Tensor | None) -> None:
     """Scale the attention of each bidirectional layer to the tokens on its right; in place.
 
-    The log of the strength is added to their attention scores: 1 is the layer as its plan has it, 0 a causal layer.
-    `apply_plan` and `remove_plan` take the gates away.
+    The logarithm of the strength is added to the attention scores: 1 leaves the layer as in its plan, 0 makes it
+    causal. `apply_plan` and `remove_plan` remove the gates.
 
     Args:
-        model: with a plan in force, on eager attention.
-        strengths: one a layer, shape (num_layers,), with gradient or without; None: as the plan says.
+        model: a model with an active plan and eager attention.
+        strengths: one per layer, shape (num_layers,), with or without gradient; None removes the gates.
 
     Raises:
-        PlanError: no plan is in force, the backend's masks are not added to scores, or the number of layers is another.
+        PlanError: no plan is active, the backend does not add masks to scores, or the number of strengths is wrong.
     """
     state = _state(model)
     if strengths is None:
@@ -26,12 +26,12 @@ def set_gates(model: nn.Module, strengths: Tensor | None) -> None:
         return
     if state.backend != "eager":
         raise PlanError(
-            f"Gates need masks that are added to attention scores; {state.backend} has none. "
+            f"Gates need a mask that is added to the attention scores; {state.backend} does not use one. "
             "Load the model with attn_implementation='eager'."
         )
     if strengths.shape != (len(state.rules),):
         raise PlanError(
-            f"{tuple(strengths.shape)} strengths for {len(state.rules)} layers: give one a layer."
+            f"{tuple(strengths.shape)} strengths for {len(state.rules)} layers: pass one per layer."
         )
     for rule, strength in zip(state.rules, strengths, strict=True):
         rule.strength = strength
@@ -42,4 +42,4 @@ def _state(model: nn.Module) -> AppliedPlan:
         state = module.__dict__.get(STATE)
         if state is not None:
             return state
-    raise PlanError("No plan is in force whose layers could be gated. Type apply_plan(model, 'full').")
+    raise PlanError("No plan is active, so there are no layers to gate. Type apply_plan(model, 'full').")

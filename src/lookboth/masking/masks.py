@@ -1,4 +1,4 @@
-"""From what the stock model would mask to what each reach may see, for any backend."""
+"""The masks of one forward pass: the stock mask of the model, changed to the reach of each layer."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,18 +14,18 @@ from lookboth.masking.packed_rows import stock_segments
 from lookboth.masking.varlen import VARLEN, Texts, window
 
 IndexFunction = Callable[[Any, Any, Any, Any], Any]
-LEAST_STRENGTH = 1e-6  # of a gate; its log is still a number
+LEAST_STRENGTH = 1e-6  # lower bound of a gate, so that its logarithm is finite
 _UNBOUND = object()
 
 
 class LayerMasks:
-    """The masks of one forward pass: one for each distinct reach, built when a layer first asks.
+    """The masks of one forward pass: one per distinct reach, built when a layer first needs it.
 
-    It travels through the model in place of the mask tensor; the attention function picks from it.
+    The model passes this object on in place of the mask tensor. The attention function takes the mask of its layer.
 
     Args:
         backend: name of the stock backend, for example "sdpa".
-        arguments: the keyword arguments transformers calls the backend's mask function with.
+        arguments: the keyword arguments with which transformers calls the backend's mask function.
     """
 
     def __init__(self, backend: str, arguments: dict[str, Any]) -> None:
@@ -40,15 +40,17 @@ class LayerMasks:
     def bind(
         self, segments: Tensor | None, *, is_encoder: bool = False, prompt: Tensor | None = None
     ) -> None:
-        """Take the segments of the forward pass, shape (B, T), once: recomputation must see the same.
+        """Set the packed texts and the prompt of this forward pass; later calls change nothing.
+
+        Gradient checkpointing runs layers again after the pass has ended and must use the same segments.
 
         Args:
-            segments: number of the text each token belongs to, None when no row holds two texts.
-            is_encoder: whether the stock layers look both ways.
-            prompt: tokens that may look right, at each other only, shape (B, T); None when all may.
+            segments: number of the text of each token, shape (B, T); None when no row holds two texts.
+            is_encoder: whether the stock layers are bidirectional.
+            prompt: tokens that may attend to the right, to each other only, shape (B, T); None when all may.
 
         Raises:
-            PlanError: the stock masks are of the other kind.
+            PlanError: the stock mask is causal in an encoder, or bidirectional in a decoder.
         """
         if self._segments is _UNBOUND:
             self._segments = segments
@@ -58,27 +60,27 @@ class LayerMasks:
 
     @property
     def is_packed(self) -> bool:
-        """Whether a row may hold more than one text, or the stock model overlays a special pattern."""
+        """Whether a row may hold several texts, or the stock model adds its own mask pattern."""
         return self._segments is not None or self._is_special
 
     @property
     def _is_special(self) -> bool:
-        """Whether the stock model overlays a pattern, so that transformers lets no backend leave out its mask."""
+        """Whether the stock model adds its own mask pattern, so that transformers requires an explicit mask."""
         skip = "allow_is_bidirectional_skip" if self._is_encoder else "allow_is_causal_skip"
         return not self.arguments.get(skip, True)
 
     def for_reach(self, reach: Reach) -> Any:
-        """Return the backend's mask for layers of this reach; None when the backend needs none."""
+        """Return the backend's mask for layers of this reach; None when no mask is needed."""
         if reach not in self._built:
             self._built[reach] = self._build(reach)
         return self._built[reach]
 
     def with_strength(self, reach: Reach, strength: Tensor) -> Tensor:
-        """Return eager attention's mask for this reach with log `strength` added right of each token.
+        """Return eager attention's mask for this reach, with log `strength` added to the right of each token.
 
         Args:
-            reach: of the layer.
-            strength: a scalar in [0, 1]; gradients go through it.
+            reach: reach of the layer.
+            strength: a scalar in [0, 1]; it receives gradients.
         """
         narrow = self.for_reach(0)
         wide = self.for_reach(reach)
@@ -95,11 +97,12 @@ class LayerMasks:
         if "flash" in self.backend:
             self._check_flash(reach)
             return stock_mask(**self.arguments)
-        if reach is None and self._sees_everything():
+        if reach is None and self._is_unmasked():
             return None
         changed = {
-            "mask_function": self._seen(reach),
-            "attention_mask": None,  # inside the index function, where an empty row can be avoided
+            "mask_function": self._allowed(reach),
+            # Padding is part of the index function, which lets each token attend to itself: no row is empty.
+            "attention_mask": None,
             "allow_is_causal_skip": False,
             "allow_is_bidirectional_skip": False,
         }
@@ -116,15 +119,15 @@ class LayerMasks:
             self._texts = Texts.find(size, length, padding, self._segments, given["device"])
         return window(self.arguments, self._texts, reach, is_encoder=self._is_encoder)
 
-    def _seen(self, reach: Reach) -> IndexFunction:
-        """Return the index function of what a layer of this reach may see, packing and padding included.
+    def _allowed(self, reach: Reach) -> IndexFunction:
+        """Return the index function of a layer of this reach, packing and padding included.
 
-        A token always sees itself: a padded row that sees nothing would be NaN in some backends.
+        Each token may attend to itself. Otherwise the softmax of a padding token is NaN in some backends.
         """
         bordered = self._narrowed(reach) if self._is_encoder else self._widened(reach)
         padding, packed = self.arguments.get("attention_mask"), self._segments
 
-        def sees(b: Any, h: Any, q: Any, kv: Any) -> Any:
+        def may_attend(b: Any, h: Any, q: Any, kv: Any) -> Any:
             allowed = bordered(b, h, q, kv)
             if packed is not None:
                 allowed = allowed & (packed[b, q] == packed[b, kv])
@@ -132,19 +135,19 @@ class LayerMasks:
                 allowed = allowed & padding[b, kv]
             return allowed | (q == kv)
 
-        return sees
+        return may_attend
 
     def _narrowed(self, reach: Reach) -> IndexFunction:
-        """Return an encoder's stock index function cut `reach` tokens to the right."""
+        """Return an encoder's stock index function, limited to `reach` tokens to the right."""
         stock: IndexFunction = self.arguments["mask_function"]
         if reach is None:
             return stock
         return lambda b, h, q, kv: stock(b, h, q, kv) & (kv - q <= reach)
 
     def _widened(self, reach: Reach) -> IndexFunction:
-        """Return a decoder's stock index function with the right border moved to `reach`.
+        """Return a decoder's stock index function, extended by `reach` tokens to the right.
 
-        What the stock function allows stays allowed, so window, chunk and packing keep their left edge.
+        All pairs that the stock function allows stay allowed, so windows, chunks and packing keep their left border.
         """
         stock: IndexFunction = self.arguments["mask_function"]
         if reach == 0:
@@ -160,27 +163,28 @@ class LayerMasks:
         return widened
 
     def _check_kind(self) -> None:
-        """Refuse a stock mask that was switched to the other kind after the plan was applied."""
+        """Refuse a stock mask that became causal or bidirectional after the plan was applied."""
         if not self._is_encoder and "allow_is_bidirectional_skip" in self.arguments:
             raise PlanError(
-                "This model asked for a bidirectional mask: it has config.is_causal=False, so it has no causal "
-                "mask to plan. Set model.config.is_causal = True or call remove_plan(model)."
+                "This model requested a bidirectional mask (config.is_causal=False), so there is no causal mask that "
+                "a plan could change. Set model.config.is_causal = True or call remove_plan(model)."
             )
         if not self._is_encoder or self.arguments["q_length"] == 1:
             return
         zero = torch.zeros((), dtype=torch.long, device=self.arguments["device"])
-        sees_right = self.arguments["mask_function"](zero, zero, zero, zero + 1)
-        if not is_tracing(sees_right) and not bool(sees_right):
+        attends_right = self.arguments["mask_function"](zero, zero, zero, zero + 1)
+        if not is_tracing(attends_right) and not bool(attends_right):
             raise PlanError(
-                "The layers of this model look both ways but it asked for a causal mask. Either its configuration was "
-                "changed after loading: set it back (is_decoder, is_causal) and call apply_plan(model, ...). Or the "
-                "model masks each batch in another way (PaliGemma), and no plan can be applied to it."
+                "The layers of this model are bidirectional but it requested a causal mask. Either its configuration "
+                "was changed after loading: set it back (is_decoder, is_causal) and call apply_plan(model, ...). Or "
+                "the model masks each batch differently (PaliGemma), and a plan cannot be applied to it."
             )
 
-    def _sees_everything(self) -> bool:
+    def _is_unmasked(self) -> bool:
         """Whether an unlimited layer needs no mask: no padding, no packing, a window wider than the text.
 
-        The eager attention of a decoder is never without a mask, so it may add it unasked (ModernBERT-decoder).
+        Eager attention of a decoder always gets a mask, because some models add it without a check
+        (ModernBERT-decoder).
         """
         if self.backend == "eager" and not self._is_encoder:
             return False
@@ -202,14 +206,14 @@ class LayerMasks:
         ):
             return
         raise PlanError(
-            f"A {kind_of(reach)} layer was given {self.arguments['q_length']} new tokens and "
-            f"{self.arguments['kv_length']} keys: a plan that looks right cannot be decoded with a key-value "
-            "cache, and the mask must be as long as the text. Pass use_cache=False and the whole text, or "
+            f"A {kind_of(reach)} layer got {self.arguments['q_length']} new tokens and "
+            f"{self.arguments['kv_length']} keys: a plan that attends to the right cannot use a key-value cache, "
+            "and the mask must be as long as the text. Pass use_cache=False and the whole text, or "
             "call remove_plan(model) to generate."
         )
 
     def _check_flash(self, reach: Reach) -> None:
-        """Refuse what flash attention cannot express; it knows causal, full, and one packed row."""
+        """Refuse masks that flash attention cannot express; it supports causal, full, and one packed row."""
         local, padding = self.arguments.get("local_size"), self.arguments.get("attention_mask")
         if reach is not None and reach > 0:
             what = f"look-ahead of {reach} tokens"
@@ -233,7 +237,7 @@ class LayerMasks:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """Of the mask tensor in whose place this is: (batch, 1, queries, keys)."""
+        """Shape of the mask tensor that this object replaces: (batch, 1, queries, keys)."""
         given = self.arguments
         return given["batch_size"], 1, given["q_length"], given["kv_length"]
 
@@ -243,7 +247,7 @@ class LayerMasks:
         return len(self.shape)
 
     def __getitem__(self, key: Any) -> "LayerMasks":
-        """Return these masks where a model cuts nothing off (Gemma 4 keeps the last 0 queries, which is all)."""
+        """Return these masks for a slice that keeps everything (Gemma 4 takes `[-0:]`, which is all queries)."""
         parts = key if isinstance(key, tuple) else (key,)
         whole = len(parts) <= self.ndim and all(
             isinstance(part, slice) and part.indices(size) == (0, size, 1)
@@ -251,7 +255,7 @@ class LayerMasks:
         )
         if whole:
             return self
-        raise _used("cuts its attention mask")
+        raise _used("slices its attention mask")
 
     def __getattr__(self, name: str) -> Any:
         if hasattr(torch.Tensor, name) and not name.startswith("__"):
@@ -268,6 +272,6 @@ class LayerMasks:
 
 def _used(what: str) -> PlanError:
     return PlanError(
-        f"This model {what} itself instead of handing it to transformers' AttentionInterface as it is, so a mask plan "
-        "cannot reach every layer. Call remove_plan(model), or use another model."
+        f"This model {what} itself instead of passing it to transformers' AttentionInterface unchanged, so a mask "
+        "plan cannot be applied to every layer. Call remove_plan(model), or use another model."
     )

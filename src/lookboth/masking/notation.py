@@ -1,4 +1,4 @@
-"""Mask plans as text: every notation a person may type, read into one reach a layer, and written back."""
+"""Mask plans as text: parses every notation into one reach per layer, and writes plans back as text."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -7,16 +7,17 @@ from itertools import pairwise
 from lookboth.errors import PlanError
 
 Reach = int | None
+"""Number of tokens to the right a layer may attend to (`None`: no limit)."""
 
 NOTATIONS = (
     "'0011' (groups of layers, leftmost nearest the input, 1 = mask removed), 'causal', 'full', 'middle', "
     "'top:8' (the 8 layers nearest the output), '8-31' or '0-3,8-11' (layers, inclusive), "
-    "'0,0,4,*' (one reach a group: 0 causal, k look-ahead, * unlimited)"
+    "'0,0,4,*' (one reach per group: 0 causal, k look-ahead, * unlimited)"
 )
 
 
 def read_reach(text: str, num_layers: int) -> tuple[Reach, ...]:
-    """Return the reach of each layer that `text` stands for; see `MaskPlan.parse`.
+    """Parse `text` into the reach of each layer; see `MaskPlan.parse` for the notations.
 
     >>> read_reach("0,2,*", num_layers=6)
     (0, 0, 2, 2, None, None)
@@ -32,7 +33,7 @@ def read_reach(text: str, num_layers: int) -> tuple[Reach, ...]:
         return _spread([None if bit == "1" else 0 for bit in name], num_layers, text)
     if re.search(r"\d{19}", name):
         raise PlanError(
-            f"'{name:.40}...' has a number that no layer and no look-ahead has. Allowed: {NOTATIONS}."
+            f"'{name:.40}...' contains a number too large for a layer or a look-ahead. Allowed: {NOTATIONS}."
         )
     if name.startswith("top:"):
         return _unlimited(_top_layers(name, num_layers), num_layers)
@@ -45,14 +46,15 @@ def read_reach(text: str, num_layers: int) -> tuple[Reach, ...]:
 
 
 def read_layers(text: str, num_layers: int) -> tuple[int, ...]:
-    """Return the layers that `text` names in the words of a plan: those that as a plan it would unmask.
+    """Return the layers that `text` selects in the notation of a plan: the layers it would unmask.
 
     Args:
-        text: `top:8`, `8-31` or `0-3,8-11`, `middle`, `0011` (one bit a group of layers, leftmost nearest the input).
-        num_layers: of the model.
+        text: `top:8`, `8-31`, `0-3,8-11`, `middle`, or `0011` (one bit per group of layers, leftmost nearest the
+            input).
+        num_layers: layers of the model.
 
     Raises:
-        PlanError: unreadable text, layers the model does not have, or none.
+        PlanError: invalid notation, layers the model does not have, or no layers at all.
 
     >>> read_layers("top:2", 6), read_layers("0-1,4-4", 6), read_layers("01", 6)
     ((4, 5), (0, 1, 4), (3, 4, 5))
@@ -61,14 +63,14 @@ def read_layers(text: str, num_layers: int) -> tuple[int, ...]:
     layers = tuple(layer for layer, value in enumerate(reach) if value is None)
     if not layers or any(reach):
         raise PlanError(
-            f"'{text}' names no layers. Type for example 'top:{(num_layers + 1) // 2}' (those nearest the output), "
-            f"'0-{num_layers - 1}' (a range, inclusive), 'middle' or '0011' (1 = these layers)."
+            f"'{text}' does not select layers. Type for example 'top:{(num_layers + 1) // 2}' (the layers nearest the "
+            f"output), '0-{num_layers - 1}' (a range, inclusive), 'middle' or '0011' (1 = these layers)."
         )
     return layers
 
 
 def write_reach(reach: Sequence[Reach]) -> str:
-    """Return the shortest usual notation that reads back as `reach` for the same number of layers.
+    """Return the shortest usual notation that parses to `reach` for the same number of layers.
 
     >>> write_reach([0, 0, None, None]), write_reach([0, None, 0, 0, 0]), write_reach([0, 0, 3, 3])
     ('0011', '1-1', '0,3')
@@ -81,7 +83,7 @@ def write_reach(reach: Sequence[Reach]) -> str:
 
 
 def write_list(reach: Sequence[Reach]) -> str:
-    """Return the comma list with one item a layer; a trailing comma marks a list of one.
+    """Return the comma-separated list with one item per layer; a trailing comma marks a list of one.
 
     >>> write_list([0, 4, None]), write_list([7])
     ('0,4,*', '7,')
@@ -91,14 +93,14 @@ def write_list(reach: Sequence[Reach]) -> str:
 
 
 def kind_of(value: Reach) -> str:
-    """Return the name of a layer's mask: causal, bidirectional or look-ahead k."""
+    """Return the kind of a layer's mask: causal, bidirectional or look-ahead k."""
     if value is None:
         return "bidirectional"
     return "causal" if value == 0 else f"look-ahead {value}"
 
 
 def layer_groups(m: int, num_layers: int) -> tuple[range, ...]:
-    """Return the layers of each of `m` groups in order, spread as evenly as the depth allows.
+    """Return the layers of each of `m` groups in order; sizes differ by at most one.
 
     >>> layer_groups(4, 30)
     (range(0, 8), range(8, 15), range(15, 23), range(23, 30))
@@ -124,7 +126,7 @@ def middle_layers(num_layers: int) -> range:
 
 
 def _candidates(reach: tuple[Reach, ...]) -> Iterator[str]:
-    """Yield short notations that may stand for `reach`, the most usual first."""
+    """Yield short notations that may parse to `reach`, the most usual first."""
     num_layers = len(reach)
     yield from ("causal", "full")
     if any(value not in (0, None) for value in reach):
@@ -164,7 +166,7 @@ def _top_layers(name: str, num_layers: int) -> range:
     count = name.removeprefix("top:").strip()
     if not (count.isdecimal() and 1 <= int(count) <= num_layers):
         raise PlanError(
-            f"Plan '{name}' asks for '{count}' layers nearest the output; allowed is a whole number from 1 "
+            f"Plan '{name}' selects '{count}' layers nearest the output; allowed is a whole number from 1 "
             f"to {num_layers}, the layers of the model. Type for example 'top:{(num_layers + 1) // 2}'."
         )
     return range(num_layers - int(count), num_layers)
@@ -192,7 +194,7 @@ def _list_item(item: str, text: str) -> Reach:
     if item.isdecimal():
         return int(item)
     hint = (
-        f" Write every range with a dash (layer 7 alone is '7-7'), or one reach a group, not both: '{text}'."
+        f" Write every range with a dash (layer 7 alone is '7-7'), or one reach per group, not both: '{text}'."
         if "-" in item
         else ""
     )
@@ -207,5 +209,5 @@ def _not_a_plan(name: str) -> str:
     if name.isdecimal() and set(name) - {"0", "1"}:
         hint = f" For {name} tokens of look-ahead in every layer type '{name},'."
     elif name == "*":
-        hint = " For every mask removed type 'full'."
+        hint = " To remove every mask type 'full'."
     return f"'{name}' is not a mask plan.{hint} Allowed: {NOTATIONS}."

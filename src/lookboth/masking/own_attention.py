@@ -1,7 +1,7 @@
-"""Encoders that keep their own attention (MPNet, DeBERTa): each layer is handed the mask of its reach.
+"""Encoders with their own attention code (MPNet, DeBERTa): each layer receives the mask of its reach.
 
 Their layers take the mask as an argument, so a hook before each layer is enough. MPNet builds its masks
-through transformers and gets `LayerMasks` there; DeBERTa makes a mask of ones and zeros itself.
+through transformers and gets `LayerMasks` there. DeBERTa builds a mask of ones and zeros itself.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from lookboth.masking.structure import Stack
 
 
 def check_own_attention(stack: Stack, plan: MaskPlan) -> None:
-    """Refuse what a mask cannot do: DeBERTa-v2-xlarge has a convolution, which looks both ways.
+    """Refuse plans that a mask cannot enforce: the convolution of DeBERTa-v2-xlarge reads both neighbours.
 
     Raises:
         PlanError: a plan other than full for such a model.
@@ -29,12 +29,12 @@ def check_own_attention(stack: Stack, plan: MaskPlan) -> None:
     ):
         raise PlanError(
             f"{type(stack.backbone).__name__} mixes tokens outside attention (a convolution after layer 0), which "
-            f"no mask can stop from looking right. Allowed is 'full' only; found '{plan}'."
+            f"reads tokens to the right under any mask. Allowed is 'full' only; found '{plan}'."
         )
 
 
 def hook_layers(stack: Stack) -> None:
-    """Let every layer be handed its own mask, and the first one the packed texts of the row."""
+    """Register hooks that give each layer its own mask, and the encoder the borders of packed texts."""
     encoder: Any = stack.backbone.encoder
     encoder.register_forward_pre_hook(_separate_texts, with_kwargs=True)
     for layer in stack.layers:
@@ -42,7 +42,7 @@ def hook_layers(stack: Stack) -> None:
 
 
 def unhook_layer(module: nn.Module) -> None:
-    """Undo `hook_layers` for one module; modules that were not hooked stay as they are."""
+    """Undo `hook_layers` for one module; a module without these hooks does not change."""
     drop_hook(module._forward_pre_hooks, _hand_mask)
     drop_hook(module._forward_pre_hooks, _separate_texts)
 
@@ -54,7 +54,7 @@ def drop_hook(hooks: Any, function: Any) -> None:
 
 
 def _hand_mask(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Replace the mask given to a layer by what its rule lets it see."""
+    """Replace the mask argument of a layer by the mask of its rule."""
 
     def of_layer(given: Any) -> Any:
         if isinstance(given, LayerMasks):
@@ -70,7 +70,11 @@ def _hand_mask(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 
 
 def _separate_texts(encoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Put the borders of packed texts into DeBERTa's mask, before checkpointing may run a layer again later."""
+    """Add the borders of packed texts to DeBERTa's mask.
+
+    This happens once per pass, before the layers: gradient checkpointing may run a layer again after the pass, when
+    the segments are no longer set.
+    """
 
     def of_row(given: Any) -> Any:
         segments = current_segments()
@@ -78,7 +82,7 @@ def _separate_texts(encoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str,
             return given
         if _convolves(encoder):
             raise PlanError(
-                "A convolution carries one packed text into the next; use one text a row "
+                "A convolution mixes neighbouring packed texts; use one text per row "
                 "(training.layout = 'bucketed')."
             )
         return _pairs(given) * (segments[:, None, :, None] == segments[:, None, None, :])
@@ -87,7 +91,7 @@ def _separate_texts(encoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str,
 
 
 def _pairs(mask: Tensor) -> Tensor:
-    """Return who may see whom, (B, 1, T, T), of a padding mask (B, T)."""
+    """Return the pairwise mask (B, 1, T, T) of a padding mask (B, T)."""
     if mask.ndim != 2:
         raise PlanError(
             f"attention_mask has shape {tuple(mask.shape)}; packed rows under a plan take a padding mask of shape "
@@ -97,7 +101,7 @@ def _pairs(mask: Tensor) -> Tensor:
 
 
 def _with_mask(args: tuple[Any, ...], kwargs: dict[str, Any], change: Callable[[Any], Any]) -> Any:
-    """Return the arguments of a forward with its mask, the second one, changed."""
+    """Return the arguments of a forward pass with `change` applied to the mask, the second argument."""
     if "attention_mask" in kwargs:
         return args, {**kwargs, "attention_mask": change(kwargs["attention_mask"])}
     return (args[0], change(args[1]), *args[2:]), kwargs

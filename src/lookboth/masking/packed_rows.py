@@ -1,7 +1,7 @@
-"""Finds packed texts by position ids that restart, whether or not transformers would look for them.
+"""Finds the packed texts of a row by position ids that restart.
 
-transformers looks only when there is neither an attention mask nor a cache, and not for every family;
-elsewhere the texts of a packed row would silently see each other. Where positions do not tell, a plan is refused.
+transformers looks for packed texts only without attention mask and cache, and not in every family. Elsewhere the
+texts of a packed row would silently attend to each other. Position ids that leave the borders unclear are refused.
 """
 
 import threading
@@ -15,30 +15,31 @@ from transformers.utils.import_utils import is_tracing
 
 from lookboth.errors import PlanError
 
-_FORWARD = threading.local()  # one forward pass a thread: replicas of DataParallel share their modules
+# One forward pass per thread: replicas of DataParallel run in threads and share their modules.
+_FORWARD = threading.local()
 
 
 def current_segments() -> Tensor | None:
-    """Return the segments of the forward pass that runs in this thread, shape (B, T), or None."""
+    """Return the segments of this thread's forward pass, shape (B, T), or None."""
     return getattr(_FORWARD, "segments", None)
 
 
 def set_current_segments(segments: Tensor | None) -> None:
-    """Set the segments for the forward pass that starts, or clear them when it ends."""
+    """Set the segments of this thread's forward pass; None at its end."""
     _FORWARD.segments = segments
 
 
 def current_prompt() -> Tensor | None:
-    """Return which tokens of the forward pass that runs in this thread may look right, (B, T), or None for all."""
+    """Return which tokens of this thread's forward pass may attend to the right, (B, T); None: all of them."""
     return getattr(_FORWARD, "prompt", None)
 
 
 @contextmanager
 def only_prompt_looks_right(prompt: Tensor | None) -> Iterator[None]:
-    """Let, for the forward passes inside, only the tokens of a prompt look right, and only at each other.
+    """Let only the tokens of a prompt attend to the right, and only to each other, inside this context.
 
     Args:
-        prompt: shape (B, T), True where a token belongs to the prompt; None lifts nothing.
+        prompt: shape (B, T), True where a token belongs to the prompt; None: no restriction.
     """
     before = current_prompt()
     _FORWARD.prompt = prompt
@@ -53,13 +54,13 @@ def find_segments(position_ids: Any, attention_mask: Any, length: int | None = N
 
     Args:
         position_ids: shape (B, T), (1, T) or (T,); shape (4, B, T) or (3, B, T) in models with one row per axis of
-            an image (Qwen2-VL), with or without a first row that counts tokens; None: the tokens are counted.
-        attention_mask: padding mask, shape (B, T) or (B, past + T), 1 = token; None when nothing is padded; what
-            holds such a mask as `arguments["attention_mask"]` where the masks are made already.
-        length: T, where it is known.
+            an image (Qwen2-VL), with or without a first row that counts tokens; None: positions count the tokens.
+        attention_mask: padding mask, shape (B, T) or (B, past + T), 1 = token; None without padding. Masks that are
+            already built are accepted if they keep their padding mask in `arguments["attention_mask"]`.
+        length: T, if known.
 
     Raises:
-        PlanError: these position ids do not tell where a text begins.
+        PlanError: the position ids do not determine where a text begins.
 
     >>> find_segments(torch.tensor([[0, 1, 2, 0, 1]]), None)
     tensor([[0, 0, 0, 1, 1]])
@@ -85,18 +86,18 @@ def find_segments(position_ids: Any, attention_mask: Any, length: int | None = N
 
 
 def stock_segments(arguments: dict[str, Any]) -> Tensor:
-    """Return segment numbers, shape (B, T), read off a stock index function: a border where i+1 sees no i.
+    """Return the segment numbers of a stock mask, shape (B, T): a border is where i + 1 may not attend to i.
 
     Args:
-        arguments: what transformers gives a mask function.
+        arguments: the keyword arguments transformers passes to a mask function.
 
     Raises:
-        PlanError: a sliding window of one token, where no token sees its neighbour.
+        PlanError: a sliding window of one token, in which no token attends to its neighbour.
     """
     if arguments.get("local_size") == 1:
         raise PlanError(
-            "This model has a sliding window of 1 token: no token sees its neighbour, so it has no right "
-            "side to open. Use the plan 'causal' or a model with a wider window."
+            "This model has a sliding window of 1 token: no token attends to its neighbour, so a plan cannot extend "
+            "the window to the right. Use the plan 'causal' or a model with a wider window."
         )
     size, length, device = (arguments[name] for name in ("batch_size", "q_length", "device"))
     batch = torch.arange(size, device=device)[:, None]
@@ -108,7 +109,7 @@ def stock_segments(arguments: dict[str, Any]) -> Tensor:
 
 
 def _axes(position_ids: Any, length: int | None) -> Tensor:
-    """Return positions with their axes first, (1, B, T), or (3, B, T) where a row may hold images."""
+    """Return positions with their axes first: (1, B, T), or (3, B, T) where a row may contain images."""
     shape = tuple(getattr(position_ids, "shape", ()))
     if isinstance(position_ids, Tensor) and length in (None, *shape[-1:]):
         if position_ids.ndim in (1, 2):
@@ -120,16 +121,16 @@ def _axes(position_ids: Any, length: int | None) -> Tensor:
             return position_ids[:1] if not is_tracing(same) and bool(same) else position_ids
     found = f"shape {shape}" if shape else type(position_ids).__name__
     raise PlanError(
-        f"position_ids of {found} do not tell where a text of a packed row begins. Under a mask plan they have the "
-        "shape (batch, tokens), or (3, batch, tokens) or (4, batch, tokens) in models that count the axes of images. "
-        "Pass those, or None where no row holds two texts."
+        f"position_ids of {found} do not determine where a text of a packed row begins. Under a mask plan the shape "
+        "is (batch, tokens), or (3, batch, tokens) or (4, batch, tokens) in models with one row per axis of an image. "
+        "Pass such position_ids, or None if no row holds two texts."
     )
 
 
 def _attended(attention_mask: Any, length: int) -> Tensor | None:
-    """Return which of the last `length` tokens are attended, (B, T); None when all are.
+    """Return which of the last `length` tokens are not padding, (B, T); None when all are tokens.
 
-    Masks that were made outside the text model (Gemma 3 with images) remember the padding mask they were made of.
+    Masks that were built outside the text model (Gemma 3 with images) keep the padding mask they were built from.
     """
     if isinstance(attention_mask, Mapping):
         attention_mask = next(iter(attention_mask.values()), None)
@@ -137,15 +138,18 @@ def _attended(attention_mask: Any, length: int) -> Tensor | None:
     if isinstance(arguments, Mapping):
         attention_mask = arguments.get("attention_mask")
     if not isinstance(attention_mask, Tensor) or attention_mask.ndim != 2:
-        return None  # no padding mask: the attention function refuses what did not come through the plan
+        # Not a padding mask. The attention function refuses masks that the plan did not build.
+        return None
     return attention_mask.bool()[:, -length:]
 
 
 def _restarts(axes: Tensor, attended: Tensor) -> Tensor:
-    """Return where an attended token is counted no further, on any axis, than the attended token before it.
+    """Return where the position of a token does not exceed that of the token before it, on any axis.
+
+    Padding tokens are skipped.
 
     Raises:
-        PlanError: several axes, and a token that neither goes on nor starts to count again.
+        PlanError: several axes, and a token that neither continues nor restarts the count.
     """
     axes = axes.expand(-1, attended.shape[0], -1)
     attended = attended.expand_as(axes[0])
@@ -157,8 +161,8 @@ def _restarts(axes: Tensor, attended: Tensor) -> Tensor:
         first = axes.gather(-1, attended.long().argmax(-1, keepdim=True).expand(len(axes), -1, -1))
         if bool((borders & ~(axes[:, :, 1:] == first).all(0)).any()):
             raise PlanError(
-                "position_ids of shape (3, batch, tokens) do not tell whether a text or an image begins here: no axis "
-                "counts on, and none starts again. Put a row before them that counts the tokens of each text from its "
-                "first position: shape (4, batch, tokens)."
+                "position_ids of shape (3, batch, tokens) do not determine whether a text or an image begins: no axis "
+                "continues the count, and none restarts it. Add a first row that counts the tokens of each text from "
+                "its first position: shape (4, batch, tokens)."
             )
     return borders

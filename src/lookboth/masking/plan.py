@@ -1,6 +1,6 @@
-"""The mask plan: how far to the right each decoder layer may look. Pure Python, no torch.
+"""The mask plan: how far to the right each decoder layer may attend. Pure Python, no torch.
 
-Layer-wise removal of the causal mask is from Dukić & Šnajder 2024 (arXiv 2401.14556, section 3); limited
+Layer-wise removal of the causal mask is from Dukić & Šnajder 2024 (arXiv 2401.14556, section 3). Limited
 look-ahead, which adds up over the layers, is used by wtpsplit ("Segment any Text").
 """
 
@@ -13,18 +13,20 @@ from lookboth.masking import notation
 from lookboth.masking.notation import Reach
 
 MAX_LOOK_AHEAD = 1_000_000_000
-"""More than any text has; positions and look-ahead are added up, and the sum has to stay a machine number."""
+"""Largest look-ahead in tokens: more than any text has, and small enough that its sum with a position fits int64."""
 
 
 @dataclass(frozen=True, slots=True)
 class MaskPlan:
-    """How many tokens to its right each decoder layer may see, the layer nearest the input first.
+    """The reach of each decoder layer, the layer nearest the input first.
+
+    The reach of a layer is the number of tokens to the right it may attend to (`None`: no limit).
 
     Args:
-        reach: one value a layer: 0 causal, k > 0 tokens of look-ahead, None unlimited (bidirectional).
+        reach: one value per layer: 0 causal, k > 0 tokens of look-ahead, None unlimited (bidirectional).
 
     Raises:
-        PlanError: no layer at all, or a value that is not None or a whole number from 0 to `MAX_LOOK_AHEAD`.
+        PlanError: no layers, or a value that is not None or a whole number from 0 to `MAX_LOOK_AHEAD`.
 
     >>> plan = MaskPlan.parse("0011", num_layers=8)
     >>> plan.reach
@@ -51,17 +53,17 @@ class MaskPlan:
 
     @classmethod
     def parse(cls, text: str, num_layers: int) -> "MaskPlan":
-        """Read a plan in any notation for a decoder of `num_layers` layers.
+        """Parse a plan in any notation for a decoder of `num_layers` layers.
 
         Args:
-            text: `0011` (one bit a group of layers, leftmost nearest the input, 1 = mask removed), `causal`,
+            text: `0011` (one bit per group of layers, leftmost nearest the input, 1 = mask removed), `causal`,
                 `full`, `middle` (the middle half), `top:8` (the 8 layers nearest the output), `8-31` or
-                `0-3,8-11` (layers with the mask removed, 0-based, inclusive), `0,0,4,*` (one reach a group
+                `0-3,8-11` (layers with the mask removed, 0-based, inclusive), `0,0,4,*` (one reach per group
                 of layers: 0 causal, k look-ahead, * unlimited).
-            num_layers: decoder layers of the model; groups that do not divide it are spread evenly.
+            num_layers: decoder layers of the model; groups differ by at most one layer if they do not divide it.
 
         Raises:
-            PlanError: unreadable text, more groups than layers, or layers the model does not have.
+            PlanError: invalid notation, more groups than layers, or layers the model does not have.
 
         >>> MaskPlan.parse("middle", 8) == MaskPlan.parse("2-5", 8) == MaskPlan.parse("0110", 8)
         True
@@ -74,7 +76,7 @@ class MaskPlan:
         return notation.write_reach(self.reach)
 
     def spelled_out(self) -> str:
-        """Return the comma list with one reach a layer, as saved with a model: nothing left to spread.
+        """Return the comma-separated list with one reach per layer, as saved with a model.
 
         >>> MaskPlan.parse("top:1", 3).spelled_out()
         '0,0,*'
@@ -88,7 +90,7 @@ class MaskPlan:
 
     @property
     def is_causal(self) -> bool:
-        """Whether every layer keeps its causal mask, which is the stock model."""
+        """Whether every layer keeps its causal mask, as in a stock decoder."""
         return all(value == 0 for value in self.reach)
 
     def kinds(self) -> tuple[str, ...]:
@@ -96,7 +98,7 @@ class MaskPlan:
         return tuple(notation.kind_of(value) for value in self.reach)
 
     def total_look_ahead(self) -> int | None:
-        """Return how many tokens to its right a final state can depend on, None when unlimited.
+        """Return how many tokens to the right the final state of a token depends on; None when unlimited.
 
         >>> MaskPlan((0, 4, 2)).total_look_ahead()
         6
@@ -118,7 +120,7 @@ class MaskPlan:
 
 
 def group_plans(m: int, num_layers: int) -> Iterator[MaskPlan]:
-    """Yield the 2^m plans that keep or drop the causal mask of each of `m` layer groups, `0...0` first.
+    """Yield the 2^m plans that keep or remove the causal mask of each of `m` layer groups, `0...0` first.
 
     >>> [str(plan) for plan in group_plans(2, num_layers=4)]
     ['causal', '0011', '1100', 'full']

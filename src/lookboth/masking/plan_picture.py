@@ -1,4 +1,4 @@
-"""Small text pictures of a mask plan, as `lookboth inspect` prints them. Pure Python, no torch."""
+"""Text pictures of a mask plan, as printed by `lookboth inspect`. Pure Python, no torch."""
 
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -8,12 +8,12 @@ from lookboth.masking.notation import Reach, kind_of
 if TYPE_CHECKING:
     from lookboth.masking.plan import MaskPlan
 
-SEES, BLIND = "■", "·"
-GRID = 6  # tokens a side: wide enough to tell the kinds apart, narrow enough for three on one line
+ALLOWED, MASKED = "■", "·"
+GRID = 6  # tokens per side: enough to distinguish the kinds, and three grids fit on one line
 
 
 def picture(plan: "MaskPlan") -> str:
-    """Return the layers, nearest the output on top, and one who-sees-whom grid a kind of mask.
+    """Return a picture of the layers, the output on top, and one attention grid per kind of mask.
 
     >>> from lookboth.masking.plan import MaskPlan
     >>> print(picture(MaskPlan.parse("0011", 4)))
@@ -24,7 +24,7 @@ def picture(plan: "MaskPlan") -> str:
       layers 0-1   causal
       input
     <BLANKLINE>
-    Each row is a token; ■ marks the tokens it sees.
+    Each row is a token; ■ marks the tokens it may attend to.
     <BLANKLINE>
       causal        bidirectional
       ■ · · · · ·   ■ ■ ■ ■ ■ ■
@@ -37,12 +37,12 @@ def picture(plan: "MaskPlan") -> str:
     kinds = plan.kinds()
     counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
     head = f"plan {plan}, {plan.num_layers} layer{'s' if plan.num_layers > 1 else ''}: {counts}"
-    legend = f"Each row is a token; {SEES} marks the tokens it sees."
+    legend = f"Each row is a token; {ALLOWED} marks the tokens it may attend to."
     return "\n".join([head, "", *_layers(kinds), "", legend, "", *_grids(plan)])
 
 
 def _layers(kinds: tuple[str, ...]) -> list[str]:
-    """Return one line a run of layers of one kind, nearest the output first."""
+    """Return one line per run of layers with the same kind of mask, nearest the output first."""
     lines, first = [], 0
     for kind, run in groupby(kinds):
         last = first + len(list(run)) - 1
@@ -66,7 +66,7 @@ def _grids(plan: "MaskPlan") -> list[str]:
 
 
 def grid(reach: Reach, size: int = GRID) -> list[str]:
-    """Return the who-sees-whom grid of one kind of mask: row = the token that looks.
+    """Return the attention grid of one kind of mask: row = query token, column = key token.
 
     >>> print(*grid(1, size=3), sep="\\n")
     ■ ■ ·
@@ -74,4 +74,4 @@ def grid(reach: Reach, size: int = GRID) -> list[str]:
     ■ ■ ■
     """
     rows = range(size)
-    return [" ".join(SEES if reach is None or j - i <= reach else BLIND for j in rows) for i in rows]
+    return [" ".join(ALLOWED if reach is None or j - i <= reach else MASKED for j in rows) for i in rows]

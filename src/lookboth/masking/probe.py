@@ -1,4 +1,4 @@
-"""Runs a model and records what goes into and comes out of every layer, for `proof.py`."""
+"""Runs a model and records the input and output states of every layer, for `proof.py`."""
 
 import inspect
 from collections.abc import Iterator, Sequence
@@ -14,22 +14,24 @@ from lookboth.errors import LookbothError, PlanError, first_line
 from lookboth.masking.structure import Stack, find_stack, first_position
 
 HALVES = (torch.float16, torch.bfloat16)
-FLATTER = 64  # scores of trained and of random models are below this number; a weight then is 1 / tokens, give or take
+FLATTER = (
+    64  # divides attention scores; those of known models are below it, so each weight is about 1 / tokens
+)
 
 
 @dataclass(slots=True)
 class Run:
-    """States of one forward pass: for each layer inputs (..., B, T, hidden) and outputs (B, T, values)."""
+    """The states of one forward pass: per layer the input (..., B, T, hidden) and the output (B, T, values)."""
 
     inputs: list[Tensor] = field(default_factory=list)
     outputs: list[Tensor] = field(default_factory=list)
 
 
 class Probe:
-    """A model made ready for probing: which parts it has, and runs that record every layer.
+    """A model with its parts found for probing; `run` records the states of every layer.
 
     Args:
-        model: any model `apply_plan` takes.
+        model: any model `apply_plan` accepts.
         seed: seed of the random token ids.
     """
 
@@ -37,7 +39,7 @@ class Probe:
         self.model = model
         self.stack: Stack = find_stack(model)
         self.num_layers = len(self.stack.layers)
-        # The outermost model is what users call; a wrapper (Gemma 3 with images) may make masks before its text model.
+        # Users call the outermost model, and a wrapper (Gemma 3 with images) may build masks before its text model.
         self.called = next(module for module in model.modules() if isinstance(module, PreTrainedModel))
         embeddings: Any = self.stack.backbone.get_input_embeddings()
         self.device = embeddings.weight.device
@@ -47,21 +49,21 @@ class Probe:
 
     @property
     def config(self) -> Any:
-        """The configuration in force; `apply_plan` replaces it, so it is looked up each time."""
+        """The current configuration. `apply_plan` replaces it, so it is looked up each time."""
         return self.stack.config
 
     @property
     def window(self) -> int | None:
-        """The smallest sliding window or chunk of the model in tokens, None where it has none."""
+        """The smallest sliding window or chunk of the model in tokens; None without windows and chunks."""
         sizes = (getattr(self.config, name, None) for name in ("sliding_window", "attention_chunk_size"))
         return min((size for size in sizes if size), default=None)
 
     def accepts(self, name: str) -> bool:
-        """Whether the model takes an argument of this name, or hands it on to a backbone that does."""
+        """Whether the model, or the backbone it passes keyword arguments to, takes an argument of this name."""
         own = inspect.signature(self.called.forward).parameters
-        hands_on = any(parameter.kind is parameter.VAR_KEYWORD for parameter in own.values())
+        passes_on = any(parameter.kind is parameter.VAR_KEYWORD for parameter in own.values())
         inner = inspect.signature(self.stack.backbone.forward).parameters
-        return name in own or (hands_on and name in inner)
+        return name in own or (passes_on and name in inner)
 
     def tokens(self, *shape: int) -> Tensor:
         """Return random token ids of this shape."""
@@ -78,8 +80,11 @@ class Probe:
 
         Args:
             ids: token ids, shape (B, T).
-            forced: for each layer the states to feed it instead of what the layer below gave.
+            forced: per layer the input states that replace the output of the layer below.
             batch: attention_mask, position_ids.
+
+        Raises:
+            PlanError: the model does not run on token ids alone.
         """
         run = Run()
 
@@ -106,7 +111,8 @@ class Probe:
             pass
         except LookbothError:
             raise
-        except Exception as error:  # of a model's own code: xmod wants a language, BLIP-2 an image
+        # Model code raises anything here: xmod requires a language, BLIP-2 an image.
+        except Exception as error:
             raise PlanError(
                 f"{type(self.called).__name__} cannot be run on token ids alone, so nothing can be proved: "
                 f"{type(error).__name__}: {first_line(error)}"
@@ -128,7 +134,7 @@ class Probe:
 
 
 class _BackboneDone(Exception):
-    """Ends a forward pass before the head, whose scores of every entry of a vocabulary nobody reads."""
+    """Ends a forward pass before the vocabulary head, whose scores are not used."""
 
 
 def _stop(backbone: Any, args: tuple[Any, ...], output: Any) -> None:
@@ -136,9 +142,9 @@ def _stop(backbone: Any, args: tuple[Any, ...], output: Any) -> None:
 
 
 def _plain_ids(config: Any, embeddings: Any) -> list[int]:
-    """Return the token ids a text is made of: none that stands for padding or a place of an image or sound.
+    """Return the token ids of plain text, without padding and without placeholders for images or sound.
 
-    A padding token inside a text takes no position in the RoBERTa family; a place of an image asks for the image.
+    In the RoBERTa family a padding token inside a text does not get a position; a placeholder requires an image.
     """
     named = (vars(part) for part in (config, config.get_text_config(decoder=True)))
     special = {
@@ -153,19 +159,19 @@ def _plain_ids(config: Any, embeddings: Any) -> list[int]:
 
 
 def _by_token(states: Tensor) -> Tensor:
-    """Return states with the batch first, also where a family stacks several streams before it (Gemma 3n)."""
+    """Return states with the batch dimension first; some families (Gemma 3n) stack several streams before it."""
     return states if states.ndim == 3 else states.movedim((-3, -2), (0, 1)).flatten(2)
 
 
 @contextmanager
 def ready_to_probe(model: nn.Module, *, widen: bool = True) -> Iterator[None]:
-    """Run the body in evaluation mode, without gradients, and in float32 where weights are half precision.
+    """Run the body in evaluation mode, without gradients, and with half-precision weights in float32.
 
-    Widening a half to float32 loses nothing, and the very same tensors are put back afterwards.
+    Conversion to float32 is exact, and the original tensors are restored at the end.
 
     Args:
-        model: to be probed.
-        widen: False where its attention takes halves only.
+        model: the model to probe.
+        widen: False if its attention kernel accepts half precision only.
     """
     training = {module: module.training for module in model.modules()}
     tensors = [*model.parameters(), *model.buffers()]
@@ -186,10 +192,10 @@ def ready_to_probe(model: nn.Module, *, widen: bool = True) -> Iterator[None]:
 
 @contextmanager
 def flat_scores(stack: Stack) -> Iterator[None]:
-    """Run the body with attention scores close to each other, so that every token that may be seen has a weight.
+    """Run the body with scaled-down attention scores, so that every token that is not masked gets a weight.
 
-    Sharp scores (Gemma 4 does not scale its own) make the softmax round most weights to exactly 0, as a mask does. What
-    is masked stays masked at any scale.
+    With large scores (Gemma 4 does not scale its own) the softmax rounds most weights to exactly 0, as a mask does.
+    Masked tokens stay masked at any scale.
     """
     steep: list[tuple[Any, float]] = [
         (module, scaling)

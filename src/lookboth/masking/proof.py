@@ -1,4 +1,4 @@
-"""Shows what every layer of a model really sees, and holds it against the plan."""
+"""Measures which tokens every layer of a model attends to, and compares the result with the plan."""
 
 from dataclasses import dataclass
 
@@ -13,18 +13,18 @@ from lookboth.masking.plan import MaskPlan
 from lookboth.masking.probe import Probe, Run, flat_scores, ready_to_probe
 from lookboth.masking.proof_checks import Check, batch_checks, equality_checks, far_apart
 
-LONGEST = 48  # tokens; the probe runs one row a token, so its cost grows with the square
+LONGEST = 48  # tokens; the probe runs one row per token, so its cost grows with the square
 
 
 @dataclass(frozen=True, slots=True)
 class LayerResult:
-    """What one layer was seen to do.
+    """The measured mask of one layer.
 
     Args:
         layer: index, 0 nearest the input.
-        expected: kind of mask the plan asks for.
-        measured: kind of mask that explains which positions moved.
-        ok: whether exactly the positions moved that may see the changed one.
+        expected: kind of mask in the plan.
+        measured: kind of mask that explains which states changed.
+        ok: whether exactly those states changed that may attend to the changed token.
         message: the first position that contradicts the plan; "" when ok.
     """
 
@@ -37,10 +37,10 @@ class LayerResult:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """The outcome of `prove`: one result a layer and named checks of the whole model.
+    """The outcome of `prove`: one result per layer and named checks of the whole model.
 
     Args:
-        plan: the plan the model was held against.
+        plan: the plan the model was compared with.
         model: class name of the decoder, backend: its attention implementation, length: tokens of the probe.
         layers: results, nearest the input first.
         checks: named checks on batches, padding, packing and the stock model.
@@ -59,7 +59,7 @@ class Proof:
         return all(layer.ok for layer in self.layers) and all(check.ok for check in self.checks)
 
     def describe(self) -> str:
-        """Return the proof as text: one line a layer, one a check, and the verdict."""
+        """Return the proof as text: one line per layer, one per check, and the verdict."""
         head = f"plan {self.plan} on {self.model} ({self.backend}), {self.length} random tokens"
         lines = [
             f"  {_mark(layer.ok)}  layer {layer.layer:>2}  {layer.measured}{_after(layer.message)}"
@@ -72,56 +72,55 @@ class Proof:
 
 
 def prove(model: nn.Module, plan: MaskPlan | str | None = None, *, seed: int = 0, length: int = 12) -> Proof:
-    """Change one token at a time and hold which states move, layer by layer, against a plan.
+    """Change one token at a time, measure which states change in each layer, and compare this with a plan.
 
-    The outermost model is called, as its users call it, and stopped before its head. Every layer
-    is probed twice: in the whole stack (nothing may move that the composed plan does not reach),
-    and alone, fed the states of the unchanged text with one position exchanged, where exactly the positions
-    that may see it must move. What stock layers see (sliding windows) is measured on the stock
-    model, not taken from the configuration. Costs about 30 forward passes,
-    six of them with one row a token, the others with one to three rows.
+    The outermost model is called, as its users call it, and stopped before its head. Every layer is probed twice.
+    In the whole stack, only states may change that the composed plan can reach. Alone, a layer gets the states of
+    the unchanged text with one position replaced; exactly the positions that may attend to it must change. The masks
+    of stock layers (sliding windows) are measured on the stock model, not taken from the configuration. The proof
+    costs about 30 forward passes: six with one row per token, the others with one to three rows.
 
     Args:
-        model: a decoder or encoder; with a plan in force it is held against `plan` as it stands, otherwise `plan` is
-            applied for the time of the proof. Left as it was found.
-        plan: what to hold it against; None: the plan in force, or for a stock model the one
-            it was made with (causal for a decoder, full for an encoder).
+        model: a decoder or encoder. An active plan stays active and is compared with `plan`; otherwise `plan` is
+            applied during the proof. The model is restored at the end.
+        plan: the expected plan; None: the active plan, or for a stock model its own (causal for a decoder, full
+            for an encoder).
         seed: seed of the random token ids.
-        length: least number of tokens; more are taken, up to 48, where the plan's look-ahead or a sliding
-            window would not show.
+        length: minimum number of tokens. More are used, up to 48, if the plan's look-ahead or a sliding window is
+            longer.
 
     Raises:
         PlanError: the model cannot take a plan, or the plan does not fit it.
     """
     probe = Probe(model, seed)
-    in_force = get_plan(model)
-    expected = _expected(plan, in_force or own_plan(model), probe.num_layers)
+    active = get_plan(model)
+    expected = _expected(plan, active or own_plan(model), probe.num_layers)
     length = _length(probe, expected, length)
     backend = (probe.config._attn_implementation or "eager").removeprefix(PREFIX)
     with ready_to_probe(model, widen=not computes_in_halves(backend)):
         ids = probe.tokens(1, length)
         with under_plan(model, None):
-            stock = _seen(probe, ids).alone
+            stock = _measure(probe, ids).alone
             equalities = equality_checks(probe, length)
-        with under_plan(model, in_force or (None if plan is None else expected)):
-            seen = _seen(probe, ids)
+        with under_plan(model, active or (None if plan is None else expected)):
+            measured = _measure(probe, ids)
             batches = batch_checks(probe, length)
     visible = _narrowed if probe.stack.is_encoder else _widened
     allowed = [visible(matrix, reach) for matrix, reach in zip(stock, expected.reach, strict=True)]
     layers = tuple(
-        _layer_result(i, expected.reach[i], allowed[i], seen.alone[i]) for i in range(len(allowed))
+        _layer_result(i, expected.reach[i], allowed[i], measured.alone[i]) for i in range(len(allowed))
     )
-    checks = (_composed(allowed, seen.stacked), seen.batch_mates, *batches, *equalities)
+    checks = (_composed(allowed, measured.stacked), measured.batch_mates, *batches, *equalities)
     return Proof(expected, type(probe.stack.backbone).__name__, backend, length, layers, checks)
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """Which positions moved: for each layer a matrix (T, T), row = the position that looks.
+class _Measured:
+    """The states that changed: per layer a matrix (T, T), row = the attending position, column = the changed token.
 
     Args:
         alone: each layer by itself. stacked: after each layer of the whole stack.
-        batch_mates: whether a row stayed put while the rest of its batch changed.
+        batch_mates: whether a row stayed the same while the other rows of its batch changed.
     """
 
     alone: list[Tensor]
@@ -129,8 +128,8 @@ class _Seen:
     batch_mates: Check
 
 
-def _seen(probe: Probe, ids: Tensor) -> _Seen:
-    """Measure who sees whom with one row a changed token, and a last row where nothing changes."""
+def _measure(probe: Probe, ids: Tensor) -> _Measured:
+    """Measure which positions attend to which, with one row per changed token and a last row without change."""
     length = ids.shape[1]
     base_ids = ids.expand(length + 1, -1).contiguous()
     each = torch.arange(length, device=ids.device)
@@ -142,14 +141,14 @@ def _seen(probe: Probe, ids: Tensor) -> _Seen:
         for states, other in zip(forced, changed.inputs, strict=True):
             states[..., each, each, :] = other[..., each, each, :]
         alone = probe.run(base_ids, forced=forced)
-    return _Seen(_moved(base, alone), _moved(base, changed), _batch_mates(base, changed))
+    return _Measured(_moved(base, alone), _moved(base, changed), _batch_mates(base, changed))
 
 
 def _moved(base: Run, other: Run) -> list[Tensor]:
-    """Return for each layer which position (row) moved with which change (column).
+    """Return for each layer which positions (rows) changed with which token (columns).
 
-    Both runs have one shape, so states that see the same tokens come out bit for bit the same; only where
-    the unchanged last row moves too (mixtures of experts) is there noise to rise above.
+    Both runs have the same shape, so states that depend on the same tokens are equal bit for bit. In mixtures of
+    experts the unchanged last row differs too: its difference is the noise, and a change counts above 8 times that.
     """
     matrices = []
     for before, after in zip(base.outputs, other.outputs, strict=True):
@@ -160,18 +159,21 @@ def _moved(base: Run, other: Run) -> list[Tensor]:
 
 def _batch_mates(base: Run, changed: Run) -> Check:
     drift = far_apart(base.outputs[-1][-1], changed.outputs[-1][-1])
-    message = f"a row moved by {drift} when only other rows changed" if drift else ""
-    return Check("batch mates move nothing", not drift, message)
+    message = f"a row changed by {drift} when only other rows were replaced" if drift else ""
+    return Check("other rows of the batch change nothing", not drift, message)
 
 
 def _narrowed(stock: Tensor, reach: Reach) -> Tensor:
-    """Return who may see whom in an encoder: what the stock layer sees, cut `reach` tokens to the right."""
+    """Return which positions may attend to which in an encoder: the stock mask, limited to `reach` to the right."""
     places = torch.arange(stock.shape[0])
     return stock if reach is None else stock & (places[None, :] - places[:, None] <= reach)
 
 
 def _widened(stock: Tensor, reach: Reach) -> Tensor:
-    """Return who may see whom in a decoder: the stock left side, `reach` tokens right up to a stock border."""
+    """Return which positions may attend to which in a decoder: the stock mask plus `reach` tokens to the right.
+
+    Where a token does not attend to its left neighbour, a chunk begins; the reach ends at such a border.
+    """
     length = stock.shape[0]
     places = torch.arange(length)
     ahead = places[None, :] - places[:, None]
@@ -185,14 +187,14 @@ def _layer_result(layer: int, reach: Reach, allowed: Tensor, moved: Tensor) -> L
     wrong = (allowed != moved).nonzero()
     message = ""
     if len(wrong):
-        looker, seen = wrong[0].tolist()
-        verb = "sees" if moved[looker, seen] else "does not see"
-        message = f"expected {kind_of(reach)}, but position {looker} {verb} position {seen}"
+        query, key = wrong[0].tolist()
+        verb = "attends to" if moved[query, key] else "does not attend to"
+        message = f"expected {kind_of(reach)}, but position {query} {verb} position {key}"
     return LayerResult(layer, kind_of(reach), _measured_kind(moved), not len(wrong), message)
 
 
 def _measured_kind(moved: Tensor) -> str:
-    """Return the kind of mask that a who-moved matrix looks like, judged by its right side."""
+    """Return the kind of mask that explains the right side of a matrix of changed states."""
     length = moved.shape[0]
     right = moved.triu(1)
     if bool(right.any()) and bool(right[0, 1:].all()):
@@ -203,15 +205,15 @@ def _measured_kind(moved: Tensor) -> str:
 
 
 def _composed(allowed: list[Tensor], moved: list[Tensor]) -> Check:
-    """Check the whole stack: a change reaches no further than the layers so far can carry it."""
-    name = "in the whole stack nothing moves that may not, and all that look at a change move"
+    """Check the whole stack: a change reaches only the positions that the layers so far can pass it to."""
+    name = "in the whole stack a change reaches exactly the positions it may reach"
     reached = torch.eye(allowed[0].shape[0], dtype=torch.bool)
     for layer, (may, did) in enumerate(zip(allowed, moved, strict=True)):
         reached = (may.float() @ reached.float()) > 0
-        for matrix, what in ((did & ~reached, "moved"), (may & ~did, "did not move")):
+        for matrix, what in ((did & ~reached, "changed"), (may & ~did, "did not change")):
             if bool(matrix.any()):
-                looker, seen = matrix.nonzero()[0].tolist()
-                return Check(name, False, f"after layer {layer} position {looker} {what} with token {seen}")
+                query, key = matrix.nonzero()[0].tolist()
+                return Check(name, False, f"after layer {layer} position {query} {what} with token {key}")
     return Check(name, True)
 
 
@@ -228,7 +230,7 @@ def _expected(plan: MaskPlan | str | None, otherwise: MaskPlan, num_layers: int)
 
 
 def _length(probe: Probe, plan: MaskPlan, length: int) -> int:
-    """Return enough tokens to see past the widest look-ahead and the window, where that is affordable."""
+    """Return a length in tokens that exceeds the longest look-ahead and the window, up to `LONGEST`."""
     wanted = [length, *(reach + 4 for reach in plan.reach if reach)]
     if probe.window:
         wanted.append(probe.window + 4)

@@ -1,4 +1,4 @@
-"""The checks of a proof that concern whole batches: padding, packing, and the stock model."""
+"""The checks of a proof on whole batches: padding, packing, and equality with the stock model."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,13 +14,13 @@ from lookboth.masking.attention import get_plan, own_plan, under_plan
 from lookboth.masking.plan import MaskPlan
 from lookboth.masking.probe import Probe, Run
 
-PADS = 3
-TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-3}  # of the largest state; other widths are coarser
+PADS = 3  # tokens of padding
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-3}  # relative to the largest state; half precision: 5e-2
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One named check: whether it holds, and what was found where it does not (or why it was left out)."""
+    """One named check: whether it holds, and the finding if it does not (or the reason it was skipped)."""
 
     name: str
     ok: bool
@@ -28,14 +28,14 @@ class Check:
 
 
 def far_apart(first: Tensor, second: Tensor) -> str:
-    """Return the largest difference as text when it is no rounding error, "" otherwise; NaN is far."""
+    """Return the largest difference as text if it exceeds the tolerance (or is NaN), else ""."""
     allowed = TOLERANCE.get(first.dtype, 5e-2) * first.abs().max()
     distance = (first - second).abs().max()
     return "" if bool(distance <= allowed) else f"{float(distance):.2g}"
 
 
 def batch_checks(probe: Probe, length: int) -> list[Check]:
-    """Check padding on either side and packed rows under the plan in force; texts are `length` tokens."""
+    """Check padding on either side and packed rows under the active plan; texts have `length` tokens."""
     checks = [_padding(probe, length, "right"), _padding(probe, length, "left"), _packing(probe, length)]
     if get_plan(probe.model) is not None and probe.accepts("position_ids"):
         checks.append(_packing(probe, length, masked=True))
@@ -43,14 +43,14 @@ def batch_checks(probe: Probe, length: int) -> list[Check]:
 
 
 def equality_checks(probe: Probe, length: int) -> list[Check]:
-    """Check the ends of all plans against the stock model; call it on the stock model."""
+    """Compare the causal and the full plan with the stock model; call it without an active plan."""
     checks = [_own_plan_is_stock(probe, length)]
     return checks if probe.stack.is_encoder else [*checks, _full_is_unmasked(probe, length)]
 
 
 def _padding(probe: Probe, length: int, side: str) -> Check:
-    """Exchange what stands in the padding and in the other row: the text must stay put, and as when alone."""
-    name = f"padding on the {side} moves nothing"
+    """Replace the padding and the other row; the states of the text must stay those of the text alone."""
+    name = f"padding on the {side} changes nothing"
     place = slice(0, length) if side == "right" else slice(PADS, PADS + length)
     ids = probe.tokens(2, length + PADS)
     mask = torch.ones_like(ids)
@@ -65,19 +65,21 @@ def _padding(probe: Probe, length: int, side: str) -> Check:
     if not bool(first.isfinite().all()):
         return Check(name, False, "states of padded rows are not finite")
     if drift := far_apart(first[0, place], second[0, place]):
-        return Check(name, False, f"the text moved by {drift} when only its padding changed")
+        return Check(name, False, f"the text changed by {drift} when only its padding was replaced")
     if side == "left" and "position_ids" not in batch:
-        return Check(name, True, "positions start at the padding in this family, so not compared with alone")
+        return Check(
+            name, True, "not compared with the text alone: this family counts positions from the padding"
+        )
     alone = _final(probe.run(ids[:1, place]))[0]
     drift = far_apart(alone, first[0, place])
-    return Check(name, not drift, f"the padded text is {drift} away from the text alone" if drift else "")
+    return Check(name, not drift, f"the padded text differs by {drift} from the text alone" if drift else "")
 
 
 def _packing(probe: Probe, length: int, *, masked: bool = False) -> Check:
-    """Exchange one of three packed texts: the others must stay put, and be as when alone."""
-    name = "packed texts do not see each other" + (", attention mask given" if masked else "")
+    """Replace two of three packed texts; the states of the third must stay those of the text alone."""
+    name = "packed texts do not attend to each other" + (", attention mask given" if masked else "")
     if not probe.accepts("position_ids"):
-        return Check(name, True, "left out, the model takes no position ids")
+        return Check(name, True, "skipped: the model does not take position ids")
     borders = [0, length // 3, length // 3 + max(length // 3, 2), length]
     places = [slice(first, last) for first, last in pairwise(borders)]
     ids = probe.tokens(1, length)
@@ -92,9 +94,11 @@ def _packing(probe: Probe, length: int, *, masked: bool = False) -> Check:
             other = probe.other_tokens(ids)
             other[:, place] = ids[:, place]
             if drift := far_apart(packed[place], _final(probe.run(other, **batch))[0, place]):
-                return Check(name, False, f"text {number} moved by {drift} when only its neighbours changed")
+                return Check(
+                    name, False, f"text {number} changed by {drift} when its neighbours were replaced"
+                )
             if drift := far_apart(_final(probe.run(ids[:, place]))[0], packed[place]):
-                return Check(name, False, f"text {number} is {drift} away from the same text alone")
+                return Check(name, False, f"text {number} differs by {drift} from the same text alone")
     except PlanError as refusal:
         return Check(name, True, f"packed rows are refused: {refusal}")
     return Check(name, True)
@@ -110,33 +114,34 @@ def _own_plan_is_stock(probe: Probe, length: int) -> Check:
     with under_plan(probe.model, plan):
         planned = _final(probe.run(ids, attention_mask=mask))
     drift = far_apart(stock, planned)
-    return Check(
-        f"plan {bit}...{bit} is the stock model", not drift, f"states are {drift} apart" if drift else ""
-    )
+    name = f"plan {bit}...{bit} is the stock model"
+    return Check(name, not drift, f"states differ by {drift}" if drift else "")
 
 
 def _full_is_unmasked(probe: Probe, length: int) -> Check:
-    """Compare with config.is_causal=False on one text no longer than the window, where both must agree."""
+    """Compare the full plan with config.is_causal=False on one text that fits the sliding window.
+
+    On longer texts they may differ: the reach of the plan is not limited by the window.
+    """
     name = "plan 1...1 is the stock model with is_causal=False"
     if getattr(probe.config, "attention_chunk_size", None):
-        return Check(name, True, "left out, the stock model has no such setting for chunked attention")
+        return Check(name, True, "skipped: with chunked attention the stock model has no such setting")
     ids = probe.tokens(1, min(length, probe.window or length))
     try:
         with _not_causal(probe):
             stock = _final(probe.run(ids))
-    except (
-        PlanError
-    ) as refusal:  # no plan is in force: the stock model fails (ModernBERT-decoder on eager attention)
-        return Check(name, True, f"left out, the stock model does not run that way: {refusal}")
+    # Without a plan this is a failure of the stock model itself (ModernBERT-decoder on eager attention).
+    except PlanError as refusal:
+        return Check(name, True, f"skipped: the stock model does not run without its causal mask: {refusal}")
     with under_plan(probe.model, MaskPlan((None,) * probe.num_layers)):
         planned = _final(probe.run(ids))
     drift = far_apart(stock, planned)
-    return Check(name, not drift, f"states are {drift} apart" if drift else "")
+    return Check(name, not drift, f"states differ by {drift}" if drift else "")
 
 
 @contextmanager
 def _not_causal(probe: Probe) -> Iterator[None]:
-    """Switch the causal mask off the stock way; without a mask sdpa reads the modules, not config."""
+    """Set is_causal to False in the configuration and, because sdpa reads it there, in the attention modules."""
     holders: list[Any] = [probe.config, *probe.stack.ruled]
     before = [vars(holder).get("is_causal") for holder in holders]
     try:

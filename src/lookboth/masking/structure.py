@@ -1,4 +1,4 @@
-"""Where a plan goes in a Hugging Face model: its stack of layers, their attention, and why some have none."""
+"""The parts of a Hugging Face model that a plan changes: its stack of layers and their attention modules."""
 
 import inspect
 from collections import Counter
@@ -11,30 +11,30 @@ from transformers import PreTrainedModel
 
 from lookboth.errors import PlanError
 
-INTERFACE = "ALL_ATTENTION_FUNCTIONS"  # the name under which every modeling file knows the registry
+INTERFACE = "ALL_ATTENTION_FUNCTIONS"  # name of the registry in every modeling file
 BACKEND_NAMES = {"eager", "sdpa"}
 MASKED_LAYER_TYPES = {"full_attention", "sliding_attention", "chunked_attention"}
-# Layers that read left to right; other kinds (sparse, indexed or compressed attention) choose what they attend to.
+# Layers of these kinds read from left to right. Sparse, indexed and compressed attention select their own tokens.
 RECURRENT = ("linear", "conv", "hybrid", "mamba", "recurrent")
 FAMILIES = (
     "Llama, Mistral, Qwen2, Qwen3, Gemma 2 and 3, Phi-3, GPT-2, OPT, GPT-NeoX and OLMo, or an encoder such as "
     "BERT, RoBERTa, XLM-R, Electra, DistilBERT, ModernBERT, MPNet and DeBERTa"
 )
-# Encoders whose layers are handed a mask and do the attention themselves (see own_attention.py).
+# Encoders whose layers receive a mask and compute attention themselves (see own_attention.py).
 OWN_ATTENTION = {"mpnet", "deberta", "deberta-v2"}
 
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """The parts of a model that a plan touches.
+    """The parts of a model that a plan changes.
 
     Args:
         backbone: the module whose forward builds the masks and runs the layers.
-        ruled: the module of each layer that gets its rule, nearest the input first: its self-attention, or the
-            layer itself in families that keep their own attention.
+        ruled: the module of each layer that holds its rule, nearest the input first. It is the self-attention, or
+            the layer itself in families with their own attention code.
         layers: the layers, in the same order.
-        is_encoder: whether the stock layers look both ways: an encoder's, or those of a decoder whose configuration
-            says `is_causal: false`.
+        is_encoder: whether the stock layers are bidirectional. This holds for encoders and for decoders whose
+            configuration says `is_causal: false`.
     """
 
     backbone: PreTrainedModel
@@ -44,25 +44,25 @@ class Stack:
 
     @property
     def config(self) -> Any:
-        """The configuration in force; `apply_plan` replaces it, so it is looked up each time."""
+        """The current configuration. `apply_plan` replaces it, so it is looked up each time."""
         return self.backbone.config.get_text_config(decoder=True)
 
     @property
     def own_attention(self) -> bool:
-        """Whether the layers do their attention themselves, outside transformers' AttentionInterface."""
+        """Whether the layers compute attention themselves, outside transformers' AttentionInterface."""
         return self.config.model_type in OWN_ATTENTION
 
 
 def find_stack(model: nn.Module) -> Stack:
-    """Return the layers inside `model`: a backbone, a model with a head, or one wrapped by PEFT.
+    """Return the stack of layers in `model`: a backbone, a model with a head, or one wrapped by PEFT.
 
     Raises:
-        PlanError: no Hugging Face model, an encoder-decoder, or layers whose attention a plan cannot reach.
+        PlanError: not a Hugging Face model, an encoder-decoder, or attention that a plan cannot change.
     """
     owners = [module for module in model.modules() if isinstance(module, PreTrainedModel)]
     if not owners:
         raise PlanError(
-            f"{type(model).__name__} holds no Hugging Face transformers model; a plan needs one. "
+            f"{type(model).__name__} does not contain a Hugging Face transformers model; a plan needs one. "
             "Load it with transformers.AutoModel.from_pretrained(...)."
         )
     name, config = type(owners[0]).__name__, _text_config(owners[0])
@@ -80,9 +80,9 @@ def find_stack(model: nn.Module) -> Stack:
 
 
 def interface_call(module: nn.Module) -> Any:
-    """Return the function of the module's class that looks up transformers' AttentionInterface, or None.
+    """Return the method of the module's class that looks up transformers' AttentionInterface, or None.
 
-    The class itself is asked, subclasses included, because a model that ignores the interface accepts any
+    The code of the class and its base classes is inspected. A model that ignores the interface accepts any
     registered name and silently keeps its own attention (Falcon does).
     """
     for cls in type(module).__mro__:
@@ -94,19 +94,20 @@ def interface_call(module: nn.Module) -> Any:
 
 
 def stock_attention(module: nn.Module, backend: str) -> Callable[..., Any]:
-    """Return the attention function that `module` itself would call for the stock `backend`.
+    """Return the attention function that `module` calls for the stock `backend`.
 
     Raises:
-        PlanError: its modeling file has no function for this backend, or it asks for the backend's name, which is
-            another one under a plan.
+        PlanError: the modeling file has no function for this backend, or it compares the backend's name, which a
+            plan changes.
     """
     caller = interface_call(module)
     if getattr(module, "reorder_and_upcast_attn", False) and backend == "eager":
-        return _upcast_attention  # of GPT-2, which calls it where the backend's name is "eager"
+        # GPT-2 calls this method itself, but only while the backend's name is "eager".
+        return _upcast_attention
     if _asks_for_name(caller) and not hasattr(module, "reorder_and_upcast_attn"):
         raise PlanError(
-            f"{type(module).__name__} chooses what it attends to by the name of the attention backend, which a mask "
-            f"plan replaces. Use a decoder such as {FAMILIES}."
+            f"{type(module).__name__} selects its attention by the name of the attention backend, which a mask plan "
+            f"replaces. Use a decoder such as {FAMILIES}."
         )
     names = caller.__globals__
     try:
@@ -126,7 +127,7 @@ def _upcast_attention(module: Any, query: Any, key: Any, value: Any, mask: Any, 
 
 
 def _asks_for_name(function: Any) -> bool:
-    """Whether a function compares with the name of a backend, alone or among others."""
+    """Whether the constants of a function contain the name of a backend, alone or in a tuple."""
     constants = function.__code__.co_consts
     return any(BACKEND_NAMES & set(value if isinstance(value, tuple) else (value,)) for value in constants)
 
@@ -135,28 +136,28 @@ def _text_config(owner: PreTrainedModel) -> Any:
     name, config = type(owner).__name__, owner.config
     if getattr(config, "is_encoder_decoder", False):
         raise PlanError(
-            f"{name} is an encoder-decoder model; a mask plan is for models of one stack ({FAMILIES})."
+            f"{name} is an encoder-decoder model; a mask plan needs a model with one stack ({FAMILIES})."
         )
     config = config.get_text_config(decoder=True)
     if not isinstance(getattr(config, "num_hidden_layers", None), int):
         raise PlanError(
-            f"{name} ({config.model_type}) is no single stack of layers: its configuration names no number of layers. "
-            f"Use a decoder such as {FAMILIES}."
+            f"{name} ({config.model_type}) is not a single stack of layers: its configuration has no "
+            f"num_hidden_layers. Use a decoder such as {FAMILIES}."
         )
     _check_layer_types(name, set(getattr(config, "layer_types", None) or ()) - MASKED_LAYER_TYPES)
     return config
 
 
 def _check_layer_types(name: str, kinds: set[str]) -> None:
-    """Refuse kinds of layers whose mask is not the one transformers makes."""
+    """Refuse layer types that do not use the mask transformers builds."""
     if not kinds:
         return
     recurrent = any(any(word in kind for word in RECURRENT) for kind in kinds)
     why = (
-        "Recurrent layers read left to right and cannot be unmasked."
+        "Recurrent layers read from left to right and cannot be unmasked."
         if recurrent
-        else "These layers choose or compress the tokens they attend to, and do so from left to right, so a mask does "
-        "not say what they see."
+        else "These layers select or compress the tokens they attend to, from left to right, so a mask alone does "
+        "not determine their attention."
     )
     raise PlanError(
         f"{name} has layers of type {', '.join(sorted(kinds))}; a plan can unmask "
@@ -173,7 +174,7 @@ def _own_attention_stack(owners: list[PreTrainedModel]) -> Stack:
 def _attention_modules(model: nn.Module, config: Any) -> list[tuple[str, Any]]:
     """Return name and module of each self-attention, nearest the input first.
 
-    Decoders number them; some encoders (DistilBERT) leave it at the order of their layers.
+    Decoders number their attention modules. Some encoders (DistilBERT) do not; there the order of modules counts.
     """
     found = [
         (name, module)
@@ -201,42 +202,42 @@ def _check_every_layer(name: str, config: Any, attentions: list[Any]) -> None:
     if counts and all(counts[layer] > 1 for layer in range(num_layers)):
         raise PlanError(
             f"{name} cannot take a mask plan: each of its layers has {max(counts.values())} attention modules, one of "
-            "them for the states of an encoder (cross-attention). A mask plan is for models of one stack "
+            "them for the states of an encoder (cross-attention). A mask plan needs a model with one stack "
             f"({FAMILIES})."
         )
-    which = "no layer" if not counts else f"not exactly one in layers {', '.join(map(str, lacking))}"
+    which = f"layers {', '.join(map(str, lacking))} do not have exactly one" if counts else "none has a"
     raise PlanError(
-        f"{name} cannot take a mask plan: of its {num_layers} layers, {which} has self-attention that goes "
-        "through transformers' AttentionInterface. Models that keep their own attention (Falcon) or share one "
-        "layer (ALBERT), and state-space or linear-attention layers (Mamba, RWKV) cannot be planned. "
+        f"{name} cannot take a mask plan: of its {num_layers} layers, {which} self-attention that uses "
+        "transformers' AttentionInterface. A plan cannot be applied to models with their own attention code (Falcon), "
+        "one shared layer (ALBERT), or state-space or linear-attention layers (Mamba, RWKV). "
         f"Use a decoder such as {FAMILIES}."
     )
 
 
 def _check_no_recurrence(name: str, layers: tuple[nn.Module, ...]) -> None:
-    """Refuse hybrid layers: state-space mixers carry a causal convolution over the tokens."""
+    """Refuse hybrid layers: state-space mixers contain a causal convolution over the tokens."""
     for index, layer in enumerate(layers):
         if any(isinstance(module, (nn.Conv1d, nn.RNNBase)) for module in layer.modules()):
             raise PlanError(
                 f"{name} mixes tokens outside attention (a convolution or recurrence in layer {index}), "
-                f"which no mask can turn around. Use a decoder such as {FAMILIES}."
+                f"which a mask cannot change. Use a decoder such as {FAMILIES}."
             )
 
 
 def _enclosing_layer(model: nn.Module, name: str) -> nn.Module:
-    """Return the innermost member of a ModuleList that holds, or is, the module called `name`.
+    """Return the innermost member of a ModuleList that contains, or is, the module called `name`.
 
-    It is the attention itself in LongCat-Flash, whose layers hold two.
+    In LongCat-Flash it is the attention itself, because each layer holds a list of two.
     """
     parts = name.split(".")
     for end in range(len(parts), 0, -1):
         if isinstance(model.get_submodule(".".join(parts[: end - 1])), nn.ModuleList):
             return model.get_submodule(".".join(parts[:end]))
-    raise PlanError(f"Attention module '{name}' is in no list of layers; a plan needs a stack of layers.")
+    raise PlanError(f"Attention module '{name}' is not in a list of layers; a plan needs a stack of layers.")
 
 
 def _innermost_owner(model: nn.Module, names: list[str]) -> PreTrainedModel:
-    """Return the smallest transformers model that holds all the modules called `names`."""
+    """Return the innermost transformers model that contains all the modules called `names`."""
     holders = [
         module
         for prefix, module in model.named_modules()
@@ -250,14 +251,14 @@ _TABLES = ("position_embeddings", "embed_positions", "wpe")
 
 
 def first_position(model: nn.Module) -> int:
-    """Return the position of a text's first token: 0, but padding index + 1 in the RoBERTa family and MPNet."""
+    """Return the position id of a text's first token: 0, or padding index + 1 in the RoBERTa family and MPNet."""
     table = _table(model)
     padding_idx = getattr(table, "padding_idx", None)
     return 0 if padding_idx is None else padding_idx + 1
 
 
 def max_positions(model: nn.Module) -> int | None:
-    """Return the most tokens a text may have, None for a model without a learned table of positions."""
+    """Return the maximum number of tokens per text; None for a model without learned position embeddings."""
     table = _table(model)
     if table is None:
         return None
@@ -265,13 +266,13 @@ def max_positions(model: nn.Module) -> int | None:
 
 
 def steady_positions(config: Any) -> int | None:
-    """Return the most tokens a text may have before its labels depend on the texts beside it; None: any number.
+    """Return the longest text, in tokens, whose labels do not depend on the other texts of its batch; None: no limit.
 
-    Dynamic NTK and LongRoPE turn positions by frequencies that depend on the longest text of a batch, once that is
-    longer than the texts the model was first trained on.
+    Dynamic NTK and LongRoPE change the rotary frequencies when the longest text of a batch exceeds the length the
+    model was pretrained on. All texts of the batch then use the changed frequencies.
 
     Args:
-        config: of a text model.
+        config: configuration of the text model.
     """
     found = getattr(config, "rope_parameters", None) or {}
     limits = []
@@ -284,7 +285,7 @@ def steady_positions(config: Any) -> int | None:
 
 
 def _table(model: nn.Module) -> Any:
-    """Return the embedding of absolute positions, None where positions are rotary or relative."""
+    """Return the embedding of absolute positions; None where positions are rotary or relative."""
     for name, module in model.named_modules():
         if name.rpartition(".")[2] in _TABLES and isinstance(module, nn.Embedding):
             return module

@@ -1,8 +1,8 @@
 """torch's own variable-length attention as the backend "varlen": no padding is computed, a reach is a window.
 
-`torch.nn.attention.varlen` takes texts end to end, with their borders, and how far each token sees to the left and to
-the right. That is what a packed row and a layer's reach are, so that any plan of causal, bidirectional and look-ahead
-layers runs at the speed of flash attention, without a package that has to be compiled. It needs a CUDA GPU.
+`torch.nn.attention.varlen` takes concatenated texts, their borders, and a window to the left and to the right. A
+packed row and a layer's reach map onto this directly. Any plan of causal, bidirectional and look-ahead layers thus
+runs at the speed of flash attention, without a package that has to be compiled. It needs a CUDA GPU.
 """
 
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ _INSTEAD = "Load the model with attn_implementation='sdpa' or 'flex_attention'."
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """Where the texts of a batch lie once padding is left out.
+    """The borders of the texts of a batch after padding is removed.
 
     Args:
         borders: shape (n + 1,), int32; text i is borders[i] to borders[i + 1].
         longest: tokens of the longest text.
-        places: index into the flattened (B * T) rows of each token; None where every place holds one.
+        places: index of each token in the flattened (B * T) rows; None without padding.
     """
 
     borders: Tensor
@@ -44,13 +44,13 @@ class Texts:
         segments: Tensor | None,
         device: torch.device | str,
     ) -> "Texts":
-        """Return the texts of rows of shape (B, T).
+        """Find the texts of rows of shape (B, T).
 
         Args:
             size, length: B and T.
-            padding: shape (B, T), True where a token is; None when all are.
-            segments: number of the text each token belongs to, shape (B, T) or (1, T); None for one a row.
-            device: of all of these, and of what is returned.
+            padding: shape (B, T), True for tokens; None without padding.
+            segments: number of the text each token belongs to, shape (B, T) or (1, T); None: one text per row.
+            device: device of the inputs and of the result.
 
         >>> texts = Texts.find(2, 3, torch.tensor([[1, 1, 0], [1, 1, 1]]).bool(), None, "cpu")
         >>> texts.borders.tolist(), texts.longest, texts.places.tolist()
@@ -72,11 +72,11 @@ class Texts:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The mask of a layer.
+    """The mask of a layer as a window per text.
 
     Args:
-        texts: of the batch, shared by all layers.
-        left, right: how many tokens it sees on either side; -1 for all.
+        texts: the texts of the batch, shared by all layers.
+        left, right: tokens it may attend to on either side; -1 for all.
     """
 
     texts: Texts
@@ -88,10 +88,10 @@ def window(arguments: dict[str, Any], texts: Texts, reach: Reach, *, is_encoder:
     """Return the mask of layers of this reach.
 
     Args:
-        arguments: what transformers gives a mask function.
-        texts: of the batch.
-        reach: how far right the layer may look.
-        is_encoder: whether the stock layer looks both ways.
+        arguments: the keyword arguments transformers passes to a mask function.
+        texts: the texts of the batch.
+        reach: tokens to the right the layer may attend to.
+        is_encoder: whether the stock layer is bidirectional.
 
     Raises:
         PlanError: a stock mask that is neither causal nor a sliding window.
@@ -120,10 +120,10 @@ def varlen_attention(
     dropout: float = 0.0,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """Return what the heads see, (B, T, H, D), from query (B, H, T, D), key and value (B, G, T, D) and a Window.
+    """Return the attention output (B, T, H, D) of query (B, H, T, D), key and value (B, G, T, D) under a Window.
 
     Raises:
-        PlanError: no plan is in force, or the model wants what torch's kernel does not have.
+        PlanError: no plan is active, or the model needs a feature that torch's kernel does not have.
     """
     if not isinstance(attention_mask, Window):
         raise PlanError(
@@ -133,7 +133,7 @@ def varlen_attention(
     asked += ["attention dropout"] if dropout else []
     if asked:
         raise PlanError(
-            f"{type(module).__name__} wants {', '.join(asked)}, which varlen does not have. {_INSTEAD}"
+            f"{type(module).__name__} needs {', '.join(asked)}, which varlen does not support. {_INSTEAD}"
         )
     texts, (size, heads, length, _) = attention_mask.texts, query.shape
     flat = [
@@ -143,7 +143,7 @@ def varlen_attention(
     if texts.places is not None:
         flat = [states[texts.places] for states in flat]
     borders = texts.borders.to(query.device)
-    seen = _kernel(flat[0])(
+    output = _kernel(flat[0])(
         *flat,
         borders,
         borders,
@@ -154,13 +154,16 @@ def varlen_attention(
         enable_gqa=key.shape[1] != heads,
     )
     if texts.places is not None:
-        whole = seen.new_zeros(size * length, heads, seen.shape[-1])
-        seen = whole.index_copy(0, texts.places, seen)
-    return seen.reshape(size, length, heads, -1), None
+        padded = output.new_zeros(size * length, heads, output.shape[-1])
+        output = padded.index_copy(0, texts.places, output)
+    return output.reshape(size, length, heads, -1), None
 
 
 def _as_autocast(*states: Tensor) -> list[Tensor]:
-    """Return states in the width of autocast where it is on: it does not know this kernel and may leave them mixed."""
+    """Return states in the dtype of autocast where it is on.
+
+    Autocast does not know this kernel, so query, key and value may arrive in different dtypes.
+    """
     kind = states[0].device.type
     if not torch.is_autocast_enabled(kind):
         return list(states)
@@ -170,7 +173,7 @@ def _as_autocast(*states: Tensor) -> list[Tensor]:
 def _kernel(query: Tensor) -> Any:
     if query.device.type != "cuda" or query.dtype not in (torch.bfloat16, torch.float16):
         raise PlanError(
-            f"varlen attention runs on CUDA GPUs in bf16 or fp16; here are {query.dtype} states on "
+            f"varlen attention runs on CUDA GPUs in bf16 or fp16; found {query.dtype} states on "
             f"{query.device.type}. {_INSTEAD}"
         )
     from torch.nn.attention.varlen import varlen_attn
@@ -182,9 +185,9 @@ def _stock_mask(**arguments: Any) -> Window:
     """Return the mask of all layers of a model without a plan."""
     size, length, padding = arguments["batch_size"], arguments["q_length"], arguments.get("attention_mask")
     zero = torch.zeros((), dtype=torch.long, device=arguments["device"])
-    sees_right = length > 1 and bool(arguments["mask_function"](zero, zero, zero, zero + 1))
+    attends_right = length > 1 and bool(arguments["mask_function"](zero, zero, zero, zero + 1))
     texts = Texts.find(size, length, padding, stock_segments(arguments), arguments["device"])
-    return window(arguments, texts, None if sees_right else 0, is_encoder=sees_right)
+    return window(arguments, texts, None if attends_right else 0, is_encoder=attends_right)
 
 
 AttentionInterface.register(VARLEN, varlen_attention)

@@ -1,4 +1,4 @@
-"""LoRA adapters on disk: written without paths of this machine, and read only where they say nothing unusual."""
+"""LoRA adapters on disk: written without local paths, and read only if their settings are known to be safe."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
-# A name inside a model, and "whatever ends with this name" in the one form of a pattern that PEFT writes by itself.
+# A module name, and the only pattern PEFT writes itself: all modules whose name ends with this name.
 Name = Annotated[str, Field(pattern=r"\A[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*\z", max_length=400)]
 Ending = Annotated[str, Field(pattern=r"\A\.\*\\\.[A-Za-z0-9_]+\z", max_length=400)]
 Rank = Annotated[int, Field(ge=1)]
 
 
 class AdapterSettings(BaseModel):
-    """What `adapter_config.json` may say; any other key must have the value that PEFT gives it by itself.
+    """The allowed settings of `adapter_config.json`; any other key must have PEFT's default value.
 
-    Others can name modules to import, patterns that take forever to match, or weights too large to hold.
+    Other values could import modules, match patterns in exponential time, or allocate too much memory.
     """
 
     model_config = ConfigDict(strict=True, extra="allow")
@@ -41,40 +41,40 @@ class AdapterSettings(BaseModel):
     alpha_pattern: dict[Ending, float] = {}
     use_rslora: bool = False
     use_dora: bool = False
-    init_lora_weights: bool | Literal["gaussian", "orthogonal"] = True  # means nothing once trained
+    init_lora_weights: bool | Literal["gaussian", "orthogonal"] = True  # has no effect after training
     fan_in_fan_out: bool = False
     inference_mode: bool = True
     base_model_name_or_path: str | None = None
     revision: str | None = None
-    auto_mapping: Any = None  # only PEFT's Auto classes, which are not used here, read it
-    megatron_core: Any = None  # means nothing without megatron_config
+    auto_mapping: Any = None  # read by PEFT's Auto classes only, which are not used here
+    megatron_core: Any = None  # has no effect without megatron_config
     peft_version: Any = None
     task_type: Any = None
 
     def check_rest(self) -> None:
-        """Refuse what is not the usual value.
+        """Refuse extra keys whose value is not PEFT's default.
 
         Raises:
-            ModelError: names the key.
+            ModelError: the first such key, by name.
         """
         from peft import LoraConfig
 
         usual = LoraConfig().to_dict()
         for key, value in (self.model_extra or {}).items():
             if value and value != usual.get(key):
-                raise ModelError(f"{key} is {value!r:.100}, which no adapter of lookboth has")
+                raise ModelError(f"{key} is {value!r:.100}, a setting that lookboth does not read in an adapter")
 
     def check_ranks(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Refuse ranks that the weights do not have; a weight of several experts holds the rank once for each.
+        """Refuse ranks that differ from the weights; a weight of several experts contains the rank once per expert.
 
         Raises:
-            ModelError: names a weight.
+            ModelError: the rank, or the first weight that does not fit, by name.
         """
         ranks = {self.r, *self.rank_pattern.values()}
         largest = max((value.shape[0] for name, value in weights.items() if "lora_A" in name), default=0)
         if max(ranks) > max(largest, self.r):
             raise ModelError(
-                f"rank_pattern has a rank of {max(ranks)}, but no weight has more than {largest}."
+                f"rank_pattern has a rank of {max(ranks)}, but the largest rank of a weight is {largest}."
             )
         for name, value in weights.items():
             if "lora_A" in name and not any(self._fits(value, rank) for rank in ranks):
@@ -84,7 +84,7 @@ class AdapterSettings(BaseModel):
         return value.shape[0] == rank or (bool(self.target_parameters) and value.shape[0] % rank == 0)
 
     def to_lora(self) -> "LoraConfig":
-        """Return what PEFT builds the pairs from; for labeling, not for training."""
+        """Return the PEFT configuration of these settings, for inference."""
         from peft import LoraConfig
 
         return LoraConfig(
@@ -108,13 +108,13 @@ class AdapterSettings(BaseModel):
 def save_adapter(
     backbone: Any, folder: Path, *, base: str, revision: str | None, dtype: torch.dtype | None = None
 ) -> None:
-    """Write the LoRA adapter of `backbone` into `folder`, naming `base` as what it belongs to."""
+    """Write the LoRA adapter of `backbone` into `folder`, with `base` as the name of its base model."""
     from peft import get_peft_model_state_dict
 
     state = get_peft_model_state_dict(backbone)
     if dtype is not None:
         state = {name: value.to(dtype) for name, value in state.items()}
-    # PEFT would write the path the base was loaded from on this machine.
+    # PEFT would otherwise write the local path from which the base model was loaded.
     adapter = backbone.peft_config["default"]
     adapter.base_model_name_or_path, adapter.revision = base, revision
     backbone.save_pretrained(folder, state_dict=state, save_embedding_layers=False)
@@ -122,28 +122,29 @@ def save_adapter(
 
 
 def read_adapter(folder: Path) -> tuple[AdapterSettings, dict[str, torch.Tensor]]:
-    """Return what the adapter in `folder` says of itself, and its weights.
+    """Read the settings and the weights of the adapter in `folder`.
 
     Raises:
-        ModelError: it is incomplete, damaged or unusual.
+        ModelError: the adapter is incomplete or damaged, or has settings that are not allowed.
     """
     file = folder / WEIGHTS_FILE
     if not file.is_file():
-        raise ModelError(f"{folder}: no {file.name} (only safetensors are read).")
+        raise ModelError(f"{folder}: {file.name} is missing (only safetensors files are read).")
     weights = read_weights(file)
     return _read_settings(folder / CONFIG_FILE, weights), weights
 
 
 def load_adapter(backbone: Any, folder: Path) -> Any:
-    """Return `backbone` with the adapter that `folder` holds; every weight is known to have been taken over.
+    """Load the adapter in `folder` into `backbone` and check that every weight was loaded.
 
     Raises:
-        ModelError: it is incomplete or damaged, unusual, or does not fit the backbone.
+        ModelError: the adapter is incomplete or damaged, has settings that are not allowed, or does not fit the
+            backbone.
     """
     settings, weights = read_adapter(folder)
     dtype = next(backbone.parameters()).dtype
     with as_model_error(f"{folder}: the adapter does not fit or is damaged"):
-        # Without memory for the pairs: sizes in the settings are somebody else's.
+        # On the meta device: the settings are untrusted and could ask for any amount of memory.
         model = attach_pairs(backbone, settings.to_lora(), empty=True)
     try:
         fill_pairs(model, weights, dtype=dtype)
@@ -158,7 +159,7 @@ def _read_settings(file: Path, weights: dict[str, torch.Tensor]) -> AdapterSetti
         settings.check_rest()
         settings.check_ranks(weights)
     except FileNotFoundError as error:
-        raise ModelError(f"{file.parent}: no {file.name}, so this is no adapter.") from error
+        raise ModelError(f"{file.parent}: {file.name} is missing, so this is not an adapter.") from error
     except ValidationError as error:
         detail = error.errors(include_url=False, include_input=False)[0]
         raise ModelError(f"{file}: {'.'.join(map(str, detail['loc']))}: {detail['msg']}") from None
@@ -168,10 +169,10 @@ def _read_settings(file: Path, weights: dict[str, torch.Tensor]) -> AdapterSetti
 
 
 def fold_adapter(backbone: Any) -> None:
-    """Add the adapter to the weights in memory, where there is one and the weights are not in 4 bits.
+    """Merge the adapter into the weights in memory, if there is one and the weights are not in 4 bits.
 
-    It computes a fifth faster, the same within rounding. Saved, it is as before: adapter beside base. It is not to be
-    trained.
+    Inference is a fifth faster and equal within rounding. Saving still writes the adapter separately. Do not train
+    the model afterwards.
     """
     if hasattr(backbone, "merge_adapter") and not getattr(backbone, "is_quantized", False):
         backbone.merge_adapter()

@@ -1,7 +1,7 @@
-"""The arithmetic of a forward pass: half precision by autocast, without casts that change nothing.
+"""The arithmetic of a forward pass: half precision by autocast, without redundant casts.
 
-A process that was forked computes on one thread. OpenMP's other threads exist in the parent only, and waiting for them
-would never end; torch's own data loader does the same (`torch.utils.data._utils.worker`).
+Importing this module limits forked processes to one thread. OpenMP's other threads exist in the parent only, so a
+child would wait for them forever; torch's own data loader does the same (`torch.utils.data._utils.worker`).
 """
 
 import os
@@ -15,18 +15,18 @@ from torch import nn
 if hasattr(os, "register_at_fork"):  # not on Windows, which never forks
     os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
-_LORA_FLAG = "cast_input_dtype_enabled"  # PEFT's; `peft.helpers.disable_input_dtype_casting` sets it as well
+_LORA_FLAG = "cast_input_dtype_enabled"  # attribute of PEFT, also set by `peft.helpers.disable_input_dtype_casting`
 
 
 @dataclass(frozen=True, slots=True)
 class _OutsideAutocast:
     """A flag that is true while autocast is off.
 
-    Gradient checkpointing runs layers again in the backward pass, after `compute_in` has ended, and brings autocast
-    back: a flag that followed `compute_in` would give the second run other casts than the first.
+    Gradient checkpointing runs layers again in the backward pass, after `compute_in` has ended, and restores autocast.
+    A flag that followed `compute_in` would cause other casts in the second run than in the first.
 
     Args:
-        device_type: of the autocast that is looked at.
+        device_type: device type of the autocast.
     """
 
     device_type: str
@@ -37,11 +37,11 @@ class _OutsideAutocast:
 
 @contextmanager
 def compute_in(dtype: torch.dtype, backbone: nn.Module) -> Iterator[None]:
-    """Run what is inside in `dtype`: bf16 and fp16 by autocast, fp32 as it stands.
+    """Compute in `dtype` inside the context: bf16 and fp16 by autocast, fp32 without.
 
-    Under autocast PEFT would turn the input of every LoRA pair to the fp32 of its weights, and autocast back to
-    half precision: a tenth of the time of a training step on a CPU. LoRA pairs are told to leave that out
-    whenever autocast is on.
+    Under autocast PEFT would cast the input of every LoRA pair to the fp32 of its weights, and autocast would cast it
+    back to half precision. This takes a tenth of a training step on a CPU, so the cast of LoRA pairs is disabled
+    while autocast is on.
 
     Args:
         dtype: torch.bfloat16, torch.float16 or torch.float32.

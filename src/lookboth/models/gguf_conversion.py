@@ -1,4 +1,4 @@
-"""A GGUF file as a safetensors folder, dequantized tensor by tensor."""
+"""Conversion of a GGUF file to a safetensors folder, dequantized tensor by tensor."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,7 +18,7 @@ def convert_gguf(
     settings: Mapping[str, Any] | None = None,
     adjust_tokenizer: Callable[[Any], None] | None = None,
 ) -> None:
-    """Write the model and the tokenizer of a GGUF file as a folder that transformers loads.
+    """Convert the model and the tokenizer of a GGUF file to a folder that transformers loads.
 
     Each tensor is dequantized in fp32 and rounded to `dtype` before the next one is read, so the peak memory is
     the model in `dtype` plus a few copies of its largest tensor in fp32.
@@ -26,9 +26,9 @@ def convert_gguf(
     Args:
         file: the GGUF file.
         target: an existing folder for the result.
-        dtype: of the weights on disk.
-        settings: what the header of the file lacks or states wrongly, as in the published config.json.
-        adjust_tokenizer: does the same to the tokenizer.
+        dtype: dtype of the weights on disk.
+        settings: settings of the published config.json that the header of the file lacks or states incorrectly.
+        adjust_tokenizer: corrects the tokenizer in the same way.
 
     Raises:
         ModelError: the package gguf is not installed.
@@ -69,6 +69,6 @@ def _weights(file: Path, config: Any, dtype: "torch.dtype") -> dict[str, "torch.
     prefix = f"{shape.base_model_prefix}."
     weights = {name.removeprefix(prefix): weight for name, weight in found.items()}
     if head is not None and config.tie_word_embeddings:
-        # The same table twice: files keep the one of the vocabulary head in more bits.
+        # The weights are tied; GGUF files store the copy of the vocabulary head with more bits.
         weights["embed_tokens.weight"] = head
     return weights

@@ -1,4 +1,4 @@
-"""Backbone and head: from token ids to the tag scores of each word."""
+"""The model of a labeler, backbone and head: computes the tag scores of each word from token ids."""
 
 from typing import Any, Protocol
 
@@ -15,15 +15,15 @@ from lookboth.models.text_pass import layer_states, pass_over_text
 
 
 class ModelSettings(Protocol):
-    """The part of a labeler's config that decides how its model is built."""
+    """The settings of a labeler's config that determine its model."""
 
     @property
     def label_on(self) -> LabelOn:
-        """The sub-token of a word that is labeled, or how all of them are pooled."""
+        """The token of a word that is labeled, or how all its tokens are pooled."""
 
     @property
     def head(self) -> HeadConfig:
-        """Which head, and on which layers."""
+        """The kind of head, and the layers it reads."""
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -35,16 +35,16 @@ class ModelSettings(Protocol):
 
 
 class LabelerModel(nn.Module):
-    """Backbone and head; gives every word its tag scores.
+    """A backbone with a head that scores the tags of every word.
 
     Args:
         backbone: a Hugging Face model without vocabulary head, the mask plan applied, with or without adapter.
-        config: gives the head, its tags and the sub-token of a word that is labeled.
-        dropout: before the head, in training.
-        compute_dtype: arithmetic of the backbone; the head always works in fp32.
+        config: the head, its tags and the token of a word that is labeled.
+        dropout: dropout rate before the head, in training.
+        compute_dtype: dtype of the backbone's arithmetic; the head always computes in fp32.
     """
 
-    accepts_loss_kwargs = True  # tells transformers.Trainer to pass num_items_in_batch
+    accepts_loss_kwargs = True  # transformers.Trainer then passes num_items_in_batch
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class LabelerModel(nn.Module):
 
     @property
     def module(self) -> nn.Module:
-        """The module with all weights: this one."""
+        """The module with all weights, which is the model itself."""
         return self
 
     def forward(
@@ -89,12 +89,12 @@ class LabelerModel(nn.Module):
     ) -> dict[str, torch.Tensor]:
         """Return {"logits": (w, num_tags)} and, with labels, {"loss": scalar}; shapes as in PackedBatch.
 
-        Logits are what the head gives: log probabilities come from `head.log_probs`.
+        Logits are the output of the head; `head.log_probs` converts them to log probabilities.
 
-        `num_items_in_batch` is the number of labels in all batches of one optimizer step: the loss is then the
-        sum over words divided by it, so that accumulation weighs every word alike.
+        `num_items_in_batch` is the number of labels in all batches of one optimizer step. It divides the summed loss,
+        so that gradient accumulation gives every word the same weight.
         """
-        # Rows padded on the right count positions from 0 by themselves; only packed rows need telling.
+        # The model counts the positions of rows padded on the right itself; only packed rows need position ids.
         packed = {}
         if attention_mask is None and position_ids is not None:
             packed["position_ids"] = position_ids + self.first_position
@@ -108,7 +108,8 @@ class LabelerModel(nn.Module):
             )
         words = self._read_states(states, word_first, word_last)
         logits = self.head(self.dropout(words), num_words)
-        if self.label_on == "max_score":  # "words" are all tokens there
+        # For max_score the rows of `words` are tokens, which are pooled here.
+        if self.label_on == "max_score":
             logits = _largest(logits, _words_of_tokens(word_first, word_last, len(logits)), len(word_first))
         output = {"logits": logits}
         if labels is not None:
@@ -118,22 +119,22 @@ class LabelerModel(nn.Module):
         return output
 
     def _read_states(self, output: Any, first: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
-        """Return what the head reads of each word, (w, hidden) in fp32: the last layer, or all layers mixed."""
+        """Return the head's input for each word, (w, hidden) in fp32: the last layer, or a mix of all layers."""
         if self.head.mix is None:
             return self._word_states(output.last_hidden_state.flatten(0, 1), first, last).float()
-        # Words are picked before the mix: only their states, not those of all tokens, are kept for its gradient.
+        # Select words before the mix: autograd then keeps the states of words only, not those of all tokens.
         states = layer_states(output)
         return self.head.mix(self._word_states(state.flatten(0, 1), first, last) for state in states)
 
     def _word_states(self, states: torch.Tensor, first: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
-        """Pick or pool token states, (tokens, hidden) -> (w, hidden); for max_score they stay as they are."""
+        """Select or pool token states, (tokens, hidden) -> (w, hidden); for max_score return them unchanged."""
         if self.label_on == "max_score":
             return states
         if self.label_on == "first":
             return states[first]
         if self.label_on == "last":
             return states[last]
-        # Shapes depend on shapes alone, not on values, so that the graph can be exported.
+        # Shapes must not depend on values, so that the graph can be exported.
         rows = _words_of_tokens(first, last, len(states))
         tokens = states.float()
         if self.label_on == "max":
@@ -143,10 +144,12 @@ class LabelerModel(nn.Module):
 
 
 def _states_of(backbone: Any, dtype: torch.dtype, *, mixed: bool) -> tuple[int, int]:
-    """Return the width of the states a head reads, and how many states of a token are mixed; asked of the model itself.
+    """Return the width of the states a head reads, and the number of states per token that are mixed.
+
+    Both are measured with a forward pass, because configurations name them in different ways.
 
     Raises:
-        ConfigError: states of several widths, which cannot be mixed.
+        ConfigError: the layers have states of different widths, which cannot be mixed.
     """
     output = pass_over_text(backbone, dtype=dtype, **({"output_hidden_states": True} if mixed else {}))
     width = output.last_hidden_state.shape[-1]
@@ -155,18 +158,18 @@ def _states_of(backbone: Any, dtype: torch.dtype, *, mixed: bool) -> tuple[int, 
     widths = [state.shape[-1] for state in layer_states(output)]
     if set(widths) != {width}:
         raise ConfigError(
-            f"head.layers = 'mix': states of this model are {' and '.join(map(str, sorted(set(widths))))} wide. "
-            "Set head.layers = 'last'."
+            f"head.layers = 'mix' needs layers of one width; this model has states of widths "
+            f"{' and '.join(map(str, sorted(set(widths))))}. Set head.layers = 'last'."
         )
     return width, len(widths)
 
 
 def _largest(values: torch.Tensor, rows: torch.Tensor, num_words: int) -> torch.Tensor:
-    """Return the largest value of each column over the tokens of each word, (tokens, n) -> (w, n).
+    """Return the maximum of each column over the tokens of each word, (tokens, n) -> (w, n).
 
     Args:
-        values: of tokens, shape (tokens, n).
-        rows: as `_words_of_tokens` gives them.
+        values: one row per token, shape (tokens, n).
+        rows: the output of `_words_of_tokens`.
         num_words: number of words, w.
     """
     least = values.new_full((num_words + 1, values.shape[1]), float("-inf"))
@@ -174,13 +177,14 @@ def _largest(values: torch.Tensor, rows: torch.Tensor, num_words: int) -> torch.
 
 
 def _words_of_tokens(first: torch.Tensor, last: torch.Tensor, num_tokens: int) -> torch.Tensor:
-    """Return the number of each token's word, (tokens,); for a token of no word, one past the last number.
+    """Return the index of each token's word, (tokens,), and w for tokens outside words.
 
     Args:
-        first, last: the tokens each word begins and ends with, shape (w,), in the order of the text.
-        num_tokens: how many there are.
+        first, last: the first and last token of each word, shape (w,), in the order of the text.
+        num_tokens: number of tokens.
     """
-    none, one = first.new_zeros(num_tokens + 1), torch.ones_like(first)
-    begun = none.scatter_add(0, first, one).cumsum(0)[:-1]
-    ended = none.scatter_add(0, last + 1, one).cumsum(0)[:-1]
+    zeros, ones = first.new_zeros(num_tokens + 1), torch.ones_like(first)
+    # A token is inside a word where more words have begun than ended before it.
+    begun = zeros.scatter_add(0, first, ones).cumsum(0)[:-1]
+    ended = zeros.scatter_add(0, last + 1, ones).cumsum(0)[:-1]
     return torch.where(begun > ended, begun - 1, len(first))

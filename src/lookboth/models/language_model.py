@@ -1,4 +1,4 @@
-"""A backbone with its vocabulary head: what training on raw text runs."""
+"""A backbone with its vocabulary head, for training on raw text."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,16 +17,16 @@ from lookboth.quiet import without_load_report
 
 
 class LanguageModel(nn.Module):
-    """A backbone with its vocabulary head; gives the loss of the tokens that are to be predicted.
+    """A backbone with its vocabulary head that computes the loss of the target tokens.
 
-    Logits exist at the predicting positions only, never at all positions of a batch.
+    Logits are computed at the predicting positions only, not at all positions of a batch, to save memory.
 
     Args:
-        model: from `load_language_model`.
-        compute_dtype: arithmetic of backbone and head; the loss is always taken in fp32.
+        model: the output of `load_language_model`.
+        compute_dtype: dtype of the arithmetic of backbone and head; the loss is always computed in fp32.
     """
 
-    accepts_loss_kwargs = True  # tells transformers.Trainer to pass num_items_in_batch
+    accepts_loss_kwargs = True  # transformers.Trainer then passes num_items_in_batch
 
     def __init__(self, model: Any, *, compute_dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
@@ -47,11 +47,11 @@ class LanguageModel(nn.Module):
 
         Args:
             input_ids, position_ids, attention_mask: as in PackedBatch.
-            positions: flat index into b * t of each position that predicts, shape (p,).
-            labels: the token to be predicted there, shape (p,).
-            num_items_in_batch: predictions in all batches of one optimizer step; divides the summed loss then.
+            positions: flat index into b * t of each predicting position, shape (p,).
+            labels: the target token of each of these positions, shape (p,).
+            num_items_in_batch: number of predictions in all batches of one optimizer step; it divides the summed loss.
         """
-        # Rows padded on the right count positions from 0 by themselves; only packed rows need telling.
+        # The model counts the positions of rows padded on the right itself; only packed rows need position ids.
         packed = {}
         if attention_mask is None and position_ids is not None:
             packed["position_ids"] = position_ids + self.first_position
@@ -68,7 +68,7 @@ class LanguageModel(nn.Module):
 
     @contextmanager
     def _states_only_at(self, positions: torch.Tensor) -> Iterator[None]:
-        """Let the backbone hand only these states to the vocabulary head, whatever that is made of."""
+        """Make the backbone pass only these states to the vocabulary head; this works for every kind of head."""
 
         def pick(_module: nn.Module, _args: Any, output: Any) -> Any:
             output.last_hidden_state = output.last_hidden_state.flatten(0, 1)[positions][None]
@@ -84,18 +84,18 @@ class LanguageModel(nn.Module):
 def load_language_model(
     name: str, backbone: Any, *, revision: str | None = None, trust_remote_code: bool = False
 ) -> Any:
-    """Return the language model around `backbone`: the same modules with the vocabulary head that fits them.
+    """Load the vocabulary head of `backbone` and return the language model with both.
 
-    The head is read together with one layer, which is put away again, and tied to the embeddings of `backbone`
-    where the model ties them. Encoders get the head of masked-token prediction.
+    The head is loaded with a single layer, which is then replaced by `backbone`. It is tied to the embeddings of
+    `backbone` if the model ties them. Encoders get the head for masked-token prediction.
 
     Args:
-        name: what `backbone` was loaded from.
-        backbone: from `load_backbone`; its modules may hold LoRA layers, but it must not be wrapped.
+        name: the name `backbone` was loaded with.
+        backbone: the output of `load_backbone`; its modules may contain LoRA layers, but PEFT must not wrap it.
         revision, trust_remote_code: as in `load_backbone`.
 
     Raises:
-        ModelError: there is no vocabulary head with the weights.
+        ModelError: the weights do not contain a vocabulary head.
     """
     from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
     from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
@@ -117,8 +117,8 @@ def load_language_model(
     missing = sorted(key for key in found["missing_keys"] if not key.startswith(model.base_model_prefix))
     if missing:
         raise ModelError(
-            f"model {name!r}: has no vocabulary head ({missing[0]} is not among its weights), so it cannot be "
-            "adapted to raw text. Name a language model, or leave out [adaptation]."
+            f"model {name!r} does not contain a vocabulary head ({missing[0]} is missing in its weights), so it "
+            "cannot be adapted to raw text. Name a language model, or leave out [adaptation]."
         )
     model.to(table.device)
     setattr(model, model.base_model_prefix, backbone)

@@ -1,4 +1,4 @@
-"""Backbones and tokenizers by hub id, local folder, or built-in name."""
+"""Loading of backbones and tokenizers by hub id, local folder, or built-in name."""
 
 import hashlib
 import importlib.util
@@ -20,17 +20,17 @@ Precision = Literal["auto", "bf16", "fp16", "fp32"]
 
 
 def load_config(name: str, *, revision: str | None = None, trust_remote_code: bool = False) -> Any:
-    """Return the transformers configuration of a model without loading weights."""
+    """Load the transformers configuration of a model, without its weights."""
     from transformers import AutoConfig
 
     return from_hub(AutoConfig, name, revision=revision, trust_remote_code=trust_remote_code)
 
 
 def load_tokenizer(name: str, *, revision: str | None = None, trust_remote_code: bool = False) -> Any:
-    """Return the tokenizer of a model.
+    """Load the tokenizer of a model.
 
     Raises:
-        ModelError: there is none, or it does not work.
+        ModelError: the model has no tokenizer, or it does not work.
     """
     from transformers import AutoTokenizer
 
@@ -39,14 +39,14 @@ def load_tokenizer(name: str, *, revision: str | None = None, trust_remote_code:
 
 
 def load_saved_tokenizer(folder: Path) -> Any:
-    """Return the tokenizer in the folder of a saved labeler.
+    """Load the tokenizer in the folder of a saved labeler.
 
     Raises:
-        ModelError: there is none, or it does not work.
+        ModelError: the folder has no tokenizer, or it does not work.
     """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-    # The class named there is known to AutoTokenizer only after `import lookboth.integrations.transformers`.
+    # AutoTokenizer knows the class named in the folder only after `import lookboth.integrations.transformers`.
     kind = PreTrainedTokenizerFast if (folder / "tokenizer.json").is_file() else AutoTokenizer
     name = str(folder.absolute())
     return _require_working(from_hub(kind, name), name)
@@ -71,22 +71,22 @@ def load_backbone(
     revision: str | None = None,
     trust_remote_code: bool = False,
 ) -> Any:
-    """Return the model without vocabulary head and pooler, in evaluation mode.
+    """Load a model without vocabulary head and pooler, in evaluation mode.
 
     Args:
         name: hub id, folder, or a built-in name such as "smollm2-135m".
-        precision: of the weights and the arithmetic; "auto" takes bf16 where the device has it natively; in "fp16"
-            the embeddings stay in fp32, and with them the sum that runs through the layers, which fp16 overflows.
+        precision: precision of the weights and the arithmetic; "auto": bf16 if the device supports it natively, else
+            fp32. With "fp16" the embeddings and thus the residual stream stay in fp32, because fp16 overflows there.
         device: "cpu", "cuda", ...
-        attn_implementation: "sdpa", "eager", ...; the faster one here when None.
+        attn_implementation: "sdpa", "eager", ...; None: the faster one on this device.
         four_bit: load in 4 bits (nf4) for QLoRA; needs bitsandbytes.
         double_quant: in 4 bits, quantize the scales as well.
-        num_layers: keep only so many layers, those nearest the input; the others are not read from disk.
-        revision, trust_remote_code: as in transformers; remote code runs only when asked for here.
+        num_layers: number of layers to keep, nearest the input; the others are not read from disk.
+        revision, trust_remote_code: as in transformers; remote code runs only if this is True.
 
     Raises:
-        ModelError: the model is not there, or 4 bits are not possible on this machine.
-        ConfigError: there is no such device or precision, or more layers are wanted than there are.
+        ModelError: the model does not exist, or 4 bits are not possible on this machine.
+        ConfigError: the device or precision does not exist, or `num_layers` exceeds the layers of the model.
     """
     import torch
     from transformers import AutoModel
@@ -110,7 +110,8 @@ def load_backbone(
         model = from_hub(AutoModel, name, revision=revision, trust_remote_code=trust_remote_code, **kwargs)
     model = _without_vocabulary(model)
     if getattr(model, "pooler", None) is not None:
-        model.pooler = None  # an encoder's summary of a whole text, which nothing here reads
+        # The pooler of an encoder summarizes a text for classification; heads read the states instead.
+        model.pooler = None
     if kwargs["dtype"] == torch.float16:
         _keep_embeddings(model, name, revision=revision, trust_remote_code=trust_remote_code)
     if four_bit:
@@ -120,17 +121,16 @@ def load_backbone(
 
 
 def _without_vocabulary(model: Any) -> Any:
-    """Return the text model inside a model with a vocabulary head, which is what AutoModel gives for Llama 4."""
+    """Return the text model inside a model with a vocabulary head, which AutoModel returns for Llama 4."""
     while model.get_output_embeddings() is not None:
         inner = model.get_decoder()
-        model = (
-            model.model if inner is model else inner
-        )  # transformers finds none inside Llama 4's language model
+        # get_decoder() of Llama 4's language model returns the model itself.
+        model = model.model if inner is model else inner
     return model
 
 
 def _keep_embeddings(model: Any, name: str, *, revision: str | None, trust_remote_code: bool) -> None:
-    """Give a model in fp16 the embeddings in fp32, as they are on disk."""
+    """Replace the embeddings of a model in fp16 by those on disk, in fp32."""
     import torch
     from transformers import AutoModel
 
@@ -153,7 +153,7 @@ def _keep_embeddings(model: Any, name: str, *, revision: str | None, trust_remot
 
 
 def _half_outside_autocast(_: Any, __: Any, states: "torch.Tensor") -> "torch.Tensor":
-    """Return embeddings in the dtype of the layers where autocast does not mix the two."""
+    """Return embeddings in fp16, the dtype of the layers, unless autocast handles both dtypes."""
     import torch
 
     return states if torch.is_autocast_enabled(states.device.type) else states.half()
@@ -162,8 +162,8 @@ def _half_outside_autocast(_: Any, __: Any, states: "torch.Tensor") -> "torch.Te
 def _faster_attention(dtype: "torch.dtype", device: str) -> str | None:
     """Return "eager" for bf16 on a CPU, else None (transformers' choice).
 
-    torch's fused CPU kernel is up to ten times slower than plain matrix products in bf16, most of all backward and
-    for sentences.
+    In bf16, torch's fused CPU kernel is up to ten times slower than plain matrix products. The difference is largest
+    in the backward pass and for short texts.
     """
     import torch
 
@@ -171,10 +171,10 @@ def _faster_attention(dtype: "torch.dtype", device: str) -> str | None:
 
 
 def torch_dtype(precision: Precision, device: str = "cpu") -> "torch.dtype":
-    """Return the dtype that `precision` means on `device`.
+    """Return the dtype of `precision` on `device`.
 
     Raises:
-        ConfigError: another precision than auto, bf16, fp16 and fp32.
+        ConfigError: the precision is not auto, bf16, fp16 or fp32.
     """
     import torch
 
@@ -184,7 +184,7 @@ def torch_dtype(precision: Precision, device: str = "cpu") -> "torch.dtype":
         if device.startswith("cuda"):
             native = torch.cuda.is_bf16_supported(including_emulation=False)
         else:
-            # A private name of torch; where it is missing fp32 is right, only slower.
+            # A private function of torch. Without it fp32 is used, which is correct but slower.
             supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
             native = device == "cpu" and supported()
         precision = "bf16" if native else "fp32"
@@ -192,7 +192,7 @@ def torch_dtype(precision: Precision, device: str = "cpu") -> "torch.dtype":
 
 
 def default_device() -> str:
-    """Return "cuda" where a GPU is ("cuda:N" in a process that was given its own, N-th one), else "cpu"."""
+    """Return "cuda" if a GPU is available ("cuda:N" in a process whose current GPU is number N > 0), else "cpu"."""
     import torch
 
     if not torch.cuda.is_available():
@@ -209,15 +209,15 @@ def _check_device(name: str) -> None:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         first_line = str(error).splitlines()[0]
         raise ConfigError(
-            f"device {name!r} is not here: {first_line} Type for example cpu or cuda."
+            f"device {name!r} is not available: {first_line} Type for example cpu or cuda."
         ) from error
 
 
 def fingerprint(backbone: Any) -> str:
     """Return a short hash of a backbone's shape and a sample of its weights.
 
-    The sample is taken from the input embeddings, rounded to bf16, so that it does not depend on the
-    precision or the quantization the rest was loaded in, nor on an adapter.
+    The sample comes from the input embeddings, rounded to bf16. It does not depend on precision, quantization or an
+    adapter.
     """
     import torch
 
@@ -230,34 +230,34 @@ def fingerprint(backbone: Any) -> str:
 
 
 def from_hub(auto: Any, name: str, **kwargs: Any) -> Any:
-    """Return what `auto` (AutoModel, AutoTokenizer, ...) loads for a hub id, folder or built-in name.
+    """Call `auto.from_pretrained` (AutoModel, AutoTokenizer, ...) for a hub id, folder or built-in name.
 
     Raises:
-        ModelError: there is no such model, or it cannot be loaded.
+        ModelError: the model does not exist or cannot be loaded.
     """
     path = resolve_model(name)
     looks_local = os.sep in path and (path.startswith((".", os.sep, "~")) or path.count(os.sep) > 1)
     if looks_local and not Path(path).expanduser().is_dir():
         raise ModelError(
-            f"model {name!r}: no such folder. Give a folder, a hub id, or one of {known_models()}."
+            f"model {name!r}: no such folder. Name a folder, a hub id, or one of {known_models()}."
         )
     advice = (
-        f"Give a folder with a safetensors model, a hub id you have access to, or one of {known_models()}."
+        f"Name a folder with a safetensors model, a hub id you have access to, or one of {known_models()}."
     )
     with as_model_error(f"model {name!r} cannot be loaded", advice):
         return auto.from_pretrained(path, **kwargs)
 
 
 def has_four_bits() -> bool:
-    """Whether weights can be kept in 4 bits: bitsandbytes is installed, which has CPUs and GPUs."""
+    """Whether weights can be kept in 4 bits: bitsandbytes, which supports CPUs and GPUs, is installed."""
     return importlib.util.find_spec("bitsandbytes") is not None
 
 
 def _keep_quantized_layout(model: Any) -> None:
-    """Keep bitsandbytes from repacking 4-bit weights on a CPU at the first evaluation.
+    """Prevent bitsandbytes from repacking 4-bit weights on a CPU at the first evaluation.
 
-    Repacking rounds their scales to bf16, so that training would go on from other weights, and fails for layers whose
-    width is no multiple of 64.
+    Repacking rounds their scales to bf16, so training would continue with changed weights. It also fails for layers
+    whose width is not a multiple of 64.
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):

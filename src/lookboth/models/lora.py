@@ -1,4 +1,7 @@
-"""LoRA pairs in a backbone: put on exactly the weights that are named, filled, and listed."""
+"""LoRA pairs in a backbone: attached to named weights only, filled with weights, and listed.
+
+A LoRA pair is the two low-rank matrices A and B of one weight.
+"""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -16,19 +19,19 @@ _ADAPTER = "default"  # PEFT's name for the only adapter of a model
 
 
 def attach_pairs(backbone: Any, lora: "LoraConfig", *, empty: bool = False) -> Any:
-    """Return `backbone` wrapped by PEFT with fresh pairs on what `lora` names, in fp32 where weights are smaller.
+    """Wrap `backbone` with PEFT and attach new pairs to the weights that `lora` names; half-precision pairs become fp32.
 
-    PEFT rewrites names in models whose configuration it knows, for adapters made for transformers 4: `gate_proj`
-    becomes "the experts of every layer" in a mixture of experts. The pairs are therefore put into the modules without
-    the configuration.
+    PEFT renames targets in models whose configuration it knows, for adapters made for transformers 4. In a mixture of
+    experts, `gate_proj` becomes the experts of every layer. The pairs are therefore attached to a module without
+    configuration.
 
     Args:
         backbone: a Hugging Face model.
-        lora: names modules and parameters; a name without dots stands for all that end with it.
-        empty: make pairs without memory (on the device "meta"), to be filled by `fill_pairs`.
+        lora: names modules and parameters; a name without dots matches all names that end with it.
+        empty: create the pairs on the device "meta", without memory, for `fill_pairs`.
 
     Raises:
-        ValueError: PEFT cannot put pairs there.
+        ValueError: PEFT cannot attach pairs there.
     """
     from peft import LoraConfig, get_peft_model
     from peft.utils.constants import DUMMY_TARGET_MODULES
@@ -39,18 +42,19 @@ def attach_pairs(backbone: Any, lora: "LoraConfig", *, empty: bool = False) -> A
         model.base_model.inject_adapter(_without_config(backbone), _ADAPTER, low_cpu_mem_usage=empty)
     for parameter in _pairs(model).values():
         if parameter.dtype in {torch.bfloat16, torch.float16}:
-            parameter.data = parameter.data.float()  # small updates would vanish in half precision
+            # In half precision small updates would be rounded to zero.
+            parameter.data = parameter.data.float()
     return model
 
 
 @torch.no_grad()
 def fill_pairs(model: Any, weights: Mapping[str, torch.Tensor], *, dtype: torch.dtype) -> None:
-    """Load `weights` into the pairs of `model`, every one of them and nothing else.
+    """Load `weights` into the pairs of `model`; each pair must have a weight and each weight a pair.
 
     Args:
-        model: from `attach_pairs`.
-        weights: by PEFT's names, as `adapter_files.save_adapter` writes them.
-        dtype: that the pairs then have.
+        model: the output of `attach_pairs`.
+        weights: weights by PEFT's names, as written by `adapter_files.save_adapter`.
+        dtype: dtype of the pairs afterwards.
 
     Raises:
         ModelError: names or shapes differ.
@@ -73,11 +77,11 @@ def fill_pairs(model: Any, weights: Mapping[str, torch.Tensor], *, dtype: torch.
     model.load_state_dict(state, strict=False, assign=True)
     lost = [name for name, value in _pairs(model).items() if not _is_same(value, state[name])]
     if lost:
-        raise ModelError(f"{len(lost)} LoRA weights were not taken by the model, for example {min(lost)!r}.")
+        raise ModelError(f"{len(lost)} LoRA weights were not loaded by the model, for example {min(lost)!r}.")
 
 
 def paired_weights(model: nn.Module) -> set[str]:
-    """Return the full names, in a model without adapter, of the modules and parameters that have a pair."""
+    """Return the full names, as in a model without adapter, of the modules and parameters with a pair."""
     found = set()
     for name, module in model.named_modules():
         if not hasattr(module, "lora_A") or not (module.lora_A or module.lora_embedding_A):
@@ -89,7 +93,7 @@ def paired_weights(model: nn.Module) -> set[str]:
 
 
 def stock_name(name: str) -> str:
-    """Return the name that a module or weight has without PEFT.
+    """Return the name of a module or weight as in a model without PEFT.
 
     >>> stock_name("base_model.model.layers.0.mlp.experts.base_layer.base_layer.down_proj")
     'layers.0.mlp.experts.down_proj'
@@ -98,7 +102,10 @@ def stock_name(name: str) -> str:
 
 
 def _without_config(backbone: nn.Module) -> nn.Module:
-    """Return a module with the same children, which are shared: what is replaced in one is replaced in the other."""
+    """Return a module that shares its dictionaries of children and parameters with `backbone`.
+
+    A child that is replaced in one is therefore replaced in the other.
+    """
     shell = nn.Module()
     shell._modules, shell._parameters = backbone._modules, backbone._parameters
     return shell
@@ -109,7 +116,7 @@ def _pairs(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def _saved_name(name: str) -> str:
-    """Return the name that PEFT saves a weight of a pair by; DoRA's magnitudes lose their last part."""
+    """Return the name under which PEFT saves a weight of a pair; DoRA's magnitudes lose the suffix ".weight"."""
     place = name.replace(f".{_ADAPTER}", "")
     return place.removesuffix(".weight") if "lora_magnitude_vector" in place else place
 

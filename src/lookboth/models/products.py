@@ -1,7 +1,7 @@
-"""Matrix products in fp32 on a CPU whose instructions torch leaves unused.
+"""Linear layers in fp32 with oneDNN, on CPUs where torch's default library does not use AVX-512.
 
-torch computes them with MKL, which takes its AVX-512 kernels on Intel's processors only; oneDNN, which torch brings
-along as well, takes them wherever they are, and is then about twice as fast.
+torch computes matrix products with MKL, which uses its AVX-512 kernels on Intel processors only. oneDNN, which torch
+also contains, uses AVX-512 on every processor that has it, and is then about twice as fast.
 """
 
 import platform
@@ -15,13 +15,13 @@ from torch.autograd.function import once_differentiable
 
 
 def use_faster_products(backbone: nn.Module) -> None:
-    """Let the linear layers of a model compute in fp32 with oneDNN where that is the faster library; in place.
+    """Make the linear layers of a model compute in fp32 with oneDNN where it is the faster library; in place.
 
-    Weights, names and what is saved stay as they are; results differ in the order of additions alone. What is not fp32
-    on a CPU, and what is traced, compiled or under autocast, goes torch's way.
+    Weights, names and saved files do not change; results differ only in the order of additions. Other dtypes and
+    devices, and traced, compiled or autocast code, use torch's own implementation.
 
     Args:
-        backbone: its layers of exactly the type `torch.nn.Linear` are meant.
+        backbone: a model; layers whose type is exactly `torch.nn.Linear` are changed.
     """
     if onednn_is_faster():
         for module in backbone.modules():
@@ -38,7 +38,7 @@ def use_stock_products(backbone: nn.Module) -> None:
 
 @cache
 def onednn_is_faster() -> bool:
-    """Return whether this is a processor with AVX-512 that is not Intel's, under a torch that has both libraries."""
+    """Whether this processor has AVX-512 and is not from Intel, and torch was built with both libraries."""
     return (
         torch.backends.mkl.is_available()
         and torch.backends.mkldnn.is_available()
@@ -49,13 +49,13 @@ def onednn_is_faster() -> bool:
 
 
 class OneDnnLinear(nn.Linear):
-    """A linear layer whose products in fp32 on a CPU are oneDNN's, forward and backward."""
+    """A linear layer that computes fp32 products on a CPU with oneDNN, forward and backward."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return xWᵀ + b, shape (..., out)."""
         if not self._fits(x):
             return super().forward(x)
-        # Rows outside the function: autograd forbids to change a view in place that a function of ours made.
+        # Flatten outside the function: autograd forbids in-place changes of a view that a custom function returned.
         rows = x.flatten(0, -2)
         needs_grad = torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad)
         multiply = _Product.apply if needs_grad else _product
@@ -98,7 +98,7 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def _processor() -> str:
-    """Return what the system says of its processor, the maker's name in it."""
+    """Return the system's description of its processor, including the vendor name."""
     try:
         return Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -1,4 +1,4 @@
-"""Configurations cut to the first layers of a model, for an early exit."""
+"""Configurations shortened to the first layers of a model, for an early exit."""
 
 import copy
 import math
@@ -9,10 +9,10 @@ from lookboth.models.untrusted import as_model_error
 
 
 def first_layers(config: Any, num_layers: int, *, trust_remote_code: bool = False) -> Any:
-    """Return `config` cut to its first `num_layers` layers, which compute as they do in the whole model.
+    """Return `config` shortened to its first `num_layers` layers, which compute as in the whole model.
 
     Raises:
-        ConfigError: there are fewer layers, or they would compute something else.
+        ConfigError: the model has fewer layers, or the layers would compute something else.
     """
     cut = cut_config(config, num_layers)
     if num_layers < config.get_text_config().num_hidden_layers:
@@ -21,13 +21,13 @@ def first_layers(config: Any, num_layers: int, *, trust_remote_code: bool = Fals
 
 
 def cut_config(config: Any, num_layers: int) -> Any:
-    """Return a copy of `config` with `num_layers` layers, and so many entries in every list with one per layer.
+    """Return a copy of `config` with `num_layers` layers; lists with one entry per layer are shortened as well.
 
-    Some families compute with the number of layers: MiniCPM3 scales what each layer adds by it, Gemma 3n and 4 share
-    the keys of the last layers. Their settings are changed so that the layers that are left compute as before.
+    Some families compute with the number of layers: MiniCPM3 scales the output of each layer by it, Gemma 3n and 4
+    share the keys of the last layers. Their settings are changed so that the remaining layers compute as before.
 
     Raises:
-        ConfigError: there are fewer layers.
+        ConfigError: the model has fewer layers.
     """
     depth = config.get_text_config().num_hidden_layers
     if not 1 <= num_layers <= depth:
@@ -45,18 +45,20 @@ def cut_config(config: Any, num_layers: int) -> Any:
 
 
 def _keep_arithmetic(config: Any, depth: int, num_layers: int) -> None:
-    """Change settings that are combined with the number of layers, so that the outcome stays."""
-    if getattr(config, "scale_depth", None):  # MiniCPM3: scale_depth / sqrt(num_hidden_layers)
+    """Adjust settings that the model combines with the number of layers, so that its layers compute the same."""
+    # MiniCPM3 computes scale_depth / sqrt(num_hidden_layers).
+    if getattr(config, "scale_depth", None):
         config.scale_depth *= math.sqrt(num_layers / depth)
-    if getattr(config, "num_kv_shared_layers", None):  # Gemma 3n, Gemma 4: the last layers
+    # Gemma 3n and Gemma 4 count the layers with shared keys from the output.
+    if getattr(config, "num_kv_shared_layers", None):
         config.num_kv_shared_layers = max(0, config.num_kv_shared_layers - (depth - num_layers))
 
 
 def _check_same_layers(config: Any, cut: Any, trust_remote_code: bool) -> None:
-    """Build both models without memory for weights and compare what their layers are made of.
+    """Build both models on the meta device and compare the weight shapes and numbers of their layers.
 
-    The shorter one is built as from disk, where a family may change settings again (the last layer of Gemma 4 always
-    attends to the whole text).
+    The short configuration is written and parsed as on disk, because a family may change settings when it loads one
+    (the last layer of Gemma 4 always attends to the whole text).
     """
     saved = type(cut).from_dict(cut.to_dict())
     whole, short = _facts(config, trust_remote_code), _facts(saved, trust_remote_code)
@@ -65,22 +67,22 @@ def _check_same_layers(config: Any, cut: Any, trust_remote_code: bool) -> None:
         for name in before.keys() | found.keys():
             if not _same(before.get(name), found.get(name)):
                 raise ConfigError(
-                    f"exit_layer: in {config.model_type} models what a layer computes depends on the number of layers: "
-                    f"{module}.{name} is {found.get(name)} in the shorter model and {before.get(name)} in the whole "
-                    "one. Choose another exit_layer, or leave it out."
+                    f"exit_layer: in {config.model_type} models the computation of a layer depends on the number of "
+                    f"layers: {module}.{name} is {found.get(name)} in the shortened model and {before.get(name)} in "
+                    "the whole one. Choose another exit_layer, or leave it out."
                 )
 
 
 def _facts(config: Any, trust_remote_code: bool) -> dict[str, dict[str, Any]]:
-    """Return the shapes of the weights and the numbers of each module, those inside the stack of layers.
+    """Return the shapes of all weights, and the numeric attributes of the modules inside the stack of layers.
 
-    Switches are left out: some say only what a layer keeps for layers that are no longer there.
+    Booleans are excluded: some only say that a layer keeps states for later layers, which may have been removed.
     """
     import torch
     from torch import nn
     from transformers import AutoModel
 
-    with torch.device("meta"), as_model_error("a model cut to its first layers cannot be built"):
+    with torch.device("meta"), as_model_error("a model shortened to its first layers cannot be built"):
         model = AutoModel.from_config(copy.deepcopy(config), trust_remote_code=trust_remote_code)
     stacks = [f"{name}." for name, module in model.named_modules() if isinstance(module, nn.ModuleList)]
     facts = {}

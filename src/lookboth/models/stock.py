@@ -1,4 +1,4 @@
-"""Mask plans of models that cannot take one: such a model is used as it was made, under the plan "causal" alone."""
+"""Models that cannot take a mask plan: they run unchanged, and only the plan "causal" is accepted for them."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ from lookboth.errors import LookbothError, PlanError
 from lookboth.masking import IS_STOCK, MaskPlan, apply_plan, own_plan, remove_plan
 from lookboth.models.text_pass import pass_over_text
 
-_ROUNDING = 1e-3  # of the change of the last state; sums may be taken in another order
+_ROUNDING = 1e-3  # relative to the change of the last state; the order of sums may differ between passes
 
 
 def plan_as_made(backbone: Any) -> MaskPlan:
-    """Return the plan a model was made with; "causal" for one that takes no plan and is seen to read left to right.
+    """Return the plan of a stock model; "causal" if it cannot take a plan but is measured to read left to right.
 
     Raises:
-        PlanError: the model takes no plan, and reads otherwise.
+        PlanError: the model cannot take a plan, and does not read from left to right.
     """
     try:
         return own_plan(backbone)
@@ -24,10 +24,10 @@ def plan_as_made(backbone: Any) -> MaskPlan:
 
 
 def use_plan(backbone: Any, plan: MaskPlan | str) -> None:
-    """Apply a plan; a model that takes none is left as it was made where the plan is causal, and marked.
+    """Apply a plan; a causal model that cannot take one accepts "causal" and is marked as stock.
 
     Raises:
-        PlanError: the plan does not fit, or the model takes none and is asked for another than its own.
+        PlanError: the plan does not fit, or the model cannot take a plan and is not causal.
     """
     try:
         apply_plan(backbone, plan)
@@ -35,14 +35,17 @@ def use_plan(backbone: Any, plan: MaskPlan | str) -> None:
         if _takes_plans(backbone):
             raise
         if plan not in ("causal", _causal(backbone, error)):
-            raise PlanError(f"{error} As it was made, causal, it can be used: leave the plan out.") from error
+            raise PlanError(f"{error} The unchanged, causal model can be used: leave the plan out.") from error
         remove_plan(backbone)
         setattr(backbone, IS_STOCK, True)
 
 
 @torch.no_grad()
 def reads_left_to_right(backbone: Any) -> bool:
-    """Whether the states of a text stay what they are when its last token is another, and in another pass."""
+    """Whether the states of all tokens but the last stay the same when the last token changes.
+
+    A third pass repeats the first one: a model whose states differ between equal passes (sampling) returns False.
+    """
     try:
         one, other, again = (pass_over_text(backbone, last=last).last_hidden_state for last in (0, 1, 0))
     except LookbothError:

@@ -1,4 +1,4 @@
-"""One pass of a model over three tokens: how wide its states are, how many there are, and which modules read text."""
+"""One forward pass over three tokens, to find the width and number of a model's states and its text modules."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,16 +14,16 @@ from lookboth.models.untrusted import as_model_error
 
 @torch.no_grad()
 def pass_over_text(backbone: Any, *, dtype: torch.dtype | None = None, last: int = 0, **wanted: bool) -> Any:
-    """Return the output of `backbone` for three tokens; it costs about one token of prediction.
+    """Run `backbone` on three tokens and return its output.
 
     Args:
         backbone: a Hugging Face model without vocabulary head.
-        dtype: arithmetic, as in training; that of the weights when None.
-        last: 0 or 1, which of two tokens the text ends with.
-        wanted: further arguments of its forward, such as output_hidden_states=True.
+        dtype: dtype of the arithmetic, as in training; None: the dtype of the weights.
+        last: 0 or 1, which of two tokens ends the text.
+        wanted: further arguments of its forward pass, such as output_hidden_states=True.
 
     Raises:
-        ModelError: the model cannot be run on token ids alone, or gives no states of its last layer.
+        ModelError: the model does not run on token ids alone, or does not return the states of its last layer.
     """
     table = backbone.get_input_embeddings().weight
     cache = {"use_cache": False} if hasattr(backbone.config, "use_cache") else {}
@@ -35,14 +35,14 @@ def pass_over_text(backbone: Any, *, dtype: torch.dtype | None = None, last: int
     backbone.train(was_training)
     if getattr(output, "last_hidden_state", None) is None:
         raise ModelError(
-            f"{name} gives no states of its last layer (last_hidden_state), which a labeler reads. "
+            f"{name} does not return the states of its last layer (last_hidden_state), which a labeler needs. "
             "Name the text model inside it, or another model."
         )
     return output
 
 
 def modules_that_read_text(backbone: nn.Module) -> set[str]:
-    """Return the full names of the modules that a pass over text calls; towers for images are not among them."""
+    """Return the full names of the modules that a forward pass over text calls; image towers are not called."""
     with _calls(backbone) as called:
         pass_over_text(backbone)
     return called
@@ -51,10 +51,10 @@ def modules_that_read_text(backbone: nn.Module) -> set[str]:
 def layer_states(output: Any) -> list[Tensor]:
     """Return the states after each layer, embeddings first, each of shape (b, t, hidden).
 
-    A layer that hands on several streams (Gemma 3n, hyper-connections) gives one state for each stream.
+    A layer with several residual streams (Gemma 3n, hyper-connections) contributes one state per stream.
 
     Args:
-        output: of a backbone that was asked for its hidden states.
+        output: output of a backbone that was called with output_hidden_states=True.
     """
     last = output.last_hidden_state
     return [
@@ -83,7 +83,7 @@ def _calls(backbone: nn.Module) -> Iterator[set[str]]:
 
 
 def _plain_tokens(config: Any, table: Tensor, last: int) -> Tensor:
-    """Return three tokens, (1, 3), that stand for nothing special, such as padding or the place of an image."""
+    """Return three ids, shape (1, 3), that are not special tokens, padding or image placeholders."""
     known = {**vars(config), **vars(config.get_text_config())}
     special = {value for key, value in known.items() if key.endswith(("token_id", "token_index"))}
     plain = [token for token in range(min(len(table), 1000)) if token not in special]

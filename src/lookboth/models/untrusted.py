@@ -1,4 +1,4 @@
-"""Folders that others made: what may be read of them, and how every failure over them ends in one message."""
+"""Reads files of untrusted folders: checks what may be read, and turns every failure into one ModelError."""
 
 import json
 import stat
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     import torch
 
 READ_SUFFIXES = frozenset({".json", ".jsonl", ".jinja", ".safetensors", ".txt", ".model"})
-MAX_JSON_BYTES = 200_000_000  # the largest tokenizers have some 40 MB
+MAX_JSON_BYTES = 200_000_000  # bytes; the largest tokenizers have about 40 MB
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder in which a file to be read is a device, a pipe or a broken link, or too large to be JSON.
+    """Refuse a folder if a file to be read is a device, a pipe, a broken link, or too large for JSON.
 
-    Links to files elsewhere are followed, as the Hub's cache consists of them: they are only read.
+    Links to files elsewhere are followed because the Hub's cache consists of links; files are only read.
 
     Args:
-        folder: of a saved labeler; folders in it are looked into, those in them are not.
+        folder: folder of a saved labeler; its subfolders are checked as well, one level deep.
 
     Raises:
-        ModelError: names the file.
+        ModelError: the first such file, by name.
     """
     for file in _entries(folder):
         if file.suffix not in READ_SUFFIXES:
@@ -40,17 +40,17 @@ def check_folder(folder: Path) -> None:
             raise ModelError(f"{file}: not a plain file. Save or download the labeler again.")
         if file.suffix != ".safetensors" and status.st_size > MAX_JSON_BYTES:
             raise ModelError(
-                f"{file}: has {status.st_size:,} bytes; allowed are {MAX_JSON_BYTES:,}. "
+                f"{file}: has {status.st_size:,} bytes; allowed are up to {MAX_JSON_BYTES:,}. "
                 "Save or download the labeler again."
             )
 
 
 def read_object(file: Path) -> dict[str, Any]:
-    """Return the object that a JSON file holds.
+    """Read a JSON file that contains an object.
 
     Raises:
-        FileNotFoundError: it is not there.
-        ModelError: it cannot be read, or holds something else.
+        FileNotFoundError: the file does not exist.
+        ModelError: the file is not readable, not valid JSON, or contains another type.
     """
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
@@ -59,15 +59,15 @@ def read_object(file: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{file}: not valid JSON: {first_line(error)}") from error
     if not isinstance(data, dict):
-        raise ModelError(f"{file}: holds no JSON object but a {type(data).__name__}.")
+        raise ModelError(f"{file}: must contain a JSON object; found a {type(data).__name__}.")
     return data
 
 
 def read_weights(file: Path) -> "dict[str, torch.Tensor]":
-    """Return the tensors of a safetensors file.
+    """Read the tensors of a safetensors file.
 
     Raises:
-        ModelError: it is not there, or damaged.
+        ModelError: the file is missing or damaged.
     """
     from safetensors.torch import load_file
 
@@ -77,17 +77,17 @@ def read_weights(file: Path) -> "dict[str, torch.Tensor]":
 
 @contextmanager
 def as_model_error(what: str, advice: str = "") -> Iterator[None]:
-    """Turn whatever a library raises in this block into one ModelError.
+    """Turn every exception of a library in this block into one ModelError.
 
-    Libraries that load models raise some dozen unrelated types over files they do not expect, and the one for
-    tokenizers ends in a panic, which is no `Exception`.
+    Libraries that load models raise about a dozen unrelated exception types for unexpected files. The tokenizers
+    library panics, and its panic is not an `Exception`.
 
     Args:
         what: the beginning of the message.
-        advice: its end.
+        advice: the end of the message.
 
     Raises:
-        ModelError: for everything but errors of lookboth and requests to stop.
+        ModelError: for every exception except errors of lookboth and requests to stop.
     """
     try:
         yield

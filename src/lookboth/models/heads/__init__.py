@@ -1,4 +1,4 @@
-"""Heads: from the states of words to scores of tags."""
+"""Heads: modules that compute tag scores from word states."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""The context gate: each word's state is mixed with a state that has seen the whole text."""
+"""The context gate head: mixes each word's state with the state of the last word of the text."""
 
 import torch
 from torch import nn
@@ -7,17 +7,16 @@ from lookboth.models.heads.head import LinearHead
 
 
 class ContextGateHead(LinearHead):
-    """A linear layer over word states mixed, dimension by dimension, with the state of the last word of their text.
+    """A linear layer over word states that are mixed, per dimension, with the state of the last word of their text.
 
-    With x the state of a word and g that of the last word, two gates of [g; x] (linear, then sigmoid) weigh both:
-    the linear layer gets gate_context * g + gate_word * x.
+    Let x be the state of a word and g that of the last word. Two gates computed from [g; x] (linear, then sigmoid)
+    weight both: the input of the linear layer is gate_context * g + gate_word * x.
 
     Xu et al. 2023, "A Global Context Mechanism for Sequence Labeling" (arXiv 2305.19928), gates as in the authors' code
-    (conglei2XU/Global-Context-Mechanism, model/context_mechanism.py). There g is one half of the first token's state
-    and one half of the last one's: after a BiLSTM these are what each direction has read in full, and BERT gets the
-    same. Of a decoder only the last word has seen all others under every mask plan, and the first one under a causal
-    mask nothing at all; so g is the last word's whole state. What a window cuts off the text is not part of it. The
-    paper's dropouts are the one before the head.
+    (conglei2XU/Global-Context-Mechanism, model/context_mechanism.py). There g joins half of the first token's state
+    with half of the last token's state, which in a BiLSTM summarize the text in both directions. In a decoder only
+    the last word attends to the whole text under every mask plan, so here g is the whole state of the last word. A
+    text that is cut into windows has one g per window. The dropout before the head replaces the paper's dropouts.
     """
 
     def __init__(self, hidden_size: int, tags: tuple[str, ...], scheme: str) -> None:
@@ -29,9 +28,8 @@ class ContextGateHead(LinearHead):
         """Return the score of each tag for each word, (w, num_tags)."""
         ends = num_words.cumsum(0)
         words = torch.arange(len(states), device=states.device)
-        text = (words[:, None] >= ends).sum(
-            1
-        )  # not repeat_interleave: shapes must not depend on values in an export
+        # No repeat_interleave: in an exported graph shapes must not depend on values.
+        text = (words[:, None] >= ends).sum(1)
         context = states[(ends - 1)[text]]
         both = torch.cat([context, states], dim=1)
         gate_context, gate_word = torch.sigmoid(self.gate_context(both)), torch.sigmoid(self.gate_word(both))

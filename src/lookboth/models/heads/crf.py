@@ -1,4 +1,4 @@
-"""The CRF head: the tags of a text are scored together, each after the one before it."""
+"""The CRF head: scores the tag sequence of a text as a whole, with a score for each transition."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,13 +14,14 @@ from lookboth.models.heads.head import LinearHead
 class CRFHead(LinearHead):
     """A linear-chain conditional random field over the words of a text.
 
-    A linear layer scores each tag of a word, a matrix each tag after each other (row and column n: the border of the
-    text). The matrix starts as zeros: the head starts as a linear one that knows which tags may follow each other.
+    A linear layer scores the tags of each word, and a matrix scores each transition between two tags (row and column
+    n: the border of the text). The matrix starts at zero, so the untrained head is a linear head with allowed
+    transitions.
 
-    Steps that the scheme forbids are left out of the partition function, in training as in prediction: no probability
-    is spent on what decoding can never emit, and marginals are probabilities among well-formed sequences. Only the
-    border is different in training, where a text may be a window that begins or ends inside a span: there its step is
-    learned, but none is forbidden.
+    Transitions that the scheme forbids are excluded from the partition function, in training and in prediction.
+    Sequences that decoding cannot emit thus get no probability, and marginals are over well-formed sequences. In
+    training the transitions at the border are never forbidden, because a text may be a window that begins or ends
+    inside a span.
 
     Lafferty, McCallum, Pereira 2001, "Conditional Random Fields"; over a neural encoder, Lample et al. 2016,
     "Neural Architectures for Named Entity Recognition" (arXiv 1603.01360), section 2.2.
@@ -36,11 +37,11 @@ class CRFHead(LinearHead):
         self.register_buffer("allowed", allowed, persistent=False)
 
     def loss(self, scores: torch.Tensor, labels: torch.Tensor, num_words: torch.Tensor) -> torch.Tensor:
-        """Return minus the log probability of the tags of each text, summed over the texts.
+        """Return the negative log-likelihood of the gold tags, summed over the texts.
 
         Args:
-            scores: what `forward` gave, shape (w, num_tags).
-            labels: tag ids, shape (w,); where one is -100, the tag is not known and all its values are summed over
+            scores: output of `forward`, shape (w, num_tags).
+            labels: tag ids, shape (w,). Where one is -100 the tag is unknown, and the likelihood sums over all tags
                 (Tsuboi et al. 2008, "Training Conditional Random Fields Using Incomplete Annotations").
             num_words: words of each text, shape (s,).
         """
@@ -50,30 +51,30 @@ class CRFHead(LinearHead):
         known = (labels != -100)[:, None]
         tag_ids = torch.arange(scores.shape[1], device=scores.device)
         agreeing = scores.masked_fill(known & (labels[:, None] != tag_ids), FORBIDDEN)
-        # One pass over both: all sequences of a text, and those that agree with its labels.
+        # One batch for both sums: over all sequences of a text, and over those that agree with its labels.
         plan = _Plan.of(torch.cat([num_words, num_words]))
         log_z = _log_partition(torch.cat([scores, agreeing]), self._training_steps(), plan)
         all_sequences, labeled = log_z.chunk(2)
         return (all_sequences - labeled).sum()
 
     def likelihood(self) -> Likelihood:
-        """Return that tags are probable together, with the learned score of each after each other."""
+        """Return a chain likelihood with the learned transition scores."""
         return Likelihood("chain", self.steps.detach().float().cpu().numpy())
 
     def _training_steps(self) -> torch.Tensor:
-        """Return the score of each step with forbidden ones masked but at the border, (n + 1, n + 1)."""
+        """Return the transition scores, (n + 1, n + 1), with forbidden ones masked except at the border."""
         forbidden = ~self.allowed
         forbidden[-1] = forbidden[:, -1] = False
         return self.steps.float().masked_fill(forbidden, FORBIDDEN)
 
 
 class _Plan(NamedTuple):
-    """The words of several texts in the order in which one pass visits all texts at once.
+    """The order in which the forward algorithm visits the words of all texts at once.
 
     Args:
-        order: word numbers: the first word of every text, longest text first, then the second words, ..., shape (w,).
-        sizes: how many texts have a first word, a second word, ...
-        last: where the last word of each text stands in `order`, shape (texts that have words,).
+        order: word indices: the first words of all texts, longest text first, then the second words, ..., shape (w,).
+        sizes: number of texts with a first word, a second word, ...
+        last: index in `order` of the last word of each text, shape (texts with words,).
     """
 
     order: torch.Tensor
@@ -82,18 +83,21 @@ class _Plan(NamedTuple):
 
     @classmethod
     def of(cls, num_words: torch.Tensor) -> "_Plan":
-        """Plan the pass over texts of so many words each, shape (s,)."""
+        """Return the order for texts with the given numbers of words, shape (s,)."""
         lengths, texts = num_words.sort(descending=True, stable=True)
         starts = (num_words.cumsum(0) - num_words)[texts]
         step = torch.arange(int(lengths[0]), device=num_words.device)[:, None]
-        going_on = lengths > step
-        order = (starts + step)[going_on]
+        has_word = lengths > step
+        order = (starts + step)[has_word]
         ends = num_words.cumsum(0)[num_words > 0] - 1
-        return cls(order, going_on.sum(1).tolist(), order.argsort()[ends])
+        return cls(order, has_word.sum(1).tolist(), order.argsort()[ends])
 
 
 def _normalized(scores: torch.Tensor) -> torch.Tensor:
-    """Shift the scores of each word, which no sequence's probability notices, so that sums over a text stay small."""
+    """Normalize the scores of each word, so that sums over a text stay small.
+
+    This shifts all sequences of a text alike, so their probabilities do not change.
+    """
     return torch.log_softmax(scores.float(), dim=-1)
 
 
@@ -103,7 +107,7 @@ def _log_partition(scores: torch.Tensor, steps: torch.Tensor, plan: _Plan) -> to
     Args:
         scores: shape (w, n).
         steps: shape (n + 1, n + 1).
-        plan: of the texts; those without words get no entry.
+        plan: order of the words; texts without words have no entry in the result.
     """
     inner, first, last = steps[:-1, :-1], steps[-1, :-1], steps[:-1, -1]
     alphas: list[torch.Tensor] = []
@@ -111,7 +115,7 @@ def _log_partition(scores: torch.Tensor, steps: torch.Tensor, plan: _Plan) -> to
     for size, row in zip(plan.sizes, scores[plan.order].split(plan.sizes), strict=True):
         before = torch.logsumexp(alphas[-1][:size, :, None] + inner, dim=1) if alphas else first
         total = torch.logsumexp(before + row, dim=1)
-        # Near 0: in fp32 the sum over a long text would swallow a word.
+        # Keep alphas near 0: in fp32, adding one word to the sum over a long text would lose precision.
         alphas.append(before + row - total[:, None])
         totals.append(totals[-1][:size] + total if totals else total)
     return torch.cat(totals)[plan.last] + torch.logsumexp(torch.cat(alphas)[plan.last] + last, dim=1)

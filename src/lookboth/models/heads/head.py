@@ -1,4 +1,4 @@
-"""What every head is: scores for words, a loss over them, and how tags may follow each other."""
+"""The base class of heads, and the linear head: scores of words, a loss, and log probabilities."""
 
 from collections.abc import Sequence
 
@@ -11,16 +11,16 @@ from lookboth.models.heads.mix import LayerMix
 
 
 class Head(nn.Module):
-    """Turns word states into tag scores; a head of another kind overrides what is different about it.
+    """Computes tag scores from word states; subclasses override `forward`, `loss` and `likelihood` as needed.
 
     Args:
         hidden_size: width of a word state.
         tags: the tag of each output; scheme: "IOB2", "IOBES" or "plain".
 
-    `mix` is set where the head reads the states of all layers mixed, not those of the last layer.
+    `mix` is set if the head reads a mix of the states of all layers instead of the last layer.
     """
 
-    can_weigh = True  # whether class weights and label smoothing have a meaning in the loss
+    can_weigh = True  # whether the loss supports class weights and label smoothing
     tag_weights: torch.Tensor | None
     bias: nn.Parameter | None
 
@@ -32,20 +32,20 @@ class Head(nn.Module):
         self.register_buffer("tag_weights", None, persistent=False)
 
     def shape_loss(self, *, tag_weights: Sequence[float] | None, label_smoothing: float) -> None:
-        """Set how the loss counts errors; for training only, nothing of it is saved.
+        """Set class weights and label smoothing of the loss; used in training only and not saved.
 
         Args:
-            tag_weights: of the words that carry each tag, shape (num_tags,); None: all alike.
-            label_smoothing: share of each target that is spread evenly over all tags (Szegedy et al. 2016,
+            tag_weights: weight of the words with each tag, shape (num_tags,); None: equal weights.
+            label_smoothing: share of each target that is distributed evenly over all tags (Szegedy et al. 2016,
                 "Rethinking the Inception Architecture", section 7).
 
         Raises:
-            ConfigError: the head has no such loss.
+            ConfigError: the loss of this head does not support them.
         """
         if not self.can_weigh and (tag_weights is not None or label_smoothing):
             raise ConfigError(
-                "training.class_weights and training.label_smoothing are for heads that choose one tag a word by "
-                "itself, which this head does not. Leave them out, or set head.kind = 'linear'."
+                "training.class_weights and training.label_smoothing need a head that predicts one tag per word "
+                "independently; this head does not. Leave them out, or set head.kind = 'linear'."
             )
         self.label_smoothing = label_smoothing
         device = next(self.parameters()).device
@@ -55,7 +55,7 @@ class Head(nn.Module):
         """Return the score of each tag for each word, (w, num_tags).
 
         Args:
-            states: word states, shape (w, hidden), the words of one text after those of another.
+            states: word states, shape (w, hidden), text after text.
             num_words: words of each text, shape (s,), sum w.
         """
         raise NotImplementedError
@@ -64,7 +64,7 @@ class Head(nn.Module):
         """Return the loss summed over the labeled words.
 
         Args:
-            scores: what `forward` gave, shape (w, num_tags).
+            scores: output of `forward`, shape (w, num_tags).
             labels: tag ids, shape (w,), -100 ignored.
             num_words: words of each text, shape (s,).
         """
@@ -83,9 +83,9 @@ class Head(nn.Module):
         """Return the log probability of each tag for each word, (w, num_tags); see `Likelihood.log_probs`.
 
         Args:
-            scores: what `forward` gave, shape (w, num_tags); of a text that was cut into windows all of them together.
+            scores: output of `forward`, shape (w, num_tags); for a text cut into windows, of all windows together.
             num_words: words of each text, shape (s,).
-            temperature: what the scores of tag sequences are divided by; none becomes better than another by it.
+            temperature: divides the scores of tag sequences; their ranking does not change.
         """
         found = self.likelihood().log_probs(
             scores.detach().float().cpu().numpy(),
@@ -97,12 +97,12 @@ class Head(nn.Module):
         return torch.from_numpy(found).to(scores.device)
 
     def likelihood(self) -> Likelihood:
-        """Return how scores become probabilities, with all that is learned about it."""
+        """Return the conversion of scores to probabilities, with its learned parameters."""
         return Likelihood()
 
 
 class LinearHead(Head):
-    """One linear layer."""
+    """A head of one linear layer."""
 
     def __init__(self, hidden_size: int, tags: tuple[str, ...], scheme: str) -> None:
         super().__init__(hidden_size, tags, scheme)

@@ -1,4 +1,4 @@
-"""The heads by name; a new one is a file here and a line in HEADS."""
+"""The table of heads by name; to add a head, write a file here and add a line to HEADS."""
 
 from lookboth.config import HeadConfig
 from lookboth.errors import ConfigError
@@ -19,16 +19,16 @@ HEADS: dict[str, type[Head]] = {
 def build_head(
     config: HeadConfig, *, hidden_size: int, num_layers: int, tags: tuple[str, ...], scheme: str
 ) -> Head:
-    """Return a fresh head.
+    """Return a new head with initial weights.
 
     Args:
-        config: what kind of head, on which layers.
+        config: kind of head, and the layers it reads.
         hidden_size: width of a state.
-        num_layers: of the backbone; with head.layers = "mix" their states and that of the embeddings are mixed.
+        num_layers: layers of the backbone; with head.layers = "mix" their states and the embeddings are mixed.
         tags: the tag of each output; scheme: "IOB2", "IOBES" or "plain".
 
     Raises:
-        ConfigError: there is no head of this kind.
+        ConfigError: the kind of head does not exist.
     """
     if config.kind not in HEADS:
         raise ConfigError(f"head.kind = {config.kind!r}: allowed are {', '.join(sorted(HEADS))}.")

@@ -7,16 +7,16 @@ from torch import nn
 
 
 class LayerMix(nn.Module):
-    """A weighted mean of the states of all layers, times a learned scale; weights are a softmax, equal at first.
+    """A weighted mean of the states of all layers, times a learned scale; the softmax weights start equal.
 
-    Each state is layer-normalized first, as the section allows, without a learned gain: in the residual stream of a
-    decoder the last layers are a hundredfold larger than the first, a few dimensions a hundredfold larger than the
-    others, and some tokens larger still, so that a plain sum would be the state of one layer and of few dimensions.
+    Each state is first layer-normalized without a learned gain, an option of the paper. In the residual stream of a
+    decoder the last layers are about a hundred times larger than the first, and so are a few dimensions and some
+    tokens. Without normalization one layer and a few dimensions would dominate the mean.
 
     Peters et al. 2018, "Deep contextualized word representations" (arXiv 1802.05365), section 3.2, equation 1.
 
     Args:
-        num_states: layers and the embeddings before them.
+        num_states: number of layers, plus one for the embeddings.
     """
 
     def __init__(self, num_states: int) -> None:

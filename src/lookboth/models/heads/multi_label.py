@@ -1,4 +1,4 @@
-"""The head of multi-label texts: the plain linear layer, but every label is decided by itself."""
+"""The multi-label head: a linear layer that decides each label of a text independently."""
 
 import torch
 from torch import nn
@@ -8,7 +8,7 @@ from lookboth.models.heads.head import LinearHead
 
 
 class MultiLabelHead(LinearHead):
-    """One linear layer; a sigmoid for each label, so that a text may have several labels or none."""
+    """A linear layer with a sigmoid per label, so that a text may have several labels or none."""
 
     can_weigh = False
 
@@ -16,7 +16,7 @@ class MultiLabelHead(LinearHead):
         """Return the binary cross entropy summed over texts and labels.
 
         Args:
-            scores: what `forward` gave, shape (w, num_tags).
+            scores: output of `forward`, shape (w, num_tags).
             labels: 0 or 1 for each label, -100 ignored, shape (w, num_tags).
             num_words: words of each text, shape (s,).
         """
@@ -27,5 +27,5 @@ class MultiLabelHead(LinearHead):
         )
 
     def likelihood(self) -> Likelihood:
-        """Return that each label has a probability of its own, whatever the others are."""
+        """Return a likelihood in which the probabilities of the labels are independent."""
         return Likelihood("sigmoid")
