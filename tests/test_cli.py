@@ -372,7 +372,7 @@ def test_what_is_read_is_not_written_over(run, labeler_folder, tmp_path, command
     before = file.read_bytes()
     status, _, err = run(command, file, "--model", labeler_folder, "-f", "jsonl", "--out", file)
     assert status == 1
-    assert "is the file that is read" in err
+    assert "is the input file" in err
     assert file.read_bytes() == before
 
 

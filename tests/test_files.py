@@ -155,7 +155,7 @@ def test_nothing_is_written_over_what_is_read(tmp_path):
         path.write_text(path.name)
     (tmp_path / "link").symlink_to(file)
     for out in (file, tmp_path / "." / "a", tmp_path / "link"):
-        with pytest.raises(ConfigError, match="is the file that is read"):
+        with pytest.raises(ConfigError, match="is the input file"):
             require_other_file(str(file), out)
     require_other_file(file, other)
     require_other_file(file, tmp_path / "new")

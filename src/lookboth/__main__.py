@@ -1,4 +1,4 @@
-"""`python -m lookboth` is the command `lookboth`; launchers of several processes start it so."""
+"""Makes `python -m lookboth` run the command `lookboth`, as launchers of several processes need it."""
 
 from lookboth.cli import main
 

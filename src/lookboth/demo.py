@@ -1,4 +1,4 @@
-"""The first ten minutes: label text with the shipped labeler, score it, train causal against both-ways."""
+"""The demo: labels text with the shipped labeler, scores it, and trains with and without the causal mask."""
 
 import time
 from collections.abc import Callable
@@ -18,17 +18,17 @@ SENTENCES = (
 )
 TEXT_FILE = Path(__file__).parent / "data" / "builtin" / "demo.txt"
 TEST_SET = "uner_en_pud"
-TRAIN_SET = "mams_absa"  # what is said of a dish often stands to its right, so right context pays early
+TRAIN_SET = "mams_absa"  # the opinion about a dish often follows it, so right context helps early in training
 PLANS = ("causal", "0011")
 
 
 def run_demo(out: str | Path, *, train: bool = True, say: Say = print) -> None:
-    """Show the whole job on real text, a real test split and a short real training.
+    """Run the demo on real text, a real test split and a short training.
 
     Args:
-        out: folder for the runs; an interrupted demo goes on from there.
-        train: also train; without it the demo takes about a minute.
-        say: told what to show, a piece at a time.
+        out: folder for the runs; an interrupted demo resumes from there.
+        train: also train; without training the demo takes about a minute.
+        say: called with each part of the output.
     """
     quiet_libraries()
     started = time.monotonic()
@@ -39,32 +39,32 @@ def run_demo(out: str | Path, *, train: bool = True, say: Say = print) -> None:
 
 
 def show_shipped_labeler(say: Say = print) -> None:
-    """Label sentences and a file with the shipped labeler and score it on text it has not seen."""
+    """Label sentences and a file with the shipped labeler and score it on a test set it was not trained on."""
     from lookboth.evaluation import evaluate_on
     from lookboth.inference import render
     from lookboth.labelers import Labeler
 
-    say("== 1. A ready labeler (PER, LOC, ORG), to read ==\n")
+    say("== 1. Labels of the shipped labeler (PER, LOC, ORG), as text ==\n")
     labeler = Labeler.from_pretrained()
     say("".join(render(labeler.predict(SENTENCES), "text")))
     say(f"== 2. A file ({TEXT_FILE.name}), as JSONL with character offsets ==\n")
     predictions: list[Prediction] = labeler.predict(TEXT_FILE.read_text(encoding="utf-8").splitlines())
     say("".join(render(predictions, "jsonl")))
-    say(f"== 3. Its score on {TEST_SET} (news and Wikipedia, never trained on) ==\n")
+    say(f"== 3. Its score on {TEST_SET} (news and Wikipedia, not part of its training data) ==\n")
     clock = time.monotonic()
     evaluation = evaluate_on(TEST_SET)
     seconds = time.monotonic() - clock
     say(evaluation.describe())
     words = sum(len(example.words) for example in evaluation.examples)
-    say(f"{words:,} words in {seconds:.0f} s, loading included ({words / seconds:,.0f} words a second)\n")
+    say(f"{words:,} words in {seconds:.0f} s, loading included ({words / seconds:,.0f} words per second)\n")
 
 
 def compare_plans(out: Path, say: Say = print) -> None:
-    """Train the same labeler under the causal mask and with the upper half of the layers unmasked."""
+    """Train the same labeler with the causal mask and with the upper half of the layers unmasked."""
     from lookboth.training import train
 
     say("== 4. A short training on aspect terms with polarity (MAMS restaurant reviews): the causal mask")
-    say("      against looking both ways in the upper half of the layers ==\n")
+    say("      compared with bidirectional attention in the upper half of the layers ==\n")
     rows = []
     for plan in PLANS:
         say(f"-- plan {plan}")
@@ -81,13 +81,13 @@ def compare_plans(out: Path, say: Say = print) -> None:
     say("\nplan      dev F1  test F1   95 % interval  time")
     say("\n".join(rows))
     say(
-        "\nOne seed, 1,500 of 4,297 sentences: a taste, not a result. On other tasks and budgets the causal mask\n"
-        "can win (README). Recipes for real runs: recipes/."
+        "\nOne seed and 1,500 of 4,297 sentences: a demonstration, not a result. On other tasks and budgets the\n"
+        "causal mask can be better (README). Recipes for real runs: recipes/."
     )
 
 
 def demo_config(plan: str) -> RunConfig:
-    """Return the setting of the demo's training; everything but the plan is the same on both sides."""
+    """Return the recipe of the demo's training; only the plan differs between the two runs."""
     return parse_config(
         {
             "model": "smollm2-135m",

@@ -10,7 +10,7 @@ class PlanError(LookbothError):
 
 
 class DataError(LookbothError):
-    """A data file that cannot be read as it stands; the message names file and line."""
+    """A data file that cannot be read; the message names file and line."""
 
 
 class ConfigError(LookbothError):
@@ -22,5 +22,5 @@ class ModelError(LookbothError):
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or its kind where it has none."""
+    """Return the first line of an error's message, or the name of its type if the message is empty."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,4 +1,4 @@
-"""The one way to write a file whole, and to read back state that a kill may have cut."""
+"""Atomic writing of files, and reading of state that may be damaged after a killed process."""
 
 import json
 import os
@@ -13,24 +13,24 @@ from lookboth.errors import ConfigError
 
 State = TypeVar("State")
 
-# Streams that the shell has opened: writing continues at their position, although they may lead to a named file.
+# Streams opened by the shell are written at their position, even if they lead to a named file.
 _OPENED = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/self/fd/")
 
 
 @contextmanager
 def whole_file(path: Path, *, follow_links: bool = True, work: Path | None = None) -> Iterator[Path]:
-    """Give a file to fill that replaces `path` at the end of the block; after an error `path` is unchanged.
+    """Yield a temporary file that replaces `path` at the end of the block; after an error `path` is unchanged.
 
-    A pipe, a device or a stream of the shell is given itself.
+    For a pipe, a device or a stream of the shell, `path` itself is yielded.
 
     Args:
-        path: missing folders above it are made; the permissions of an existing file are kept.
-        follow_links: write the file that a symbolic link leads to (a path named by a user), or replace the link
-            (a file in a folder of ours, where a link could lead anywhere).
-        work: folder on the same disk for the unfinished file; the folder of `path` if None.
+        path: target; missing parent folders are created, and the permissions of an existing file are kept.
+        follow_links: write to the target of a symbolic link (for a path named by a user), or replace the link (for a
+            file in a folder of lookboth, where a link could lead anywhere).
+        work: folder on the same disk for the temporary file; None: the folder of `path`.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if follow_links and _is_stream(path):
@@ -54,14 +54,14 @@ def whole_file(path: Path, *, follow_links: bool = True, work: Path | None = Non
 def write_whole(
     path: Path, pieces: Iterable[str | bytes], *, follow_links: bool = True, work: Path | None = None
 ) -> None:
-    """Write a file piece by piece so that a reader finds the old or the new content, never a part of it.
+    """Write a file atomically, piece by piece: a reader finds the old or the new content, never a part of it.
 
     Args:
         path, follow_links, work: see `whole_file`.
-        pieces: read as they are written; text becomes UTF-8, lone surrogates in it become their escapes.
+        pieces: content, read while it is written; text is encoded as UTF-8, lone surrogates as escapes.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     with whole_file(path, follow_links=follow_links, work=work) as unfinished, unfinished.open("ab") as file:
         file.writelines(
@@ -71,23 +71,23 @@ def write_whole(
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file of a folder of ours, indented; a link of that name is replaced.
+    """Write an indented JSON file in a folder of lookboth, atomically; a link of that name is replaced.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     write_whole(path, [json.dumps(value, indent=2, ensure_ascii=False), "\n"], follow_links=False)
 
 
 def read_state(path: Path, make: Callable[[Any], State]) -> State | None:
-    """Return what a program left for its next start, None if there is no such file or it is damaged.
+    """Read state that was saved for resuming; return None if the file is missing or damaged.
 
     Args:
         path: a JSON file.
-        make: turns the parsed JSON into the state; its ValueError, TypeError or KeyError means damaged.
+        make: converts the parsed JSON to the state; its ValueError, TypeError or KeyError means that it is damaged.
 
     Raises:
-        OSError: it exists and cannot be read.
+        OSError: the file exists but cannot be read.
     """
     try:
         return make(json.loads(path.read_bytes()))
@@ -96,21 +96,21 @@ def read_state(path: Path, make: Callable[[Any], State]) -> State | None:
 
 
 def require_other_file(source: str | Path, out: str | Path) -> None:
-    """Refuse to write over the file that is read; pipes and devices may be both.
+    """Refuse to overwrite the input file; a pipe or device may be input and output.
 
     Args:
-        source: a file, or a text that is the name of none.
-        out: to be written; need not exist.
+        source: an input file, or a text.
+        out: the output file, which may not exist yet.
 
     Raises:
-        ConfigError: both are one file.
+        ConfigError: both are the same file.
     """
     try:
         same = Path(out).is_file() and os.path.samefile(source, out)
-    except (OSError, ValueError):  # a long text is no path
+    except (OSError, ValueError):  # a long text is not a valid path
         return
     if same:
-        raise ConfigError(f"{out}: is the file that is read. Name another file to write.")
+        raise ConfigError(f"{out}: is the input file. Name another file for the output.")
 
 
 def _is_stream(path: Path) -> bool:

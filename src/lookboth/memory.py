@@ -1,4 +1,4 @@
-"""What to do when memory runs out, of a GPU or of the machine, as one message."""
+"""Messages for out-of-memory errors, and a context without garbage collection."""
 
 import gc
 import sys
@@ -8,17 +8,19 @@ from contextlib import contextmanager
 from lookboth.errors import first_line
 
 _ADVICE = (
-    "In training, halve training.batch_tokens and double training.accumulation (the step stays as large), or set "
-    "training.gradient_checkpointing = true. In labeling, compute fewer tokens at once "
+    "In training, halve training.batch_tokens and double training.accumulation (the optimizer step keeps its size), or "
+    "set training.gradient_checkpointing = true. In labeling, use fewer tokens per batch "
     "(bulk: --batch-tokens 512; serve: --set batch_tokens=512; in Python: batch_tokens=512)"
 )
 
 
 def out_of_memory(error: Exception) -> str | None:
-    """Return what to say of an error that means that memory ran out; None for any other."""
-    torch = sys.modules.get("torch")  # who never imported it had no error of it
+    """Return a message with advice for an out-of-memory error of a GPU or the machine; None for other errors."""
+    # Without torch in sys.modules the error cannot be from torch, and importing it would take seconds.
+    torch = sys.modules.get("torch")
     if torch is not None and isinstance(error, torch.OutOfMemoryError):
-        found = first_line(error).partition(" GPU ")[0]  # behind it stands what PyTorch's allocator holds
+        # After " GPU " the message lists details of torch's allocator.
+        found = first_line(error).partition(" GPU ")[0]
         return f"{found} {_ADVICE}, or type --device cpu."
     if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
         return f"this machine is out of memory ({first_line(error)[:200]}). {_ADVICE}."
@@ -27,10 +29,10 @@ def out_of_memory(error: Exception) -> str | None:
 
 @contextmanager
 def without_collection() -> Iterator[None]:
-    """Make no pauses to look for garbage inside this block or function, which makes many objects that all live on.
+    """Disable the garbage collector inside this block or function, which creates many objects that stay alive.
 
-    Python looks at all objects there are whenever their number has grown by so much; while hundreds of thousands of
-    words are read, half of the time goes into that and nothing is ever found.
+    Python collects whenever the number of objects has grown by a threshold. While hundreds of thousands of words are
+    read, collecting takes half of the time and frees nothing.
     """
     was_enabled = gc.isenabled()
     gc.disable()

@@ -1,4 +1,4 @@
-"""Keeps what other libraries print off the screen of a person at the command line."""
+"""Silences messages of other libraries that do not concern the user of the command line."""
 
 import logging
 import os
@@ -9,17 +9,17 @@ from contextlib import contextmanager
 
 
 def quiet_libraries() -> None:
-    """Silence transformers' progress bars of weight loading and its warnings about PEFT."""
-    # On a CPU it tells at every start of a faster package for 4 bits, which is not needed.
+    """Silence progress bars of weight loading, and warnings of transformers, PEFT, torch and bitsandbytes."""
+    # On a CPU bitsandbytes recommends another package at every start.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", category=FutureWarning)  # between transformers and PEFT, not the user's
+    # FutureWarnings concern calls between transformers and PEFT, which the user cannot change.
+    warnings.filterwarnings("ignore", category=FutureWarning)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault(
-        "TORCH_CPP_LOG_LEVEL", "ERROR"
-    )  # read when torch is imported; DDP warns of its own caution
+    # torch reads this when it is imported; it silences warnings of DDP.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    # One that is not imported yet, and may never be, reads the variables.
+    # If transformers is imported later, it reads the variables above.
     if "transformers" in sys.modules:
         from transformers.utils import logging as transformers_logging
 
@@ -28,17 +28,17 @@ def quiet_libraries() -> None:
 
 @contextmanager
 def without_peft_warnings() -> Iterator[None]:
-    """Keep silent on names that PEFT, and not the user, asks transformers for or writes into settings."""
+    """Silence warnings about names that PEFT itself uses, inside this context."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
-        # It looks for them among modules only; those of a mixture's experts are parameters.
+        # PEFT looks for these keys among modules only, but the experts of a mixture are parameters.
         warnings.filterwarnings("ignore", "The following (rank|alpha)_pattern keys", RuntimeWarning)
         yield
 
 
 @contextmanager
 def without_load_report() -> Iterator[None]:
-    """Keep transformers from listing the weights that are left out on purpose when a model is cut."""
+    """Silence transformers' list of unused weights, which are expected when a model is shortened."""
     from transformers.utils import logging
 
     before = logging.get_verbosity()

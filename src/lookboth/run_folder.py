@@ -1,4 +1,4 @@
-"""The folders of runs and trainings: every file name in them, in one place."""
+"""The folders of runs and trainings, with the names of all files in them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ PREDICTIONS_FILE = "predictions.jsonl"
 
 @dataclass(frozen=True)
 class TrainingFolder:
-    """What a training leaves for its next start: weights, scores, and the state of its steps.
+    """The state from which a training resumes: weights, scores and checkpoints.
 
     Args:
         path: the folder.
@@ -19,7 +19,7 @@ class TrainingFolder:
 
     @property
     def best(self) -> Path:
-        """The trained weights of the best dev score."""
+        """The trained weights with the best dev score."""
         return self.path / "best.safetensors"
 
     @property
@@ -29,33 +29,33 @@ class TrainingFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """Folder of what transformers' Trainer resumes from."""
+        """Folder of the checkpoints of transformers' Trainer."""
         return self.path / "checkpoints"
 
     @property
     def seconds(self) -> Path:
-        """The time that parts of a training, or a search, took in earlier starts."""
+        """The time that a training or search took before it was interrupted, by part, in seconds."""
         return self.path / "seconds.json"
 
     @property
     def adaptation_report(self) -> Path:
-        """What an adaptation to raw text came to; written last, so that a folder with it is finished."""
+        """Result of an adaptation to raw text; written last, so its presence marks a finished folder."""
         return self.path / "adaptation.json"
 
     @property
     def adaptation(self) -> "TrainingFolder":
-        """Folder of the adaptation to raw text that comes before."""
+        """Folder of the adaptation to raw text before this training."""
         return TrainingFolder(self.path / "adaptation")
 
     @property
     def search(self) -> "TrainingFolder":
-        """Folder of the plan search that comes before."""
+        """Folder of the plan search before this training."""
         return TrainingFolder(self.path / "search")
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """One run: what it was asked for, its result, its labeler, and the training it can be resumed from.
+    """The folder of one run: recipe, result, labeler, and the state to resume from.
 
     Args:
         path: the folder.
@@ -65,12 +65,12 @@ class RunFolder:
 
     @classmethod
     def of_seed(cls, out: Path, seed: int) -> "RunFolder":
-        """Return the folder of one seed of several in `out`."""
+        """Return the folder in `out` for one of several seeds."""
         return cls(out / f"seed-{seed}")
 
     @classmethod
     def of_seeds(cls, out: Path) -> list["RunFolder"]:
-        """Return the folders of all seeds that are in `out`."""
+        """Return the folders of all seeds in `out`."""
         return [cls(path) for path in sorted(out.glob("seed-*"))]
 
     @classmethod
@@ -80,7 +80,7 @@ class RunFolder:
 
     @property
     def run(self) -> Path:
-        """What was run, on what, with which scores; written last, so that a folder with it is finished."""
+        """Recipe, data and scores of the run; written last, so its presence marks a finished run."""
         return self.path / RUN_FILE
 
     @property
@@ -90,7 +90,7 @@ class RunFolder:
 
     @property
     def packed_predictions(self) -> Path:
-        """The same, packed by gzip."""
+        """The same file, compressed with gzip."""
         return self.path / f"{PREDICTIONS_FILE}.gz"
 
     @property
@@ -100,35 +100,35 @@ class RunFolder:
 
     @property
     def training(self) -> TrainingFolder:
-        """What the training is resumed from."""
+        """The state from which the training resumes."""
         return TrainingFolder(self.path / "training")
 
     @property
     def recipe(self) -> Path:
-        """The recipe that the run was begun with."""
+        """The recipe with which the run was started."""
         return self.path / "recipe.json"
 
     @property
     def data_hashes(self) -> Path:
-        """Hashes of the data that the run was begun with; runs of older versions have none."""
+        """Hashes of the data with which the run was started; missing in runs of older versions."""
         return self.path / "data.json"
 
     @property
     def evidence(self) -> Path:
-        """What a plan search found."""
+        """Results of a plan search."""
         return self.path / "search.json"
 
     @property
     def diverged(self) -> Path:
-        """That a tuning run ended because its loss grew without bound, in place of `run`."""
+        """Marks a tuning run that ended because its loss diverged; replaces `run`."""
         return self.path / "diverged.json"
 
     @property
     def log(self) -> Path:
-        """What was reported while a run of a study went on."""
+        """Messages logged during a run of a study."""
         return self.path / "log.txt"
 
     @property
     def lock(self) -> Path:
-        """Lock that keeps a second process out."""
+        """Lock file that excludes a second process."""
         return self.path / ".lock"

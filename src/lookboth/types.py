@@ -1,14 +1,14 @@
-"""The values that travel through lookboth, in the order they appear in the flow (see ARCHITECTURE.md)."""
+"""The data types of lookboth, in the order of the flow from text to prediction (see ARCHITECTURE.md)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
-Task = Literal["labeling", "classification"]  # what has labels: the words of a text, or the whole text
+Task = Literal["labeling", "classification"]  # labels of words, or labels of whole texts
 
 
 class Span(NamedTuple):
-    """A labeled run of words, end exclusive.
+    """A labeled range of words, end exclusive.
 
     >>> Span(0, 2, "PER")
     Span(start=0, end=2, label='PER')
@@ -21,14 +21,14 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One text of the data: its words, the spans over them, and where they stand in the source.
+    """One text of the data: its words, its spans, and its place in the source.
 
     Args:
-        words: the words, in order; tags and spans belong to words.
+        words: the words, in order; tags and spans refer to words.
         spans: labeled spans over `words`, sorted by start, not overlapping. In a task that labels
             every word (POS), each span is one word long.
-        text: the raw text the words were cut from, or None when the data came as words.
-        offsets: (start, end) of each word in `text`, end exclusive; empty when `text` is None.
+        text: the raw text of the words, or None if the data contains words only.
+        offsets: (start, end) of each word in `text`, end exclusive; empty if `text` is None.
         source: "file:line" of the first word, for messages.
         text_labels: labels of the whole text, in text classification; several in a multi-label task.
     """
@@ -41,11 +41,11 @@ class Example:
     text_labels: tuple[str, ...] = ()
 
     def labels(self) -> tuple[str, ...]:
-        """Return the label of each span and those of the whole text, in order, as often as they occur."""
+        """Return the labels of all spans and of the whole text, in order, with repetitions."""
         return (*(span.label for span in self.spans), *self.text_labels)
 
     def labeled_spans(self) -> tuple[Span, ...]:
-        """Return the spans, a label of the whole text as a span over all words.
+        """Return the spans, with each label of the whole text as a span over all words.
 
         >>> Example(("so", "it", "is"), text_labels=("joy",)).labeled_spans()
         (Span(start=0, end=3, label='joy'),)
@@ -55,15 +55,15 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class TokenizedExample:
-    """One example (or one window of a long one) as token ids, with the tokens of each word.
+    """One example, or one window of a long example, as token ids with the tokens of each word.
 
     Args:
         input_ids: token ids, shape (t,), special tokens included.
-        word_tokens: for each word its half-open token range [first, end) in `input_ids`, shape (w, 2).
-        labels: the tag id of each word, shape (w,), -100 where a word is context only; 0 or 1 for each tag,
-            shape (w, num_tags), where a text may have several labels; None for prediction.
-        example: index of the Example this comes from.
-        first_word: index in the Example of the first word here (not 0 only in later windows).
+        word_tokens: half-open token range [first, end) of each word in `input_ids`, shape (w, 2).
+        labels: the tag id of each word, shape (w,), or -100 for words that are context only. In multi-label tasks,
+            0 or 1 for each tag, shape (w, num_tags). None for prediction.
+        example: index of its Example.
+        first_word: index in the Example of the first word of the window (0 in the first window).
     """
 
     input_ids: tuple[int, ...]
@@ -81,11 +81,11 @@ class PredictedSpan(NamedTuple):
     """A span found in a text.
 
     Args:
-        start: first word, end: one past the last word.
+        start: index of the first word, end: index after the last word.
         label: for example "PER".
         text: the exact substring of the caller's text.
         start_char, end_char: half-open character range in the caller's text.
-        score: probability the model gives the span, in [0, 1].
+        score: probability of the span under the model, in [0, 1].
     """
 
     start: int
@@ -98,7 +98,7 @@ class PredictedSpan(NamedTuple):
 
 
 class TextLabel(NamedTuple):
-    """A label of a whole text with the probability the model gives it, in [0, 1]."""
+    """A label of a whole text with its probability under the model, in [0, 1]."""
 
     label: str
     score: float
@@ -106,19 +106,19 @@ class TextLabel(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a labeler found in one text.
+    """The prediction of a labeler for one text.
 
     Args:
-        text: the caller's text; for given words, the words joined by one space.
-        words: the words that were labeled; offsets: their character ranges in `text`.
-        tags: the tag of each word in the labeler's scheme; none where whole texts are labeled.
+        text: the caller's text; for input as words, the words joined by one space.
+        words: the labeled words; offsets: their character ranges in `text`.
+        tags: the tag of each word in the labeler's scheme; empty if whole texts are labeled.
         spans: the labeled spans, in order.
-        labels: the labels of the whole text, best first: one, or any number in a multi-label task; None where
-            words are labeled.
-        problems: the kind of each thing a generative labeler wrote that could not be read; see
-            `generative.reading.AnswerProblem`.
-        tag_sets: for each word the tags among which the right one is with the coverage that the labeler was calibrated
-            to, most probable first; of a whole text one set of labels; None without such a calibration.
+        labels: the labels of the whole text, best first: one, or any number in a multi-label task; None if words
+            are labeled.
+        problems: the kind of each part of a generative labeler's answer that could not be parsed; see
+            `generative.answer_parsing.AnswerProblem`.
+        tag_sets: the prediction set of each word, most probable tag first. It contains the gold tag with the coverage
+            of the calibration. For a whole text one set of labels; None without such a calibration.
     """
 
     text: str
@@ -131,10 +131,11 @@ class Prediction:
     tag_sets: tuple[tuple[str, ...], ...] | None = None
 
     def above(self, score: float | Mapping[str, float | None]) -> "Prediction":
-        """Return the prediction without what scores below `score`; the tags stay as they are.
+        """Return the prediction without spans and labels that score below `score`; tags do not change.
 
         Args:
-            score: for all labels, or for each; None leaves out all of a label, and one without an entry stays.
+            score: minimum score of all labels, or of each label. None as the score of a label removes all its spans;
+                a label without an entry is kept.
         """
 
         def kept(label: str, found: float) -> bool:
@@ -147,13 +148,13 @@ class Prediction:
         return replace(self, spans=spans, labels=tuple(item for item in self.labels if kept(*item)))
 
     def labeled_spans(self) -> tuple[PredictedSpan, ...]:
-        """Return the spans, a label of the whole text as a span over all words."""
+        """Return the spans, with each label of the whole text as a span over all words."""
         words, chars = len(self.words), len(self.text)
         whole = (PredictedSpan(0, words, n, self.text, 0, chars, score) for n, score in self.labels or ())
         return (*self.spans, *whole)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form: the text and its spans with character offsets and scores, or its labels."""
+        """Return JSON values: the text, and its spans with character offsets and scores or its labels."""
         if self.labels is not None:
             labels = [{"label": label, "score": round(score, 4)} for label, score in self.labels]
             sets = {} if self.tag_sets is None else {"label_set": list(self.tag_sets[0])}
@@ -184,14 +185,14 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something a reader or a check found in data, with its place.
+    """A problem found in data by a reader or a check, with its place.
 
     Args:
         where: "file:line".
-        message: what was found and what is allowed.
-        repaired: what a repair does, or "" where nothing can be done automatically.
+        message: the finding, and the allowed values.
+        repaired: the effect of the automatic repair, or "" if there is none.
         kind: short machine-readable name, for example "ill-formed-tag".
-        fatal: whether training refuses the data as it stands.
+        fatal: whether training refuses the data.
     """
 
     where: str
@@ -206,14 +207,13 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Examples of one split with everything that was noticed while they were read.
+    """The examples of one split, with the problems found while reading them.
 
     Args:
-        examples: in file order.
-        scheme: the tag scheme the data is written in ("IOB2", "plain", ...); "text" where labels belong to
-            whole texts.
-        problems: what the reader found, in file order; empty for clean data.
-        name: the file or data set id it came from.
+        examples: the examples, in file order.
+        scheme: tag scheme of the data ("IOB2", "plain", ...); "text" if labels belong to whole texts.
+        problems: problems found by the reader, in file order; empty for clean data.
+        name: file or data set id of the data.
     """
 
     examples: Sequence[Example]
@@ -222,5 +222,5 @@ class Dataset:
     name: str = ""
 
     def labels(self) -> tuple[str, ...]:
-        """Return the labels that occur, sorted."""
+        """Return all labels that occur, sorted."""
         return tuple(sorted({label for example in self.examples for label in example.labels()}))

@@ -38,7 +38,10 @@ def test_options_mean_the_same_on_the_command_line():
             ["in.txt", "out", "--precision", "fp8"],
             "precision 'fp8' is unknown; allowed: auto, bf16, fp16, fp32",
         ),
-        (["in.txt", "out", "--thresholds"], "the labeler has no thresholds. Type: lookboth calibrate"),
+        (
+            ["in.txt", "out", "--thresholds"],
+            "the labeler does not have thresholds yet. Type: lookboth calibrate",
+        ),
         (["in.txt", "out", "--keep", "row"], "'row' is a column of the result"),
     ],
 )

@@ -206,7 +206,7 @@ def test_pieces_come_one_prediction_at_a_time(format):
 
 
 def test_unknown_format_is_refused_at_once():
-    with pytest.raises(ConfigError, match="'xml'; formats are: text, jsonl, conll, html"):
+    with pytest.raises(ConfigError, match="'xml'; allowed are: text, jsonl, conll, html"):
         render([], "xml")
 
 

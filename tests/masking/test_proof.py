@@ -46,7 +46,9 @@ def test_a_stock_model_is_proved_causal() -> None:
 
 def test_stock_opt_lets_packed_texts_see_each_other_and_the_proof_says_so() -> None:
     proof = prove(tiny_model("opt"))
-    assert [check.name for check in proof.checks if not check.ok] == ["packed texts do not attend to each other"]
+    assert [check.name for check in proof.checks if not check.ok] == [
+        "packed texts do not attend to each other"
+    ]
 
 
 def test_the_text_names_the_failure() -> None:
@@ -123,7 +125,9 @@ class TestBrokenOnPurpose:
         model = tiny_model()
         model.layers[1].mlp.register_forward_hook(lambda module, args, out: out + out.mean(0, keepdim=True))
         proof = prove(model, "0011")
-        assert not next(check for check in proof.checks if check.name == "other rows of the batch change nothing").ok
+        assert not next(
+            check for check in proof.checks if check.name == "other rows of the batch change nothing"
+        ).ok
 
     def test_a_layer_that_peeks_without_attention(self) -> None:
         model = tiny_model()

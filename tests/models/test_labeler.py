@@ -232,7 +232,9 @@ def test_a_head_is_as_wide_as_the_states_that_the_model_gives(tmp_path):
     labeler = tiny_labeler(tmp_path, plan="full")
     assert labeler.model.head.hidden_size == 16
     assert len(labeler.predict_words(SENTENCES)) == len(SENTENCES)
-    with pytest.raises(ConfigError, match="'mix': states of this model are 16 and 32 wide"):
+    with pytest.raises(
+        ConfigError, match="'mix' needs layers of one width; this model has states of widths 16 and 32"
+    ):
         tiny_labeler(tmp_path, plan="full", head={"layers": "mix"})
 
 

@@ -51,7 +51,7 @@ def test_a_weight_that_was_not_saved_ends_with_an_error(
     labeler = tiny_labeler(tiny_llama_folder, plan="0011", adapter=kind)
     labeler.save_pretrained(tmp_path)
     change(tmp_path / file, part)
-    with pytest.raises(ModelError, match=rf"does not come back as it was: 1 of \d+ weights .*{part}"):
+    with pytest.raises(ModelError, match=rf"differs from the labeler in memory: 1 of \d+ weights .*{part}"):
         read_back(labeler, tmp_path)
 
 
@@ -59,7 +59,7 @@ def test_a_folder_that_cannot_be_loaded_ends_with_an_error(tiny_llama_folder, tm
     labeler = tiny_labeler(tiny_llama_folder)
     labeler.save_pretrained(tmp_path)
     (tmp_path / "adapter/adapter_config.json").write_text("{}")
-    with pytest.raises(ModelError, match=r"does not come back as it was: .*adapter_config"):
+    with pytest.raises(ModelError, match=r"differs from the labeler in memory: .*adapter_config"):
         read_back(labeler, tmp_path)
 
 
@@ -82,5 +82,5 @@ def test_a_merge_reads_its_folder_back(tiny_llama_folder, tmp_path, change, monk
         change(folder / "backbone/model.safetensors", "layers.1.mlp.up_proj")
 
     monkeypatch.setattr(merging, "save_labeler", save_badly)
-    with pytest.raises(ModelError, match=r"does not come back as it was: 1 of [0-9]+ weights differ"):
+    with pytest.raises(ModelError, match=r"differs from the labeler in memory: 1 of [0-9]+ weights differ"):
         merge_to_folder(str(tmp_path / "lora"), tmp_path / "other")

@@ -287,7 +287,7 @@ BROKEN = {
     "deep config": (lambda f: (f / "config.json").write_text("[" * 100_000), "config.json"),
     "another model's config": (_config(model_type="llama"), "config.json"),
     "newer format": (_config(format_version=2), "format version 2"),
-    "no format": (_config(format_version=None), "format version None"),
+    "no format": (_config(format_version=None), "format_version is None"),
     "no plan": (_config(plan=None), "config.json"),
     "impossible plan": (_config(plan="0123"), "config.json"),
     "plan of another depth": (_config(plan="0,0,0,0,0,0", num_hidden_layers=6), "6 layers"),

@@ -60,7 +60,7 @@ def test_a_causal_model_without_plans_is_trained_saved_and_loaded(folder, tmp_pa
 
 
 def test_other_plans_and_packed_rows_are_refused(folder, tmp_path):
-    with pytest.raises(PlanError, match=r"As it was made, causal, it can be used: leave the plan out\."):
+    with pytest.raises(PlanError, match=r"The unchanged, causal model can be used: leave the plan out\."):
         train(recipe(folder, plan="full"), tmp_path / "run", say=lambda _: None)
     packed = {"epochs": 1, "precision": "fp32", "layout": "packed"}
     with pytest.raises(ConfigError, match=r"training.layout = 'packed'.*Set training.layout = 'bucketed'"):

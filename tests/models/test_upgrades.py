@@ -66,6 +66,6 @@ def test_steps_are_taken_one_after_the_other(tmp_path, monkeypatch):
 def test_other_versions_are_refused_with_what_to_do(version, told, tmp_path):
     settings = {"model_type": "lookboth", "format_version": version}
     (tmp_path / "config.json").write_text(json.dumps(settings), encoding="utf-8")
-    with pytest.raises(ModelError, match=r"config\.json: format version") as caught:
+    with pytest.raises(ModelError, match=r"config\.json: format.version") as caught:
         read_settings(tmp_path)
     assert told in str(caught.value)

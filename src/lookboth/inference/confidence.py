@@ -1,4 +1,4 @@
-"""What was learned from data about how far a labeler can be trusted; part of its `config.json`."""
+"""The calibration of a labeler: temperature, thresholds and prediction sets; part of its `config.json`."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -9,18 +9,18 @@ from lookboth.errors import ConfigError, ModelError
 
 @dataclass(frozen=True)
 class Confidence:
-    """Figures that `lookboth calibrate` measures; without it, those that change nothing.
+    """Calibration measured by `lookboth calibrate`; the defaults change nothing.
 
     Args:
-        temperature: what the head's scores are divided by before they become probabilities.
-        precision: what is wanted of the spans that reach their label's threshold; None: no thresholds.
-        thresholds: the least score of each label; None for one that no score makes precise enough.
-        coverage: how often a word's set of tags is to hold the right one; None: no sets.
-        quantiles: a tag is in a word's set if one minus its probability is no more than this; None: always.
-        data: what it was measured on.
+        temperature: divides the head's scores before they are converted to probabilities.
+        precision: target precision of the spans that reach their label's threshold; None: no thresholds.
+        thresholds: minimum score of each label; None for a label that does not reach the precision at any score.
+        coverage: target share of words whose prediction set contains the gold tag; None: no sets.
+        quantiles: a tag is in a word's set if one minus its probability is at most this value; None: always.
+        data: the data it was measured on.
 
     Raises:
-        ModelError: a value out of range.
+        ModelError: a value is out of range.
     """
 
     temperature: float = 1.0
@@ -35,7 +35,8 @@ class Confidence:
         if not 0 < self.temperature < float("inf") or not all(0 <= s <= 1 for s in shares if s is not None):
             raise ModelError(
                 f"confidence: temperature {self.temperature}, precision {self.precision}, coverage {self.coverage}: "
-                "the first is positive, all others lie between 0 and 1. Type: lookboth calibrate MODEL DATA"
+                "allowed are a positive temperature, and values from 0 to 1 for all others. "
+                "Type: lookboth calibrate MODEL DATA"
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -46,20 +47,20 @@ class Confidence:
         """Return the thresholds.
 
         Raises:
-            ConfigError: there are none.
+            ConfigError: the labeler was not calibrated with a precision.
         """
         if self.precision is None:
             raise ConfigError(
-                "the labeler has no thresholds. Type: lookboth calibrate MODEL DATA --precision 0.9"
+                "the labeler does not have thresholds yet. Type: lookboth calibrate MODEL DATA --precision 0.9"
             )
         return self.thresholds
 
 
 def saved_thresholds(config: Any) -> Mapping[str, float | None]:
-    """Return the thresholds of a labeler's configuration.
+    """Return the thresholds in a labeler's configuration.
 
     Raises:
-        ConfigError: there are none.
+        ConfigError: the labeler was not calibrated with a precision.
     """
     confidence: Confidence = config.confidence
     return confidence.require_thresholds()

@@ -1,4 +1,4 @@
-"""Word scores to tags: the best tag sequence that is well-formed, and what of it scores high enough."""
+"""Decoding: the best well-formed tag sequence of word scores, labels of texts, and thresholds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,13 +18,12 @@ def decode_tags_constrained(
 ) -> list[int]:
     """Return the tag ids of the best well-formed sequence (Viterbi over allowed transitions).
 
-    Where no transitions are learned and the best tag of each word alone already forms a well-formed sequence, that
-    is the answer.
+    Without learned transitions the best tag of each word alone is returned if these tags are well-formed.
 
     Args:
-        scores: of each tag for each word, shape (w, n); what is added to all tags of a word changes nothing.
+        scores: score of each tag for each word, shape (w, n). A constant added to all tags of a word has no effect.
         tags, scheme: as in `allowed_transitions`.
-        transitions: learned score of each tag after each other, shape (n + 1, n + 1), as `Head.transitions` gives it.
+        transitions: learned transition scores, shape (n + 1, n + 1), as in `Likelihood.transitions`.
     """
     import numpy as np
 
@@ -39,9 +38,9 @@ def span_scores(log_probs: "np.ndarray", tag_ids: Sequence[int], spans: Sequence
     """Return the geometric mean of the probabilities of each span's tags, in [0, 1].
 
     Args:
-        log_probs: of each tag for each word, shape (w, num_tags).
-        tag_ids: the chosen tag of each word, (w,).
-        spans: over the words; all spans of a text in one call, which takes time linear in its length.
+        log_probs: log probability of each tag for each word, shape (w, num_tags).
+        tag_ids: the predicted tag of each word, shape (w,).
+        spans: all spans of a text; one call takes time linear in the length of the text.
     """
     import numpy as np
 
@@ -54,13 +53,13 @@ def span_scores(log_probs: "np.ndarray", tag_ids: Sequence[int], spans: Sequence
 def tag_sets(
     log_probs: "np.ndarray", tags: Sequence[str], quantiles: Mapping[str, float | None], chosen: Sequence[int]
 ) -> tuple[tuple[str, ...], ...]:
-    """Return for each word the tags that are not too improbable, most probable first.
+    """Return the prediction set of each word: its sufficiently probable tags, most probable first.
 
     Args:
-        log_probs: of each tag for each word, shape (w, num_tags).
-        tags: their names.
-        quantiles: one minus the least probability of each tag; None: it is in every set.
-        chosen: the tag id of each word, (w,), which is in its set in any case.
+        log_probs: log probability of each tag for each word, shape (w, num_tags).
+        tags: names of the tags.
+        quantiles: one minus the minimum probability of each tag; None: the tag is in every set.
+        chosen: the predicted tag id of each word, shape (w,), which is always in its set.
     """
     import numpy as np
 
@@ -74,12 +73,12 @@ def tag_sets(
 def choose_labels(
     log_probs: "np.ndarray", labels: Sequence[str], *, threshold: float | None = None
 ) -> tuple[TextLabel, ...]:
-    """Return the labels of a text, best first: the best one, or all that reach the threshold.
+    """Return the labels of a text, best first: the best label, or all labels that reach the threshold.
 
     Args:
-        log_probs: of each label, shape (num_labels,).
-        labels: their names.
-        threshold: for multi-label tasks, in (0, 1); None where a text has one label.
+        log_probs: log probability of each label, shape (num_labels,).
+        labels: names of the labels.
+        threshold: minimum probability in multi-label tasks, in (0, 1); None if a text has one label.
 
     >>> import numpy as np
     >>> choose_labels(np.log([0.25, 0.75]), ["bad", "good"])
@@ -94,12 +93,12 @@ def choose_labels(
 
 
 def keep_above(prediction: Prediction, score: float | Mapping[str, float | None], scheme: str) -> Prediction:
-    """Return the prediction without what scores below `score`, its tags included.
+    """Return the prediction without spans and labels that score below `score`, and with matching tags.
 
     Args:
-        prediction: of words or of a whole text.
-        score: as of `Prediction.above`.
-        scheme: of its tags.
+        prediction: a prediction for words or for a whole text.
+        score: minimum score, as in `Prediction.above`.
+        scheme: tag scheme of the prediction.
     """
     kept = prediction.above(score)
     if kept.spans == prediction.spans:
@@ -117,7 +116,7 @@ def _is_allowed(ids: "np.ndarray", allowed: "np.ndarray") -> bool:
 
 
 def _viterbi(scores: "np.ndarray", steps: "np.ndarray") -> list[int]:
-    """Return the path with the largest sum of scores (w, n) and steps (n + 1, n + 1; the last are the border's)."""
+    """Return the path with the largest sum of scores (w, n) and steps (n + 1, n + 1), index n being the border."""
     inner = steps[:-1, :-1]
     score = scores[0] + steps[-1, :-1]
     back = []

@@ -1,4 +1,4 @@
-"""Predictions as text, JSON lines, CoNLL columns, a web page or pre-annotations, one prediction at a time."""
+"""Output formats: predictions as text, JSON lines, CoNLL columns, HTML or pre-annotations, written as a stream."""
 
 import html
 import re
@@ -15,25 +15,25 @@ from lookboth.types import PredictedSpan, Prediction
 FORMATS = ("text", "jsonl", "conll", "html", *STREAMS)
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
-# Control characters as pictures (U+2400 block), so that a labeled text cannot steer the reader's terminal.
+# Control characters are shown as symbols (U+2400 block), so that a labeled text cannot control the reader's terminal.
 _CONTROL_PICTURES = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n\r"}
 _CONTROL_PICTURES |= {0x7F: 0x2421} | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
 _ANSI_COLORS = (36, 33, 35, 32, 34, 31)
 
 
 def render(predictions: Iterable[Prediction], format: str = "text", *, color: bool = False) -> Iterator[str]:
-    """Return an iterator over pieces to write one after the other, each made when it is asked for.
+    """Render predictions in a format, as an iterator over strings to write in order.
 
     Args:
-        predictions: what a labeler found, in order.
-        format: "text" (spans marked in the text, labels of a whole text and a tab before it), "jsonl"
-            (character offsets), "conll" (a word and its tag a line), "html" (a page that needs no other file), or
-            what an annotation tool reads: "label-studio", "doccano", "prodigy".
-        color: colour the spans with ANSI codes; "text" only.
+        predictions: predictions of a labeler, in order.
+        format: "text" (spans marked in the text; labels of a whole text before it, followed by a tab), "jsonl"
+            (character offsets), "conll" (one word with its tag per line), "html" (a page without further files), or
+            the format of an annotation tool: "label-studio", "doccano", "prodigy".
+        color: color the spans with ANSI codes; "text" only.
 
     Raises:
-        ConfigError: when there is no such format.
-        DataError: while iterating, when spans overlap or a word or a label of a whole text does not fit into
+        ConfigError: the format does not exist.
+        DataError: while iterating, if spans overlap, or a word or a label of a whole text cannot be written in
             a CoNLL line.
 
     >>> ada = PredictedSpan(0, 1, "PER", "Ada", 0, 3, 0.98)
@@ -54,29 +54,29 @@ def render(predictions: Iterable[Prediction], format: str = "text", *, color: bo
     if format in STREAMS:
         return STREAMS[format](map(mark_prediction, predictions))
     require_place(format, None)
-    raise ConfigError(f"unknown output format {format!r}; formats are: {', '.join(FORMATS)}.")
+    raise ConfigError(f"unknown output format {format!r}; allowed are: {', '.join(FORMATS)}.")
 
 
 def require_place(format: str, out: Path | None) -> None:
-    """Refuse a format that has no form as one stream where no place to write to is named.
+    """Refuse a format that consists of several files if no output folder is named.
 
     Raises:
-        ConfigError: for brat without a folder.
+        ConfigError: the format is brat and `out` is None.
     """
     if format == "brat" and out is None:
-        raise ConfigError("brat keeps texts and annotations in files of their own. Type: --out FOLDER")
+        raise ConfigError("brat keeps texts and annotations in separate files. Type: --out FOLDER")
 
 
 def write_predictions(predictions: Iterable[Prediction], format: str, out: Path) -> None:
     """Write predictions to a file, or for brat to a folder.
 
     Args:
-        predictions, format: as of `render`.
-        out: created where missing.
+        predictions, format: as in `render`.
+        out: the file or folder, created if missing.
 
     Raises:
-        ConfigError: when there is no such format.
-        DataError: when it cannot be written, or as `render` does.
+        ConfigError: the format does not exist.
+        DataError: the file cannot be written, or a prediction cannot be rendered (see `render`).
     """
     if format in TOOLS:
         write_marked(map(mark_prediction, predictions), format, out)
@@ -85,10 +85,10 @@ def write_predictions(predictions: Iterable[Prediction], format: str, out: Path)
 
 
 def write_pieces(pieces: Iterable[str], out: Path) -> None:
-    """Write what `render` gives to a file that takes the place of an older one once it is whole.
+    """Write the output of `render` to a file; an existing file is replaced once the new one is complete.
 
     Raises:
-        DataError: when it cannot be written.
+        DataError: the file cannot be written.
     """
     try:
         write_whole(out, pieces)
@@ -97,10 +97,10 @@ def write_pieces(pieces: Iterable[str], out: Path) -> None:
 
 
 def render_json_line(prediction: Prediction) -> str:
-    """Return a prediction as one line of JSON, readable as it stands; lone surrogates are escaped.
+    """Return a prediction as one line of JSON with unescaped Unicode, except for lone surrogates.
 
     Args:
-        prediction: its offsets count characters of its text.
+        prediction: a prediction; its offsets count characters of its text.
     """
     return json_line(prediction.to_dict())
 
@@ -121,7 +121,7 @@ def _render_text(predictions: Iterable[Prediction], color: bool) -> Iterator[str
 
 
 def _labels_before(prediction: Prediction) -> str:
-    """Return "label score, label score" and a tab; nothing where words are labeled."""
+    """Return the labels of a whole text as "label score, label score" and a tab; "" if words are labeled."""
     if prediction.labels is None:
         return ""
     shown = ", ".join(f"{label} {score:.2f}" for label, score in prediction.labels)
@@ -130,11 +130,13 @@ def _labels_before(prediction: Prediction) -> str:
 
 def _render_conll(prediction: Prediction) -> str:
     if prediction.labels is not None:
-        raise DataError("a CoNLL line holds a word and its tag, not a label of the whole text. Use 'jsonl'.")
+        raise DataError(
+            "a CoNLL line contains a word and its tag, not a label of the whole text. Use 'jsonl'."
+        )
     for index, word in enumerate(prediction.words):
         if re.search("[\t\n\r\v\f\x1c-\x1e\x85\u2028\u2029]", word) or not word.strip():
             raise DataError(
-                f"word {index} is {word!r}; a CoNLL line cannot hold a blank word, a tab or a line break. "
+                f"word {index} is {word!r}; a CoNLL line cannot contain a blank word, a tab or a line break. "
                 "Use the format 'jsonl'."
             )
     pairs = zip(prediction.words, prediction.tags, strict=True)
@@ -173,10 +175,10 @@ footer ul { display: flex; flex-wrap: wrap; gap: .4rem 1rem; margin: 0; padding:
 
 
 def _render_html(predictions: Iterable[Prediction]) -> Iterator[str]:
-    """Yield the head of a page, one paragraph a prediction, and a list of the labels.
+    """Yield the head of a page, one paragraph per prediction, and a list of the labels.
 
-    A label is drawn from an attribute by the style sheet, not written into the text: what a reader copies,
-    and what is left without the tags, is exactly the text.
+    The style sheet displays a label from an attribute. The text of the page is therefore exactly the labeled text,
+    also when a reader copies it.
     """
     counts: Counter[str] = Counter()
     hues: dict[str, int] = {}
@@ -204,29 +206,29 @@ def _render_html(predictions: Iterable[Prediction]) -> Iterator[str]:
 
 
 def label_hue(index: int) -> int:
-    """Return a hue in degrees; steps of the golden angle keep any number of labels apart."""
+    """Return the hue of a label in degrees; steps of the golden angle separate any number of labels."""
     return round(210 + index * 137.508) % 360
 
 
 def escape_html(text: str) -> str:
-    """Return text as HTML shows it, whatever characters it holds."""
+    """Escape text so that HTML displays every character of it."""
     # A parser reads a bare carriage return as a line feed and drops a null character.
     return html.escape(_storable(text)).replace("\r", "&#13;").replace("\0", "\ufffd")
 
 
 def _storable(text: str) -> str:
-    """Return the text with the replacement character for each lone surrogate, which no file can hold."""
+    """Replace lone surrogates, which UTF-8 cannot encode, with the replacement character."""
     return _SURROGATES.sub("\ufffd", text)
 
 
 def _split_at_spans(prediction: Prediction) -> Iterator[tuple[str, PredictedSpan | None]]:
-    """Yield the whole text in order, cut where spans start and end, each cut with its span or None."""
+    """Yield the text in parts, cut where spans start and end, each with its span or None."""
     text, position = prediction.text, 0
     for span in sorted(prediction.spans, key=lambda span: span.start_char):
         if not position <= span.start_char <= span.end_char <= len(text):
             raise DataError(
-                f"span {span.label} at characters {span.start_char}-{span.end_char} overlaps another or "
-                f"leaves the text of {len(text)} characters. Use the format 'jsonl'."
+                f"span {span.label} at characters {span.start_char}-{span.end_char} overlaps another span or "
+                f"exceeds the text of {len(text)} characters. Use the format 'jsonl'."
             )
         if span.start_char > position:
             yield text[position : span.start_char], None

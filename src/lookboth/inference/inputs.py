@@ -1,4 +1,4 @@
-"""What `predict` is given, a text, a file or standard input, as examples to label, read as they are needed."""
+"""The input of `predict`: reads a text, a file or standard input as a stream of examples."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -18,32 +18,34 @@ from lookboth.errors import DataError
 from lookboth.types import Example
 
 _OBJECTS = {*readers.JSONL_SUFFIXES}
-_WORDS = {*readers.CONLL_SUFFIXES} - {".txt", ".tsv", ".csv"}  # these are raw text here
+# In training data these suffixes contain columns; here they contain raw text.
+_WORDS = {*readers.CONLL_SUFFIXES} - {".txt", ".tsv", ".csv"}
 _NAMES_A_FILE = {*readers.FILE_SUFFIXES, ".text"}
 _ALLOWED = 'write {"text": "..."} or {"tokens": ["...", "..."]}'
 
 
 def read_inputs(source: str, stdin: BinaryIO, encoding: str | None = None) -> Iterator[Example]:
-    """Yield what `source` names.
+    """Yield the examples in `source`.
 
     Args:
-        source: a text; the name of a file, pipe or device, with a text a line (any suffix), a word a line in the
-            columns of labeled data (.conll, .iob2, .conllu; tags are not read), or a JSON object a line with "text"
-            or "tokens" (.jsonl, .json); or "-" for standard input, a text a line.
-        stdin: read for "-".
-        encoding: of the file or standard input; None: as a byte order mark says, else UTF-8.
+        source: a text; the name of a file, pipe or device; or "-" for standard input. The content of a file depends
+            on its suffix: one word per line in the columns of labeled data (.conll, .iob2, .conllu; tags are
+            ignored), one JSON object per line with "text" or "tokens" (.jsonl, .json), else one text per line.
+            Standard input contains one text per line.
+        stdin: stream to read for "-".
+        encoding: encoding of the file or standard input; None: that of its byte order mark, else UTF-8.
 
     Raises:
-        ConfigError: there is no such encoding.
-        DataError: no such file, a folder, or a line that cannot be decoded, is not JSON, has neither text nor
-            tokens, or not the columns of the others.
+        ConfigError: the encoding does not exist.
+        DataError: the file does not exist or is a folder, or a line cannot be decoded, is not JSON, has neither text
+            nor tokens, or has other columns than the lines before.
     """
     if source == "-":
         return _texts(stream_lines(stdin, "standard input", encoding), "standard input")
     if os.path.isdir(source):
         raise DataError(
-            f"{source}: is a folder. Name a file, type `lookboth bulk` to label a folder, or give a text of this "
-            "name through -."
+            f"{source}: is a folder. Name a file, or type `lookboth bulk` to label a folder. To label this name "
+            "as a text, pass it through standard input (-)."
         )
     if not os.path.exists(source):
         _refuse_missing_file(source)
@@ -55,7 +57,9 @@ def read_inputs(source: str, stdin: BinaryIO, encoding: str | None = None) -> It
 
 def _refuse_missing_file(source: str) -> None:
     if not any(char.isspace() for char in source) and Path(source).suffix.lower() in _NAMES_A_FILE:
-        raise DataError(f"{source}: no such file. Give a file that exists, a text in quotes, or - for input.")
+        raise DataError(
+            f"{source}: no such file. Name an existing file, type a text in quotes, or type - for standard input."
+        )
 
 
 def _texts(lines: Iterable[str], name: str) -> Iterator[Example]:

@@ -1,4 +1,4 @@
-"""What the pipeline needs to know of a labeler with a head, whatever computes its scores."""
+"""The settings of a labeler with a head that the pipeline needs: plan, tags, tokenization, windows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,8 @@ from lookboth.types import Task
 LabelOn = Literal["first", "last", "mean", "max", "mean_special", "max_score"]
 
 
-OF_TEXTS = ("mean_special", "max_score")  # they take in the special tokens before a text; words have none
+# These poolings include the special tokens before a text; words have no special tokens of their own.
+OF_TEXTS = ("mean_special", "max_score")
 
 
 _ALLOWED = {
@@ -25,21 +26,22 @@ _ALLOWED = {
 
 @dataclass(frozen=True, kw_only=True)
 class LabelingConfig:
-    """How texts become tokens and scores become labels.
+    """The tokenization of texts and the decoding of scores.
 
     Args:
-        plan: which layer may look how far right.
+        plan: mask plan of the backbone.
         tags: the tag of each output; scheme: "IOB2", "IOBES" or "plain" (tags are labels, as for whole texts).
-        label_on: the token whose state stands for the word or the whole text, or "mean" or "max" of all;
-            for whole texts also "mean_special" and "max_score", with the special tokens before the text.
-        encoding: how words become tokens.
+        label_on: the token whose state represents the word or the whole text, or the pooling of all its tokens
+            ("mean", "max"). "mean_special" and "max_score", for whole texts, include the special tokens before the
+            text.
+        encoding: the encoding of words as tokens.
         task: whether words or whole texts are labeled.
-        max_tokens, overlap: windows of long inputs, in tokens.
-        confidence: how far its probabilities can be trusted, where that was measured.
-        scores: what the labeler reached, by data set, for its card.
+        max_tokens, overlap: length and overlap of the windows of long inputs, in tokens.
+        confidence: calibration of the probabilities.
+        scores: scores of the labeler by data set, for its card.
 
     Raises:
-        ModelError: a value that is not allowed.
+        ModelError: a value is not allowed.
     """
 
     plan: MaskPlan
@@ -58,18 +60,18 @@ class LabelingConfig:
             require_allowed(name, getattr(self, name), allowed)
         if self.label_on in OF_TEXTS and (self.task != "classification" or self.encoding.repetition):
             raise ModelError(
-                f"label_on is {self.label_on!r}, which is for whole texts that stand once in the input."
+                f"label_on is {self.label_on!r}, which needs task = 'classification' and repetition = 0."
             )
         special = len(self.encoding.prefix_ids) + len(self.encoding.suffix_ids)
         if not 0 <= 2 * self.overlap < self.max_tokens - special:
             raise ModelError(
-                f"max_tokens is {self.max_tokens} and overlap {self.overlap}; a window needs room for more "
-                f"than two overlaps and {special} special tokens."
+                f"max_tokens is {self.max_tokens} and overlap {self.overlap}; max_tokens must exceed two overlaps "
+                f"plus {special} special tokens."
             )
 
     @property
     def threshold(self) -> float | None:
-        """How probable a label must be; None where a text has one label."""
+        """Minimum probability of a label in multi-label tasks; None if a text has one label."""
         return None
 
     @property
@@ -88,15 +90,15 @@ class LabelingConfig:
 
     @property
     def max_word_tokens(self) -> int:
-        """The most tokens of one word that are looked at."""
+        """Maximum number of tokens per word; the rest of a longer word is cut."""
         return min(64, max(1, self.max_tokens // 4))
 
 
 def require_allowed(name: str, value: Any, allowed: tuple[str, ...]) -> None:
-    """Refuse a value that is none of a setting's.
+    """Refuse a value that is not allowed for a setting.
 
     Raises:
-        ModelError: names the setting, what was found and what is allowed.
+        ModelError: the setting, its value and the allowed values.
     """
     if value not in allowed:
         raise ModelError(f"{name} is {value!r}; allowed are {', '.join(allowed)}.")

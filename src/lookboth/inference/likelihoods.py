@@ -1,4 +1,4 @@
-"""From a head's scores to log probabilities, in numpy: the same whatever computed the scores."""
+"""Conversion of a head's scores to log probabilities, in numpy, so that it does not depend on torch."""
 
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
@@ -7,20 +7,20 @@ import numpy as np
 
 from lookboth.data import allowed_transitions
 
-FORBIDDEN = -1e9  # finite: the gradient of a logsumexp over nothing but -inf is not a number
-_TEXTS_AT_ONCE = 256  # a step of the chain holds so many times tags x tags numbers
+FORBIDDEN = -1e9  # finite, because the gradient of a logsumexp over -inf only is NaN
+_TEXTS_AT_ONCE = 256  # texts per batch of the chain, which needs texts x tags x tags numbers per step
 
 Kind = Literal["softmax", "sigmoid", "chain"]
 
 
 class Likelihood(NamedTuple):
-    """How the scores of a head become probabilities.
+    """The probability model over the scores of a head.
 
     Args:
-        kind: "softmax": one tag a word, each word by itself; "sigmoid": each tag by itself; "chain": the tags of a text
-            together, each after the one before it.
-        transitions: of a chain the learned score of each tag after each other, (n + 1, n + 1), row and column n for the
-            border of the text; None where nothing is learned.
+        kind: "softmax": one tag per word, words independent; "sigmoid": each tag independent; "chain": the tag
+            sequence of a text, with a score per transition.
+        transitions: learned transition scores of a chain, (n + 1, n + 1), row and column n for the border of the
+            text; None without learned transitions.
     """
 
     kind: Kind = "softmax"
@@ -35,13 +35,13 @@ class Likelihood(NamedTuple):
         scheme: str,
         temperature: float = 1.0,
     ) -> np.ndarray:
-        """Return the log probability of each tag for each word, (w, num_tags); of a chain, the marginals.
+        """Return the log probability of each tag for each word, (w, num_tags); for a chain, the marginals.
 
         Args:
-            scores: what the head gave, shape (w, num_tags); of a text that was cut into windows all of them together.
+            scores: output of the head, shape (w, num_tags); for a text cut into windows, of all windows together.
             num_words: words of each text, shape (s,), sum w.
             tags, scheme: as in `allowed_transitions`.
-            temperature: what the scores of tag sequences are divided by; none becomes better than another by it.
+            temperature: divides the scores of tag sequences; their ranking does not change.
 
         >>> rows = np.log(np.array([[0.25, 0.75]]))
         >>> np.exp(Likelihood().log_probs(rows, np.array([1]), tags=("bad", "good"), scheme="plain"))
@@ -50,7 +50,7 @@ class Likelihood(NamedTuple):
         scores = scores / temperature
         if self.kind == "sigmoid":
             return -np.logaddexp(0, -scores)
-        if self.transitions is None:  # each word by itself
+        if self.transitions is None:
             return _log_softmax(scores)
         allowed = allowed_transitions(tags, scheme)
         steps = np.where(allowed, self.transitions / temperature, FORBIDDEN).astype(scores.dtype)
@@ -61,24 +61,25 @@ def _chain_marginals(scores: np.ndarray, num_words: np.ndarray, steps: np.ndarra
     """Return the log of each word's marginal tag probabilities, (w, n), by the forward-backward algorithm.
 
     Args:
-        scores: shape (w, n); steps: shape (n + 1, n + 1), the last row and column the border's.
+        scores: shape (w, n); steps: shape (n + 1, n + 1), the last row and column for the border.
         num_words: words of each text, shape (s,).
     """
-    scores = _log_softmax(scores)  # no sequence's probability notices, and sums over a text stay small
+    # A constant per word does not change the probability of a sequence, and sums over a text stay small.
+    scores = _log_softmax(scores)
     result = np.empty_like(scores)
     starts = np.cumsum(num_words) - num_words
     for first in range(0, len(num_words), _TEXTS_AT_ONCE):
         some = slice(first, first + _TEXTS_AT_ONCE)
         visits = list(_visits(starts[some], num_words[some]))
         alphas, betas = _forward(scores, steps, visits), _backward(scores, steps, visits)
-        # exp(alpha + beta) sums over the tags to the same number at every word: nothing else normalizes it.
+        # exp(alpha + beta) is proportional to the marginal of each tag, so normalizing over the tags is enough.
         for words, alpha, beta in zip(visits, alphas, betas, strict=True):
             result[words] = _log_softmax(alpha + beta)
     return result
 
 
 def _visits(starts: np.ndarray, num_words: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield the first word of every text, longest text first, then the second words, ...: all texts in one pass."""
+    """Yield the index of the first word of every text, longest text first, then those of the second words, ..."""
     order = np.argsort(-num_words, kind="stable")
     starts, lengths = starts[order], num_words[order]
     for step in range(int(lengths.max(initial=0))):
@@ -86,24 +87,25 @@ def _visits(starts: np.ndarray, num_words: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _forward(scores: np.ndarray, steps: np.ndarray, visits: list[np.ndarray]) -> list[np.ndarray]:
-    """Return for the words of each visit the log of all that leads to each tag, but for a number for each word."""
+    """Return the forward log scores of each visit, up to a constant per word."""
     inner, before = steps[:-1, :-1], steps[-1:, :-1]
     alphas: list[np.ndarray] = []
     for words in visits:
         if alphas:
             before = _logsumexp(alphas[-1][: len(words), :, None] + inner, axis=1)
-        # Near 0: in fp32 the sum over a long text would swallow a word.
+        # Keep alphas near 0: in fp32, adding one word to the sum over a long text would lose precision.
         alphas.append(_log_softmax(before + scores[words]))
     return alphas
 
 
 def _backward(scores: np.ndarray, steps: np.ndarray, visits: list[np.ndarray]) -> list[np.ndarray]:
-    """Return for the words of each visit the log of all that follows each tag, but for a number for each word."""
+    """Return the backward log scores of each visit, up to a constant per word."""
     inner, end = steps[:-1, :-1], steps[:-1, -1]
     betas: list[np.ndarray] = []
     for number in range(len(visits) - 1, -1, -1):
         beta = np.tile(end, (len(visits[number]), 1))
-        if betas:  # texts that go on come first
+        # Texts are sorted by length, so those with a next word come first.
+        if betas:
             after = scores[visits[number + 1]] + betas[-1]
             beta[: len(after)] = _log_softmax(_logsumexp(after[:, None, :] + inner, axis=2))
         betas.append(beta)

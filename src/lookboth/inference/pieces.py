@@ -1,4 +1,4 @@
-"""Texts cut into the pieces that are scored at once, and the scores of pieces put together again."""
+"""Cuts texts into pieces (windows) for the model, and joins the scores of pieces to scores of texts."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def tokenize_for(labeler: "WordScorer", examples: Sequence[Example]) -> list[TokenizedExample]:
-    """Return what is computed for each example: one piece, or several windows of a long one."""
+    """Tokenize examples into pieces: one per example, or several windows for a long one."""
     if labeler.config.task == "classification":
         return cut_texts(labeler, [text_of(example) for example in examples])
     return cut_words(labeler, [example.words for example in examples])
 
 
 def cut_texts(labeler: "WordScorer", texts: Sequence[str]) -> list[TokenizedExample]:
-    """Return the pieces of whole texts, in order; `TokenizedExample.example` is the index of the text."""
+    """Tokenize whole texts into pieces, in order; `TokenizedExample.example` is the index of the text."""
     config = labeler.config
     return tokenize_texts(
         texts,
@@ -33,7 +33,7 @@ def cut_texts(labeler: "WordScorer", texts: Sequence[str]) -> list[TokenizedExam
 
 
 def cut_words(labeler: "WordScorer", sentences: Sequence[Sequence[str]]) -> list[TokenizedExample]:
-    """Return the pieces of sentences given as words, in order; a sentence without words has none."""
+    """Tokenize sentences given as words into pieces, in order; a sentence without words has no pieces."""
     config = labeler.config
     word_ids = iter(labeler.encoder.encode_words(word for words in sentences for word in words))
     return [
@@ -53,15 +53,15 @@ def cut_words(labeler: "WordScorer", sentences: Sequence[Sequence[str]]) -> list
 def piece_scores(
     labeler: "WordScorer", pieces: Sequence[TokenizedExample], batch_tokens: int | None = None
 ) -> "Iterator[tuple[TokenizedExample, np.ndarray]]":
-    """Yield each piece with the output of the head for its words, (w, num_tags), batch by batch.
+    """Yield each piece with the head's scores for its words, (w, num_tags), batch by batch.
 
     Args:
         labeler: a labeler with a head.
-        pieces: texts or windows, as `tokenize_for` returns them.
-        batch_tokens: tokens computed at once; as many as suit the device when None.
+        pieces: texts or windows, the output of `tokenize_for`.
+        batch_tokens: tokens per batch; None: a default for the device.
     """
-    room = batch_tokens or labeler.batch_tokens
-    for indices in cheapest_batches([len(piece) for piece in pieces], max_tokens=room):
+    budget = batch_tokens or labeler.batch_tokens
+    for indices in cheapest_batches([len(piece) for piece in pieces], max_tokens=budget):
         batch = [pieces[i] for i in indices]
         scores, start = labeler.score(batch), 0
         for piece in batch:
@@ -74,11 +74,11 @@ def join_scores(
     examples: Sequence[Example],
     scored: "Iterable[tuple[TokenizedExample, np.ndarray]]",
 ) -> "list[np.ndarray]":
-    """Return the scores of whole examples, put together from those of their pieces.
+    """Join the scores of pieces to the scores of whole examples.
 
     Args:
-        labeler: the labeler that scored them.
-        examples: what `tokenize_for` cut into the pieces.
+        labeler: the labeler that scored the pieces.
+        examples: the examples that `tokenize_for` cut into the pieces.
         scored: all pieces with their scores, in any order.
     """
     if labeler.config.task == "classification":
@@ -91,7 +91,7 @@ def join_words(
     num_words: Sequence[int],
     scored: "Iterable[tuple[TokenizedExample, np.ndarray]]",
 ) -> "list[np.ndarray]":
-    """Return the scores of the words of each sentence, (w, num_tags); `num_words` is their number."""
+    """Join the scores of pieces to the scores of each sentence, (w, num_tags), with `num_words` words each."""
     import numpy as np
 
     result = [np.zeros((words, len(labeler.config.tags)), dtype=np.float32) for words in num_words]
@@ -103,7 +103,7 @@ def join_words(
 def join_texts(
     labeler: "WordScorer", num_texts: int, scored: "Iterable[tuple[TokenizedExample, np.ndarray]]"
 ) -> "list[np.ndarray]":
-    """Return the scores of each text, (1, num_labels): the average of its pieces, weighted by tokens."""
+    """Join the scores of pieces to the scores of each text, (1, num_labels): the mean weighted by tokens."""
     import numpy as np
 
     summed = np.zeros((num_texts, len(labeler.config.tags)))

@@ -1,4 +1,4 @@
-"""From texts to predictions: the one path behind predict, evaluate and everything that serves."""
+"""The pipeline from texts to predictions, used by predict, evaluate, bulk labeling and the server."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ _CHUNK_TEXTS = 4096
 def label_texts(
     labeler: "ChunkLabeler", texts: Iterable[str], *, batch_tokens: int | None = None
 ) -> Iterator[Prediction]:
-    """Yield the prediction for each raw text, in order; a text may be of any length, or empty."""
+    """Yield the prediction for each raw text, in order; texts may be empty or of any length."""
     examples = (example_from_text(text) for text in texts)
     return label_examples(labeler, examples, batch_tokens=batch_tokens)
 
@@ -36,12 +36,12 @@ def label_words(
 def label_examples(
     labeler: "ChunkLabeler", examples: Iterable[Example], *, batch_tokens: int | None = None
 ) -> Iterator[Prediction]:
-    """Yield the prediction for each example, in order; memory does not grow with their number.
+    """Yield the prediction for each example, in order, in constant memory.
 
     Args:
         labeler: a labeler.
-        examples: words, with or without the text they were cut from; gold spans are not looked at.
-        batch_tokens: tokens computed at once; as many as suit the device when None.
+        examples: words, with or without their text; gold spans are ignored.
+        batch_tokens: tokens per batch; None: a default for the device.
     """
     for chunk in chunks(examples):
         yield from labeler.label_chunk(chunk, batch_tokens=batch_tokens)
@@ -57,12 +57,12 @@ def label_chunk(
 def label_with_probs(
     labeler: "WordScorer", examples: Sequence[Example], *, batch_tokens: int | None = None
 ) -> "Iterator[tuple[Prediction, np.ndarray]]":
-    """Yield each example's prediction with the log probabilities behind it: (w, num_tags), of a text (1, num_labels).
+    """Yield each example's prediction with its log probabilities: (w, num_tags), for a text (1, num_labels).
 
     Args:
         labeler: a labeler with a head.
-        examples: as many as fit in memory.
-        batch_tokens: tokens computed at once; as many as suit the device when None.
+        examples: up to as many examples as fit in memory.
+        batch_tokens: tokens per batch; None: a default for the device.
     """
     return predict_from_scores(
         labeler, examples, example_scores(labeler, examples, batch_tokens=batch_tokens)
@@ -76,8 +76,8 @@ def predict_from_scores(
 
     Args:
         labeler: a labeler with a head.
-        examples: what was scored.
-        scores: the output of the head for each example, as `example_scores` returns it.
+        examples: the scored examples.
+        scores: the output of `example_scores`.
     """
     predict = _predict_texts if labeler.config.task == "classification" else _predict_words
     return predict(labeler, examples, scores)
@@ -86,7 +86,7 @@ def predict_from_scores(
 def example_scores(
     labeler: "WordScorer", examples: Sequence[Example], *, batch_tokens: int | None = None
 ) -> "list[np.ndarray]":
-    """Return what the head gives for each example: (w, num_tags), of a whole text (1, num_labels)."""
+    """Return the head's scores of each example: (w, num_tags), for a whole text (1, num_labels)."""
     if labeler.config.task == "classification":
         return text_scores(labeler, [text_of(example) for example in examples], batch_tokens=batch_tokens)
     return word_scores(labeler, [example.words for example in examples], batch_tokens=batch_tokens)
@@ -95,16 +95,16 @@ def example_scores(
 def word_log_probs(
     labeler: "WordScorer", sentences: Sequence[Sequence[str]], *, batch_tokens: int | None = None
 ) -> "list[np.ndarray]":
-    """Return the log probability of every tag for every word, one (w, num_tags) array a sentence."""
+    """Return the log probability of every tag for every word, one (w, num_tags) array per sentence."""
     return log_probs_of(labeler, word_scores(labeler, sentences, batch_tokens=batch_tokens))
 
 
 def word_scores(
     labeler: "WordScorer", sentences: Sequence[Sequence[str]], *, batch_tokens: int | None = None
 ) -> "list[np.ndarray]":
-    """Return what the head gives for every word, one (w, num_tags) array a sentence.
+    """Return the head's scores of every word, one (w, num_tags) array per sentence.
 
-    Sentences of like length share a batch; long ones go through overlapping windows.
+    Sentences of similar length share a batch; long ones are cut into overlapping windows.
     """
     pieces = cut_words(labeler, sentences)
     return join_words(labeler, list(map(len, sentences)), piece_scores(labeler, pieces, batch_tokens))
@@ -113,7 +113,7 @@ def word_scores(
 def text_log_probs(
     labeler: "WordScorer", texts: Sequence[str], *, batch_tokens: int | None = None
 ) -> "list[np.ndarray]":
-    """Return the log probability of every label for every whole text, one (num_labels,) array a text."""
+    """Return the log probability of every label for every whole text, one (num_labels,) array per text."""
     scores = text_scores(labeler, texts, batch_tokens=batch_tokens)
     return [rows[0] for rows in log_probs_of(labeler, scores)]
 
@@ -121,17 +121,17 @@ def text_log_probs(
 def text_scores(
     labeler: "WordScorer", texts: Sequence[str], *, batch_tokens: int | None = None
 ) -> "list[np.ndarray]":
-    """Return what the head gives for every whole text, one (1, num_labels) array a text.
+    """Return the head's scores of every whole text, one (1, num_labels) array per text.
 
-    Texts of like length share a batch. A text of several windows gets the average of their scores, weighted by
-    tokens: for a linear head on averaged states the same as averaging over all tokens of the text.
+    Texts of similar length share a batch. The scores of a text in several windows are averaged, weighted by tokens.
+    For a linear head on averaged states this equals the average over all tokens of the text.
     """
     pieces = cut_texts(labeler, texts)
     return join_texts(labeler, len(texts), piece_scores(labeler, pieces, batch_tokens))
 
 
 def log_probs_of(labeler: "WordScorer", scores: "Sequence[np.ndarray]") -> "list[np.ndarray]":
-    """Turn the scores of whole sentences into log probabilities, windows of one sentence together."""
+    """Convert the scores of whole sentences, with all windows joined, to log probabilities."""
     import numpy as np
 
     if not scores:
@@ -170,7 +170,7 @@ def _predict_words(
 def _predict(
     labeler: "WordScorer", example: Example, ids: Sequence[int], log_probs: "np.ndarray"
 ) -> Prediction:
-    """Return the prediction that the tag ids (w,) stand for; spans are scored by `log_probs` (w, num_tags)."""
+    """Return the prediction for tag ids (w,), with span scores from `log_probs` (w, num_tags)."""
     from lookboth.data import decode_tags
 
     config = labeler.config
@@ -194,7 +194,7 @@ def _tag_sets(
 
 
 def chunks(examples: Iterable[Example]) -> Iterator[list[Example]]:
-    """Group examples so that each group can be sorted by length and still fits in memory."""
+    """Group examples into chunks that fit in memory; each chunk can be sorted by length."""
     chunk: list[Example] = []
     num_words = 0
     for example in examples:

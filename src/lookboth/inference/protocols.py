@@ -1,4 +1,4 @@
-"""What the pipeline asks of a labeler, whatever computes its scores or writes its answers."""
+"""The protocols a labeler implements for the pipeline, with or without torch, with or without a head."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class LabelerSettings(Protocol):
-    """What the config of every labeler says, with a head or without."""
+    """The settings in the config of every labeler, with or without a head."""
 
     @property
     def task(self) -> Task:
@@ -32,7 +32,7 @@ class LabelerSettings(Protocol):
 
     @property
     def plan(self) -> "MaskPlan | None":
-        """How many tokens to the right each layer may attend to; None where that differs within a prompt."""
+        """The mask plan of the backbone; None if it differs within a prompt."""
 
     @property
     def multi_label(self) -> bool:
@@ -40,45 +40,45 @@ class LabelerSettings(Protocol):
 
     @property
     def scores(self) -> Mapping[str, Any]:
-        """What the labeler reached, by data set, for its card."""
+        """Scores of the labeler by data set, for its card."""
 
     @property
     def confidence(self) -> "Confidence":
-        """How far probabilities can be trusted, where that was measured."""
+        """Calibration of the probabilities; the default if it was not measured."""
 
 
 class LabelerWeights(Protocol):
-    """The weights of a labeler, whatever library runs them."""
+    """The weights of a labeler, independent of the library that runs them."""
 
     @property
     def compute_dtype(self) -> Any:
-        """Arithmetic of the backbone, for reports."""
+        """Dtype of the backbone's arithmetic, for reports."""
 
 
 class ChunkLabeler(Protocol):
-    """Labels examples that fit in memory."""
+    """A labeler of examples that fit in memory."""
 
     def label_chunk(self, examples: Sequence[Example], *, batch_tokens: int | None) -> Iterator[Prediction]:
         """Yield the prediction for each example, in order."""
 
 
 class WordScorer(Protocol):
-    """Computes a score of each tag for each word."""
+    """A labeler that computes a score of each tag for each word."""
 
     @property
     def config(self) -> "LabelingConfig":
-        """How texts become tokens and scores become labels."""
+        """The tokenization of texts and the decoding of scores."""
 
     @property
     def encoder(self) -> "WordEncoder":
-        """Cuts words into tokens."""
+        """The encoder of words as tokens."""
 
     @property
     def batch_tokens(self) -> int:
-        """Tokens computed at once where the caller names no number."""
+        """Default number of tokens per batch."""
 
     def score(self, pieces: Sequence[TokenizedExample]) -> "np.ndarray":
         """Return the scores of every word of one batch, (w, num_tags)."""
 
     def likelihood(self) -> "Likelihood":
-        """Return how scores become probabilities."""
+        """Return the conversion of scores to probabilities."""

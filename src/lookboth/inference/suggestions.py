@@ -1,4 +1,4 @@
-"""Which unlabeled texts to annotate first: those the labeler is unsure of, and of these ones unlike each other."""
+"""Active learning: selects uncertain and diverse unlabeled texts to annotate first."""
 
 import heapq
 from collections import defaultdict
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Suggestion(NamedTuple):
-    """A text to annotate: what the labeler found in it, and how unsure it is, larger is less sure."""
+    """A text to annotate, with the labeler's prediction and its uncertainty (higher: less certain)."""
 
     prediction: Prediction
     uncertainty: float
@@ -32,7 +32,7 @@ def entropy(log_probs: np.ndarray) -> float:
     token entropy (with 1/T).
 
     Args:
-        log_probs: of each tag, shape (w, num_tags), w > 0.
+        log_probs: log probability of each tag, shape (w, num_tags), w > 0.
 
     >>> float(round(entropy(np.log([[0.5, 0.5], [1 - 1e-12, 1e-12]])), 4))
     0.3466
@@ -48,7 +48,7 @@ def least_confidence(log_probs: np.ndarray) -> float:
     Shen et al. 2018, "Deep Active Learning for Named Entity Recognition" (arXiv 1707.05928), section 4 (MNLP).
 
     Args:
-        log_probs: of each tag, shape (w, num_tags), w > 0.
+        log_probs: log probability of each tag, shape (w, num_tags), w > 0.
 
     >>> round(least_confidence(np.log([[0.5, 0.5], [0.125, 0.875]])), 4)
     0.3386
@@ -57,12 +57,12 @@ def least_confidence(log_probs: np.ndarray) -> float:
 
 
 def margin(log_probs: np.ndarray) -> float:
-    """Return one minus the distance between the probabilities of the two best tags, averaged over words.
+    """Return one minus the difference between the probabilities of the two best tags, averaged over words.
 
     Scheffer, Decomain, Wrobel 2001, "Active Hidden Markov Models for Information Extraction".
 
     Args:
-        log_probs: of each tag, shape (w, num_tags), w > 0.
+        log_probs: log probability of each tag, shape (w, num_tags), w > 0.
 
     >>> round(margin(np.log([[0.5, 0.5], [0.125, 0.875]])), 4)
     0.625
@@ -87,26 +87,26 @@ def suggest(
     pool: int = 5,
     batch_tokens: int | None = None,
 ) -> list[Suggestion]:
-    """Return the texts to annotate first, in that order.
+    """Select the texts to annotate first, in this order.
 
-    The most uncertain texts, `pool` times as many as are wanted, are kept while the others stream by; of these
-    `spread_out` picks ones with different words.
+    The `pool` x `num_texts` most uncertain texts are kept in memory while the examples are read. `spread_out` then
+    picks diverse texts from them.
 
     Args:
-        labeler: with a head; of words or of whole texts.
-        examples: unlabeled; those without words are passed over, and of equal texts one is kept.
-        num_texts: how many are wanted.
+        labeler: a labeler with a head, of words or of whole texts.
+        examples: unlabeled examples; those without words and repetitions of a text are skipped.
+        num_texts: number of texts to return.
         measure: one of `MEASURES`.
-        pool: 1 to order by uncertainty alone.
-        batch_tokens: tokens computed at once; as many as suit the device when None.
+        pool: size of the pool, as a multiple of `num_texts`; 1 sorts by uncertainty only.
+        batch_tokens: tokens per batch; None: a default for the device.
 
     Raises:
-        ConfigError: there is no such measure, or a number is below 1.
+        ConfigError: the measure does not exist, or a number is below 1.
     """
     if measure not in MEASURES or num_texts < 1 or pool < 1:
         raise ConfigError(
-            f"measure {measure!r}, {num_texts} texts, pool {pool}: measures are {', '.join(MEASURES)}, "
-            "the numbers at least 1."
+            f"measure {measure!r}, {num_texts} texts, pool {pool}: allowed are the measures {', '.join(MEASURES)}, "
+            "and numbers from 1."
         )
     numbers = count_up()
     scored = (
@@ -120,15 +120,15 @@ def suggest(
 
 
 def spread_out(texts: Sequence[Sequence[str]], num_texts: int) -> list[int]:
-    """Return the indices of texts that are unlike each other, the first text first.
+    """Return the indices of diverse texts, beginning with the first text.
 
-    Each next one is the farthest from all before it; of equally far ones the first. The greedy k-center of Sener and
-    Savarese 2018, "Active Learning for Convolutional Neural Networks: A Core-Set Approach" (arXiv 1708.00489),
-    algorithm 1, with the Jaccard distance of the texts' words, upper and lower case alike, in place of states.
+    Each next text is the one farthest from all selected texts; the first one wins ties. This is the greedy k-center
+    algorithm of Sener and Savarese 2018, "Active Learning for Convolutional Neural Networks: A Core-Set Approach"
+    (arXiv 1708.00489), algorithm 1, with the Jaccard distance of lowercased words instead of the distance of states.
 
     Args:
-        texts: words of each text, the most wanted first.
-        num_texts: how many are wanted.
+        texts: words of each text, the most uncertain text first.
+        num_texts: number of texts to select.
 
     >>> spread_out([["in", "Rome"], ["in", "Rome", "!"], ["so", "what"]], 2)
     [0, 2]
@@ -150,7 +150,7 @@ def spread_out(texts: Sequence[Sequence[str]], num_texts: int) -> list[int]:
 
 
 def _texts_by_word(bags: Sequence[frozenset[str]]) -> dict[str, np.ndarray]:
-    """Return for each word the indices of the texts that hold it."""
+    """Return the indices of the texts that contain each word."""
     found: dict[str, list[int]] = defaultdict(list)
     for index, bag in enumerate(bags):
         for word in bag:
@@ -159,7 +159,7 @@ def _texts_by_word(bags: Sequence[frozenset[str]]) -> dict[str, np.ndarray]:
 
 
 def render_suggestions(suggestions: Iterable[Suggestion]) -> Iterator[str]:
-    """Yield a line of JSON for each: text, spans with scores (or labels), and the uncertainty."""
+    """Yield one line of JSON per suggestion: text, spans with scores (or labels), and the uncertainty."""
     for prediction, uncertainty in suggestions:
         yield json_line({**prediction.to_dict(), "uncertainty": round(uncertainty, 4)})
 
@@ -184,6 +184,6 @@ def _score(
 
 
 def _as_choices(log_probs: np.ndarray) -> np.ndarray:
-    """Return labels that are decided one by one, (1, n), as n choices between yes and no, (n, 2)."""
+    """Return the log probabilities of independent labels, (1, n), as n binary decisions, (n, 2)."""
     yes = log_probs[0]
     return np.stack([yes, np.log1p(-np.exp(np.minimum(yes, -1e-12)))], axis=1)

@@ -1,4 +1,4 @@
-"""What every labeler can do, whether it scores tags or writes its answers."""
+"""The base classes of all labelers: `TextLabeler`, and `HeadLabeler` for labelers with a head."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class TextLabeler(ABC):
-    """Labels texts; the face that the command line, evaluation and everything that serves know.
+    """Labels texts; the interface used by the command line, evaluation, bulk labeling and the server.
 
     Attributes:
-        config: everything but the weights; model: the weights; tokenizer: of the backbone.
+        config: all settings except the weights; model: the weights; tokenizer: tokenizer of the backbone.
     """
 
     config: "LabelerSettings"
@@ -34,11 +34,12 @@ class TextLabeler(ABC):
     @property
     @abstractmethod
     def device(self) -> Any:
-        """Where the weights are: "cpu", "cuda:0", ... as a string or as what torch calls a device."""
+        """Device of the weights ("cpu", "cuda:0", ...), as a string or a torch.device."""
 
     @property
     def batch_tokens(self) -> int:
-        """Tokens computed at once where the caller names no number: a CPU is fastest while they fit its cache."""
+        """Default number of tokens per batch."""
+        # A CPU is fastest while the activations of a batch fit in its cache.
         return 512 if str(self.device) == "cpu" else 2048
 
     @abstractmethod
@@ -46,44 +47,44 @@ class TextLabeler(ABC):
         """Yield the prediction for each example, in order.
 
         Args:
-            examples: words, with or without the text they were cut from; gold labels are not looked at.
-            batch_tokens: tokens computed at once; as many as suit the device when None.
+            examples: words, with or without their text; gold labels are ignored.
+            batch_tokens: tokens per batch; None: a default for the device.
         """
 
     @abstractmethod
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write everything that is needed to load the labeler elsewhere into one folder."""
+        """Write all files needed to load the labeler into one folder."""
 
     @property
     def planned_model(self) -> Any:
-        """The module that carries the mask plan, for `prove`.
+        """The module with the mask plan, for `prove`.
 
         Raises:
-            ModelError: no layers of this labeler can be looked into.
+            ModelError: the layers of this labeler are not accessible.
         """
         raise ModelError(
-            "an exported labeler has no layers to look into. Prove the labeler it was exported from."
+            "the layers of an exported labeler are not accessible. Prove the labeler it was exported from."
         )
 
     @property
     def takes_plans(self) -> bool:
-        """Whether `with_plan` gives a view under another plan."""
+        """Whether `with_plan` returns a view under another plan."""
         return False
 
     def with_plan(self, plan: "str | MaskPlan") -> "TextLabeler":
         """Return a view of this labeler under another plan.
 
         Raises:
-            PlanError: the plan cannot be read or does not fit, or that of this labeler cannot be changed.
+            PlanError: the plan is invalid or does not fit, or the plan of this labeler cannot be changed.
         """
         raise PlanError(f"the plan of this labeler cannot be changed to {str(plan)!r}. Leave out the plan.")
 
     def summarize(self, predictions: Sequence[Prediction]) -> dict[str, Any]:
-        """Return what run.json tells of predictions beside their scores."""
+        """Return statistics of predictions for run.json, in addition to their scores."""
         return {}
 
     def push_to_hub(self, name: str, *, private: bool = False) -> str:
-        """Upload the labeler to the Hugging Face Hub under `name`; return its address."""
+        """Upload the labeler to the Hugging Face Hub under `name` and return its URL."""
         from huggingface_hub import HfApi
 
         api = HfApi()
@@ -93,11 +94,11 @@ class TextLabeler(ABC):
             return str(api.upload_folder(repo_id=name, folder_path=folder))
 
     def predict(self, texts: str | Iterable[str], *, batch_tokens: int | None = None) -> list[Prediction]:
-        """Label raw texts of any length; offsets are into the strings as given.
+        """Label raw texts of any length; character offsets refer to the strings as passed.
 
         Args:
-            texts: one text or many.
-            batch_tokens: tokens computed at once; as many as suit the device when None.
+            texts: one text or several.
+            batch_tokens: tokens per batch; None: a default for the device.
         """
         return list(self.stream([texts] if isinstance(texts, str) else texts, batch_tokens=batch_tokens))
 
@@ -108,15 +109,15 @@ class TextLabeler(ABC):
         return list(label_words(self, sentences, batch_tokens=batch_tokens))
 
     def stream(self, texts: Iterable[str], *, batch_tokens: int | None = None) -> Iterator[Prediction]:
-        """Yield predictions in the order of `texts`, reading them as they are needed."""
+        """Yield predictions in the order of `texts`, which are read as needed."""
         return label_texts(self, texts, batch_tokens=batch_tokens)
 
 
 class HeadLabeler(TextLabeler):
-    """A labeler that scores tags; `inference.pipeline` does the rest, whatever runs the weights.
+    """A labeler with a head that scores tags; `inference.pipeline` converts scores to predictions.
 
     Attributes:
-        config: a LabelingConfig; encoder: cuts words into tokens as it says.
+        config: a LabelingConfig; encoder: encodes words as tokens according to `config.encoding`.
     """
 
     config: "LabelingConfig"
@@ -124,15 +125,15 @@ class HeadLabeler(TextLabeler):
 
     @abstractmethod
     def score(self, pieces: Sequence[TokenizedExample]) -> "np.ndarray":
-        """Return what the head gives for every word of one batch, (w, num_tags).
+        """Return the head's scores for every word of one batch, (w, num_tags).
 
         Args:
-            pieces: tokenized texts or windows, computed at once; words follow each other piece by piece.
+            pieces: tokenized texts or windows of one batch; the rows of the result follow their order.
         """
 
     @abstractmethod
     def likelihood(self) -> "Likelihood":
-        """Return how scores become probabilities, with all that is learned about it."""
+        """Return the conversion of scores to probabilities, with its learned parameters."""
 
     def label_chunk(self, examples: Sequence[Example], *, batch_tokens: int | None) -> Iterator[Prediction]:
         """Yield the prediction for each example, in order; see `TextLabeler.label_chunk`."""
@@ -140,15 +141,15 @@ class HeadLabeler(TextLabeler):
 
 
 def require_scores(labeler: TextLabeler, what: str) -> HeadLabeler:
-    """Return `labeler` as one that scores tags.
+    """Return `labeler` as a HeadLabeler.
 
     Args:
-        labeler: as loaded.
-        what: what only such a labeler can be, for the message.
+        labeler: the loaded labeler.
+        what: the operation that needs a head, as a participle for the message ("merged").
 
     Raises:
-        ModelError: it writes its answers.
+        ModelError: the labeler is generative.
     """
     if not isinstance(labeler, HeadLabeler):
-        raise ModelError(f"a generative labeler has no head and cannot be {what}; use it as it is.")
+        raise ModelError(f"a generative labeler cannot be {what}, because it has no head; use it without.")
     return labeler

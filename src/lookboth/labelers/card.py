@@ -1,4 +1,4 @@
-"""The model card written with a labeler: what it is, how to use it, scores, data, licence, limits, training."""
+"""The model card of a saved labeler: description, usage, scores, data, licence, limits, training."""
 
 import json
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def model_card(config: "LabelerConfig") -> str:
-    """Return the README.md of a saved labeler with a head."""
+    """Return the text of README.md for a saved labeler with a head."""
     of_texts = config.task == "classification"
     kind = "text-classification" if of_texts else "token-classification"
     strict = not of_texts and config.scheme != "plain"
@@ -30,7 +30,7 @@ def model_card(config: "LabelerConfig") -> str:
 
 
 def generative_card(config: Any) -> str:
-    """Return the README.md of a saved generative labeler (a GenerativeLabelerConfig)."""
+    """Return the text of README.md for a saved generative labeler (a GenerativeLabelerConfig)."""
     settings = config.generative
     shown = f"{settings.k} demonstrations ({settings.demonstrations})" if settings.k else "no demonstrations"
     about = [
@@ -39,7 +39,7 @@ def generative_card(config: Any) -> str:
         f"Labels: {_names(config.labels)}. Answers in the format {settings.format}, {shown}. "
         f"Adapter: {config.adapter}.",
         "",
-        "The sentences it shows as demonstrations are in demonstrations.jsonl.",
+        "The demonstrations are in demonstrations.jsonl.",
         "",
     ]
     strict, tags = config.scheme != "plain", ["sequence-labeling", "generative"]
@@ -90,8 +90,8 @@ def _names(labels: Sequence[str]) -> str:
 
 def _how_labeled(config: "LabelerConfig") -> str:
     pooled = {"mean": "the average of all its tokens", "max": "the largest values of all its tokens"}
-    pooled["mean_special"] = "the average of all its tokens and the special ones before it"
-    pooled["max_score"] = "the largest scores of all its tokens and the special ones before it"
+    pooled["mean_special"] = "the average of all its tokens and the special tokens before it"
+    pooled["max_score"] = "the largest scores of all its tokens and the special tokens before it"
     on = pooled.get(config.label_on, f"its {config.label_on} token")
     if config.task == "labeling":
         return f"Scheme {config.scheme}; each word is labeled on {on}."
@@ -113,7 +113,7 @@ def _score_table(scores: dict[str, Any], *, strict: bool) -> list[str]:
 
 
 def _sources(recipe: dict[str, Any]) -> list[str]:
-    """Return what the weights were made from: data with labels, and raw text where an adapter saw some."""
+    """Return the training data of the weights: labeled data, and raw text if the adapter was adapted to it."""
     parts = ((recipe.get("data") or {}).get("train"), (recipe.get("adaptation") or {}).get("text"))
     sources = [source for part in parts if part for source in ([part] if isinstance(part, str) else part)]
     return list(dict.fromkeys(sources))
@@ -128,30 +128,30 @@ def _data(sources: Sequence[str]) -> list[str]:
 
 def _licence(base: str, sources: Sequence[str]) -> list[str]:
     model = BUILTIN[base].licence if base in BUILTIN else "see its card"
-    also = " and from the data above; their licences hold for them too" if sources else ""
+    also = " and from the data above, and their licences apply as well" if sources else ""
     text = f"The weights are derived from {base} (licence: {model}){also}. lookboth itself: Apache-2.0."
     return ["## Licence", "", text, ""]
 
 
 def _limits(config: Any, recipe: dict[str, Any]) -> list[str]:
-    """Return what is known of the limits without knowing the data; who publishes a labeler knows more."""
+    """Return the limits that follow from the settings; the publisher of a labeler may add others."""
     limits = [
-        f"It gives the labels {_names(config.labels)} and no others, on text like that it was trained on."
+        f"It predicts the labels {_names(config.labels)} only, and is meant for text similar to its training data."
     ]
     if config.adapter == "qlora":
         limits.append(
-            "It was trained and scored over its base in 4 bits, and is loaded so where bitsandbytes is installed; "
-            "elsewhere it runs over the unquantised base, and scores may differ."
+            "It was trained and evaluated over its base in 4 bits, and is loaded in 4 bits if bitsandbytes is "
+            "installed; otherwise it uses the unquantized base, and scores may differ."
         )
     limits.append(f"Texts longer than {config.max_tokens} tokens are labeled in pieces of that length.")
     measured = getattr(config, "confidence", None)
     if measured is not None and measured.data:
         limits.append(f"Its scores were calibrated on {measured.data}.")
     else:
-        limits.append("Its scores were not calibrated: 0.9 need not mean right nine times in ten.")
+        limits.append("Its scores were not calibrated: a score of 0.9 may not mean 90 % correct.")
     seeds = (recipe.get("training") or {}).get("seeds") or ()
     if len(seeds) == 1:
-        limits.append("One seed was trained; another would score differently.")
+        limits.append("It was trained with one seed; scores vary between seeds.")
     return ["## Limits", "", *(f"- {limit}" for limit in limits), ""]
 
 

@@ -1,4 +1,4 @@
-"""Where a saved labeler lies, by folder, hub id or none (the shipped one), and what its files are."""
+"""Finds the folder of a saved labeler by path, hub id or shipped name, and hashes its files."""
 
 import hashlib
 from pathlib import Path
@@ -11,13 +11,14 @@ _READ = ("json", "jsonl", "jinja", "safetensors", "onnx", "onnx.data", "md", "tx
 
 
 def find_folder(name: str | Path | None) -> Path:
-    """Return the local folder of a labeler, downloading it from the Hub where `name` is none and no shipped one.
+    """Return the local folder of a labeler; a labeler on the Hub is downloaded.
 
     Args:
-        name: a folder, "shipped" (also None), "fast", or a hub id; a folder of that name goes before what ships.
+        name: a folder, "shipped" (also None), "fast", or a hub id. An existing folder takes precedence over a shipped
+            labeler of the same name.
 
     Raises:
-        ModelError: neither a folder nor a model that can be downloaded.
+        ModelError: the name is neither a folder nor a model that can be downloaded.
     """
     if name is None:
         return SHIPPED
@@ -28,8 +29,8 @@ def find_folder(name: str | Path | None) -> Path:
         return SHIPPED_LABELERS[str(name)]
     if folder.is_absolute() or str(name).startswith(".") or str(name).count("/") != 1:
         raise ModelError(
-            f"labeler {str(name)!r}: no such folder. Give a saved labeler, a hub id 'user/model', or one that "
-            f"ships: {', '.join(SHIPPED_LABELERS)}."
+            f"labeler {str(name)!r}: no such folder. Name a saved labeler, a hub id 'user/model', or a shipped "
+            f"labeler: {', '.join(SHIPPED_LABELERS)}."
         )
     from huggingface_hub import snapshot_download
 
@@ -42,14 +43,14 @@ def find_folder(name: str | Path | None) -> Path:
         )
     except Exception as error:
         raise ModelError(
-            f"labeler {str(name)!r}: no such folder, and the Hub did not give it: {first_line(error)}"
+            f"labeler {str(name)!r}: no such folder, and the download from the Hub failed: {first_line(error)}"
         ) from error
 
 
 def model_digest(folder: Path) -> str:
-    """Return the sha256 over the names and contents of a labeler's files.
+    """Return the SHA-256 digest over the names and contents of a labeler's files.
 
-    Its base model is not looked at: the labeler itself knows which one it needs and refuses another.
+    The base model is not included, because the labeler contains its fingerprint and refuses a different one.
     """
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):

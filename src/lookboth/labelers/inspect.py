@@ -1,4 +1,4 @@
-"""Mask plans of named models: what they mean layer by layer, and whether the model obeys them."""
+"""The functions behind `lookboth inspect` and `lookboth prove`: describe and check the plan of a named model."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 def inspect_model(name: str, plan: str | None = None, *, trust_remote_code: bool = False) -> str:
-    """Return a model's layers and their kinds under `plan` as text; no weights are loaded.
+    """Describe the layers of a model and their masks under `plan`, as text; no weights are loaded.
 
     Args:
         name: hub id, folder, or built-in name of a model, or the folder of a saved labeler.
-        plan: any notation of MaskPlan.parse; None: the plan the model was made with.
+        plan: any notation of MaskPlan.parse; None: the plan of the stock model, or of the labeler.
 
     Raises:
-        PlanError: a plan that does not fit, or a model or labeler that cannot take any.
+        PlanError: the plan does not fit, or the model or labeler cannot take a plan.
         ModelError: transformers cannot build the model.
     """
     if is_labeler(Path(name)):
@@ -44,19 +44,19 @@ def prove_model(
     random_weights: bool = False,
     trust_remote_code: bool = False,
 ) -> "Proof":
-    """Load a model, apply `plan` and prove what every layer sees: in fp32 on the CPU, where the backend has that.
+    """Load a model, apply `plan`, and prove the mask of every layer in fp32 on the CPU.
 
-    Backends that compute in halves only (varlen, flash attention) are proved in bf16 on the GPU.
+    Backends that need half precision (varlen, flash attention) are proved in bf16 on the GPU.
 
     Args:
         name: hub id, folder, or built-in name of a model, or the folder of a saved labeler.
-        plan: any notation of MaskPlan.parse; None: the plan the model was made with, or that of the labeler.
-        attn_implementation: backend to prove; transformers' choice when None.
-        length: tokens of the probe.
-        random_weights: build the model from its configuration alone.
+        plan: any notation of MaskPlan.parse; None: the plan of the stock model, or of the labeler.
+        attn_implementation: backend to prove; None: transformers' choice.
+        length: minimum number of tokens of the probe.
+        random_weights: build the model from its configuration, without loading weights.
 
     Raises:
-        PlanError: a plan that does not fit, or a model that cannot take any.
+        PlanError: the plan does not fit, or the model cannot take a plan.
         ModelError: the model cannot be loaded, or the labeler was exported.
     """
     from lookboth.masking import apply_plan, computes_in_halves, own_plan, prove
@@ -87,7 +87,7 @@ def _inspect_labeler(name: str, plan: str | None) -> str:
     if describe := kind_of(folder, data).describe:
         if plan is not None:
             raise PlanError(
-                f"{name}: a labeler of the kind {data[KIND_KEY]!r} keeps the plan it was made with. "
+                f"{name}: the plan of a labeler of the kind {data[KIND_KEY]!r} cannot be changed. "
                 f"Leave out the plan {plan!r}."
             )
         return str(resolve(describe)(folder, data))
@@ -112,11 +112,13 @@ def _random_model(
 def _labeler_backbone(
     name: str, attn_implementation: str | None, precision: Precision, device: str, random_weights: bool
 ) -> Any:
-    """Return the backbone of a saved labeler, its adapter and plan in place, on the backend to be proved."""
+    """Load the backbone of a saved labeler, with its adapter and plan, on the backend to prove."""
     from lookboth.masking import change_backend
 
     if random_weights:
-        raise ModelError(f"{name}: a saved labeler has weights of its own. Leave out --random-weights.")
+        raise ModelError(
+            f"{name}: a saved labeler is proved with its own weights. Leave out --random-weights."
+        )
     model = open_labeler(name, device=device, precision=precision, merge=False).planned_model
     if attn_implementation:
         change_backend(model, attn_implementation)
@@ -124,7 +126,7 @@ def _labeler_backbone(
 
 
 def _plan_taken(config: Any, name: str, plan: str | None, trust_remote_code: bool) -> MaskPlan:
-    """Return the plan a model takes, asked of the model built without memory for its weights."""
+    """Return the plan fitted to a model, which is built on the meta device, without memory for weights."""
     import torch
     from transformers import AutoModel
 

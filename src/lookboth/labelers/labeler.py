@@ -1,4 +1,4 @@
-"""The labeler: a backbone under a mask plan, a head over word states, and what is needed to read text."""
+"""The torch labeler: a backbone with a mask plan, a head over word states, and a tokenizer."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -23,9 +23,9 @@ class Labeler(HeadLabeler):
     """A trained sequence labeler.
 
     Args:
-        config: everything but the weights.
+        config: all settings except the weights.
         model: backbone and head.
-        tokenizer: of the backbone.
+        tokenizer: tokenizer of the backbone.
 
     >>> labeler = Labeler.from_pretrained("path/to/labeler")  # doctest: +SKIP
     >>> labeler.predict("Ada Lovelace lived in London.")  # doctest: +SKIP
@@ -56,17 +56,17 @@ class Labeler(HeadLabeler):
         merge: bool = False,
         trust_remote_code: bool = False,
     ) -> "Labeler":
-        """Load a labeler with a head from a folder or the Hub; the shipped one when `name` is None.
+        """Load a labeler with a head from a folder or the Hub.
 
         `open_labeler` opens a labeler of any kind.
 
         Args:
-            name: folder or hub id; "fast" is the faster one that ships.
-            device: "cpu", "cuda", ...; a GPU where there is one when None.
-            precision: "auto", "bf16", "fp16" or "fp32"; "auto" takes 4 bits for a QLoRA labeler where that is possible.
-            base: where the base model is on this machine, if not where the labeler says; it must be the same one.
-            merge: fold the adapter into the weights, if there is one: a fifth faster, the same within rounding.
-            trust_remote_code: let the base model's own code run.
+            name: folder or hub id; None: the shipped labeler; "fast": the faster shipped labeler.
+            device: "cpu", "cuda", ...; None: a GPU if available.
+            precision: "auto", "bf16", "fp16" or "fp32"; "auto" loads a QLoRA labeler in 4 bits if that is possible.
+            base: path or hub id of the base model, if it is not where the labeler says; it must be the same model.
+            merge: merge an adapter into the weights: a fifth faster, and equal within rounding.
+            trust_remote_code: run the base model's own code.
 
         Raises:
             ModelError: the folder is missing, incomplete, from a newer version, of another kind, or does not
@@ -76,7 +76,7 @@ class Labeler(HeadLabeler):
         data = read_settings(folder)
         if KIND_KEY in data:
             raise ModelError(
-                f"{folder}: a labeler of the kind {data[KIND_KEY]!r:.100} has no head that torch runs. "
+                f"{folder}: a labeler of the kind {data[KIND_KEY]!r:.100} is not a torch labeler with a head. "
                 f"Type: lookboth.open_labeler({str(folder)!r})"
             )
         return load_labeler(
@@ -90,31 +90,30 @@ class Labeler(HeadLabeler):
         )
 
     def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype | None = None) -> None:
-        """Write adapter, head, plan, tags and model card into one small folder.
+        """Save adapter, head, plan, tags and model card to one folder.
 
         Args:
-            folder: created where missing.
-            dtype: of the saved adapter weights; as trained when None. Half the size in torch.bfloat16.
+            folder: target folder, created if missing.
+            dtype: dtype of the saved adapter weights; None: as trained. torch.bfloat16 halves their size.
         """
         save_parts(self.config, self.model, self.tokenizer, folder, dtype=dtype)
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return next(self.model.head.parameters()).device
 
     @property
     def batch_tokens(self) -> int:
-        """Tokens computed at once where the caller names no number.
-
-        In bf16 a CPU's products are so fast that reading the weights, once a batch, is what counts.
-        """
+        """Default number of tokens per batch."""
+        # In bf16 a CPU multiplies so fast that reading the weights, once per batch, takes most of the time.
         return 2048 if self.model.compute_dtype == torch.bfloat16 else super().batch_tokens
 
     def score(self, pieces: Sequence[TokenizedExample]) -> np.ndarray:
-        """Return what the head gives for every word of one batch under the plan of `config`, (w, num_tags)."""
+        """Return the head's scores for every word of one batch, (w, num_tags), under the plan of `config`."""
         inputs = {key: value.to(self.device) for key, value in build_batch(pieces).tensors().items()}
-        if was_training := self.model.training:  # setting it walks over all modules
+        # eval() visits all modules, so it is called only if needed.
+        if was_training := self.model.training:
             self.model.eval()
         with torch.inference_mode(), under_plan(self.model.backbone, self.config.plan):
             scores: np.ndarray = self.model(**inputs)["logits"].cpu().numpy()
@@ -123,28 +122,28 @@ class Labeler(HeadLabeler):
         return scores
 
     def likelihood(self) -> Likelihood:
-        """Return how scores become probabilities, as the head has it."""
+        """Return the head's conversion of scores to probabilities."""
         return self.model.head.likelihood()
 
     @property
     def planned_model(self) -> Any:
-        """The backbone, which carries the mask plan."""
+        """The backbone, which has the mask plan."""
         return self.model.backbone
 
     @property
     def takes_plans(self) -> bool:
-        """Whether `with_plan` gives a view under another plan."""
+        """Whether `with_plan` returns a view under another plan."""
         return True
 
     def with_plan(self, plan: str | MaskPlan) -> "Labeler":
-        """Return a view of this labeler under another plan; the two share weights and leave each other's plan alone.
+        """Return a view of this labeler under another plan; both share the weights and keep their plans.
 
-        A labeler applies the plan of its `config` whenever it labels, and restores the one it found afterwards. A
-        view costs no memory and, per batch, twice the time of `apply_plan`. Views of one labeler do not run in
-        parallel threads.
+        A labeler applies the plan of its `config` whenever it labels, and restores the previous plan afterwards. A
+        view does not need memory; it costs the time of two calls of `apply_plan` per batch. Views of one labeler must
+        not run in parallel threads.
 
         Raises:
-            PlanError: the plan cannot be read, does not fit, or the model cannot take it.
+            PlanError: the plan is invalid, does not fit, or the model cannot take it.
         """
         if isinstance(plan, str):
             plan = MaskPlan.parse(plan, self.config.plan.num_layers)
@@ -163,11 +162,11 @@ def load_labeler(
     trust_remote_code: bool = False,
     backbone: Any = None,
 ) -> Labeler:
-    """Return the labeler with a head that was saved into `folder`; `data` is its `config.json`.
+    """Load the labeler with a head that was saved to `folder`; `data` is its `config.json`.
 
     Args:
-        backbone: without adapter and plan, where it is in memory already; read from disk when None.
-        others: see `Labeler.from_pretrained`, also for what is raised.
+        backbone: a backbone in memory, without adapter and plan; None: load it.
+        others: see `Labeler.from_pretrained`, also for the errors.
     """
     parts = load_parts(
         folder,
@@ -185,16 +184,16 @@ def load_labeler(
 
 
 def require_head(labeler: TextLabeler, what: str) -> Labeler:
-    """Return `labeler` as one with a head that torch runs.
+    """Return `labeler` as a Labeler, the torch labeler with a head.
 
     Args:
-        labeler: as loaded.
-        what: what only such a labeler can be, for the message.
+        labeler: the loaded labeler.
+        what: the operation that needs a Labeler, as a participle for the message ("merged").
 
     Raises:
-        ModelError: it writes its answers, or was exported.
+        ModelError: the labeler is generative or was exported.
     """
     scoring = require_scores(labeler, what)
     if not isinstance(scoring, Labeler):
-        raise ModelError(f"an exported labeler cannot be {what}; take the labeler it was exported from.")
+        raise ModelError(f"an exported labeler cannot be {what}; use the labeler it was exported from.")
     return scoring

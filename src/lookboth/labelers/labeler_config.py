@@ -1,4 +1,4 @@
-"""What a labeler is but its weights, and the `config.json` that says so."""
+"""The settings of a labeler with a head, and their form in `config.json`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lookboth.config import HeadConfig
 
 CONFIG_FILE = "config.json"
-KIND_KEY = "kind"  # of a saved labeler that is not backbone and head
+KIND_KEY = "kind"  # key of a saved labeler that is exported or generative
 ARCHITECTURES = {
     "labeling": "LookbothForTokenClassification",
     "classification": "LookbothForSequenceClassification",
@@ -33,15 +33,15 @@ def _default_head() -> "HeadConfig":
 
 @dataclass(frozen=True, kw_only=True)
 class LabelerConfig(LabelingConfig):
-    """Everything about a labeler that is not weights; `config.json` of a saved labeler.
+    """All settings of a labeler with a head; the content of its `config.json`.
 
     Args:
         base: hub id, folder or built-in name of the backbone; revision: its hub revision.
-        fingerprint: of the backbone (see `loading.fingerprint`).
+        fingerprint: fingerprint of the backbone (see `loading.fingerprint`).
         adapter: "full", "lora", "qlora", "head", or "merged".
-        double_quant: of a base in 4 bits, whether its scales were quantized as well.
-        head: what turns word states into tags.
-        exit_layer: how many layers of the base are used; all when None. The plan is for these.
+        double_quant: whether the scales of a base in 4 bits were quantized as well.
+        head: settings of the head.
+        exit_layer: number of layers of the base that are used, and that the plan is for; None: all.
     """
 
     base: str
@@ -62,12 +62,12 @@ class LabelerConfig(LabelingConfig):
 
     @property
     def threshold(self) -> float | None:
-        """How probable a label must be; None where a text has one label."""
+        """Minimum probability of a label in multi-label tasks; None if a text has one label."""
         return self.head.threshold if self.head.kind == "multi_label" else None
 
 
 def is_labeler(folder: Path) -> bool:
-    """Say whether `folder` holds a saved labeler."""
+    """Whether `folder` contains a saved labeler."""
     try:
         check_folder(folder)
         return bool(read_object(folder / CONFIG_FILE).get("model_type") == "lookboth")
@@ -81,7 +81,7 @@ def read_config(folder: Path) -> LabelerConfig:
 
 
 def read_confidence(folder: Path) -> Confidence:
-    """Read from `config.json` of a saved labeler of any kind how far it can be trusted."""
+    """Read the calibration in `config.json` of a saved labeler of any kind."""
     return parse_settings(folder, read_settings(folder), confidence_from_dict)
 
 
@@ -89,14 +89,14 @@ def read_settings(folder: Path) -> dict[str, Any]:
     """Read `config.json` of a saved labeler of any kind and of any format version up to this one.
 
     Raises:
-        ModelError: there is none, or it is none that this lookboth reads.
+        ModelError: the file is missing, or is not the config of a labeler that this version can read.
     """
     file = folder / CONFIG_FILE
     check_folder(folder)
     try:
         data = read_object(file)
     except FileNotFoundError as error:
-        raise ModelError(f"{folder}: no {CONFIG_FILE}, so this is no saved labeler.") from error
+        raise ModelError(f"{folder}: {CONFIG_FILE} is missing, so this is not a saved labeler.") from error
     if data.get("model_type") != "lookboth":
         raise ModelError(
             f"{file}: not a lookboth labeler (model_type is {data.get('model_type')!r:.100}). "
@@ -108,7 +108,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
 def parse_settings(
     folder: Path, data: Mapping[str, Any], parse: Callable[[Mapping[str, Any]], Config]
 ) -> Config:
-    """Return `parse(data)`; whatever is missing or malformed is a ModelError that names the file."""
+    """Return `parse(data)`; a missing or malformed value raises a ModelError with the file name."""
     file = folder / CONFIG_FILE
     try:
         return parse(data)
@@ -119,7 +119,7 @@ def parse_settings(
 
 
 def config_to_dict(config: LabelerConfig) -> dict[str, Any]:
-    """Return the JSON form, which is also what transformers expects of a `config.json`."""
+    """Return the settings as JSON values, with the keys that transformers expects in a `config.json`."""
     return {
         "model_type": "lookboth",
         "architectures": [ARCHITECTURES[config.task]],
@@ -137,10 +137,10 @@ def config_to_dict(config: LabelerConfig) -> dict[str, Any]:
 
 
 def config_from_dict(data: Mapping[str, Any]) -> LabelerConfig:
-    """Read what `config_to_dict` wrote.
+    """Parse the output of `config_to_dict`.
 
     Raises:
-        ModelError: a key is missing, or has another type or size.
+        ModelError: a key is missing, or its value has another type or is out of range.
     """
     from lookboth.config import HeadConfig
 

@@ -1,4 +1,4 @@
-"""What the way from text to prediction must know of a labeler with a head, whatever runs its weights."""
+"""The settings in `config.json` that labelers with a head share, with or without torch."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from lookboth.masking import MaskPlan
 
 
 def labeling_to_dict(config: LabelingConfig) -> dict[str, Any]:
-    """Return the JSON form of what every labeler with a head has in its `config.json`."""
+    """Return the settings that every labeler with a head has, as JSON values."""
     return {
         "plan": str(config.plan),
         "num_hidden_layers": config.plan.num_layers,
@@ -27,10 +27,10 @@ def labeling_to_dict(config: LabelingConfig) -> dict[str, Any]:
 
 
 def labeling_from_dict(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what `labeling_to_dict` wrote as keyword arguments.
+    """Parse the output of `labeling_to_dict` into keyword arguments of `LabelingConfig`.
 
     Raises:
-        ModelError: a key is missing, or has another type or size.
+        ModelError: a key is missing, or its value has another type or is out of range.
     """
     num_layers = setting(data, "num_hidden_layers", int, least=1, most=MAX_LAYERS)
     return {
@@ -47,7 +47,7 @@ def labeling_from_dict(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def confidence_from_dict(data: Mapping[str, Any]) -> Confidence:
-    """Return how far a labeler can be trusted; where it does not say, figures that change nothing."""
+    """Parse the calibration of a labeler; without one, return the default, which changes nothing."""
     return Confidence(**optional(data, "confidence", dict, {}))
 
 

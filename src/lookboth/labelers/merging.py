@@ -1,4 +1,4 @@
-"""Folding an adapter into its backbone, with a check that predictions stay what they were."""
+"""Merging of an adapter into its backbone, with a check that predictions do not change."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,12 +18,12 @@ _PROBE = (
 
 
 def merge_labeler(labeler: Labeler) -> Labeler:
-    """Return a labeler whose adapter is folded into the backbone: the same predictions within rounding.
+    """Merge the adapter of a labeler into its backbone; predictions are equal within rounding.
 
-    The weights are changed in place: use the labeler that is returned, not the one that was given.
+    The weights are changed in place: use the returned labeler, not the argument.
 
     Raises:
-        ModelError: there is no adapter to fold in, or the backbone is in 4 bits, which would round the sum.
+        ModelError: the labeler does not have an adapter, or its backbone is in 4 bits, which would round the sum.
     """
     backbone = labeler.model.backbone
     if not hasattr(backbone, "merge_and_unload"):
@@ -45,17 +45,17 @@ def merge_labeler(labeler: Labeler) -> Labeler:
 def merge_to_folder(
     labeler: str, out: str | Path, *, precision: str = "fp32", tolerance: float = TOLERANCE
 ) -> str:
-    """Write `labeler` with its adapter folded into the backbone and return a sentence on the difference.
+    """Merge the adapter of `labeler`, save the result, and return a sentence on the difference.
 
     Args:
         labeler: folder or hub id.
         out: folder for the merged labeler.
-        precision: of the merged weights; fp32 loses nothing but rounding.
-        tolerance: largest difference allowed in any tag probability on a few probe sentences.
+        precision: precision of the merged weights; in fp32 only rounding is lost.
+        tolerance: largest allowed change of a tag probability on the probe sentences.
 
     Raises:
-        ModelError: no adapter, or the merged labeler differs by more than `tolerance`; nothing is written then. Or
-            what was written does not come back as it was.
+        ModelError: the labeler does not have an adapter, or the merged labeler differs by more than `tolerance`
+            (nothing is written), or the written labeler differs from the one in memory.
     """
     import numpy as np
     import torch
@@ -63,7 +63,8 @@ def merge_to_folder(
     from lookboth.data import split_words
     from lookboth.inference import word_log_probs
 
-    if precision == "auto":  # which would take 4 bits for a QLoRA labeler
+    # "auto" would load a QLoRA labeler in 4 bits, which cannot be merged.
+    if precision == "auto":
         precision = "bf16" if torch_dtype("auto", default_device()) == torch.bfloat16 else "fp32"
     loaded = require_head(open_labeler(labeler, precision=precision, merge=False), "merged")
     words = [[text[start:end] for start, end in split_words(text)] for text in _PROBE]

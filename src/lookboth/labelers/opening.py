@@ -1,4 +1,4 @@
-"""Opens a saved labeler of any kind, loading no more than that kind needs."""
+"""Opens saved labelers of any kind, and imports only the modules that this kind needs."""
 
 from importlib import import_module
 from pathlib import Path
@@ -11,19 +11,19 @@ from lookboth.labelers.labeler_config import KIND_KEY, read_settings
 
 
 class LabelerKind(NamedTuple):
-    """Where a kind of saved labeler is read, as "module:function".
+    """The functions of a kind of saved labeler, as "module:function".
 
     Args:
         load: (folder, config.json, *, device, precision, base, merge, trust_remote_code,
             backbone) -> TextLabeler.
-        describe: (name, config.json) -> what `lookboth inspect` prints; None where a plan can be given.
+        describe: (name, config.json) -> output of `lookboth inspect`; None for the kind whose plan can be changed.
     """
 
     load: str
     describe: str | None = None
 
 
-# By the value of "kind" in `config.json`; a labeler with a head that torch runs has none.
+# By the value of "kind" in `config.json`; a torch labeler with a head does not have this key.
 KINDS = {
     None: LabelerKind("lookboth.labelers.labeler:load_labeler"),
     "generative": LabelerKind(
@@ -43,15 +43,15 @@ def open_labeler(
     merge: bool = True,
     trust_remote_code: bool = False,
 ) -> TextLabeler:
-    """Open a saved labeler of any kind; one that was exported does without torch.
+    """Open a saved labeler of any kind; an exported labeler does not need torch.
 
     Args:
-        name: folder or hub id; the shipped labeler when None, "fast" for the faster one that ships.
-        device: "cpu", "cuda", ...; a GPU where there is one when None, for an exported labeler the CPU.
-        precision: "auto", "bf16", "fp16" or "fp32"; an exported labeler has its own.
-        base: where the base model is on this machine, if not where the labeler says; it must be the same one.
-        merge: add the adapter to the weights in memory, if there is one: faster, the same within rounding.
-        trust_remote_code: let the base model's own code run.
+        name: folder or hub id; None: the shipped labeler; "fast": the faster shipped labeler.
+        device: "cpu", "cuda", ...; None: a GPU if available, for an exported labeler the CPU.
+        precision: "auto", "bf16", "fp16" or "fp32"; the precision of an exported labeler is fixed.
+        base: path or hub id of the base model, if it is not where the labeler says; it must be the same model.
+        merge: merge an adapter into the weights in memory: faster, and equal within rounding.
+        trust_remote_code: run the base model's own code.
 
     Raises:
         ModelError: the folder is missing, incomplete, from a newer version, or does not fit its base; or a package that
@@ -68,11 +68,11 @@ def open_labeler(
 
 
 def load_folder(folder: Path, **options: Any) -> TextLabeler:
-    """Return the labeler in a folder, loaded by the function of its kind.
+    """Load the labeler in a folder with the function of its kind.
 
     Args:
-        folder: of the labeler.
-        options: of `open_labeler`, and `backbone`: without adapter and plan, where it is in memory already.
+        folder: folder of the labeler.
+        options: options of `open_labeler`, and `backbone`, a backbone in memory without adapter and plan.
     """
     data = read_settings(folder)
     labeler: TextLabeler = resolve(kind_of(folder, data).load)(folder, data, **options)
@@ -80,20 +80,22 @@ def load_folder(folder: Path, **options: Any) -> TextLabeler:
 
 
 def kind_of(folder: Path, data: Any) -> LabelerKind:
-    """Return the kind that a saved labeler's `config.json` names.
+    """Return the kind named in the `config.json` of a saved labeler.
 
     Raises:
-        ModelError: a kind that this version of lookboth does not know.
+        ModelError: this version of lookboth does not know the kind.
     """
     kind = data.get(KIND_KEY)
     if not isinstance(kind, str | None) or kind not in KINDS:
         known = ", ".join(name for name in KINDS if name)
-        raise ModelError(f"{folder}: a labeler of the kind {kind!r:.100}; this lookboth knows {known}.")
+        raise ModelError(
+            f"{folder}: a labeler of the kind {kind!r:.100}; this version of lookboth knows {known}."
+        )
     return KINDS[kind]
 
 
 def resolve(place: str) -> Any:
-    """Return the function at "module:function".
+    """Import the function named by "module:function".
 
     Raises:
         ModelError: its module needs a package that is not installed.

@@ -1,4 +1,4 @@
-"""Reads back what a run has saved, before the run says that it is done."""
+"""Loads a saved labeler again and compares it with the labeler in memory, before a run counts as finished."""
 
 import copy
 import gc
@@ -19,19 +19,20 @@ from lookboth.models import Precision, load_adapter, load_backbone
 from lookboth.types import Prediction
 
 TEXT = ("Ada", "Lovelace", "met", "Charles", "Babbage", "in", "London", ".")
+# Largest change of a probability; half precision is coarse because adapters are rounded to bf16.
 _TOLERANCE = {
     torch.float32: 1e-3,
     torch.float16: 0.1,
     torch.bfloat16: 0.1,
-}  # of a probability; adapters are rounded to bf16
+}
 
 
 class TrainedWeights(Protocol):
-    """The weights of a labeler that torch runs."""
+    """The weights of a torch labeler."""
 
     @property
     def backbone(self) -> Any:
-        """The backbone with its adapter, as it is saved."""
+        """The backbone with its adapter."""
 
     @property
     def module(self) -> Any:
@@ -39,23 +40,23 @@ class TrainedWeights(Protocol):
 
     @property
     def compute_dtype(self) -> torch.dtype:
-        """Arithmetic of the backbone."""
+        """Dtype of the backbone's arithmetic."""
 
 
 class TrainedSettings(Protocol):
-    """What the config of a trained labeler says of its weights."""
+    """The settings of a trained labeler that concern its weights."""
 
     @property
     def adapter(self) -> str:
-        """Which weights are its own."""
+        """Kind of adapter, which determines the weights that are saved."""
 
 
 class TrainedLabeler(Protocol):
-    """A labeler that torch runs, with a head or without."""
+    """A torch labeler, with or without a head."""
 
     @property
     def config(self) -> TrainedSettings:
-        """Everything but the weights."""
+        """All settings except the weights."""
 
     @property
     def model(self) -> TrainedWeights:
@@ -63,66 +64,67 @@ class TrainedLabeler(Protocol):
 
     @property
     def device(self) -> Any:
-        """Where the weights are."""
+        """Device of the weights."""
 
     def predict_words(self, sentences: Iterable[Sequence[str]]) -> list[Prediction]:
         """Label sentences given as words."""
 
 
 def read_back(labeler: TrainedLabeler, folder: Path, *, trust_remote_code: bool = False) -> None:
-    """Load what was saved, and compare weights and the labels of one text with the labeler in memory.
+    """Load a saved labeler and compare its weights and the labels of one text with the labeler in memory.
 
-    What it costs: of a labeler over its base (lora, qlora, head, none) adapter and head are read, and all other
-    weights shared with the labeler in memory. A labeler with a backbone of its own (full, merged) is read into a
-    second copy, for as long as the check takes; gradients and optimizer took twice as much or more.
+    For labelers over a base (lora, qlora, head, none) only adapter and head are read; the other weights are shared
+    with the labeler in memory. A labeler with its own backbone (full, merged) is loaded as a second copy during the
+    check. Gradients and optimizer states of the training needed at least twice that memory.
 
     Args:
-        labeler: as trained or merged, and as saved.
-        folder: that it was saved into.
-        trust_remote_code: let the base model's own code run.
+        labeler: the trained or merged labeler that was saved.
+        folder: the folder it was saved to.
+        trust_remote_code: run the base model's own code.
 
     Raises:
-        ModelError: it cannot be loaded, or is another labeler than the one in memory.
+        ModelError: the saved labeler cannot be loaded, or differs from the one in memory.
     """
-    gc.collect()  # the Trainer with its optimizer is a cycle of references
+    # The Trainer and its optimizer are a reference cycle; free them before a second copy is loaded.
+    gc.collect()
     try:
         loaded = _load(labeler, folder, trust_remote_code)
         require_same_weights(labeler.model.module, loaded.model.module)
         _require_same_labels(labeler, loaded)
     except LookbothError as error:
         raise ModelError(
-            f"{folder}: the labeler was saved but does not come back as it was: {error} "
-            "The labeler in memory is unchanged, and files are kept as they are."
+            f"{folder}: the saved labeler differs from the labeler in memory: {error} "
+            "The labeler in memory is unchanged, and the files are kept."
         ) from error
 
 
 def read_back_adapter(backbone: Any, folder: Path) -> None:
-    """Load an adapter that was saved, and compare it with the one of `backbone`; other weights are shared.
+    """Load a saved adapter and compare it with the adapter of `backbone`; other weights are shared.
 
     Raises:
-        ModelError: it cannot be loaded, or differs.
+        ModelError: the adapter cannot be loaded, or differs.
     """
     require_same_weights(backbone, load_adapter(without_adapter(backbone), folder))
 
 
 def read_back_backbone(backbone: Any, folder: Path, *, trust_remote_code: bool = False) -> None:
-    """Load a backbone that was saved, and compare its weights; it is a second copy as long as this takes.
+    """Load a saved backbone and compare its weights; it needs the memory of a second copy.
 
     Raises:
-        ModelError: it cannot be loaded, or differs.
+        ModelError: the backbone cannot be loaded, or differs.
     """
     require_same_weights(backbone, _load_like(backbone, folder, trust_remote_code))
 
 
 def require_same_weights(ours: nn.Module, theirs: nn.Module) -> None:
-    """Compare the weights of one module with those of another, but for those that the two share.
+    """Compare the weights of two modules, except those they share.
 
     Args:
-        ours: as trained.
-        theirs: as loaded; it may be in lower precision.
+        ours: the trained module.
+        theirs: the loaded module; it may have lower precision.
 
     Raises:
-        ModelError: names a weight that differs.
+        ModelError: the number of weights that differ, and the name of one.
     """
     found = dict(theirs.named_parameters(remove_duplicate=False))
     own = {name: value for name, value in ours.named_parameters() if found.get(name) is not value}
@@ -132,8 +134,8 @@ def require_same_weights(ours: nn.Module, theirs: nn.Module) -> None:
 
 
 def without_adapter(backbone: Any) -> Any:
-    """Return a second model over the same weights, which are shared, without adapter and mask plan."""
-    # Recurrent layers keep their last state as an attribute, which cannot be copied while it has a gradient.
+    """Return a model without adapter and mask plan that shares its weights with `backbone`."""
+    # Recurrent layers keep their last state as an attribute, and deepcopy refuses tensors with a gradient.
     kept = [
         value for module in backbone.modules() for value in vars(module).values() if torch.is_tensor(value)
     ]
@@ -160,7 +162,7 @@ def _load(labeler: TrainedLabeler, folder: Path, trust_remote_code: bool) -> Any
 
 
 def _load_like(backbone: Any, folder: Path, trust_remote_code: bool) -> Any:
-    """Return the backbone in `folder` with device, precision and attention of another."""
+    """Load the backbone in `folder` with device, precision and attention backend of `backbone`."""
     attention = backbone.config.get_text_config(decoder=True)._attn_implementation or "eager"
     return load_backbone(
         str(folder.absolute()),
@@ -172,7 +174,7 @@ def _load_like(backbone: Any, folder: Path, trust_remote_code: bool) -> Any:
 
 
 def _precision(backbone: Any) -> Precision:
-    """Return the precision that a backbone was loaded in; in fp16 its embeddings are in fp32."""
+    """Return the precision of a loaded backbone; with fp16 its embeddings are in fp32."""
     found = {parameter.dtype for parameter in backbone.parameters()}
     if torch.float16 in found:
         return "fp16"
@@ -183,7 +185,9 @@ def _require_same_labels(ours: TrainedLabeler, theirs: TrainedLabeler) -> None:
     if not isinstance(ours, Labeler) or not isinstance(theirs, Labeler):
         one, other = (labeler.predict_words([TEXT])[0].tags for labeler in (ours, theirs))
         if one != other:
-            raise ModelError(f"{' '.join(TEXT)!r} was labeled {one} and is labeled {other}.")
+            raise ModelError(
+                f"the tags of {' '.join(TEXT)!r} were {one} before saving and are {other} after loading."
+            )
         return
     from lookboth.inference import word_log_probs
 

@@ -1,4 +1,4 @@
-"""Values out of a `config.json` that anybody may have written: of the right type and size, or a ModelError."""
+"""Checked access to the values of an untrusted `config.json`: a wrong type or size raises a ModelError."""
 
 import json
 from collections.abc import Mapping
@@ -14,16 +14,17 @@ Kind = TypeVar("Kind")
 def setting(
     data: Mapping[str, Any], key: str, kind: type[Kind], *, least: int = 0, most: float = 10**12
 ) -> Kind:
-    """Return the value of a key, which must be there.
+    """Return the value of a required key.
 
     Args:
-        data: the object.
-        key: of it.
-        kind: the type: str, int, float, dict or list; true and false are no numbers.
-        least, most: of a number; for strings, objects and lists of the length.
+        data: the JSON object.
+        key: the key.
+        kind: the type: str, int, float, dict or list; true and false are not numbers.
+        least, most: range of a number, or of the length of a string, object or list.
 
     Raises:
-        ModelError: it is missing, of another type, too small or too large, or a string with half a surrogate pair.
+        ModelError: the key is missing, or its value has another type, is out of range, or contains half a surrogate
+            pair.
 
     >>> setting({"max_tokens": 512}, "max_tokens", int, least=1)
     512
@@ -51,17 +52,17 @@ def optional(
     least: int = 0,
     most: float = 10**12,
 ) -> Any:
-    """Return the value of a key, or `default` where it is missing or null; else as `setting`."""
+    """Return the value of a key, or `default` if it is missing or null; see `setting`."""
     if data.get(key) is None:
         return default
     return setting(data, key, kind, least=least, most=most)
 
 
 def texts(data: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """Return an object in which every string is text.
+    """Return the object of a key in which every string is valid Unicode.
 
     Raises:
-        ModelError: it is something else.
+        ModelError: the value is not such an object.
     """
     found = setting(data, key, dict)
     _require_text(key, json.dumps(found, ensure_ascii=False))
@@ -69,10 +70,10 @@ def texts(data: Mapping[str, Any], key: str) -> dict[str, Any]:
 
 
 def strings(data: Mapping[str, Any], key: str) -> list[str]:
-    """Return a list of one string or more.
+    """Return the non-empty list of strings of a key.
 
     Raises:
-        ModelError: it is something else.
+        ModelError: the value is not such a list.
     """
     found = setting(data, key, list, least=1)
     for value in found:
@@ -81,10 +82,10 @@ def strings(data: Mapping[str, Any], key: str) -> list[str]:
 
 
 def numbered(data: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    """Return the strings of an object whose keys count from "0".
+    """Return the strings of an object whose keys are "0", "1", ..., in the order of the numbers.
 
     Raises:
-        ModelError: it is something else.
+        ModelError: the value is not such an object.
 
     >>> numbered({"id2label": {"1": "B-PER", "0": "O"}}, "id2label")
     ('O', 'B-PER')
@@ -96,20 +97,20 @@ def numbered(data: Mapping[str, Any], key: str) -> tuple[str, ...]:
 
 
 def token_ids(data: Mapping[str, Any], key: str) -> tuple[int, ...]:
-    """Return a list of a few token ids.
+    """Return the list of token ids of a key, up to `MAX_SPECIAL_TOKENS`.
 
     Raises:
-        ModelError: it is something else.
+        ModelError: the value is not such a list.
     """
     found = setting(data, key, list, most=MAX_SPECIAL_TOKENS)
     return tuple(setting({key: value}, key, int) for value in found)
 
 
 def card_scores(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the card tells of scores, as it is, when what is read of it has the right types.
+    """Return the scores for the model card unchanged, after a check of the types that the card uses.
 
     Raises:
-        ModelError: it has not.
+        ModelError: a value has another type.
     """
     scores = optional(data, "scores", dict, {})
     optional(scores, "metric", str)
@@ -123,8 +124,8 @@ def card_scores(data: Mapping[str, Any]) -> dict[str, Any]:
 
 def _require_text(key: str, value: Any) -> None:
     if not isinstance(value, str):
-        raise ModelError(f"{key} holds {value!r:.40}, not str")
+        raise ModelError(f"{key} contains {value!r:.40}, not str")
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise ModelError(f"{key} holds half of a surrogate pair, which is no text") from None
+        raise ModelError(f"{key} contains half of a surrogate pair, which is not valid text") from None

@@ -1,4 +1,4 @@
-"""Labelers on disk: adapter, head, plan and tags in one small folder, checked when it is loaded."""
+"""Saved labelers: writes and loads a folder with adapter, head, plan and tags, and checks it when loading."""
 
 import json
 from collections.abc import Mapping
@@ -47,12 +47,12 @@ def save_parts(
     *,
     dtype: torch.dtype | None = None,
 ) -> Path:
-    """Write the parts of a labeler into `folder`.
+    """Write the parts of a labeler to `folder`.
 
     Args:
         config, model, tokenizer: see `Labeler`.
-        folder: created where missing.
-        dtype: of the saved adapter weights; as trained when None. Half the size in torch.bfloat16.
+        folder: target folder, created if missing.
+        dtype: dtype of the saved adapter weights; None: as trained. torch.bfloat16 halves their size.
     """
     from safetensors.torch import save_file
 
@@ -78,12 +78,12 @@ def load_parts(
     trust_remote_code: bool,
     backbone: Any = None,
 ) -> tuple[LabelerConfig, LabelerModel, Any]:
-    """Return config, model and tokenizer of a saved labeler with a head, the mask plan applied.
+    """Load config, model and tokenizer of a saved labeler with a head, and apply the mask plan.
 
     Args:
-        folder: of the labeler; data: its `config.json`.
+        folder: folder of the labeler; data: its `config.json`.
         device, precision, base, trust_remote_code: see `Labeler.from_pretrained`.
-        backbone: without adapter and plan, where it is in memory already; read from disk when None.
+        backbone: a backbone in memory, without adapter and plan; None: load it.
 
     Raises:
         ModelError: the folder is incomplete or does not fit its base.
@@ -113,7 +113,7 @@ def _save_backbone(config: LabelerConfig, backbone: Any, folder: Path, dtype: to
 
 
 def _save_tokenizer(config: LabelerConfig, tokenizer: Any, folder: Path) -> None:
-    """Save the base tokenizer with what makes transformers' pipeline read text as this labeler does."""
+    """Save the base tokenizer with the settings for transformers' pipeline, so that it tokenizes like this labeler."""
     tokenizer.save_pretrained(folder)
     file = folder / "tokenizer_config.json"
     settings = json.loads(file.read_text(encoding="utf-8"))
@@ -122,7 +122,8 @@ def _save_tokenizer(config: LabelerConfig, tokenizer: Any, folder: Path) -> None
         settings["lookboth_encoding"] = config.encoding.to_dict()
         if config.task == "classification":
             settings["lookboth_label_on"] = config.label_on
-    if "pad_token" not in settings:  # a pipeline cannot batch without one; which one it is changes nothing
+    # transformers' pipeline needs a padding token to batch; the attention mask hides it, so any token works.
+    if "pad_token" not in settings:
         settings["pad_token"] = (
             settings.get("eos_token") or settings.get("bos_token") or settings.get("unk_token")
         )
@@ -134,18 +135,19 @@ def _save_tokenizer(config: LabelerConfig, tokenizer: Any, folder: Path) -> None
 def load_backbone_and_tokenizer(
     folder: Path, config: Any, device: str, precision: Precision, trust: bool, *, backbone: Any = None
 ) -> tuple[Any, Any]:
-    """Return backbone (with its adapter) and tokenizer of a saved labeler.
+    """Load the backbone (with its adapter) and the tokenizer of a saved labeler.
 
-    The base of a QLoRA adapter is loaded in 4 bits, as in its training, where that is possible and no precision named.
+    The base of a QLoRA adapter is loaded in 4 bits, as in training, if bitsandbytes is installed and the precision is
+    "auto".
 
     Args:
-        folder: of the labeler.
-        config: says base, revision, fingerprint, exit_layer and adapter.
-        device, precision: see `Labeler.from_pretrained`; trust: let the base model's own code run.
-        backbone: without adapter, where it is in memory already; read from disk when None.
+        folder: folder of the labeler.
+        config: settings with base, revision, fingerprint, exit_layer and adapter.
+        device, precision: see `Labeler.from_pretrained`; trust: run the base model's own code.
+        backbone: a backbone in memory, without adapter; None: load it.
 
     Raises:
-        ModelError: the base is not there or is another one, or the adapter does not fit.
+        ModelError: the base is missing or is a different model, or the adapter does not fit.
     """
     if config.adapter in {"full", "merged"}:
         backbone = backbone or load_backbone(
@@ -168,8 +170,8 @@ def load_backbone_and_tokenizer(
     found = fingerprint(backbone)
     if found != config.fingerprint:
         raise ModelError(
-            f"{folder}: trained on base {config.base!r} with fingerprint {config.fingerprint}, but the base found "
-            f"here has {found}. Load the base it was trained on: Labeler.from_pretrained(..., base='PATH OR HUB ID')."
+            f"{folder}: trained on base {config.base!r} with fingerprint {config.fingerprint}, but the loaded base "
+            f"has {found}. Load the base it was trained on: Labeler.from_pretrained(..., base='PATH OR HUB ID')."
         )
     if config.adapter in {"lora", "qlora"}:
         backbone = load_adapter(backbone, folder / ADAPTER_FOLDER)
@@ -184,21 +186,21 @@ def _load_head(folder: Path, model: LabelerModel) -> dict[str, torch.Tensor]:
     found = {name: tuple(value.shape) for name, value in state.items()}
     if wanted != found:
         raise ModelError(
-            f"{folder / HEAD_FILE}: holds {found!s:.300}, but base and tags need {wanted!s:.300}."
+            f"{folder / HEAD_FILE}: contains {found!s:.300}, but base and tags need {wanted!s:.300}."
         )
     return state
 
 
 def check_special_tokens(config: LabelerConfig, backbone: Any, where: str) -> None:
-    """Refuse an encoding whose own tokens the backbone does not have.
+    """Refuse an encoding with special tokens that are not in the backbone's vocabulary.
 
     Args:
-        config: gives the encoding.
-        backbone: gives the number of tokens.
+        config: settings with the encoding.
+        backbone: the backbone; the size of its embeddings is compared.
         where: the beginning of the message.
 
     Raises:
-        ModelError: names the token.
+        ModelError: the first such token.
     """
     encoding, size = config.encoding, backbone.get_input_embeddings().weight.shape[0]
     largest = max(*encoding.prefix_ids, *encoding.suffix_ids, encoding.fallback_id, 0)

@@ -1,4 +1,4 @@
-"""Saved labelers of earlier format versions: what their `config.json` becomes, one step a version."""
+"""Upgrades of the `config.json` of saved labelers from earlier format versions, one step per version."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -7,30 +7,30 @@ from typing import Any
 from lookboth.errors import ModelError
 
 FORMAT_VERSION = 1
-# The step from each earlier version to the one after it, over the whole of `config.json`.
+# From each earlier version, the function that converts its `config.json` to the next version.
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 
 
 def upgrade_settings(data: Mapping[str, Any], file: Path) -> dict[str, Any]:
-    """Return the settings of a saved labeler as this version would have written them.
+    """Convert the settings of a saved labeler to the current format version.
 
     Args:
-        data: what `config.json` holds, of this format version or an earlier one.
-        file: where it was read, for messages.
+        data: content of `config.json`, of this format version or an earlier one.
+        file: path of the file, for messages.
 
     Raises:
-        ModelError: it is of a later version, or of none.
+        ModelError: the format version is missing, invalid, or later than this one.
     """
     version = data.get("format_version")
     if type(version) is not int or version < 1:
         raise ModelError(
-            f"{file}: format version {version!r}; a saved labeler has a whole number from 1 there. "
+            f"{file}: format_version is {version!r}; allowed is a whole number from 1. "
             "Save the labeler again."
         )
     if version > FORMAT_VERSION:
         raise ModelError(
-            f"{file}: format version {version}, written by a later lookboth; this one reads up to {FORMAT_VERSION}. "
-            "Type: pip install --upgrade lookboth"
+            f"{file}: format version {version} is from a later version of lookboth; this version reads up to "
+            f"{FORMAT_VERSION}. Type: pip install --upgrade lookboth"
         )
     settings = dict(data)
     for step in range(version, FORMAT_VERSION):

@@ -62,7 +62,9 @@ class AdapterSettings(BaseModel):
         usual = LoraConfig().to_dict()
         for key, value in (self.model_extra or {}).items():
             if value and value != usual.get(key):
-                raise ModelError(f"{key} is {value!r:.100}, a setting that lookboth does not read in an adapter")
+                raise ModelError(
+                    f"{key} is {value!r:.100}, a setting that lookboth does not read in an adapter"
+                )
 
     def check_ranks(self, weights: Mapping[str, torch.Tensor]) -> None:
         """Refuse ranks that differ from the weights; a weight of several experts contains the rank once per expert.

@@ -15,7 +15,9 @@ from torch import nn
 if hasattr(os, "register_at_fork"):  # not on Windows, which never forks
     os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
-_LORA_FLAG = "cast_input_dtype_enabled"  # attribute of PEFT, also set by `peft.helpers.disable_input_dtype_casting`
+_LORA_FLAG = (
+    "cast_input_dtype_enabled"  # attribute of PEFT, also set by `peft.helpers.disable_input_dtype_casting`
+)
 
 
 @dataclass(frozen=True, slots=True)

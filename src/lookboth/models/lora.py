@@ -19,11 +19,11 @@ _ADAPTER = "default"  # PEFT's name for the only adapter of a model
 
 
 def attach_pairs(backbone: Any, lora: "LoraConfig", *, empty: bool = False) -> Any:
-    """Wrap `backbone` with PEFT and attach new pairs to the weights that `lora` names; half-precision pairs become fp32.
+    """Wrap `backbone` with PEFT and attach new pairs to the weights that `lora` names.
 
-    PEFT renames targets in models whose configuration it knows, for adapters made for transformers 4. In a mixture of
-    experts, `gate_proj` becomes the experts of every layer. The pairs are therefore attached to a module without
-    configuration.
+    Pairs in half precision are converted to fp32. PEFT renames targets in models whose configuration it knows, for
+    adapters made for transformers 4: in a mixture of experts, `gate_proj` becomes the experts of every layer. The
+    pairs are therefore attached to a module without configuration.
 
     Args:
         backbone: a Hugging Face model.

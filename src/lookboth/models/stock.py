@@ -35,7 +35,9 @@ def use_plan(backbone: Any, plan: MaskPlan | str) -> None:
         if _takes_plans(backbone):
             raise
         if plan not in ("causal", _causal(backbone, error)):
-            raise PlanError(f"{error} The unchanged, causal model can be used: leave the plan out.") from error
+            raise PlanError(
+                f"{error} The unchanged, causal model can be used: leave the plan out."
+            ) from error
         remove_plan(backbone)
         setattr(backbone, IS_STOCK, True)
 

@@ -119,11 +119,11 @@ def test_what_cannot_be_written_leaves_the_older_file(tmp_path):
 def test_the_source_is_not_written_over(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "In Rome", "label": [[3, 7, "LOC"]]}\n')
-    with pytest.raises(ConfigError, match="is the file that is read"):
+    with pytest.raises(ConfigError, match="is the input file"):
         convert("doccano", path, path)
     assert '"label"' in path.read_text()
     path.write_text('{"tokens": ["Rome"], "tags": ["B-LOC"]}\n')
-    with pytest.raises(ConfigError, match="is the file that is read"):
+    with pytest.raises(ConfigError, match="is the input file"):
         export("doccano", path, path)
     assert path.read_text() == '{"tokens": ["Rome"], "tags": ["B-LOC"]}\n'
 
