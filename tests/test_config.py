@@ -5,12 +5,15 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given, strategies as st
 
+from lookboth.config.allowed_names import AnswerFormat, HeadKind, MethodName, StrategyName
 from lookboth.config.recipe import RunConfig
-from lookboth.config.recipe_files import document_keys, load_recipe, parse_config
+from lookboth.config.recipe_files import document_keys, load_recipe, parse_config, parse_section
+from lookboth.config.training_sections import HeadConfig
 from lookboth.errors import ConfigError
 
 ROOT = Path(__file__).parent.parent
@@ -231,3 +234,107 @@ def test_true_is_no_number(key):
     with pytest.raises(ConfigError, match=r"training\.seeds"):
         parse_config({"data": {"train": "wnut17"}}, ["training.seeds=[true]"])
     assert parse_config({"data": {"train": "wnut17"}}, ["training.gradient_checkpointing=true"])
+
+
+WRONG_NAMES = [
+    ("head.kind=crff", "crf"),
+    ("method=instruction-tuning", "instruction_tuning"),
+    ("search.strategy=layer", "layers"),
+    ("generative.format=Jsn", "json"),
+    ("training.optimizer=adamw", "adamw_8bit"),
+    ("adapter.kind=LoRA", "lora"),
+    ("adapter.init=ortogonal", "orthogonal"),
+    ("head.layers=mixed", "mix"),
+    ("task=label", "labeling"),
+    ("plan=casual", "causal"),
+    ("train_plan=ful", "full"),
+    ("adapter.layers=midle", "middle"),
+    ("adaptation.plan=Casual", "causal"),
+    ("generative.prompt_plan=fulll", "full"),
+]
+
+
+@pytest.mark.parametrize(("override", "meant"), WRONG_NAMES)
+def test_a_wrong_name_is_refused_with_what_is_allowed_and_the_closest_name(override, meant):
+    message = refused(DATA, [override])
+    assert message.startswith(f"configuration: {override.partition('=')[0]} = ")
+    assert "llowed" in message
+    assert f"Did you mean '{meant}'?" in message
+    assert ".." not in message.replace("...", "")
+
+
+UNREADABLE_PLANS = (
+    "0012",
+    "top:0",
+    "top:x",
+    "8-",
+    "5-3",
+    "1,x,*",
+    "*",
+    "",
+    "9" * 25,
+    "0-99999",
+    "9999999999,",
+)
+
+
+@pytest.mark.parametrize("key", ["plan", "train_plan", "adaptation.plan", "generative.prompt_plan"])
+@pytest.mark.parametrize("plan", UNREADABLE_PLANS)
+def test_an_unreadable_plan_is_refused_before_a_model_is_there(key, plan):
+    assert refused(DATA, [f"{key}='{plan}'"]).startswith(f"configuration: {key} = '{plan}': ")
+
+
+@pytest.mark.parametrize("layers", ["causal", "0000", "0,4,*", "0,1", "topp:3", "3-1"])
+def test_text_that_names_no_layers_is_refused_for_an_adapter(layers):
+    assert refused(DATA, [f"adapter.layers='{layers}'"]).startswith("configuration: adapter.layers = ")
+
+
+@pytest.mark.parametrize("plan", ["0011", "top:30", "8-31", "0-3,8-11", "0,0,4,*", "7,", "Middle", "1" * 99])
+def test_every_notation_of_a_plan_is_accepted_without_a_model(plan):
+    assert parse_config(DATA, [f"plan='{plan}'"]).plan == plan
+
+
+def test_candidates_of_a_search_are_plans_with_repetition():
+    wanted = ("0011", "causal+sr1", "top:8")
+    assert parse_config(DATA, [f"search.candidates={list(wanted)}"]).search.candidates == wanted
+    for wrong in ("0012", "causal+sr", "causal+sr17", "causal+sr1+sr1"):
+        assert wrong in refused(DATA, [f"search.candidates=['0011', '{wrong}']"])
+
+
+@pytest.mark.parametrize(("key", "value"), [("scheme", "IOB9"), ("encoding", "utf-9")])
+def test_how_files_are_read_is_checked_with_the_recipe(key, value):
+    assert f"data.{key} = '{value}': " in refused(DATA, [f"data.{key}={value}"])
+
+
+def test_the_names_a_recipe_allows_are_the_keys_of_the_registries():
+    """The registries stand above config in the import order, so their names are declared twice."""
+    from lookboth.generative.codecs.codec_registry import CODECS
+    from lookboth.models.heads.head_registry import HEADS
+    from lookboth.search.strategies import STRATEGIES
+    from lookboth.training.methods import METHODS
+
+    for names, registry in (
+        (HeadKind, HEADS),
+        (MethodName, METHODS),
+        (StrategyName, STRATEGIES),
+        (AnswerFormat, CODECS),
+    ):
+        assert set(get_args(names)) == set(registry)
+
+
+@pytest.mark.parametrize("override", ["training.lr", "=3", " =3"])
+def test_recipe_and_server_read_settings_alike(override):
+    from lookboth.serving.settings import parse_settings
+
+    with pytest.raises(ConfigError, match="expected key=value"):
+        parse_settings([override])
+    assert "expected key=value" in refused(DATA, [override])
+    with pytest.raises(ConfigError, match=r"unknown key\. Did you mean 'wait_ms'\? Keys: text_chars"):
+        parse_settings(["wait_m=3"])
+
+
+def test_a_saved_section_is_explained_like_a_recipe():
+    with pytest.raises(ConfigError, match=r"^head.kind = 'tree': allowed are linear, crf, .*\."):
+        parse_section(HeadConfig, {"kind": "tree"}, "head")
+    with pytest.raises(ConfigError, match=r"unknown key 'head.kinds'. Did you mean 'head.kind'"):
+        parse_section(HeadConfig, {"kinds": "crf"}, "head")

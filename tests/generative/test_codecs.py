@@ -3,7 +3,6 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from lookboth.errors import ConfigError
 from lookboth.generative.answer_parsing import PROBLEM_KINDS
 from lookboth.generative.codecs.codec_registry import CODECS, build_codec
 from lookboth.generative.escaping import escape, read_words, unescape, write_words
@@ -199,8 +198,3 @@ def test_plain_tags():
     spans = (Span(0, 1, "DET"), Span(1, 2, "NOUN"))
     assert codec.encode(["the", "fox"], spans) == "the/DET fox/NOUN"
     assert codec.parse("the/DET fox/NOUN", ["the", "fox"]).spans == spans
-
-
-def test_unknown_format():
-    with pytest.raises(ConfigError, match="allowed are pairs, tags, markup, json"):
-        build_codec("xml", ["PER"])

@@ -396,11 +396,3 @@ def test_words_say_when_the_differences_mean_nothing():
     assert alone.cost() is None
     none = Evidence("shared", scores, ["full", "0011", "causal"], "*", "full", 10.0)
     assert "means little" in none.in_words()
-
-
-def test_an_unknown_strategy_is_named(tiny_llama_folder, data, tmp_path):
-    config = recipe(tiny_llama_folder, data, strategy="guess")
-    with pytest.raises(
-        ConfigError, match=r"search\.strategy = 'guess': allowed are gates, halving, layers, predictor"
-    ):
-        search_task(config, read_splits(config), 0, tmp_path, quiet)

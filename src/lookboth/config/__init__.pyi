@@ -1,8 +1,16 @@
+from .allowed_names import (
+    AnswerFormat as AnswerFormat,
+    HeadKind as HeadKind,
+    MethodName as MethodName,
+    StrategyName as StrategyName,
+)
 from .method_sections import (
     AdaptationConfig as AdaptationConfig,
     GenerativeConfig as GenerativeConfig,
     SearchConfig as SearchConfig,
 )
+from .overrides import read_override as read_override, read_value as read_value
+from .plan_text import split_repetition as split_repetition
 from .recipe import RunConfig as RunConfig
 from .recipe_files import (
     as_compared as as_compared,
@@ -11,8 +19,8 @@ from .recipe_files import (
     nest as nest,
     overlay as overlay,
     parse_config as parse_config,
+    parse_section as parse_section,
     read_toml as read_toml,
-    read_value as read_value,
 )
 from .training_sections import (
     AdapterConfig as AdapterConfig,

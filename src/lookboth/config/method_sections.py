@@ -4,13 +4,15 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from lookboth.config.allowed_names import AnswerFormat, StrategyName
+from lookboth.config.plan_text import CandidateText, PlanText
 from lookboth.config.section import Section
 
 
 class GenerativeConfig(Section):
     """How a model that labels by writing is asked, shown examples, and trained."""
 
-    format: Literal["pairs", "tags", "markup", "json"] = Field(
+    format: AnswerFormat = Field(
         default="markup",
         description="Answer: pairs (span:type;span:type), tags (a tag a word), markup ([text | LABEL] inside the "
         "text) or json.",
@@ -52,7 +54,7 @@ class GenerativeConfig(Section):
         description="Longest prompt with its answer; demonstrations are left out, the first ones first, until it fits; "
         "default: what the model takes, at most 2048.",
     )
-    prompt_plan: str | None = Field(
+    prompt_plan: PlanText | None = Field(
         default=None,
         description="Mask plan of the prompt, where it is not causal: its tokens see each other, the answer is written "
         "from left to right. Needs constrained decoding, and loss = 'single' in training.",
@@ -70,11 +72,6 @@ class GenerativeConfig(Section):
         ge=1,
         description="Longest answer of free decoding; default: four times the text, and 32.",
     )
-
-    @field_validator("prompt_plan", mode="before")
-    @classmethod
-    def _plan_is_text(cls, value: Any) -> Any:
-        return str(value) if type(value) is int else value
 
     @field_validator("num_beams")
     @classmethod
@@ -104,7 +101,7 @@ class AdaptationConfig(Section):
         description="Raw text: .txt files, built-in or labeled data, read without labels; 'source:split' picks "
         "a split; default: the train sentences of the recipe.",
     )
-    plan: str | None = Field(
+    plan: PlanText | None = Field(
         default=None,
         description="Mask plan of this step; default: causal for clm, else the plan labeling is trained with.",
     )
@@ -127,23 +124,18 @@ class AdaptationConfig(Section):
     def _one_is_a_list(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
 
-    @field_validator("plan", mode="before")
-    @classmethod
-    def _plan_is_text(cls, value: Any) -> Any:
-        return str(value) if type(value) is int else value
-
 
 class SearchConfig(Section):
     """How the best plan is searched."""
 
-    strategy: str = Field(
+    strategy: StrategyName = Field(
         default="halving",
         description="halving: all candidates begin their training, the better half goes on, and so on; shared: one "
         "training over plans drawn at random, then all are scored on dev; layers: as shared, then layer by layer; "
         "gates: how much each layer sees on its right is trained as well; predictor: one short training of every "
         "candidate, smoothed over layers.",
     )
-    candidates: tuple[str, ...] = Field(
+    candidates: tuple[CandidateText, ...] = Field(
         default=(),
         description="Plans to choose from, as causal+sr1 with sequence repetition; without any and without groups: "
         "0011, 0110, 0111, 0101, of which halving takes as many as the budget is large.",

@@ -4,7 +4,9 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from lookboth.config.allowed_names import MethodName
 from lookboth.config.method_sections import AdaptationConfig, GenerativeConfig, SearchConfig
+from lookboth.config.plan_text import MOST_REPETITIONS, PlanText
 from lookboth.config.section import Section
 from lookboth.config.training_sections import AdapterConfig, DataConfig, HeadConfig, TrainConfig
 
@@ -21,12 +23,12 @@ class RunConfig(Section):
     attn_implementation: str | None = Field(
         default=None, description="Attention backend: sdpa, eager, flex_attention, flash_attention_2, varlen."
     )
-    plan: str | None = Field(
+    plan: PlanText | None = Field(
         default=None,
         description="Mask plan: causal, full, middle, 0011, top:8, 8-31 or one reach a group; default: as the "
         "model was made, causal for a decoder, full for an encoder.",
     )
-    train_plan: str | None = Field(
+    train_plan: PlanText | None = Field(
         default=None,
         description="Mask plan while training, where it differs from the plan of prediction; default: plan.",
     )
@@ -39,7 +41,7 @@ class RunConfig(Section):
     repetition: int = Field(
         default=0,
         ge=0,
-        le=16,
+        le=MOST_REPETITIONS,
         description="Sequence repetition: the words are put in this many times more; the last copy is labeled.",
     )
     scheme: Literal["IOB2", "IOBES", "plain"] = Field(
@@ -69,7 +71,7 @@ class RunConfig(Section):
         validate_default=True,
         description="Context tokens on each inner side of a window; less than half of max_tokens.",
     )
-    method: str = Field(
+    method: MethodName = Field(
         default="classifier",
         description="classifier: a head over the states of words, or of the whole text; sift, instruction_tuning, "
         "icl (no training): the model writes the labels, see [generative].",
@@ -131,11 +133,6 @@ class RunConfig(Section):
         if value is not None and "adapter" in info.data and info.data["adapter"].kind == "head":
             raise ValueError("adapter.kind = 'head' leaves nothing to adapt; set lora, qlora or full")
         return value
-
-    @field_validator("plan", "train_plan", mode="before")
-    @classmethod
-    def _plan_is_text(cls, value: Any) -> Any:
-        return str(value) if type(value) is int else value  # TOML and --set read 1100 as a number
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""

@@ -1,14 +1,18 @@
-"""Recipe files and overrides, read and checked; mistakes are all told in one message."""
+"""Recipe files and overrides: read, merged and checked; all mistakes are reported in one message."""
 
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from lookboth.config.explanations import explain
+from lookboth.config.overrides import set_value
 from lookboth.config.recipe import RunConfig
 from lookboth.errors import ConfigError, first_line
+
+Kind = TypeVar("Kind", bound=BaseModel)
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -44,18 +48,6 @@ def read_toml(path: Path, missing: str) -> dict[str, Any]:
         raise ConfigError(f"{path}: not a TOML file: {first_line(error)}.") from error
 
 
-def read_value(text: str) -> Any:
-    """Return the TOML value that `text` is, or `text` itself: a bare word needs no quotes.
-
-    >>> read_value("2e-4"), read_value("[1, 2]"), read_value("causal")
-    (0.0002, [1, 2], 'causal')
-    """
-    try:
-        return tomllib.loads(f"x = {text}")["x"]
-    except (ValueError, RecursionError):
-        return text
-
-
 def parse_config(
     values: Mapping[str, Any], overrides: Sequence[str] = (), *, where: str = "configuration"
 ) -> RunConfig:
@@ -66,12 +58,32 @@ def parse_config(
     """
     merged = overlay(values)
     for override in overrides:
-        _set(merged, override)
+        set_value(merged, override)
     try:
         return RunConfig.model_validate(merged)
     except ValidationError as error:
-        lines = [_explain(detail) for detail in error.errors()]
-        raise ConfigError(f"{where}: " + "\n  ".join(lines)) from None
+        raise ConfigError(f"{where}: {explain(error, _known_keys())}") from None
+
+
+def parse_section(kind: type[Kind], values: Mapping[str, Any], name: str) -> Kind:
+    """Check the settings of one section, as they are saved with a labeler.
+
+    Args:
+        kind: class of the section.
+        values: its keys.
+        name: of the section, for messages.
+
+    Raises:
+        ConfigError: an unknown key or a value outside its range; all of them in one message.
+
+    >>> from lookboth.config import HeadConfig
+    >>> parse_section(HeadConfig, {"kind": "crf"}, "head").kind
+    'crf'
+    """
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(explain(error, _known_keys(), section=name)) from None
 
 
 def as_compared(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,6 +140,10 @@ def document_keys() -> list[tuple[str, str, str]]:
     return list(_walk(RunConfig, ""))
 
 
+def _known_keys() -> list[str]:
+    return [name for name, _, _ in document_keys()]
+
+
 def _walk(section: type[BaseModel], prefix: str) -> list[tuple[str, str, str]]:
     rows = []
     for name, field in section.model_fields.items():
@@ -144,52 +160,3 @@ def _walk(section: type[BaseModel], prefix: str) -> list[tuple[str, str, str]]:
 
 def _is_section(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
-
-
-def _set(values: dict[str, Any], override: str) -> None:
-    key, sign, text = override.partition("=")
-    if not sign or not key.strip():
-        raise ConfigError(f"--set {override!r}: expected key=value, for example --set training.epochs=2")
-    *sections, last = key.strip().split(".")
-    for section in sections:
-        values = values.setdefault(section, {})
-        if not isinstance(values, dict):
-            raise ConfigError(f"--set {override!r}: {section!r} is a single value, not a section.")
-    values[last] = read_value(text)
-
-
-def _explain(detail: Any) -> str:
-    # Besides keys, places hold list positions and, for a key of several types, the type that was tried.
-    key = ".".join(part for part in detail["loc"] if isinstance(part, str) and "[" not in part)
-    if detail["type"] == "extra_forbidden":
-        known = [name for name, _, _ in document_keys()]
-        if key in known:  # of a dictionary: in a file a dot would have made a section
-            section, _, name = key.rpartition(".")
-            return f"{key!r} is a key within a section: give {{{section!r}: {{{name!r}: ...}}}}."
-        close = _closest(key, known)
-        return (
-            f"unknown key {key!r}."
-            + (f" Did you mean {close!r}?" if close else "")
-            + " Keys: docs/recipes.md."
-        )
-    if detail["type"] == "missing":
-        return f"{key!r} is missing; for example train = 'wnut17' in the section [data]."
-    if detail["type"] == "model_type":
-        return f"{key} = {detail.get('input')!r}: expected a section [{key}] of keys. Keys: docs/recipes.md."
-    if detail["type"] == "too_short":
-        return f"{key} = {detail.get('input')!r}: at least one is needed."
-    message = detail["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
-    return f"{key} = {detail.get('input')!r}: {message[0].lower()}{message[1:]}."
-
-
-def _closest(key: str, known: Sequence[str]) -> str | None:
-    """Return the known key or section whose last part is spelled most alike."""
-    from difflib import get_close_matches
-
-    sections = {name.partition(".")[0]: name.partition(".")[0] for name in known}
-    section = key.rpartition(".")[0]
-    # Of keys of one name that in the section at hand is meant, else the first.
-    here = [name for name in known if name.rpartition(".")[0] == section]
-    leaves = sections | {name.rpartition(".")[2]: name for name in [*known[::-1], *here]}
-    matches = get_close_matches(key.rpartition(".")[2], list(leaves), n=1, cutoff=0.6)
-    return leaves[matches[0]] if matches else None

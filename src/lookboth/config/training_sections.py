@@ -1,12 +1,15 @@
 """The sections of a recipe that say what is trained, on what, and how."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from lookboth.config.allowed_names import HeadKind
 from lookboth.config.optimizer import OptimizerConfig
+from lookboth.config.plan_text import LayersText, accepted_by
 from lookboth.config.section import Section
+from lookboth.data import require_encoding, resolve_scheme
 
 
 class DataConfig(Section):
@@ -44,12 +47,12 @@ class DataConfig(Section):
     repair: bool = Field(
         default=False, description="Repair ill-formed tags as conlleval does instead of stopping."
     )
-    scheme: str | None = Field(
+    scheme: Annotated[str, accepted_by(resolve_scheme)] | None = Field(
         default=None,
         description="Tag scheme that the files are written in: IOB1, IOB2, IOBES, BILOU, IO (adjacent words of "
         "one label are one span) or plain (one label per word); default: detected, but for the last two.",
     )
-    encoding: str | None = Field(
+    encoding: Annotated[str, accepted_by(require_encoding)] | None = Field(
         default=None,
         description="Encoding of the files, such as cp1252 or gb18030; default: as their byte order mark says, else "
         "UTF-8.",
@@ -88,7 +91,7 @@ class AdapterConfig(Section):
         default="all-linear",
         description="Names of the linear layers and experts that get a LoRA pair; all-linear: all that read text.",
     )
-    layers: str | None = Field(
+    layers: LayersText | None = Field(
         default=None,
         description="Layers that get LoRA pairs, in the words of a plan: top:15, 15-29, middle, 0011 (1 = these); "
         "default: all. Those below the lowest one cost nothing in the backward pass (see training.cache_frozen).",
@@ -123,11 +126,6 @@ class AdapterConfig(Section):
     @classmethod
     def _one_is_a_list(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) and value != "all-linear" else value
-
-    @field_validator("layers", mode="before")
-    @classmethod
-    def _layers_are_text(cls, value: Any) -> Any:
-        return str(value) if type(value) is int else value  # TOML and --set read 1100 as a number
 
     @field_validator("rslora", "dora", "lora_plus", "init")
     @classmethod
@@ -249,7 +247,7 @@ class TrainConfig(OptimizerConfig):
 class HeadConfig(Section):
     """What turns word states into tags; saved with a labeler."""
 
-    kind: str = Field(
+    kind: HeadKind = Field(
         default="linear",
         description="linear: one score a tag from the state of the word; crf: linear, and learned scores of each tag "
         "after each other; context_gate: linear, over states mixed with that of the text's last word; "

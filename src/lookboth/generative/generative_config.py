@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from lookboth.config import GenerativeConfig
+from lookboth.config import GenerativeConfig, parse_section
 from lookboth.data import SCHEMES, tags_for_labels
 from lookboth.errors import ModelError
 from lookboth.inference import Confidence
@@ -97,7 +97,7 @@ class GenerativeLabelerConfig:
             fingerprint=setting(data, "base_fingerprint", str),
             labels=tuple(strings(data, "labels")),
             scheme=setting(data, "scheme", str),
-            generative=GenerativeConfig.model_validate(texts(data, "generative")),
+            generative=parse_section(GenerativeConfig, texts(data, "generative"), "generative"),
             adapter=setting(data, "adapter", str),
             double_quant=optional(data, "double_quant", bool, True),
             exit_layer=optional(data, "exit_layer", int, least=1, most=MAX_LAYERS),

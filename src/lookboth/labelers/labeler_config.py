@@ -142,7 +142,7 @@ def config_from_dict(data: Mapping[str, Any]) -> LabelerConfig:
     Raises:
         ModelError: a key is missing, or its value has another type or is out of range.
     """
-    from lookboth.config import HeadConfig
+    from lookboth.config import HeadConfig, parse_section
 
     return LabelerConfig(
         **labeling_from_dict(data),
@@ -151,7 +151,7 @@ def config_from_dict(data: Mapping[str, Any]) -> LabelerConfig:
         fingerprint=setting(data, "base_fingerprint", str),
         adapter=setting(data, "adapter", str),
         double_quant=optional(data, "double_quant", bool, True),
-        head=HeadConfig.model_validate(optional(data, "head", dict, {})),
+        head=parse_section(HeadConfig, optional(data, "head", dict, {}), "head"),
         exit_layer=optional(data, "exit_layer", int, least=1, most=MAX_LAYERS),
         scores=card_scores(data),
     )

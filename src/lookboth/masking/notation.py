@@ -4,10 +4,12 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from lookboth.errors import PlanError
+from lookboth.errors import PlanError, did_you_mean
 
 Reach = int | None
 """Number of tokens to the right a layer may attend to (`None`: no limit)."""
+# More layers than any model has; bounds the memory that a mistyped number takes.
+MAX_LAYERS = 10_000
 
 NOTATIONS = (
     "'0011' (groups of layers, leftmost nearest the input, 1 = mask removed), 'causal', 'full', 'middle', "
@@ -63,10 +65,44 @@ def read_layers(text: str, num_layers: int) -> tuple[int, ...]:
     layers = tuple(layer for layer, value in enumerate(reach) if value is None)
     if not layers or any(reach):
         raise PlanError(
-            f"'{text}' does not select layers. Type for example 'top:{(num_layers + 1) // 2}' (the layers nearest the "
-            f"output), '0-{num_layers - 1}' (a range, inclusive), 'middle' or '0011' (1 = these layers)."
+            f"'{text}' does not select layers. Type for example 'top:8' (the 8 nearest the output), '8-15' (a range, "
+            "inclusive), 'middle' or '0011' (1 = these groups of layers)."
         )
     return layers
+
+
+def fewest_layers(text: str) -> int:
+    """Return the fewest layers that a model must have for the plan `text` to fit it.
+
+    Text that is not a plan gets a number as well; `read_reach` refuses it for every number of layers.
+
+    Raises:
+        PlanError: it names more layers than any model has.
+
+    >>> fewest_layers("0011"), fewest_layers("top:8"), fewest_layers("0-3,8-11"), fewest_layers("0,4,*")
+    (4, 8, 12, 3)
+    """
+    name = text.strip().lower()
+    if name.startswith("top:"):
+        needed = max([int(number) for number in re.findall(r"\d+", name[:40])], default=1)
+    elif "-" in name:
+        needed = max([int(number) + 1 for number in re.findall(r"\d{1,18}", name)], default=1)
+    else:
+        needed = name.count(",") + 1 if "," in name else len(name)
+    if needed > MAX_LAYERS and ("-" in name or name.startswith("top:")):
+        raise PlanError(
+            f"'{name:.40}' names more layers than any model has; allowed are up to {MAX_LAYERS:,}."
+        )
+    return max(needed, 1)
+
+
+def check_layers(text: str) -> None:
+    """Check that `text` names layers in the notation of a plan, whatever the number of layers of the model.
+
+    Raises:
+        PlanError: unreadable text, or text that names no layers.
+    """
+    read_layers(text, fewest_layers(text))
 
 
 def write_reach(reach: Sequence[Reach]) -> str:
@@ -164,7 +200,12 @@ def _spread(values: Sequence[Reach], num_layers: int, text: str) -> tuple[Reach,
 
 def _top_layers(name: str, num_layers: int) -> range:
     count = name.removeprefix("top:").strip()
-    if not (count.isdecimal() and 1 <= int(count) <= num_layers):
+    if not count.isdecimal() or int(count) < 1:
+        raise PlanError(
+            f"Plan '{name}' selects '{count}' layers nearest the output; allowed is a whole number from 1. "
+            "Type for example 'top:8'."
+        )
+    if int(count) > num_layers:
         raise PlanError(
             f"Plan '{name}' selects '{count}' layers nearest the output; allowed is a whole number from 1 "
             f"to {num_layers}, the layers of the model. Type for example 'top:{(num_layers + 1) // 2}'."
@@ -177,12 +218,14 @@ def _ranges(items: Sequence[str], num_layers: int) -> set[int]:
     for item in items:
         match = re.fullmatch(r"(\d+)\s*-\s*(\d+)", item)
         if not match:
-            raise PlanError(f"'{item}' is not a range of layers; type for example '0-{num_layers - 1}'.")
+            raise PlanError(f"'{item}' is not a range of layers; type for example '8-15'.")
         first, last = int(match[1]), int(match[2])
-        if first > last or last >= num_layers:
+        if first > last:
+            raise PlanError(f"Layers '{item}': the smaller number comes first. Type '{last}-{first}'.")
+        if last >= num_layers:
             raise PlanError(
-                f"Layers '{item}' do not fit: the model has layers 0 to {num_layers - 1}, "
-                f"smaller number first. Type for example '0-{num_layers - 1}'."
+                f"Layers '{item}' do not fit: the model has layers 0 to {num_layers - 1}. "
+                f"Type for example '0-{num_layers - 1}'."
             )
         layers.update(range(first, last + 1))
     return layers
@@ -210,4 +253,5 @@ def _not_a_plan(name: str) -> str:
         hint = f" For {name} tokens of look-ahead in every layer type '{name},'."
     elif name == "*":
         hint = " To remove every mask type 'full'."
+    hint = hint or did_you_mean(name, ("causal", "full", "middle"))
     return f"'{name}' is not a mask plan.{hint} Allowed: {NOTATIONS}."

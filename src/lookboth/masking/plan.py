@@ -119,6 +119,15 @@ class MaskPlan:
         return notation.layer_groups(m, self.num_layers)
 
 
+def check_plan(text: str) -> None:
+    """Check that `text` is a mask plan for some number of layers; whether it fits a model is known only with the model.
+
+    Raises:
+        PlanError: unreadable text, or a look-ahead that no text needs.
+    """
+    MaskPlan.parse(text, notation.fewest_layers(text))
+
+
 def group_plans(m: int, num_layers: int) -> Iterator[MaskPlan]:
     """Yield the 2^m plans that keep or remove the causal mask of each of `m` layer groups, `0...0` first.
 

@@ -1,15 +1,14 @@
 """Search candidates: mask plans with a number of sequence repetitions."""
 
 import random
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from lookboth.config import split_repetition
 from lookboth.errors import ConfigError
 from lookboth.masking import MaskPlan, group_plans
 
 MOST = 256  # candidates; scoring more on dev data would cost more than the trainings
-_REPEATED = re.compile(r"(.+)\+sr(\d{1,2})")
 FOUND = ("plan", "repetition")  # recipe keys that a search sets
 # The four best by mean rank in experiments with all 16 plans (docs/search.md).
 USUAL = ("0011", "0110", "0111", "0101")
@@ -42,10 +41,8 @@ class Candidate:
         >>> str(Candidate.parse("causal+sr1", 30)), str(Candidate.parse("0110", 30))
         ('causal+sr1', '0110')
         """
-        found = _REPEATED.fullmatch(text)
-        if found is None:
-            return cls(MaskPlan.parse(text, num_layers), repetition)
-        return cls(MaskPlan.parse(found[1], num_layers), int(found[2]))
+        plan, own = split_repetition(text)
+        return cls(MaskPlan.parse(plan, num_layers), repetition if own is None else own)
 
     def __str__(self) -> str:
         return f"{self.plan}+sr{self.repetition}" if self.repetition else str(self.plan)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from lookboth.config import RunConfig
+from lookboth.config import RunConfig, StrategyName
 from lookboth.errors import ConfigError
 from lookboth.files import read_state, write_json
 from lookboth.masking import MaskPlan
@@ -21,7 +21,7 @@ from lookboth.search.trials import hand_over, settings_of
 from lookboth.training import Say, Splits, Start, TrainedRun, require_alone
 
 Strategy = Callable[[SearchTask], Found]
-STRATEGIES: dict[str, Strategy] = {
+STRATEGIES: dict[StrategyName, Strategy] = {
     "shared": search_shared,
     "layers": search_layers,
     "gates": search_gates,
@@ -43,13 +43,9 @@ def search_task(config: RunConfig, splits: Splits, seed: int, folder: Path, say:
         say: told of progress.
 
     Raises:
-        ConfigError: unknown strategy, or fewer than two candidates.
+        ConfigError: fewer than two candidates.
     """
     search = config.search
-    if search.strategy not in STRATEGIES:
-        raise ConfigError(
-            f"search.strategy = {search.strategy!r}: allowed are {', '.join(sorted(STRATEGIES))}."
-        )
     candidates = candidates_of(
         num_layers(config),
         groups=search.groups,

@@ -1,12 +1,11 @@
 """Settings of a server: limits on size, queue and time, and batching."""
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from lookboth.config import read_value
-from lookboth.errors import ConfigError
+from lookboth.config import read_override
+from lookboth.errors import ConfigError, did_you_mean
 
 
 class ServerSettings(BaseModel):
@@ -65,18 +64,7 @@ def parse_settings(overrides: Sequence[str] = ()) -> ServerSettings:
     >>> parse_settings(["wait_ms=2", "texts=10"]).texts
     10
     """
-    values = {}
-    for override in overrides:
-        key, sign, text = override.partition("=")
-        if not sign:
-            raise ConfigError(f"--set {override!r}: expected key=value, for example --set texts=64")
-        if key not in ServerSettings.model_fields:
-            close = get_close_matches(key, ServerSettings.model_fields, n=1)
-            hint = f"Did you mean {close[0]!r}? " if close else ""
-            raise ConfigError(
-                f"--set {override!r}: unknown key. {hint}Keys: {', '.join(ServerSettings.model_fields)}."
-            )
-        values[key] = read_value(text)
+    values = dict(read_override(override, "texts=64") for override in overrides)
     try:
         return ServerSettings.model_validate(values)
     except ValidationError as error:
@@ -86,5 +74,10 @@ def parse_settings(overrides: Sequence[str] = ()) -> ServerSettings:
 def _explain(detail: object) -> str:
     assert isinstance(detail, dict)
     key = ".".join(map(str, detail["loc"]))
+    if detail["type"] == "extra_forbidden":
+        known = ServerSettings.model_fields
+        return (
+            f"--set {key}={detail['input']}: unknown key.{did_you_mean(key, known)} Keys: {', '.join(known)}."
+        )
     message = detail["msg"].removeprefix("Value error, ")
     return f"--set {key}={detail['input']}: {message}." if key else f"{message}."

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from lookboth.config import overlay, read_toml
-from lookboth.errors import ConfigError
+from lookboth.errors import ConfigError, did_you_mean
 
 Values = Mapping[str, Any]
 OWN_TUNING = "tune"  # key of a method, next to its recipe keys
@@ -135,7 +135,8 @@ def _explain(detail: Any) -> str:
     key = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
         allowed = _keys(TuneConfig if key.startswith("tune.") else StudyConfig)
-        return f"unknown key {key!r}; allowed are {', '.join(allowed)}. Recipe keys go into [recipe]."
+        hint = did_you_mean(key.rpartition(".")[2], allowed)
+        return f"unknown key {key!r}.{hint} Allowed are {', '.join(allowed)}; recipe keys go into [recipe]."
     if detail["type"] in {"missing", "too_short"} and key == "datasets":
         return "no data sets; for example [datasets.ner] with data.train = 'wnut17'."
     return f"{key}: {detail['msg'].removeprefix('Value error, ')}." if key else f"{detail['ctx']['error']}."

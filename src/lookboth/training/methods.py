@@ -4,15 +4,14 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
-from lookboth.config import RunConfig
-from lookboth.errors import ConfigError
+from lookboth.config import MethodName, RunConfig
 from lookboth.training.outcome import Say, TrainedRun
 from lookboth.training.splits import Splits
 
 Method = Callable[[RunConfig, Splits, int, Path, Say], TrainedRun]
 
 # "module:function", imported on use: the method modules import this package, so it must not import them.
-METHODS = {
+METHODS: dict[MethodName, str] = {
     "classifier": "lookboth.training.classifier:train_classifier",
     "search": "lookboth.search.strategies:train_searched",
     "sift": "lookboth.generative.train_generative:train_generative",
@@ -21,14 +20,8 @@ METHODS = {
 }
 
 
-def find_method(name: str) -> Method:
-    """Return the training function of a method.
-
-    Raises:
-        ConfigError: unknown method.
-    """
-    if name not in METHODS:
-        raise ConfigError(f"method = {name!r}: allowed are {', '.join(sorted(METHODS))}.")
+def find_method(name: MethodName) -> Method:
+    """Return the training function of a method; a recipe allows no other names."""
     module, _, function = METHODS[name].partition(":")
     method: Method = getattr(import_module(module), function)
     return method

@@ -6,13 +6,13 @@ import torch
 from tiny import tiny_labeler
 
 from lookboth.data.schemes import find_tag_errors
-from lookboth.errors import ConfigError, ModelError
+from lookboth.errors import ModelError
 from lookboth.inference.decoding import decode_tags_constrained
 from lookboth.inference.pipeline import label_words, word_log_probs, word_scores
 from lookboth.labelers.inspect import inspect_model
 from lookboth.labelers.labeler import Labeler
 from lookboth.labelers.merging import merge_labeler
-from lookboth.models.heads.head_registry import HEADS, build_head
+from lookboth.models.heads.head_registry import HEADS
 
 SENTENCES = (("Ada", "lived", "in", "London", "."), ("Toyota",), (), ("what", "is", "it", "?"))
 WORD_HEADS = sorted(set(HEADS) - {"multi_label"})
@@ -99,10 +99,3 @@ def test_it_learns_a_few_sentences_by_heart(labeler):
     assert losses[-1] < 0.1
     found = [list(p.tags) for p in labeler.predict_words(filter(None, SENTENCES))]
     assert found == gold
-
-
-def test_an_unknown_head_is_named():
-    from lookboth.config.training_sections import HeadConfig
-
-    with pytest.raises(ConfigError, match=r"head.kind = 'tree': allowed are .*crf.*linear"):
-        build_head(HeadConfig(kind="tree"), hidden_size=2, num_layers=1, tags=("O",), scheme="IOB2")

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from lookboth.errors import ConfigError
+from lookboth.config import AnswerFormat
 from lookboth.generative.codecs.codec import Codec
 from lookboth.generative.codecs.json_list import JsonCodec
 from lookboth.generative.codecs.markup import MarkupCodec
 from lookboth.generative.codecs.pairs import PairsCodec
 from lookboth.generative.codecs.tags import TagsCodec
 
-CODECS: dict[str, type[Codec]] = {
+CODECS: dict[AnswerFormat, type[Codec]] = {
     "pairs": PairsCodec,
     "tags": TagsCodec,
     "markup": MarkupCodec,
@@ -17,12 +17,6 @@ CODECS: dict[str, type[Codec]] = {
 }
 
 
-def build_codec(name: str, labels: Sequence[str], scheme: str = "IOB2") -> Codec:
-    """Return the codec of an answer format.
-
-    Raises:
-        ConfigError: unknown format.
-    """
-    if name not in CODECS:
-        raise ConfigError(f"generative.format = {name!r}: allowed are {', '.join(CODECS)}.")
+def build_codec(name: AnswerFormat, labels: Sequence[str], scheme: str = "IOB2") -> Codec:
+    """Return the codec of an answer format."""
     return CODECS[name](labels, scheme)

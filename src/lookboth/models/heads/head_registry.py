@@ -1,14 +1,13 @@
 """The table of heads by name; to add a head, write a file here and add a line to HEADS."""
 
-from lookboth.config import HeadConfig
-from lookboth.errors import ConfigError
+from lookboth.config import HeadConfig, HeadKind
 from lookboth.models.heads.context_gate import ContextGateHead
 from lookboth.models.heads.crf import CRFHead
 from lookboth.models.heads.head import Head, LinearHead
 from lookboth.models.heads.mix import LayerMix
 from lookboth.models.heads.multi_label import MultiLabelHead
 
-HEADS: dict[str, type[Head]] = {
+HEADS: dict[HeadKind, type[Head]] = {
     "linear": LinearHead,
     "crf": CRFHead,
     "context_gate": ContextGateHead,
@@ -26,12 +25,7 @@ def build_head(
         hidden_size: width of a state.
         num_layers: layers of the backbone; with head.layers = "mix" their states and the embeddings are mixed.
         tags: the tag of each output; scheme: "IOB2", "IOBES" or "plain".
-
-    Raises:
-        ConfigError: the kind of head does not exist.
     """
-    if config.kind not in HEADS:
-        raise ConfigError(f"head.kind = {config.kind!r}: allowed are {', '.join(sorted(HEADS))}.")
     head = HEADS[config.kind](hidden_size, tags, scheme)
     if not config.bias:
         head.bias = None
