@@ -1,4 +1,4 @@
-"""Messages for out-of-memory errors, and a context without garbage collection."""
+"""Token budgets of a batch, messages for out-of-memory errors, and a context without garbage collection."""
 
 import gc
 import sys
@@ -7,10 +7,18 @@ from contextlib import contextmanager
 
 from lookboth.errors import first_line
 
+# Tokens per batch whose activations fit the cache of a CPU. In a server also the longest batch a request waits for.
+SMALL_BATCH = 512
+# Tokens per batch that keep a GPU busy. In bf16 also for a CPU: reading the weights, once per batch, takes the time.
+LARGE_BATCH = 2048
+# Tokens per batch of bulk labeling on a GPU, where throughput counts and no caller waits for a batch.
+BULK_BATCH = 8192
+
 _ADVICE = (
     "In training, halve training.batch_tokens and double training.accumulation (the optimizer step keeps its size), or "
     "set training.gradient_checkpointing = true. In labeling, use fewer tokens per batch "
-    "(bulk: --batch-tokens 512; serve: --set batch_tokens=512; in Python: batch_tokens=512)"
+    f"(bulk: --batch-tokens {SMALL_BATCH}; serve: --set batch_tokens={SMALL_BATCH}; in Python: "
+    f"batch_tokens={SMALL_BATCH})"
 )
 
 

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
 from lookboth.errors import ConfigError
+from lookboth.memory import BULK_BATCH
 from lookboth.models import Precision
 
 INPUT_FORMATS = ("parquet", "jsonl", "text")
@@ -72,7 +73,7 @@ class Workers:
         gpus: GPUs per worker, or a fraction of one (0.5); None: one if there are GPUs, else none.
         cpus: CPUs per worker; None: this machine's CPUs divided evenly, or 1 on a cluster.
         address: address of a running Ray cluster ("auto", "HOST:6379"); None: this machine only.
-        batch_tokens: tokens computed at once; None: as `predict` on a CPU, 8192 on a GPU.
+        batch_tokens: tokens computed at once; None: as `predict` on a CPU, `BULK_BATCH` on a GPU.
 
     Raises:
         ConfigError: a value out of range.
@@ -108,7 +109,7 @@ class Workers:
                 f"{count} workers with {cpus:g} CPUs and {gpus:g} GPUs each: there are {num_cpus:g} CPUs and "
                 f"{num_gpus:g} GPUs. Use fewer --workers, or fewer CPUs and GPUs per worker."
             )
-        return Workers(count, gpus, cpus, self.address, self.batch_tokens or (8192 if gpus else None))
+        return Workers(count, gpus, cpus, self.address, self.batch_tokens or (BULK_BATCH if gpus else None))
 
 
 def _require_known(what: str, value: str | None, known: tuple[str, ...]) -> None:

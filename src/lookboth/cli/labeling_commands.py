@@ -10,6 +10,7 @@ import typer
 from lookboth.cli.app import DeviceOption, Format, LabelerOption, PrecisionOption, ThresholdsOption, app
 from lookboth.cli.reading_options import EncodingOption, RepairOption, reads_labeled_data
 from lookboth.errors import ConfigError
+from lookboth.memory import BULK_BATCH, LARGE_BATCH, SMALL_BATCH
 from lookboth.quiet import quiet_libraries
 from lookboth.types import Prediction
 
@@ -205,7 +206,10 @@ def bulk(
     ] = None,
     batch_tokens: Annotated[
         int | None,
-        typer.Option(min=1, help="Tokens computed at once. Default: 2048 (fp32: 512) on a CPU, else 8192."),
+        typer.Option(
+            min=1,
+            help=f"Tokens computed at once. Default: {LARGE_BATCH} (fp32: {SMALL_BATCH}) on a CPU, else {BULK_BATCH}.",
+        ),
     ] = None,
     precision: PrecisionOption = "auto",
 ) -> None:

@@ -14,6 +14,7 @@ from lookboth.generative.prompt_plan import encode_prompts
 from lookboth.generative.prompts import Prompt, PromptWriter
 from lookboth.generative.walk import Grammar
 from lookboth.masking import MaskPlan, under_plan
+from lookboth.memory import LARGE_BATCH
 from lookboth.models import LanguageModel, compute_in
 
 
@@ -51,7 +52,7 @@ class Answerer:
         )
         self.prompt_plan = None if text is None else MaskPlan.parse(text, num_layers)
 
-    def answer(self, prompts: Sequence[Prompt], *, batch_tokens: int = 2048) -> list[Reading]:
+    def answer(self, prompts: Sequence[Prompt], *, batch_tokens: int = LARGE_BATCH) -> list[Reading]:
         """Return the parsed answer of the model to each prompt.
 
         Args:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lookboth.generative.key_values import Fed, Feed, KeyValues, Prefix, run_feeds, split_for_padding
 from lookboth.generative.walk import Walk
+from lookboth.memory import SMALL_BATCH
 
 _PASS_COST = 32  # tokens; computing this many costs about as much as the fixed overhead of a forward pass
 
@@ -190,7 +191,7 @@ class Budget:
         kept_tokens: tokens whose keys and values are in a forward pass, and kept between passes.
     """
 
-    new_tokens: int = 512
+    new_tokens: int = SMALL_BATCH
     kept_tokens: int = 16_384
 
     @classmethod

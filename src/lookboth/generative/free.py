@@ -10,6 +10,7 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from lookboth.data import cheapest_batches
 from lookboth.generative.prompts import Prompt, PromptWriter
+from lookboth.memory import LARGE_BATCH
 from lookboth.models import LanguageModel, compute_in
 
 
@@ -45,7 +46,7 @@ class FreeAnswer:
 
 
 def write_freely(
-    model: LanguageModel, writer: PromptWriter, prompts: Sequence[Prompt], *, batch_tokens: int = 2048
+    model: LanguageModel, writer: PromptWriter, prompts: Sequence[Prompt], *, batch_tokens: int = LARGE_BATCH
 ) -> list[FreeAnswer]:
     """Return the greedy answer of the model to each prompt.
 

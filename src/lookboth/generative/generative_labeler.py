@@ -19,6 +19,7 @@ from lookboth.generative.generative_saving import load_parts, save_parts
 from lookboth.generative.prompts import Prompt, PromptWriter
 from lookboth.inference import TextLabeler
 from lookboth.labelers import KIND_KEY, find_folder, read_settings
+from lookboth.memory import LARGE_BATCH
 from lookboth.models import fold_adapter
 from lookboth.types import Example, PredictedSpan, Prediction, Span
 
@@ -126,9 +127,9 @@ class GenerativeLabeler(TextLabeler):
 
         Args:
             parts: parts from `cut`.
-            batch_tokens: token budget of a batch; 2048 if None.
+            batch_tokens: token budget of a batch; `LARGE_BATCH` if None.
         """
-        return self.answerer.answer(self.prompts(parts), batch_tokens=batch_tokens or 2048)
+        return self.answerer.answer(self.prompts(parts), batch_tokens=batch_tokens or LARGE_BATCH)
 
     def summarize(self, predictions: Sequence[Prediction]) -> dict[str, Any]:
         """Return statistics of the answers: the number of each kind of problem and the rate of invented spans."""

@@ -13,6 +13,7 @@ from lookboth.data import cheapest_batches
 from lookboth.errors import ConfigError
 from lookboth.generative.key_values import Feed, KeyValues, Prefix, run_feeds
 from lookboth.masking import MaskPlan, only_prompt_looks_right, under_plan
+from lookboth.memory import LARGE_BATCH
 from lookboth.models import LanguageModel
 
 
@@ -56,7 +57,7 @@ def parse_prompt_plan(text: str, num_layers: int, *, loss: str | None, decoding:
 
 
 def encode_prompts(
-    model: Any, plan: MaskPlan, prompts: Sequence[Sequence[int]], *, batch_tokens: int = 2048
+    model: Any, plan: MaskPlan, prompts: Sequence[Sequence[int]], *, batch_tokens: int = LARGE_BATCH
 ) -> Iterator[tuple[list[int], list[KeyValues]]]:
     """Yield batches of prompt indices with the keys and values of each prompt under `plan`, without its last
     token.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lookboth.errors import ModelError, PlanError
 from lookboth.inference.pipeline import label_chunk, label_texts, label_words
+from lookboth.memory import LARGE_BATCH, SMALL_BATCH
 from lookboth.types import Example, Prediction, TokenizedExample
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class TextLabeler(ABC):
     def batch_tokens(self) -> int:
         """Default number of tokens per batch."""
         # A CPU is fastest while the activations of a batch fit in its cache.
-        return 512 if str(self.device) == "cpu" else 2048
+        return SMALL_BATCH if str(self.device) == "cpu" else LARGE_BATCH
 
     @abstractmethod
     def label_chunk(self, examples: Sequence[Example], *, batch_tokens: int | None) -> Iterator[Prediction]:

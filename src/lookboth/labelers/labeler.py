@@ -15,6 +15,7 @@ from lookboth.labelers.folders import find_folder
 from lookboth.labelers.labeler_config import KIND_KEY, LabelerConfig, read_settings
 from lookboth.labelers.saving import load_parts, save_parts
 from lookboth.masking import MaskPlan, under_plan
+from lookboth.memory import LARGE_BATCH
 from lookboth.models import LabelerModel, fold_adapter
 from lookboth.types import TokenizedExample
 
@@ -107,7 +108,7 @@ class Labeler(HeadLabeler):
     def batch_tokens(self) -> int:
         """Default number of tokens per batch."""
         # In bf16 a CPU multiplies so fast that reading the weights, once per batch, takes most of the time.
-        return 2048 if self.model.compute_dtype == torch.bfloat16 else super().batch_tokens
+        return LARGE_BATCH if self.model.compute_dtype == torch.bfloat16 else super().batch_tokens
 
     def score(self, pieces: Sequence[TokenizedExample]) -> np.ndarray:
         """Return the head's scores for every word of one batch, (w, num_tags), under the plan of `config`."""

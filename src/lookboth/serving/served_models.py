@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from lookboth.errors import ConfigError
 from lookboth.inference import HeadLabeler
 from lookboth.masking import MaskPlan
+from lookboth.memory import LARGE_BATCH, SMALL_BATCH
 from lookboth.serving.refusals import invalid
 from lookboth.serving.steps import CutText, Step, stepper_of
 from lookboth.serving.thread import ModelThread
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from lookboth.inference import TextLabeler
 
 SHIPPED = "shipped"
-# Tokens per batch on a CPU. Larger batches have a higher throughput, but a request waits for the running batch.
-_ON_CPU = 512
 
 
 class Work(NamedTuple):
@@ -42,7 +41,7 @@ class ServedModels:
         self,
         labelers: "Mapping[str, TextLabeler]",
         *,
-        batch_tokens: int = 2048,
+        batch_tokens: int = LARGE_BATCH,
         thread: ModelThread | None = None,
     ) -> None:
         self.labelers = dict(labelers)
@@ -134,7 +133,7 @@ def load_models(
 
     Args:
         names: `NAME=FOLDER`, or a folder or hub id (its last part is the name); empty: the shipped labeler.
-        batch_tokens: tokens computed at once; None: 512 on a CPU, else 2048.
+        batch_tokens: tokens computed at once; None: `SMALL_BATCH` on a CPU, else `LARGE_BATCH`.
         device, precision: as for `Labeler.from_pretrained`; code of models is never run.
 
     Raises:
@@ -152,7 +151,9 @@ def load_models(
         for name, source in sources.items()
     }
     on_cpu = all(str(labeler.device) == "cpu" for labeler in labelers.values())
-    models = ServedModels(labelers, batch_tokens=batch_tokens or (_ON_CPU if on_cpu else 2048), thread=thread)
+    models = ServedModels(
+        labelers, batch_tokens=batch_tokens or (SMALL_BATCH if on_cpu else LARGE_BATCH), thread=thread
+    )
     for name in sources:
         thread.submit(models.warm_up, name).result()
     return models

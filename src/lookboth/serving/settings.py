@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from lookboth.config import read_override
 from lookboth.errors import ConfigError, did_you_mean
+from lookboth.memory import LARGE_BATCH, SMALL_BATCH
 
 
 class ServerSettings(BaseModel):
@@ -32,7 +33,9 @@ class ServerSettings(BaseModel):
         default=20.0, ge=0, description="Seconds to finish accepted requests when the server stops."
     )
     batch_tokens: int | None = Field(
-        default=None, gt=0, description="Tokens computed at once. Default: 512 on a CPU, else 2048."
+        default=None,
+        gt=0,
+        description=f"Tokens computed at once. Default: {SMALL_BATCH} on a CPU, else {LARGE_BATCH}.",
     )
     wait_ms: float = Field(
         default=5.0,
