@@ -8,11 +8,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from lookboth.data import OUTSIDE, decode_tags, tags_for_labels
+from lookboth.data import OUTSIDE, allowed_transitions, decode_tags, tags_for_labels
 from lookboth.errors import ConfigError
 from lookboth.generative.codecs import Codec, JsonCodec, MarkupCodec, PairsCodec, TagsCodec
 from lookboth.generative.escaping import normalize
-from lookboth.inference import allowed_transitions
 from lookboth.types import Span
 
 END = ("end",)

@@ -1,6 +1,5 @@
 from .confidence import Confidence as Confidence, saved_thresholds as saved_thresholds
 from .decoding import (
-    allowed_transitions as allowed_transitions,
     keep_above as keep_above,
     span_scores as span_scores,
 )

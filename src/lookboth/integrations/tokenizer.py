@@ -32,7 +32,7 @@ class LookbothTokenizer(PreTrainedTokenizerFast):
 
     padding_side = "right"
 
-    def __call__(  # type: ignore[override]
+    def __call__(
         self, text: Any = None, *args: Any, add_special_tokens: bool = True, **kwargs: Any
     ) -> BatchEncoding:
         """Return token ids with `word_index`, see NumberedWords.

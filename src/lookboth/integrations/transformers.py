@@ -132,7 +132,7 @@ class LookbothForSequenceClassification(_SavedLabeler):
             np.concatenate(join_texts(labeler, len(rows), piece_scores(labeler, pieces)))
         )
         logits = scores.to(input_ids.device) / config.confidence.temperature
-        return SequenceClassifierOutput(logits=logits)  # type: ignore[arg-type]
+        return SequenceClassifierOutput(logits=logits)
 
 
 class LookbothForTokenClassification(_SavedLabeler):
@@ -183,7 +183,7 @@ class LookbothForTokenClassification(_SavedLabeler):
         tables = [torch.from_numpy(row).to(input_ids.device) for row in log_probs]
         assert word_index is not None
         logits = [self._token_logits(index, table) for index, table in zip(word_index, tables, strict=True)]
-        return TokenClassifierOutput(logits=torch.stack(logits))  # type: ignore[arg-type]
+        return TokenClassifierOutput(logits=torch.stack(logits))
 
     def _token_logits(self, word_index: torch.Tensor, log_probs: torch.Tensor) -> torch.Tensor:
         """Return the logits of the tokens of one row, (t, num_tags).

@@ -4,7 +4,6 @@ from .inspect import inspect_model as inspect_model, prove_model as prove_model
 from .labeler import Labeler as Labeler, load_labeler as load_labeler, require_head as require_head
 from .labeler_config import (
     CONFIG_FILE as CONFIG_FILE,
-    FORMAT_VERSION as FORMAT_VERSION,
     KIND_KEY as KIND_KEY,
     LabelerConfig as LabelerConfig,
     is_labeler as is_labeler,
@@ -35,5 +34,5 @@ from .saving import (
     BACKBONE_FOLDER as BACKBONE_FOLDER,
     check_special_tokens as check_special_tokens,
     load_backbone_and_tokenizer as load_backbone_and_tokenizer,
-    save_adapter as save_adapter,
 )
+from .upgrades import FORMAT_VERSION as FORMAT_VERSION

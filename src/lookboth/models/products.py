@@ -70,7 +70,7 @@ class OneDnnLinear(nn.Linear):
             and x.numel() > 0
             and not torch.is_autocast_enabled("cpu")
             and not torch.compiler.is_compiling()
-            and not torch.jit.is_tracing()
+            and not torch.jit.is_tracing()  # type: ignore[attr-defined]
         )
 
 

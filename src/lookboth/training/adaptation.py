@@ -17,10 +17,9 @@ from lookboth.labelers import (
     BACKBONE_FOLDER,
     read_back_adapter,
     read_back_backbone,
-    save_adapter,
 )
 from lookboth.masking import MaskPlan, apply_plan, get_plan, remove_plan, under_plan
-from lookboth.models import LanguageModel, load_language_model, plan_as_made, torch_dtype
+from lookboth.models import LanguageModel, load_language_model, plan_as_made, save_adapter, torch_dtype
 from lookboth.run_folder import TrainingFolder
 from lookboth.training.adaptation_texts import (
     TextBatches,

@@ -103,7 +103,7 @@ def on_first(action: Callable[[], T]) -> T:
     result, refused = outcome[0]
     if refused is not None:
         raise refused
-    return result  # type: ignore[no-any-return]
+    return result
 
 
 def from_all(value: T) -> list[T]:

@@ -106,7 +106,7 @@ def fit(
             scale_losses=config.precision == "fp16",
             model=model,
             args=_arguments(config, folder, seed, team, accumulation=shared.parts_of_each),
-            train_dataset=batches if team.size == 1 else shared,  # type: ignore[arg-type]
+            train_dataset=batches if team.size == 1 else shared,
             data_collator=only_batch,
             callbacks=[watch, averager, keeper, Progress(say, step_tokens(batches, config)), pause],
         )
