@@ -133,7 +133,7 @@ def test_labelers_of_whole_texts_are_asked_too(tiny_llama_folder):
 
 @pytest.mark.parametrize("wrong", [{"measure": "taste"}, {"num_texts": 0}, {"pool": 0}])
 def test_wrong_wishes_are_refused(labeler, wrong):
-    with pytest.raises(ConfigError, match="measures are entropy"):
+    with pytest.raises(ConfigError, match="allowed are the measures entropy"):
         suggest(labeler, [], **{"num_texts": 1, **wrong})
 
 

@@ -49,7 +49,7 @@ def test_a_card_says_data_scores_plan_licence_use_and_limits(config):
     assert "| my_data/ | see its source |" in found["Data"]
     assert "tiny-llama (licence: Apache-2.0)" in found["Licence"]
     assert "128 tokens" in found["Limits"]
-    assert "One seed" in found["Limits"]
+    assert "one seed" in found["Limits"]
     assert "not calibrated" in found["Limits"]
 
 
@@ -61,7 +61,7 @@ def test_a_card_says_that_the_base_was_in_4_bits(config):
 def test_what_was_not_done_is_not_told(config):
     found = sections(model_card(config))
     assert list(found) == ["Use", "Licence", "Limits"]
-    assert "One seed" not in found["Limits"]
+    assert "one seed" not in found["Limits"]
     calibrated = model_card(replace(config, confidence=Confidence(data="wnut17:dev"), base="me/model"))
     assert "calibrated on wnut17:dev" in calibrated
     assert "licence: see its card" in calibrated

@@ -22,6 +22,7 @@ def note_plan(module: Any, *_: Any) -> None:
     plan = getattr(module.config.get_text_config(decoder=True), PLAN_KEY, None)
     if plan is not None:
         for config in _adapters(module):
+            # On the instance: other adapters of the same class must not save this plan.
             config.save_pretrained = partial(_save, config, plan)
 
 

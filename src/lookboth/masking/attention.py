@@ -77,6 +77,7 @@ def apply_plan(model: Model, plan: MaskPlan | str | None = None) -> Model:
     name = register_backend(backend)
     rules = build_rules(stack, backend, wanted)
     check_own_attention(stack, wanted)
+    # Everything that can fail is done above: after an error the model keeps its previous plan.
     remove_plan(model)
     if not getattr(stack.backbone, OWN_CONFIG, False):
         _give_own_config(model)
@@ -86,6 +87,7 @@ def apply_plan(model: Model, plan: MaskPlan | str | None = None) -> Model:
     if stack.own_attention:
         hook_layers(stack)
     _switch_on(stack, AppliedPlan(wanted, backend, None, rules, []), name)
+    # PEFT saves the state dict of the wrapped model, which may be the backbone or any model around it.
     for module in _around(model, stack.backbone):
         module.register_state_dict_pre_hook(note_plan)
     return model
@@ -105,6 +107,7 @@ def remove_plan(model: Model) -> Model:
             module.__dict__.pop(RULE, None)
             unhook_layer(module)
         config = backbone.config.get_text_config(decoder=True)
+        # Set directly: the public setter would also change the configurations of other parts of the model.
         config._attn_implementation_internal = state.backend
         config.__dict__.pop(PLAN_KEY, None)
         for module in _around(model, backbone):
@@ -188,6 +191,7 @@ def change_backend(model: nn.Module, name: str) -> None:
 def _switch_to(model: nn.Module, plan: MaskPlan | None) -> None:
     if plan is None:
         remove_plan(model)
+    # A stock model is causal without a plan, so "causal" needs no change.
     elif get_plan(model) != plan and not (plan.is_causal and is_stock(model)):
         apply_plan(model, plan)
 
@@ -202,6 +206,7 @@ def _resolve(plan: MaskPlan | str | None, stack: Stack) -> MaskPlan:
     if isinstance(plan, str):
         return MaskPlan.parse(plan, num_layers)
     if plan is None:
+        # The saved plan is spelled out with one reach per layer, so its own length is its number of layers.
         plan = MaskPlan.parse(str(saved), str(saved).removesuffix(",").count(",") + 1)
     if plan.num_layers != num_layers:
         raise PlanError(
@@ -228,6 +233,7 @@ def _around(model: nn.Module, backbone: nn.Module) -> list[PreTrainedModel]:
 
 def _give_own_config(model: nn.Module) -> None:
     """Replace every configuration in the model by a copy; modules that shared one share the copy."""
+    # One memo for all copies: modules that shared a configuration object share its copy.
     copies: dict[int, Any] = {}
     module: Any
     for module in model.modules():
@@ -239,6 +245,7 @@ def _give_own_config(model: nn.Module) -> None:
 def _switch_on(stack: Stack, state: AppliedPlan, name: str) -> None:
     backbone, config = stack.backbone, stack.config
     state.parameters = list(inspect.signature(backbone.forward).parameters)
+    # With attention to the right, cached states would change with every new token.
     if not state.plan.is_causal and hasattr(config, "use_cache"):
         state.use_cache = config.use_cache
         config.use_cache = False
@@ -258,6 +265,7 @@ def _before_forward(backbone: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
             f"deactivated plan '{state.plan}'. Call apply_plan(model, '{state.plan}') again, or "
             "remove_plan(model)."
         )
+    # Callers may pass position_ids and attention_mask by position.
     given = dict(zip(state.parameters, args, strict=False)) | kwargs
     set_current_segments(
         find_segments(given.get("position_ids"), given.get("attention_mask"), _num_tokens(given))
@@ -275,6 +283,7 @@ def _after_forward(backbone: Any, args: tuple[Any, ...], output: Any) -> None:
     """Check after the first forward pass that every layer used the plan's attention."""
     set_current_segments(None)
     state: AppliedPlan = getattr(backbone, STATE)
+    # One complete pass is enough, because the layers do not change afterwards.
     if state.confirmed or is_torchdynamo_compiling() or _drops_layers(backbone):
         return
     missed = [str(layer) for layer, rule in enumerate(state.rules) if not rule.visited]

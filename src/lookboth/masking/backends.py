@@ -91,6 +91,7 @@ def register_backend(backend: str) -> str:
         return build_layer_masks(backend, arguments)
 
     AttentionMaskInterface.register(PREFIX + backend, mask)
+    # All backends without an entry are variants of flash attention.
     AttentionInterface.register(PREFIX + backend, _ATTENTION.get(backend, _flash_attention))
     return PREFIX + backend
 
@@ -178,6 +179,7 @@ def _flash_attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **kwargs: Any
 ) -> Any:
     rule, mask = pick(module, attention_mask)
+    # Flash attention finds packed texts by one of these arguments; without them texts would mix silently.
     borders = ("position_ids", "cu_seq_lens_q")
     if attention_mask.is_packed and all(kwargs.get(name) is None for name in borders):
         raise PlanError(

@@ -24,6 +24,7 @@ def set_gates(model: nn.Module, strengths: Tensor | None) -> None:
         for rule in state.rules:
             rule.strength = None
         return
+    # Only the eager mask is a float tensor added to the scores, through which gradients reach the gates.
     if state.backend != "eager":
         raise PlanError(
             f"Gates need a mask that is added to the attention scores; {state.backend} does not use one. "

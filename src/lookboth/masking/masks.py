@@ -15,6 +15,7 @@ from lookboth.masking.varlen import VARLEN, Texts, window
 
 IndexFunction = Callable[[Any, Any, Any, Any], Any]
 LEAST_STRENGTH = 1e-6  # lower bound of a gate, so that its logarithm is finite
+# Not None, because None is a valid value: no packed texts.
 _UNBOUND = object()
 
 
@@ -34,6 +35,7 @@ class LayerMasks:
         self._segments: Any = _UNBOUND
         self._is_encoder = False
         self._prompt: Tensor | None = None
+        # A plan has few distinct reaches, so layers of the same reach share one mask.
         self._built: dict[Reach, Any] = {}
         self._texts: Texts | None = None
 
@@ -82,6 +84,7 @@ class LayerMasks:
             reach: reach of the layer.
             strength: a scalar in [0, 1]; it receives gradients.
         """
+        # Where the wide mask exceeds the causal one, the layer attends to the right.
         narrow = self.for_reach(0)
         wide = self.for_reach(reach)
         wide = torch.zeros_like(narrow) if wide is None else wide
@@ -91,9 +94,11 @@ class LayerMasks:
         if self.backend == VARLEN:
             return self._build_window(reach)
         stock_mask: Any = ALL_MASK_ATTENTION_FUNCTIONS._global_mapping[self.backend]
+        # The stock mask itself, so that a plan of zeros computes exactly what the stock model computes.
         if reach == (None if self._is_encoder else 0) and self._segments is None:
             return stock_mask(**self.arguments)
         self._check_no_past(reach)
+        # Flash attention gets the reach through `is_causal` and packed texts through position ids, not by a mask.
         if "flash" in self.backend:
             self._check_flash(reach)
             return stock_mask(**self.arguments)
@@ -103,6 +108,7 @@ class LayerMasks:
             "mask_function": self._allowed(reach),
             # Padding is part of the index function, which lets each token attend to itself: no row is empty.
             "attention_mask": None,
+            # Otherwise transformers may drop the mask because it assumes that it is causal or empty.
             "allow_is_causal_skip": False,
             "allow_is_bidirectional_skip": False,
         }
@@ -113,6 +119,7 @@ class LayerMasks:
         if (self._segments is None and self._is_special) or self._prompt is not None:
             what = "a plan of the prompt alone" if self._prompt is not None else "this model's own mask"
             raise PlanError(f"varlen cannot express {what}. Load the model with attn_implementation='sdpa'.")
+        # Texts.find waits for the GPU, so it runs once per forward pass for all reaches.
         if self._texts is None:
             given = self.arguments
             size, length, padding = given["batch_size"], given["q_length"], given.get("attention_mask")
@@ -169,6 +176,7 @@ class LayerMasks:
                 "This model requested a bidirectional mask (config.is_causal=False), so there is no causal mask that "
                 "a plan could change. Set model.config.is_causal = True or call remove_plan(model)."
             )
+        # A text of one token has no right side by which the two kinds of mask differ.
         if not self._is_encoder or self.arguments["q_length"] == 1:
             return
         zero = torch.zeros((), dtype=torch.long, device=self.arguments["device"])
@@ -195,6 +203,7 @@ class LayerMasks:
             or (local is not None and self.arguments["kv_length"] >= local)
         ):
             return False
+        # While tracing, the values of the mask are unknown, and the graph must be valid for any padding.
         return padding is None or (not is_tracing(padding) and bool(padding.all()))
 
     def _check_no_past(self, reach: Reach) -> None:
@@ -257,6 +266,7 @@ class LayerMasks:
             return self
         raise _used("slices its attention mask")
 
+    # A model that uses the mask as a tensor must fail with a PlanError instead of computing with a wrong mask.
     def __getattr__(self, name: str) -> Any:
         if hasattr(torch.Tensor, name) and not name.startswith("__"):
             raise _used(f"reads its attention mask (.{name})")

@@ -33,6 +33,7 @@ def read_reach(text: str, num_layers: int) -> tuple[Reach, ...]:
         return _unlimited(middle_layers(num_layers), num_layers)
     if re.fullmatch(r"[01]+", name):
         return _spread([None if bit == "1" else 0 for bit in name], num_layers, text)
+    # Numbers with 19 digits may exceed int64, and Python refuses to parse very long ones.
     if re.search(r"\d{19}", name):
         raise PlanError(
             f"'{name:.40}...' contains a number too large for a layer or a look-ahead. Allowed: {NOTATIONS}."
@@ -112,6 +113,7 @@ def write_reach(reach: Sequence[Reach]) -> str:
     ('0011', '1-1', '0,3')
     """
     wanted = tuple(reach)
+    # Parsing each candidate back guarantees that the notation means exactly this plan.
     for text in _candidates(wanted):
         if read_reach(text, len(wanted)) == wanted:
             return text
@@ -146,6 +148,7 @@ def layer_groups(m: int, num_layers: int) -> tuple[range, ...]:
             f"{m} groups do not fit {num_layers} layers; allowed are 1 to {num_layers} groups "
             "(as many bits or comma-separated values)."
         )
+    # Division rounded up, so that the larger groups are nearest the input.
     borders = [-(-group * num_layers // m) for group in range(m + 1)]
     return tuple(range(first, last) for first, last in pairwise(borders))
 

@@ -63,6 +63,7 @@ def _hand_mask(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) 
         rule.visited = True
         if rule.reach is None:
             return given
+        # DeBERTa's masks contain ones and zeros, so masks are combined by multiplication.
         places = torch.arange(given.shape[-1], device=given.device)
         return given * (places[None, :] - places[:, None] <= rule.reach)
 

@@ -80,6 +80,7 @@ def find_segments(position_ids: Any, attention_mask: Any, length: int | None = N
     else:
         attended = torch.ones_like(axes[0], dtype=torch.bool) if attended is None else attended
         borders = _restarts(axes, attended.to(axes.device))
+    # None instead of one segment lets the backend keep its stock mask, which is faster.
     if not is_tracing(borders) and not bool(borders.any()):
         return None
     return torch.nn.functional.pad(borders.cumsum(-1), (1, 0))
@@ -114,9 +115,11 @@ def _axes(position_ids: Any, length: int | None) -> Tensor:
     if isinstance(position_ids, Tensor) and length in (None, *shape[-1:]):
         if position_ids.ndim in (1, 2):
             return position_ids.reshape(1, -1, shape[-1])
+        # The first of four rows counts the tokens of each text.
         if position_ids.ndim == 3 and shape[0] == 4:
             return position_ids[:1]
         if position_ids.ndim == 3 and shape[0] == 3:
+            # Without images the three axes are equal, and one of them is enough.
             same = (position_ids == position_ids[:1]).all()
             return position_ids[:1] if not is_tracing(same) and bool(same) else position_ids
     found = f"shape {shape}" if shape else type(position_ids).__name__
@@ -154,6 +157,7 @@ def _restarts(axes: Tensor, attended: Tensor) -> Tensor:
     axes = axes.expand(-1, attended.shape[0], -1)
     attended = attended.expand_as(axes[0])
     places = torch.arange(attended.shape[1], device=attended.device).expand_as(attended)
+    # Index of the nearest attended token before each token; -1 without one.
     last = places.masked_fill(~attended, -1).cummax(-1).values[:, :-1]
     before = axes.gather(-1, last.clamp(min=0).expand(len(axes), -1, -1))
     borders = attended[:, 1:] & (last >= 0) & (axes[:, :, 1:] <= before).all(0)

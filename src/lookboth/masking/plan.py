@@ -40,10 +40,12 @@ class MaskPlan:
     reach: tuple[Reach, ...]
 
     def __post_init__(self) -> None:
+        # Callers may pass a list; a tuple makes the plan hashable.
         object.__setattr__(self, "reach", tuple(self.reach))
         if not self.reach:
             raise PlanError("A mask plan needs at least one layer; found none. Type MaskPlan((0, None)).")
         for layer, value in enumerate(self.reach):
+            # Not isinstance, because True and False are ints.
             if value is not None and (type(value) is not int or not 0 <= value <= MAX_LOOK_AHEAD):
                 raise PlanError(
                     f"Layer {layer} has reach {value!r}; allowed are 0 (causal), a whole number of tokens of "

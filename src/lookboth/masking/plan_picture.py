@@ -54,6 +54,7 @@ def _layers(kinds: tuple[str, ...]) -> list[str]:
 
 def _grids(plan: "MaskPlan") -> list[str]:
     """Return the grids of the distinct kinds side by side, three to a row of grids."""
+    # dict.fromkeys removes duplicates and keeps the order of the layers.
     values = list(dict.fromkeys(plan.reach))
     lines: list[str] = []
     for start in range(0, len(values), 3):

@@ -175,6 +175,7 @@ def ready_to_probe(model: nn.Module, *, widen: bool = True) -> Iterator[None]:
     """
     training = {module: module.training for module in model.modules()}
     tensors = [*model.parameters(), *model.buffers()]
+    # Quantized weights are packed integers, and meta tensors have no data; neither can be converted.
     widen &= not getattr(model, "is_quantized", False) and all(not tensor.is_meta for tensor in tensors)
     halves = [(tensor, tensor.data) for tensor in tensors if widen and tensor.dtype in HALVES]
     try:
@@ -204,6 +205,7 @@ def flat_scores(stack: Stack) -> Iterator[None]:
     ]
     try:
         for module, scaling in steep:
+            # At most 1 / sqrt(head size), the usual scale, which Gemma 4 omits.
             size = vars(module).get("head_dim") or 1
             module.scaling = min(scaling, size**-0.5) / FLATTER
         yield

@@ -97,6 +97,7 @@ def prove(model: nn.Module, plan: MaskPlan | str | None = None, *, seed: int = 0
     expected = _expected(plan, active or own_plan(model), probe.num_layers)
     length = _length(probe, expected, length)
     backend = (probe.config._attn_implementation or "eager").removeprefix(PREFIX)
+    # In float32 rounding is far below the tolerance; some backends support half precision only.
     with ready_to_probe(model, widen=not computes_in_halves(backend)):
         ids = probe.tokens(1, length)
         with under_plan(model, None):
@@ -131,12 +132,14 @@ class _Measured:
 def _measure(probe: Probe, ids: Tensor) -> _Measured:
     """Measure which positions attend to which, with one row per changed token and a last row without change."""
     length = ids.shape[1]
+    # One batch measures all positions: row i changes token i, and the last row changes nothing.
     base_ids = ids.expand(length + 1, -1).contiguous()
     each = torch.arange(length, device=ids.device)
     changed_ids = base_ids.clone()
     changed_ids[each, each] = probe.other_tokens(ids)[0]
     with flat_scores(probe.stack):
         base, changed = probe.run(base_ids), probe.run(changed_ids)
+        # Each layer alone: in row i, only the state at position i comes from the changed text.
         forced = [states.clone() for states in base.inputs]
         for states, other in zip(forced, changed.inputs, strict=True):
             states[..., each, each, :] = other[..., each, each, :]
@@ -153,6 +156,7 @@ def _moved(base: Run, other: Run) -> list[Tensor]:
     matrices = []
     for before, after in zip(base.outputs, other.outputs, strict=True):
         distance = (after - before).abs().amax(-1).float().cpu()
+        # "not <=" instead of ">" counts NaN as a change.
         matrices.append(~(distance[:-1] <= 8 * distance[-1].max()).T)
     return matrices
 
@@ -208,6 +212,7 @@ def _composed(allowed: list[Tensor], moved: list[Tensor]) -> Check:
     """Check the whole stack: a change reaches only the positions that the layers so far can pass it to."""
     name = "in the whole stack a change reaches exactly the positions it may reach"
     reached = torch.eye(allowed[0].shape[0], dtype=torch.bool)
+    # A change may cancel out on a longer path, so a change is required only where a layer attends directly.
     for layer, (may, did) in enumerate(zip(allowed, moved, strict=True)):
         reached = (may.float() @ reached.float()) > 0
         for matrix, what in ((did & ~reached, "changed"), (may & ~did, "did not change")):

@@ -53,5 +53,6 @@ def _pays(module: nn.Module, query: Tensor, key: Tensor, mask: Tensor | None, kw
     if mask is not None and mask.shape[2:] != (length, length):
         return False
     config: Any = module.config if hasattr(module, "config") else None
+    # A bias per pair of tokens (position_bias) would have to be cut into the same blocks.
     biased = any(isinstance(given, Tensor) and given.dim() > 2 for given in kwargs.values())
     return not biased and not getattr(config, "output_attentions", False)

@@ -68,10 +68,12 @@ def find_stack(model: nn.Module) -> Stack:
     name, config = type(owners[0]).__name__, _text_config(owners[0])
     if config.model_type in OWN_ATTENTION:
         return _own_attention_stack(owners)
+    # Attention modules are found by their code, not by names: names differ in every family.
     named = _attention_modules(model, config)
     _check_every_layer(name, config, [module for _, module in named])
     layers = tuple(_enclosing_layer(model, path) for path, _ in named)
     _check_no_recurrence(name, layers)
+    # A decoder used as an encoder says so in its configuration, an encoder in each attention module.
     is_encoder = getattr(config, "is_causal", True) is False or all(
         getattr(module, "is_causal", True) is False for _, module in named
     )
@@ -87,6 +89,7 @@ def interface_call(module: nn.Module) -> Any:
     """
     for cls in type(module).__mro__:
         for value in vars(cls).values():
+            # Decorators, for example for renamed arguments, would hide the code object.
             function = inspect.unwrap(value) if inspect.isfunction(value) else None
             if function is not None and INTERFACE in function.__code__.co_names:
                 return function
@@ -109,6 +112,7 @@ def stock_attention(module: nn.Module, backend: str) -> Callable[..., Any]:
             f"{type(module).__name__} selects its attention by the name of the attention backend, which a mask plan "
             f"replaces. Use a decoder such as {FAMILIES}."
         )
+    # The eager function is defined in the model's own file, so it is looked up in the globals of that file.
     names = caller.__globals__
     try:
         found = names[INTERFACE].get_interface(backend, names.get("eager_attention_forward"))
@@ -179,6 +183,7 @@ def _attention_modules(model: nn.Module, config: Any) -> list[tuple[str, Any]]:
     found = [
         (name, module)
         for name, module in model.named_modules()
+        # Attention modules of other parts, such as an image tower, have another configuration object.
         if getattr(module, "config", None) is config
         and not isinstance(module, PreTrainedModel)
         and interface_call(module) is not None
@@ -194,6 +199,7 @@ def _layer_number(module: Any) -> int | None:
 
 def _check_every_layer(name: str, config: Any, attentions: list[Any]) -> None:
     numbers = [_layer_number(module) for module in attentions]
+    # Each layer must occur exactly once: a shared layer is missing, cross-attention counts a layer twice.
     counts = Counter(range(len(attentions)) if None in numbers else numbers)
     num_layers = config.num_hidden_layers
     lacking = [layer for layer in range(num_layers) if counts[layer] != 1]
@@ -230,6 +236,7 @@ def _enclosing_layer(model: nn.Module, name: str) -> nn.Module:
     In LongCat-Flash it is the attention itself, because each layer holds a list of two.
     """
     parts = name.split(".")
+    # From the inside out, so that the nearest list of layers is found.
     for end in range(len(parts), 0, -1):
         if isinstance(model.get_submodule(".".join(parts[: end - 1])), nn.ModuleList):
             return model.get_submodule(".".join(parts[:end]))
@@ -244,9 +251,11 @@ def _innermost_owner(model: nn.Module, names: list[str]) -> PreTrainedModel:
         if isinstance(module, PreTrainedModel)
         and all(not prefix or name.startswith(prefix + ".") for name in names)
     ]
+    # named_modules() visits parents before children, so the last one is the innermost.
     return holders[-1]
 
 
+# Names of learned position embeddings: BERT family, OPT, GPT-2.
 _TABLES = ("position_embeddings", "embed_positions", "wpe")
 
 
@@ -262,6 +271,7 @@ def max_positions(model: nn.Module) -> int | None:
     table = _table(model)
     if table is None:
         return None
+    # OPT's table has `offset` extra rows before the first position.
     return int(table.num_embeddings - first_position(model) - getattr(table, "offset", 0))
 
 
@@ -276,6 +286,7 @@ def steady_positions(config: Any) -> int | None:
     """
     found = getattr(config, "rope_parameters", None) or {}
     limits = []
+    # Models with several kinds of layers keep one dictionary of rotary parameters per kind.
     for rope in [found, *(part for part in found.values() if isinstance(part, dict))]:
         if "dynamic" in str(rope.get("rope_type")):
             limits.append(config.max_position_embeddings)

@@ -99,6 +99,7 @@ def window(arguments: dict[str, Any], texts: Texts, reach: Reach, *, is_encoder:
     local, left = arguments.get("local_size"), -1
     if local is not None and arguments["kv_length"] > local:
         zero = torch.zeros((), dtype=torch.long, device=arguments["device"])
+        # Token number `local` attends to its left neighbour in a sliding window, but not in chunks of that length.
         slides = not is_encoder and bool(
             arguments["mask_function"](zero, zero, zero + local, zero + local - 1)
         )
@@ -176,6 +177,7 @@ def _kernel(query: Tensor) -> Any:
             f"varlen attention runs on CUDA GPUs in bf16 or fp16; found {query.dtype} states on "
             f"{query.device.type}. {_INSTEAD}"
         )
+    # Imported late, because only this backend needs it.
     from torch.nn.attention.varlen import varlen_attn
 
     return varlen_attn

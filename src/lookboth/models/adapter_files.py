@@ -120,6 +120,7 @@ def save_adapter(
     adapter = backbone.peft_config["default"]
     adapter.base_model_name_or_path, adapter.revision = base, revision
     backbone.save_pretrained(folder, state_dict=state, save_embedding_layers=False)
+    # PEFT writes its own model card; the card of the labeler replaces it.
     (folder / "README.md").unlink(missing_ok=True)
 
 

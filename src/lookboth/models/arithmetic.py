@@ -52,6 +52,7 @@ def compute_in(dtype: torch.dtype, backbone: nn.Module) -> Iterator[None]:
     if dtype == torch.float32:
         yield
         return
+    # The flag is never reset: checkpointed layers run again after this context has ended.
     device_type = next(backbone.parameters()).device.type
     flag = _OutsideAutocast(device_type)
     for module in backbone.modules():

@@ -69,6 +69,7 @@ class BuiltinModel:
             return folder
         sources = self._sources(name)
         folder.parent.mkdir(parents=True, exist_ok=True)
+        # In the same folder, so that the finished model can be moved into place atomically.
         work = Path(tempfile.mkdtemp(dir=folder.parent))
         try:
             self.convert(sources, work)

@@ -44,9 +44,11 @@ def convert_gguf(
         raise ModelError(
             "reading a GGUF file needs the package gguf. Type: pip install 'lookboth[demo]'"
         ) from error
+    # Otherwise the local path of the GGUF file would be saved in config.json.
     config._name_or_path = ""
     config.update(dict(settings or {}))
     weights = _weights(file, config, dtype)
+    # On the meta device and with assign=True, the weights are in memory only once.
     with torch.device("meta"):
         model = AutoModel.from_config(config, dtype=dtype)
     model.load_state_dict(weights, assign=True)

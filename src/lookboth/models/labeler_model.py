@@ -172,6 +172,7 @@ def _largest(values: torch.Tensor, rows: torch.Tensor, num_words: int) -> torch.
         rows: the output of `_words_of_tokens`.
         num_words: number of words, w.
     """
+    # One extra row collects the tokens outside words and is dropped.
     least = values.new_full((num_words + 1, values.shape[1]), float("-inf"))
     return least.scatter_reduce(0, rows[:, None].expand_as(values), values, "amax")[:-1]
 

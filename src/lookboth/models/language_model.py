@@ -121,6 +121,7 @@ def load_language_model(
             "cannot be adapted to raw text. Name a language model, or leave out [adaptation]."
         )
     model.to(table.device)
+    # Replace the single loaded layer by the whole backbone; the vocabulary head stays.
     setattr(model, model.base_model_prefix, backbone)
     model.config = backbone.config
     model.tie_weights()

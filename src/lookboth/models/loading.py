@@ -53,6 +53,7 @@ def load_saved_tokenizer(folder: Path) -> Any:
 
 
 def _require_working(tokenizer: Any, name: str) -> Any:
+    # Some tokenizers load but fail at the first text; find out before a long training.
     with as_model_error(f"model {name!r}: its tokenizer does not work"):
         tokenizer("a b", add_special_tokens=False)
         tokenizer("a b")
@@ -117,6 +118,7 @@ def load_backbone(
     if four_bit:
         _keep_quantized_layout(model)
     use_faster_products(model)
+    # A quantized model is already on its device, placed by device_map.
     return (model if four_bit else model.to(device)).eval()
 
 
@@ -223,6 +225,7 @@ def fingerprint(backbone: Any) -> str:
 
     config = backbone.config.get_text_config()
     table = backbone.get_input_embeddings().weight
+    # 64 rows spread over the vocabulary distinguish models and take no time to hash.
     rows = torch.linspace(0, table.shape[0] - 1, 64).long().to(table.device)
     sample = table.detach()[rows].to(torch.bfloat16).view(torch.int16).cpu().numpy().tobytes()
     shape = [config.model_type, config.num_hidden_layers, config.hidden_size, *table.shape]
@@ -236,6 +239,7 @@ def from_hub(auto: Any, name: str, **kwargs: Any) -> Any:
         ModelError: the model does not exist or cannot be loaded.
     """
     path = resolve_model(name)
+    # "user/model" may be a hub id; other paths can only be folders, and the Hub's message would mislead.
     looks_local = os.sep in path and (path.startswith((".", os.sep, "~")) or path.count(os.sep) > 1)
     if looks_local and not Path(path).expanduser().is_dir():
         raise ModelError(

@@ -36,6 +36,7 @@ def attach_pairs(backbone: Any, lora: "LoraConfig", *, empty: bool = False) -> A
     from peft import LoraConfig, get_peft_model
     from peft.utils.constants import DUMMY_TARGET_MODULES
 
+    # The model is first wrapped with a configuration that matches nothing, then the pairs are injected.
     with without_peft_warnings():
         model: Any = get_peft_model(backbone, LoraConfig(target_modules=DUMMY_TARGET_MODULES))
         model.peft_config[_ADAPTER] = lora
@@ -75,6 +76,7 @@ def fill_pairs(model: Any, weights: Mapping[str, torch.Tensor], *, dtype: torch.
     device = model.get_input_embeddings().weight.device
     state = {place: weights[name].to(device, dtype) for name, place in pairs.items()}
     model.load_state_dict(state, strict=False, assign=True)
+    # load_state_dict(strict=False) ignores unknown names silently, so the result is compared.
     lost = [name for name, value in _pairs(model).items() if not _is_same(value, state[name])]
     if lost:
         raise ModelError(f"{len(lost)} LoRA weights were not loaded by the model, for example {min(lost)!r}.")

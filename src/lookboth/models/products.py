@@ -25,6 +25,7 @@ def use_faster_products(backbone: nn.Module) -> None:
     """
     if onednn_is_faster():
         for module in backbone.modules():
+            # Subclasses, such as quantized layers, have their own forward pass.
             if type(module) is nn.Linear:
                 module.__class__ = OneDnnLinear
 
@@ -77,6 +78,7 @@ class OneDnnLinear(nn.Linear):
 class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        # The input is needed for the gradient of the weight only; frozen weights do not keep it.
         ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, weight)
         return _product(x, weight, bias)
 

@@ -37,6 +37,7 @@ def cut_config(config: Any, num_layers: int) -> Any:
     cut = copy.deepcopy(config)
     inner = cut.get_text_config()
     for key, value in list(vars(inner).items()):
+        # Lists such as layer_types have one entry per layer; a list of architectures may have that length by chance.
         if isinstance(value, list | tuple) and len(value) == depth and key != "architectures":
             setattr(inner, key, value[:num_layers])
     inner.num_hidden_layers = num_layers
@@ -82,6 +83,7 @@ def _facts(config: Any, trust_remote_code: bool) -> dict[str, dict[str, Any]]:
     from torch import nn
     from transformers import AutoModel
 
+    # from_config may change its argument, so it gets a copy.
     with torch.device("meta"), as_model_error("a model shortened to its first layers cannot be built"):
         model = AutoModel.from_config(copy.deepcopy(config), trust_remote_code=trust_remote_code)
     stacks = [f"{name}." for name, module in model.named_modules() if isinstance(module, nn.ModuleList)]

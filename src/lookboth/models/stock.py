@@ -34,6 +34,7 @@ def use_plan(backbone: Any, plan: MaskPlan | str) -> None:
     except PlanError as error:
         if _takes_plans(backbone):
             raise
+        # _causal measures with forward passes and raises for a model that does not read left to right.
         if plan not in ("causal", _causal(backbone, error)):
             raise PlanError(
                 f"{error} The unchanged, causal model can be used: leave the plan out."

@@ -26,6 +26,7 @@ def pass_over_text(backbone: Any, *, dtype: torch.dtype | None = None, last: int
         ModelError: the model does not run on token ids alone, or does not return the states of its last layer.
     """
     table = backbone.get_input_embeddings().weight
+    # Encoders do not have this argument.
     cache = {"use_cache": False} if hasattr(backbone.config, "use_cache") else {}
     was_training = backbone.training
     backbone.eval()
@@ -65,6 +66,7 @@ def layer_states(output: Any) -> list[Tensor]:
 def _streams(state: Tensor, rows_and_tokens: torch.Size) -> tuple[Tensor, ...]:
     if state.dim() == 3:
         return (state,)
+    # Families stack their streams either before the batch or before the hidden dimension.
     return state.unbind(0) if state.shape[1:3] == rows_and_tokens else state.unbind(2)
 
 

@@ -93,6 +93,7 @@ def as_model_error(what: str, advice: str = "") -> Iterator[None]:
         yield
     except (LookbothError, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
+    # BaseException, because the panic of the tokenizers library is not an Exception.
     except BaseException as error:
         kind = "" if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: "
         raise ModelError(f"{what}: {kind}{first_line(error)} {advice}".rstrip()) from error

@@ -26,6 +26,7 @@ class ContextGateHead(LinearHead):
 
     def forward(self, states: torch.Tensor, num_words: torch.Tensor) -> torch.Tensor:
         """Return the score of each tag for each word, (w, num_tags)."""
+        # A word belongs to the first text that ends after it.
         ends = num_words.cumsum(0)
         words = torch.arange(len(states), device=states.device)
         # No repeat_interleave: in an exported graph shapes must not depend on values.

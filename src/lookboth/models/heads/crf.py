@@ -45,6 +45,7 @@ class CRFHead(LinearHead):
                 (Tsuboi et al. 2008, "Training Conditional Random Fields Using Incomplete Annotations").
             num_words: words of each text, shape (s,).
         """
+        # Without words there is nothing to score; the empty sum keeps the loss in the autograd graph.
         if not len(scores):
             return scores.sum()
         scores = _normalized(scores)

@@ -29,6 +29,7 @@ class Head(nn.Module):
         self.hidden_size, self.tags, self.scheme = hidden_size, tags, scheme
         self.mix: LayerMix | None = None
         self.label_smoothing = 0.0
+        # Not persistent: class weights are a setting of the training, not of the labeler.
         self.register_buffer("tag_weights", None, persistent=False)
 
     def shape_loss(self, *, tag_weights: Sequence[float] | None, label_smoothing: float) -> None:

@@ -20,6 +20,7 @@ class MultiLabelHead(LinearHead):
             labels: 0 or 1 for each label, -100 ignored, shape (w, num_tags).
             num_words: words of each text, shape (s,).
         """
+        # Ignored labels (-100) get an arbitrary target and weight 0.
         targets = labels.clamp(min=0).to(scores)
         counted = (labels != -100).to(scores)
         return nn.functional.binary_cross_entropy_with_logits(
