@@ -1,5 +1,6 @@
 import pytest
 
+from lookboth.data import ReadOptions
 from lookboth.data.checks import check_data
 from lookboth.errors import DataError
 
@@ -33,7 +34,7 @@ def test_everything_odd_is_found_with_its_place(folder):
         "label-conflict": [("dev.conll:1", False)],
     }
     assert not report.ok
-    assert check_data([folder], repair=True).ok
+    assert check_data([folder], ReadOptions(repair=True)).ok
 
 
 def test_duplicates_name_both_places(folder):
@@ -79,6 +80,8 @@ def test_sources_name_splits_and_parts_of_them_as_elsewhere(folder):
     assert [(s.split, s.num_sentences) for s in report] == [("dev", 2)]
     assert [s.split for s in check_data(["wnut17:dev"]).splits] == ["dev"]
     assert [s.scheme for s in check_data(["banking77_cls:test[:5]"]).splits] == ["text"]
+    repaired = check_data(["banking77_cls:test[:5]"], ReadOptions(repair=True))
+    assert [s.scheme for s in repaired.splits] == ["text"]
     parts = check_data([f"{folder}:train[:2]", f"{folder}:train[2:]"])
     assert [(s.split, s.num_sentences) for s in parts.splits] == [("train[:2]", 2), ("train[2:]", 1)]
     assert by_kind(parts) == {"duplicate-across-splits": [("train.conll:7", False)]}

@@ -31,7 +31,9 @@ def kinds(dataset):
 
 @pytest.mark.parametrize("name", [name for name, task in BUILTIN.items() if task == "classification"])
 def test_built_in_texts_have_the_published_counts(name):
-    splits = [read_source(name, split, task="classification") for split in ("train", "dev", "test")]
+    splits = [
+        read_source(name, split, ReadOptions(task="classification")) for split in ("train", "dev", "test")
+    ]
     assert (*(len(d.examples) for d in splits), len(splits[0].labels())) == SIZES[name]
     assert all(d.problems == () and d.scheme == "text" for d in splits)
     assert find_splits(name, "classification") == ("train", "dev", "test")
@@ -144,7 +146,7 @@ def test_each_task_refuses_the_data_of_another():
     ):
         read_source("banking77_cls")
     with pytest.raises(DataError, match="for that there are banking77_cls, sentence_polarity_cls"):
-        read_source("wnut17", task="classification")
+        read_source("wnut17", options=ReadOptions(task="classification"))
     with pytest.raises(DataError, match="adaptation to raw text"):
         read_split("wikitext2_text", "train")
 
@@ -192,7 +194,7 @@ def test_hub_data_sets_with_names_behind_numbers(name, tmp_path):
         field = "labels" if "labels" in columns else "label"
         data = data.cast_column(field, [label] if field == "labels" else label)
     datasets.DatasetDict({"train": data, "validation": data}).save_to_disk(tmp_path / "d")
-    dataset = read_source(str(tmp_path / "d"), "dev", task="classification")
+    dataset = read_source(str(tmp_path / "d"), "dev", ReadOptions(task="classification"))
     assert pairs(dataset) == [("a", ("positive",)), ("b", ("negative",))]
 
 

@@ -55,7 +55,7 @@ def test_a_byte_order_mark_names_the_encoding(write, encoding):
 @pytest.mark.parametrize("repair", [False, True])
 def test_another_encoding_is_proposed_and_never_repaired(write, encoding, repair):
     text = TEXTS.get(encoding, TEXTS.get(encoding.replace("_", "-"), TEXTS["utf-16"]))
-    dataset = read_dataset(write(text.encode(encoding)), repair=repair)
+    dataset = read_dataset(write(text.encode(encoding)), ReadOptions(repair=repair))
     (problem,) = dataset.problems
     assert (problem.kind, problem.fatal, problem.repaired, len(dataset.examples)) == ("encoding", True, "", 0)
     assert f"type --encoding {encoding} (in a recipe" in str(problem)

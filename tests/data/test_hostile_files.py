@@ -129,7 +129,7 @@ def test_readers_of_data_take_anything(folder, content, repair):
         for suffix in sorted({".conll", ".jsonl", ".tsv", ".csv"} & {*SUFFIXES[task]}):
             file = folder / f"data{suffix}"
             file.write_bytes(content)
-            dataset = read(read_dataset, file, ReadOptions(task=task), repair=repair)
+            dataset = read(read_dataset, file, ReadOptions(task=task, repair=repair))
             if dataset is not None:
                 assert_is_text(dataset)
 

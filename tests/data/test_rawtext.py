@@ -9,7 +9,7 @@ from lookboth.errors import DataError
 @pytest.mark.parametrize("name", ["wnut17", "ud_en_atis_pos", "sentence_polarity_cls"])
 def test_labeled_data_give_their_words(name):
     task = "labeling" if BUILTIN[name] == "labeling" else "classification"
-    examples = read_source(f"{name}:dev", task=task).examples
+    examples = read_source(f"{name}:dev", options=ReadOptions(task=task)).examples
     texts = read_raw_text(f"{name}:dev")
     assert [tuple(text.split(" ")) for text in texts] == [example.words for example in examples]
 
@@ -51,7 +51,7 @@ def test_columns_in_a_text_file_are_no_raw_text(tmp_path):
         read_raw_text(str(path))
     path.write_bytes(b"caf\xe9\n")
     with pytest.raises(DataError, match=r"not UTF-8.*'café' in cp1252.*; type --encoding cp1252"):
-        read_raw_text(str(path), repair=True)
+        read_raw_text(str(path), options=ReadOptions(repair=True))
     assert read_raw_text(str(path), options=ReadOptions(encoding="cp1252")) == ["café"]
 
 

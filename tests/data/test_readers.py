@@ -184,7 +184,7 @@ def test_require_clean_does_not_offer_a_repair_that_there_is_none_for(tmp_path):
     path = tmp_path / "a.conll"
     path.write_text("")
     with pytest.raises(DataError, match=r"Fix the lines\.$"):
-        require_clean(read_dataset(path, repair=True))
+        require_clean(read_dataset(path, ReadOptions(repair=True)))
 
 
 def test_a_folder_saved_by_datasets(tmp_path):

@@ -101,11 +101,11 @@ def test_tags_without_positions_are_read_only_as_a_user_says(tmp_path):
 def test_a_head_that_labels_every_word_says_what_tags_without_positions_are(tmp_path):
     read(tmp_path, ["DET", "NOUN"])
     path = str(tmp_path / "a.conll")
-    assert read_source(path, "train", head="plain").scheme == "plain"
+    assert read_source(path, "train", ReadOptions(head="plain")).scheme == "plain"
     with pytest.raises(DataError, match="--scheme plain"):
-        read_source(path, "train", head="IOB2")
+        read_source(path, "train", ReadOptions(head="IOB2"))
     with pytest.raises(DataError, match=r"one label per word .* IOB2 spans"):
-        read_source(path, "train", head="IOB2", options=ReadOptions(scheme="plain"))
+        read_source(path, "train", ReadOptions(head="IOB2", scheme="plain"))
 
 
 def test_a_training_reads_files_for_its_head(tmp_path):
@@ -126,7 +126,7 @@ def test_built_in_part_of_speech_data_say_what_they_are():
     assert read_split("ud_en_atis_pos", "dev").scheme == "plain"
     assert read_split(os.path.relpath(BUILTIN_FOLDER / "ud_en_atis_pos"), "dev").scheme == "plain"
     with pytest.raises(DataError, match="scheme=plain"):
-        read_source("ud_en_atis_pos", "dev", head="IOB2")
+        read_source("ud_en_atis_pos", "dev", ReadOptions(head="IOB2"))
 
 
 @pytest.mark.parametrize(

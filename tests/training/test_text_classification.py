@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from lookboth.cli import app
 from lookboth.config.recipe_files import parse_config
+from lookboth.data import ReadOptions
 from lookboth.data.packing import build_batch
 from lookboth.data.sources import read_source
 from lookboth.data.whole_texts import tokenize_texts
@@ -127,7 +128,10 @@ def test_a_toy_task_is_learned_and_comes_back_from_disk(tiny_llama_folder, tmp_p
     assert low <= scores.headline <= high
     stored = read_run(run.folder)
     assert stored.scores[f"test:{data}"]["accuracy"] == scores.accuracy
-    texts = [example.text for example in read_source(str(data), task="classification").examples]
+    texts = [
+        example.text
+        for example in read_source(str(data), options=ReadOptions(task="classification")).examples
+    ]
     again = Labeler.from_pretrained(run.folder / "labeler", device="cpu", precision="fp32")
     assert again.config == run.labeler.config
     assert [p.to_dict() for p in again.predict(texts)] == [p.to_dict() for p in run.labeler.predict(texts)]

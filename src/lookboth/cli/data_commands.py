@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lookboth.cli.app import TaskName, app
-from lookboth.cli.reading_options import RepairOption, reads_labeled_data
+from lookboth.cli.reading_options import reads_labeled_data
 from lookboth.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,15 +25,12 @@ def check_data(
         TaskName | None,
         typer.Option(help="What has labels, words or whole texts. Default: words, but for built-in data."),
     ] = None,
-    repair: RepairOption = False,
     reading: "ReadOptions | None" = None,
 ) -> None:
     """Report everything odd in data files, with file and line."""
     from lookboth.data import ReadOptions, check_data as check
 
-    options = replace(reading or ReadOptions(), task=task.value if task else "labeling")
-    usual = task is None and options == ReadOptions()
-    report = check(files, None if usual else options, repair=repair)
+    report = check(files, replace(reading or ReadOptions(), task=task.value if task else None))
     typer.echo(report.describe())
     if not report.ok:
         raise typer.Exit(1)
@@ -78,9 +75,6 @@ def convert(
     export: Annotated[
         bool, typer.Option("--export", help="The other way: a data file IN for the annotation tool KIND.")
     ] = False,
-    repair: Annotated[
-        bool, typer.Option("--repair", help="Leave out or repair what cannot be taken over; all is named.")
-    ] = False,
     reading: "ReadOptions | None" = None,
 ) -> None:
     """Convert data from the form in which papers publish or annotation tools keep them, or for such a tool."""
@@ -99,11 +93,12 @@ def convert(
     if export:
         if options != ConvertOptions():
             raise ConfigError("--export takes options of how IN is read and --repair. Leave the others out.")
-        typer.echo(f"written: {out}, {export_file(kind, source, out, reading, repair=repair)} texts")
+        typer.echo(f"written: {out}, {export_file(kind, source, out, reading)} texts")
         return
     asked = {name: getattr(reading, name) for name in ("text_field", "label_field", "scheme")}
-    if reading != ReadOptions(encoding=reading.encoding, **asked):
+    if reading != ReadOptions(encoding=reading.encoding, repair=reading.repair, **asked):
         raise ConfigError("options of columns are for --export; `convert KIND` knows them. Leave them out.")
     options = replace(options, **asked)
-    typer.echo(convert_file(kind, source, out, options, repair=repair, encoding=reading.encoding).describe())
+    report = convert_file(kind, source, out, options, repair=reading.repair, encoding=reading.encoding)
+    typer.echo(report.describe())
     typer.echo(f"written: {out}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lookboth.cli.app import DeviceOption, Format, LabelerOption, PrecisionOption, ThresholdsOption, app
-from lookboth.cli.reading_options import EncodingOption, RepairOption, reads_labeled_data
+from lookboth.cli.reading_options import EncodingOption, reads_labeled_data
 from lookboth.errors import ConfigError
 from lookboth.memory import BULK_BATCH, LARGE_BATCH, SMALL_BATCH
 from lookboth.quiet import quiet_libraries
@@ -35,7 +35,6 @@ def evaluate(
     model: LabelerOption = None,
     out: Annotated[Path | None, typer.Option(help="Folder for run.json and predictions.jsonl.")] = None,
     label_map: MapOption = None,
-    repair: RepairOption = False,
     reading: "ReadOptions | None" = None,
     thresholds: ThresholdsOption = False,
     device: DeviceOption = None,
@@ -50,7 +49,6 @@ def evaluate(
         model,
         out=out,
         label_map=_pairs(label_map or []),
-        repair=repair,
         options=reading,
         thresholds=thresholds,
         device=device,
@@ -72,7 +70,6 @@ def calibrate(
         float | None, typer.Option(help="Also give words sets of tags that hold the right one so often.")
     ] = None,
     label_map: MapOption = None,
-    repair: RepairOption = False,
     reading: "ReadOptions | None" = None,
     device: DeviceOption = None,
 ) -> None:
@@ -86,7 +83,6 @@ def calibrate(
         precision=precision,
         coverage=coverage,
         label_map=_pairs(label_map or []),
-        repair=repair,
         options=reading,
         device=device,
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lookboth.cli.app import ModelArgument, PlanOption, PrecisionOption, TrustOption, app
-from lookboth.cli.reading_options import RepairOption, reads_labeled_data
+from lookboth.cli.reading_options import reads_labeled_data
 from lookboth.quiet import quiet_libraries
 
 if TYPE_CHECKING:
@@ -97,7 +97,6 @@ def export(
         ),
     ] = None,
     accept_loss: Annotated[bool, typer.Option("--accept-loss", help="Write it whatever it lost.")] = False,
-    repair: RepairOption = False,
     reading: "ReadOptions | None" = None,
 ) -> None:
     """Write a labeler as ONNX, to be run without torch, and hold it against torch."""
@@ -111,7 +110,6 @@ def export(
         data=data,
         tolerance=tolerance,
         accept_loss=accept_loss,
-        repair=repair,
         options=reading,
     )
     typer.echo(parity.describe())

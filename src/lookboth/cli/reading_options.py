@@ -11,9 +11,14 @@ EncodingOption = Annotated[
     str | None,
     typer.Option(help="Encoding of files: cp1252, gb18030, ... Default: by byte order mark, else UTF-8."),
 ]
-RepairOption = Annotated[bool, typer.Option("--repair", help="Repair ill-formed tags and lines.")]
+RepairOption = Annotated[
+    bool,
+    typer.Option("--repair", help="Repair ill-formed tags and lines, or leave them out; each is reported."),
+]
 
-_OPTIONS: dict[str, tuple[Any, Any]] = {  # fields of ReadOptions: annotation and default
+# Fields of ReadOptions: annotation and default.
+_OPTIONS: dict[str, tuple[Any, Any]] = {
+    "repair": (RepairOption, False),
     "scheme": (
         Annotated[
             str | None,

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lookboth.data.problems import advise
@@ -75,8 +75,6 @@ class DataReport:
 def check_data(
     sources: Sequence[str | Path] | Mapping[str, str | Path],
     options: ReadOptions | None = None,
-    *,
-    repair: bool = False,
 ) -> DataReport:
     """Read the sources and report everything that is wrong or odd about them.
 
@@ -87,13 +85,13 @@ def check_data(
         sources: files, folders, built-in names or hub ids, of which ":split" names one split or a part of it;
             or a mapping of split name to source. Without it all splits are read; the split of a file is read
             off its name, and a single file without one is "train".
-        options: how files are read; None: built-in data as what they are, others as labeled words.
-        repair: report what is left after a repair.
+        options: how files are read. Without a task, built-in data are read as what they are, others as labeled words;
+            with `repair`, the report holds what is left after a repair.
 
     Raises:
         DataError: if a source does not exist or cannot be read at all.
     """
-    datasets = _read_all(sources, options, repair)
+    datasets = _read_all(sources, options or ReadOptions())
     problems = [problem for _, dataset in datasets for problem in dataset.problems]
     problems += [*_empty_splits(datasets), *_check_schemes(datasets), *_check_labels(datasets)]
     problems += _find_duplicates(datasets)
@@ -101,16 +99,16 @@ def check_data(
 
 
 def _read_all(
-    sources: Sequence[str | Path] | Mapping[str, str | Path], options: ReadOptions | None, repair: bool
+    sources: Sequence[str | Path] | Mapping[str, str | Path], options: ReadOptions
 ) -> list[tuple[str, Dataset]]:
     if isinstance(sources, str | Path):
         sources = [sources]
     read = []
     for split, source in sources.items() if isinstance(sources, Mapping) else ((None, s) for s in sources):
         name, wanted = split_name(str(source), split or "")
-        how = options or ReadOptions(task=_task_of(name))
-        for part in [wanted] if wanted else _splits_of(name, how.task):
-            read.append((split or part, read_part(name, part, how, repair=repair)))
+        how = replace(options, task=options.task or _task_of(name))
+        for part in [wanted] if wanted else _splits_of(name, how.kind):
+            read.append((split or part, read_part(name, part, how)))
     return read
 
 

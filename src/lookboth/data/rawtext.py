@@ -27,7 +27,6 @@ def read_raw_text(
     default_split: str = "train",
     *,
     kind: Kind | None = None,
-    repair: bool = False,
     options: ReadOptions | None = None,
 ) -> list[str]:
     """Return the texts of a source, without labels and without blank ones.
@@ -40,7 +39,6 @@ def read_raw_text(
         default_split: the split to read where none is named.
         kind: what the data are for; None: built-in data as what they are; else a .txt file, a folder with one
             for the split, and a hub data set as text, others as labeled words.
-        repair: repair ill-formed lines of labeled data instead of refusing them.
         options: how labeled data are read, but for the task; of files, their encoding; of hub data sets, which column
             holds the text.
 
@@ -57,8 +55,9 @@ def read_raw_text(
         with encoded_as(options.encoding if options else None):
             texts = _read_texts(name, whole_split(split), field)
     else:
-        words = replace(options or ReadOptions(), scheme="plain")  # tags are not used
-        dataset = read_source(f"{name}:{whole_split(split)}", repair=repair, task=kind, options=words)
+        # Tags are not used, so every word may have one.
+        words = replace(options or ReadOptions(), task=kind, scheme="plain", head=None)
+        dataset = read_source(f"{name}:{whole_split(split)}", options=words)
         texts = [" ".join(example.words) for example in dataset.examples]
     return list(take_part(texts, split))
 

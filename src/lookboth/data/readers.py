@@ -66,16 +66,18 @@ class ReadOptions:
     """How files are read; see `read_conll` and `read_classification` for each.
 
     Args:
-        task: "labeling", where words have labels, or "classification", where whole texts have.
+        task: "labeling" (words have labels) or "classification" (whole texts have); None: labeling, but in `check_data`
+            the task of built-in data.
         word_column, tag_column, separator: of CoNLL columns only.
         scheme: of the tags; None to detect it.
         text_field, label_field: columns or keys of texts or words and of their labels, tags or spans; None for the
             usual names.
         head: the scheme of the head that the data are read for, or None; see `tag_reading.choose_reading`.
         encoding: of files; None: as their byte order mark says, else UTF-8.
+        repair: repair what can be repaired instead of refusing it.
     """
 
-    task: Task = "labeling"
+    task: Task | None = None
     word_column: int = 0
     tag_column: int = -1
     separator: str | None = None
@@ -84,9 +86,15 @@ class ReadOptions:
     label_field: str | None = None
     head: str | None = None
     encoding: str | None = None
+    repair: bool = False
+
+    @property
+    def kind(self) -> Task:
+        """The task, where one must be known: labeling unless another is named."""
+        return self.task or "labeling"
 
 
-def read_dataset(path: str | Path, options: ReadOptions | None = None, *, repair: bool = False) -> Dataset:
+def read_dataset(path: str | Path, options: ReadOptions | None = None) -> Dataset:
     """Read one file, in the format that it is recognized as, else the one that its suffix names for the task.
 
     Raises:
@@ -97,18 +105,21 @@ def read_dataset(path: str | Path, options: ReadOptions | None = None, *, repair
     options = options or ReadOptions()
     suffix = Path(path).suffix.lower()
     with encoded_as(options.encoding):
-        kind = recognize(path) if options.task == "labeling" and not _names_keys(options) else None
+        kind = recognize(path) if options.kind == "labeling" and not _names_keys(options) else None
         if kind is not None:
-            return read_direct(kind, path, repair=repair).dataset
-        if suffix not in SUFFIXES[options.task]:
-            raise DataError(f"{path}: {unknown_suffix(suffix, options.task)}")
-        return _read_format(path, suffix, options, repair=repair)
+            return read_direct(kind, path, repair=options.repair).dataset
+        if suffix not in SUFFIXES[options.kind]:
+            raise DataError(f"{path}: {unknown_suffix(suffix, options.kind)}")
+        return _read_format(path, suffix, options)
 
 
-def _read_format(path: str | Path, suffix: str, options: ReadOptions, *, repair: bool) -> Dataset:
-    if options.task == "classification":
+def _read_format(path: str | Path, suffix: str, options: ReadOptions) -> Dataset:
+    if options.kind == "classification":
         return read_classification(
-            path, text_field=options.text_field, label_field=options.label_field, repair=repair
+            path,
+            text_field=options.text_field,
+            label_field=options.label_field,
+            repair=options.repair,
         )
     if suffix in JSONL_SUFFIXES:
         return read_jsonl(
@@ -116,7 +127,7 @@ def _read_format(path: str | Path, suffix: str, options: ReadOptions, *, repair:
             scheme=options.scheme,
             text_field=options.text_field,
             label_field=options.label_field,
-            repair=repair,
+            repair=options.repair,
             head=options.head,
         )
     return read_conll(
@@ -125,7 +136,7 @@ def _read_format(path: str | Path, suffix: str, options: ReadOptions, *, repair:
         tag_column=options.tag_column,
         scheme=options.scheme,
         separator=options.separator,
-        repair=repair,
+        repair=options.repair,
         head=options.head,
     )
 
@@ -134,9 +145,7 @@ def _names_keys(options: ReadOptions) -> bool:
     return options.text_field is not None or options.label_field is not None
 
 
-def read_split(
-    source: str | Path, split: str, options: ReadOptions | None = None, *, repair: bool = False
-) -> Dataset:
+def read_split(source: str | Path, split: str, options: ReadOptions | None = None) -> Dataset:
     """Read one split of a source.
 
     Args:
@@ -144,25 +153,24 @@ def read_split(
             folder with one file a split or written by `datasets`, a built-in name, or a hub id.
         split: "train", "dev", "test" or another name the source has.
         options: how files are read.
-        repair: repair what can be repaired instead of calling it fatal.
 
     Raises:
         DataError: if there is no such source or split, or a built-in name is for another task.
     """
     options = options or ReadOptions()
-    file = find_file(source, split, options.task)
+    file = find_file(source, split, options.kind)
     if file is not None:
         folder = file.resolve().parent
         if options.scheme is None and folder.name in _PLAIN and folder.parent == BUILTIN_FOLDER.resolve():
             options = replace(options, scheme="plain")
-        return read_dataset(file, options, repair=repair)
-    if options.task == "classification":
+        return read_dataset(file, options)
+    if options.kind == "classification":
         return read_hub_texts(
             str(source),
             split,
             text_field=options.text_field,
             label_field=options.label_field,
-            repair=repair,
+            repair=options.repair,
         )
     return read_hub(
         str(source),
@@ -170,7 +178,7 @@ def read_split(
         word_field=options.text_field,
         tag_field=options.label_field,
         scheme=options.scheme,
-        repair=repair,
+        repair=options.repair,
         head=options.head,
     )
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from lookboth.data.problems import require_clean
-from lookboth.data.readers import BUILTIN, BUILTIN_FOLDER, ReadOptions, Task, read_split
+from lookboth.data.readers import BUILTIN, BUILTIN_FOLDER, ReadOptions, read_split
 from lookboth.memory import without_collection
 from lookboth.types import Dataset, Example
 
@@ -48,43 +48,35 @@ def take_part(items: Sequence[_T], split: str) -> Sequence[_T]:
 def read_source(
     source: str,
     default_split: str = "test",
-    *,
-    repair: bool = False,
-    task: Task = "labeling",
     options: ReadOptions | None = None,
-    head: str | None = None,
 ) -> Dataset:
     """Read "name", "name:split" or "name:split[90%:]" and refuse data with errors.
 
     Args:
         source: a file, folder, built-in name or hub id, with or without ":split" or a part of it.
         default_split: the split to read where none is named.
-        repair: repair ill-formed tags instead of refusing them.
-        task: "labeling", where words have labels, or "classification", where whole texts have.
-        options: how files are read, but for the task.
-        head: the scheme of the head that the data are read for; see `tag_reading.choose_reading`.
+        options: the task, and how files are read.
 
     Raises:
         DataError: there is no such data, or it has errors that were not repaired.
     """
     name, split = split_name(source, default_split)
-    options = replace(options or ReadOptions(), task=task, head=head)
-    dataset = read_part(name, split, options, repair=repair)
+    dataset = read_part(name, split, options or ReadOptions())
     require_clean(dataset)
     return dataset
 
 
-def read_part(name: str, split: str, options: ReadOptions, *, repair: bool = False) -> Dataset:
+def read_part(name: str, split: str, options: ReadOptions) -> Dataset:
     """Read a split, or the examples of the part that "split[start:stop]" names, with the problems of the split.
 
     Args:
-        name, options, repair: as in `read_split`.
+        name, options: as in `read_split`.
         split: "dev", "train[90%:]".
 
     Raises:
         DataError: if there is no such source or split.
     """
-    dataset = read_split(name, whole_split(split), options, repair=repair)
+    dataset = read_split(name, whole_split(split), options)
     return replace(dataset, examples=take_part(dataset.examples, split))
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,7 +19,6 @@ def evaluate_on(
     *,
     out: Path | None = None,
     label_map: Mapping[str, str] | None = None,
-    repair: bool = False,
     options: ReadOptions | None = None,
     thresholds: bool = False,
     device: str | None = None,
@@ -31,8 +31,7 @@ def evaluate_on(
         model: folder or hub id of a saved labeler; None: the shipped one.
         out: folder for run.json and predictions.jsonl; None: nothing is written.
         label_map: renames gold labels (see `map_labels`).
-        repair: repair ill-formed tags instead of stopping.
-        options: how files are read; the task always comes from the labeler.
+        options: how files are read; task and scheme of the head always come from the labeler.
         thresholds: drop predictions below the labeler's thresholds (measured by `lookboth calibrate`).
 
     Raises:
@@ -44,7 +43,8 @@ def evaluate_on(
     labeler = open_labeler(model, device=device, precision=precision)
     least = saved_thresholds(labeler.config) if thresholds else None
     config = labeler.config
-    dataset = read_source(source, repair=repair, task=config.task, options=options, head=config.scheme)
+    how = replace(options or ReadOptions(), task=config.task, head=config.scheme)
+    dataset = read_source(source, options=how)
     examples = map_labels(dataset.examples, label_map or {})
     evaluation = evaluate_labeler(labeler, examples, min_score=least)
     if out is not None:

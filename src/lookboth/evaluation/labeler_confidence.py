@@ -108,7 +108,6 @@ def calibrate_folder(
     precision: float | None = None,
     coverage: float | None = None,
     label_map: Mapping[str, str] | None = None,
-    repair: bool = False,
     options: ReadOptions | None = None,
     device: str | None = None,
 ) -> Calibration:
@@ -119,7 +118,7 @@ def calibrate_folder(
         source: data named as in a recipe; the dev split unless "name:split" names another.
         precision, coverage: as in `calibrate`.
         label_map: renames gold labels (see `map_labels`).
-        repair, options: as in `read_source`.
+        options: as in `read_source`.
         device: "cpu", "cuda", ...; None: a GPU if there is one.
 
     Raises:
@@ -130,8 +129,8 @@ def calibrate_folder(
     if not file.is_file():
         raise ModelError(f"{model}: not the folder of a saved labeler; the calibration is written into it.")
     labeler = require_head(open_labeler(model, device=device), "calibrated")
-    task, head = labeler.config.task, labeler.config.scheme
-    dataset = read_source(source, "dev", repair=repair, task=task, options=options, head=head)
+    how = replace(options or ReadOptions(), task=labeler.config.task, head=labeler.config.scheme)
+    dataset = read_source(source, "dev", how)
     examples = map_labels(dataset.examples, label_map or {})
     result = calibrate(labeler, examples, precision=precision, coverage=coverage, data=source)
     settings = read_settings(Path(model))

@@ -35,7 +35,6 @@ def export_labeler(
     data: str | None = None,
     tolerance: float | None = None,
     accept_loss: bool = False,
-    repair: bool = False,
     options: ReadOptions | None = None,
 ) -> Parity:
     """Write `model` as a folder that onnxruntime runs, if it finds there what it finds in torch.
@@ -47,7 +46,7 @@ def export_labeler(
         data: what both are run on, named as in a recipe, best with gold labels; a part of a built-in set when None.
         tolerance: the largest loss, one minus the F1 of its spans against torch's; `TOLERANCE` when None.
         accept_loss: write it whatever it lost.
-        repair, options: how `data` is read, as of `read_source`.
+        options: how `data` is read, as in `read_source`.
 
     Raises:
         ConfigError: an option that is none, or an `out` that holds something else.
@@ -62,8 +61,8 @@ def export_labeler(
     source = find_folder(model)
     labeler = require_head(open_labeler(source, device="cpu", precision="fp32", merge=False), "exported")
     data = data or DATA[labeler.config.task]
-    task, head = labeler.config.task, labeler.config.scheme
-    examples = read_source(data, repair=repair, task=task, options=options, head=head).examples
+    how = replace(options or ReadOptions(), task=labeler.config.task, head=labeler.config.scheme)
+    examples = read_source(data, options=how).examples
     before = find(labeler, examples)
     merged = merge_labeler(labeler) if hasattr(labeler.model.backbone, "merge_and_unload") else labeler
     threads = torch.get_num_threads()

@@ -76,17 +76,10 @@ def read_texts(config: RunConfig) -> list[Example]:
     data, options, wanted = config.data, read_options(config), text_section(config).text
     if wanted:
         _refuse_evaluated(config)
-        raw = [
-            text for source in wanted for text in read_raw_text(source, repair=data.repair, options=options)
-        ]
+        raw = [text for source in wanted for text in read_raw_text(source, options=options)]
         texts = [example_from_text(text) for text in raw]
     else:
-        read = [
-            read_source(
-                source, "train", repair=data.repair, task=config.task, options=options, head=config.scheme
-            ).examples
-            for source in data.train
-        ]
+        read = [read_source(source, "train", options).examples for source in data.train]
         texts = sample(
             [example for part in read for example in part], data.max_train_sentences, data.sample_seed
         )

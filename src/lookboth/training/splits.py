@@ -37,9 +37,7 @@ def read_splits(config: RunConfig) -> Splits:
     def read(sources: Sequence[str], split: str) -> dict[str, Sequence[Example]]:
         result: dict[str, Sequence[Example]] = {}
         for source in sources:
-            dataset = read_source(
-                source, split, repair=data.repair, task=config.task, options=options, head=config.scheme
-            )
+            dataset = read_source(source, split, options)
             _remember_file(files, f"{split}:{source}", dataset)
             result[source] = map_labels(dataset.examples, data.label_map)
         return result
@@ -72,6 +70,8 @@ def read_options(config: RunConfig) -> ReadOptions:
         text_field=data.text_field,
         label_field=data.label_field,
         encoding=data.encoding,
+        head=config.scheme,
+        repair=data.repair,
     )
 
 

@@ -25,8 +25,6 @@ def export(
     source: str | Path,
     out: str | Path,
     options: ReadOptions | None = None,
-    *,
-    repair: bool = False,
 ) -> int:
     """Write a data file in the format of an annotation tool, its spans as annotations; return how many texts.
 
@@ -35,7 +33,6 @@ def export(
         source: a file that `read_dataset` reads; words without a text are joined by one space.
         out: the file to write; a folder for brat.
         options: how the source is read.
-        repair: repair what can be repaired in the source instead of stopping.
 
     Raises:
         ConfigError: there is no such tool, or the output is the source.
@@ -44,7 +41,7 @@ def export(
     if tool not in TOOLS:
         raise ConfigError(f"{tool!r} cannot be written; annotation tools are {', '.join(TOOLS)}.")
     require_other_file(source, out)
-    dataset = read_dataset(source, options, repair=repair)
+    dataset = read_dataset(source, options)
     require_clean(dataset)
     write_marked(map(mark_example, dataset.examples), tool, out)
     return len(dataset.examples)
