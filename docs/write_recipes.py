@@ -1,4 +1,4 @@
-"""Write the table of recipe keys in docs/recipes.md anew: python docs/write_recipes.py"""
+"""Update the table of recipe keys in docs/recipes.md: python docs/write_recipes.py"""
 
 from pathlib import Path
 
@@ -9,13 +9,13 @@ BEGIN, END = "<!-- keys: python docs/write_recipes.py -->\n", "<!-- end of keys 
 
 
 def table() -> str:
-    """Return the table of every key a recipe may hold, with default and meaning."""
+    """Return the table of every key of a recipe, with default and meaning."""
     rows = [f"| `{key}` | {_shown(default)} | {_escape(text)} |" for key, default, text in document_keys()]
     return "\n".join(["| key | default | meaning |", "|---|---|---|", *rows, ""])
 
 
 def renewed(page: str) -> str:
-    """Return the page with the table between the two markers made anew."""
+    """Return the page with the table between the two markers updated."""
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n{table()}\n{END}{after}"

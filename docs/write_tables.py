@@ -1,4 +1,4 @@
-"""Write the result tables of README.md and docs, and the file map, anew: python docs/write_tables.py"""
+"""Update the result tables of README.md and docs, and the file map: python docs/write_tables.py"""
 
 import ast
 import json
@@ -16,20 +16,26 @@ ORDER = (
     "__init__",
     "types",
     "errors",
-    "config/",
-    "data/",
+    "files",
+    "memory",
+    "quiet",
+    "run_folder",
     "masking/",
-    "models/",
+    "data/",
+    "config/",
     "inference/",
+    "models/",
+    "labelers/",
     "evaluation/",
-    "generative/",
+    "integrations/",
+    "bulk/",
     "training/",
+    "onnx/",
+    "generative/",
     "search/",
     "study/",
-    "reporting/",
-    "integrations/",
     "serving/",
-    "bulk/",
+    "reporting/",
     "demo",
     "cli/",
 )
@@ -61,7 +67,7 @@ TEST_SETS = {
 
 
 def file_map() -> str:
-    """Return one line a file: package files in the order data flows, then recipes and experiments."""
+    """Return one line per file: package files in the order of imports, then recipes and experiments."""
     package = ROOT / "src" / "lookboth"
     files = [path for path in package.rglob("*.py") if path.name != "__init__.py" or path.parent == package]
     names = sorted((str(path.relative_to(package)) for path in files), key=_place)
@@ -249,7 +255,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
 
 
 def rewritten(text: str) -> str:
-    """Return a page with everything between its markers made anew."""
+    """Return a page with everything between its markers updated."""
     for name, make in BLOCKS.items():
         start, end = f"<!-- {name}: docs/write_tables.py -->", f"<!-- end of {name} -->"
         if start in text:
