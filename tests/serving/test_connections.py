@@ -20,8 +20,8 @@ from running import read_answer, request_bytes, running
 from tiny import tiny_labeler
 from uvicorn.server import ServerState
 
+from lookboth.compat import punctual
 from lookboth.data.words import example_from_text
-from lookboth.serving.connections import punctual
 from lookboth.serving.steps import CutText, Step
 
 

@@ -14,15 +14,14 @@ import os
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from secrets import token_hex
 from typing import Any
 
 from lookboth.bulk.bulk_options import Workers
 from lookboth.bulk.part_results import Receipt
 from lookboth.bulk.worker import Job, PartLabeler, receipt_from
+from lookboth.compat import private_environment, quiet_environment
 from lookboth.errors import ConfigError, LookbothError, first_line
 
-_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # 0: listens on 127.0.0.1 alone, whatever the name says
 # Bytes of Ray's object store, which only holds part numbers and receipts.
 _LOCAL_STORE = 100_000_000
 
@@ -56,12 +55,9 @@ def _set_environment(*, local: bool) -> None:
     and to nobody without a key that is made for this process. Where Ray was imported before, its own default holds
     (a key in the user's folder).
     """
-    values = {
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_BACKEND_LOG_LEVEL": "fatal",  # warnings of its C++ side mean nothing to a user
-    }
+    values = quiet_environment()
     if local and "ray" not in sys.modules:
-        values |= {_LOOPBACK: "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token_hex(32)}
+        values |= private_environment()
     for name, value in values.items():
         os.environ.setdefault(name, value)
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
 
+from lookboth.compat import is_patched, make_cache, replace_forward
 from lookboth.errors import ModelError
 from lookboth.masking import max_positions
 
@@ -180,20 +180,14 @@ def _check_length(model: Any, length: int) -> None:
 
 
 def _fill_cache(prefix: Prefix, feeds: Sequence[Feed], room: int) -> DynamicCache:
-    cache = DynamicCache()
     parts = []
     if prefix.past:
         parts.append([t[:, None].expand(-1, len(feeds), -1, -1, -1) for t in prefix.past])
     if room:
         parts.append([_pad([feed.past and feed.past[side] for feed in feeds], room) for side in (0, 1)])
     if not parts:
-        return cache
-    for keys, values in zip(*(_join(side) for side in zip(*parts, strict=True)), strict=True):
-        layer = DynamicLayer()
-        layer.lazy_initialization(keys, values)
-        layer.keys, layer.values = keys, values
-        cache.layers.append(layer)
-    return cache
+        return DynamicCache()
+    return make_cache(zip(*(_join(side) for side in zip(*parts, strict=True)), strict=True))
 
 
 def _join(parts: Sequence[Tensor]) -> Iterator[Tensor]:
@@ -235,7 +229,7 @@ def _narrow_head(model: Any, wanted: Tensor, vocabulary: Tensor) -> Iterator[Non
     Scaling and capping of logits in the model still apply.
     """
     head = model.get_output_embeddings()
-    stock, patched = head.forward, head.__dict__.get("forward")
+    stock, patched = head.forward, is_patched(head)
 
     def narrow(hidden: Tensor) -> Tensor:
         chosen = hidden.flatten(0, 1)[wanted][None]
@@ -244,10 +238,8 @@ def _narrow_head(model: Any, wanted: Tensor, vocabulary: Tensor) -> Iterator[Non
         bias = None if head.bias is None else head.bias[vocabulary]
         return nn.functional.linear(chosen, head.weight[vocabulary], bias)
 
-    head.forward = narrow
+    undo = replace_forward(head, narrow)
     try:
         yield
     finally:
-        del head.forward
-        if patched:
-            head.forward = patched
+        undo()

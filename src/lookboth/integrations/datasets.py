@@ -1,12 +1,12 @@
 """Predictions as columns of a Hugging Face data set: `data.map(ColumnLabeler(FOLDER), batched=True)`."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from lookboth.compat import is_lazy
 from lookboth.errors import DataError
 from lookboth.inference import TextLabeler
 from lookboth.labelers import find_folder, open_labeler
@@ -132,16 +132,11 @@ def _is_row(batch: Mapping[str, Any], values: Any) -> bool:
     """Return whether `map` gave one row, not a batch: its kind, a text alone or unequal columns show it."""
     lengths = {len(column) if isinstance(column, list) else None for column in batch.values()}
     unequal = _all_strings(values) and len(lengths) > 1
-    return _is_lazy(batch, "LazyRow") or isinstance(values, str) or (unequal and not _is_batch(batch))
+    return is_lazy(batch, "LazyRow") or isinstance(values, str) or (unequal and not _is_batch(batch))
 
 
 def _is_batch(batch: Mapping[str, Any]) -> bool:
-    return _is_lazy(batch, "LazyBatch")
-
-
-def _is_lazy(batch: Mapping[str, Any], kind: str) -> bool:
-    formatting = sys.modules.get("datasets.formatting.formatting")
-    return formatting is not None and isinstance(batch, getattr(formatting, kind))
+    return is_lazy(batch, "LazyBatch")
 
 
 def _all_strings(values: Any) -> bool:

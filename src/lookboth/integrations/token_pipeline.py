@@ -4,8 +4,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from transformers.pipelines.token_classification import AggregationStrategy, TokenClassificationPipeline
+from transformers import TokenClassificationPipeline
+from transformers.pipelines import AggregationStrategy
 
+from lookboth.compat import read_pipeline_call
 from lookboth.data import example_from_text
 from lookboth.errors import ModelError
 from lookboth.inference import chunks, label_with_probs, span_scores
@@ -44,18 +46,17 @@ class LookbothTokenPipeline(TokenClassificationPipeline):
         """
         for key in _SKIPPED:
             kwargs.pop(key, None)
-        kwargs = {"is_split_into_words": self._preprocess_params["is_split_into_words"], **kwargs}
-        sentences, split, offsets, delimiter = self._args_parser(inputs, **kwargs)
-        if offsets:
+        call = read_pipeline_call(self, inputs, kwargs)
+        if call.offsets:
             raise ModelError(
                 "offset_mapping: the labeler cuts texts into its own words. "
                 "To give words, type: pipe(WORDS, is_split_into_words=True)"
             )
-        options = {**self._postprocess_params, **self._sanitize_parameters(**kwargs)[2]}
+        sentences, split = call.inputs, call.is_split
         if split and isinstance(sentences, list) and not all(isinstance(one, list) for one in sentences):
             sentences = [sentences]
-        joint = self._preprocess_params.get("delimiter", " ") if delimiter is None else delimiter
-        found = self._label((_read(sentence, split, joint) for sentence in _items(sentences)), **options)
+        read = (_read(sentence, split, call.delimiter) for sentence in _items(sentences))
+        found = self._label(read, **call.options)
         if isinstance(inputs, str):
             return next(found)
         return list(found) if isinstance(sentences, list) else found

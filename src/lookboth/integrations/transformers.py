@@ -22,8 +22,8 @@ from transformers import (
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.modeling_outputs import SequenceClassifierOutput, TokenClassifierOutput
 from transformers.modeling_utils import PreTrainedModel
-from transformers.pipelines import PIPELINE_REGISTRY
 
+from lookboth.compat import replace_pipeline
 from lookboth.data import labels_prefix, window_example, window_texts
 from lookboth.errors import ModelError
 from lookboth.inference import join_texts, join_words, log_probs_of, piece_scores
@@ -216,7 +216,7 @@ def register() -> None:
     AutoModelForSequenceClassification.register(
         LookbothConfig, LookbothForSequenceClassification, exist_ok=True
     )
-    PIPELINE_REGISTRY.supported_tasks["token-classification"]["impl"] = LookbothTokenPipeline
+    replace_pipeline("token-classification", LookbothTokenPipeline)
 
 
 def _rows(input_ids: torch.Tensor, word_index: torch.Tensor | None) -> list[tuple[list[int], list[int]]]:

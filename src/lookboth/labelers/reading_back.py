@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from lookboth.compat import attention_name
 from lookboth.errors import LookbothError, ModelError
 from lookboth.labelers.labeler import Labeler
 from lookboth.labelers.opening import load_folder
@@ -163,7 +164,7 @@ def _load(labeler: TrainedLabeler, folder: Path, trust_remote_code: bool) -> Any
 
 def _load_like(backbone: Any, folder: Path, trust_remote_code: bool) -> Any:
     """Load the backbone in `folder` with device, precision and attention backend of `backbone`."""
-    attention = backbone.config.get_text_config(decoder=True)._attn_implementation or "eager"
+    attention = attention_name(backbone.config.get_text_config(decoder=True)) or "eager"
     return load_backbone(
         str(folder.absolute()),
         precision=_precision(backbone),

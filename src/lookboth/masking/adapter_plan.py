@@ -4,11 +4,11 @@ PEFT drops settings that its own classes do not have. `auto_mapping` is one of i
 no effect on an adapter of a known task, so the plan is written there.
 """
 
-from functools import partial
 from typing import Any
 
 from torch import nn
 
+from lookboth.compat import adapter_configs, forget_written, write_with_adapter
 from lookboth.errors import PlanError
 
 PLAN_KEY = "lookboth_plan"  # key of the configuration, and of an adapter's `auto_mapping`
@@ -21,17 +21,14 @@ def note_plan(module: Any, *_: Any) -> None:
     """
     plan = getattr(module.config.get_text_config(decoder=True), PLAN_KEY, None)
     if plan is not None:
-        for config in _adapters(module):
-            # On the instance: other adapters of the same class must not save this plan.
-            config.save_pretrained = partial(_save, config, plan)
+        for config in adapter_configs(module):
+            write_with_adapter(config, PLAN_KEY, plan)
 
 
 def forget_plan(module: nn.Module) -> None:
     """Undo `note_plan` for the adapters of one module, and remove the plan they were loaded with."""
-    for config in _adapters(module):
-        vars(config).pop("save_pretrained", None)
-        if getattr(config, "auto_mapping", None):
-            config.auto_mapping.pop(PLAN_KEY, None)
+    for config in adapter_configs(module):
+        forget_written(config, PLAN_KEY)
 
 
 def adapter_plan(model: nn.Module) -> str | None:
@@ -43,7 +40,7 @@ def adapter_plan(model: nn.Module) -> str | None:
     mappings = (
         getattr(config, "auto_mapping", None) or {}
         for module in model.modules()
-        for config in _adapters(module)
+        for config in adapter_configs(module)
     )
     plans = {str(mapping[PLAN_KEY]) for mapping in mappings if PLAN_KEY in mapping}
     if len(plans) > 1:
@@ -52,14 +49,3 @@ def adapter_plan(model: nn.Module) -> str | None:
             "Type apply_plan(model, ...) with the one you want."
         )
     return next(iter(plans), None)
-
-
-def _adapters(module: nn.Module) -> list[Any]:
-    """Return PEFT's configurations of the adapters of a module."""
-    configs = vars(module).get("peft_config")
-    return list(configs.values()) if isinstance(configs, dict) else []
-
-
-def _save(config: Any, plan: str, folder: Any, **kwargs: Any) -> None:
-    mapping = kwargs.pop("auto_mapping_dict", None) or config.auto_mapping or {}
-    type(config).save_pretrained(config, folder, auto_mapping_dict={**mapping, PLAN_KEY: plan}, **kwargs)

@@ -10,17 +10,19 @@ import copy
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedConfig, PreTrainedModel
-from transformers.utils.import_utils import is_torchdynamo_compiling
+from transformers.utils import is_torchdynamo_compiling
 
+from lookboth.compat import attention_name, set_attention_name
 from lookboth.errors import PlanError
 from lookboth.masking.adapter_plan import PLAN_KEY, adapter_plan, forget_plan, note_plan
 from lookboth.masking.backends import PREFIX, RULE, LayerRule, build_rules, register_backend
-from lookboth.masking.own_attention import check_own_attention, drop_hook, hook_layers, unhook_layer
+from lookboth.masking.own_attention import check_own_attention, hook_layers
 from lookboth.masking.packed_rows import find_segments, set_current_segments
 from lookboth.masking.plan import MaskPlan
 from lookboth.masking.structure import Stack, find_stack
@@ -43,6 +45,7 @@ class AppliedPlan:
         rules: the rule of every attention module, nearest the input first.
         parameters: names of the backbone's forward parameters, in order.
         confirmed: whether one forward pass has used the plan's attention in every layer.
+        hooks: the hooks that were registered with modules of the model.
     """
 
     plan: MaskPlan
@@ -51,6 +54,7 @@ class AppliedPlan:
     rules: list[LayerRule]
     parameters: list[str]
     confirmed: bool = False
+    hooks: list[RemovableHandle] = field(default_factory=list)
 
 
 def apply_plan(model: Model, plan: MaskPlan | str | None = None) -> Model:
@@ -72,7 +76,7 @@ def apply_plan(model: Model, plan: MaskPlan | str | None = None) -> Model:
     """
     stack = find_stack(model)
     wanted = _resolve(adapter_plan(model) if plan is None else plan, stack)
-    backend = (stack.config._attn_implementation or "eager").removeprefix(PREFIX)
+    backend = (attention_name(stack.config) or "eager").removeprefix(PREFIX)
     _check_softcap(stack, backend)
     name = register_backend(backend)
     rules = build_rules(stack, backend, wanted)
@@ -84,12 +88,13 @@ def apply_plan(model: Model, plan: MaskPlan | str | None = None) -> Model:
         setattr(stack.backbone, OWN_CONFIG, True)
     for module, rule in zip(stack.ruled, rules, strict=True):
         setattr(module, RULE, rule)
+    state = AppliedPlan(wanted, backend, None, rules, [])
+    _switch_on(stack, state, name)
     if stack.own_attention:
-        hook_layers(stack)
-    _switch_on(stack, AppliedPlan(wanted, backend, None, rules, []), name)
+        state.hooks += hook_layers(stack)
     # PEFT saves the state dict of the wrapped model, which may be the backbone or any model around it.
     for module in _around(model, stack.backbone):
-        module.register_state_dict_pre_hook(note_plan)
+        state.hooks.append(module.register_state_dict_pre_hook(note_plan))
     return model
 
 
@@ -101,17 +106,14 @@ def remove_plan(model: Model) -> Model:
         if state is None:
             continue
         delattr(backbone, STATE)
-        drop_hook(backbone._forward_pre_hooks, _before_forward)
-        drop_hook(backbone._forward_hooks, _after_forward)
+        for hook in state.hooks:
+            hook.remove()
         for module in backbone.modules():
             module.__dict__.pop(RULE, None)
-            unhook_layer(module)
         config = backbone.config.get_text_config(decoder=True)
-        # Set directly: the public setter would also change the configurations of other parts of the model.
-        config._attn_implementation_internal = state.backend
+        set_attention_name(config, state.backend)
         config.__dict__.pop(PLAN_KEY, None)
         for module in _around(model, backbone):
-            drop_hook(module._state_dict_pre_hooks, note_plan)
             forget_plan(module)
         if state.use_cache is not None:
             config.use_cache = state.use_cache
@@ -249,17 +251,17 @@ def _switch_on(stack: Stack, state: AppliedPlan, name: str) -> None:
     if not state.plan.is_causal and hasattr(config, "use_cache"):
         state.use_cache = config.use_cache
         config.use_cache = False
-    config._attn_implementation_internal = name
+    set_attention_name(config, name)
     setattr(config, PLAN_KEY, state.plan.spelled_out())
     setattr(backbone, STATE, state)
-    backbone.register_forward_pre_hook(_before_forward, with_kwargs=True)
-    backbone.register_forward_hook(_after_forward)
+    state.hooks.append(backbone.register_forward_pre_hook(_before_forward, with_kwargs=True))
+    state.hooks.append(backbone.register_forward_hook(_after_forward))
 
 
 def _before_forward(backbone: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Check that the plan is still active and find the packed texts of the batch."""
     state: AppliedPlan = getattr(backbone, STATE)
-    if backbone.config.get_text_config(decoder=True)._attn_implementation != PREFIX + state.backend:
+    if attention_name(backbone.config.get_text_config(decoder=True)) != PREFIX + state.backend:
         raise PlanError(
             f"The attention implementation of {type(backbone).__name__} was changed after apply_plan, which "
             f"deactivated plan '{state.plan}'. Call apply_plan(model, '{state.plan}') again, or "

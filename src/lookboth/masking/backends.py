@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMaskInterface
 from transformers.modeling_utils import AttentionInterface
 
+from lookboth.compat import under_attention_name
 from lookboth.errors import PlanError
 from lookboth.masking.masks import LayerMasks
 from lookboth.masking.notation import Reach
@@ -186,21 +187,8 @@ def _flash_attention(
             f"{type(module).__name__} does not pass the borders of packed texts to flash attention. "
             "Load the model with attn_implementation='sdpa'."
         )
-    stock_module = _Renamed(
-        module, config=_Renamed(module.config, _attn_implementation=attention_mask.backend)
-    )
+    stock_module = under_attention_name(module, attention_mask.backend)
     return rule.stock(stock_module, query, key, value, mask, **{**kwargs, "is_causal": rule.reach == 0})
-
-
-class _Renamed:
-    """A view of an object with some attributes replaced; flash attention loads its kernel by the backend's name."""
-
-    def __init__(self, target: Any, **replaced: Any) -> None:
-        self._target = target
-        self.__dict__.update(replaced)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._target, name)
 
 
 _ATTENTION = {

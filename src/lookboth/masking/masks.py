@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
-from transformers.utils.import_utils import is_tracing
+from transformers.utils import is_tracing
 
 from lookboth.errors import PlanError
 from lookboth.masking.notation import Reach, kind_of
@@ -93,7 +93,7 @@ class LayerMasks:
     def _build(self, reach: Reach) -> Any:
         if self.backend == VARLEN:
             return self._build_window(reach)
-        stock_mask: Any = ALL_MASK_ATTENTION_FUNCTIONS._global_mapping[self.backend]
+        stock_mask: Any = ALL_MASK_ATTENTION_FUNCTIONS[self.backend]
         # The stock mask itself, so that a plan of zeros computes exactly what the stock model computes.
         if reach == (None if self._is_encoder else 0) and self._segments is None:
             return stock_mask(**self.arguments)

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from lookboth.errors import PlanError
 from lookboth.masking.backends import RULE, LayerRule, pick
@@ -33,24 +34,13 @@ def check_own_attention(stack: Stack, plan: MaskPlan) -> None:
         )
 
 
-def hook_layers(stack: Stack) -> None:
-    """Register hooks that give each layer its own mask, and the encoder the borders of packed texts."""
+def hook_layers(stack: Stack) -> list[RemovableHandle]:
+    """Return hooks, registered here, that give each layer its own mask and the encoder the borders of packed texts."""
     encoder: Any = stack.backbone.encoder
-    encoder.register_forward_pre_hook(_separate_texts, with_kwargs=True)
-    for layer in stack.layers:
-        layer.register_forward_pre_hook(_hand_mask, with_kwargs=True)
-
-
-def unhook_layer(module: nn.Module) -> None:
-    """Undo `hook_layers` for one module; a module without these hooks does not change."""
-    drop_hook(module._forward_pre_hooks, _hand_mask)
-    drop_hook(module._forward_pre_hooks, _separate_texts)
-
-
-def drop_hook(hooks: Any, function: Any) -> None:
-    """Remove `function` from a module's dictionary of hooks."""
-    for key in [key for key, hook in hooks.items() if hook is function]:
-        del hooks[key]
+    return [
+        encoder.register_forward_pre_hook(_separate_texts, with_kwargs=True),
+        *(layer.register_forward_pre_hook(_hand_mask, with_kwargs=True) for layer in stack.layers),
+    ]
 
 
 def _hand_mask(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from lookboth.compat import attention_name
 from lookboth.errors import PlanError
 from lookboth.masking.attention import get_plan, own_plan, under_plan
 from lookboth.masking.backends import PREFIX, computes_in_halves
@@ -96,7 +97,7 @@ def prove(model: nn.Module, plan: MaskPlan | str | None = None, *, seed: int = 0
     active = get_plan(model)
     expected = _expected(plan, active or own_plan(model), probe.num_layers)
     length = _length(probe, expected, length)
-    backend = (probe.config._attn_implementation or "eager").removeprefix(PREFIX)
+    backend = (attention_name(probe.config) or "eager").removeprefix(PREFIX)
     # In float32 rounding is far below the tolerance; some backends support half precision only.
     with ready_to_probe(model, widen=not computes_in_halves(backend)):
         ids = probe.tokens(1, length)

@@ -1,6 +1,5 @@
 """The parts of a Hugging Face model that a plan changes: its stack of layers and their attention modules."""
 
-import inspect
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,10 +8,9 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedModel
 
+from lookboth.compat import chooses_by_name, find_attention, interface_call
 from lookboth.errors import PlanError
 
-INTERFACE = "ALL_ATTENTION_FUNCTIONS"  # name of the registry in every modeling file
-BACKEND_NAMES = {"eager", "sdpa"}
 MASKED_LAYER_TYPES = {"full_attention", "sliding_attention", "chunked_attention"}
 # Layers of these kinds read from left to right. Sparse, indexed and compressed attention select their own tokens.
 RECURRENT = ("linear", "conv", "hybrid", "mamba", "recurrent")
@@ -81,21 +79,6 @@ def find_stack(model: nn.Module) -> Stack:
     return Stack(backbone, tuple(module for _, module in named), layers, is_encoder)
 
 
-def interface_call(module: nn.Module) -> Any:
-    """Return the method of the module's class that looks up transformers' AttentionInterface, or None.
-
-    The code of the class and its base classes is inspected. A model that ignores the interface accepts any
-    registered name and silently keeps its own attention (Falcon does).
-    """
-    for cls in type(module).__mro__:
-        for value in vars(cls).values():
-            # Decorators, for example for renamed arguments, would hide the code object.
-            function = inspect.unwrap(value) if inspect.isfunction(value) else None
-            if function is not None and INTERFACE in function.__code__.co_names:
-                return function
-    return None
-
-
 def stock_attention(module: nn.Module, backend: str) -> Callable[..., Any]:
     """Return the attention function that `module` calls for the stock `backend`.
 
@@ -103,37 +86,18 @@ def stock_attention(module: nn.Module, backend: str) -> Callable[..., Any]:
         PlanError: the modeling file has no function for this backend, or it compares the backend's name, which a
             plan changes.
     """
-    caller = interface_call(module)
-    if getattr(module, "reorder_and_upcast_attn", False) and backend == "eager":
-        # GPT-2 calls this method itself, but only while the backend's name is "eager".
-        return _upcast_attention
-    if _asks_for_name(caller) and not hasattr(module, "reorder_and_upcast_attn"):
+    if chooses_by_name(module):
         raise PlanError(
             f"{type(module).__name__} selects its attention by the name of the attention backend, which a mask plan "
             f"replaces. Use a decoder such as {FAMILIES}."
         )
-    # The eager function is defined in the model's own file, so it is looked up in the globals of that file.
-    names = caller.__globals__
-    try:
-        found = names[INTERFACE].get_interface(backend, names.get("eager_attention_forward"))
-    except KeyError:
-        found = None
+    found = find_attention(module, backend)
     if found is None:
         raise PlanError(
             f"{type(module).__name__} has no '{backend}' attention. "
             "Load the model with another attn_implementation, for example 'sdpa'."
         )
     return found
-
-
-def _upcast_attention(module: Any, query: Any, key: Any, value: Any, mask: Any, **kwargs: Any) -> Any:
-    return module._upcast_and_reordered_attn(query, key, value, mask)
-
-
-def _asks_for_name(function: Any) -> bool:
-    """Whether the constants of a function contain the name of a backend, alone or in a tuple."""
-    constants = function.__code__.co_consts
-    return any(BACKEND_NAMES & set(value if isinstance(value, tuple) else (value,)) for value in constants)
 
 
 def _text_config(owner: PreTrainedModel) -> Any:

@@ -12,12 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from lookboth.compat import cast_lora_inputs
+
 if hasattr(os, "register_at_fork"):  # not on Windows, which never forks
     os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
-
-_LORA_FLAG = (
-    "cast_input_dtype_enabled"  # attribute of PEFT, also set by `peft.helpers.disable_input_dtype_casting`
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +52,6 @@ def compute_in(dtype: torch.dtype, backbone: nn.Module) -> Iterator[None]:
         return
     # The flag is never reset: checkpointed layers run again after this context has ended.
     device_type = next(backbone.parameters()).device.type
-    flag = _OutsideAutocast(device_type)
-    for module in backbone.modules():
-        if getattr(module, _LORA_FLAG, flag) != flag:
-            setattr(module, _LORA_FLAG, flag)
+    cast_lora_inputs(backbone, _OutsideAutocast(device_type))
     with torch.autocast(device_type, dtype=dtype):
         yield

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lookboth.compat import read_gguf_weights
 from lookboth.errors import ModelError
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def convert_gguf(
             "reading a GGUF file needs the package gguf. Type: pip install 'lookboth[demo]'"
         ) from error
     # Otherwise the local path of the GGUF file would be saved in config.json.
-    config._name_or_path = ""
+    config.name_or_path = ""
     config.update(dict(settings or {}))
     weights = _weights(file, config, dtype)
     # On the meta device and with assign=True, the weights are in memory only once.
@@ -62,11 +63,10 @@ def _weights(file: Path, config: Any, dtype: "torch.dtype") -> dict[str, "torch.
     """Return the weights of the model without its vocabulary head, by transformers' names."""
     import torch
     from transformers import AutoModelForCausalLM
-    from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
     with torch.device("meta"):
         shape = AutoModelForCausalLM.from_config(config, dtype=dtype)
-    found = load_gguf_checkpoint(file, return_tensors=True, model_to_load=shape, torch_dtype=dtype)["tensors"]
+    found = read_gguf_weights(file, shape, dtype)
     head = found.pop("lm_head.weight", None)
     prefix = f"{shape.base_model_prefix}."
     weights = {name.removeprefix(prefix): weight for name, weight in found.items()}

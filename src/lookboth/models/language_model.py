@@ -97,11 +97,10 @@ def load_language_model(
     Raises:
         ModelError: the weights do not contain a vocabulary head.
     """
-    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
-    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    from transformers import MODEL_FOR_MASKED_LM_MAPPING, AutoModelForCausalLM, AutoModelForMaskedLM
 
     config = load_config(name, revision=revision, trust_remote_code=trust_remote_code)
-    masked = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    masked = type(config) in MODEL_FOR_MASKED_LM_MAPPING
     table = backbone.get_input_embeddings().weight
     with without_load_report():
         model, found = from_hub(

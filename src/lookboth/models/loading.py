@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from lookboth.compat import has_native_bf16, keep_quantized_layout
 from lookboth.errors import ConfigError, ModelError
 from lookboth.models.builtin_models import known_models, resolve_model
 from lookboth.models.untrusted import as_model_error
@@ -116,7 +117,7 @@ def load_backbone(
     if kwargs["dtype"] == torch.float16:
         _keep_embeddings(model, name, revision=revision, trust_remote_code=trust_remote_code)
     if four_bit:
-        _keep_quantized_layout(model)
+        keep_quantized_layout(model)
     use_faster_products(model)
     # A quantized model is already on its device, placed by device_map.
     return (model if four_bit else model.to(device)).eval()
@@ -186,9 +187,7 @@ def torch_dtype(precision: Precision, device: str = "cpu") -> "torch.dtype":
         if device.startswith("cuda"):
             native = torch.cuda.is_bf16_supported(including_emulation=False)
         else:
-            # A private function of torch. Without it fp32 is used, which is correct but slower.
-            supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-            native = device == "cpu" and supported()
+            native = device == "cpu" and has_native_bf16()
         precision = "bf16" if native else "fp32"
     return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
 
@@ -255,17 +254,6 @@ def from_hub(auto: Any, name: str, **kwargs: Any) -> Any:
 def has_four_bits() -> bool:
     """Whether weights can be kept in 4 bits: bitsandbytes, which supports CPUs and GPUs, is installed."""
     return importlib.util.find_spec("bitsandbytes") is not None
-
-
-def _keep_quantized_layout(model: Any) -> None:
-    """Prevent bitsandbytes from repacking 4-bit weights on a CPU at the first evaluation.
-
-    Repacking rounds their scales to bf16, so training would continue with changed weights. It also fails for layers
-    whose width is not a multiple of 64.
-    """
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
 
 
 def _four_bit(device: str, dtype: "torch.dtype", double_quant: bool) -> dict[str, Any]:

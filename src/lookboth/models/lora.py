@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from lookboth.compat import wrap_as_named
 from lookboth.errors import ModelError
 from lookboth.quiet import without_peft_warnings
 
@@ -21,9 +22,7 @@ _ADAPTER = "default"  # PEFT's name for the only adapter of a model
 def attach_pairs(backbone: Any, lora: "LoraConfig", *, empty: bool = False) -> Any:
     """Wrap `backbone` with PEFT and attach new pairs to the weights that `lora` names.
 
-    Pairs in half precision are converted to fp32. PEFT renames targets in models whose configuration it knows, for
-    adapters made for transformers 4: in a mixture of experts, `gate_proj` becomes the experts of every layer. The
-    pairs are therefore attached to a module without configuration.
+    Pairs in half precision are converted to fp32.
 
     Args:
         backbone: a Hugging Face model.
@@ -33,14 +32,8 @@ def attach_pairs(backbone: Any, lora: "LoraConfig", *, empty: bool = False) -> A
     Raises:
         ValueError: PEFT cannot attach pairs there.
     """
-    from peft import LoraConfig, get_peft_model
-    from peft.utils.constants import DUMMY_TARGET_MODULES
-
-    # The model is first wrapped with a configuration that matches nothing, then the pairs are injected.
     with without_peft_warnings():
-        model: Any = get_peft_model(backbone, LoraConfig(target_modules=DUMMY_TARGET_MODULES))
-        model.peft_config[_ADAPTER] = lora
-        model.base_model.inject_adapter(_without_config(backbone), _ADAPTER, low_cpu_mem_usage=empty)
+        model = wrap_as_named(backbone, lora, _ADAPTER, empty=empty)
     for parameter in _pairs(model).values():
         if parameter.dtype in {torch.bfloat16, torch.float16}:
             # In half precision small updates would be rounded to zero.
@@ -101,16 +94,6 @@ def stock_name(name: str) -> str:
     'layers.0.mlp.experts.down_proj'
     """
     return name.replace("base_model.model.", "", 1).replace(".base_layer", "")
-
-
-def _without_config(backbone: nn.Module) -> nn.Module:
-    """Return a module that shares its dictionaries of children and parameters with `backbone`.
-
-    A child that is replaced in one is therefore replaced in the other.
-    """
-    shell = nn.Module()
-    shell._modules, shell._parameters = backbone._modules, backbone._parameters
-    return shell
 
 
 def _pairs(model: nn.Module) -> dict[str, nn.Parameter]:

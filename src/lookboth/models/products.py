@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from lookboth.compat import has_onednn_product, onednn_product
+
 
 def use_faster_products(backbone: nn.Module) -> None:
     """Make the linear layers of a model compute in fp32 with oneDNN where it is the faster library; in place.
@@ -42,8 +44,7 @@ def onednn_is_faster() -> bool:
     """Whether this processor has AVX-512 and is not from Intel, and torch was built with both libraries."""
     return (
         torch.backends.mkl.is_available()
-        and torch.backends.mkldnn.is_available()
-        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+        and has_onednn_product()
         and torch.backends.cpu.get_cpu_capability() == "AVX512"
         and "GenuineIntel" not in _processor()
     )
@@ -59,7 +60,7 @@ class OneDnnLinear(nn.Linear):
         # Flatten outside the function: autograd forbids in-place changes of a view that a custom function returned.
         rows = x.flatten(0, -2)
         needs_grad = torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad)
-        multiply = _Product.apply if needs_grad else _product
+        multiply = _Product.apply if needs_grad else onednn_product
         product: Tensor = multiply(rows, self.weight, self.bias)
         return product if x.dim() == 2 else product.unflatten(0, x.shape[:-1])
 
@@ -80,7 +81,7 @@ class _Product(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         # The input is needed for the gradient of the weight only; frozen weights do not keep it.
         ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, weight)
-        return _product(x, weight, bias)
+        return onednn_product(x, weight, bias)
 
     @staticmethod
     @once_differentiable
@@ -88,15 +89,10 @@ class _Product(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         of_x, of_weight, of_bias = ctx.needs_input_grad
         return (
-            _product(grad, weight.t()) if of_x else None,
-            _product(grad.t(), x.t()) if of_weight else None,
+            onednn_product(grad, weight.t()) if of_x else None,
+            onednn_product(grad.t(), x.t()) if of_weight else None,
             grad.sum(0) if of_bias else None,
         )
-
-
-def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-    return product
 
 
 def _processor() -> str:

@@ -11,8 +11,8 @@ from contextlib import suppress
 import uvicorn
 from fastapi import FastAPI
 
+from lookboth.compat import punctual
 from lookboth.errors import ConfigError
-from lookboth.serving.connections import punctual
 from lookboth.serving.http_app import build_app
 from lookboth.serving.observing import log_as_json, log_event
 from lookboth.serving.request_limits import host_name

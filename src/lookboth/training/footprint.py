@@ -8,6 +8,7 @@ import psutil
 import torch
 from torch import nn
 
+from lookboth.compat import attention_name
 from lookboth.config import AdapterConfig, RunConfig
 from lookboth.errors import ConfigError, LookbothError
 from lookboth.masking import find_stack, read_layers
@@ -112,7 +113,7 @@ def _layer_bytes(text: Any, config: RunConfig, length: int, width: int) -> float
     steps = 5 if getattr(text, "activation_function", "") == "gelu_new" else 4
     whole = 2 if config.adapter.kind == "full" else 0
     kept = width * (steps * inner + 2 * queries + 2 * keys) + (width * (2 + whole) + 8) * text.hidden_size
-    if getattr(text, "_attn_implementation", None) == "eager":
+    if attention_name(text) == "eager":
         kept += heads * length * (width + (4 if width == 2 else 0)) + 2 * width * (queries - keys)
     return float(kept)
 

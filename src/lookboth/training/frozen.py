@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from lookboth.compat import replace_forward
 from lookboth.config import TrainConfig
 from lookboth.errors import ConfigError, first_line
 from lookboth.masking import STATE, Reach, find_segments, find_stack, is_stock
@@ -126,7 +127,7 @@ class FrozenStates:
         self._undo.append(backbone.register_forward_pre_hook(self._before, with_kwargs=True).remove)
         self._undo.append(backbone.register_forward_hook(self._after).remove)
         for layer in find_stack(self.backbone).layers[: self.num_frozen]:
-            self._undo.append(_replace_forward(layer, self._stand_in(layer.forward)))
+            self._undo.append(replace_forward(layer, self._stand_in(layer.forward)))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -277,16 +278,3 @@ def _are_close(whole: Tensor, cut: Tensor) -> bool:
 
 def _random_state(device: torch.device) -> Tensor:
     return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
-
-
-def _replace_forward(layer: nn.Module, forward: Callable[..., Any]) -> Callable[[], None]:
-    """Replace the forward function of one layer; return a function that restores it."""
-    before = layer.__dict__.get("forward")
-    layer.__dict__["forward"] = forward
-
-    def undo() -> None:
-        del layer.__dict__["forward"]
-        if before is not None:
-            layer.__dict__["forward"] = before
-
-    return undo

@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from lookboth.compat import checkpoints_in_old_format
 from lookboth.config import RunConfig
 from lookboth.data import Encoding, tags_for_labels
 from lookboth.errors import ConfigError
@@ -171,9 +172,9 @@ def _check_positions(backbone: Any, tokenizer: Any, config: RunConfig) -> None:
 
 def _checkpoint_gradients(backbone: Any) -> None:
     """Enable gradient checkpointing in the layers that support it."""
-    backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    backbone.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
     # transformers makes the embeddings require a gradient so that reentrant checkpointing reaches frozen layers. The
     # other kind does not need that and would waste a backward pass through frozen layers. Modeling files of the old
     # format always use the reentrant kind.
-    if "value" not in inspect.signature(backbone._set_gradient_checkpointing).parameters:
+    if not checkpoints_in_old_format(backbone):
         backbone.disable_input_require_grads()

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import Trainer
 
+from lookboth.compat import LossScalingTrainer
 from lookboth.config import AdapterConfig, TrainConfig
 from lookboth.errors import ConfigError
 
@@ -18,18 +18,17 @@ _SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with
 _FLOORED = {"linear": ("polynomial", "lr_end"), "cosine": ("cosine_with_min_lr", "min_lr")}
 
 
-class GroupedTrainer(Trainer):
+class GroupedTrainer(LossScalingTrainer):
     """The stock Trainer with a learning rate per group of weights, and loss scaling for fp16.
 
     Args:
         lr_factors: regular expression over names of weights to their learning rate, as a multiple of the
             run's rate.
-        scale_losses: whether to scale losses, so that small fp16 gradients do not become 0.
-        **kwargs: arguments of `Trainer`.
+        **kwargs: arguments of `LossScalingTrainer`.
     """
 
-    def __init__(self, *, lr_factors: Mapping[str, float], scale_losses: bool, **kwargs: Any) -> None:
-        self.lr_factors, self.scale_losses = lr_factors, scale_losses
+    def __init__(self, *, lr_factors: Mapping[str, float], **kwargs: Any) -> None:
+        self.lr_factors = lr_factors
         super().__init__(**kwargs)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
@@ -43,22 +42,6 @@ class GroupedTrainer(Trainer):
                 part for group in optimizer.param_groups for part in _split(group, named, self.lr_factors)
             ]
         return optimizer
-
-    def create_accelerator_and_postprocess(self) -> None:
-        """Give the accelerator a loss scaler.
-
-        accelerate's own fp16 mode also wraps `forward`, including the head, in autocast and has no scaler on
-        a CPU.
-        """
-        super().create_accelerator_and_postprocess()
-        if self.scale_losses:
-            self.accelerator.scaler = torch.amp.GradScaler(self.accelerator.device.type)
-
-    def _clip_grad_norm(self, model: nn.Module) -> Any:
-        if self.scale_losses:
-            wrapper: Any = self.optimizer  # accelerate's
-            self.accelerator.scaler.unscale_(wrapper.optimizer)
-        return super()._clip_grad_norm(model)
 
 
 def _split(

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from lookboth.compat import launch_settings
 from lookboth.errors import ConfigError, DataError, LookbothError
 
 T = TypeVar("T")
@@ -83,7 +84,7 @@ def require_alone(what: str) -> None:
 
 def shards_weights() -> bool:
     """Return whether the launcher enabled FSDP, which shards the weights over the processes."""
-    return os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
+    return launch_settings().fsdp
 
 
 def on_first(action: Callable[[], T]) -> T:
@@ -154,17 +155,17 @@ def check_launch(num_gpus: int) -> None:
             f"{here} processes on this machine, but {num_gpus} GPUs: each process needs one of its own. "
             f"Type torchrun --nproc-per-node {num_gpus}."
         )
-    arithmetic = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
-    if arithmetic != "no":
+    asked = launch_settings()
+    if asked.mixed_precision != "no":
         raise ConfigError(
-            f"mixed_precision: {arithmetic} in the launcher's settings: the recipe sets the precision. Set "
+            f"mixed_precision: {asked.mixed_precision} in the launcher's settings: the recipe sets the precision. Set "
             "mixed_precision: 'no' there and training.precision in the recipe."
         )
-    if shards_weights() and os.environ.get("FSDP_VERSION", "1") != "2":
+    if asked.fsdp and asked.fsdp_version != "2":
         raise ConfigError(
             "FSDP: only version 2 is supported. Set fsdp_version: 2 in accelerate's fsdp_config."
         )
-    if shards_weights() and os.environ.get("FSDP_CPU_RAM_EFFICIENT_LOADING", "false").lower() == "true":
+    if asked.fsdp and asked.loads_on_first:
         raise ConfigError(
             "FSDP: each process reads the weights itself. Set fsdp_cpu_ram_efficient_loading: false in accelerate's "
             "fsdp_config."

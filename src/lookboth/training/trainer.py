@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_callback import PrinterCallback
+from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from lookboth.compat import shard_by_layers, use_one_gpu
 from lookboth.config import AdapterConfig, RunConfig, TrainConfig
 from lookboth.errors import ConfigError, DataError
 from lookboth.files import read_state, write_json
@@ -97,9 +97,7 @@ def fit(
         keeper.restore_best()
         return keeper.history
     if shards_weights():
-        layers = {type(layer).__name__ for layer in find_stack(model).layers}
-        # accelerate reads the names of the layer classes to shard from this attribute.
-        model._no_split_modules = sorted(layers)  # type: ignore[assignment]
+        shard_by_layers(model, {type(layer).__name__ for layer in find_stack(model).layers})
     with without_frozen(model):
         trainer = GroupedTrainer(
             lr_factors=lr_factors(config, adapter or AdapterConfig()),
@@ -270,9 +268,8 @@ def _arguments(
         use_cpu=not torch.cuda.is_available(),
         label_names=["labels"],
     )
-    if arguments.n_gpu > 1:
-        # DataParallel would split a batch between GPUs in the middle of sentences.
-        arguments._n_gpu = 1
+    # DataParallel would split a batch between GPUs in the middle of sentences.
+    use_one_gpu(arguments)
     return arguments
 
 

@@ -1,4 +1,4 @@
-"""The server's connections, closed when a client does not send a request's headers in time."""
+"""Internals of uvicorn: a protocol that closes connections whose request does not begin in time."""
 
 import asyncio
 
@@ -8,13 +8,13 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 class PunctualProtocol(H11Protocol):
     """uvicorn's HTTP/1.1 protocol with a time limit of `seconds` for the headers of each request.
 
-    uvicorn's own timer, `keep_alive_seconds`, only runs from an answer to the next byte. A client that sends nothing
+    uvicorn's own timer, `timeout_keep_alive`, only runs from an answer to the next byte. A client that sends nothing
     at first, or stops in the middle of the headers, would keep the connection for ever. The same holds for a body
-    that was refused unread. `Gate` limits the time of bodies that are read.
+    that was refused unread. The application limits the time of bodies that are read.
 
     uvicorn has no setting for this, and hypercorn's `read_timeout` starts again with every byte and runs while a
-    client waits for its answer. So this class relies on four attributes of uvicorn's protocol, `cycle` with its
-    `response_complete`, `transport` and `loop`; seen to work with 0.54, and a test checks what they mean.
+    client waits for its answer. This class relies on four attributes of uvicorn's protocol: `cycle` with its
+    `response_complete`, `transport` and `loop`. Seen to work with uvicorn 0.54.
     """
 
     seconds: float
