@@ -1,6 +1,5 @@
 """Clients that hang up, send too much or too slowly, or never end; and a server that is told to stop."""
 
-import asyncio
 import json
 import os
 import signal
@@ -11,16 +10,12 @@ import threading
 import time
 import urllib.request
 from contextlib import suppress
-from unittest.mock import MagicMock
 
 import pytest
-import uvicorn
 from capitals import Capitals, predict
 from running import read_answer, request_bytes, running
 from tiny import tiny_labeler
-from uvicorn.server import ServerState
 
-from lookboth.compat import punctual
 from lookboth.data.words import example_from_text
 from lookboth.serving.steps import CutText, Step
 
@@ -120,35 +115,6 @@ def test_a_client_that_does_not_finish_a_head_is_cut_off(name):
             assert closed.wait(3)
         wait_for(lambda: len(server.server_state.connections) == 0)
         assert b'"Ann"' in ask(port, "Ann")
-
-
-def test_uvicorn_keeps_what_the_time_for_a_head_relies_on():
-    """Contract with uvicorn: `cycle` is None or complete exactly while no request is under way."""
-
-    async def check() -> None:
-        go, loop = asyncio.Event(), asyncio.get_running_loop()
-
-        async def app(scope, receive, send) -> None:
-            await go.wait()
-            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
-            await send({"type": "http.response.body"})
-
-        config = uvicorn.Config(app, http=punctual(60), log_config=None)
-        config.load()
-        protocol = config.http_protocol_class(config=config, server_state=ServerState(), app_state={})
-        protocol.connection_made(transport := MagicMock(spec=asyncio.Transport))
-        assert (protocol.transport, protocol.loop, protocol.cycle) == (transport, loop, None)
-        protocol.data_received(GET)
-        assert protocol.cycle is None
-        protocol.data_received(b"\r\n")
-        assert protocol.cycle.response_complete is False
-        go.set()
-        while protocol.tasks:
-            await asyncio.sleep(0)
-        assert protocol.cycle.response_complete is True
-        protocol.connection_lost(None)
-
-    asyncio.run(check())
 
 
 def read_to_end(connection: socket.socket, closed: threading.Event) -> None:

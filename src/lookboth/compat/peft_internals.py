@@ -58,9 +58,9 @@ def cast_lora_inputs(backbone: nn.Module, when: object) -> None:
 
 
 def adapter_configs(module: nn.Module) -> list[Any]:
-    """Return the settings of the adapters of a module that PEFT has wrapped or added adapters to; else an empty list.
+    """Return the settings of the adapters that PEFT has put into a transformers model; else an empty list.
 
-    Relies on the attribute `peft_config`, a dictionary in both cases.
+    Relies on the attribute `peft_config` of the model, which both `get_peft_model` and `model.add_adapter` set.
     """
     configs = vars(module).get("peft_config")
     return list(configs.values()) if isinstance(configs, dict) else []
