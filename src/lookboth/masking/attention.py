@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedConfig, PreTrainedModel
-from transformers.utils import is_torchdynamo_compiling
+from transformers.utils.import_utils import is_torchdynamo_compiling
 
 from lookboth.compat import attention_name, set_attention_name
 from lookboth.errors import PlanError

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
-from transformers.utils import is_tracing
+from transformers.utils.import_utils import is_tracing
 
 from lookboth.errors import PlanError
 from lookboth.masking.notation import Reach, kind_of

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.utils import is_tracing
+from transformers.utils.import_utils import is_tracing
 
 from lookboth.errors import PlanError
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.utils import is_tracing
+from transformers.utils.import_utils import is_tracing
 
 BLOCK = 64  # queries
 # Shortest rows, in tokens, that gain (SmolLM2-135M, bf16, CPU: 256 tokens take 0.74 of the time, 512 tokens 0.64).
