@@ -65,8 +65,7 @@ def test_the_report_reads_as_text(folder):
     assert "3 sentences, 6 words, 3 spans: ORG 2, LOC 1" in text
     assert "error: ill-formed-tag (1)" in text
     assert (
-        "dev.conll:4: tag 'I-LOC' follows 'O'; an IOB2 span starts with 'B-' [--repair: read as 'B-LOC']"
-        in text
+        "dev.conll:4: tag 'I-LOC' follows 'O'; IOB2 spans start with 'B-' [--repair: read as 'B-LOC']" in text
     )
     assert "... and 1 more" in text
     assert text.index("error: ") < text.index("warning: ")

@@ -83,7 +83,9 @@ def test_what_is_wrong_is_named_by_line(tmp_path):
         ("6", "no-label", True),
     ]
     assert kinds(dataset) == found
-    with pytest.raises(DataError, match=r"a\.tsv:2: 1 columns; a line has 2, a label and a text among them"):
+    with pytest.raises(
+        DataError, match=r"a\.tsv:2: 1 columns; a line must have 2, including a label and a text"
+    ):
         require_clean(dataset)
     repaired = read(tmp_path, "a.tsv", content, repair=True)
     require_clean(repaired)
@@ -135,17 +137,17 @@ def test_labels_that_are_none(value, said):
 
 
 def test_numbers_and_their_names():
-    assert parse_labels(-1, ["a"]).startswith("the label -1 stands for one that is kept secret")
+    assert parse_labels(-1, ["a"]).startswith("the label -1 means that the label is hidden")
     assert "has no name" in parse_labels(1, ["a"])
     assert parse_labels([1, 0, 1]) == ("1", "0")
 
 
 def test_each_task_refuses_the_data_of_another():
     with pytest.raises(
-        DataError, match="banking77_cls: built-in data for classifying texts, asked for as data"
+        DataError, match="banking77_cls: built-in data for classifying texts, requested as data"
     ):
         read_source("banking77_cls")
-    with pytest.raises(DataError, match="for that there are banking77_cls, sentence_polarity_cls"):
+    with pytest.raises(DataError, match="choose one of banking77_cls, sentence_polarity_cls"):
         read_source("wnut17", options=ReadOptions(task="classification"))
     with pytest.raises(DataError, match="adaptation to raw text"):
         read_split("wikitext2_text", "train")
@@ -209,7 +211,7 @@ def test_hub_rows_without_names_hidden_labels_and_odd_columns(tmp_path):
     with pytest.raises(DataError, match=r"needs columns text or sentence .* there are q, label"):
         read_split(tmp_path / "test", "test", ReadOptions(task="classification"))
     options = ReadOptions(task="classification", text_field="q")
-    assert "kept secret" in read_split(tmp_path / "test", "test", options).problems[0].message
+    assert "the label is hidden" in read_split(tmp_path / "test", "test", options).problems[0].message
 
 
 def test_rejected_texts_and_two_keys_of_labels_are_named(tmp_path):

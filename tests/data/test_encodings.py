@@ -59,7 +59,7 @@ def test_another_encoding_is_proposed_and_never_repaired(write, encoding, repair
     (problem,) = dataset.problems
     assert (problem.kind, problem.fatal, problem.repaired, len(dataset.examples)) == ("encoding", True, "", 0)
     assert f"type --encoding {encoding} (in a recipe" in str(problem)
-    with pytest.raises(DataError, match="Read the file as the message says"):
+    with pytest.raises(DataError, match="Read the file as the message advises"):
         require_clean(dataset)
 
 

@@ -47,7 +47,9 @@ def test_lines_of_a_file_are_texts(tmp_path):
 def test_columns_in_a_text_file_are_no_raw_text(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("EU B-ORG\nsaid O\n\n")
-    with pytest.raises(DataError, match=r"holds words and tags \('EU B-ORG'\), not raw text; rename it"):
+    with pytest.raises(
+        DataError, match=r"holds words and tags \('EU B-ORG'\), not raw text; to read its words, rename it"
+    ):
         read_raw_text(str(path))
     path.write_bytes(b"caf\xe9\n")
     with pytest.raises(DataError, match=r"not UTF-8.*'café' in cp1252.*; type --encoding cp1252"):

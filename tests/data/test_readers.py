@@ -79,7 +79,7 @@ def test_a_train_file_is_not_read_as_dev(tmp_path):
     path = tmp_path / "train.conll"
     path.write_text(LINES)
     assert len(read_split(path, "train").examples) == 1
-    with pytest.raises(DataError, match="by its name the train split, asked for as dev"):
+    with pytest.raises(DataError, match="by its name the train split, requested as dev"):
         read_split(path, "dev")
     other = tmp_path / "news.conll"
     other.write_text(LINES)
@@ -102,7 +102,7 @@ def test_a_path_that_is_not_there_is_never_sought_on_the_hub(source):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("data.xyz", "the suffix '.xyz' says no format"),
+        ("data.xyz", "the suffix '.xyz' is not a format"),
         ("data.spacy", "is a DocBin of spaCy, which is not read. Write its docs as JSON lines"),
         ("data.parquet", "save_to_disk"),
         ("data.conll.gz", "Unpack it first: gunzip"),
@@ -121,14 +121,14 @@ def test_a_suffix_that_is_not_read_is_refused_with_what_to_do(tmp_path, name, wo
 def test_a_suffix_of_the_other_task_points_to_it(tmp_path):
     (tmp_path / "data.conll").write_text(LINES)
     options = ReadOptions(task="classification")
-    with pytest.raises(DataError, match="check-data or train --task labeling"):
+    with pytest.raises(DataError, match="--task labeling to check-data or train"):
         read_dataset(tmp_path / "data.conll", options)
     (tmp_path / "data.conll").rename(tmp_path / "train.conll")
     for read in (
         lambda: read_split(tmp_path, "train", options),
         lambda: find_splits(tmp_path, "classification"),
     ):
-        with pytest.raises(DataError, match="check-data or train --task labeling"):
+        with pytest.raises(DataError, match="--task labeling to check-data or train"):
             read()
 
 
@@ -144,7 +144,7 @@ def test_tables_of_words_and_tags_are_read(tmp_path, separator):
 def test_a_table_without_words_and_tags_points_to_the_other_task(tmp_path):
     for content in ("id,text\n1,Bob\n", "text,label\nAnna ran,good\n", LINES.replace("B-ORG", "ORG")):
         (tmp_path / "train.csv").write_text(content)
-        with pytest.raises(DataError, match="check-data or train --task classification"):
+        with pytest.raises(DataError, match="--task classification to check-data or train"):
             require_clean(read_split(tmp_path, "train"))
 
 
@@ -208,8 +208,8 @@ def test_a_folder_saved_by_datasets(tmp_path):
     kept = datasets.Dataset.from_dict({**rows, "ner_tags": [[1, None], [-1]]}, features=features)
     datasets.DatasetDict({"test": kept}).save_to_disk(tmp_path / "n")
     null, secret = read_split(tmp_path / "n", "test").problems
-    assert "n/test:1: item 2 of 'ner_tags' is null, no string" in str(null)
-    assert "n/test:2: item 1 of 'ner_tags' is -1, no string" in str(secret)
+    assert "n/test:1: item 2 of 'ner_tags' is null, not a string" in str(null)
+    assert "n/test:2: item 1 of 'ner_tags' is -1, not a string" in str(secret)
     with pytest.raises(DataError, match="no split 'test'; there are train, validation"):
         read_split(tmp_path / "d", "test")
     with pytest.raises(DataError, match=r"no column nope; there are id, tokens, ner_tags.* --label-field"):

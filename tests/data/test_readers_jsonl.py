@@ -329,5 +329,5 @@ def test_a_counting_that_fits_few_spans_is_not_taken(read):
     spans = [span(3, 6, text="Ada"), span(0, 3, text="xyz"), span(2, 5, text="uvw")]
     dataset = read({"text": "😀 Ada met Bob", "spans": spans}, repair=True)
     assert [p.kind for p in dataset.problems] == ["offsets", "span", "span"]
-    assert "'Ada' by its own text" in dataset.problems[0].message
+    assert "its own text 'Ada' is at 2..5" in dataset.problems[0].message
     assert dataset.examples[0].spans == (Span(1, 2, "X"),)

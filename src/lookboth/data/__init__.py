@@ -1,4 +1,4 @@
-"""Labeled data: read, checked, cut into tokens and packed into batches."""
+"""Labeled data: readers, checks, tokenization and batches."""
 
 import lazy_loader
 

@@ -1,8 +1,7 @@
-"""Words to tokens and back, from our own encoding of each word.
+"""Alignment of words and tokens, known by construction because every word is encoded alone.
 
-Every word is encoded alone, in the form it has inside a sentence, so which token belongs to which word is
-known by construction and never read from a tokenizer's offsets (which have been wrong for Llama-family
-tokenizers in several releases).
+Each word is encoded in the form it has inside a sentence. The alignment is never read from a tokenizer's offsets, which
+have been wrong for Llama-family tokenizers in several releases.
 """
 
 import re
@@ -18,18 +17,18 @@ _PROBES = ("the", "word")
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """How words become tokens; saved with the labeler so that it reads text as it was trained to.
+    """Settings of the tokenization of words; saved with the labeler so that prediction matches training.
 
     Args:
-        word_prefix: put before each word, " " for byte-level tokenizers (GPT-2, Llama 3, Qwen), "" for
+        word_prefix: text added before each word: " " for byte-level tokenizers (GPT-2, Llama 3, Qwen), "" for
             tokenizers that add the word boundary themselves.
-        prefix_ids: special tokens before the text. A decoder gets its begin-of-sequence token even where its
-            tokenizer would not add one: the first position collects attention that belongs to no word, and
-            without a special token there the first word's state is spoiled.
+        prefix_ids: special tokens before the text. A decoder gets its begin-of-sequence token even if its tokenizer
+            does not add one. The first position is an attention sink; without a special token there, the state of the
+            first word is degraded.
         suffix_ids: special tokens after the text ([SEP] of an encoder).
-        fallback_id: stands for a word that yields no token at all.
-        repetition: how many more times the words are put in; the last copy is labeled, having seen the whole
-            text in the copies before it (sequence repetition; Kukić et al. 2026).
+        fallback_id: token id of a word for which the tokenizer returns no token.
+        repetition: number of extra copies of the words. The last copy is labeled; it can attend to the whole text in
+            the copies before it (sequence repetition; Kukić et al. 2026).
     """
 
     word_prefix: str
@@ -40,7 +39,7 @@ class Encoding:
 
     @classmethod
     def detect(cls, tokenizer: Any) -> "Encoding":
-        """Find out how `tokenizer` (a Hugging Face tokenizer) writes a word inside a sentence."""
+        """Detect the settings of a Hugging Face tokenizer from how it tokenizes two words."""
         prefix, suffix = _special_tokens(tokenizer)
         if not prefix and tokenizer.bos_token_id is not None:
             prefix = (tokenizer.bos_token_id,)
@@ -51,7 +50,7 @@ class Encoding:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Encoding":
-        """Read what `to_dict` wrote."""
+        """Return the encoding that `to_dict` wrote."""
         return cls(
             data["word_prefix"],
             tuple(data["prefix_ids"]),
@@ -61,22 +60,23 @@ class Encoding:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
+        """Return the encoding as JSON."""
         return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
 
 
 class WordEncoder:
-    """Encodes words with a Hugging Face tokenizer and remembers what it has seen.
+    """Encodes words with a Hugging Face tokenizer and caches the result of each word.
 
     Args:
         tokenizer: any Hugging Face tokenizer, fast or slow.
-        encoding: as saved with a labeler; detected from the tokenizer when None.
-        max_word_tokens: a longer word (a megabyte without a space, say) keeps its first and last tokens;
-            it still gets its tag.
-        num_tokens: how many tokens the model has; one beyond, which some tokenizers give for text that spells it,
-            becomes the fallback. None: as many as the tokenizer gives.
+        encoding: as saved with a labeler; None: detected from the tokenizer.
+        max_word_tokens: maximum number of tokens per word. A longer word (a megabyte without a space, say) keeps its
+            first and last tokens and still gets a tag.
+        num_tokens: vocabulary size of the model. Larger ids, which some tokenizers return for text that spells out a
+            special token, are replaced by the fallback. None: no limit.
     """
 
+    # Words; keeps the cache at tens of megabytes. Clearing it costs only time.
     _CACHE_LIMIT = 200_000
 
     def __init__(
@@ -95,7 +95,7 @@ class WordEncoder:
         self._cache: dict[str, tuple[int, ...]] = {}
 
     def encode_words(self, words: Iterable[str]) -> list[tuple[int, ...]]:
-        """Return the token ids of each word, at least one token a word."""
+        """Return the token ids of each word, at least one per word."""
         words = list(words)
         unseen = list(dict.fromkeys(word for word in words if word not in self._cache))
         if len(self._cache) + len(unseen) > self._CACHE_LIMIT:
@@ -113,7 +113,7 @@ class WordEncoder:
         *,
         example: int = 0,
     ) -> TokenizedExample:
-        """Return `words` as one TokenizedExample with the special tokens around them, of any length.
+        """Return the words as one TokenizedExample of any length, with special tokens around them.
 
         >>> encoder = WordEncoder(demo_tokenizer())  # doctest: +SKIP
         >>> encoder.encode(["New", "York"]).word_tokens  # doctest: +SKIP
@@ -122,7 +122,7 @@ class WordEncoder:
         return join_words(self.encode_words(words), self.encoding, labels=labels, example=example)
 
     def encode_texts(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
-        """Return the token ids of each whole text as the tokenizer cuts it, without special tokens, at least one."""
+        """Return the token ids of each whole text, without special tokens, at least one per text."""
         clean = [_SURROGATES.sub("\ufffd", text.strip()) for text in texts]
         encoded = self.tokenizer(clean, add_special_tokens=False, verbose=False)["input_ids"] if clean else []
         return [self._known(ids) or (self.encoding.fallback_id,) for ids in encoded]
@@ -133,7 +133,7 @@ class WordEncoder:
         return [self._at_least_one(word, ids) for word, ids in zip(words, encoded, strict=True)]
 
     def _cut(self, word: str) -> str:
-        # Byte-level tokens hold at least one byte, so this many characters always suffice.
+        # Bounds the tokenizer's time on junk: `fit` drops the middle of such a word anyway.
         limit = 16 * self.max_word_tokens
         return word if len(word) <= limit else word[: limit // 2] + word[-limit // 2 :]
 
@@ -149,7 +149,7 @@ class WordEncoder:
         return self.fit(ids)
 
     def fit(self, ids: Sequence[int]) -> tuple[int, ...]:
-        """Return the token ids of one word within the limits: at most `max_word_tokens`, each below `num_tokens`."""
+        """Return the token ids of one word limited to `max_word_tokens` tokens, each below `num_tokens`."""
         ids = self._known(ids)
         if len(ids) <= self.max_word_tokens:
             return ids
@@ -166,17 +166,17 @@ def join_words(
     first_word: int = 0,
     context: tuple[int, int] = (0, 0),
 ) -> TokenizedExample:
-    """Join the tokens of words, the first and last `context` words being there only to be looked at.
+    """Join the tokens of words into one example; the first and last `context` words are not labeled.
 
-    With `encoding.repetition` r the words stand r + 1 times between the special tokens and `word_tokens` point
-    into the last copy.
+    With `encoding.repetition` r the words occur r + 1 times between the special tokens, and `word_tokens` points into
+    the last copy.
 
     Args:
         word_ids: token ids of each word, context words included.
-        encoding: gives the special tokens around the words.
-        labels: the tag id of each word that is labeled, shape (w,), without the context words.
+        encoding: special tokens and repetition.
+        labels: the tag id of each labeled word, shape (w,), without the context words.
         example, first_word: see TokenizedExample.
-        context: number of context words (left, right); they get no entry in `word_tokens`.
+        context: number of context words (left, right); they have no entry in `word_tokens`.
     """
     copy = [token for ids in word_ids for token in ids]
     input_ids = [*encoding.prefix_ids, *copy * encoding.repetition]
@@ -200,6 +200,7 @@ def _ids(tokenizer: Any, text: str) -> list[int]:
 
 
 def _word_prefix(tokenizer: Any) -> str:
+    # A form is right if the tokens of two words are the tokens of the first and of the second in this form.
     first, second = _PROBES
     together = _ids(tokenizer, f"{first} {second}")
     for prefix in ("", " "):
@@ -210,7 +211,7 @@ def _word_prefix(tokenizer: Any) -> str:
 
 
 def _special_tokens(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the special tokens the tokenizer puts before and after a text."""
+    """Return the special tokens that the tokenizer adds before and after a text."""
     plain = _ids(tokenizer, _PROBES[1])
     full = list(tokenizer(_PROBES[1], verbose=False)["input_ids"])
     for start in range(len(full) - len(plain) + 1):

@@ -1,4 +1,4 @@
-"""Spans given by character offsets: read from records, moved to words."""
+"""Spans by character offsets: parsed from records and mapped to words."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,7 +8,7 @@ from lookboth.data.counting import Claim, Counting, Ruler, find_counting, find_s
 from lookboth.data.problems import ProblemLog
 from lookboth.types import Span
 
-# Keys of tools for one thing, the usual one first: Prodigy and spaCy, doccano, transformers, Rasa, GLiNER.
+# Alternative keys, the most common first: Prodigy and spaCy, doccano, transformers, Rasa, GLiNER.
 START_KEYS = ("start", "start_offset", "start_char", "begin")
 END_KEYS = ("end", "end_offset", "end_char", "stop")
 LABEL_KEYS = ("label", "entity_group", "entity", "type", "entity_type", "tag")
@@ -20,9 +20,9 @@ class CharSpan(NamedTuple):
     """A labeled range of characters, end exclusive.
 
     Args:
-        start, end: code points.
-        label: of the range.
-        shown: the place as the file gives it, for messages, where that is not start..end.
+        start, end: offsets in code points.
+        label: label of the range.
+        shown: offsets as written in the file, for messages; "" if they are start..end.
     """
 
     start: int
@@ -31,14 +31,14 @@ class CharSpan(NamedTuple):
     shown: str = ""
 
     def quote(self, text: str) -> str:
-        """Return the span as messages show it."""
+        """Return the span and the text it covers, for messages."""
         covered = text[self.start : self.end]
         place = self.shown or f"{self.start}..{self.end}"
         return f"span {place} {covered if len(covered) < 40 else covered[:39] + '…'!r} ({self.label})"
 
 
-class _Found(NamedTuple):
-    """A span as its file gives it: whole numbers, a label, and the text it is said to have."""
+class _RawSpan(NamedTuple):
+    """A span as written in its file: integer offsets, a label, and the text that the record states for it."""
 
     start: int
     end: int
@@ -53,22 +53,24 @@ class _Found(NamedTuple):
 def parse_char_spans(
     records: Any, text: str, line: int, log: ProblemLog, counting: Counting | None = None
 ) -> list[CharSpan]:
-    """Return the valid spans of a JSON record and note the others.
+    """Return the valid spans of a JSON record; log the others.
 
-    A span is an object with a start, an end, a label and perhaps its own "text", or a list `[start, end, label]`.
-    Where spans have a text of their own, they are found by it: the counting of offsets under which most of them have
-    this text is the counting of all spans of the record, and a span that still differs is taken from the one place
-    where a text of its length stands that is its own.
+    A span is an object with a start, an end, a label and optionally its own "text", or a list `[start, end, label]`.
+    The texts of spans decide what the offsets count: the counting under which most spans have their own text is used
+    for the whole record. A span that still differs is read where its text occurs, if it has the length of the span and
+    occurs only once.
 
     Args:
-        records: of the spans, not yet checked.
-        text: the text; line: of the record; log: takes what is wrong.
-        counting: what the offsets count, where that is known.
+        records: the value of the record's key for spans, not yet checked.
+        text: the text.
+        line: line or number of the record.
+        log: receives the problems.
+        counting: what the offsets count; None: decided as above.
     """
     if not isinstance(records, list):
         log.add(line, "span", "the spans are not a list of objects", "read as no spans")
         return []
-    found: list[_Found] = []
+    found: list[_RawSpan] = []
     for record in records:
         span = _find_span(record)
         if isinstance(span, str):
@@ -78,7 +80,7 @@ def parse_char_spans(
     if counting is None:
         counting = find_counting(text, [claim for span in found if (claim := span.claim) is not None])
         if counting != Counting():
-            message = f"offsets count {counting.describe()}, by the texts of the spans; they are read so"
+            message = f"by the texts of the spans, offsets count {counting.describe()}; they are read as such"
             log.add(line, "offsets", message, fatal=False)
     ruler = None if counting == Counting() else Ruler(text, counting)
     placed = (_place(span, text, ruler, line, log) for span in found)
@@ -86,18 +88,19 @@ def parse_char_spans(
 
 
 def places_without_text(records: Any) -> list[tuple[int, int]]:
-    """Return the offsets of the spans of a record; none where a span has a text of its own."""
+    """Return the offsets of the spans of a record; none if any span has its own text."""
     spans = [_find_span(record) for record in records] if isinstance(records, list) else []
-    found = [span for span in spans if isinstance(span, _Found)]
+    found = [span for span in spans if isinstance(span, _RawSpan)]
     return [] if any(span.said is not None for span in found) else [(span.start, span.end) for span in found]
 
 
 def settle_labels(spans: Iterable[CharSpan], several: str | None) -> list[CharSpan]:
-    """Return each span once; of several labels of one range what the option says.
+    """Remove duplicate spans and resolve ranges with several labels.
 
     Args:
-        spans: in the order of the file.
-        several: "first", "joined" (`PER+CUSTOMER`), or None to keep them all, for a message about each.
+        spans: in file order.
+        several: "first" keeps the first label, "joined" joins them (`PER+CUSTOMER`); None keeps all spans, so that
+            each is reported as an overlap.
 
     >>> settle_labels([CharSpan(0, 3, "PER"), CharSpan(0, 3, "VIP")], "joined")
     [CharSpan(start=0, end=3, label='PER+VIP', shown='')]
@@ -117,10 +120,10 @@ def settle_labels(spans: Iterable[CharSpan], several: str | None) -> list[CharSp
 def spans_over_words(
     spans: Sequence[CharSpan], text: str, offsets: Sequence[tuple[int, int]], line: int, log: ProblemLog
 ) -> tuple[Span, ...]:
-    """Return the spans in words, sorted and not overlapping.
+    """Map character spans to words; return them sorted and without overlaps.
 
-    A span that cuts a word is a problem, repaired by taking the whole word. White space at the edge of
-    a span is no problem. Of two that overlap in words, a repair keeps the longer one, of equals the first.
+    A span that covers part of a word is a problem; the repair takes the whole word. White space at the edge of a span
+    is ignored. Of two spans that overlap in words, the repair keeps the longer one (ties: the first).
     """
     starts, ends = [start for start, _ in offsets], [end for _, end in offsets]
     moved = []
@@ -140,9 +143,10 @@ def _without_overlaps(
     moved: list[tuple[Span, CharSpan]], text: str, line: int, log: ProblemLog
 ) -> tuple[Span, ...]:
     kept: list[tuple[Span, CharSpan]] = []
-    over: dict[int, int] = {}  # for each word that has a span, which of the kept ones
+    # Word index -> index into `kept`.
+    over: dict[int, int] = {}
     for span, source in sorted(moved, key=lambda pair: (pair[0].start - pair[0].end, pair[0].start)):
-        # Kept spans are no shorter: one that overlaps this one lies over its first word or its last.
+        # Longer spans come first: a kept span that overlaps this one covers its first or its last word.
         rivals = [over[word] for word in (span.start, span.end - 1) if word in over]
         if not rivals:
             over.update(dict.fromkeys(range(span.start, span.end), len(kept)))
@@ -156,8 +160,8 @@ def _without_overlaps(
     return tuple(sorted(span for span, _ in kept))
 
 
-def _find_span(record: Any) -> _Found | str:
-    """Return the span of a record, or why it is none."""
+def _find_span(record: Any) -> _RawSpan | str:
+    """Return the span of a record, or the reason why it is invalid."""
     if isinstance(record, list | tuple) and len(record) == 3:
         start, end, label = record
         said = None
@@ -176,23 +180,23 @@ def _find_span(record: Any) -> _Found | str:
         return f"span {start}..{end}: the label {label!r:.40} is not a name"
     if isinstance(record, Mapping) and "entity" in record and label[:2] in ("B-", "I-"):
         found = f"span {start}..{end} has the tag {label!r:.40} of a token"
-        return f"{found}; a pipeline gives spans with aggregation_strategy"
+        return f"{found}; a transformers pipeline returns spans with aggregation_strategy"
     if not isinstance(said, str | None):
-        return f"span {start}..{end}: its text {said!r:.40} is no string"
-    return _Found(start, end, label, said)
+        return f"span {start}..{end}: its text {said!r:.40} is not a string"
+    return _RawSpan(start, end, label, said)
 
 
 class _Candidates(str):
-    """Several keys with a label each, for a message."""
+    """Text that lists keys with different labels, for a message."""
 
 
 def first_of(record: Mapping[str, Any], keys: Sequence[str]) -> Any:
-    """Return the value of the first key that a record has, `_MISSING` where it has none."""
+    """Return the value of the first of these keys that the record has, `_MISSING` if it has none."""
     return next((record[key] for key in keys if key in record), _MISSING)
 
 
 def _label_of(record: Mapping[str, Any]) -> Any:
-    """Return the label; where only less usual keys stand for it and they differ, their names."""
+    """Return the label of a record; `_Candidates` if "label" is missing and other label keys differ."""
     if LABEL_KEYS[0] in record:
         return record[LABEL_KEYS[0]]
     there = {key: record[key] for key in LABEL_KEYS if key in record}
@@ -205,8 +209,8 @@ def _not_a_span(record: Any) -> str:
     return f"span {record!r:.80} needs 'start', 'end' and 'label', or is a list [start, end, label]"
 
 
-def _place(span: _Found, text: str, ruler: Ruler | None, line: int, log: ProblemLog) -> CharSpan | None:
-    """Return where a span is in code points; note why it is nowhere, or elsewhere than its offsets say."""
+def _place(span: _RawSpan, text: str, ruler: Ruler | None, line: int, log: ProblemLog) -> CharSpan | None:
+    """Return the span in code points, or None; log a span that is not where its offsets say."""
     place = (span.start, span.end) if ruler is None else ruler.place(span.start, span.end)
     inside = place is not None and 0 <= place[0] < place[1] <= len(text)
     if place is not None and inside and (span.said is None or is_true(span.said, text, [place])):
@@ -215,7 +219,7 @@ def _place(span: _Found, text: str, ruler: Ruler | None, line: int, log: Problem
     start = find_said(said, text, span.end - span.start)
     if start is not None:
         message = (
-            f"span {span.start}..{span.end} is {said!r:.60} by its own text, at {start}..{start + len(said)}"
+            f"span {span.start}..{span.end}: its own text {said!r:.60} is at {start}..{start + len(said)}"
         )
         log.add(line, "offsets", f"{message}; it is read there", fatal=False)
         return CharSpan(start, start + len(said), span.label, f"{span.start}..{span.end}")

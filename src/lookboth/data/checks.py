@@ -1,4 +1,4 @@
-"""Looks over the splits of a data set before anything is trained on them."""
+"""Checks of the splits of a data set before training, and the report about them."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,17 +11,21 @@ from lookboth.data.sources import read_part, split_name
 from lookboth.types import Dataset, Example, Problem
 
 NUM_SHOWN = 20
+# Fewer spans may all be one word long by chance.
 MIN_SPANS_TO_JUDGE = 20
 
 
 @dataclass(frozen=True, slots=True)
 class SplitCounts:
-    """What one split holds.
+    """Counts of one split.
 
     Args:
-        split: its name; source: the file or data set.
-        scheme: the tag scheme it is written in.
-        labels: number of spans (or of texts, where labels belong to whole texts) of each label.
+        split: name of the split.
+        source: the file or data set.
+        scheme: tag scheme of the file.
+        num_sentences: number of sentences or texts.
+        num_words: number of words.
+        labels: number of spans (or of whole texts) per label.
     """
 
     split: str
@@ -39,11 +43,11 @@ class SplitCounts:
 
 @dataclass(frozen=True, slots=True)
 class DataReport:
-    """What `check_data` found: counts for each split and every problem.
+    """Result of `check_data`: the counts of each split and all problems.
 
     Args:
-        splits: in the order they were given.
-        problems: those of the readers, split by split, then those between sentences and splits.
+        splits: in the given order.
+        problems: problems found by the readers, split by split, then problems between sentences and splits.
     """
 
     splits: tuple[SplitCounts, ...]
@@ -51,11 +55,11 @@ class DataReport:
 
     @property
     def ok(self) -> bool:
-        """Whether training would accept the data as it stands."""
+        """Whether training accepts the data as they are."""
         return not any(problem.fatal for problem in self.problems)
 
     def describe(self, num_shown: int = NUM_SHOWN) -> str:
-        """Return the report as a person reads it, at most `num_shown` problems of each kind."""
+        """Return the report as text, with at most `num_shown` problems of each kind."""
         lines = [_describe_split(counts) for counts in self.splits]
         kinds = Counter((not problem.fatal, problem.kind) for problem in self.problems)
         for (warning, kind), count in sorted(kinds.items()):
@@ -76,17 +80,17 @@ def check_data(
     sources: Sequence[str | Path] | Mapping[str, str | Path],
     options: ReadOptions | None = None,
 ) -> DataReport:
-    """Read the sources and report everything that is wrong or odd about them.
+    """Read the sources and report all errors and warnings.
 
-    Errors are what stops training: lines that no reader can make sense of and ill-formed tags. Warnings
-    are labels that train lacks, repeated sentences, labels spelled in two ways and the like.
+    Errors stop training: invalid lines and ill-formed tags. Warnings do not: labels that do not occur in train,
+    duplicate sentences, labels that differ only in case, and others.
 
     Args:
-        sources: files, folders, built-in names or hub ids, of which ":split" names one split or a part of it;
-            or a mapping of split name to source. Without it all splits are read; the split of a file is read
-            off its name, and a single file without one is "train".
-        options: how files are read. Without a task, built-in data are read as what they are, others as labeled words;
-            with `repair`, the report holds what is left after a repair.
+        sources: files, folders, built-in names or hub ids, or a mapping of split name to source. ":split" after a
+            source names one split or a part of it; without it all splits are read. The split of a file is taken from
+            its name; a file without one is "train".
+        options: how files are read. Without a task, built-in data are read by their own task, others as labeled words.
+            With `repair`, the report has the problems that remain after a repair.
 
     Raises:
         DataError: if a source does not exist or cannot be read at all.
@@ -123,7 +127,7 @@ def _splits_of(source: str, task: Task) -> Sequence[str]:
 
 
 def count_split(split: str, dataset: Dataset) -> SplitCounts:
-    """Return what a split holds."""
+    """Count the sentences, words and labels of a split."""
     examples = dataset.examples
     labels = Counter(label for example in examples for label in example.labels())
     num_words = sum(len(example.words) for example in examples)
@@ -138,7 +142,7 @@ def _empty_splits(datasets: Sequence[tuple[str, Dataset]]) -> list[Problem]:
         if not dataset.examples and not any(problem.fatal for problem in dataset.problems):
             found.append(Problem(where, f"the {split} split has no sentences", "empty-file"))
         elif dataset.examples and not dataset.labels():
-            found.append(Problem(where, f"the {split} split labels nothing", "no-labels", fatal=False))
+            found.append(Problem(where, f"the {split} split has no labels", "no-labels", fatal=False))
     return found
 
 
@@ -146,9 +150,9 @@ def _check_schemes(datasets: Sequence[tuple[str, Dataset]]) -> list[Problem]:
     labeled = [(split, dataset) for split, dataset in datasets if dataset.labels()]
     if len({dataset.scheme for _, dataset in labeled}) < 2:
         return []
-    said = ", ".join(f"{split} {dataset.scheme}" for split, dataset in labeled)
+    schemes = ", ".join(f"{split} {dataset.scheme}" for split, dataset in labeled)
     advice = "pass --scheme (in a recipe: data.scheme) if one was detected wrongly"
-    message = f"the splits look written in different schemes: {said}; {advice}"
+    message = f"the splits seem to use different schemes: {schemes}; {advice}"
     return [Problem(f"{labeled[0][1].name}:1", message, "scheme", fatal=False)]
 
 
@@ -163,7 +167,7 @@ def _check_labels(datasets: Sequence[tuple[str, Dataset]]) -> list[Problem]:
                 found.append(Problem(example.source, message, "label-not-in-train", fatal=False))
             other = first_seen.setdefault(label.casefold(), label)
             if other != label:
-                message = f"labels {other!r} and {label!r} differ in case only; they are two labels"
+                message = f"labels {other!r} and {label!r} differ only in case; they are two labels"
                 found.append(Problem(example.source, message, "label-case", fatal=False))
         if dataset.scheme not in ("plain", "text"):
             found += _one_word_labels(dataset)
@@ -179,7 +183,7 @@ def _first_examples(dataset: Dataset) -> dict[str, Example]:
 
 
 def _one_word_labels(dataset: Dataset) -> list[Problem]:
-    """Labels whose spans are all one word long: often a sign that 'I-' tags were lost on the way."""
+    """Return a warning for each label whose spans are all one word long: its 'I-' tags may have been lost."""
     longest: Counter[str] = Counter()
     counts: Counter[str] = Counter()
     for example in dataset.examples:

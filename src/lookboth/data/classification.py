@@ -1,4 +1,4 @@
-"""Texts with labels of the whole text: tab-separated, CSV and JSON lines."""
+"""Reader of texts with labels of the whole text: tab-separated files, CSV and JSON lines."""
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,20 +17,22 @@ from lookboth.data.words import example_from_text
 from lookboth.types import Dataset, Example
 
 TEXT_FIELDS = ("text", "sentence", "content")
-LABEL_FIELDS = ("label_text", "label", "labels")  # label_text names what is a number in label
+# First label_text: some data sets have a number in label and its name in label_text.
+LABEL_FIELDS = ("label_text", "label", "labels")
 OTHER_FIELDS = "name others: --text-field, --label-field (in a recipe: data.text_field, data.label_field)"
-_LONGEST_FIELD = 2**31 - 1  # the largest limit that csv takes where a C long has 32 bits
+# The largest limit that the csv module accepts on platforms where a C long has 32 bits.
+_LONGEST_FIELD = 2**31 - 1
 _ALLOWED = 'write {"text": "...", "label": "..."} or {"text": "...", "labels": ["...", "..."]}'
 
 
 class LabeledText(NamedTuple):
-    """One text as it stands in a file.
+    """One text as read from a file.
 
     Args:
-        line: its first line.
-        text: as it stands there.
-        labels: of the whole text.
-        listed: whether the labels came as a list, which may be empty.
+        line: first line of the text.
+        text: the text, unchanged.
+        labels: labels of the whole text.
+        listed: whether the labels were a list, which may be empty.
     """
 
     line: int
@@ -40,18 +42,18 @@ class LabeledText(NamedTuple):
 
 
 class FieldNames(NamedTuple):
-    """What the columns (or keys) of text and label may be called, the preferred name first."""
+    """Possible names of the text and the label column (or key), the preferred name first."""
 
     text: Sequence[str]
     label: Sequence[str]
 
     @classmethod
     def of(cls, text: str | None, label: str | None) -> "FieldNames":
-        """Return the given names, or the usual ones."""
+        """Return the given names, or the default names for those that are None."""
         return cls((text,) if text else TEXT_FIELDS, (label,) if label else LABEL_FIELDS)
 
     def find(self, present: Iterable[str]) -> tuple[str, str] | None:
-        """Return the columns of text and label among those present, upper and lower case alike, or None."""
+        """Return the text and the label column among those present, ignoring case; None if one is missing."""
         there = {name.strip().lower(): name for name in present}
         text, label = (
             next((there[name.lower()] for name in names if name.lower() in there), None) for names in self
@@ -74,16 +76,16 @@ def read_classification(
     label_field: str | None = None,
     repair: bool = False,
 ) -> Dataset:
-    """Read texts with labels of the whole text; every problem is listed in the result.
+    """Read texts with labels of the whole text; the result lists every problem.
 
-    A .csv file has a header and the quoting of CSV. Any other file is JSON lines if its suffix says so, else
-    `label<TAB>text` a line without quoting, or columns in the order of its header. In CSV and tab-separated
-    files `|` separates the labels of one text.
+    A .csv file has a header and CSV quoting. A .json, .jsonl or .ndjson file has one object per text. Any other file is
+    tab-separated without quoting: one `label<TAB>text` per line, or columns in the order of its header. In CSV and
+    tab-separated files `|` separates the labels of one text.
 
     Args:
-        path: the file, decoded as of `lines.read_lines`.
-        text_field, label_field: columns or keys; None: the first of `TEXT_FIELDS`, of `LABEL_FIELDS`.
-        repair: read problematic lines as each problem says instead of calling them fatal.
+        path: the file, decoded as in `lines.read_lines`.
+        text_field, label_field: columns or keys; None: the first of `TEXT_FIELDS` and of `LABEL_FIELDS`.
+        repair: apply the repair of each invalid line instead of reporting the line as fatal.
 
     Raises:
         DataError: if the file cannot be read at all.
@@ -103,8 +105,8 @@ def build_text_dataset(texts: Iterable[LabeledText], log: ProblemLog) -> Dataset
 
     Args:
         texts: in file order.
-        log: what the reader noted so far. A text without words is added; so is one without a label, unless
-            its labels came as a list or other texts have several.
+        log: problems found by the reader. Texts without words are added. Texts without a label are added unless
+            their labels were a list or other texts have several labels.
     """
     found = list(texts)
     several = any(len(text.labels) > 1 for text in found)
@@ -122,11 +124,11 @@ def build_text_dataset(texts: Iterable[LabeledText], log: ProblemLog) -> Dataset
 
 
 def parse_labels(value: Any, names: Sequence[str] | None = None) -> tuple[str, ...] | str:
-    """Return the labels of one value (a name, a number, or a list of them), or why there are none.
+    """Return the labels of one value (a name, a number, or a list of them), or the reason why it is invalid.
 
     Args:
-        value: as it came from JSON or a data set.
-        names: the name behind each number; None: a number is its own name.
+        value: from JSON or a data set, not yet checked.
+        names: class names by number; None: a number is its own name.
 
     >>> parse_labels("spam"), parse_labels([0, 2], ["joy", "fear", "anger"])
     (('spam',), ('joy', 'anger'))
@@ -144,7 +146,7 @@ def parse_labels(value: Any, names: Sequence[str] | None = None) -> tuple[str, .
     if names is None:
         return (str(value),)
     if value == -1:
-        return "the label -1 stands for one that is kept secret; such a split cannot be scored"
+        return "the label -1 means that the label is hidden; such a split cannot be scored"
     if 0 <= value < len(names):
         return (names[value],)
     return f"the label {value} has no name; there are {len(names)}, counted from 0"
@@ -169,7 +171,7 @@ def _from_objects(
         fields = names.find(record)
         text, value = (record[field] for field in fields) if fields else (None, None)
         if not isinstance(text, str):
-            message = f"keys {sorted(record)!r:.100} are not what is read; {_ALLOWED}"
+            message = f"keys {sorted(record)!r:.100} are not supported; {_ALLOWED}"
             log.add(number, "json", message, "the line is left out")
             continue
         labels = parse_labels(value)
@@ -180,7 +182,7 @@ def _from_objects(
 
 
 def _other_labels(record: Mapping[str, Any], names: FieldNames) -> str:
-    """Return what to ask where two keys hold labels that differ, "" where none do."""
+    """Return the message for a record whose "label" and "labels" differ, else ""."""
     usual = [key for key in ("label", "labels") if record.get(key) not in (None, "", [])]
     if (
         names.label != LABEL_FIELDS
@@ -201,7 +203,7 @@ def _tsv_rows(path: str | Path, log: ProblemLog) -> Iterator[_Row]:
 def _csv_rows(path: str | Path, log: ProblemLog) -> Iterator[_Row]:
     reader = csv.reader((line + "\n" for line in read_lines(path, log)), strict=True)
     rows, line = [], 1
-    # One limit holds for the whole process: all is read before it is put back.
+    # The limit is global to the process: the whole file is read before it is restored.
     limit = csv.field_size_limit(_LONGEST_FIELD)
     try:
         for columns in reader:
@@ -218,7 +220,7 @@ def _csv_rows(path: str | Path, log: ProblemLog) -> Iterator[_Row]:
 def _from_rows(
     rows: Iterator[_Row], names: FieldNames, log: ProblemLog, *, header: bool
 ) -> Iterator[LabeledText]:
-    """Yield the texts of rows whose first may be (`header`: must be) the names of the columns."""
+    """Yield the texts of rows; the first row may be a header, with `header` it must be one."""
     first = next(rows, None)
     if first is None:
         return
@@ -235,7 +237,7 @@ def _from_rows(
         rows = chain([first], rows)
     for row in rows:
         if len(row.columns) != count:
-            message = f"{len(row.columns)} columns; a line has {count}, a label and a text among them"
+            message = f"{len(row.columns)} columns; a line must have {count}, including a label and a text"
             log.add(row.line, "columns", message, "the line is left out")
             continue
         labels = dict.fromkeys(label.strip() for label in row.columns[label_column].split("|"))

@@ -1,4 +1,4 @@
-"""Which columns a file of columns has: a header, numbers of words, comments."""
+"""Column layout of CoNLL-like files: header, word and tag columns, word numbers, comments."""
 
 import re
 from collections import Counter
@@ -16,7 +16,8 @@ _MARKUP = re.compile(r"</?[A-Za-z][\w:.-]*(\s[^<>]*)?>")
 _WORD_WITH_TAG = re.compile(r".+[/_][A-Za-z][\w-]*")
 _RULER = re.compile(r"(#{2,}|={3,}|-{3,}|\*{3,}|_{3,}).*")
 _DIGITS = re.compile(r"([0-9]{1,18})")
-NOT_A_WORD = re.compile(r"\d+[-.]\d+")  # 3-4 is a multiword token of CoNLL-U, 8.1 an empty node
+# In CoNLL-U, 3-4 is a multiword token and 8.1 an empty node: both repeat or add to the words.
+NOT_A_WORD = re.compile(r"\d+[-.]\d+")
 _WORD_NAMES = frozenset(("word", "words", "token", "tokens", "form"))
 _TAG_STARTS = ("ne-", "ne_", "ner", "tag", "label", "iob", "bio")
 _SENTENCE_NAMES = frozenset(
@@ -43,14 +44,15 @@ _TAG_NAMES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Which columns are read, and what is usual in a file.
+    """Columns that are read, and the usual shape of lines in a file.
 
     Args:
-        word, tag: the columns of the word and its tag.
-        usual: how many columns lines usually have; tags: those that occur on such lines.
+        word, tag: indices of the word and the tag column.
+        usual: the most frequent number of columns.
+        tags: the tags on lines with this number of columns.
         blanks: whether blanks separate columns.
         conllu: whether the first column numbers the words of each sentence from 1.
-        sentence: the column whose cell changes where a sentence begins; -1: blank lines end sentences.
+        sentence: column whose value changes where a sentence begins; -1: blank lines end sentences.
     """
 
     word: int
@@ -63,7 +65,7 @@ class Columns:
 
     @classmethod
     def of(cls, rows: Sequence[list[str]], places: "Places", *, blanks: bool) -> "Columns":
-        """Return what is usual in these rows."""
+        """Return the layout of these rows."""
         word, tag = places.word, places.tag
         plain = [row for row in rows if row and not row[0].startswith("#") and not is_border(row)]
         counts = Counter(map(len, plain or [row for row in rows if row]))
@@ -74,7 +76,7 @@ class Columns:
 
     @property
     def needed(self) -> int:
-        """The number of columns without which a line has no word or no tag."""
+        """The smallest number of columns with which a line has a word and a tag."""
         return max(2, *(i + 1 if i >= 0 else -i for i in (self.word, self.tag)))
 
     def first_line(self, rows: Sequence[list[str]]) -> int:
@@ -82,16 +84,16 @@ class Columns:
         return next(number for number, row in enumerate(rows, 1) if len(row) == self.usual)
 
     def too_few(self, count: int) -> str:
-        """Return what to say of a line that lacks the word or the tag."""
+        """Return the message for a line without a word or a tag."""
         wanted = f"word column {self.word} and tag column {self.tag} need {self.needed}"
         return f"{num_columns(count)}; {wanted}, separated by a tab or blanks, in a .csv file by commas"
 
     def unusual(self, count: int) -> str:
-        """Return what to say of a line with another number of columns."""
+        """Return the message for a line with an unusual number of columns."""
         return f"{num_columns(count)}; the lines of this file usually have {self.usual}"
 
     def is_comment(self, row: list[str]) -> bool:
-        """Whether a '#' line at the start of a sentence is a comment and not the word '#' with its tag."""
+        """Return whether a '#' line at the start of a sentence is a comment, not the word '#' with its tag."""
         if not _COMMENT.match(" ".join(row)) or (row == ["#"] and self.usual == 1):
             return False
         if len(row) != self.usual or re.match(r"#\s", row[0]):
@@ -100,17 +102,17 @@ class Columns:
         return self.blanks and tag not in self.tags and not SCHEME_TAG.match(tag)
 
     def is_range(self, row: list[str]) -> bool:
-        """Whether a line of CoNLL-U is no word: a multiword token or an empty node."""
+        """Return whether a line of CoNLL-U is a multiword token or an empty node instead of a word."""
         return self.conllu and self.word > 0 and bool(NOT_A_WORD.fullmatch(row[0]))
 
 
 def is_border(row: Sequence[str]) -> bool:
-    """Whether a row is a border of documents: -DOCSTART-, #begin document (CoNLL-2012), ###MEDLINE: (JNLPBA)."""
+    """Return whether a row separates documents: -DOCSTART-, #begin document (CoNLL-2012), ###MEDLINE: (JNLPBA)."""
     return bool(_DOCUMENT.match(" ".join(row[:2])))
 
 
 def is_inner_comment(row: Sequence[str], columns: Columns) -> bool:
-    """Whether a row can only be a comment inside a sentence, or a line of markup such as `<s>`."""
+    """Return whether a row can only be a comment inside a sentence or markup such as `<s>`."""
     line = " ".join(row)
     if _MARKUP.fullmatch(line):
         return True
@@ -124,7 +126,7 @@ def num_columns(count: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where words, tags and, if there is such a column, the names of sentences are."""
+    """Indices of the word column, the tag column and the column with sentence names (-1: none)."""
 
     word: int
     tag: int
@@ -132,12 +134,12 @@ class Places:
 
 
 def take_header(rows: list[list[str]], log: ProblemLog, places: Places) -> Places:
-    """Empty the first row if it names the columns, say so, and return the places that it names.
+    """Return the columns that a header names; empty the row of the header and log it.
 
     Args:
-        rows: of a file.
-        log: takes what was found.
-        places: of words and tags; a place that is not the first and the last column was named and stays.
+        rows: rows of the file; the header is emptied in place.
+        log: receives the note about the header.
+        places: requested columns. Only the defaults (first column for words, last for tags) are replaced.
     """
     number, row = next(((n, row) for n, row in enumerate(rows, 1) if row and not is_border(row)), (0, []))
     names = [cell.strip("#").strip().lower() for cell in row]
@@ -157,10 +159,10 @@ def take_header(rows: list[list[str]], log: ProblemLog, places: Places) -> Place
 
 
 def find_words(rows: Sequence[list[str]], columns: Columns) -> tuple[int, int]:
-    """Return (first line, column of the words) where the word column holds numbers instead, else (0, its column).
+    """Return (first line, likely word column) if the word column holds numbers, else (0, word column).
 
-    Numbers never fall from word to word (1, 2; T1, T2; 1.1, 1.2; offsets; numbers of sentences). A cell that is the
-    same for all words of a sentence is no word either.
+    Numbers never decrease from word to word (1, 2; T1, T2; 1.1, 1.2; offsets; sentence numbers). A column with the same
+    cell for all words of a sentence does not hold words either.
     """
     if columns.usual < 3 or columns.sentence >= 0 or not -columns.usual <= columns.word < columns.usual:
         return 0, columns.word
@@ -173,7 +175,7 @@ def find_words(rows: Sequence[list[str]], columns: Columns) -> tuple[int, int]:
 
 
 def find_other_layer(rows: Sequence[list[str]], columns: Columns) -> int | None:
-    """Return another column with tags of the same labels, as of nested spans, or None."""
+    """Return another column with tags of the same labels (a layer of nested spans), or None."""
     plain = [row for row in rows if row and len(row) == columns.usual and not is_border(row)]
     labels = [{row[i][2:] for row in plain if is_standard(row[i])} for i in range(columns.usual)]
     read = columns.tag % columns.usual if plain else 0
@@ -181,7 +183,7 @@ def find_other_layer(rows: Sequence[list[str]], columns: Columns) -> int | None:
 
 
 def find_standard_tags(rows: Sequence[list[str]], columns: Columns) -> int | None:
-    """Return the first column but the one read in which all cells are "O" or such as `B-PER`, or None."""
+    """Return the first other column in which every cell is "O" or a tag such as `B-PER`, or None."""
     plain = [row for row in rows if row and len(row) == columns.usual and not is_border(row)]
     for i in range(columns.usual if plain else 0):
         cells = {row[i] for row in plain}
@@ -195,7 +197,7 @@ def find_standard_tags(rows: Sequence[list[str]], columns: Columns) -> int | Non
 
 
 def carries_tags(rows: Sequence[list[str]], columns: Columns) -> bool:
-    """Whether every cell of the file is a word with its tag, such as `Oslo/NNP`."""
+    """Return whether every cell of the file is a word with its tag, such as `Oslo/NNP`."""
     cells = [cell for row in rows if row and not is_border(row) for cell in row]
     return len(cells) > 1 and all(map(_WORD_WITH_TAG.fullmatch, cells))
 
@@ -212,7 +214,7 @@ def _sentences(rows: Sequence[list[str]], usual: int) -> Iterator[list[list[str]
 
 
 def _most(sentences: Sequence[Sequence[str]], test: Callable[[Sequence[str]], bool]) -> bool:
-    """Whether most sentences pass, and one of them has several words."""
+    """Return whether most sentences pass the test, at least one of them with several words."""
     passed = [cells for cells in sentences if test(cells)]
     return len(passed) * 2 > len(sentences) and any(len(cells) > 1 for cells in passed)
 
@@ -225,7 +227,7 @@ def _are_numbers(sentences: Sequence[Sequence[str]]) -> bool:
 
 
 def _grows(cells: Sequence[str]) -> bool:
-    """Whether the cells of a sentence are numbers that never fall, alike in all but the digits."""
+    """Return whether the cells of a sentence differ only in numbers that never decrease."""
     words = [cell for cell in cells if not NOT_A_WORD.fullmatch(cell)]
     parts = [_DIGITS.split(cell) for cell in words or cells]
     numbers = [tuple(map(int, part[1::2])) for part in parts]

@@ -1,4 +1,4 @@
-"""CoNLL columns: one word a line with its tag, a blank line after each sentence."""
+"""Reader of CoNLL columns: one word per line with its tag, a blank line after each sentence."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -26,15 +26,21 @@ from lookboth.errors import ConfigError
 from lookboth.types import Dataset
 
 _NO_TAGS_IN_CSV = (
-    "no first line names the columns of words and tags (word,tag), and the last column has no tags such as B-PER. If "
-    "whole texts have labels, give check-data or train --task classification"
+    "the first line does not name the columns of words and tags (word,tag), and the last column has no tags such as "
+    "B-PER. If the labels belong to whole texts, pass --task classification to check-data or train"
 )
-_LONG_SENTENCE = 1000  # words; no sentence of any corpus is so long
+# Words; real corpora have no sentence of this length, so blank lines must be missing.
+_LONG_SENTENCE = 1000
 _EMPTY_WORD = "the word column is empty; a blank line ends a sentence"
-_INNER_COMMENT = "looks like markup, or a comment inside a sentence; comments are in front of one"
-_LANGUAGE = re.compile(r"([a-z]{2,3}(?:-[a-z]+)*:)(?=.)")  # en:Oslo, of WikiANN
-_PLACE = re.compile(r"(?<=^[\u3000-\uffef])([0-9])$")  # 科0 技1: places of characters in words, of WeiboNER
-_LINES_LOOKED_AT = 10_000  # where a file is not read whole
+_INNER_COMMENT = (
+    "looks like markup or a comment inside a sentence; comments are allowed only before a sentence"
+)
+# en:Oslo, as in WikiANN.
+_LANGUAGE = re.compile(r"([a-z]{2,3}(?:-[a-z]+)*:)(?=.)")
+# 科0 技1: position of a character in its word, as in WeiboNER.
+_PLACE = re.compile(r"(?<=^[\u3000-\uffef])([0-9])$")
+# Lines from which the layout of a streamed file is detected.
+_LINES_LOOKED_AT = 10_000
 
 
 def read_conll(
@@ -47,25 +53,25 @@ def read_conll(
     repair: bool = False,
     head: str | None = None,
 ) -> Dataset:
-    """Read a file of columns; every problem is listed in the result, none stops the reading.
+    """Read a file of columns; the result lists every problem, and none stops the reading.
 
-    `-DOCSTART-` lines end a sentence and are no words. `# ...` lines before the first word of a sentence
-    are comments unless they have the columns of a word. There is no quoting.
+    `-DOCSTART-` lines end a sentence and are not words. `# ...` lines before the first word of a sentence are comments
+    unless they have the columns of a word. Only .csv files have quoting.
 
     Args:
-        path: the file, decoded as of `lines.read_lines`.
-        word_column, tag_column: counted from 0; negative from the right.
+        path: the file, decoded as in `lines.read_lines`.
+        word_column, tag_column: column indices from 0; negative ones count from the right.
         scheme: one of `schemes.SCHEMES`, or None to detect it from the tags.
-        separator: what separates columns; None: tabs on lines that have one, else blanks.
-        repair: read ill-formed lines as each problem says instead of calling them fatal.
-        head: the scheme of the head that the data are read for; see `tag_reading.choose_reading`.
+        separator: column separator; None: tabs on lines that have one, else blanks.
+        repair: apply the repair of each invalid line instead of reporting the line as fatal.
+        head: scheme of the head that will use the data; see `tag_reading.choose_reading`.
 
     Raises:
         DataError: if the file cannot be read at all.
         ConfigError: if the scheme is unknown or the separator empty.
     """
     if separator == "":
-        raise ConfigError("the column separator is empty; name one, or none for tabs and blanks.")
+        raise ConfigError("the column separator is empty; pass one, or leave it out for tabs and blanks.")
     log = ProblemLog(str(path), repair=repair)
     lines = read_lines(path, log)
     splitter = Splitter.of(lines, separator, quoted=Path(path).suffix.lower() == ".csv")
@@ -73,8 +79,9 @@ def read_conll(
     given = Places(word_column, tag_column)
     places = take_header(rows, log, given)
     columns = Columns.of(rows, places, blanks=splitter.blanks)
-    told = scheme is not None or head == "plain" or places is not given
-    if splitter.quoted and not told and lines and not any(map(is_standard, columns.tags)):
+    # A CSV file may hold whole texts with labels: without any sign of tags it is not read as words.
+    has_tags = scheme is not None or head == "plain" or places is not given
+    if splitter.quoted and not has_tags and lines and not any(map(is_standard, columns.tags)):
         log.add(1, "columns", _NO_TAGS_IN_CSV)
         return Dataset((), problems=log.problems(), name=log.name)
     if not _has_words(rows, columns, log):
@@ -93,13 +100,14 @@ def read_conll(
 
 
 def stream_words(lines: Iterable[str], log: ProblemLog) -> Iterator[Sentence]:
-    """Yield sentences as their lines are read: words, with "O" in place of tags, which need not be there.
+    """Yield sentences while their lines are read, with the tag "O" for every word; tag columns are optional.
 
-    What the columns are is seen in the first lines. Where they count the words, the words are in the second column.
+    The column layout is detected from the first lines. If the first column numbers the words, the words are in the
+    second one.
 
     Args:
-        lines: of columns.
-        log: takes the problems.
+        lines: lines of columns.
+        log: receives the problems.
     """
     lines = iter(lines)
     first = list(islice(lines, _LINES_LOOKED_AT))
@@ -115,7 +123,7 @@ def stream_words(lines: Iterable[str], log: ProblemLog) -> Iterator[Sentence]:
 def _note_oddities(
     rows: list[list[str]], columns: Columns, sentences: list[Sentence], log: ProblemLog
 ) -> None:
-    """Note a second layer of tags, and a file whose sentences nothing separates."""
+    """Log a second layer of tags, and a file without blank lines between sentences."""
     other = find_other_layer(rows, columns)
     if other is not None:
         message = f"column {other} has tags of the same labels; column {columns.tag} is read"
@@ -126,7 +134,7 @@ def _note_oddities(
 
 
 def _drop_marks(sentences: list[Sentence], log: ProblemLog) -> list[Sentence]:
-    """Remove what a data set adds to all its words, and say so."""
+    """Remove a mark that a data set adds to all its words, and log it."""
     words = [word for sentence in sentences for word in sentence.words]
     for mark in (_LANGUAGE, _PLACE):
         found = [mark.search(word) for word in words[:_LINES_LOOKED_AT]] if len(words) > 2 else [None]
@@ -135,21 +143,19 @@ def _drop_marks(sentences: list[Sentence], log: ProblemLog) -> list[Sentence]:
             and all(map(mark.search, words))
             and (mark is _PLACE or len({m and m[1] for m in found}) == 1)
         ):
-            message = f"all words have a mark as {words[0]!r:.40} has; {mark.sub('', words[0])!r:.40} is read"
+            message = f"all words have a mark, as in {words[0]!r:.40}; it is removed: {mark.sub('', words[0])!r:.40}"
             log.add(sentences[0].line(0), "marked-words", message, fatal=False)
             return [replace(s, words=tuple(mark.sub("", word) for word in s.words)) for s in sentences]
     return sentences
 
 
 def _has_words(rows: list[list[str]], columns: Columns, log: ProblemLog) -> bool:
-    """Whether lines usually have a word where one is read; note why not."""
+    """Return whether the word column holds words; log the reason if not."""
     if columns.usual and columns.usual < columns.needed:
         log.add(columns.first_line(rows), "columns", columns.too_few(columns.usual))
         return False
     if carries_tags(rows, columns):
-        message = (
-            "each word carries its tag (word/tag in the text); write one word per line, and its tag beside it"
-        )
+        message = "each word carries its tag (word/tag in the text); write one word and its tag per line"
         log.add(columns.first_line(rows), "columns", message)
         return False
     line, other = find_words(rows, columns)
@@ -163,7 +169,7 @@ def _has_words(rows: list[list[str]], columns: Columns, log: ProblemLog) -> bool
 
 @dataclass
 class _Assembler:
-    """Turns rows into sentences and notes the rows that do not fit."""
+    """Builds sentences from rows and logs invalid rows."""
 
     columns: Columns
     log: ProblemLog
@@ -175,7 +181,7 @@ class _Assembler:
     sentence: str = ""
 
     def assemble(self, rows: Iterable[list[str]]) -> Iterator[Sentence]:
-        """Yield the sentences, each once it has ended."""
+        """Yield each sentence when it ends."""
         for number, row in enumerate(rows, 1):
             if not row:
                 self._end_sentence()
@@ -195,7 +201,7 @@ class _Assembler:
         yield from self.ended
 
     def _follow_sentence(self, row: list[str]) -> None:
-        """End the sentence where the column that names sentences changes; an empty cell repeats the one above."""
+        """End the sentence if the sentence column changes; an empty cell repeats the value above."""
         at = self.columns.sentence
         name = row[at] if 0 <= at < len(row) else ""
         if name and name != self.sentence:
@@ -236,7 +242,7 @@ class _Assembler:
 
 
 class _WordAssembler(_Assembler):
-    """Takes words alone: a line need have no tag."""
+    """Builds sentences from words alone; lines need no tag column."""
 
     def _take(self, number: int, row: list[str]) -> None:
         columns, count = self.columns, len(row)

@@ -1,7 +1,7 @@
-"""Ways in which tools count offsets into a text, and which of them the text of the spans supports.
+"""Units of character offsets in different tools, and their detection from the texts of spans.
 
-Python counts code points. JavaScript counts UTF-16 units, some tools count UTF-8 bytes. A line end CRLF counts as one
-character where a tool read the file in text mode, and a byte order mark counts or does not.
+Python counts code points, JavaScript UTF-16 units, some tools UTF-8 bytes. Tools that read a file in text mode count
+the line end CRLF as one character. A byte order mark may or may not count.
 """
 
 from bisect import bisect_left, bisect_right
@@ -22,11 +22,11 @@ _WIDTHS: Mapping[str, Callable[[str], int]] = MappingProxyType(
 
 
 class Claim(NamedTuple):
-    """The pieces of a span, usually one, with the text that its file says they have.
+    """The pieces of a span, usually one, with the text that the file states for them.
 
     Args:
-        pieces: (start, end) of each as in the file, end exclusive.
-        said: the text.
+        pieces: (start, end) of each piece as in the file, end exclusive.
+        said: the stated text.
     """
 
     pieces: tuple[tuple[int, int], ...]
@@ -35,13 +35,13 @@ class Claim(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Counting:
-    """A way to count offsets.
+    """A unit of offsets, with the treatment of line ends and of the byte order mark.
 
     Args:
         unit: "code points", "UTF-16 units" or "UTF-8 bytes".
-        line_end: "as it is"; "one", if CRLF counts as one character; "two", if LF counts as two.
-        bom: "as it is"; "left out", if a byte order mark in the text does not count; "added", if one that is not
-            in the text counts.
+        line_end: "as it is"; "one": CRLF counts as one character; "two": LF counts as two.
+        bom: "as it is"; "left out": a byte order mark in the text does not count; "added": one that is not in the
+            text counts.
     """
 
     unit: str = "code points"
@@ -49,7 +49,7 @@ class Counting:
     bom: str = "as it is"
 
     def describe(self) -> str:
-        """Return what the offsets count, for messages."""
+        """Return the description for messages: what the offsets count."""
         notes = {
             "one": "a line end CRLF as one",
             "two": "a line end as two",
@@ -60,11 +60,11 @@ class Counting:
 
 
 class Ruler:
-    """Converts offsets into one text between a way of counting and code points.
+    """Converts offsets into one text between a counting and code points.
 
     Args:
         text: the text.
-        counting: how the offsets count.
+        counting: what the offsets count.
 
     >>> ruler = Ruler("👩 in Rome", Counting("UTF-16 units"))
     >>> ruler.from_code_points(5), ruler.to_code_points(6), ruler.to_code_points(1)
@@ -79,23 +79,23 @@ class Ruler:
         return self.marks[offset]
 
     def to_code_points(self, offset: int) -> int | None:
-        """Return the character at an offset; None outside the text and inside a character."""
+        """Return the code point at an offset; None outside the text or inside a character."""
         place = bisect_right(self.marks, offset) - 1
         return place if place >= 0 and self.marks[place] == offset else None
 
     def place(self, start: int, end: int) -> tuple[int, int] | None:
-        """Return the characters from one offset to another, end exclusive; None where they are none."""
+        """Return the code points from one offset to another, end exclusive; None if there are none."""
         first, stop = self.to_code_points(start), bisect_left(self.marks, end)
         whole = stop < len(self.marks) and self.marks[stop] == end
         return (first, stop) if first is not None and whole and first < stop else None
 
 
 def find_counting(text: str, claims: Sequence[Claim]) -> Counting:
-    """Return the counting under which most claims are true, at least half of them; code points among equals.
+    """Return the counting under which most claims are true, at least half of them; ties: code points.
 
     Args:
         text: the text.
-        claims: spans whose own text is known.
+        claims: spans with a stated text.
     """
     best, most = Counting(), count_true(text, Counting(), claims)
     for counting in countings(text):
@@ -108,7 +108,7 @@ def find_counting(text: str, claims: Sequence[Claim]) -> Counting:
 
 
 def count_true(text: str, counting: Counting, claims: Sequence[Claim]) -> int:
-    """Return how many claims a counting makes true."""
+    """Return the number of claims that are true under a counting."""
     ruler = None if counting == Counting() else Ruler(text, counting)
 
     def places(claim: Claim) -> list[tuple[int, int] | None]:
@@ -118,7 +118,7 @@ def count_true(text: str, counting: Counting, claims: Sequence[Claim]) -> int:
 
 
 def is_true(said: str, text: str, places: Sequence[tuple[int, int] | None]) -> bool:
-    """Whether the text at some places is what a file says; runs of white space count as one blank."""
+    """Return whether the text at these places is the stated text; runs of white space count as one blank."""
     covered = []
     for place in places:
         if place is None or not 0 <= place[0] < place[1] <= len(text):
@@ -128,13 +128,13 @@ def is_true(said: str, text: str, places: Sequence[tuple[int, int] | None]) -> b
 
 
 def find_said(said: str, text: str, length: int) -> int | None:
-    """Return where a span's own text is, if it has the length of the span and stands in one place alone."""
+    """Return the start of a span's stated text if it has the length of the span and occurs exactly once."""
     found = bool(said.strip()) and len(said) == length and text.count(said) == 1
     return text.index(said) if found else None
 
 
 def countings(text: str) -> Iterator[Counting]:
-    """Yield the countings that differ from each other for this text, the usual ones first."""
+    """Yield the countings that differ for this text, the most common first."""
     units = ["code points"]
     units += ["UTF-16 units"] * any(char > "\uffff" for char in text)
     units += ["UTF-8 bytes"] * (not text.isascii())

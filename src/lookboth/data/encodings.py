@@ -1,4 +1,4 @@
-"""Encodings of text files: as a user or a byte order mark names them, else UTF-8; guessed only to be proposed."""
+"""Encodings of text files: named by the user or a byte order mark, else UTF-8; guesses only appear in messages."""
 
 import codecs
 import re
@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 from lookboth.errors import ConfigError
 
-REPLACE = "utf-8-replace"  # UTF-8 with U+FFFD for each byte that is not
-_MARKS = (  # UTF-32 first: its mark begins as that of UTF-16 does
+# UTF-8 in which invalid bytes are read as U+FFFD.
+REPLACE = "utf-8-replace"
+# UTF-32 comes first: its little-endian mark begins with the mark of UTF-16.
+_MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
@@ -23,13 +25,14 @@ _USUAL = (
 )
 _NUM_PROPOSED = 3
 _CHARS_SHOWN = 60
-_BYTES_LOOKED_AT = 65_536  # enough for a guess, and quick
+# Bytes; enough for a guess, and quick to analyse.
+_BYTES_LOOKED_AT = 65_536
 _encoding: ContextVar[str | None] = ContextVar("encoding", default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Undecodable:
-    """Why bytes are no text: the line of the first wrong byte and what to type."""
+    """The reason why bytes cannot be decoded: the line of the first invalid byte and what to type."""
 
     line: int
     message: str
@@ -37,10 +40,10 @@ class Undecodable:
 
 @contextmanager
 def encoded_as(encoding: str | None) -> Iterator[None]:
-    """Read the files of a block in this encoding; None changes nothing.
+    """Read files in this encoding inside a `with` block; None changes nothing.
 
     Raises:
-        ConfigError: if there is no such encoding.
+        ConfigError: if the encoding is unknown.
     """
     if require_encoding(encoding) is None:
         yield
@@ -53,30 +56,30 @@ def encoded_as(encoding: str | None) -> Iterator[None]:
 
 
 def named_encoding(data: bytes) -> str | None:
-    """Return the encoding that the user named, or else the byte order mark of these bytes."""
+    """Return the encoding named by the user, else the one of the byte order mark, else None."""
     return _encoding.get() or next((name for mark, name in _MARKS if data.startswith(mark)), None)
 
 
 def preview(head: bytes) -> str:
-    """Return the text of the first bytes of a file, with U+FFFD where they cannot be decoded."""
+    """Decode the first bytes of a file, with U+FFFD for invalid bytes."""
     encoding = named_encoding(head)
     known = "utf-8" if encoding is None or encoding == REPLACE else encoding
     return head.decode(known, errors="replace").removeprefix("\ufeff")
 
 
 def is_wide(data: bytes, encoding: str | None) -> bool:
-    """Whether a line feed of this text is not one byte, so that it cannot be cut into lines before it is decoded."""
+    """Return whether a line feed takes several bytes, so that the text must be decoded before it is cut into lines."""
     if encoding is None:
         return _wide(data) is not None
     return encoding != REPLACE and codecs.lookup(encoding).name.startswith(("utf-16", "utf-32"))
 
 
 def decode(data: bytes, encoding: str | None) -> str | Undecodable:
-    """Return the text of the bytes, a byte order mark of UTF-8 included, or what is wrong.
+    """Decode bytes, keeping the byte order mark of UTF-8; return the reason if they cannot be decoded.
 
     Args:
-        data: of a file, or of a line.
-        encoding: None: UTF-8, unless the bytes look like UTF-16.
+        data: bytes of a file or of a line.
+        encoding: None: UTF-8; bytes that look like UTF-16 are then refused.
 
     >>> decode("São".encode(), None), decode("é".encode("latin1"), "latin1")
     ('São', 'é')
@@ -95,15 +98,15 @@ def decode(data: bytes, encoding: str | None) -> str | Undecodable:
 
 
 def require_encoding(encoding: str | None) -> str | None:
-    """Return the encoding.
+    """Check that the encoding is known and return it.
 
     Raises:
-        ConfigError: if there is no such encoding.
+        ConfigError: if the encoding is unknown.
     """
     if encoding is not None and encoding != REPLACE and not _known(encoding):
         raise ConfigError(
-            f"--encoding {encoding}: no such encoding. Names are utf-8, utf-16, cp1252, gb18030 and others of Python, "
-            f"or {REPLACE} for U+FFFD in place of bytes that are not UTF-8."
+            f"--encoding {encoding}: no such encoding. Use a name that Python knows (utf-8, utf-16, cp1252, gb18030, "
+            f"...), or {REPLACE} to read bytes that are not UTF-8 as U+FFFD."
         )
     return encoding
 
@@ -111,7 +114,8 @@ def require_encoding(encoding: str | None) -> str | None:
 def _known(encoding: str) -> bool:
     try:
         b"a".decode(encoding)
-    except UnicodeError:  # it is known, though this is no text in it
+    except UnicodeError:
+        # The encoding exists; this byte is just invalid in it.
         return True
     except (LookupError, ValueError):
         return False
@@ -119,7 +123,7 @@ def _known(encoding: str) -> bool:
 
 
 def _wide(data: bytes) -> str | None:
-    """Return the name of UTF-16 if every other byte of most characters is 0."""
+    """Return "utf-16-le" or "utf-16-be" if every other byte is mostly 0, else None."""
     seen = data[:_BYTES_LOOKED_AT]
     even, odd = seen[::2].count(0), seen[1::2].count(0)
     if len(seen) < 4 or max(even, odd) * 4 < len(seen) or min(even, odd) * 8 > max(even, odd):
@@ -128,7 +132,7 @@ def _wide(data: bytes) -> str | None:
 
 
 def _propose(data: bytes, place: int) -> str:
-    """Return what to type, with the line of the first wrong byte as likely encodings read it."""
+    """Return what to type, with the line of the first invalid byte decoded by likely encodings."""
     lines = [line for line in re.split(rb"[\r\n]+", data) if not line.isascii()]
     good = sum(map(_is_utf8, lines))
     replace = f"to read such bytes as U+FFFD, type --encoding {REPLACE}"
@@ -154,7 +158,7 @@ def _is_utf8(line: bytes) -> bool:
 
 
 def _guesses(sample: bytes) -> list[str]:
-    """Return likely encodings, the likeliest first; Western Europe before languages that are hard to tell from it."""
+    """Return likely encodings, the likeliest first; Western European ones win if the sample looks like them."""
     from charset_normalizer import from_bytes
 
     found = [match.encoding for match in from_bytes(sample, cp_isolation=list(_USUAL))]
@@ -162,7 +166,7 @@ def _guesses(sample: bytes) -> list[str]:
 
 
 def _looks_latin(sample: bytes) -> bool:
-    """Whether bytes beyond ASCII stand alone, as accented letters do, and are letters of Western Europe."""
+    """Return whether most bytes beyond ASCII are single, as accented letters are, and Western European letters."""
     runs = re.findall(rb"[\x80-\xff]+", sample)
     alone = [run for run in runs if len(run) == 1]
     letters = b"".join(alone).decode("cp1252", errors="replace")

@@ -1,4 +1,4 @@
-"""Names under which files and data sets keep words, texts and their labels, and the choice among several."""
+"""Names of the fields for words, texts and labels in files and data sets, and the choice among several."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
@@ -8,12 +8,13 @@ WORD_FIELDS = ("tokens", "words", "sentence")
 TEXT_FIELDS = ("text", "sentence", "content")
 SPAN_FIELDS = ("spans", "entities", "ents")
 TAG_FIELDS = ("tags", "ner_tags", "labels", "label", "ner")
-OTHER_TAG_FIELDS = ("pos_tags", "upos")  # read only where none of the others is there
+# Read only if none of the others is present.
+OTHER_TAG_FIELDS = ("pos_tags", "upos")
 NO_LABELS: tuple[object, ...] = (None, "", "O", [])
 
 
 class RecordFields(NamedTuple):
-    """The keys of one record: of its list of words, of its text, and of its labels; None where it has none."""
+    """Keys of one record for its list of words, its text and its labels; None for a missing one."""
 
     words: str | None
     text: str | None
@@ -21,14 +22,14 @@ class RecordFields(NamedTuple):
 
 
 class JsonFields(NamedTuple):
-    """The names that are looked for in each record of a file, the preferred ones first."""
+    """Names looked up in each record of a file, the preferred ones first."""
 
     texts: tuple[str, ...]
     words: tuple[str, ...]
     labels: tuple[str, ...]
 
     def of(self, record: Mapping[str, Any]) -> RecordFields:
-        """Return the keys of a record; none where it lacks the one that was named."""
+        """Return the keys of a record; all None if the text field that the user named is missing."""
         if len(self.texts) == 1 and self.texts[0] not in record:
             return RecordFields(None, None, None)
         words = next((name for name in self.words if isinstance(record.get(name), list)), None)
@@ -40,15 +41,15 @@ class JsonFields(NamedTuple):
 def choose_fields(
     records: Sequence[Mapping[str, Any]], text_field: str | None, label_field: str | None
 ) -> JsonFields | str:
-    """Return the names to read from the records of one file, or why they cannot be chosen.
+    """Return the names to read from the records of one file, or the reason why the user must choose.
 
-    Of several keys for labels those that label nothing in the whole file come last. Two keys of one record that both
-    label something, and not the same, are a question to the user.
+    Label keys whose values are empty in the whole file come last. If two label keys of one record have different
+    labels, the user must choose.
 
     Args:
-        records: all of the file.
-        text_field: the key of words or texts; None for the usual names.
-        label_field: the key of tags or spans; None for the usual names.
+        records: all records of the file.
+        text_field: key of words or texts; None: the usual names.
+        label_field: key of tags or spans; None: the usual names.
     """
     texts = (text_field,) if text_field else TEXT_FIELDS
     words = (text_field, *WORD_FIELDS) if text_field else WORD_FIELDS
@@ -61,7 +62,7 @@ def choose_fields(
 
 
 def choose_tag_field(present: Iterable[str]) -> str | list[str] | None:
-    """Return the one column of tags among the columns of a data set, the names of several, or None.
+    """Return the tag column among the columns of a data set, a list if there are several, or None.
 
     >>> choose_tag_field(["id", "tokens", "pos_tags", "ner_tags"]), choose_tag_field(["tags", "ner_tags"])
     ('ner_tags', ['tags', 'ner_tags'])
@@ -74,7 +75,7 @@ def choose_tag_field(present: Iterable[str]) -> str | list[str] | None:
 
 
 def are_spans(name: str, value: Any, *, has_words: bool) -> bool:
-    """Whether the value of a key for labels holds spans and not tags."""
+    """Return whether the value of a label key holds spans, not tags."""
     first = next((item for item in value if item is not None), None) if isinstance(value, list) else None
     if first is not None:
         return isinstance(first, dict | list)
@@ -92,7 +93,7 @@ def _first(record: Mapping[str, Any], names: Iterable[str]) -> str | None:
 
 
 def _candidates(record: Mapping[str, Any], names: Iterable[str], words: str | None) -> list[str]:
-    """Return the keys that are there and can hold labels; names without words are labels of the whole text."""
+    """Return the present keys that can hold labels; without words, a list of names labels the whole text."""
     return [n for n in names if n in record and (words is not None or _can_be_spans(n, record[n]))]
 
 

@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face `datasets` library: hub ids and folders it saved."""
+"""Reader of data sets of the Hugging Face `datasets` library: hub ids and folders it saved."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -38,16 +38,16 @@ def read_hub(
     Args:
         name: hub id or folder.
         split: "train", "dev" (also found as "validation"), "test" or the data set's own name.
-        config: the data set's configuration, where it has several.
-        word_field, tag_field: the columns; None: the first of `fields.WORD_FIELDS`, the one that
+        config: configuration of the data set, if it has several.
+        word_field, tag_field: the columns; None: the first of `fields.WORD_FIELDS`, and the one that
             `fields.choose_tag_field` finds.
-        scheme: of the tags, one of `schemes.SCHEMES`, or None to detect it.
-        repair: read problematic rows as each problem says instead of calling them fatal.
-        head: the scheme of the head that the data are read for; see `tag_reading.choose_reading`.
+        scheme: tag scheme, one of `schemes.SCHEMES`, or None to detect it.
+        repair: apply the repair of each invalid row instead of reporting the row as fatal.
+        head: scheme of the head that will use the data; see `tag_reading.choose_reading`.
 
     Raises:
         ConfigError: if the `datasets` library is missing.
-        DataError: if the data set, the split or a column cannot be had.
+        DataError: if the data set, the split or a column does not exist or cannot be loaded.
     """
     rows = _load(name, split, config)
     words = _choose_field(word_field, WORD_FIELDS, rows.column_names, name, "text")
@@ -70,13 +70,13 @@ def read_hub_texts(
 
     Args:
         name, split: as in `read_hub`.
-        text_field, label_field: the columns; None: the first of `classification.TEXT_FIELDS`, of
+        text_field, label_field: the columns; None: the first of `classification.TEXT_FIELDS` and of
             `classification.LABEL_FIELDS`.
-        repair: read problematic rows as each problem says instead of calling them fatal.
+        repair: apply the repair of each invalid row instead of reporting the row as fatal.
 
     Raises:
         ConfigError: if the `datasets` library is missing.
-        DataError: if the data set, the split or a column cannot be had.
+        DataError: if the data set, the split or a column does not exist or cannot be loaded.
     """
     rows = _load(name, split, None)
     fields = FieldNames.of(text_field, label_field)
@@ -96,11 +96,11 @@ def read_hub_raw(name: str, split: str, text_field: str | None = None) -> list[s
 
     Args:
         name, split: as in `read_hub`.
-        text_field: the column, where there is one of this name.
+        text_field: preferred column; the usual columns are used if it does not exist.
 
     Raises:
         ConfigError: if the `datasets` library is missing.
-        DataError: if the data set, the split or a column cannot be had.
+        DataError: if the data set, the split or a column does not exist or cannot be loaded.
     """
     rows = _load(name, split, None)
     usual = (*filter(None, [text_field]), *TEXT_FIELDS, *WORD_FIELDS)
@@ -110,12 +110,12 @@ def read_hub_raw(name: str, split: str, text_field: str | None = None) -> list[s
 
 
 def is_saved_folder(path: Path) -> bool:
-    """Whether `datasets` wrote this folder with `save_to_disk`."""
+    """Return whether `datasets` wrote this folder with `save_to_disk`."""
     return (path / "dataset_dict.json").is_file() or (path / "state.json").is_file()
 
 
 def saved_splits(path: Path) -> tuple[str, ...]:
-    """Return the splits of a folder that `save_to_disk` wrote; ("train",) for one without splits."""
+    """Return the splits of a folder written by `save_to_disk`; ("train",) if it has no splits."""
     if (path / "state.json").is_file():
         return ("train",)
     found = {child.name for child in path.iterdir() if child.is_dir()}
@@ -138,7 +138,7 @@ def _sentences(
 
 
 def _name_of(tag: Any, names: Sequence[str]) -> Any:
-    """Return the name of a class; a value without a name stays as it is and is reported with the row."""
+    """Return the name of a class; a value without a name is kept, so that it is reported with its row."""
     return names[tag] if isinstance(tag, int) and 0 <= tag < len(names) else tag
 
 
@@ -150,7 +150,7 @@ def _texts(
         if isinstance(labels, str):
             log.add(number, "row", labels, "the row is left out")
         elif not isinstance(text, str):
-            log.add(number, "row", f"the text {text!r:.40} is no string", "the row is left out")
+            log.add(number, "row", f"the text {text!r:.40} is not a string", "the row is left out")
         else:
             yield LabeledText(number, text, labels, isinstance(value, list))
 
@@ -164,7 +164,8 @@ def _load(name: str, split: str, config: str | None) -> Any:
     try:
         saved = is_saved_folder(Path(name))
         found = datasets.load_from_disk(name) if saved else datasets.load_dataset(name, config)
-    except Exception as error:  # the library and its back ends raise a dozen unrelated types
+    # The library and its back ends raise a dozen unrelated exception types.
+    except Exception as error:
         raise DataError(
             f"{name}: cannot be loaded by datasets: {error}. Check the name and the network."
         ) from error
@@ -200,6 +201,6 @@ def _choose_tags(given: str | None, present: Sequence[str], name: str) -> str:
 
 
 def _tag_names(feature: Any) -> list[str] | None:
-    """Return the names behind a column of lists of numbers (ClassLabel), or None for a column of strings."""
+    """Return the class names of a column of numbers (ClassLabel), or None for a column of strings."""
     inner = feature[0] if isinstance(feature, list) else getattr(feature, "feature", feature)
     return getattr(inner, "names", None)

@@ -1,4 +1,4 @@
-"""The values of a JSON file: one per line, one list, a list inside an object, or objects over several lines."""
+"""Values of a JSON file: one per line, one list, a list inside an object, or objects over several lines."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,12 +17,12 @@ _LEFT_OUT = "the line is left out"
 def open_records(
     path: str | Path, allowed: str, *, repair: bool
 ) -> tuple[ProblemLog, Iterator[tuple[int, dict[str, Any]]]]:
-    """Return a log for the file and its JSON objects, numbered as of `open_values`; other values are problems.
+    """Return a log for the file and its JSON objects, numbered as in `open_values`; other values are problems.
 
     Args:
-        path: the file, decoded as of `lines.read_lines`.
-        allowed: what a record is, for messages.
-        repair: as of `ProblemLog`.
+        path: the file, decoded as in `lines.read_lines`.
+        allowed: the format of a record, for messages.
+        repair: as in `ProblemLog`.
 
     Raises:
         DataError: if the file cannot be read, or is one JSON value that cannot be parsed.
@@ -36,13 +36,13 @@ def open_values(
 ) -> tuple[ProblemLog, Iterator[tuple[int, Any]]]:
     """Return a log for the file and its JSON values.
 
-    The values of one list, of a list inside an object (Rasa, NER annotator), and those written over several lines are
-    numbered from 1 as records; values that are lines of their own by their lines.
+    Values on lines of their own are numbered by their lines. The values of one list, of a list inside an object (Rasa,
+    NER annotator) and values over several lines are numbered as records, from 1.
 
     Args:
-        path: the file, decoded as of `lines.read_lines`.
-        allowed: what a value is, for messages.
-        repair: as of `ProblemLog`.
+        path: the file, decoded as in `lines.read_lines`.
+        allowed: the format of a value, for messages.
+        repair: as in `ProblemLog`.
 
     Raises:
         DataError: if the file cannot be read, or is one JSON value that cannot be parsed.
@@ -59,19 +59,20 @@ def open_values(
 
 
 def parse_values(lines: Iterable[str], log: ProblemLog, allowed: str) -> Iterator[tuple[int, Any]]:
-    """Yield (line number, value) of lines with one JSON value each; other lines are problems, but blank ones.
+    """Yield (line number, value) of lines with one JSON value each; blank lines are skipped, others are problems.
 
     Args:
-        lines: read as they are needed.
-        log: takes the problems.
-        allowed: what a value is, for messages.
+        lines: the lines, read lazily.
+        log: receives the problems.
+        allowed: the format of a value, for messages.
     """
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
             value = json.loads(line)
-        except (ValueError, RecursionError) as error:  # a number of 5,000 digits is a bare ValueError
+        # Not JSONDecodeError alone: a number of more than 4,300 digits raises a bare ValueError.
+        except (ValueError, RecursionError) as error:
             log.add(number, "json", f"not JSON: {error}; {allowed}", _LEFT_OUT)
         else:
             yield number, value
@@ -80,16 +81,16 @@ def parse_values(lines: Iterable[str], log: ProblemLog, allowed: str) -> Iterato
 def parse_objects(
     lines: Iterable[str], log: ProblemLog, allowed: str
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line number, object) of lines with one JSON object each; other lines are problems, except blank ones.
+    """Yield (line number, object) of lines with one JSON object each; blank lines are skipped, others are problems.
 
     Args:
-        lines, log, allowed: as of `parse_values`.
+        lines, log, allowed: as in `parse_values`.
     """
     return _objects(parse_values(_without_list(lines, log, allowed), log, allowed), log, allowed)
 
 
 def is_text_with_entities(value: object) -> TypeGuard[list[Any]]:
-    """Whether a value is a training example of spaCy 2: `[text, {"entities": [...]}]`."""
+    """Return whether a value is a training example of spaCy 2: `[text, {"entities": [...]}]`."""
     return (
         isinstance(value, list)
         and len(value) == 2
@@ -117,7 +118,7 @@ def _objects(
 
 
 def _values_of_whole(path: str | Path, lines: Sequence[str], allowed: str) -> list[Any] | None:
-    """Return the values of a file that is not one value per line, None for a file that is."""
+    """Return the values of a file that does not have one value per line, None for a file that does."""
     filled = [line for line in lines if line.strip()]
     alone = bool(filled) and _parses(filled[0])
     if not filled or (alone and len(filled) > 1):
@@ -142,7 +143,7 @@ def _items(value: Any, *, several_lines: bool) -> list[Any] | None:
 
 
 def _values_in_a_row(content: str) -> list[Any] | None:
-    """Return the objects of a text that holds one after the other, None where it holds anything else."""
+    """Return the values of a text that consists of consecutive JSON values, else None."""
     decoder, values, position = json.JSONDecoder(), [], 0
     while position < len(content):
         try:
@@ -163,7 +164,7 @@ def _blanks(content: str, position: int) -> int:
 
 
 def _list_inside(value: object) -> list[Any] | None:
-    """Return the one list of records inside an object that is no record itself."""
+    """Return the only list of records inside an object that is not a record itself, else None."""
     if not isinstance(value, dict) or _is_record(value):
         return None
     lists = [inner for inner in value.values() if _is_list_of_records(inner)]
@@ -173,7 +174,7 @@ def _list_inside(value: object) -> list[Any] | None:
 
 
 def _is_list_of_records(value: object) -> bool:
-    """Whether all items are records; an item that was left empty (null) may be among them."""
+    """Return whether the value is a list of records, some of which may be null (left empty by the tool)."""
     return isinstance(value, list) and any(value) and all(item is None or _is_record(item) for item in value)
 
 
@@ -188,7 +189,7 @@ def _is_record(value: object) -> bool:
 
 
 def _has_objects(lines: Sequence[str]) -> bool:
-    """Whether a file whose first line cannot be parsed has an object on a line of its own further down."""
+    """Return whether a file with an invalid first line has an object on a line of its own further down."""
     return not lines[0].lstrip().startswith("[") and any(
         line.startswith("{") and len(line) > 2 and _parses(line) for line in lines[1:]
     )

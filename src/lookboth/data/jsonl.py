@@ -1,4 +1,4 @@
-"""JSON: records with tokens and tags, or with a text and its spans."""
+"""Reader of JSON records with tokens and tags, or with a text and its spans."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,21 +27,21 @@ def read_jsonl(
     repair: bool = False,
     head: str | None = None,
 ) -> Dataset:
-    """Read JSON records, one per line or one list; every problem is listed in the result, none stops the reading.
+    """Read JSON records, one per line or as one list; the result lists every problem, and none stops the reading.
 
-    A record is `{"tokens": [str], "tags": [str]}`, or `{"text": str, "spans": [...]}` with spans as of
-    `charspans.parse_char_spans` and offsets in characters, end exclusive. Other names of these keys are those of
-    `fields`; one choice is made for the whole file. A text with "tokens" of its own has these as words. A record with
-    Prodigy's "answer" reject or ignore is left out.
+    A record is `{"tokens": [str], "tags": [str]}`, or `{"text": str, "spans": [...]}` with spans as in
+    `charspans.parse_char_spans` and offsets in characters, end exclusive. `fields` lists other names of these keys; one
+    choice is made for the whole file. If a text has its own "tokens", these are its words. Records with Prodigy's
+    "answer" reject or ignore are left out.
 
     Args:
-        path: the file, decoded as of `lines.read_lines`.
-        scheme: of the tags, one of `schemes.SCHEMES`, or None to detect it.
-        text_field, label_field: keys of the words or text, and of the tags or spans; None for the usual names.
-        several: what becomes of several labels of one range, as of `charspans.settle_labels`.
-        counting: what offsets count, where that is known.
-        repair: read problematic records as each problem says instead of calling them fatal.
-        head: the scheme of the head that the data are read for; see `tag_reading.choose_reading`.
+        path: the file, decoded as in `lines.read_lines`.
+        scheme: tag scheme, one of `schemes.SCHEMES`, or None to detect it.
+        text_field, label_field: keys of the words or text, and of the tags or spans; None: the usual names.
+        several: how ranges with several labels are resolved, as in `charspans.settle_labels`.
+        counting: what the offsets count; None: detected.
+        repair: apply the repair of each invalid record instead of reporting the record as fatal.
+        head: scheme of the head that will use the data; see `tag_reading.choose_reading`.
 
     Raises:
         DataError: if the file cannot be read at all.
@@ -65,7 +65,7 @@ def read_jsonl(
 
 
 def is_rejected(record: Mapping[str, Any], number: int, log: ProblemLog) -> bool:
-    """Whether a record was answered with reject or ignore, as in Prodigy, which is noted."""
+    """Return whether a record has Prodigy's answer reject or ignore, and log it."""
     answer = record.get("answer")
     if answer not in _NOT_TAKEN:
         return False
@@ -76,12 +76,12 @@ def is_rejected(record: Mapping[str, Any], number: int, log: ProblemLog) -> bool
 def parse_tagged(
     tokens: Any, tags: Any, number: int, *, names: Sequence[str] = ("tokens", "tags")
 ) -> Sentence | str:
-    """Return the sentence of a list of words and a list of tags, or why there is none.
+    """Return the sentence of a list of words and a list of tags, or the reason why they are invalid.
 
     Args:
-        tokens, tags: as they came from JSON or a data set.
-        number: of the record.
-        names: of the two keys or columns, for messages.
+        tokens, tags: from JSON or a data set, not yet checked.
+        number: number of the record.
+        names: names of the two keys or columns, for messages.
     """
     for name, values in zip(names, (tokens, tags), strict=True):
         if not isinstance(values, list):
@@ -95,7 +95,7 @@ def parse_tagged(
                 else ""
             )
             shown = "null" if value is None else repr(value)[:40]
-            return f"item {wrong + 1} of {name!r} is {shown}, no string{numbers}"
+            return f"item {wrong + 1} of {name!r} is {shown}, not a string{numbers}"
     if len(tokens) != len(tags):
         return f"{len(tokens)} {names[0]} but {len(tags)} {names[1]}; each token has one tag"
     return Sentence(tuple(tokens), (number,), tuple(tags))
@@ -110,7 +110,7 @@ def _parse_record(
     several: str | None,
     counting: Counting | None,
 ) -> Sentence | str:
-    """Return the sentence, or why there is none."""
+    """Return the sentence of a record, or the reason why it is invalid."""
     words, text, labels = fields.of(record)
     if labels is None or (words is None and text is None):
         return _not_read(record)
@@ -121,14 +121,14 @@ def _parse_record(
         if not isinstance(value, list):
             return f"{labels!r} is {value!r:.40}, not a list of spans; {_ALLOWED}"
         if text is None:
-            return f"{labels!r} are spans, but there is no text beside them; {_ALLOWED}"
+            return f"{labels!r} are spans, but the record has no text; {_ALLOWED}"
         own = record[words] if words is not None else None
         return text_sentence(record[text], value, number, log, tokens=own, several=several, counting=counting)
     return parse_tagged(record[words], value, number, names=(words, labels))
 
 
 def _not_read(record: Mapping[str, Any]) -> str:
-    found = f"keys {sorted(record)!r:.100} are not what is read"
+    found = f"keys {sorted(record)!r:.100} are not supported"
     if any(isinstance(record.get(key), str | list) for key in ("label", "labels", "label_text")):
-        return f"{found}; {_ALLOWED}; if the labels are of whole texts, pass --task classification"
+        return f"{found}; {_ALLOWED}; if the labels belong to whole texts, pass --task classification"
     return f"{found}; {_ALLOWED}, or name the keys: --text-field, --label-field"

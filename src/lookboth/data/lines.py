@@ -1,4 +1,4 @@
-"""Lines of files: read whatever their ends and encoding trouble, written as JSON any reader takes."""
+"""Lines of files: reading with any line ends and encoding, and writing of JSON lines."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,28 +10,28 @@ from lookboth.data.encodings import Undecodable, decode, is_wide, named_encoding
 from lookboth.data.problems import ProblemLog
 from lookboth.errors import DataError
 
-_MARK = "\ufeff"  # byte order mark
-# JSON allows these inside a string, but some readers end a line at them: escaped, no reader does.
+_BYTE_ORDER_MARK = "\ufeff"
+# JSON allows these inside a string, but some readers end a line there, so they are escaped.
 _LINE_ENDS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 
 
 def json_line(record: Mapping[str, Any]) -> str:
-    """Return a record as one line of JSON, readable as it stands; lone surrogates are escaped.
+    """Return a record as one line of JSON; only lone surrogates and unusual line ends are escaped.
 
     >>> json_line({"text": "Ünïcode"})
     '{"text": "Ünïcode"}\\n'
     """
     line = json.dumps(record, ensure_ascii=False).translate(_LINE_ENDS)
-    # UTF-8 has no lone surrogates; what backslashreplace makes of one is its JSON escape.
+    # UTF-8 cannot encode lone surrogates; backslashreplace turns one into its JSON escape.
     return line.encode("utf-8", errors="backslashreplace").decode("utf-8") + "\n"
 
 
 def read_lines(path: str | Path, log: ProblemLog) -> list[str]:
     """Return the lines of a file without their ends (LF, CRLF or CR) and without a byte order mark.
 
-    The encoding is that of `encodings.encoded_as`, else of the byte order mark, else UTF-8. Only these ends end a
-    line: a form feed or U+2028 inside a text stays in it. A file that cannot be decoded is one problem and gives no
-    lines; a file without content is a problem too.
+    The encoding is that of `encodings.encoded_as`, else of the byte order mark, else UTF-8. Other separators, such as
+    a form feed or U+2028, do not end a line. A file that cannot be decoded is one problem and has no lines; an empty
+    file is a problem too.
 
     Raises:
         DataError: if the file does not exist or cannot be opened.
@@ -41,7 +41,7 @@ def read_lines(path: str | Path, log: ProblemLog) -> list[str]:
     if isinstance(text, Undecodable):
         log.add(text.line, "encoding", text.message)
         return []
-    text = text.removeprefix(_MARK)
+    text = text.removeprefix(_BYTE_ORDER_MARK)
     if not text.strip():
         log.add(1, "empty-file", "the file has no content")
     return _lines_of(text)
@@ -54,17 +54,18 @@ def read_whole(path: str | Path) -> str:
         DataError: if the file does not exist, cannot be opened or decoded.
     """
     data = read_bytes(path)
-    return _require_text(decode(data, named_encoding(data)), str(path)).removeprefix(_MARK)
+    return _require_text(decode(data, named_encoding(data)), str(path)).removeprefix(_BYTE_ORDER_MARK)
 
 
 def stream_file(path: str | Path, encoding: str | None = None) -> Iterator[str]:
-    """Yield the lines that `read_lines` gives, as they are needed.
+    """Yield the lines of a file lazily, cut as in `read_lines`.
 
     Args:
-        path, encoding: as of `read_lines` and `encoded_as`.
+        path: the file.
+        encoding: as in `encoded_as`.
 
     Raises:
-        DataError: while iterating, if the file cannot be opened, or as of `stream_lines`.
+        DataError: while iterating, if the file cannot be opened, or as in `stream_lines`.
     """
     try:
         with Path(path).open("rb") as file:
@@ -74,15 +75,15 @@ def stream_file(path: str | Path, encoding: str | None = None) -> Iterator[str]:
 
 
 def stream_lines(file: Iterable[bytes], name: str, encoding: str | None = None) -> Iterator[str]:
-    """Yield the lines of an open file, each once it is there; UTF-16 and a file without line feeds are read whole.
+    """Yield each line of an open file as soon as it is read; UTF-16 and files without line feeds are read whole.
 
     Args:
         file: lines with their line feeds.
-        name: for messages.
-        encoding: as of `encoded_as`.
+        name: name of the file, for messages.
+        encoding: as in `encoded_as`.
 
     Raises:
-        ConfigError: while iterating, if there is no such encoding.
+        ConfigError: while iterating, if the encoding is unknown.
         DataError: while iterating, if a line cannot be decoded.
     """
     lines = iter(file)
@@ -90,11 +91,11 @@ def stream_lines(file: Iterable[bytes], name: str, encoding: str | None = None) 
     encoding = require_encoding(encoding) or named_encoding(first)
     if is_wide(first, encoding) or not first.endswith(b"\n"):
         whole = _require_text(decode(b"".join([first, *lines]), encoding), name)
-        yield from _lines_of(whole.removeprefix(_MARK))
+        yield from _lines_of(whole.removeprefix(_BYTE_ORDER_MARK))
         return
     for number, line in enumerate(chain([first], lines), 1):
         text = _require_text(decode(line, encoding), name, number)
-        text = text.removeprefix(_MARK) if number == 1 else text
+        text = text.removeprefix(_BYTE_ORDER_MARK) if number == 1 else text
         yield text.removesuffix("\n").removesuffix("\r")
 
 
@@ -111,7 +112,7 @@ def _require_text(text: str | Undecodable, name: str, number: int = 1) -> str:
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """Return what a file holds.
+    """Return the content of a file.
 
     Raises:
         DataError: if the file does not exist or cannot be opened.
@@ -123,4 +124,4 @@ def read_bytes(path: str | Path) -> bytes:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}. Name a readable file.") from error
     except ValueError as error:
-        raise DataError(f"{str(path)!a}: no name of a file: {error}.") from error
+        raise DataError(f"{str(path)!a}: not a valid file name: {error}. Check the path.") from error

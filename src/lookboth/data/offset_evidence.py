@@ -1,4 +1,4 @@
-"""What offsets without a text of their own count: the counting under which spans begin and end with words."""
+"""Evidence for the counting of offsets without stated texts: spans that begin and end with words."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
@@ -7,13 +7,14 @@ from typing import NamedTuple
 from lookboth.data.counting import Counting, Ruler
 from lookboth.data.words import split_words
 
+# Keys are the values of --offsets.
 COUNTINGS: Mapping[str, Counting] = MappingProxyType(
     {"utf16": Counting("UTF-16 units"), "codepoints": Counting("code points")}
-)  # by the value of --offsets
+)
 
 
 class Reading(NamedTuple):
-    """A span under one counting: what it covers, None for no text, and whether it begins and ends with words."""
+    """A span read with one counting: the covered text (None: outside), and whether it begins and ends with words."""
 
     covered: str | None
     fits: bool
@@ -22,7 +23,7 @@ class Reading(NamedTuple):
 def differing_readings(
     text: str, spans: Iterable[tuple[int, int]]
 ) -> Iterator[tuple[tuple[int, int], dict[str, Reading]]]:
-    """Yield the spans that differ between the countings, with their readings by the names of the countings.
+    """Yield each span that differs between the countings, with its readings by the name of the counting.
 
     Args:
         text: the text.

@@ -1,4 +1,4 @@
-"""Tokenized examples to batches: packed rows, rows of nearly one length, or what is fastest to predict."""
+"""Batches of tokenized examples: packed rows, rows of similar length, or the fastest batches for prediction."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     import torch
 
 Layout = Literal["bucketed", "packed"]
+# Share of all positions in bucketed batches.
 MAX_PADDING = 0.05
-# A forward pass of SmolLM2-135M on a CPU takes as long as so many tokens before the first one.
+# Tokens; the fixed cost of a forward pass of SmolLM2-135M on a CPU equals that of about this many tokens.
 START_TOKENS = 128
 
 
@@ -26,11 +27,11 @@ class PackedBatch:
     Args:
         input_ids: shape (b, t).
         position_ids: shape (b, t); in a packed row they restart at each segment.
-        attention_mask: shape (b, t), True where a token is; None where nothing is padded (packed rows).
+        attention_mask: shape (b, t), True for tokens, False for padding; None without padding (packed rows).
         word_first, word_last: flat index into b * t of each word's first and last token, shape (w,).
-        num_words: words of each example, shape (s,).
+        num_words: number of words of each example, shape (s,).
         labels: tag ids, shape (w,), -100 ignored; None for prediction.
-        examples: what is in the batch, in the order of its words.
+        examples: the examples of the batch, in the order of its words.
     """
 
     input_ids: "torch.Tensor"
@@ -67,12 +68,12 @@ def plan_batches(
     """Group examples into batches of at most `max_tokens` tokens (one longer example is a batch of its own).
 
     Args:
-        lengths: tokens of each example.
-        max_tokens: tokens a batch may hold, padding included.
-        layout: "bucketed" puts examples of like length together, in few batches of which under 5 % is padding, all
-            together; "packed" fills rows with whole examples in the order given.
-        seed: shuffles examples and batches for training; None keeps one fixed order.
-        size: examples of a batch, taken in the shuffled order whatever their lengths; None: as `max_tokens` says.
+        lengths: number of tokens of each example.
+        max_tokens: maximum number of tokens per batch, padding included.
+        layout: "bucketed" groups examples of similar length into few batches with less than 5 % padding in total;
+            "packed" fills rows with whole examples in the given order.
+        seed: shuffles examples and batches for training; None keeps a fixed order.
+        size: fixed number of examples per batch, in shuffled order; None: batches are limited by `max_tokens`.
 
     Returns:
         Lists of indices into `lengths`; every index occurs once.
@@ -98,15 +99,15 @@ def plan_batches(
 def cheapest_batches(
     lengths: Sequence[int], *, max_tokens: int, start_tokens: int = START_TOKENS
 ) -> list[list[int]]:
-    """Group examples of like length into the batches that take the least time together, for prediction.
+    """Group examples of similar length into the batches with the least total prediction time.
 
-    A batch takes as long as its tokens, padding included, and `start_tokens` more: a few examples of different
-    lengths are faster together than each alone. Among all ways to cut the sorted examples this one is the best.
+    The cost of a batch is its number of tokens, padding included, plus `start_tokens`: a few examples of different
+    lengths are faster in one batch than alone. The result is optimal among all ways to cut the sorted examples.
 
     Args:
-        lengths: tokens of each example.
-        max_tokens: tokens a batch may hold, padding included; one longer example is a batch of its own.
-        start_tokens: what starting a batch costs, in tokens.
+        lengths: number of tokens of each example.
+        max_tokens: maximum number of tokens per batch, padding included; a longer example is a batch of its own.
+        start_tokens: fixed cost of a batch, in tokens.
 
     Returns:
         Lists of indices into `lengths`, short examples first; every index occurs once.
@@ -122,7 +123,8 @@ def cheapest_batches(
 
 @lru_cache(maxsize=8)
 def _bucket_sizes(lengths: tuple[int, ...], max_tokens: int) -> list[int]:
-    """Return the sizes of few batches of sorted examples: starting one costs as much as the padding limit allows."""
+    """Return the sizes of batches of sorted examples: as few as the padding limit allows."""
+    # A higher cost per batch gives fewer batches and more padding: lower it until the padding limit holds.
     start_tokens = max_tokens
     while True:
         start_tokens = start_tokens * 3 // 4
@@ -134,11 +136,12 @@ def _bucket_sizes(lengths: tuple[int, ...], max_tokens: int) -> list[int]:
 
 
 def _cheapest_cut(lengths: Sequence[int], max_tokens: int, start_tokens: int) -> list[int]:
-    """Return the sizes of the batches into which sorted examples are cut at the least cost (see `cheapest_batches`)."""
-    costs, starts = [0], [0]  # of the first n examples: the least cost, where the last batch starts
+    """Return the batch sizes with the least total cost for sorted examples (see `cheapest_batches`)."""
+    # Dynamic programming: for the first n examples, the least cost and the start of their last batch.
+    costs, starts = [0], [0]
     for end in range(1, len(lengths) + 1):
         longest, best = lengths[end - 1], (costs[end - 1] + lengths[end - 1], end - 1)
-        most = max_tokens // longest if longest else end  # examples in a batch
+        most = max_tokens // longest if longest else end
         for start in range(end - 2, max(end - most, 0) - 1, -1):
             best = min(best, (costs[start] + (end - start) * longest, start))
         costs.append(best[0] + start_tokens)
@@ -151,14 +154,15 @@ def _cheapest_cut(lengths: Sequence[int], max_tokens: int, start_tokens: int) ->
 
 
 def split_evenly(lengths: Sequence[int], count: int, *, layout: Layout = "bucketed") -> list[list[int]]:
-    """Group examples into exactly `count` batches of which the largest is as small as can be.
+    """Group examples into exactly `count` batches so that the largest batch is as small as possible.
 
-    Batches that the examples came from are such a grouping too (of packed rows: where the examples are given in their
-    order), so no batch becomes larger than the largest of those. With fewer examples than `count` some are empty.
+    The batches that the examples came from are a possible result (for packed rows: if the order is the same), so no
+    batch becomes larger than the largest of those. With fewer examples than `count`, some batches are empty.
 
     Args:
-        lengths: tokens of each example; count: batches wanted.
-        layout: "bucketed" counts padding and keeps examples of one length together; "packed" keeps the order.
+        lengths: number of tokens of each example.
+        count: number of batches.
+        layout: "bucketed" counts padding and groups examples of similar length; "packed" keeps the order.
 
     Returns:
         Lists of indices into `lengths`, the largest batch first; every index occurs once.
@@ -174,16 +178,17 @@ def split_evenly(lengths: Sequence[int], count: int, *, layout: Layout = "bucket
         tokens = [lengths[index] for index in batch]
         return sum(tokens) if layout == "packed" else len(tokens) * max(tokens, default=0)
 
-    def filled(room: int) -> list[list[int]]:
+    def filled(budget: int) -> list[list[int]]:
         def fits(examples: int, tokens: int, length: int) -> bool:
-            return (tokens + length if layout == "packed" else (examples + 1) * length) <= room
+            return (tokens + length if layout == "packed" else (examples + 1) * length) <= budget
 
         return list(_fill(order, lengths, fits))
 
+    # Binary search for the smallest token budget with which `count` batches suffice.
     low, high = max(lengths, default=0), size(order)
     while low < high:
-        room = (low + high) // 2
-        low, high = (low, room) if len(filled(room)) <= count else (room + 1, high)
+        budget = (low + high) // 2
+        low, high = (low, budget) if len(filled(budget)) <= count else (budget + 1, high)
     batches = filled(high)
     while len(batches) < min(count, len(lengths)):
         largest = max((batch for batch in batches if len(batch) > 1), key=size)
@@ -195,7 +200,7 @@ def split_evenly(lengths: Sequence[int], count: int, *, layout: Layout = "bucket
 def build_batch(
     examples: Sequence[TokenizedExample], *, layout: Layout = "bucketed", pad_id: int = 0
 ) -> PackedBatch:
-    """Return the tensors for `examples`, as one packed row or as rows padded on the right."""
+    """Return the tensors of the examples, as one packed row or as rows padded on the right."""
     import torch
 
     arrays = build_arrays(examples, layout=layout, pad_id=pad_id)
@@ -212,12 +217,12 @@ def build_batch(
 def build_arrays(
     examples: Sequence[TokenizedExample], *, layout: Layout = "bucketed", pad_id: int = 0
 ) -> "dict[str, np.ndarray]":
-    """Return what goes into a model as numpy arrays, named as in PackedBatch, without labels.
+    """Return the model inputs of a batch as numpy arrays, named as in PackedBatch, without labels.
 
     Args:
-        examples: the rows, or what is packed into one row; packed, there is no `attention_mask`.
-        layout: "bucketed" or "packed".
-        pad_id: what stands in the padding.
+        examples: the examples, one per row or all in one packed row.
+        layout: "bucketed", or "packed" (without `attention_mask`).
+        pad_id: token id of the padding.
     """
     import numpy as np
 
@@ -250,7 +255,7 @@ def build_arrays(
 
 
 def padding_share(lengths: Sequence[int], batches: Sequence[Sequence[int]]) -> float:
-    """Return the share of padded positions if `batches` are laid out as rows of one length.
+    """Return the share of padding if the examples of each batch are padded to one length.
 
     >>> padding_share([4, 4, 2], [[0, 1], [2]])
     0.0
@@ -262,7 +267,7 @@ def padding_share(lengths: Sequence[int], batches: Sequence[Sequence[int]]) -> f
 def _fill(
     order: Sequence[int], lengths: Sequence[int], fits: Callable[[int, int, int], bool]
 ) -> Iterator[list[int]]:
-    """Put examples into batches in order; `fits(examples, tokens, length)` says if one more goes in."""
+    """Fill batches in order; `fits(examples, tokens, length)` tells whether one more example fits."""
     batch: list[int] = []
     used = 0
     for index in order:

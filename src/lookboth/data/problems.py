@@ -1,4 +1,4 @@
-"""Where readers write down what they find, so that one pass over a file reports everything."""
+"""Logs of the problems in a file, so that one pass over it reports all of them."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,16 +7,17 @@ from lookboth.errors import DataError
 from lookboth.types import Dataset, Problem
 
 NUM_SHOWN = 10
-_QUESTIONS = ("tag-style", "encoding", "fields", "offsets")  # problems of a whole file that an option answers
+# Problems of a whole file that an option solves, so that fixing lines is the wrong advice.
+_QUESTIONS = ("tag-style", "encoding", "fields", "offsets")
 
 
 class ProblemLog:
-    """Collects the problems of one file, in any order, and gives them back in file order.
+    """Collects the problems of one file in any order and returns them in file order.
 
     Args:
         name: the file or data set as the user named it; messages start with "name:line".
-        repair: whether problems that have a repair are repaired, and so no longer fatal.
-        unit: what is counted where lines are not, for example "record ".
+        repair: whether problems with a repair are repaired and therefore not fatal.
+        unit: unit of the numbers if they are not lines, for example "record ".
     """
 
     def __init__(self, name: str, *, repair: bool = False, unit: str = "") -> None:
@@ -30,7 +31,15 @@ class ProblemLog:
         return f"{self.name}:{self.unit}{line}"
 
     def add(self, line: int, kind: str, message: str, repaired: str = "", *, fatal: bool = True) -> None:
-        """Note a problem; `repaired` says what a repair does, "" where there is none. Lone surrogates are escaped."""
+        """Log a problem; lone surrogates in it are escaped.
+
+        Args:
+            line: line or number of the record.
+            kind: short name of the kind of problem.
+            message: what was found and what is allowed.
+            repaired: what the repair does; "" if there is none.
+            fatal: whether the problem stops training unless it is repaired.
+        """
         fatal = fatal and not (self.repair and repaired)
         message, repaired = map(_printable, (message, repaired))
         self._found.append((line, Problem(self.where(line), message, kind, repaired, fatal)))
@@ -45,16 +54,16 @@ def _printable(text: str) -> str:
 
 
 class StrictLog(ProblemLog):
-    """Stops at the first fatal problem, for lines that are used as they come."""
+    """Raises an error at the first fatal problem; for lines that are processed while they are read."""
 
     def add(self, line: int, kind: str, message: str, repaired: str = "", *, fatal: bool = True) -> None:
-        """Raise a DataError of a fatal problem; others are passed over."""
+        """Raise a DataError for a fatal problem; ignore others."""
         if fatal:
             raise DataError(f"{self.where(line)}: {message}. Fix the line.")
 
 
 def require_clean(dataset: Dataset) -> None:
-    """Refuse a data set with fatal problems, naming the first ten.
+    """Check that a data set has no fatal problems; the error lists the first ten.
 
     Raises:
         DataError: if any problem is fatal.
@@ -67,17 +76,17 @@ def require_clean(dataset: Dataset) -> None:
     ]
     if len(fatal) > NUM_SHOWN:
         kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(Counter(p.kind for p in fatal).items()))
-        where = "`lookboth check-data`, or `lookboth convert --repair` where it was converted, shows all"
+        where = "`lookboth check-data` (for a conversion: `lookboth convert --repair`) lists all"
         shown.append(f"... and {len(fatal) - NUM_SHOWN} more (in all: {kinds}); {where}.")
     noun = "problem" if len(fatal) == 1 else "problems"
     raise DataError("\n".join([f"{dataset.name}: {len(fatal)} {noun}", *shown, advise(fatal)]))
 
 
 def advise(fatal: Sequence[Problem]) -> str:
-    """Return what can be done about fatal problems."""
+    """Return the advice that ends a message about fatal problems."""
     lost = sum(not problem.repaired for problem in fatal)
     if all(problem.kind in _QUESTIONS and not problem.repaired for problem in fatal):
-        return "Read the file as the message says."
+        return "Read the file as the message advises."
     if lost == len(fatal):
         return "Fix the lines."
     some = f" ({lost} of them cannot be repaired automatically.)" if lost else ""

@@ -1,4 +1,4 @@
-"""Raw text for training without labels: text files, or labeled data without their labels."""
+"""Reader of raw text for training without labels: text files, or labeled data without their labels."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -31,19 +31,19 @@ def read_raw_text(
 ) -> list[str]:
     """Return the texts of a source, without labels and without blank ones.
 
-    A line of a .txt file is one text. Of labeled data, the words of one example, joined by spaces, are one:
-    the form in which a labeler reads them. WikiText's marks are undone (see `undo_wikitext`).
+    Each line of a .txt file is one text. In labeled data, the words of an example joined by spaces are one text, as a
+    labeler reads them. WikiText's marks are undone (see `undo_wikitext`).
 
     Args:
         source: a file, folder, built-in name or hub id, with or without ":split" or a part of it.
-        default_split: the split to read where none is named.
-        kind: what the data are for; None: built-in data as what they are; else a .txt file, a folder with one
-            for the split, and a hub data set as text, others as labeled words.
-        options: how labeled data are read, but for the task; of files, their encoding; of hub data sets, which column
-            holds the text.
+        default_split: the split to read if the source names none.
+        kind: task of the data. None: built-in data by their own task; .txt files, folders with one for the split and
+            hub data sets as text; other data as labeled words.
+        options: how labeled data are read (the task is ignored), the encoding of files, and the text column of hub
+            data sets.
 
     Raises:
-        DataError: there is no such data, they have errors, or a .txt file holds columns of words and tags.
+        DataError: the data do not exist or have errors, or a .txt file holds columns of words and tags.
 
     >>> read_raw_text("ud_en_atis_pos:dev[2:3]")
     ['show me round trip flights from chicago to detroit leaving next tuesday and returning the day after']
@@ -55,7 +55,7 @@ def read_raw_text(
         with encoded_as(options.encoding if options else None):
             texts = _read_texts(name, whole_split(split), field)
     else:
-        # Tags are not used, so every word may have one.
+        # Tags are not used: "plain" accepts any of them.
         words = replace(options or ReadOptions(), task=kind, scheme="plain", head=None)
         dataset = read_source(f"{name}:{whole_split(split)}", options=words)
         texts = [" ".join(example.words) for example in dataset.examples]
@@ -63,10 +63,10 @@ def read_raw_text(
 
 
 def undo_wikitext(texts: Iterable[str]) -> Iterator[str]:
-    """Yield the texts of WikiText without the marks of its makers; texts of other data come as they are.
+    """Yield the texts of WikiText without its preprocessing marks; other texts are unchanged.
 
-    Headings are left out, ` @-@ ` becomes `-`, and a text is cut at each `<unk>` (alone or in a compound),
-    which stands for a rare word that is lost; pieces of fewer than `MIN_PIECE` words are left out.
+    Headings are left out, ` @-@ ` becomes `-`, and a text is split at each `<unk>` (alone or in a compound), which
+    replaces a rare word. Pieces with fewer than `MIN_PIECE` words are left out.
 
     >>> list(undo_wikitext([" = Title = ", "Born in <unk> , she had a part @-@ time job at 1 @,@ 000 a year ."]))
     [', she had a part-time job at 1,000 a year .']
@@ -103,7 +103,7 @@ def _file_texts(file: Path) -> list[str]:
     shown = [line for line in lines[:_NUM_LOOKED_AT] if line.strip()]
     if shown and all(_is_tagged_word(line) for line in shown):
         message = f"holds words and tags ({shown[0]!r:.40}), not raw text"
-        raise DataError(f"{file}: {message}; rename it to end in .conll and its words are read.")
+        raise DataError(f"{file}: {message}; to read its words, rename it so that it ends in .conll.")
     return [line.strip() for line in lines]
 
 

@@ -1,4 +1,4 @@
-"""One entry point for every source of data: files, folders, built-in data sets and hub ids."""
+"""Entry point for all sources of data: files, folders, built-in data sets and hub ids."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -53,7 +53,8 @@ BUILTIN: dict[str, Kind] = {
     for folder in sorted(BUILTIN_FOLDER.iterdir())
     if folder.is_dir()
 }
-_PLAIN = frozenset(name for name in BUILTIN if name.endswith("_pos"))  # one label per word
+# Part-of-speech data: one label per word.
+_PLAIN = frozenset(name for name in BUILTIN if name.endswith("_pos"))
 SPLIT_NAMES = {
     "train": ("train", "training"),
     "dev": ("dev", "devel", "valid", "validation", "val", "testa"),
@@ -66,15 +67,14 @@ class ReadOptions:
     """How files are read; see `read_conll` and `read_classification` for each.
 
     Args:
-        task: "labeling" (words have labels) or "classification" (whole texts have); None: labeling, but in `check_data`
-            the task of built-in data.
-        word_column, tag_column, separator: of CoNLL columns only.
-        scheme: of the tags; None to detect it.
-        text_field, label_field: columns or keys of texts or words and of their labels, tags or spans; None for the
-            usual names.
-        head: the scheme of the head that the data are read for, or None; see `tag_reading.choose_reading`.
-        encoding: of files; None: as their byte order mark says, else UTF-8.
-        repair: repair what can be repaired instead of refusing it.
+        task: "labeling" (labels of words) or "classification" (labels of whole texts); None: labeling, but in
+            `check_data` the task of built-in data.
+        word_column, tag_column, separator: only for CoNLL columns.
+        scheme: tag scheme; None: detected.
+        text_field, label_field: columns or keys of texts or words, and of labels, tags or spans; None: the usual names.
+        head: scheme of the head that will use the data, or None; see `tag_reading.choose_reading`.
+        encoding: encoding of files; None: that of their byte order mark, else UTF-8.
+        repair: apply repairs instead of reporting their problems as fatal.
     """
 
     task: Task | None = None
@@ -95,12 +95,11 @@ class ReadOptions:
 
 
 def read_dataset(path: str | Path, options: ReadOptions | None = None) -> Dataset:
-    """Read one file, in the format that it is recognized as, else the one that its suffix names for the task.
+    """Read one file in the format recognized from its content, else in the format of its suffix.
 
     Raises:
-        DataError: if it is of a kind that is converted first, the suffix names no format, or the file cannot be read
-            at all.
-        ConfigError: if there is no such scheme or encoding.
+        DataError: if the file must be converted first, its suffix is unknown, or it cannot be read at all.
+        ConfigError: if the scheme or the encoding is unknown.
     """
     options = options or ReadOptions()
     suffix = Path(path).suffix.lower()
@@ -149,13 +148,13 @@ def read_split(source: str | Path, split: str, options: ReadOptions | None = Non
     """Read one split of a source.
 
     Args:
-        source: a file (whatever it holds is the split, unless its name says that it is another one), a
-            folder with one file a split or written by `datasets`, a built-in name, or a hub id.
-        split: "train", "dev", "test" or another name the source has.
+        source: a file (read as this split unless its name contains another one), a folder with one file per split or
+            written by `datasets`, a built-in name, or a hub id.
+        split: "train", "dev", "test" or another split of the source.
         options: how files are read.
 
     Raises:
-        DataError: if there is no such source or split, or a built-in name is for another task.
+        DataError: if the source or the split does not exist, or a built-in data set is for another task.
     """
     options = options or ReadOptions()
     file = find_file(source, split, options.kind)
@@ -184,14 +183,14 @@ def read_split(source: str | Path, split: str, options: ReadOptions | None = Non
 
 
 def find_file(source: str | Path, split: str, kind: Kind = "labeling") -> Path | None:
-    """Return the file that holds a split, or None where the `datasets` library is to be asked.
+    """Return the file that holds a split, or None if the `datasets` library must load it.
 
     Args:
         source, split: as in `read_split`.
-        kind: what the data is for; says which files of a folder count.
+        kind: task of the data; decides which files of a folder are data.
 
     Raises:
-        DataError: if there is no such file or split, or a built-in name is of another kind.
+        DataError: if the file or the split does not exist, or a built-in data set is of another kind.
     """
     path = source_path(source)
     _refuse_other_kind(source, path, kind)
@@ -206,11 +205,11 @@ def find_file(source: str | Path, split: str, kind: Kind = "labeling") -> Path |
 
 
 def find_splits(source: str | Path, kind: Kind = "labeling") -> tuple[str, ...]:
-    """Return which of train, dev and test a folder or built-in data set has; a hub id is taken to have all.
+    """Return which of train, dev and test a folder or built-in data set has; a hub id is assumed to have all.
 
     Args:
         source: as in `read_split`.
-        kind: what the data is for; says which files of a folder count.
+        kind: task of the data; decides which files of a folder are data.
 
     Raises:
         DataError: if a folder has none of them.
@@ -226,7 +225,7 @@ def find_splits(source: str | Path, kind: Kind = "labeling") -> tuple[str, ...]:
 
 
 def source_path(source: str | Path) -> Path:
-    """Return the path a source stands for; a built-in name gives its folder unless a file has that name."""
+    """Return the path of a source: the folder of a built-in name unless a file has that name, else the source."""
     path = Path(source)
     if not path.exists() and str(source) in BUILTIN:
         return BUILTIN_FOLDER / str(source)
@@ -234,7 +233,7 @@ def source_path(source: str | Path) -> Path:
 
 
 def split_of(path: Path) -> str | None:
-    """Return the split that a file's name speaks of, or None.
+    """Return the split in the name of a file, or None.
 
     >>> split_of(Path("en_ewt-ud-dev.iob2")), split_of(Path("news.conll"))
     ('dev', None)
@@ -251,11 +250,11 @@ def _names_split(stem: str, name: str) -> bool:
 
 
 def split_files(folder: Path, split: str, kind: Kind) -> list[Path]:
-    """Return the files of a split; a file with just the split's name goes before others."""
+    """Return the files of a split; a file named exactly like the split wins over others."""
     names = SPLIT_NAMES.get(split, (split,))
     files = [f for f in sorted(folder.iterdir()) if f.suffix.lower() in SUFFIXES[kind]]
     if kind == "labeling":
-        # Tables beside columns or JSON are copies, or for the other task.
+        # CSV files next to columns or JSON are copies, or belong to the other task.
         others = [file for file in files if file.suffix.lower() != ".csv"]
         files = others if any(map(split_of, others)) else files
     exact = [file for file in files if file.stem.lower() in names]
@@ -285,19 +284,19 @@ def _no_split_file(folder: Path, split: str, source: str | Path, kind: Kind) -> 
 
 
 def _refuse_other_split(path: Path, split: str) -> None:
-    said = split_of(path)
-    if said is not None and split in SPLIT_NAMES and said != split:
-        message = f"by its name the {said} split, asked for as {split}"
-        raise DataError(f"{path}: {message}; name a {split} file or the folder, or type {path}:{said}")
+    named = split_of(path)
+    if named is not None and split in SPLIT_NAMES and named != split:
+        message = f"by its name the {named} split, requested as {split}"
+        raise DataError(f"{path}: {message}; name a {split} file or the folder, or type {path}:{named}")
 
 
 def _refuse_other_kind(source: str | Path, path: Path, kind: Kind) -> None:
     holds = BUILTIN.get(path.name, kind) if path.parent == BUILTIN_FOLDER else kind
     if holds != kind:
-        message = f"built-in data for {KIND_NAMES[holds]}, asked for as data for {KIND_NAMES[kind]}"
+        message = f"built-in data for {KIND_NAMES[holds]}, requested as data for {KIND_NAMES[kind]}"
         names = ", ".join(name for name, of_kind in BUILTIN.items() if of_kind == kind)
         other = f" Or set task = {holds!r}." if "text" not in (holds, kind) else ""
-        raise DataError(f"{source}: {message}; for that there are {names}.{other}")
+        raise DataError(f"{source}: {message}; choose one of {names}.{other}")
 
 
 def _refuse_missing_file(source: str | Path) -> None:
@@ -311,10 +310,10 @@ def _refuse_missing_file(source: str | Path) -> None:
 
 
 def read_text(path: str | Path) -> Dataset:
-    """Read one text a line; a blank line is a text without words, so that line n stays text n.
+    """Read one text per line; a blank line is a text without words, so that line n is text n.
 
     Args:
-        path: the file, read as of `lines.read_lines`.
+        path: the file, read as in `lines.read_lines`.
 
     Raises:
         DataError: if the file cannot be read at all.

@@ -1,4 +1,4 @@
-"""Tag schemes: spans of words written as one tag a word, and back (pure Python)."""
+"""Tag schemes: encoding of word spans as one tag per word, and decoding (pure Python)."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -11,21 +11,22 @@ OUTSIDE = "O"
 SCHEMES = ("IOB1", "IOB2", "IOBES", "BILOU", "IO", "plain")
 
 _PREFIXES = {"IOB1": "BI", "IOB2": "BI", "IOBES": "BIES", "BILOU": "BILU"}
-_WITHOUT_POSITION = ("IO", "plain")  # a tag is a label
+# Schemes whose tags are bare labels.
+_WITHOUT_POSITION = ("IO", "plain")
 _ALIASES = {
     **dict.fromkeys(("BIO", "BIO2", "IOB"), "IOB2"),
     **dict.fromkeys(("BIOES", "BMES", "BMEWO", "BMEOW"), "IOBES"),  # M and W: see tag_styles
     **dict.fromkeys(("BILUO", "BIOUL"), "BILOU"),
 }
-# The one spelling that decoding works on: begin, inside, end, single.
+# Decoding works on one spelling: begin, inside, end, single.
 _FOLD = {"B": "B", "I": "I", "E": "E", "L": "E", "S": "S", "U": "S"}
 
 
 def resolve_scheme(name: str) -> str:
-    """Return the scheme a user means by `name`, upper or lower case, aliases such as BIO included.
+    """Return the scheme of this name, ignoring case; aliases such as BIO are accepted.
 
     Raises:
-        ConfigError: if no scheme has this name.
+        ConfigError: if the name is unknown.
 
     >>> resolve_scheme("bio"), resolve_scheme("BIOES"), resolve_scheme("plain")
     ('IOB2', 'IOBES', 'plain')
@@ -37,7 +38,9 @@ def resolve_scheme(name: str) -> str:
     if upper in _ALIASES:
         return _ALIASES[upper]
     allowed = ", ".join((*SCHEMES, *sorted(_ALIASES)))
-    raise ConfigError(f"unknown tag scheme {name!r}; schemes are: {allowed}. Pass one, or none to detect.")
+    raise ConfigError(
+        f"unknown tag scheme {name!r}; schemes are: {allowed}. Pass one, or leave it out to detect it."
+    )
 
 
 def parse_tag(tag: str) -> tuple[str, str]:
@@ -51,17 +54,17 @@ def parse_tag(tag: str) -> tuple[str, str]:
 
 
 def decode_tags(tags: Sequence[str], scheme: str, *, repair: bool = False) -> tuple[Span, ...]:
-    """Return the spans that the tags of one sentence write down.
+    """Decode the tags of one sentence to spans.
 
-    Never raises on ill-formed tags: strictly read, they are no part of a span, as in seqeval's strict
-    mode (`find_tag_errors` says which they are). With `repair` they are read as conlleval does: an
-    inside or end tag that continues nothing begins a span, and a span that is never ended ends with
-    its last word. A tag without a known prefix is outside in both readings.
+    Ill-formed tags never raise an error. By default they do not belong to any span, as in seqeval's strict mode
+    (`find_tag_errors` lists them). With `repair` they are decoded as in conlleval: an inside or end tag without a
+    beginning starts a span, and a span without an end tag ends with its last word. A tag with an unknown prefix is
+    outside in both modes.
 
     Args:
-        tags: one tag a word.
+        tags: one tag per word.
         scheme: one of `SCHEMES`.
-        repair: read ill-formed tags instead of leaving them out.
+        repair: decode ill-formed tags instead of ignoring them.
 
     >>> decode_tags(["B-PER", "I-PER", "O", "I-LOC"], "IOB2")
     (Span(start=0, end=2, label='PER'),)
@@ -88,7 +91,7 @@ def find_tag_errors(tags: Sequence[str], scheme: str) -> list[tuple[int, str]]:
     """Return (word index, message) for each ill-formed tag of one sentence, in order.
 
     >>> find_tag_errors(["O", "I-LOC"], "IOB2")
-    [(1, "tag 'I-LOC' follows 'O'; an IOB2 span starts with 'B-'")]
+    [(1, "tag 'I-LOC' follows 'O'; IOB2 spans start with 'B-'")]
     """
     if scheme in _WITHOUT_POSITION:
         return [
@@ -105,7 +108,7 @@ def find_tag_errors(tags: Sequence[str], scheme: str) -> list[tuple[int, str]]:
 
 
 def repair_tags(tags: Sequence[str], scheme: str) -> tuple[str, ...]:
-    """Return well-formed tags with the spans that the repairing reading of `tags` gives.
+    """Return well-formed tags for the spans that `decode_tags` finds with `repair`.
 
     >>> repair_tags(["O", "I-LOC", "I-PER"], "IOB2")
     ('O', 'B-LOC', 'B-PER')
@@ -114,15 +117,15 @@ def repair_tags(tags: Sequence[str], scheme: str) -> tuple[str, ...]:
 
 
 def encode_spans(spans: Iterable[Span], num_words: int, scheme: str) -> tuple[str, ...]:
-    """Return one tag a word that writes the spans down.
+    """Encode spans as one tag per word.
 
     Args:
-        spans: in any order, not overlapping, each within the words; one word long under "plain".
+        spans: in any order, not overlapping, each within the words; one word long for "plain".
         num_words: number of words of the sentence.
         scheme: one of `SCHEMES`.
 
     Raises:
-        DataError: if a span is empty, has no label, leaves the sentence or overlaps another.
+        DataError: if a span is empty, has no label, exceeds the sentence or overlaps another.
 
     >>> encode_spans([Span(1, 3, "PER"), Span(0, 1, "LOC")], 4, "IOBES")
     ('S-LOC', 'B-PER', 'E-PER', 'O')
@@ -137,7 +140,7 @@ def encode_spans(spans: Iterable[Span], num_words: int, scheme: str) -> tuple[st
 
 
 def tags_for_labels(labels: Iterable[str], scheme: str) -> tuple[str, ...]:
-    """Return every tag of the scheme for these labels: "O" first, then label by label, sorted.
+    """Return all tags of the scheme for these labels: "O" first, then sorted by label.
 
     >>> tags_for_labels(["PER", "LOC"], "IOB2")
     ('O', 'B-LOC', 'I-LOC', 'B-PER', 'I-PER')
@@ -149,7 +152,7 @@ def tags_for_labels(labels: Iterable[str], scheme: str) -> tuple[str, ...]:
 
 
 def detect_scheme(tag_sequences: Iterable[Sequence[str]]) -> str:
-    """Return the scheme under which the fewest tags (`B-PER`) are ill-formed; IOB2 when several fit.
+    """Return the scheme with the fewest ill-formed tags (`B-PER`); IOB2 if several fit equally well.
 
     >>> detect_scheme([["I-PER", "I-PER", "B-PER"]]), detect_scheme([["B-PER", "E-PER", "O"]])
     ('IOB1', 'IOBES')
@@ -166,7 +169,7 @@ def detect_scheme(tag_sequences: Iterable[Sequence[str]]) -> str:
 
 
 def _fold(tag: str, prefixes: str) -> tuple[str, str]:
-    """Return (B|I|E|S, label), or ("O", "") where the prefix is not allowed or the label is missing."""
+    """Return (B|I|E|S, label), or ("O", "") if the prefix is not allowed or the label is missing."""
     prefix, label = parse_tag(tag)
     if len(prefix) == 1 and prefix in prefixes and label:
         return _FOLD[prefix], label
@@ -178,7 +181,7 @@ def _fold_tags(tags: Sequence[str], prefixes: str) -> list[tuple[str, str]]:
 
 
 def _begin_iob1_spans(folded: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Write IOB1 as IOB2; a 'B-' that does not follow its own label is ill-formed and becomes outside."""
+    """Rewrite IOB1 as IOB2; a 'B-' that does not follow its own label is ill-formed and becomes "O"."""
     result = []
     written = previous = (OUTSIDE, "")
     for prefix, label in folded:
@@ -226,7 +229,7 @@ def _decode_repaired(folded: list[tuple[str, str]]) -> tuple[Span, ...]:
 
 
 def _transition_errors(previous: str, tag: str, scheme: str) -> tuple[str, str]:
-    """Return what is wrong with the previous tag because of this one, and with this one; "" where nothing."""
+    """Return the error of the previous tag given this one, and the error of this tag; "" for no error."""
     prefixes = _PREFIXES[scheme]
     prefix, label = _fold(tag, prefixes)
     prefix_before, label_before = _fold(previous, prefixes)
@@ -237,7 +240,7 @@ def _transition_errors(previous: str, tag: str, scheme: str) -> tuple[str, str]:
     elif scheme == "IOB1" and prefix == "B" and not continues:
         here = f"tag {tag!r} follows {previous!r}; IOB1 writes 'B-' only after the same label"
     elif scheme != "IOB1" and prefix in "IE" and not (continues and prefix_before in "BI"):
-        here = f"tag {tag!r} follows {previous!r}; an {scheme} span starts with {_starts(scheme)}"
+        here = f"tag {tag!r} follows {previous!r}; {scheme} spans start with {_starts(scheme)}"
     left_open = len(prefixes) == 4 and prefix_before in "BI" and not (continues and prefix in "IE")
     return (_never_ended(previous, tag, scheme) if left_open else ""), here
 
@@ -248,12 +251,14 @@ def _starts(scheme: str) -> str:
 
 def _never_ended(previous: str, tag: str, scheme: str) -> str:
     end = f"{_PREFIXES[scheme][2]}-{parse_tag(previous)[1]}"
-    return f"tag {previous!r} is followed by {tag!r} or the sentence end; an {scheme} span goes on to '{end}'"
+    return (
+        f"tag {previous!r} is followed by {tag!r} or the sentence end; {scheme} ends this span with '{end}'"
+    )
 
 
 def _unknown_tag(tag: str, scheme: str) -> str:
     allowed = ", ".join(f"'{prefix}-LABEL'" for prefix in _PREFIXES[scheme])
-    return f"tag {tag!r} is not an {scheme} tag; allowed are 'O', {allowed}"
+    return f"tag {tag!r} is not a valid {scheme} tag; allowed are 'O', {allowed}"
 
 
 def _check_span(span: Span, before: Span, num_words: int, scheme: str) -> None:
@@ -261,13 +266,15 @@ def _check_span(span: Span, before: Span, num_words: int, scheme: str) -> None:
     if not 0 <= span.start < span.end <= num_words:
         raise DataError(f"{span} does not lie within the {num_words} words; 0 <= start < end <= words.")
     if not span.label or (scheme in _WITHOUT_POSITION and span.label == OUTSIDE):
-        raise DataError(f"{span} has no label that a tag can carry; name it other than '' and plain 'O'.")
+        raise DataError(
+            f"{span} has a label that no tag can carry; use a label other than '' (and 'O' in plain tags)."
+        )
     if span.start < before.end:
         raise DataError(f"{span} overlaps {before}; a word has one tag. Keep one of the two spans.")
     if scheme == "plain" and length != 1:
         raise DataError(f"{span} is {length} words long; plain tags label single words. Use IOB2.")
     if scheme == "IO" and (span.start, span.label) == (before.end, before.label):
-        raise DataError(f"{span} touches {before}; IO tags cannot tell them apart. Use IOB2.")
+        raise DataError(f"{span} touches {before}; IO tags cannot separate them. Use IOB2.")
 
 
 def _tags_of_span(span: Span, before: Span, scheme: str) -> list[str]:

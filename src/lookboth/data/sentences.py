@@ -1,4 +1,4 @@
-"""What every reader hands over, a sentence with tags or spans, and how it becomes an Example."""
+"""Sentences with tags or spans, as all readers produce them, and their conversion to examples."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ _SURROGATES = dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """One sentence as it stands in a file.
+    """One sentence as read from a file.
 
     Args:
         words: the words.
         lines: the line of each word, or one line for all.
-        tags: the tag of each word; None when `spans` say what is labeled.
-        spans: labeled spans over the words, when there are no tags.
+        tags: the tag of each word; None if the sentence has spans.
+        spans: labeled spans over the words, if there are no tags.
         text, offsets: as in `Example`.
     """
 
@@ -33,7 +33,7 @@ class Sentence:
     offsets: tuple[tuple[int, int], ...] = ()
 
     def line(self, word: int) -> int:
-        """Return the line on which a word stands."""
+        """Return the line of a word."""
         return self.lines[min(word, len(self.lines) - 1)]
 
 
@@ -44,9 +44,9 @@ def build_dataset(
 
     Args:
         sentences: in file order.
-        scheme: the tag scheme, or None to detect it over all sentences.
-        log: what the reader noted so far; ill-formed tags and words without visible characters are added.
-        head: the scheme of the head that the data are read for; see `choose_reading`.
+        scheme: the tag scheme, or None to detect it from all sentences.
+        log: problems found by the reader; ill-formed tags and words without visible characters are added.
+        head: scheme of the head that will use the data; see `choose_reading`.
     """
     sentences = [_readable(sentence, log) for sentence in sentences]
     tagged = [sentence.tags for sentence in sentences if sentence.tags is not None]
@@ -66,12 +66,12 @@ def build_dataset(
 
 
 def _first_line(sentences: Sequence[Sentence], tag: str) -> int:
-    """Return the line on which a tag first occurs."""
+    """Return the line of the first occurrence of a tag."""
     return next(s.line(s.tags.index(tag)) for s in sentences if s.tags is not None and tag in s.tags)
 
 
 def check_string(text: str, line: int, log: ProblemLog) -> str:
-    """Return the text with lone surrogates, which no tokenizer takes, noted and read as U+FFFD."""
+    """Replace lone surrogates, which no tokenizer accepts, by U+FFFD and log them."""
     if text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text):
         return text
     log.add(line, "encoding", f"{text[:40]!a} holds half of a surrogate pair", "read as U+FFFD")
@@ -79,7 +79,7 @@ def check_string(text: str, line: int, log: ProblemLog) -> str:
 
 
 def _readable(sentence: Sentence, log: ProblemLog) -> Sentence:
-    """Return the sentence without lone surrogates in words, tags and labels, and without blanks around tags."""
+    """Return the sentence with lone surrogates replaced and blanks around tags removed."""
 
     def checked(strings: Sequence[str]) -> tuple[str, ...]:
         return tuple(check_string(string, sentence.line(i), log) for i, string in enumerate(strings))
@@ -99,7 +99,7 @@ def _build_example(sentence: Sentence, reading: TagReading, log: ProblemLog) -> 
     words = sentence.words
     for i, word in enumerate(words):
         if not word.isalnum() and all(map(_is_invisible, word)):
-            message = f"the word {word!a} has nothing to see; it is kept"
+            message = f"the word {word!a} has no visible characters; it is kept"
             log.add(sentence.line(i), "invisible-word", message, fatal=False)
     return Example(
         words=words,

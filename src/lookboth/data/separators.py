@@ -1,4 +1,4 @@
-"""What separates the columns of a file: tabs, blanks, a named separator, or the delimiter of CSV."""
+"""Column separators of a file: tabs, blanks, a named separator, or the delimiter of CSV."""
 
 import csv
 import re
@@ -8,17 +8,18 @@ from dataclasses import dataclass
 
 SCHEME_TAG = re.compile(r"[BIESLU]-.")
 _BLANKS = re.compile(r"[ \t]+")
-_LINES_LOOKED_AT = 1000  # enough to see a delimiter
+# Lines from which the delimiter of CSV is detected.
+_LINES_LOOKED_AT = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Splitter:
-    """Cuts lines into columns.
+    """Splits lines into columns.
 
     Args:
-        separator: what separates columns; None: tabs on lines that have one, else blanks.
+        separator: column separator; None: tabs on lines that have one, else blanks.
         tabbed: whether any line has a tab.
-        any_blank: whether no-break and other wide spaces separate as well, where nothing else does.
+        any_blank: whether no-break and other wide spaces separate columns too, because nothing else does.
         quoted: whether cells may be quoted as in CSV.
     """
 
@@ -29,7 +30,7 @@ class Splitter:
 
     @classmethod
     def of(cls, lines: Sequence[str], separator: str | None = None, *, quoted: bool = False) -> "Splitter":
-        """Return what separates the columns of these lines; of CSV (`quoted`), a comma, semicolon or tab."""
+        """Detect the separator of these lines; for CSV (`quoted`) a comma, semicolon or tab."""
         if separator is not None or quoted:
             return cls(separator or _delimiter(lines), quoted=quoted)
         tabbed = any("\t" in line for line in lines)
@@ -39,13 +40,13 @@ class Splitter:
 
     @property
     def blanks(self) -> bool:
-        """Whether blanks separate."""
+        """Whether blanks separate columns."""
         return self.separator in (None, " ") and not self.tabbed
 
     def split(self, line: str) -> list[str]:
-        """Return the columns of a line without blanks around them; none for a blank line.
+        """Return the columns of a line, stripped; none for a blank line.
 
-        In a file with tabs a '#' line without one is a comment in one piece, unless it ends in a tag.
+        In a file with tabs, a '#' line without a tab is a comment in one column, unless it ends in a tag.
         """
         if not line.strip():
             return []
@@ -65,7 +66,7 @@ class Splitter:
 
 
 def _delimiter(lines: Sequence[str]) -> str:
-    """Return the delimiter that cuts most lines into the same number of columns, of several the one with most."""
+    """Return the delimiter that splits most lines into the same number of columns; ties: most columns."""
     shown = [line for line in lines[:_LINES_LOOKED_AT] if line.strip()]
 
     def regularity(delimiter: str) -> tuple[int, int]:
@@ -77,7 +78,7 @@ def _delimiter(lines: Sequence[str]) -> str:
 
 
 def _csv_cells(line: str, delimiter: str) -> list[str]:
-    """Return the cells of a line of CSV; a line whose quotes are not closed is one cell."""
+    """Return the cells of a line of CSV; a line with unclosed quotes is one cell."""
     try:
         return next(csv.reader([line], delimiter=delimiter, strict=True), [])
     except csv.Error:

@@ -1,4 +1,4 @@
-"""Data by the names recipes and commands use: "wnut17", "wnut17:dev", a file, a folder, a hub id."""
+"""Data sources as named in recipes and commands: "wnut17", "wnut17:dev", a file, a folder, a hub id."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ _T = TypeVar("_T")
 
 
 def split_name(source: str, default: str = "test") -> tuple[str, str]:
-    """Cut "name:split" in two; a name without a split gets the default one.
+    """Split "name:split" into its two parts; a name without a split gets the default.
 
     >>> split_name("wnut17"), split_name("wnut17:dev"), split_name("wnut17:train[90%:]")
     (('wnut17', 'test'), ('wnut17', 'dev'), ('wnut17', 'train[90%:]'))
@@ -27,12 +27,12 @@ def split_name(source: str, default: str = "test") -> tuple[str, str]:
 
 
 def whole_split(split: str) -> str:
-    """Return the split of which "split[start:stop]" is a part."""
+    """Return the name of the whole split of "split[start:stop]"."""
     return split.partition("[")[0]
 
 
 def take_part(items: Sequence[_T], split: str) -> Sequence[_T]:
-    """Return the part of a split's items that "split[start:stop]" names, counted or in percent.
+    """Return the items that "split[start:stop]" selects; bounds are counts or percentages.
 
     >>> take_part("abcdefghij", "train[80%:]"), take_part("abcdefghij", "train[:3]"), take_part("ab", "train")
     ('ij', 'abc', 'ab')
@@ -50,15 +50,15 @@ def read_source(
     default_split: str = "test",
     options: ReadOptions | None = None,
 ) -> Dataset:
-    """Read "name", "name:split" or "name:split[90%:]" and refuse data with errors.
+    """Read "name", "name:split" or "name:split[90%:]"; data with errors are refused.
 
     Args:
         source: a file, folder, built-in name or hub id, with or without ":split" or a part of it.
-        default_split: the split to read where none is named.
+        default_split: the split to read if the source names none.
         options: the task, and how files are read.
 
     Raises:
-        DataError: there is no such data, or it has errors that were not repaired.
+        DataError: the data do not exist, or have errors that were not repaired.
     """
     name, split = split_name(source, default_split)
     dataset = read_part(name, split, options or ReadOptions())
@@ -67,21 +67,21 @@ def read_source(
 
 
 def read_part(name: str, split: str, options: ReadOptions) -> Dataset:
-    """Read a split, or the examples of the part that "split[start:stop]" names, with the problems of the split.
+    """Read a split or a part of it; the result has the problems of the whole split.
 
     Args:
         name, options: as in `read_split`.
-        split: "dev", "train[90%:]".
+        split: for example "dev" or "train[90%:]".
 
     Raises:
-        DataError: if there is no such source or split.
+        DataError: if the source or the split does not exist.
     """
     dataset = read_split(name, whole_split(split), options)
     return replace(dataset, examples=take_part(dataset.examples, split))
 
 
 def licence_of(source: str) -> str:
-    """Return the licence of a built-in source, "" of any other.
+    """Return the licence of a built-in source, "" for any other source.
 
     >>> licence_of("wnut17:train"), licence_of("my_data/")
     ('CC BY 4.0', '')
@@ -100,9 +100,9 @@ def _place(bound: str, count: int) -> int | None:
 
 
 def map_labels(examples: Sequence[Example], label_map: Mapping[str, str]) -> list[Example]:
-    """Rename labels; a label mapped to "" is dropped; "*" stands for every label not named.
+    """Rename labels; a label mapped to "" is removed; "*" matches every label not listed.
 
-    A text that loses the last of its own labels is left out: it is no example of any class that remains.
+    A text whose text labels are all removed is left out: it is not an example of any remaining class.
 
     >>> from lookboth.types import Span
     >>> example = Example(("Ann", "1984"), (Span(0, 1, "writer"), Span(1, 2, "book")))

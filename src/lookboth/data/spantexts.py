@@ -1,4 +1,4 @@
-"""Texts with spans as sentences: words of their own or cut by lookboth, spans over them."""
+"""Conversion of texts with character spans to sentences of words with word spans."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -27,14 +27,14 @@ def text_sentence(
     several: str | None = None,
     counting: Counting | None = None,
 ) -> Sentence:
-    """Return the words of a text with the spans over them.
+    """Return a text with the spans of a record as a sentence of words.
 
     Args:
-        text: as the file has it.
-        spans: a list of records as of `parse_char_spans`, not yet checked; the same span twice is one.
+        text: the text as in the file.
+        spans: a list of records as in `parse_char_spans`, not yet checked; duplicates count once.
         number: line or number of the record.
-        log, tokens, several: as of `sentence_over`.
-        counting: as of `parse_char_spans`.
+        log, tokens, several: as in `sentence_over`.
+        counting: as in `parse_char_spans`.
     """
     text = check_string(text, number, log)
     found = parse_char_spans(spans, text, number, log, counting)
@@ -52,16 +52,16 @@ def sentence_over(
     tokens: Any = None,
     several: str | None = None,
 ) -> Sentence:
-    """Return the words of a text with spans over them whose places are known.
+    """Return a text with spans in code points as a sentence of words.
 
     Args:
         text: without lone surrogates.
-        spans: in the order of the file; the same span twice is one.
+        spans: in file order; duplicates count once.
         number: line or number of the record.
-        log: takes what is wrong.
-        tokens: the record's own words, if it has any: strings in the order of the text, or objects with "start" and
-            "end" (spaCy, Prodigy); None: the words of `split_words`.
-        several: what becomes of several labels of one range, as of `settle_labels`.
+        log: receives the problems.
+        tokens: the record's own words: strings in text order, or objects with "start" and "end" (spaCy, Prodigy);
+            None: the words of `split_words`.
+        several: how ranges with several labels are resolved, as in `settle_labels`.
     """
     offsets = own_offsets(tokens, text, number, log) if tokens is not None else None
     if offsets is None:
@@ -74,25 +74,26 @@ def sentence_over(
 
 
 def _doubt_offsets(places: list[tuple[int, int]], text: str, number: int, log: ProblemLog) -> None:
-    """Note that spans, read in code points, would be whole words in UTF-16 units; a repair must not widen them."""
+    """Log spans that are whole words in UTF-16 units but not in code points; a repair must not widen them."""
     readings = [found for _, found in differing_readings(text, places)]
     hits = {name: sum(found[name].fits for found in readings) for name in ("utf16", "codepoints")}
     if hits["utf16"] > hits["codepoints"]:
-        share = f"{hits['utf16']} of {len(readings)} spans behind an emoji are whole words"
+        share = f"{hits['utf16']} of {len(readings)} spans after an emoji are whole words"
         found = f"{share} if offsets count UTF-16 units, {hits['codepoints']} if code points"
         advice = "lookboth convert reads them with --offsets utf16 (or --offsets codepoints)"
         log.add(number, "offsets", f"{found}; {advice}")
 
 
 def own_offsets(tokens: Any, text: str, number: int, log: ProblemLog) -> tuple[tuple[int, int], ...] | None:
-    """Return where the record's own tokens are in the text; None where they are not, which is a problem.
+    """Return the offsets of the record's own tokens in the text; log a problem and return None if they do not fit.
 
-    Tokens of white space alone (spaCy has them) are no words.
+    Tokens that consist of white space (spaCy has them) are not words.
 
     Args:
         tokens: strings, or objects with "start" and "end" or with "text".
         text: the text.
-        number: line or number of the record; log: takes what is wrong.
+        number: line or number of the record.
+        log: receives the problem.
     """
     reason = "" if isinstance(tokens, list) else f"the tokens {tokens!r:.60} are not a list"
     places: list[tuple[int, int]] = []
@@ -100,20 +101,22 @@ def own_offsets(tokens: Any, text: str, number: int, log: ProblemLog) -> tuple[t
     for token in tokens if not reason else ():
         place = _place(token, text, position)
         if place is None:
-            reason = f"the token {token!r:.80} is not in the text at {position}, where it should be"
+            reason = (
+                f"the token {token!r:.80} is not in the text at {position}, where the token before it ends"
+            )
             break
         places.append(place)
         position = place[1]
     if not reason and text[position:].strip():
         reason = f"the tokens end before {text[position:].strip()!r:.60}"
     if reason:
-        log.add(number, "tokens", reason, "the text is cut into words without them")
+        log.add(number, "tokens", reason, "the tokens are ignored and the text is split into words")
         return None
     return tuple(place for place in places if text[place[0] : place[1]].strip())
 
 
 def _place(token: Any, text: str, position: int) -> tuple[int, int] | None:
-    """Return where a token is, which begins no earlier than at a position."""
+    """Return the offsets of the next token at or after a position, or None."""
     said = token.get("text") if isinstance(token, dict) else token
     if isinstance(token, dict) and "start" in token and "end" in token:
         start, end = token["start"], token["end"]

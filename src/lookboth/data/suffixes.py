@@ -1,11 +1,12 @@
-"""What the suffix of a file says: its format for each task, or what to type where it is not read."""
+"""File suffixes: the format of each suffix per task, and advice for suffixes that are not read."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from lookboth.types import Task
 
-Kind = Literal["labeling", "classification", "text"]  # what data is for: a task, or raw text without one
+# Use of data: a task, or raw text without a task.
+Kind = Literal["labeling", "classification", "text"]
 CONLL_SUFFIXES = (".conll", ".txt", ".tsv", ".csv", ".iob", ".iob2", ".bio", ".bioes", ".bmes", ".conllu")
 JSON_LINES_SUFFIXES = (".jsonl", ".ndjson")
 JSONL_SUFFIXES = (*JSON_LINES_SUFFIXES, ".json")
@@ -36,21 +37,21 @@ UNREAD: Mapping[str, str] = {
         'datasets.load_dataset("parquet", data_files=FILE).save_to_disk(FOLDER)',
     ),
     ".xlsx": "a table of Excel, which is not read. Save it as CSV with the columns word and tag",
-    ".xml": "XML, which is not read. Published forms of it are converted: lookboth convert KIND IN OUT",
+    ".xml": "XML, which is not read. Convert published data sets: lookboth convert KIND IN OUT",
 }
 
 
 def unknown_suffix(suffix: str, task: Task) -> str:
-    """Return why a file with this suffix is not read for the task, and what to do."""
+    """Return the message for a file whose suffix is not read for the task: the reason and what to do."""
     if suffix in UNREAD:
         return f"is {UNREAD[suffix]}."
-    message = f"the suffix {suffix!r} says no format of {task} data; known are {', '.join(SUFFIXES[task])}"
-    return f"{message}. {try_other_task(task, [suffix]) or 'Name the file after what it holds.'}"
+    message = f"the suffix {suffix!r} is not a format of {task} data; allowed are {', '.join(SUFFIXES[task])}"
+    return f"{message}. {try_other_task(task, [suffix]) or 'Name the file after its format.'}"
 
 
 def try_other_task(kind: Kind, suffixes: Sequence[str]) -> str:
-    """Return what to type where a suffix is of a format that only the other task has, else ""."""
+    """Return what to type if a suffix is a format of the other task only, else ""."""
     other = _OTHER_TASK.get(kind)
     if other is None or not any(s in SUFFIXES[other] and s not in SUFFIXES[kind] for s in suffixes):
         return ""
-    return f"If it is data for {KIND_NAMES[other]}, give check-data or train --task {other}."
+    return f"If it is data for {KIND_NAMES[other]}, pass --task {other} to check-data or train."

@@ -1,4 +1,4 @@
-"""Which scheme and style the tags of a file have, or what a user has to name."""
+"""Choice of the scheme and the spelling of a file's tags, or the question to the user."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from lookboth.data.tag_styles import (
 
 @dataclass(frozen=True, slots=True)
 class TagReading:
-    """A scheme and a style that together give the spans of a file's tags."""
+    """Scheme and style with which the tags of a file are decoded."""
 
     scheme: str
     style: TagStyle
@@ -29,13 +29,13 @@ class TagReading:
 def choose_reading(
     sentences: Sequence[Sequence[str]], scheme: str | None, head: str | None = None
 ) -> TagReading | Refusal:
-    """Return the scheme and the style of a file's tags, or why they cannot be told.
+    """Return the scheme and the style of a file's tags, or the reason why the user must choose.
 
     Args:
         sentences: the tags of each sentence.
-        scheme: the scheme a user named, or None to detect it.
-        head: the scheme of the head that the data are read for, if there is one: "plain" reads tags without
-            positions as one label per word, and other heads do not take such data.
+        scheme: the scheme that the user named, or None to detect it.
+        head: scheme of the head that will use the data, or None. With "plain", tags without positions are read as one
+            label per word; other heads refuse such tags.
 
     Raises:
         ConfigError: if the scheme is unknown.
@@ -75,7 +75,7 @@ def _plain(tags: Counter[str], head: str | None) -> TagReading | Refusal:
 
 
 def _style_of_features(tags: Counter[str]) -> TagStyle | Refusal:
-    """Return the style of the one feature whose values are tags with positions."""
+    """Return the style of the only feature whose values are tags with positions."""
     features = [(features_of(tag), count) for tag, count in tags.items()]
     found = []
     for key in sorted({key for each, _ in features for key in each}):
@@ -105,7 +105,7 @@ def _read_as_io(tags: Counter[str], style: TagStyle) -> TagReading | Refusal:
     if set(style.letters.values()) == {"I"}:
         return TagReading("IOB1", style)
     tag = next(tag for tag in tags if tag not in style.outside)
-    return Refusal(tag, f"tag {tag!r} has a position, which IO tags have not. Leave --scheme out")
+    return Refusal(tag, f"tag {tag!r} has a position, but IO tags have none. Leave --scheme out")
 
 
 def _without_positions(tags: Counter[str], head: str | None) -> TagReading | Refusal:
@@ -123,7 +123,7 @@ def _io_or_plain(tags: Sequence[str]) -> str:
     return (
         f"tags such as {shown} do not say where a span begins. If adjacent words of one label are one span, type "
         '--scheme IO (in a recipe: data.scheme = "IO"); if each word has a label of its own, as in part-of-speech '
-        "tagging, type --scheme plain (to train: --set scheme=plain). If these are no tags, name their column: "
+        "tagging, type --scheme plain (to train: --set scheme=plain). If these are not tags, name their column: "
         "--tag-column"
     )
 

@@ -1,4 +1,4 @@
-"""Tag styles: the spellings of tags in files (`PER-B`, `b_per`, `M-ORG`, `(PER*`), read as `B-PER`, `I-PER` and `O`."""
+"""Tag styles: spellings of tags in files (`PER-B`, `b_per`, `M-ORG`, `(PER*`), normalized to `B-PER`, `I-PER`, `O`."""
 
 import re
 from collections import Counter
@@ -9,7 +9,8 @@ from typing import Literal
 from lookboth.data.schemes import OUTSIDE
 
 Layout = Literal["prefix", "suffix", "both", "letter", "brackets", "numbered", "label"]
-UNNAMED = "ENTITY"  # label of spans whose tags are a letter alone
+# Label of spans whose tags are a single letter.
+UNNAMED = "ENTITY"
 SIGNS = frozenset(
     (
         "0",
@@ -39,8 +40,10 @@ _SPELLINGS: tuple[tuple[Layout, str], ...] = (
 )
 _IN_ONE_CELL = "|;,"
 _NUMBERED = re.compile(r"([^\[\]|]+)\[([0-9]+)\]")
-_OTHER_LETTERS = {"M": "I", "W": "S"}  # middle and whole, of Chinese data sets
-_WORDS = {  # positions in full
+# Middle and whole, as in Chinese data sets.
+_OTHER_LETTERS = {"M": "I", "W": "S"}
+# Positions spelled out.
+_WORDS = {
     **dict.fromkeys(("BEGIN", "BEG", "START"), "B"),
     **dict.fromkeys(("INSIDE", "IN", "MIDDLE", "MID"), "I"),
     **dict.fromkeys(("END", "LAST"), "E"),
@@ -50,16 +53,16 @@ _WORDS = {  # positions in full
 
 @dataclass(frozen=True, slots=True)
 class TagStyle:
-    """How a file spells its tags.
+    """Spelling of the tags of a file.
 
     Args:
-        layout: where the position letter is: before or after the label, at both ends, alone, in brackets as in
-            CoNLL-2012, as the number of the span as in WebAnno (`PER[1]`); "label": there is none.
-        separator: between letter and label.
-        letters: each letter of the file with the letter that schemes use for it.
-        outside: tags that stand for "O".
-        ends: whether tags mark the ends of spans and not their begins (IOE1, IOE2: `I-PER E-PER`).
-        key: of the feature whose value is the tag, where cells hold features (`SpaceAfter=No|NER=B-PER`).
+        layout: place of the position letter: before or after the label, at both ends, alone, as brackets (CoNLL-2012)
+            or as the number of the span (WebAnno, `PER[1]`); "label": tags have no position.
+        separator: text between letter and label.
+        letters: maps each letter of the file to the letter that schemes use.
+        outside: tags that mean "O".
+        ends: whether tags mark the ends of spans instead of their beginnings (IOE1, IOE2: `I-PER E-PER`).
+        key: name of the feature whose value is the tag, for cells with features (`SpaceAfter=No|NER=B-PER`).
     """
 
     layout: Layout
@@ -70,7 +73,7 @@ class TagStyle:
     key: str = ""
 
     def read(self, tags: Sequence[str]) -> tuple[str, ...]:
-        """Return the tags of one sentence as schemes spell them; a tag of another style stays as it is.
+        """Normalize the tags of one sentence to the spelling of the schemes; tags of another style are kept.
 
         >>> TagStyle("suffix", "_", {"B": "B", "M": "I"}).read(["PER_B", "PER_M", "O"])
         ('B-PER', 'I-PER', 'O')
@@ -93,17 +96,17 @@ class TagStyle:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why tags are not read: an example and what to do."""
+    """The reason why tags are not read: an example tag, and a message that says what to do."""
 
     tag: str
     message: str
 
 
 def find_style(tags: Counter[str]) -> TagStyle | Refusal:
-    """Return the style of the tags with their counts; the layout is "label" where tags have no positions.
+    """Detect the style of tags, given with their counts; the layout is "label" if tags have no positions.
 
-    The standard style (`B-PER`) is taken when at least half of the tags have it, so that single broken tags are
-    reported one by one. Every other style needs all of them.
+    The standard style (`B-PER`) is chosen if at least half of the tags have it, so that single broken tags are reported
+    one by one. Any other style is chosen only if all tags have it.
     """
     outside = _outside(tags)
     labeled = Counter({tag: count for tag, count in tags.items() if tag not in outside})
@@ -124,7 +127,7 @@ def find_style(tags: Counter[str]) -> TagStyle | Refusal:
 
 
 def _split(tag: str, layout: str, separator: str) -> tuple[str, str]:
-    """Return (letter, label) of a tag of this layout, ("", "") of any other."""
+    """Return (letter, label) of a tag with this layout, ("", "") for any other."""
     if layout == "letter":
         return (tag, UNNAMED) if len(tag) == 1 else ("", "")
     head, _, after = tag.partition(separator)
@@ -140,13 +143,13 @@ def _split(tag: str, layout: str, separator: str) -> tuple[str, str]:
 
 
 def _letter(position: str) -> str:
-    """Return the capital letter of a position, "" of any other text."""
+    """Return the capital letter of a position, "" for any other text."""
     upper = _WORDS.get(position.upper(), position.upper())
     return upper if len(upper) == 1 and upper in _LETTERS else ""
 
 
 def _are_positions(letters: set[str], *, has_outside: bool) -> bool:
-    """Whether these letters, of all labeled tags, can only be positions: one case, known, and one that begins."""
+    """Return whether the letters of all labeled tags can be positions: known, of one case, one of them a beginning."""
     upper = set(map(_letter, letters))
     one_case = len(upper) == len(letters) and (letters == upper or not letters & upper)
     begins = "B" in upper or (has_outside and "I" in upper)
@@ -154,7 +157,7 @@ def _are_positions(letters: set[str], *, has_outside: bool) -> bool:
 
 
 def _fit_together(letters: set[str]) -> bool:
-    """Whether no two of the letters mean the same."""
+    """Return whether no two of the letters have the same meaning."""
     return not ({"M", "I"} <= letters or len(letters & {"W", "S", "U"}) > 1 or {"E", "L"} <= letters)
 
 
@@ -163,12 +166,12 @@ def _meanings(letters: Iterable[str]) -> dict[str, str]:
 
 
 def is_standard(tag: str) -> bool:
-    """Whether a tag is a position letter, a hyphen and a label."""
+    """Return whether a tag is a position letter, a hyphen and a label."""
     return _split(tag, "prefix", "-")[0] in tuple(_LETTERS)
 
 
 def standard_style(tags: Iterable[str]) -> TagStyle:
-    """Return the style of `B-PER`, whatever the labels look like."""
+    """Return the standard style (`B-PER`) without checking the tags."""
     return TagStyle("prefix", letters=_meanings(_LETTERS[:6]), outside=_outside(tags))
 
 
@@ -188,12 +191,12 @@ def _standard_style(labeled: Counter[str], outside: frozenset[str]) -> TagStyle 
 
 
 def _outside(tags: Iterable[str]) -> frozenset[str]:
-    """Return the tags that stand for "O": "O" itself, or other signs in a file without it."""
+    """Return the tags that mean "O": "O" itself, or other signs in a file without it."""
     return frozenset((OUTSIDE,)) if OUTSIDE in tags else frozenset((OUTSIDE, *SIGNS))
 
 
 def joins_tags(tag: str) -> bool:
-    """Whether a cell holds several tags, such as `I-ORG|B-GPE` or `PER[1]|ORG[2]`."""
+    """Return whether a cell holds several tags, such as `I-ORG|B-GPE` or `PER[1]|ORG[2]`."""
     for separator in _IN_ONE_CELL:
         parts = [part for part in tag.split(separator) if part != OUTSIDE]
         if (
@@ -206,7 +209,7 @@ def joins_tags(tag: str) -> bool:
 
 
 def features_of(cell: str) -> dict[str, str]:
-    """Return the features of a cell, none where it holds something else.
+    """Return the features of a cell; none if the cell does not hold features.
 
     >>> features_of("SpaceAfter=No|NER=B-PER"), features_of("B-PER")
     ({'SpaceAfter': 'No', 'NER': 'B-PER'}, {})
@@ -216,7 +219,7 @@ def features_of(cell: str) -> dict[str, str]:
 
 
 def _are_brackets(tags: Counter[str]) -> bool:
-    """Whether the tags are brackets of CoNLL-2012, one at a time: `(PERSON*`, `*`, `*)`, `(GPE)`."""
+    """Return whether the tags are brackets as in CoNLL-2012, not nested: `(PERSON*`, `*`, `*)`, `(GPE)`."""
     return any(tag.startswith("(") for tag in tags) and all(
         tag in ("*", "*)")
         or (tag.startswith("(") and tag.count("(") == 1 and tag.strip("(*)") and tag[-1:] in "*)")
@@ -234,7 +237,7 @@ def _read_brackets(tags: Iterable[str]) -> Iterator[str]:
 
 
 def _begin_after_ends(tags: Iterable[str]) -> Iterator[str]:
-    """Read IOE as IOB2: a span begins wherever the tag before is not an inside tag of its label."""
+    """Rewrite IOE as IOB2: a span begins where the previous tag is not an inside tag of the same label."""
     before = OUTSIDE
     for tag in tags:
         label = tag[2:]
@@ -243,7 +246,7 @@ def _begin_after_ends(tags: Iterable[str]) -> Iterator[str]:
 
 
 def _read_numbered(tags: Iterable[str]) -> Iterator[str]:
-    """Read tags of WebAnno: words of a span of several words share its number; `*` is a span without a label."""
+    """Normalize tags of WebAnno: the words of a span share its number; `*` is a span without a label."""
     before = ""
     for tag in tags:
         match = _NUMBERED.fullmatch(tag)
@@ -254,7 +257,7 @@ def _read_numbered(tags: Iterable[str]) -> Iterator[str]:
 
 
 def only_signs(tags: Iterable[str]) -> str:
-    """Return what to say of a column without any labels."""
+    """Return the message for a column without labels."""
     shown = " and ".join(map(repr, sorted(tags)[:4]))
     return f"the tag column holds no labels but {shown}. Name the column of the tags: --tag-column"
 

@@ -1,4 +1,4 @@
-"""Which tag may follow which in a tag scheme."""
+"""Allowed transitions between tags, for constrained decoding."""
 
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -9,10 +9,10 @@ if TYPE_CHECKING:
 
 @lru_cache(maxsize=64)
 def allowed_transitions(tags: tuple[str, ...], scheme: str) -> "np.ndarray":
-    """Return which tag may follow which, shape (n + 1, n + 1), True = allowed.
+    """Return the matrix of allowed transitions between tags, shape (n + 1, n + 1), True = allowed.
 
-    Row and column n stand for the border of the text: row n says which tags may come first, column n which
-    may come last.
+    Row and column n are the border of the text: row n has the tags that may come first, column n those that may
+    come last.
 
     Args:
         tags: the n tags.
@@ -35,8 +35,8 @@ def _split(tag: str) -> tuple[str, str]:
 
 
 def _may_follow(left: tuple[str, str], right: tuple[str, str], scheme: str) -> bool:
-    """Say whether tag `right` may come directly after `left`."""
+    """Return whether tag `right` may directly follow `left`."""
     if right[0] in {"I", "E"}:
         return left[0] in {"B", "I"} and left[1] == right[1]
-    # An IOB2 span may stop anywhere; in IOBES an open span must reach its E.
+    # An IOB2 span may end anywhere; an open IOBES span must end with its E.
     return scheme == "IOB2" or left[0] not in {"B", "I"}

@@ -1,4 +1,4 @@
-"""Whole texts as tokens: what is labeled is one long word, or one in each window of a text that is too long."""
+"""Tokenization of whole texts: each text, or each window of a long text, is one long word that is labeled."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -10,12 +10,12 @@ from lookboth.types import Example, TokenizedExample
 
 
 def text_of(example: Example) -> str:
-    """Return the text of an example; the words joined by one space where it has words only."""
+    """Return the text of an example; its words joined by one space if it has no text."""
     return " ".join(example.words) if example.text is None else example.text
 
 
 def text_and_offsets(example: Example) -> tuple[str, tuple[str, ...], tuple[tuple[int, int], ...]]:
-    """Return the text of an example, its words and where they stand; words alone are joined by one space."""
+    """Return the text of an example, its words and their offsets; words without a text are joined by one space."""
     if example.text is not None:
         return example.text, example.words, example.offsets
     offsets, position = [], 0
@@ -34,16 +34,16 @@ def tokenize_texts(
     max_tokens: int = 512,
     overlap: int = 64,
 ) -> list[TokenizedExample]:
-    """Return each text as one word over all its tokens, or as several windows with one word each.
+    """Tokenize each text as one word over all its tokens, or as several windows with one word each.
 
-    The word covers the tokens of the text; in a window, those that no other window covers. Special tokens do not
-    belong to it, but for the classification token of an encoder when the first token is labeled.
+    The word covers the tokens of the text; in a window, the tokens that no other window covers. Special tokens are not
+    part of it, except the classification token of an encoder if the first token is labeled.
 
     Args:
-        texts: one string each, cut into tokens as the tokenizer does; white space around it is dropped.
-        encoder: of the labeler.
-        label_on: which of the tokens is labeled, as in a recipe.
-        labels: the tag id of each text, or 0 or 1 for each tag, as `TokenizedExample.labels`; windows share it.
+        texts: one string per text; surrounding white space is removed.
+        encoder: encoder of the labeler.
+        label_on: which token is labeled, as in a recipe.
+        labels: tag id of each text, or 0 or 1 for each tag, as in `TokenizedExample.labels`; shared by its windows.
         max_tokens, overlap: as in `window_example`.
     """
     return window_texts(
@@ -65,7 +65,7 @@ def window_texts(
     max_tokens: int = 512,
     overlap: int = 64,
 ) -> list[TokenizedExample]:
-    """Return tokenized texts as `tokenize_texts` does.
+    """Split tokenized texts into windows with one word each (see `tokenize_texts`).
 
     Args:
         texts: token ids of each text, without special tokens.
@@ -97,7 +97,7 @@ def labels_prefix(encoder: WordEncoder, label_on: str) -> bool:
 def _one_word_each(
     windows: Sequence[TokenizedExample], from_start: bool, *, every: bool
 ) -> Iterator[TokenizedExample]:
-    """Yield each window as one word, of the first window (of `every` one) from its first token on."""
+    """Yield each window as one word; `from_start` includes the prefix tokens in the first (`every`) window."""
     for number, window in enumerate(windows):
         first, end = window.word_tokens[0][0], window.word_tokens[-1][1]
         begin = 0 if from_start and (every or number == 0) else first
@@ -105,7 +105,7 @@ def _one_word_each(
 
 
 def require_one_label(example: Example) -> None:
-    """Refuse a text that has not exactly one label.
+    """Check that a text has exactly one label.
 
     Raises:
         DataError: it has none or several; the message names its line.
@@ -113,6 +113,6 @@ def require_one_label(example: Example) -> None:
     if len(example.text_labels) != 1:
         found = ", ".join(example.text_labels) or "none"
         raise DataError(
-            f"{example.source or 'example'}: labels {found}; a single-label task gives each text exactly one. "
-            "For several, or none, train with head.kind = 'multi_label'."
+            f"{example.source or 'example'}: labels {found}; in a single-label task each text has exactly one. "
+            "For several labels, or none, train with head.kind = 'multi_label'."
         )

@@ -1,4 +1,4 @@
-"""Long inputs cut into overlapping windows in which every word is labeled once."""
+"""Overlapping windows over long inputs, in which every word is labeled once."""
 
 from collections.abc import Sequence
 from itertools import accumulate
@@ -9,7 +9,7 @@ from lookboth.types import TokenizedExample
 
 
 class Window(NamedTuple):
-    """A run of words: [start, end) is seen, [label_start, label_end) is labeled; word indices."""
+    """A window over words: [start, end) is the input, [label_start, label_end) is labeled; word indices."""
 
     start: int
     label_start: int
@@ -24,8 +24,8 @@ def plan_windows(word_lengths: Sequence[int], *, max_tokens: int, overlap: int) 
 
     Args:
         word_lengths: number of tokens of each word, each at most `max_tokens`.
-        max_tokens: room for words in one window, special tokens not counted.
-        overlap: tokens of context wanted on each inner side; less than half of `max_tokens`.
+        max_tokens: token budget of one window, special tokens not counted.
+        overlap: tokens of context at each inner border; less than half of `max_tokens`.
 
     >>> plan_windows([1] * 6, max_tokens=4, overlap=1)
     [Window(start=0, label_start=0, label_end=3, end=4), Window(start=2, label_start=3, label_end=6, end=6)]
@@ -35,9 +35,9 @@ def plan_windows(word_lengths: Sequence[int], *, max_tokens: int, overlap: int) 
     windows: list[Window] = []
     label_start = start = 0
     while label_start < total:
+        # The second condition: before a long word the context is shortened so that the word fits.
         while start < label_start and (
-            ends[label_start] - ends[start] > overlap
-            or ends[label_start + 1] - ends[start] > max_tokens  # a long word leaves less room for context
+            ends[label_start] - ends[start] > overlap or ends[label_start + 1] - ends[start] > max_tokens
         ):
             start += 1
         end = max(_last_fitting(ends, start, max_tokens, label_start), label_start + 1)
@@ -58,17 +58,17 @@ def window_example(
     max_tokens: int = 512,
     overlap: int = 64,
 ) -> list[TokenizedExample]:
-    """Return one TokenizedExample, or several overlapping ones where the words need over `max_tokens` tokens.
+    """Return one TokenizedExample, or several overlapping ones if the words need more than `max_tokens` tokens.
 
     Args:
         word_ids: token ids of each word.
-        encoding: gives the special tokens, which count against `max_tokens`.
+        encoding: special tokens (they count towards `max_tokens`) and repetition.
         labels: the tag id of each word, shape (w,), or None.
-        example: index carried along.
-        max_tokens, overlap: in tokens, as in `plan_windows`; copies that sequence repetition adds are not counted.
+        example: index of the example, copied to the result.
+        max_tokens, overlap: in tokens, as in `plan_windows`; the copies of sequence repetition are not counted.
     """
-    room = max_tokens - len(encoding.prefix_ids) - len(encoding.suffix_ids)
-    if sum(map(len, word_ids)) <= room:
+    budget = max_tokens - len(encoding.prefix_ids) - len(encoding.suffix_ids)
+    if sum(map(len, word_ids)) <= budget:
         return [join_words(word_ids, encoding, labels=labels, example=example)]
     lengths = [len(ids) for ids in word_ids]
     return [
@@ -80,7 +80,7 @@ def window_example(
             first_word=w.label_start,
             context=(w.label_start - w.start, w.end - w.label_end),
         )
-        for w in plan_windows(lengths, max_tokens=room, overlap=overlap)
+        for w in plan_windows(lengths, max_tokens=budget, overlap=overlap)
     ]
 
 

@@ -1,33 +1,33 @@
-"""Raw text to words: where each word of a text begins and ends, by the conventions of open NER data.
+"""Word tokenization of raw text by the conventions of open NER data.
 
-The rules follow the English Universal Dependencies treebanks (EWT and PUD), because most open NER data
-of today is tagged over their words and a labeler does best on words cut as in its training data:
+The rules follow the English Universal Dependencies treebanks (EWT and PUD): most open NER data are tagged over their
+words, and a labeler works best on words split as in its training data.
 
-- clitics stand alone: `Obama's` is `Obama` `'s`, `don't` is `do` `n't`, `cannot` is `can` `not`;
-- hyphens stand alone (`state` `-` `of` `-` `the` `-` `art`) but after a prefix (`co-founder`, `e-mail`)
-  and inside phone numbers and dates;
+- clitics are words: `Obama's` is `Obama` `'s`, `don't` is `do` `n't`, `cannot` is `can` `not`;
+- hyphens are words (`state` `-` `of` `-` `the` `-` `art`), except after a prefix (`co-founder`, `e-mail`) and inside
+  phone numbers and dates;
 - a period stays with initials and well-known abbreviations (`U.S.`, `Dr.`, `J.` before a name);
-- numbers keep what is inside them (`1,000.50`, `9/11`, `5:30`, `20th`), currency and percent signs leave;
-- URLs, e-mail addresses, @names, emoticons and HTML entities are one word; the `#` of a tag stands alone,
-  so that a name in a tag can be a span;
-- a run of the same mark is one word (`...`, `--`, `!!`); other punctuation stands alone.
+- numbers keep their punctuation (`1,000.50`, `9/11`, `5:30`, `20th`); currency and percent signs are separate words;
+- URLs, e-mail addresses, @names, emoticons and HTML entities are one word; the `#` of a hashtag is a separate word,
+  so that a name in a hashtag can be a span;
+- a run of the same mark is one word (`...`, `--`, `!!`); any other punctuation mark is a word.
 
-Beyond English: a word is everything between spaces and punctuation, combining marks and joiners included;
-an emoji sequence (skin tone, ZWJ, flag) is one word; Han and kana are one character a word, since nothing
-in the text says where their words end; Thai, Lao, Khmer and Burmese stay whole between spaces. Invisible
-characters (zero-width space, byte order mark, control characters) are words of their own.
+Beyond English: a word is everything between spaces and punctuation, including combining marks and joiners. An emoji
+sequence (skin tone, ZWJ, flag) is one word. Each Han or kana character is a word, since the text does not mark word
+borders; Thai, Lao, Khmer and Burmese are not split between spaces. Invisible characters (zero-width space, byte order
+mark, control characters) are separate words.
 
-Measured against the original text of the treebanks (word F1): EWT dev 99.1, EWT test 99.1, PUD 99.9.
+Word F1 on the original text of the treebanks: EWT dev 99.1, EWT test 99.1, PUD 99.9.
 """
 
 import re
 
 from lookboth.types import Example
 
+# Characters; a longer run of one kind is split, so that junk cannot form an endless word.
 MAX_WORD_CHARS = 1000
-"""Longest run of characters of one kind taken as one word, so that junk cannot make an endless word."""
 
-# Marks, controls and scripts have no class in `re`, so a word character is said by what it is not.
+# `re` has no classes for marks, controls and scripts, so word characters are defined by exclusion.
 _PUNCTUATION = (
     r"!-/:-@\[-`{-~"  # ASCII, the underscore included
     r"\u00a1-\u00a9\u00ab-\u00b1\u00b4\u00b6-\u00b8\u00bb\u00bf\u00d7\u00f7"  # Latin-1
@@ -49,7 +49,7 @@ _MARKS = r"\u0300-\u036f\u3099\u309a\ufe00-\ufe0f\U000e0100-\U000e01ef"
 
 _CHAR = rf"[^\s{_PUNCTUATION}{_EMOJI}{_INVISIBLE}{_IDEOGRAPH}]"
 _RUN = rf"{_CHAR}{{1,{MAX_WORD_CHARS}}}"
-# Pieces of words that have something inside; bounded, so that a failed try costs a constant.
+# Pieces of words with inner punctuation; bounded, so that backtracking takes constant time.
 _PIECE = rf"{_CHAR}{{1,60}}"
 _APOSTROPHE = r"['’]"
 _CLITIC = rf"{_APOSTROPHE}(?i:s|m|d|re|ve|ll)(?!{_CHAR})"
@@ -83,7 +83,7 @@ _ALTERNATIVES = (
     r"(?:[^\W\d_]\.){2,12}(?:[^\W\d_](?!\w))?",
     r"[A-HJ-Z]\.(?=[ \u00a0]?[A-Z])",
     rf"(?:{_ABBREVIATIONS})\.(?!\w)|(?:(?i:no|nos|pp?|vol|fig|ext|sec|art)\.)(?=[ \u00a0]?\d)",
-    # clitics and what they leave
+    # clitics and the words before them
     _NEGATION,
     _CLITIC,
     rf"{_CHAR}{{1,60}}(?={_NEGATION})",
@@ -106,9 +106,9 @@ _WORD = re.compile("|".join(f"(?:{alternative})" for alternative in _ALTERNATIVE
 def split_words(text: str) -> list[tuple[int, int]]:
     """Return the (start, end) character range of each word of the text, end exclusive.
 
-    The ranges are in order, never empty, never overlap, and hold every character of the text that is not
-    white space exactly once. White space is what Unicode calls so: NBSP, line ends and tabs included.
-    The time is linear in the length of the text.
+    The ranges are in order, not empty and without overlaps; together they cover every character that is not white
+    space. White space is as defined by Unicode, including NBSP, line ends and tabs. The time is linear in the length
+    of the text.
 
     >>> text = "Obama's  visit (U.S.) didn't end."
     >>> [text[start:end] for start, end in split_words(text)]
@@ -118,7 +118,7 @@ def split_words(text: str) -> list[tuple[int, int]]:
 
 
 def example_from_text(text: str, source: str = "") -> Example:
-    """Return an example of the words of a text, with their offsets into it.
+    """Return an example with the words of a text and their offsets.
 
     >>> example_from_text("In Rome.").words
     ('In', 'Rome', '.')

@@ -1,4 +1,4 @@
-"""Correction of p-values where many comparisons are made at once."""
+"""Correction of p-values for multiple comparisons."""
 
 from collections.abc import Sequence
 
@@ -8,10 +8,10 @@ from lookboth.errors import DataError
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values corrected so that any false discovery at all stays as rare as promised (Holm 1979).
+    """Return p-values corrected to control the family-wise error rate (Holm 1979).
 
     Args:
-        p_values: of all comparisons that were made, each in [0, 1]; they may depend on one another.
+        p_values: of all comparisons made, each in [0, 1]; the comparisons may depend on each other.
 
     Raises:
         DataError: a value outside [0, 1].
@@ -25,12 +25,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
-    """Return p-values corrected so that the share of false among all discoveries stays as low as promised.
+    """Return p-values corrected to control the false discovery rate (Benjamini & Hochberg 1995).
 
-    From Benjamini & Hochberg 1995; the comparisons are taken to be independent or positively dependent.
+    The comparisons must be independent or positively dependent.
 
     Args:
-        p_values: of all comparisons that were made, each in [0, 1].
+        p_values: of all comparisons made, each in [0, 1].
 
     Raises:
         DataError: a value outside [0, 1].

@@ -4,7 +4,7 @@ A plan is written as one bit per layer group, leftmost nearest the input, 1 = ma
 Šnajder 2024, arXiv 2401.14556; pairs as in the notebook of its code, dd1497/llm-unmasking) compares pairs of nested
 plans a and b: b equals a up to a's last 1 and has at least one more 1 after it. Four groups give 17 pairs; 0000 has no
 last 1, so it is in none of them. One plan is in several pairs, so the pairs are not independent and the p-value is too
-small. The test is here to reproduce the paper. `group_effects` tests each group by itself, with every run in exactly
+small. The test is here to reproduce the paper. `group_effects` tests each group separately, with every run in exactly
 one pair.
 """
 

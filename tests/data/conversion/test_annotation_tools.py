@@ -120,7 +120,7 @@ def test_brat_needs_a_folder(tmp_path):
     asked = CliRunner().invoke(app, ["predict", "Ada", "--format", "brat"])
     assert "--out FOLDER" in str(asked.exception)
     (tmp_path / "0001.txt").write_text("mine")
-    with pytest.raises(DataError, match="Name a new one"):
+    with pytest.raises(DataError, match="Name a new folder"):
         write_marked([], "brat", tmp_path)
 
 
@@ -333,10 +333,10 @@ def test_a_brat_collection_is_never_written_into(tmp_path, name):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        (f"T1\tPER 0 {'9' * 5000}\tAda", "is no entity"),
+        (f"T1\tPER 0 {'9' * 5000}\tAda", "is not an entity"),
         ("T1\tPER 0 9\tAda", "outside the text of 3 characters"),
         ("T1\tPER 0 3\tBob", "is 'Ada', not 'Bob'"),
-        ("T1\tPER 0,3\tAda", "is no entity"),
+        ("T1\tPER 0,3\tAda", "is not an entity"),
         ("T1\tPER 3 1\tAda", "outside the text"),
     ],
 )
@@ -411,5 +411,5 @@ def test_the_command_line_knows_every_format():
 
 
 def test_published_data_cannot_be_written(tmp_path):
-    with pytest.raises(ConfigError, match="annotation tools are"):
+    with pytest.raises(ConfigError, match="unknown annotation tool 'ace05'; choose one of"):
         export("ace05", tmp_path / "a.conll", tmp_path / "b")

@@ -74,7 +74,7 @@ def test_a_wrong_slot_is_named_by_its_record(tmp_path, slots, said):
 def test_a_text_that_is_none(tmp_path):
     path = tmp_path / "fold.json"
     path.write_text('{"text": 3}\n{"utterance": "hi"}\n')
-    with pytest.raises(DataError, match=r"fold\.json:2: keys \['utterance'\] hold no 'text'; write"):
+    with pytest.raises(DataError, match=r"fold\.json:2: keys \['utterance'\]: no 'text'; write"):
         convert("nlupp", path, tmp_path / "out.jsonl")
 
 
@@ -85,11 +85,11 @@ def test_converted_folds_are_ready_to_train(fold, tmp_path):
 
 
 def test_kinds_options_and_suffixes_are_checked(fold, tmp_path):
-    with pytest.raises(ConfigError, match=f"unknown kind of data 'x'; there are {', '.join(KINDS)}"):
+    with pytest.raises(ConfigError, match=f"unknown kind of data 'x'; choose one of {', '.join(KINDS)}"):
         convert("x", fold, tmp_path / "o.conll")
-    with pytest.raises(ConfigError, match="--polarities means nothing for ace05; its options: --label"):
+    with pytest.raises(ConfigError, match="--polarities does not apply to ace05; its options: --label"):
         convert("ace05", fold, tmp_path / "o.conll", ConvertOptions(polarities=3))
-    with pytest.raises(ConfigError, match="--polarities 5: it is one of 0, 3, 4"):
+    with pytest.raises(ConfigError, match="--polarities 5: allowed are 0, 3, 4"):
         ConvertOptions(polarities=5)
     with pytest.raises(DataError, match=r"written as \.conll or \.jsonl"):
         convert("nlupp", fold, tmp_path / "o.csv")
@@ -100,7 +100,7 @@ def test_kinds_options_and_suffixes_are_checked(fold, tmp_path):
 def test_what_columns_cannot_hold_is_refused(tmp_path):
     path = tmp_path / "in.json"
     path.write_text(json.dumps([{"words": ["a\tb", "c"], "golden-event-mentions": []}]))
-    with pytest.raises(DataError, match=r"in\.json:record 1: .* cannot be written so that it is read back"):
+    with pytest.raises(DataError, match=r"in\.json:record 1: .* is not read back unchanged"):
         convert("ace05", path, tmp_path / "out.conll")
     convert("ace05", path, tmp_path / "out.jsonl")
     assert read_dataset(tmp_path / "out.jsonl").examples[0].words == ("a\tb", "c")
@@ -110,7 +110,7 @@ def test_what_cannot_be_written_leaves_the_older_file(tmp_path):
     source, out = tmp_path / "in.json", tmp_path / "out.conll"
     source.write_text(json.dumps([{"words": ["a\tb", "c"], "golden-event-mentions": []}]))
     out.write_text("older\tO\n")
-    with pytest.raises(DataError, match=r"read back as it was \(.*out\.conll:1\)"):
+    with pytest.raises(DataError, match=r"read back unchanged \(.*out\.conll:1\)"):
         convert("ace05", source, out)
     assert out.read_text() == "older\tO\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.json", "out.conll"]

@@ -228,21 +228,21 @@ def test_every_kind_is_named_in_the_help(tmp_path):
     ("kind", "content", "said"),
     [
         ("gliner", [{"tokenized_text": ["a"], "ner": [[0, 1, "X"]]}], "outside the sentence"),
-        ("gliner", [{"tokenized_text": ["a"], "ner": [[0, "X"]]}], "is no span"),
+        ("gliner", [{"tokenized_text": ["a"], "ner": [[0, "X"]]}], "is not a span"),
         ("cluener", [{"text": "ab", "label": {"X": {"c": [[0, 0]]}}}], "not 'c'"),
-        ("cluener", [{"text": "ab", "label": {"X": [[0, 0]]}}], "is no place"),
-        ("massive", [{"utt": "at six", "annot_utt": "at [time : five]"}], "is not 'at six'"),
+        ("cluener", [{"text": "ab", "label": {"X": [[0, 0]]}}], "is not \\[first"),
+        ("massive", [{"utt": "at six", "annot_utt": "at [time : five]"}], "is not the 'utt' 'at six'"),
         ("massive", [{"utt": "at six"}], "no 'annot_utt'"),
-        ("spacy-json", [["text", {"cats": {}}]], "no text with 'entities'"),
+        ("spacy-json", [["text", {"cats": {}}]], "is not a text with 'entities'"),
         ("spacy-json", [["text", {"entities": [[0, 99, "X"]]}]], "outside the text"),
         ("rasa", [{"intent": "x"}], "no 'text'"),
         ("opennlp", "<START:a> x <START:b> y <END>\n", "does not fit"),
         ("opennlp", "<START:a> x\n", "not closed"),
-        ("wikiner", "a|X|O b\n", "is not written"),
+        ("wikiner", "a|X|O b\n", "is not a WikiNER line"),
         ("conll2012", "#begin document\na b c\n", "a line of 3 columns"),
         ("conll2012", CONLL2012.replace("*)", "(GPE)"), "begins inside another"),
         ("conll2012", CONLL2012.replace("*)", "*"), "never closed"),
-        ("json", [{"text": "a"}], "are not what is read"),
+        ("json", [{"text": "a"}], "are not supported"),
     ],
 )
 def test_what_cannot_be_read_is_named(kind, content, said, tmp_path):
@@ -303,7 +303,7 @@ def test_options_of_reading_are_for_the_other_way(tmp_path):
     assert spans_of(read_dataset(columns)) == [[("New York", "LOC")]]
     wrong = CliRunner().invoke(app, ["convert", "json", str(out), columns, "--tag-column", "2"])
     assert isinstance(wrong.exception, ConfigError)
-    with pytest.raises(ConfigError, match="--text-field means nothing for doccano"):
+    with pytest.raises(ConfigError, match="--text-field does not apply to doccano"):
         raise (
             CliRunner()
             .invoke(app, ["convert", "doccano", str(out), str(tmp_path / "b.conll"), "--text-field", "x"])

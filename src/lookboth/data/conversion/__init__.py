@@ -1,4 +1,4 @@
-"""Exports of annotation tools and data of papers: read into examples, and written."""
+"""Conversion: readers and writers for the exports of annotation tools and for published data sets."""
 
 import lazy_loader
 

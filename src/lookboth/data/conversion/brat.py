@@ -1,7 +1,7 @@
-"""brat's standoff: a text file and, beside it, an .ann file with a line for each annotation.
+"""Reader and writer of brat's standoff format: a text file and an .ann file with one line per annotation.
 
-Each line of a text becomes an example. In shared tasks (BioNLP) .a1 and .a2 stand for one .ann file. What a line of
-annotations says is read in brat_entities.py.
+Each line of a text becomes an example. Shared tasks (BioNLP) have .a1 and .a2 instead of one .ann file.
+brat_entities.py parses the lines of annotations.
 """
 
 import re
@@ -18,22 +18,23 @@ from lookboth.errors import DataError
 from lookboth.files import write_whole
 from lookboth.types import Dataset, Problem
 
-TEXTS_A_DOCUMENT = 100  # brat shows a document on one page
+# brat shows a document on one page, so documents are kept short.
+TEXTS_A_DOCUMENT = 100
 _COLLECTION = ("*.txt", "*.ann", "annotation.conf")
 _SUFFIXES = (".ann", ".a1", ".a2")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def read_brat(path: str | Path, options: ConvertOptions, *, repair: bool = False) -> Converted:
-    """Read the entities (and triggers of events) of one document or of all in a folder and the folders in it.
+    """Read the entities (and event triggers) of one document, or of all documents in a folder and its subfolders.
 
-    Each line of a document is an example, but for lines that an entity joins. Discontinuous entities are problems; a
-    repair leaves them out. What else is not taken over is named.
+    Each line of a document is an example; lines that an entity connects are one example. Discontinuous entities are
+    problems; the repair leaves them out. Annotations of other types are not converted, and their number is logged.
 
     Args:
         path: a .txt, .ann, .a1 or .a2 file, or a folder of such documents.
         options: `several`.
-        repair: leave out or widen what cannot be taken over instead of calling it fatal.
+        repair: leave out or widen spans that cannot be converted instead of reporting them as fatal.
 
     Raises:
         DataError: if a file is missing or cannot be read at all.
@@ -46,7 +47,7 @@ def read_brat(path: str | Path, options: ConvertOptions, *, repair: bool = False
     if not annotated:
         missing = files[0].with_suffix(".ann")
         raise DataError(
-            f"{missing}: no such file; beside {files[0].name} brat has an .ann file, maybe empty (or .a1 and .a2)."
+            f"{missing}: no such file; brat has an .ann file (maybe empty; or .a1 and .a2) next to {files[0].name}."
         )
     documents = [_read_document(file, options.several, repair=repair) for file in annotated]
     examples = tuple(example for document in documents for example in document.examples)
@@ -55,40 +56,40 @@ def read_brat(path: str | Path, options: ConvertOptions, *, repair: bool = False
 
 
 def _annotation_files(file: Path) -> list[Path]:
-    """Return the files with annotations of a text: NAME.ann, or NAME.a1 and NAME.a2."""
+    """Return the annotation files of a text: NAME.ann, or NAME.a1 and NAME.a2."""
     return [other for suffix in _SUFFIXES if (other := file.with_suffix(suffix)).is_file()]
 
 
 def _alone(path: Path, files: Sequence[Path], *, repair: bool) -> Iterator[Problem]:
-    """Yield a problem for each text without annotations and each file of annotations without a text."""
+    """Yield a problem for each text without an annotation file and each annotation file without a text."""
     texts = set(files)
     for file in files if path.is_dir() else ():
         if not _annotation_files(file):
-            message = "there is no .ann file beside it; the text is left out"
+            message = "there is no .ann file next to it; the text is left out"
             yield Problem(f"{file}:1", message, "not-annotated", fatal=False)
     for file in sorted(path.rglob("*.a*")) if path.is_dir() else ():
         if file.suffix in _SUFFIXES and file.with_suffix(".txt") not in texts:
-            message = f"there is no {file.stem}.txt beside it"
+            message = f"there is no {file.stem}.txt next to it"
             yield Problem(f"{file}:1", message, "not-annotated", "it is left out", fatal=not repair)
 
 
 def write_brat(texts: Iterable[Marked], folder: str | Path) -> int:
-    """Write numbered documents with a text a line, and an annotation.conf with the labels; return how many.
+    """Write numbered documents with one text per line and an annotation.conf; return the number of documents.
 
-    A score is a note on its entity. A span that crosses a line end is written in pieces, as brat does itself.
+    A score is written as a note on its entity. A span that crosses a line end is written in pieces, as in brat itself.
 
     Args:
-        texts: read as they are needed.
-        folder: created where missing; one with documents or an annotation.conf is left as it is.
+        texts: the texts, read lazily.
+        folder: created if missing; it must not hold documents or an annotation.conf.
 
     Raises:
-        DataError: the folder holds such files, cannot be written, or a label has white space.
+        DataError: the folder holds such files or cannot be written, or a label contains white space.
     """
     folder = Path(folder)
     there = next((file for pattern in _COLLECTION for file in sorted(folder.glob(pattern))), None)
     if there is not None:
         raise DataError(
-            f"{folder}: there is {there.name} in the folder; no collection is changed. Name a new one."
+            f"{folder}: there is {there.name} in the folder; existing documents are not changed. Name a new folder."
         )
     labels: set[str] = set()
     number, stream = 0, iter(texts)
@@ -109,12 +110,12 @@ def write_brat(texts: Iterable[Marked], folder: str | Path) -> int:
 
 
 def render_document(texts: Sequence[Marked]) -> tuple[str, str]:
-    r"""Return the contents of the .txt and the .ann file, a text a line.
+    r"""Return the contents of the .txt and the .ann file, one text per line.
 
-    Lone surrogates, which UTF-8 has not, become U+FFFD.
+    Lone surrogates, which UTF-8 cannot encode, become U+FFFD.
 
     Raises:
-        DataError: a label has white space.
+        DataError: a label contains white space.
 
     >>> render_document([Marked("In Rome", ((0, 2), (3, 7)), (MarkedSpan(3, 7, "LOC", 1, 2),))])
     ('In Rome\n', 'T1\tLOC 3 7\tRome\n')
@@ -143,7 +144,7 @@ def _render_span(span: MarkedSpan, text: str, position: int, number: int) -> Ite
 
 
 def _pieces(text: str) -> Iterator[re.Match[str]]:
-    """Find the parts of a span on each line, without the white space around them."""
+    """Find the parts of a span on each line, without surrounding white space."""
     return re.finditer(r"[^\s](?:[^\n]*[^\s])?", text)
 
 
@@ -165,7 +166,7 @@ def _read_document(file: Path, several: str | None, *, repair: bool) -> Dataset:
 
 
 def _units(text: str, entities: Sequence[Entity]) -> Iterator[tuple[int, int, int, list[Entity]]]:
-    """Yield (line number, start, end, entities) of each line that is not blank, those that an entity joins as one."""
+    """Yield (line number, start, end, entities) of each line with text; lines that an entity connects are one unit."""
     ends = [match.start() for match in re.finditer("\n", text)]
     joined = {
         number

@@ -1,10 +1,11 @@
-"""The entities of brat's .ann, .a1 and .a2 files.
+"""Parser of the entities in brat's .ann, .a1 and .a2 files.
 
-`T1<TAB>Organization 0 4<TAB>Sony` is an entity; offsets count characters from the start of the file, the end exclusive
-(https://brat.nlplab.org/standoff.html), by which the server, written in Python, means code points. Where the texts of
-the entities say that offsets count otherwise (a line end CRLF as one, say), they are read so. An annotation may consist
-of pieces, `0 5;16 23`; so is one written that crosses a line end, where only white space lies between them. Events,
-relations, attributes, normalizations and notes have other letters and are not spans.
+`T1<TAB>Organization 0 4<TAB>Sony` is an entity. Offsets count characters from the start of the file, end exclusive
+(https://brat.nlplab.org/standoff.html); the server is written in Python, so these are code points. The texts of the
+entities may show that offsets count something else (CRLF as one character, say); they are then read that way. An
+annotation may consist of pieces, `0 5;16 23`. brat also writes an entity that crosses a line end in pieces, with only
+white space between them. Events, relations, attributes, normalizations and notes start with other letters and are not
+spans.
 """
 
 import re
@@ -22,7 +23,7 @@ _LEFT_OUT = "it is left out"
 
 
 class _Line(NamedTuple):
-    """An entity as its line has it: places as in the file, and the text it is said to have, if any."""
+    """An entity as written on its line: offsets of its pieces, and the text that the line states for it, if any."""
 
     number: int
     label: str
@@ -31,12 +32,12 @@ class _Line(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """The places as messages show them."""
+        """The offsets of the pieces, for messages."""
         return ";".join(f"{start} {end}" for start, end in self.pieces)
 
 
 class Entity(NamedTuple):
-    """An entity of a document: characters from the start of the file, end exclusive."""
+    """An entity of a document: offsets in code points from the start of the file, end exclusive."""
 
     start: int
     end: int
@@ -45,17 +46,17 @@ class Entity(NamedTuple):
 
 
 def read_entities(file: Path, text: str, log: ProblemLog) -> Iterator[Entity]:
-    """Yield the entities of a file with annotations; the counting of offsets is the one that fits their texts best.
+    """Yield the entities of an annotation file; offsets are read with the counting that fits their texts best.
 
     Args:
-        file: with the annotations.
-        text: that they are of, line ends untouched.
-        log: takes what is wrong, and what is not taken over.
+        file: the annotation file.
+        text: the annotated text, with its line ends unchanged.
+        log: receives the problems and the number of annotations that are not converted.
     """
     lines = list(_entity_lines(file, log))
     counting = find_counting(text, [Claim(e.pieces, e.said) for e in lines if e.said is not None])
     if counting != Counting():
-        message = f"offsets count {counting.describe()}, by the texts of the entities; they are read so"
+        message = f"by the texts of the entities, offsets count {counting.describe()}; they are read as such"
         log.add(lines[0].number, "offsets", message, fatal=False)
     ruler = Ruler(text, counting)
     for line in lines:
@@ -66,24 +67,25 @@ def read_entities(file: Path, text: str, log: ProblemLog) -> Iterator[Entity]:
 
 def _entity_lines(file: Path, log: ProblemLog) -> Iterator[_Line]:
     others: Counter[str] = Counter()
-    empty_log = ProblemLog(str(file), repair=True)  # a document without annotations has an empty file
+    # A document without annotations has an empty file, which is not a problem here.
+    empty_log = ProblemLog(str(file), repair=True)
     for number, line in enumerate(read_lines(file, empty_log), 1):
         match = _ENTITY.fullmatch(line)
         if match is not None:
             pieces = tuple(tuple(map(int, place.split())) for place in match[2].split(";"))
             yield _Line(number, match[1], tuple((start, end) for start, end in pieces), match[3])
         elif line.startswith("T"):
-            message = f"{line[:60]!r} is no entity; it is written T1<TAB>Label 0 4<TAB>text"
+            message = f"{line[:60]!r} is not an entity; write T1<TAB>Label 0 4<TAB>text"
             log.add(number, "span", message, _LEFT_OUT)
         elif line.strip():
             others[_OTHER_KINDS.get(line[0], "note" if line[0] == "#" else "other line")] += 1
     if others:
         counted = ", ".join(f"{count} {kind}{'s' * (count > 1)}" for kind, count in sorted(others.items()))
-        log.add(1, "other-results", f"not spans, and not taken over: {counted}", fatal=False)
+        log.add(1, "other-results", f"not spans, and not converted: {counted}", fatal=False)
 
 
 def _place(line: _Line, text: str, ruler: Ruler, log: ProblemLog) -> Entity | None:
-    """Return where an entity is; note why it is nowhere, or elsewhere than its offsets say."""
+    """Return the entity in code points, or None; log an entity that is not where its offsets say."""
     named = f"{line.label} {line.shown}"
     found = [ruler.place(start, end) for start, end in line.pieces]
     places = [place for place in found if place is not None]
@@ -94,9 +96,7 @@ def _place(line: _Line, text: str, ruler: Ruler, log: ProblemLog) -> Entity | No
     length = line.pieces[0][1] - line.pieces[0][0] if len(line.pieces) == 1 else 0
     start = find_said(line.said or "", text, length)
     if start is not None:
-        message = (
-            f"{named} is {line.said!r:.60} by its own text, at {start} {start + length}; it is read there"
-        )
+        message = f"{named}: its own text {line.said!r:.60} is at {start} {start + length}; it is read there"
         log.add(line.number, "offsets", message, fatal=False)
         return _trimmed(start, start + length, line, text)
     if whole:
@@ -108,7 +108,7 @@ def _place(line: _Line, text: str, ruler: Ruler, log: ProblemLog) -> Entity | No
 
 
 def _joined(places: Sequence[tuple[int, int]], line: _Line, text: str, log: ProblemLog) -> Entity | None:
-    """Return the entity of pieces between which there is nothing but white space; others are discontinuous."""
+    """Join pieces that only white space separates; log other entities as discontinuous."""
     gaps = [text[left[1] : right[0]] for left, right in pairwise(places)]
     if any(gap.strip() for gap in gaps):
         covered = " ... ".join(text[start:end] for start, end in places)
@@ -123,7 +123,7 @@ def _joined(places: Sequence[tuple[int, int]], line: _Line, text: str, log: Prob
 
 
 def _trimmed(start: int, end: int, line: _Line, text: str) -> Entity:
-    """Return the entity without the white space around it; as it is where it covers nothing else."""
+    """Return the entity without surrounding white space, unless it covers only white space."""
     covered = text[start:end]
     if covered.strip():
         start, end = end - len(covered.lstrip()), start + len(covered.rstrip())

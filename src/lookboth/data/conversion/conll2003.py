@@ -1,4 +1,4 @@
-"""CoNLL-2003 as published: word, part of speech, chunk and entity, separated by blanks, tags IOB1."""
+"""Reader of CoNLL-2003 as published: word, part of speech, chunk and entity, separated by blanks, with IOB1 tags."""
 
 import re
 from bisect import bisect_left
@@ -14,18 +14,18 @@ _NUM_COLUMNS = 4
 
 
 def read_conll2003(path: str | Path, options: ConvertOptions, *, repair: bool = False) -> Converted:
-    """Read one column of tags of a CoNLL-2003 file; IOB1 (as published) and IOB2 are told apart.
+    """Read one tag column of a CoNLL-2003 file; the scheme (IOB1 or IOB2) is detected.
 
-    The original marks chunks and entities in IOB1: a span begins with B- only where it follows another of its
-    label. Many later copies are IOB2.
+    The original has IOB1 tags: a span begins with B- only if it directly follows another span of its label. Many later
+    copies have IOB2 tags.
 
     Args:
         path: eng.train, eng.testa, eng.testb, or a copy with the same four columns.
         options: `column` and `documents`.
-        repair: repair ill-formed tags instead of calling them fatal.
+        repair: repair ill-formed tags instead of reporting them as fatal.
 
     Raises:
-        DataError: if the file cannot be read, or a line has not four columns.
+        DataError: if the file cannot be read, or a line does not have four columns.
     """
     lines = read_lines(path, ProblemLog(str(path), repair=True))
     for number, line in enumerate(lines, 1):

@@ -1,4 +1,4 @@
-"""CoNLL-2012 (OntoNotes): columns in which brackets mark entities, `(PERSON* *)`, documents between comment lines."""
+"""Reader of CoNLL-2012 (OntoNotes): columns with entities in brackets, `(PERSON* *)`, documents between comments."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,18 +8,19 @@ from lookboth.data.conversion.convert_options import Converted, ConvertOptions
 from lookboth.types import Span
 
 BEGIN = "#begin document"
-_WORD, _ENTITY = 3, 10  # columns; after the entities come predicates and, last, coreference
+# Columns; the entity column is followed by a varying number of predicates and by coreference.
+_WORD, _ENTITY = 3, 10
 _NUM_COLUMNS = 12
 _LEFT_OUT = "the sentence is left out"
 
 
 def read_conll2012(path: str | Path, options: ConvertOptions, *, repair: bool = False) -> Converted:
-    """Read the entities of a file of CoNLL-2012; its other columns are not taken over.
+    """Read the entities of a CoNLL-2012 file; its other columns are not converted.
 
     Args:
         path: a file *_conll, UTF-8.
         options: `documents`.
-        repair: leave out sentences that cannot be read, instead of calling them fatal.
+        repair: leave out sentences that cannot be read instead of reporting them as fatal.
 
     Raises:
         DataError: if the file cannot be read at all.
@@ -41,7 +42,7 @@ def read_conll2012(path: str | Path, options: ConvertOptions, *, repair: bool = 
 
 
 def _blocks(lines: list[str]) -> Iterator[tuple[int, list[list[str]]]]:
-    """Yield (first line, rows) of each sentence; no rows where a document begins."""
+    """Yield (first line, rows) of each sentence; the beginning of a document has no rows."""
     rows: list[list[str]] = []
     for number, line in enumerate([*lines, ""], 1):
         if line.strip() and not line.startswith("#"):
@@ -68,7 +69,7 @@ def _read_sentence(first_line: int, rows: list[list[str]]) -> Sentence | str:
 
 
 def _spans(cells: list[str]) -> tuple[Span, ...] | str:
-    """Return the spans of a column of brackets, or what is wrong with it.
+    """Return the spans of a column of brackets, or the reason why it is invalid.
 
     >>> _spans(["(ORG*", "*)", "*", "(GPE)"])
     (Span(start=0, end=2, label='ORG'), Span(start=3, end=4, label='GPE'))
@@ -82,7 +83,7 @@ def _spans(cells: list[str]) -> tuple[Span, ...] | str:
         if label and cell.startswith("("):
             opened = place, label
         elif label or (cell.endswith(")") and not opened):
-            return f"the entity column says {cell!r:.40} at word {place + 1}; it is (NAME*, *, *) or (NAME)"
+            return f"the entity column has {cell!r:.40} at word {place + 1}; allowed are (NAME*, *, *) and (NAME)"
         if opened and cell.endswith(")"):
             found.append(Span(opened[0], place + 1, opened[1]))
             opened = None

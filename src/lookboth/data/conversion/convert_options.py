@@ -1,4 +1,4 @@
-"""What of published data is taken over, and what a converter hands over."""
+"""Options of the converters, and their result type."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,20 +14,20 @@ SEVERAL = ("first", "joined")
 
 @dataclass(frozen=True, slots=True)
 class ConvertOptions:
-    """What is taken over; each belongs to one kind of data, and None is its default there.
+    """Options of the converters; each belongs to some kinds of data, and None means its default.
 
     Args:
-        column: of conll2003: "ner" (default), "chunk" or "pos".
-        documents: of conll2003: whether the borders of documents are kept, as -DOCSTART- lines (default: no).
-        polarities: of semeval-absa: 3 (default) leaves terms of conflicting polarity unlabeled, 4 keeps them, 0
+        column: for conll2003: "ner" (default), "chunk" or "pos".
+        documents: for conll2003 and conll2012: keep document borders as -DOCSTART- lines (default: no).
+        polarities: for semeval-absa: 3 (default) leaves terms of conflicting polarity unlabeled, 4 keeps them, 0
             labels all terms "aspect".
-        label: of ace05: "full" (default: Conflict:Attack), "type" (Conflict) or "subtype" (Attack).
-        offsets: of texts with spans: what they count, "utf16" or "codepoints" (default: what the spans support).
-        several: of texts with spans: of several labels of one range the "first" is kept, or all are "joined"
+        label: for ace05: "full" (default: Conflict:Attack), "type" (Conflict) or "subtype" (Attack).
+        offsets: for texts with spans: the unit of offsets, "utf16" or "codepoints" (default: detected from the spans).
+        several: for texts with spans: keep the "first" of several labels of one range, or all of them "joined"
             (`PER+VIP`; default: a problem).
-        text_field: of label-studio: the key of the text in a task's data (default: the one its regions fit); of json
-            as of `read_jsonl`.
-        label_field, scheme: of json: as of `read_jsonl`.
+        text_field: for label-studio: the key of the text in a task's data (default: the one that its regions fit); for
+            json as in `read_jsonl`.
+        label_field, scheme: for json: as in `read_jsonl`.
 
     Raises:
         ConfigError: a value that is not allowed.
@@ -45,7 +45,7 @@ class ConvertOptions:
 
     @property
     def counting(self) -> Counting | None:
-        """What offsets count, where that is given."""
+        """The counting of offsets, or None if it was not given."""
         return None if self.offsets is None else COUNTINGS[self.offsets]
 
     def __post_init__(self) -> None:
@@ -59,15 +59,15 @@ class ConvertOptions:
         for name, allowed in choices.items():
             value = getattr(self, name)
             if value is not None and value not in allowed:
-                raise ConfigError(f"--{name} {value}: it is one of {', '.join(map(str, allowed))}.")
+                raise ConfigError(f"--{name} {value}: allowed are {', '.join(map(str, allowed))}.")
 
 
 class Converted(NamedTuple):
     """Published data as examples.
 
     Args:
-        dataset: the examples with what was noticed.
-        documents: indices of the examples that begin a document, where the borders are kept.
+        dataset: the examples and the problems found.
+        documents: indices of the first example of each document, if document borders are kept.
     """
 
     dataset: Dataset

@@ -1,4 +1,4 @@
-"""Conversion of a file of any known kind into one that is read here, and the check that nothing changed."""
+"""Conversion of a file of any known kind to a file that all commands read."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -22,29 +22,29 @@ def convert(
     repair: bool = False,
     encoding: str | None = None,
 ) -> DataReport:
-    """Convert a file of published or annotated data, and read it back to see that nothing changed on the way.
+    """Convert a file of published or annotated data, and read the result back to check that nothing changed.
 
     Args:
         kind: one of `KINDS`.
-        source: the file as published, or as the tool exports it; for brat also a folder.
-        out: the file to write: `.conll`, or `.jsonl` (raw text is kept there).
-        options: what is taken over; None for the defaults of the kind.
-        repair: leave out or repair what cannot be taken over, instead of stopping; the report names it all.
-        encoding: of the source, as of `encoded_as`; what is written is UTF-8.
+        source: the file as published or as exported by the tool; for brat also a folder.
+        out: the file to write: `.conll`, or `.jsonl` (keeps raw text).
+        options: options of the kind; None: its defaults.
+        repair: leave out or repair data that cannot be converted instead of stopping; the report lists all of it.
+        encoding: encoding of the source, as in `encoded_as`; the output is UTF-8.
 
     Raises:
-        ConfigError: if there is no such kind, an option means nothing for it, or the file to write is the source.
-        DataError: if the file cannot be read, or holds what cannot be taken over and `repair` is not set.
+        ConfigError: if the kind is unknown, an option does not apply to it, or the output is the source.
+        DataError: if the file cannot be read, or holds data that cannot be converted and `repair` is not set.
     """
     found = KINDS.get(kind)
     if found is None:
-        raise ConfigError(f"unknown kind of data {kind!r}; there are {', '.join(KINDS)}.")
+        raise ConfigError(f"unknown kind of data {kind!r}; choose one of {', '.join(KINDS)}.")
     options = options or ConvertOptions()
     given = [name for name, value in asdict(options).items() if value is not None]
     wrong = next((name for name in given if name not in found.options), None)
     if wrong:
         allowed = ", ".join(map(_option, found.options)) or "none"
-        raise ConfigError(f"{_option(wrong)} means nothing for {kind}; its options: {allowed}. Leave it out.")
+        raise ConfigError(f"{_option(wrong)} does not apply to {kind}; its options: {allowed}. Leave it out.")
     require_other_file(source, out)
     with encoded_as(encoding):
         converted = found.read(source, options, repair=repair)

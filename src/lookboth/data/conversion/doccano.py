@@ -1,11 +1,10 @@
-"""doccano's JSONL of sequence labeling projects.
+"""Reader and writer of doccano's JSONL for sequence labeling projects.
 
-A line is `{"text": ..., "label": [[start, end, label], ...]}` (so doccano's own examples; older exports say "labels"),
-or with "entities": [{"start_offset", "end_offset", "label"}] in projects with relations
-(https://doccano.github.io/doccano/tutorial/). doccano counts UTF-16 units, as its editor is written in JavaScript
-(https://github.com/doccano/doccano/issues/2290), but files made by scripts count code points, and the file does not say
-which: its spans do, where only one counting puts their ends on the ends of words. In projects with "Count grapheme
-clusters as one character" doccano counts those, which is not read here.
+A line is `{"text": ..., "label": [[start, end, label], ...]}` (older exports: "labels"). Projects with relations have
+"entities": [{"start_offset", "end_offset", "label"}] (https://doccano.github.io/doccano/tutorial/). doccano counts
+UTF-16 units, because its editor is written in JavaScript (https://github.com/doccano/doccano/issues/2290); files made
+by scripts often count code points. The file does not state which, so it is detected: with the right counting, spans
+begin and end with words. Projects with "Count grapheme clusters as one character" count those; they are not supported.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -36,21 +35,21 @@ _SPAN_KEYS = ("label", "labels", "entities")
 
 
 class _Record(NamedTuple):
-    """A line with a text and a list of spans."""
+    """A line with a text and a list of spans; `said` is the counting that the line states (if lookboth wrote it)."""
 
     number: int
     text: str
     spans: list[Any]
-    said: str | None  # how it counts, in files that lookboth wrote
+    said: str | None
 
 
 def read_doccano(path: str | Path, options: ConvertOptions, *, repair: bool = False) -> Converted:
     """Read the spans of each text.
 
     Args:
-        path: an export as JSONL, UTF-8.
+        path: a JSONL export, UTF-8.
         options: `offsets` and `several`.
-        repair: leave out or widen what cannot be taken over instead of calling it fatal.
+        repair: leave out or widen spans that cannot be converted instead of reporting them as fatal.
 
     Raises:
         DataError: if the file cannot be read at all.
@@ -74,8 +73,8 @@ def read_doccano(path: str | Path, options: ConvertOptions, *, repair: bool = Fa
 def write_doccano(texts: Iterable[Marked]) -> Iterator[str]:
     """Yield one line per text.
 
-    What a span has no place for are fields of their own (doccano: metadata): scores, and what offsets count in a text
-    where countings differ.
+    Scores are written as a field of their own (doccano: metadata), because spans cannot hold them. So is the counting
+    of offsets in texts in which countings differ.
     """
     for marked in texts:
         ruler = Ruler(marked.text, COUNTINGS["utf16"])
@@ -93,7 +92,7 @@ def _read_record(record: Mapping[str, Any], number: int, log: ProblemLog) -> _Re
     filled = [spans for spans in lists if spans]
     reason = ""
     if not isinstance(text, str) or not lists:
-        reason = f"keys {sorted(record)!r:.100} are not what is read"
+        reason = f"keys {sorted(record)!r:.100} are not supported"
     elif any(spans != filled[0] for spans in filled):
         reason = (
             f"{' and '.join(key for key in _SPAN_KEYS if record.get(key))} both hold spans, and they differ"
@@ -102,28 +101,29 @@ def _read_record(record: Mapping[str, Any], number: int, log: ProblemLog) -> _Re
         log.add(number, "json", f"{reason}; {_ALLOWED}", "the line is left out")
         return None
     if record.get("relations"):
-        log.add(number, "other-results", "relations are not taken over", fatal=False)
+        log.add(number, "other-results", "relations are not converted", fatal=False)
     said = record.get("offsets")
     known = isinstance(said, str) and said in COUNTINGS
     return _Record(number, text, filled[0] if filled else [], said if known else None)
 
 
 def _is_of_whole_texts(records: Sequence[_Record], log: ProblemLog) -> bool:
-    """Whether labels are names without a place, which is noted once: no text of the file has spans."""
+    """Return whether labels are names without offsets (labels of whole texts), and log it once."""
     named = [record for record in records if any(isinstance(span, str) for span in record.spans)]
     if named:
-        found = f"the labels {named[0].spans!r:.60} are of the whole text, not spans"
+        found = f"the labels {named[0].spans!r:.60} belong to the whole text, not to spans"
         advice = "such a file needs no conversion: pass --task classification to check-data or train"
         log.add(named[0].number, "json", f"{found}; {advice}")
     return bool(named)
 
 
 def _offsets_of(records: Sequence[_Record], log: ProblemLog) -> str | None:
-    """Return what the offsets of a file count, or None where its spans fit both countings, which is a problem."""
+    """Return the counting of a file's offsets; log a problem and return None if the spans do not decide it."""
     said = {record.said for record in records if record.said}
     if len(said) == 1:
         return said.pop()
-    telling = [(record, *told) for record in records for told in _readings(record)]
+    # Only spans that differ between the countings are evidence.
+    telling = [(record, *reading) for record in records for reading in _readings(record)]
     if not telling:
         return "utf16"
     hits = {name: sum(readings[name].fits for _, _, readings in telling) for name in COUNTINGS}
@@ -132,23 +132,21 @@ def _offsets_of(records: Sequence[_Record], log: ProblemLog) -> str | None:
     if min(hits.values()) < hits[best] and best == "utf16":
         return best
     if min(hits.values()) < hits[best]:
-        fits = f"{hits[best]:,} of {len(telling):,} spans behind an emoji"
-        message = (
-            f"the offsets count {COUNTINGS[best].unit}, by {fits}; they are read so (else pass --offsets)"
-        )
+        fits = f"{hits[best]:,} of {len(telling):,} spans after an emoji"
+        message = f"by {fits}, the offsets count {COUNTINGS[best].unit}; they are read as such (else pass --offsets)"
         log.add(record.number, "offsets", message, fatal=False)
         return best
     both = " or ".join(f"{reading.covered!r:.40} (--offsets {name})" for name, reading in readings.items())
-    why = "the borders of words do not tell which" if hits[best] else "neither is whole words"
-    message = f"{span} is {both}; {why}. Pass the one that is meant"
+    why = "both fit the borders of words" if hits[best] else "neither covers whole words"
+    message = f"{span} is {both}; {why}. Pass the right one"
     if not hits[best]:
-        message += "; projects that count grapheme clusters are not read"
+        message += "; projects that count grapheme clusters are not supported"
     log.add(record.number, "offsets", message)
     return None
 
 
 def _readings(record: _Record) -> Iterator[tuple[str, dict[str, Reading]]]:
-    """Yield the spans that differ between the countings, as messages show them, with their readings."""
+    """Yield a description and the readings of each span that differs between the countings."""
     spans = [span for span in map(_read_span, record.spans) if span is not None]
     labels = {(start, end): label for start, end, label in spans}
     for place, readings in differing_readings(record.text, labels):
@@ -156,7 +154,7 @@ def _readings(record: _Record) -> Iterator[tuple[str, dict[str, Reading]]]:
 
 
 def _read_span(span: Any) -> tuple[int, int, Any] | None:
-    """Return start, end and label of a span, None for what has no whole numbers; text_sentence names those."""
+    """Return start, end and label of a span, or None for invalid offsets, which `text_sentence` reports."""
     keys = (START_KEYS, END_KEYS, LABEL_KEYS)
     values = [first_of(span, names) for names in keys] if isinstance(span, Mapping) else span
     if not isinstance(values, list) or len(values) != 3:

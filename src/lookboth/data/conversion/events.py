@@ -1,4 +1,4 @@
-"""ACE 2005 event triggers, from the JSON that the usual preprocessing scripts write."""
+"""Reader of ACE 2005 event triggers from the JSON of common preprocessing scripts."""
 
 from collections.abc import Iterator
 from itertools import accumulate
@@ -16,16 +16,16 @@ _ALLOWED = (
 
 
 def read_events(path: str | Path, options: ConvertOptions, *, repair: bool = False) -> Converted:
-    """Read event triggers as spans labeled with the type of the event.
+    """Read event triggers as spans labeled with the event type.
 
-    Three forms are known by their keys: one JSON list of sentences with "words" and "golden-event-mentions",
-    OneIE's lines with "tokens" and "event_mentions", and DyGIE's lines with "sentences" and "events". Triggers
-    that share a word with another are problems; a repair keeps the longer one, of equals the first.
+    Three forms are recognized by their keys: one JSON list of sentences with "words" and "golden-event-mentions",
+    OneIE's lines with "tokens" and "event_mentions", and DyGIE's lines with "sentences" and "events". Overlapping
+    triggers are problems; the repair keeps the longer one (ties: the first).
 
     Args:
         path: the file, UTF-8.
         options: `label`.
-        repair: leave out what is no trigger, or overlaps one, instead of calling it fatal.
+        repair: leave out invalid and overlapping triggers instead of reporting them as fatal.
 
     Raises:
         DataError: if the file cannot be read at all.
@@ -43,7 +43,7 @@ def read_events(path: str | Path, options: ConvertOptions, *, repair: bool = Fal
 def _sentences(
     record: dict[str, Any], number: int, log: ProblemLog
 ) -> Iterator[tuple[tuple[str, ...], list[WordSpan]]]:
-    """Yield the words and triggers of each sentence of a record; note why there are none."""
+    """Yield the words and triggers of each sentence of a record; log an invalid record."""
     if "sentences" in record and "events" in record:
         yield from _dygie(record["sentences"], record["events"], number, log)
         return
@@ -55,7 +55,7 @@ def _sentences(
                 return
             yield words, _triggers(record[events_key], number, log)
             return
-    message = f"keys {sorted(record)!r:.120} are not what is read; {_ALLOWED}"
+    message = f"keys {sorted(record)!r:.120} are not supported; {_ALLOWED}"
     log.add(number, "json", message, "the record is left out")
 
 
@@ -76,11 +76,13 @@ def _triggers(events: Any, number: int, log: ProblemLog) -> list[WordSpan]:
 def _dygie(
     sentences: Any, events: Any, number: int, log: ProblemLog
 ) -> Iterator[tuple[tuple[str, ...], list[WordSpan]]]:
-    """Yield DyGIE's sentences; its word numbers run through the document, and its ends are inclusive."""
+    """Yield the sentences of DyGIE's format, whose word numbers count through the document with inclusive ends."""
     texts = [string_list(words) for words in sentences] if isinstance(sentences, list) else []
     listed = isinstance(events, list) and all(isinstance(found, list) for found in events)
     if not listed or len(events) != len(texts) or None in texts:
-        message = "'sentences' is not a list of lists of words with as many lists of 'events'"
+        message = (
+            "'sentences' must be a list of lists of words, and 'events' a list with one list per sentence"
+        )
         log.add(number, "json", message, "the record is left out")
         return
     words = [text for text in texts if text is not None]
@@ -98,12 +100,12 @@ def _dygie(
 
 
 def _relabel(event: WordSpan, label: str, number: int, log: ProblemLog) -> WordSpan | None:
-    """Return the event with the part of its type that is asked for: Conflict:Attack is type and subtype."""
+    """Return the event labeled with the requested part of its type (Conflict:Attack is type and subtype)."""
     parts = event.label.replace(".", ":", 1).split(":", 1)
     if label == "full":
         return event._replace(label=":".join(parts))
     if len(parts) == 2:
         return event._replace(label=parts[label == "subtype"])
-    message = f"the event type {event.label!r} has no subtype; it is written Type:Subtype"
+    message = f"the event type {event.label!r} has no subtype; write Type:Subtype"
     log.add(number, "event", message, "the event is left out")
     return None

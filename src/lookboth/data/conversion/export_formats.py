@@ -1,4 +1,4 @@
-"""Labeled data handed to annotation tools, and the one list of their formats."""
+"""Export of labeled data to annotation tools, and the list of their formats."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ from lookboth.data.conversion.prodigy import write_prodigy
 from lookboth.errors import ConfigError, DataError
 from lookboth.files import require_other_file, write_whole
 
-# Those of one file, written piece by piece; brat's are folders.
+# Formats of one file, written piece by piece; brat's format is a folder.
 STREAMS: Mapping[str, Callable[[Iterable[Marked]], Iterator[str]]] = MappingProxyType(
     {"label-studio": write_label_studio, "doccano": write_doccano, "prodigy": write_prodigy}
 )
@@ -26,7 +26,7 @@ def export(
     out: str | Path,
     options: ReadOptions | None = None,
 ) -> int:
-    """Write a data file in the format of an annotation tool, its spans as annotations; return how many texts.
+    """Write a data file in the format of an annotation tool, with its spans as annotations; return the number of texts.
 
     Args:
         tool: one of `TOOLS`.
@@ -35,11 +35,11 @@ def export(
         options: how the source is read.
 
     Raises:
-        ConfigError: there is no such tool, or the output is the source.
-        DataError: the source cannot be read as it stands, or the output cannot be written.
+        ConfigError: the tool is unknown, or the output is the source.
+        DataError: the source cannot be read without errors, or the output cannot be written.
     """
     if tool not in TOOLS:
-        raise ConfigError(f"{tool!r} cannot be written; annotation tools are {', '.join(TOOLS)}.")
+        raise ConfigError(f"unknown annotation tool {tool!r}; choose one of {', '.join(TOOLS)}.")
     require_other_file(source, out)
     dataset = read_dataset(source, options)
     require_clean(dataset)
@@ -51,7 +51,7 @@ def write_marked(texts: Iterable[Marked], tool: str, out: str | Path) -> None:
     """Write texts with their spans in the format of an annotation tool.
 
     Args:
-        texts: read as they are needed.
+        texts: the texts, read lazily.
         tool: one of `TOOLS`.
         out: file, or folder for brat.
 

@@ -1,4 +1,4 @@
-"""Labels inside lines of text: WikiNER's `word|POS|tag`, and OpenNLP's `<START:person> Anna Moss <END>`."""
+"""Readers of labels inside text: WikiNER's `word|POS|tag` and OpenNLP's `<START:person> Anna Moss <END>`."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -10,7 +10,8 @@ from lookboth.types import Span
 
 WIKINER_LINE = re.compile(r"\s*(?:\S+\|(?:\S+\|)?(?:O|[A-Z]-\S+)(?:\s+|$))+")
 _MARK = re.compile(r"<(START(?::([^<>\s]+))?|END)>")
-_NO_TYPE = "default"  # OpenNLP's own name for a mark without a type
+# OpenNLP's own name for a mark without a type.
+_NO_TYPE = "default"
 _LEFT_OUT = "the line is left out"
 
 
@@ -19,8 +20,8 @@ def read_wikiner(path: str | Path, options: ConvertOptions, *, repair: bool = Fa
 
     Args:
         path: the file, UTF-8.
-        options: none mean anything here.
-        repair: repair ill-formed tags, and leave out lines that cannot be read, instead of calling them fatal.
+        options: none apply.
+        repair: repair ill-formed tags and leave out invalid lines instead of reporting them as fatal.
 
     Raises:
         DataError: if the file cannot be read at all.
@@ -29,12 +30,12 @@ def read_wikiner(path: str | Path, options: ConvertOptions, *, repair: bool = Fa
 
 
 def read_opennlp(path: str | Path, options: ConvertOptions, *, repair: bool = False) -> Converted:
-    """Read lines of words in which `<START:label>` and `<END>` mark spans; a mark without a label means "default".
+    """Read lines of words in which `<START:label>` and `<END>` mark spans; a mark without a label has "default".
 
     Args:
         path: the file, UTF-8.
-        options: none mean anything here.
-        repair: leave out lines that cannot be read, instead of calling them fatal.
+        options: none apply.
+        repair: leave out invalid lines instead of reporting them as fatal.
 
     Raises:
         DataError: if the file cannot be read at all.
@@ -60,7 +61,7 @@ def _read(
 
 def _piped(line: str, number: int) -> Sentence | str:
     if WIKINER_LINE.fullmatch(line) is None:
-        return f"{line!r:.60} is not written word|POS|tag word|POS|tag"
+        return f"{line!r:.60} is not a WikiNER line; write word|POS|tag word|POS|tag"
     words, tags = [], []
     for item in line.split():
         parts = item.rsplit("|", 2)

@@ -1,4 +1,4 @@
-"""JSON records with tokens and tags or with texts and spans, as a kind of data to convert."""
+"""Converter of JSON records with tokens and tags, or with texts and spans."""
 
 from pathlib import Path
 
@@ -7,12 +7,12 @@ from lookboth.data.conversion.convert_options import Converted, ConvertOptions
 
 
 def read_json(path: str | Path, options: ConvertOptions, *, repair: bool = False) -> Converted:
-    """Read what `read_jsonl` reads.
+    """Read JSON records with `read_jsonl`.
 
     Args:
         path: the file, UTF-8.
         options: `several`, `offsets`, `text_field`, `label_field` and `scheme`.
-        repair: as of `read_jsonl`.
+        repair: as in `read_jsonl`.
 
     Raises:
         DataError: if the file cannot be read at all.

@@ -1,4 +1,4 @@
-"""The kinds of data of papers and annotation tools: how each is recognized, read and named."""
+"""Kinds of published and annotated data: how each is recognized, read and described."""
 
 import re
 import shlex
@@ -32,18 +32,20 @@ from lookboth.data.conversion.slots import read_slots
 from lookboth.errors import DataError
 
 BRAT_SUFFIXES = (".ann", ".a1", ".a2")
-_NUM_VALUES = 10_000  # records that are looked at; an export may begin with many that are not annotated
-_NUM_BYTES = 65536  # of a file that is not JSON; a header and some sentences
+# Records from which a kind is recognized; an export may begin with many that are not annotated.
+_NUM_VALUES = 10_000
+# Bytes of a file that is not JSON; enough for a header and some sentences.
+_NUM_BYTES = 65536
 _TABLES = (".csv", ".tsv")
 
 
 class Sample(NamedTuple):
-    """What a file or folder looks like.
+    """Beginning of a file, for the recognition of its kind.
 
     Args:
-        path: of the file or folder.
+        path: path of the file or folder.
         values: the first values of a JSON file.
-        lines: the first lines of another file, of which the last may be cut off.
+        lines: the first lines of any other file; the last one may be truncated.
     """
 
     path: Path
@@ -55,7 +57,7 @@ class Sample(NamedTuple):
         return (value for value in self.values if isinstance(value, Mapping))
 
     def has_keys(self, *keys: str) -> bool:
-        """Whether an object has all of these keys."""
+        """Return whether any object has all of these keys."""
         return any(record.keys() >= set(keys) for record in self.records())
 
 
@@ -63,12 +65,12 @@ class Kind(NamedTuple):
     """A kind of data.
 
     Args:
-        read: reads a file of it, with the options and whether to repair.
-        options: names of the options that mean something for it.
-        describe: what it is, with its article.
-        fits: whether a file looks like it; None where it is read as columns or JSON are.
-        is_direct: whether commands that read labeled data read it without a conversion, which its options and the
-            choices of its annotators do not need.
+        read: reads a file of this kind, given the options and whether to repair.
+        options: names of the options that apply.
+        describe: description of the kind, for messages.
+        fits: returns whether a file looks like this kind; None if it looks like plain columns or JSON.
+        is_direct: whether all commands read this kind without a conversion. Kinds in which options or several
+            annotators require a choice are converted first.
     """
 
     read: Callable[..., Converted]
@@ -231,20 +233,21 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
 
 
 def recognize(path: str | Path) -> str | None:
-    """Return the name of the kind that a file or folder looks like, None where it looks like none.
+    """Return the name of the kind that a file or folder looks like, or None.
 
     Args:
-        path: of a file or folder that exists.
+        path: an existing file or folder.
     """
     sample = _take_sample(Path(path))
     return next((name for name, kind in KINDS.items() if kind.fits is not None and kind.fits(sample)), None)
 
 
 def advise_conversion(name: str, path: str | Path) -> str:
-    """Return the message for a file of a kind that is read by `lookboth convert` alone.
+    """Return the message for a file that only `lookboth convert` reads.
 
     Args:
-        name: of the kind; path: of the file or folder.
+        name: name of the kind.
+        path: the file or folder.
     """
     source = Path(path)
     out = source.with_name(f"{source.stem}.jsonl")
@@ -257,11 +260,12 @@ def read_direct(name: str, path: str | Path, *, repair: bool) -> Converted:
     """Read a file of a kind that needs no conversion.
 
     Args:
-        name: of the kind; path: of the file.
-        repair: as of the kind's reader.
+        name: name of the kind.
+        path: the file.
+        repair: as in the kind's reader.
 
     Raises:
-        DataError: the kind needs a conversion, whose command is named, or the file cannot be read at all.
+        DataError: the kind needs a conversion (the message has the command), or the file cannot be read at all.
     """
     if not KINDS[name].is_direct:
         raise DataError(advise_conversion(name, path))

@@ -1,12 +1,13 @@
-"""Label Studio's JSON: tasks with annotations, and predictions as pre-annotations.
+"""Reader and writer of Label Studio's JSON: tasks with annotations, and predictions as pre-annotations.
 
-A task is `{"data": {"text": ...}, "annotations": [{"result": [region, ...]}], "predictions": [...]}`, a region
-of text `{"from_name", "to_name", "type": "labels", "value": {"start", "end", "text", "labels": [...]}}`
-(https://labelstud.io/guide/task_format, https://labelstud.io/guide/predictions, https://labelstud.io/tags/text), of
-HTML `{"type": "hypertextlabels", "value": {..., "globalOffsets", "text", "hypertextlabels"}}`.
-JSON_MIN and CSV, where the regions' values lie beside the data, are read as well. Offsets count code points: so the
-editor stores them since https://github.com/HumanSignal/label-studio/issues/1008 was fixed. Before, it stored UTF-16
-units (https://github.com/HumanSignal/label-studio/issues/1347); the region's own text tells which.
+A task is `{"data": {"text": ...}, "annotations": [{"result": [region, ...]}], "predictions": [...]}`
+(https://labelstud.io/guide/task_format, https://labelstud.io/guide/predictions). A region of text is
+`{"from_name", "to_name", "type": "labels", "value": {"start", "end", "text", "labels": [...]}}`
+(https://labelstud.io/tags/text), a region of HTML
+`{"type": "hypertextlabels", "value": {..., "globalOffsets", "text", "hypertextlabels"}}`.
+JSON_MIN and CSV, which have the values of regions next to the data, are read as well. Offsets count code points since
+https://github.com/HumanSignal/label-studio/issues/1008 was fixed. Before, they counted UTF-16 units
+(https://github.com/HumanSignal/label-studio/issues/1347). The texts of the regions show which.
 """
 
 import json
@@ -27,15 +28,15 @@ _USUAL_KEY = "text"
 def read_label_studio(path: str | Path, options: ConvertOptions, *, repair: bool = False) -> Converted:
     """Read the labeled regions of each task's text as spans.
 
-    Of several annotations of a task the ground truth is taken, else the first that was not skipped; that others
-    differ is a problem. Predictions are taken where no task of the file is annotated. Tasks without any are left out,
-    and named. A task whose results are of another type than labels of text or HTML is a problem, never a text
-    without spans.
+    If a task has several annotations, the ground truth is used, else the first one that was not skipped; it is a
+    problem if others differ. Predictions are used if no task of the file is annotated. Tasks without annotations are
+    left out and logged. A task that has only other types of results (not labels of text or HTML) is a problem, not a
+    text without spans.
 
     Args:
-        path: an export of the kind JSON, JSON_MIN, CSV or CONLL, UTF-8.
+        path: an export in the format JSON, JSON_MIN, CSV or CONLL, UTF-8.
         options: `several` and `text_field`.
-        repair: leave out or widen what cannot be taken over instead of calling it fatal.
+        repair: leave out or widen spans that cannot be converted instead of reporting them as fatal.
 
     Raises:
         DataError: if the file cannot be read at all.
@@ -55,8 +56,8 @@ def read_label_studio(path: str | Path, options: ConvertOptions, *, repair: bool
 def write_label_studio(texts: Iterable[Marked]) -> Iterator[str]:
     """Yield the pieces of a JSON list of tasks; gold data become annotations, predictions pre-annotations.
 
-    The names `label` and `text` are those of Label Studio's template for named entities. Regions carry their score, a
-    prediction the lowest one, by which the tasks can be ordered.
+    The names `label` and `text` are those of Label Studio's template for named entities. Regions have their score. A
+    prediction has the lowest score of its regions, so that tasks can be sorted by it.
     """
     before = "["
     for marked in texts:
@@ -85,7 +86,7 @@ def _region(
 
 
 def _choose_key(tasks: Sequence[Task], log: ProblemLog) -> str | None:
-    """Return the key of the data that holds the annotated texts: "text", or another that the regions fit better."""
+    """Return the key of the annotated text in the data: "text", or another key that the regions fit better."""
     keys = list(dict.fromkeys(key for task in tasks for key in task.strings))
     hits = Counter({key: sum(_num_held(task, key) for task in tasks) for key in keys})
     best = [key for key in keys if hits[key] == max(hits.values())]
@@ -100,7 +101,7 @@ def _choose_key(tasks: Sequence[Task], log: ProblemLog) -> str | None:
 
 
 def _num_held(task: Task, key: str) -> int:
-    """Return how many regions of a task the text under a key can hold."""
+    """Return the number of regions of a task that fit the text of a key."""
     if key not in task.strings:
         return 0
     text = task.strings[key]
@@ -119,7 +120,7 @@ def _is_held(region: Region, text: str, texts: Sequence[str]) -> bool:
 def _sentence(task: Task, key: str, several: str | None, log: ProblemLog) -> Sentence | None:
     text = task.strings.get(key)
     if text is None:
-        message = f"the data have no string {key!r}; keys are {sorted(task.strings)!r:.100}"
+        message = f"the data have no text {key!r}; keys with texts are {sorted(task.strings)!r:.100}"
         log.add(task.number, "json", message, "the task is left out")
         return None
     spans = [_record(region, text, label) for region in task.regions for label in region.labels]
@@ -127,7 +128,7 @@ def _sentence(task: Task, key: str, several: str | None, log: ProblemLog) -> Sen
         shown = find_html_text(text)
         placed = _html_spans(task, text, shown)
         if placed is None:
-            message = "the text of its HTML labels is not where they say; export the task as plain text"
+            message = "its HTML labels do not match the text at their offsets; export the task as plain text"
             log.add(task.number, "html", message, "the task is left out")
             return None
         text, spans = placed
@@ -135,7 +136,7 @@ def _sentence(task: Task, key: str, several: str | None, log: ProblemLog) -> Sen
 
 
 def _record(region: Region, text: str, label: object) -> dict[str, Any]:
-    """Return a span of a region; the editor shows a line end in its text as \\n."""
+    """Return a region as a span; the editor writes a line end in its text as \\n."""
     place = {"start": region.start, "end": region.end, "label": label}
     if region.said is None:
         return place
@@ -143,7 +144,7 @@ def _record(region: Region, text: str, label: object) -> dict[str, Any]:
 
 
 def _html_spans(task: Task, source: str, shown: str) -> tuple[str, list[dict[str, Any]]] | None:
-    """Return the text that HTML labels speak of, and their spans: the source, or what a browser shows of it."""
+    """Return the text that HTML labels refer to (the source, or the text a browser shows) and their spans."""
     for text, places in ((source, "place"), (shown, "shown_place"), (shown, "place")):
         found = [(getattr(region, places), region) for region in task.regions]
         if all(_covers(text, place, region) for place, region in found):

@@ -1,4 +1,7 @@
-"""Label Studio's CONLL, columns whose words are cut at blanks, which loses the spans of languages without blanks."""
+"""Reader of Label Studio's CONLL export.
+
+Its words are split at blanks, so spans are lost in languages that are written without blanks.
+"""
 
 import re
 from collections.abc import Iterable
@@ -8,9 +11,11 @@ from lookboth.data import ProblemLog, read_conll, read_lines, split_words
 from lookboth.data.conversion.convert_options import Converted, ConvertOptions
 from lookboth.errors import DataError
 
-_MIDDLE = " -X- _ "  # between word and tag
+# Text between word and tag.
+_MIDDLE = " -X- _ "
 _IDEOGRAPHS = re.compile(r"[\u3041-\u30ff\u3400-\u9fff]")
-_LONG = 4  # words of Chinese or Japanese inside one word of the file
+# Characters; longer than most words of Chinese or Japanese.
+_LONG = 4
 
 
 def read_label_studio_conll(path: str | Path, options: ConvertOptions, *, repair: bool = False) -> Converted:
@@ -18,21 +23,23 @@ def read_label_studio_conll(path: str | Path, options: ConvertOptions, *, repair
 
     Args:
         path: the file, UTF-8.
-        options: none mean anything here.
-        repair: as of `read_conll`.
+        options: none apply.
+        repair: as in `read_conll`.
 
     Raises:
         DataError: if the file cannot be read at all, or its words are whole sentences of a language without blanks.
     """
     if has_sentences_as_words(read_lines(path, ProblemLog(str(path), repair=True))):
-        found = "Label Studio's CONLL cuts words at blanks; here words are whole sentences, and their spans are lost"
+        found = (
+            "Label Studio's CONLL splits words at blanks; here words are whole sentences, and spans are lost"
+        )
         advice = "Export the project as JSON and type: lookboth convert label-studio FILE.json OUT.jsonl"
         raise DataError(f"{path}: {found}. {advice}")
     return Converted(read_conll(path, repair=repair))
 
 
 def has_sentences_as_words(lines: Iterable[str]) -> bool:
-    """Whether lines of Label Studio's CONLL have words of many Han or kana characters.
+    """Return whether lines of Label Studio's CONLL have words with many Han or kana characters.
 
     >>> has_sentences_as_words(["车在路上碰到石头 -X- _ B-X"])
     True

@@ -1,4 +1,4 @@
-"""The tasks of Label Studio's exports (JSON, JSON_MIN, CSV) and the regions of the annotation that counts."""
+"""Tasks of Label Studio's exports (JSON, JSON_MIN, CSV) with the regions of one annotation per task."""
 
 import csv
 import io
@@ -11,10 +11,8 @@ from typing import Any, NamedTuple
 from lookboth.data import ProblemLog, open_records, read_lines
 
 _ALLOWED = 'a task is {"data": {"text": "..."}, "annotations": [{"result": [...]}]}'
-_LABELS = {
-    "labels": "labels",
-    "hypertextlabels": "hypertextlabels",
-}  # type of a result: the key of its labels
+# Type of a result -> key of its labels.
+_LABELS = {"labels": "labels", "hypertextlabels": "hypertextlabels"}
 _OTHER_KEYS = ("choices", "paragraphlabels", "rectanglelabels", "polygonlabels", "keypointlabels", "brushlabels",
                "ellipselabels", "timeserieslabels", "taxonomy", "ranker", "pairwise")  # fmt: skip
 _TABLES = {".csv": ",", ".tsv": "\t"}
@@ -22,13 +20,13 @@ _LEFT_OUT = "the task is left out"
 
 
 class Region(NamedTuple):
-    """A labeled region as the file has it, not yet checked.
+    """A labeled region as written in the file, not yet checked.
 
     Args:
         start, end: offsets into the text.
         labels: one or several.
-        said: the text it is said to have, if any.
-        shown_place: of HTML, offsets into the text that a browser shows.
+        said: the text that the file states for the region, if any.
+        shown_place: for HTML, offsets into the text that a browser shows.
     """
 
     start: Any
@@ -47,10 +45,10 @@ class Task(NamedTuple):
     """An annotated task.
 
     Args:
-        number: of its record.
-        strings: its data that are strings, by key.
-        regions: of the annotation that counts.
-        is_html: whether the file's labels are of HTML.
+        number: number of its record.
+        strings: the strings in its data, by key.
+        regions: regions of the chosen annotation.
+        is_html: whether the file has labels of HTML.
     """
 
     number: int
@@ -60,11 +58,11 @@ class Task(NamedTuple):
 
 
 def read_tasks(path: str | Path, *, repair: bool) -> tuple[ProblemLog, list[Task]]:
-    """Return a log for the file and the tasks that are annotated with labels of text, or with nothing.
+    """Return a log for the file and its tasks that are annotated with labels of text, or without labels.
 
     Args:
         path: an export, UTF-8: JSON, JSON_MIN, or a table (.csv, .tsv).
-        repair: as of `ProblemLog`.
+        repair: as in `ProblemLog`.
 
     Raises:
         DataError: if the file cannot be read at all.
@@ -79,13 +77,14 @@ def read_tasks(path: str | Path, *, repair: bool) -> tuple[ProblemLog, list[Task
         log.add(records[0][0], "predictions", "no task is annotated; predictions are read", fatal=False)
     if tasks and not any(task.regions for task in tasks) and not any("data" in r for _, r in records):
         log.add(tasks[0].number, "no-labels", f"no task has a labeled region of text; {_ALLOWED}")
+    # An HTML project may have tasks without regions; their text is HTML as well.
     if any(task.is_html for task in tasks):
         tasks = [task._replace(is_html=True) for task in tasks]
     return log, tasks
 
 
 def find_html_text(source: str) -> str:
-    """Return the text that a browser shows of HTML, as its offsets count it.
+    """Return the text that a browser shows for HTML; `globalOffsets` count its characters.
 
     >>> find_html_text("<p>Ada &amp; <b>Bo</b></p>")
     'Ada & Bo'
@@ -115,7 +114,7 @@ def _open(path: str | Path, *, repair: bool) -> tuple[ProblemLog, Iterator[tuple
 
 
 def _row(cells: Mapping[str, str | None]) -> dict[str, Any]:
-    """Return a row of a table as a task of JSON_MIN; regions are JSON in a cell."""
+    """Return a row of a table as a JSON_MIN task; cells with regions hold JSON."""
     task: dict[str, Any] = {}
     for key, cell in cells.items():
         try:
@@ -129,7 +128,7 @@ def _read_task(task: Mapping[str, Any], number: int, annotated: bool, log: Probl
     data = task.get("data", task)
     strings = {k: v for k, v in data.items() if isinstance(v, str)} if isinstance(data, Mapping) else {}
     if not strings:
-        message = f"keys {sorted(task)!r:.100} hold no text; {_ALLOWED}"
+        message = f"keys {sorted(task)!r:.100}: no text among them; {_ALLOWED}"
         log.add(number, "json", message, _LEFT_OUT)
         return None
     results = _choose(task, annotated, number, log) if "data" in task else _minimal(task)
@@ -139,11 +138,11 @@ def _read_task(task: Mapping[str, Any], number: int, annotated: bool, log: Probl
     others = sorted({kind for kind, _ in results if kind not in _LABELS})
     regions = [(kind, value) for kind, value in results if kind in _LABELS]
     if others and not regions:
-        message = f"its results are of the type {', '.join(others)}; labels of text have the type 'labels'"
+        message = f"its results have the type {', '.join(others)}; labels of text have the type 'labels'"
         log.add(number, "other-results", message, _LEFT_OUT)
         return None
     if others:
-        message = f"results of the type {', '.join(others)} are not taken over; spans have the type 'labels'"
+        message = f"results of the type {', '.join(others)} are not converted; spans have the type 'labels'"
         log.add(number, "other-results", message, fatal=False)
     read = (_region(kind, value, number, log) for kind, value in regions)
     html = any(kind == "hypertextlabels" for kind, _ in regions)
@@ -153,7 +152,7 @@ def _read_task(task: Mapping[str, Any], number: int, annotated: bool, log: Probl
 def _region(kind: str, value: Any, number: int, log: ProblemLog) -> Region | None:
     labels = value.get(_LABELS[kind]) if isinstance(value, Mapping) else None
     if not isinstance(labels, list) or not labels:
-        log.add(number, "span", f"region {value!r:.80} has no list of {_LABELS[kind]!r}", "it is left out")
+        log.add(number, "span", f"region {value!r:.80} has no list {_LABELS[kind]!r}", "it is left out")
         return None
     said = value.get("text")
     shown = value.get("globalOffsets")
@@ -175,9 +174,9 @@ def _annotations(task: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _choose(
     task: Mapping[str, Any], annotated: bool, number: int, log: ProblemLog
 ) -> list[tuple[str, Any]] | None:
-    """Return (type, value) of the results of the annotation that counts, None where there is none.
+    """Return (type, value) of the results of the chosen annotation, None if there is none.
 
-    Predictions count only in files in which no task is annotated, or was skipped.
+    Predictions are used only if no task of the file is annotated, not even a skipped one.
     """
     made = _made(task)
     truth = [annotation for annotation in made if annotation.get("ground_truth")]
@@ -188,7 +187,7 @@ def _choose(
     results = _results(chosen[0])
     same = truth or made
     if any(_places(_results(other)) != _places(results) for other in same[1:]):
-        log.add(number, "annotations", f"{len(same)} annotations of one text differ", "the first is taken")
+        log.add(number, "annotations", f"{len(same)} annotations of one text differ", "the first is used")
     return results
 
 

@@ -1,4 +1,4 @@
-"""JSON layouts of training data: spaCy 2, GLiNER, CLUENER, Rasa and MASSIVE, a sentence per record."""
+"""Readers of JSON training data with one sentence per record: spaCy 2, GLiNER, CLUENER, Rasa and MASSIVE."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -25,12 +25,12 @@ _SLOT = re.compile(r"\[\s*([^\[\]:]+?)\s*:\s*([^\[\]]*?)\s*\]")
 
 
 def read_spacy_json(path: str | Path, options: ConvertOptions, *, repair: bool = False) -> Converted:
-    """Read training data of spaCy 2, `[text, {"entities": [[start, end, label]]}]`, also inside NER annotator's object.
+    """Read training data of spaCy 2 and NER annotator, `[text, {"entities": [[start, end, label]]}]`.
 
     Args:
-        path: the file, UTF-8: one JSON list, one value per line, or an object with one list of them.
+        path: the file, UTF-8: one JSON list, one value per line, or an object with one list of values.
         options: `several` and `offsets`.
-        repair: leave out or widen what cannot be taken over instead of calling it fatal.
+        repair: leave out or widen spans that cannot be converted instead of reporting them as fatal.
 
     Raises:
         DataError: if the file cannot be read at all.
@@ -39,10 +39,10 @@ def read_spacy_json(path: str | Path, options: ConvertOptions, *, repair: bool =
 
 
 def read_gliner(path: str | Path, options: ConvertOptions, *, repair: bool = False) -> Converted:
-    """Read training data of GLiNER: words, and spans of which the last word is part.
+    """Read training data of GLiNER: words, and spans whose last word is inclusive.
 
     Args:
-        path, options, repair: as of `read_spacy_json`.
+        path, options, repair: as in `read_spacy_json`.
 
     Raises:
         DataError: if the file cannot be read at all.
@@ -51,10 +51,10 @@ def read_gliner(path: str | Path, options: ConvertOptions, *, repair: bool = Fal
 
 
 def read_cluener(path: str | Path, options: ConvertOptions, *, repair: bool = False) -> Converted:
-    """Read CLUENER 2020: labels with mentions and their places, of which the last character is part.
+    """Read CLUENER 2020: labels with mentions and their offsets, whose last character is inclusive.
 
     Args:
-        path, options, repair: as of `read_spacy_json`.
+        path, options, repair: as in `read_spacy_json`.
 
     Raises:
         DataError: if the file cannot be read at all.
@@ -63,10 +63,10 @@ def read_cluener(path: str | Path, options: ConvertOptions, *, repair: bool = Fa
 
 
 def read_rasa(path: str | Path, options: ConvertOptions, *, repair: bool = False) -> Converted:
-    """Read entities of Rasa's JSON training data; a text without "entities" has none.
+    """Read the entities of Rasa's JSON training data; a text may lack "entities".
 
     Args:
-        path, options, repair: as of `read_spacy_json`.
+        path, options, repair: as in `read_spacy_json`.
 
     Raises:
         DataError: if the file cannot be read at all.
@@ -75,10 +75,10 @@ def read_rasa(path: str | Path, options: ConvertOptions, *, repair: bool = False
 
 
 def read_massive(path: str | Path, options: ConvertOptions, *, repair: bool = False) -> Converted:
-    """Read slots of MASSIVE, `wake me at [time : five am]`.
+    """Read the slots of MASSIVE, `wake me at [time : five am]`.
 
     Args:
-        path, options, repair: as of `read_spacy_json`.
+        path, options, repair: as in `read_spacy_json`.
 
     Raises:
         DataError: if the file cannot be read at all.
@@ -108,7 +108,7 @@ def _spacy(value: Any, options: ConvertOptions, number: int, log: ProblemLog) ->
         log.add(number, "not-annotated", "the text is not annotated; it is left out", fatal=False)
         return None
     if not is_text_with_entities(value) or "entities" not in value[1]:
-        return f"{value!r:.80} has no text with 'entities'"
+        return f"{value!r:.80} is not a text with 'entities'"
     return text_sentence(
         value[0], value[1]["entities"], number, log, several=options.several, counting=options.counting
     )
@@ -117,7 +117,7 @@ def _spacy(value: Any, options: ConvertOptions, number: int, log: ProblemLog) ->
 def _gliner(value: Any, options: ConvertOptions, number: int, log: ProblemLog) -> Sentence | str | None:
     words = string_list(value.get("tokenized_text")) if isinstance(value, Mapping) else None
     if words is None or not isinstance(value.get("ner"), list):
-        return f"{value!r:.80} has no 'tokenized_text' of words with a list 'ner'"
+        return f"{value!r:.80} needs a list 'tokenized_text' of words and a list 'ner'"
     spans = [span for item in value["ner"] if (span := _word_span(item, number, log)) is not None]
     return Sentence(words, (number,), None, word_spans(spans, words, number, log, several=options.several))
 
@@ -127,7 +127,7 @@ def _word_span(item: Any, number: int, log: ProblemLog) -> WordSpan | None:
         case [int(start), int(last), str(label)] if label.strip():
             return WordSpan(start, last + 1, label)
         case _:
-            message = f"{item!r:.80} is no span; it is [first word, last word, label]"
+            message = f"{item!r:.80} is not a span; write [first word, last word, label]"
             log.add(number, "span", message, "the span is left out")
             return None
 
@@ -135,7 +135,7 @@ def _word_span(item: Any, number: int, log: ProblemLog) -> WordSpan | None:
 def _cluener(value: Any, options: ConvertOptions, number: int, log: ProblemLog) -> Sentence | str | None:
     text = value.get("text") if isinstance(value, Mapping) else None
     if not isinstance(text, str) or not isinstance(value.get("label"), Mapping):
-        return f"{value!r:.80} has no text with an object 'label'"
+        return f"{value!r:.80} needs a 'text' and an object 'label'"
     spans = list(_mentions(value["label"], number, log))
     return text_sentence(text, spans, number, log, several=options.several, counting=options.counting)
 
@@ -148,9 +148,7 @@ def _mentions(labels: Mapping[str, Any], number: int, log: ProblemLog) -> Iterat
                     case [int(start), int(last)] if mention:
                         yield {"start": start, "end": last + 1, "label": label, "text": mention}
                     case _:
-                        message = (
-                            f"{label} {mention!r:.40}: {place!r:.40} is no place [first, last character]"
-                        )
+                        message = f"{label} {mention!r:.40}: {place!r:.40} is not [first, last character]"
                         log.add(number, "span", message, "the span is left out")
 
 
@@ -160,7 +158,7 @@ def _rasa(value: Any, options: ConvertOptions, number: int, log: ProblemLog) -> 
     entities = value.get("entities") or []
     listed = entities if isinstance(entities, list) else []
     if any(isinstance(entity, Mapping) and ("role" in entity or "group" in entity) for entity in listed):
-        log.add(number, "other-results", "roles and groups of entities are not taken over", fatal=False)
+        log.add(number, "other-results", "roles and groups of entities are not converted", fatal=False)
     return text_sentence(
         value["text"], entities, number, log, several=options.several, counting=options.counting
     )
@@ -178,5 +176,5 @@ def _massive(value: Any, options: ConvertOptions, number: int, log: ProblemLog) 
     text += marked[position:]
     said = value.get("utt", text)
     if not isinstance(said, str) or "".join(said.split()) != "".join(text.split()):
-        return f"without its slots {marked!r:.60} is not {said!r:.60}"
+        return f"'annot_utt' without slots, {marked!r:.60}, is not the 'utt' {said!r:.60}"
     return text_sentence(text, spans, number, log, several=options.several, counting=options.counting)

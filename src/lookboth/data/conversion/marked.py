@@ -1,4 +1,4 @@
-"""A text with its labeled character ranges, from gold data or from predictions: what annotation tools are given."""
+"""Texts with labeled character ranges, from gold data or predictions, as exported to annotation tools."""
 
 from typing import NamedTuple
 
@@ -11,10 +11,10 @@ class MarkedSpan(NamedTuple):
     """A labeled range of characters.
 
     Args:
-        start, end: characters (code points), end exclusive.
-        label: of the range.
-        first, stop: its words, end exclusive.
-        score: None for gold data.
+        start, end: offsets in code points, end exclusive.
+        label: label of the range.
+        first, stop: indices of its words, end exclusive.
+        score: score of a predicted span; None for gold data.
     """
 
     start: int
@@ -29,9 +29,10 @@ class Marked(NamedTuple):
     """A text with its spans, which may overlap.
 
     Args:
-        text: the text; offsets: the character range of each of its words.
-        spans: in order.
-        predicted: whether a labeler found them.
+        text: the text.
+        offsets: character range of each word.
+        spans: in text order.
+        predicted: whether a labeler predicted the spans.
     """
 
     text: str
@@ -41,7 +42,7 @@ class Marked(NamedTuple):
 
 
 def mark_example(example: Example) -> Marked:
-    """Return gold data as a tool is given it; words without a text are joined by one space.
+    """Return the gold data of an example for an export; words without a text are joined by one space.
 
     >>> from lookboth.types import Span
     >>> mark_example(Example(("New", "York", "."), (Span(0, 2, "LOC"),))).spans[0][:3]
@@ -55,14 +56,14 @@ def mark_example(example: Example) -> Marked:
 
 
 def mark_prediction(prediction: Prediction) -> Marked:
-    """Return a prediction as a tool is given it.
+    """Return a prediction for an export.
 
     Raises:
-        DataError: its labels are of the whole text.
+        DataError: the prediction has labels of the whole text.
     """
     if prediction.labels is not None:
         raise DataError(
-            "annotation tools are given spans here, not labels of whole texts. Use the format 'jsonl'."
+            "only spans are exported to annotation tools, not labels of whole texts. Use the format 'jsonl'."
         )
     spans = (
         MarkedSpan(s.start_char, s.end_char, s.label, s.start, s.end, round(s.score, 4))

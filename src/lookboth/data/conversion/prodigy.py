@@ -1,8 +1,8 @@
-"""Prodigy's JSONL of the interfaces for entities and spans.
+"""Reader and writer of Prodigy's JSONL for the entity and span interfaces.
 
 A line is `{"text", "tokens": [{"text", "start", "end", "id", "ws"}], "spans": [{"start", "end", "token_start",
-"token_end", "label"}], "answer"}` (https://prodi.gy/docs/api-interfaces#ner_manual). Offsets are spaCy's and count code
-points, the end exclusive; `token_end` is the last token of a span itself.
+"token_end", "label"}], "answer"}` (https://prodi.gy/docs/api-interfaces#ner_manual). Offsets are spaCy's: code points,
+end exclusive. `token_end` is inclusive.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,20 +22,21 @@ from lookboth.data.conversion.convert_options import Converted, ConvertOptions
 from lookboth.data.conversion.marked import Marked, MarkedSpan
 
 _ALLOWED = 'write {"text": "...", "spans": [{"start": 0, "end": 3, "label": "NAME"}], "answer": "accept"}'
-_OTHER_RESULTS = ("accept", "options", "label")  # of the interfaces choice and classification
+# Keys of the interfaces for choices and classification.
+_OTHER_RESULTS = ("accept", "options", "label")
 _Numbered = tuple[int, dict[str, Any]]
 
 
 def read_prodigy(path: str | Path, options: ConvertOptions, *, repair: bool = False) -> Converted:
-    """Read the spans of each accepted text; what was rejected or ignored is left out, and named.
+    """Read the spans of each accepted text; rejected and ignored texts are left out and logged.
 
-    The words are the tokens of a task. That sessions labeled one text differently is a problem. A task of another
-    interface (choices, labels of whole texts) is a problem, never a text without spans.
+    The words are the tokens of a task. It is a problem if sessions labeled one text differently. A task of another
+    interface (choices, labels of whole texts) is a problem, not a text without spans.
 
     Args:
-        path: what `prodigy db-out` wrote, UTF-8.
+        path: the output of `prodigy db-out`, UTF-8.
         options: `several` and `offsets`.
-        repair: leave out or widen what cannot be taken over instead of calling it fatal.
+        repair: leave out or widen spans that cannot be converted instead of reporting them as fatal.
 
     Raises:
         DataError: if the file cannot be read at all.
@@ -51,7 +52,7 @@ def read_prodigy(path: str | Path, options: ConvertOptions, *, repair: bool = Fa
 
 
 def write_prodigy(texts: Iterable[Marked]) -> Iterator[str]:
-    """Yield one task a line, with lookboth's words as tokens; a score goes into its span, the lowest into "meta"."""
+    """Yield one task per line, with lookboth's words as tokens; spans have scores, "meta" has the lowest score."""
     for marked in texts:
         spans = [_span(span) for span in marked.spans]
         task: dict[str, Any] = {"text": marked.text, "tokens": _tokens(marked), "spans": spans}
@@ -79,14 +80,14 @@ def _span(span: MarkedSpan) -> dict[str, Any]:
 
 
 def _one_per_task(records: Sequence[_Numbered], log: ProblemLog) -> list[_Numbered]:
-    """Return the first record of each task that several sessions answered, and note where they differ."""
+    """Return the first record of each task; log tasks that several sessions annotated differently."""
     first: dict[Any, _Numbered] = {}
     for number, record in records:
         key = repr(record.get("_input_hash", (record.get("text"), number)))
         before = first.setdefault(key, (number, record))
         if before[0] != number and _places(before[1]) != _places(record):
             message = f"annotated differently from {log.where(before[0])}, the same text"
-            log.add(number, "annotations", message, "the first is taken")
+            log.add(number, "annotations", message, "the first is used")
     return list(first.values())
 
 
@@ -101,15 +102,15 @@ def _read_record(
     text, spans = record.get("text"), record.get("spans", [])
     other = next((key for key in _OTHER_RESULTS if key in record and "spans" not in record), None)
     if other is not None:
-        message = f"{other!r} is the result of another interface than that of spans"
+        message = f"{other!r} belongs to an interface without spans; only entity and span interfaces are read"
         log.add(number, "other-results", message, "the line is left out")
         return None
     if not isinstance(text, str) or not isinstance(spans, list):
-        message = f"keys {sorted(record)!r:.100} are not what is read; {_ALLOWED}"
+        message = f"keys {sorted(record)!r:.100} are not supported; {_ALLOWED}"
         log.add(number, "json", message, "the line is left out")
         return None
     if record.get("relations"):
-        log.add(number, "other-results", "relations are not taken over", fatal=False)
+        log.add(number, "other-results", "relations are not converted", fatal=False)
     return text_sentence(
         text,
         spans,

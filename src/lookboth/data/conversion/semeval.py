@@ -1,4 +1,4 @@
-"""SemEval 2014, 2015 and 2016 aspect-based sentiment analysis: XML with the character span of each term."""
+"""Reader of SemEval 2014, 2015 and 2016 aspect-based sentiment analysis: XML with character spans of terms."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,22 +12,22 @@ from lookboth.errors import DataError
 
 POLARITIES = ("positive", "negative", "neutral", "conflict")
 _NO_TARGET = "NULL"
-_ANY = "aspect"  # the label of a term whose polarity is not given, or not asked for
+# Label of terms whose polarity is missing or not requested.
+_ANY = "aspect"
 _READ = ("sentence", "text", "aspectTerm", "Opinion")
 
 
 def read_semeval(path: str | Path, options: ConvertOptions, *, repair: bool = False) -> Converted:
-    """Read aspect terms as spans labeled with their polarity; sentences that are out of scope are left out, and named.
+    """Read aspect terms as spans labeled with their polarity; out-of-scope sentences are left out and logged.
 
     Args:
         path: XML of SemEval-2014 task 4 (`sentences/sentence/aspectTerms`) or of SemEval-2015 task 12 and 2016
             task 5 (`Reviews/Review/sentences/sentence/Opinions`; targets that are not in the text have no span).
-        options: `polarities` and `several`. Terms of a file that gives no polarities are labeled "aspect".
-        repair: leave out or widen what is no span of whole words instead of calling it fatal.
+        options: `polarities` and `several`. Terms of a file without polarities are labeled "aspect".
+        repair: leave out or widen spans that do not cover whole words instead of reporting them as fatal.
 
     Raises:
-        DataError: if the file cannot be read, is not such XML, declares entities, or has its sentences in
-            a namespace.
+        DataError: if the file cannot be read, is not such XML, has a DOCTYPE, or has its sentences in a namespace.
     """
     log = ProblemLog(str(path), repair=repair)
     root, lines = _parse(path)
@@ -47,21 +47,22 @@ def read_semeval(path: str | Path, options: ConvertOptions, *, repair: bool = Fa
 def _parse(path: str | Path) -> tuple[ElementTree.Element, list[int]]:
     """Return the root of the document and the line of each sentence.
 
-    A document type declaration is refused: only there can entities be declared, and a few nested ones expand to
+    A document type declaration is refused because it can declare entities, and a few nested entities expand to
     gigabytes.
     """
     lines: list[int] = []
-    parser = expat.ParserCreate(namespace_separator="}")  # elements are told apart as ElementTree does
+    # With this separator, elements have the same names as in ElementTree.
+    parser = expat.ParserCreate(namespace_separator="}")
     content = read_bytes(path)
 
     def refuse(*_: object) -> None:
         where = f"{path}:{parser.CurrentLineNumber}"
-        raise DataError(f"{where}: <!DOCTYPE> is not read, since it can declare entities. Delete it.")
+        raise DataError(f"{where}: <!DOCTYPE> is not allowed, since it can declare entities. Delete it.")
 
     def note_line(name: str, _: dict[str, str]) -> None:
         namespace, local = name.rpartition("}")[::2]
         if namespace and local in _READ:
-            found = f"<{local}> is in the namespace {namespace!r:.80}; in SemEval 2014-16 it is in none"
+            found = f"<{local}> is in the namespace {namespace!r:.80}; SemEval 2014-16 has no namespaces"
             raise DataError(f"{path}:{parser.CurrentLineNumber}: {found}. Delete the xmlns.")
         if name == "sentence":
             lines.append(parser.CurrentLineNumber)
@@ -73,13 +74,14 @@ def _parse(path: str | Path) -> tuple[ElementTree.Element, list[int]]:
         return ElementTree.fromstring(content), lines
     except expat.ExpatError as error:
         raise DataError(f"{path}:{error.lineno}: not XML: {expat.errors.messages[error.code]}.") from error
-    except (LookupError, ValueError) as error:  # of the encoding that the first line declares
-        advice = "Convert the file to UTF-8, and say so in its first line"
-        raise DataError(f"{path}:1: the encoding is not read: {error}. {advice}.") from error
+    # Raised for the encoding that the first line declares.
+    except (LookupError, ValueError) as error:
+        advice = "Convert the file to UTF-8 and declare that in its first line"
+        raise DataError(f"{path}:1: the encoding is not supported: {error}. {advice}.") from error
 
 
 def _kept_polarities(root: ElementTree.Element, options: ConvertOptions, log: ProblemLog) -> tuple[str, ...]:
-    """Return the polarities that become labels; none where all terms have one label."""
+    """Return the polarities that become labels; none if all terms have one label."""
     if options.polarities is not None:
         return POLARITIES[: options.polarities]
     terms = [term for name in ("aspectTerm", "Opinion") for term in root.iter(name)]
@@ -91,7 +93,7 @@ def _kept_polarities(root: ElementTree.Element, options: ConvertOptions, log: Pr
 
 
 def _is_out_of_scope(element: ElementTree.Element, line: int, log: ProblemLog) -> bool:
-    """Whether the annotators passed over a sentence, which is noted."""
+    """Return whether the annotators marked a sentence as out of scope, and log it."""
     out = element.get("OutOfScope", "").lower() == "true"
     if out:
         log.add(
@@ -109,7 +111,7 @@ def _terms(
     for term, said in terms:
         polarity = term.get("polarity", "") if kept else _ANY
         if kept and polarity not in POLARITIES:
-            message = f"{said!r:.40} has the polarity {polarity!r}; there are {', '.join(POLARITIES)}"
+            message = f"{said!r:.40} has the polarity {polarity!r}; allowed are {', '.join(POLARITIES)}"
             message += f"; --polarities 0 labels all terms {_ANY!r}"
             log.add(line, "polarity", message, "the term is left out")
         elif kept and polarity not in kept:
@@ -120,11 +122,12 @@ def _terms(
 
 
 def _record(term: ElementTree.Element, said: str | None, polarity: str, text: str) -> dict[str, Any]:
-    """Return the span of a term; what is no number stays as it is, for the check of spans to name."""
+    """Return the span of a term; invalid numbers are kept, so that the check of spans reports them."""
     start, end = map(_number, (term.get("from"), term.get("to")))
     record = {"start": start, "end": end, "label": polarity}
     covered = text[start:end] if isinstance(start, int) and isinstance(end, int) else ""
-    same = said is not None and covered.split() == said.split()  # attributes lose runs of white space
+    # XML parsers normalize white space in attributes, so runs of it may differ.
+    same = said is not None and covered.split() == said.split()
     return record if said is None or same else {**record, "text": said}
 
 

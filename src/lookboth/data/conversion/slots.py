@@ -1,4 +1,4 @@
-"""Slots of NLU++: JSON with the character span of each slot."""
+"""Reader of the slots of NLU++: JSON with the character span of each slot."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,12 +11,12 @@ _ALLOWED = 'write {"text": "...", "slots": {"NAME": {"text": "...", "span": [sta
 
 
 def read_slots(path: str | Path, options: ConvertOptions, *, repair: bool = False) -> Converted:
-    """Read the slots of an NLU++ fold as spans; a text without "slots" has none.
+    """Read the slots of an NLU++ fold as spans; a text may lack "slots".
 
     Args:
-        path: the file, UTF-8: one JSON list, or an object a line.
-        options: none mean anything here.
-        repair: leave out or widen what is no span of whole words instead of calling it fatal.
+        path: the file, UTF-8: one JSON list, or one object per line.
+        options: none apply.
+        repair: leave out or widen spans that do not cover whole words instead of reporting them as fatal.
 
     Raises:
         DataError: if the file cannot be read at all.
@@ -33,9 +33,7 @@ def read_slots(path: str | Path, options: ConvertOptions, *, repair: bool = Fals
 def _has_text(record: dict[str, Any], number: int, log: ProblemLog) -> bool:
     if isinstance(record.get("text"), str):
         return True
-    log.add(
-        number, "json", f"keys {sorted(record)!r:.100} hold no 'text'; {_ALLOWED}", "the record is left out"
-    )
+    log.add(number, "json", f"keys {sorted(record)!r:.100}: no 'text'; {_ALLOWED}", "the record is left out")
     return False
 
 

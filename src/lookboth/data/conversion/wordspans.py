@@ -1,4 +1,4 @@
-"""Spans over the words of a record."""
+"""Spans by word numbers, as some JSON formats have them."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ from lookboth.types import Span
 
 
 class WordSpan(NamedTuple):
-    """A labeled range of words as a file gives it, not yet checked; end exclusive; text None if not given."""
+    """A labeled range of words from a file, not yet checked; end exclusive; text None if missing."""
 
     start: Any
     end: Any
@@ -24,16 +24,16 @@ def word_spans(
     *,
     several: str | None = None,
 ) -> tuple[Span, ...]:
-    """Return the spans that can be, sorted and not overlapping, and note the others.
+    """Return the valid spans, sorted and without overlaps; log the others.
 
-    The same span with the same label twice is one span. Of two that overlap a repair keeps the longer one, of
-    equals the first.
+    Duplicates count once. Of two overlapping spans, the repair keeps the longer one (ties: the first).
 
     Args:
-        spans: in the order of the file.
-        words: of the sentence.
-        number: of the record; log: takes what is wrong.
-        several: what becomes of several labels of one range, as of `charspans.settle_labels`.
+        spans: in file order.
+        words: words of the sentence.
+        number: number of the record.
+        log: receives the problems.
+        several: how ranges with several labels are resolved, as in `charspans.settle_labels`.
     """
     offsets, position = [], 0
     for word in words:
@@ -51,7 +51,7 @@ def word_spans(
 
 
 def string_list(value: Any) -> tuple[str, ...] | None:
-    """Return a list of words, none of them empty, as a tuple; None for anything else."""
+    """Return a list of non-empty words as a tuple; None for any other value."""
     if isinstance(value, list) and all(isinstance(item, str) and item.strip() for item in value):
         return tuple(value)
     return None
@@ -64,7 +64,7 @@ def _why_not(span: WordSpan, words: Sequence[str]) -> str:
     if not 0 <= span.start < span.end <= len(words):
         return f"{shown} is outside the sentence; 0 <= start < end <= {len(words)}, end exclusive"
     if not isinstance(span.text, str | None):
-        return f"{shown}: its text {span.text!r:.60} is no string"
+        return f"{shown}: its text {span.text!r:.60} is not a string"
     covered = words[span.start : span.end]
     if span.text is not None and "".join(span.text.split()) != "".join("".join(covered).split()):
         return f"{shown} is {' '.join(covered)!r:.60}, not {span.text!r:.60}; word numbers count from 0"

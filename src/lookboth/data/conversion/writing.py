@@ -1,4 +1,4 @@
-"""Examples written as CoNLL columns or JSON lines, and read back to see that they stayed the same."""
+"""Writer of examples as CoNLL columns or JSON lines, with a check that they are read back unchanged."""
 
 import json
 from collections.abc import Iterator
@@ -14,15 +14,15 @@ SUFFIXES = (".conll", ".jsonl")
 
 
 def write_data(data: Converted, out: str | Path) -> None:
-    """Write examples to a file and read it back; only where they stayed the same it takes the place of an older one.
+    """Write examples to a file, read it back, and replace an older file only if the examples are unchanged.
 
     Args:
-        data: the examples; the borders of documents become -DOCSTART- lines, or "document" numbers in JSON.
-        out: `.conll` (word, tab, IOB2 or plain tag) or `.jsonl` (the raw text with its spans, where there is one).
+        data: the examples; document borders become -DOCSTART- lines, or "document" numbers in JSON.
+        out: `.conll` (word, tab, IOB2 or plain tag) or `.jsonl` (the raw text, if there is one, with its spans).
 
     Raises:
-        DataError: if the suffix is neither, the file cannot be written, or the examples do not come back as they
-            were (a word that holds a tab, say).
+        DataError: if the suffix is neither, the file cannot be written, or the examples are not read back unchanged
+            (a word that contains a tab, say).
     """
     path = Path(out)
     if path.suffix not in SUFFIXES:
@@ -75,7 +75,9 @@ def _compare(wanted: Dataset, found: Dataset, out: Path) -> None:
         if (before.words, before.spans) != (after.words, after.spans):
             where = f"{before.source}: {' '.join(before.words)[:60]!r}"
             place = after.source.replace(found.name, str(out))
-            raise DataError(f"{where} cannot be written so that it is read back as it was ({place}).")
+            raise DataError(
+                f"{where} is not read back unchanged ({place}). Write .jsonl, or change the words."
+            )
     if len(wanted.examples) != len(found.examples):
         counts = f"{len(wanted.examples)} sentences were written, {len(found.examples)} are read back"
         raise DataError(f"{out}: {counts}.")
