@@ -147,5 +147,5 @@ def test_instruction_names_labels_with_their_descriptions():
 
 @pytest.mark.parametrize("question", ["no place", "{text} {text}"])
 def test_a_question_holds_the_text_once(question):
-    with pytest.raises(ValueError, match=r"must hold \{text\} once"):
+    with pytest.raises(ValueError, match=r"must contain \{text\} exactly once"):
         GenerativeConfig(question=question)

@@ -390,7 +390,7 @@ def test_smollm2_predicts_english(tmp_path):
 
 
 def test_nothing_can_be_adapted_when_only_the_head_is_trained(folder, data):
-    with pytest.raises(ConfigError, match="leaves nothing to adapt"):
+    with pytest.raises(ConfigError, match="leaves no weights to adapt"):
         recipe(folder / "tied", data, "adapter.kind=head")
 
 

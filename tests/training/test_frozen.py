@@ -270,7 +270,7 @@ def test_layers_that_are_not_there(tiny_llama_folder, layers):
 
 @pytest.mark.parametrize("kind", ["full", "head"])
 def test_layers_are_of_lora(kind):
-    with pytest.raises(ConfigError, match="says where LoRA pairs go"):
+    with pytest.raises(ConfigError, match="selects layers for LoRA pairs"):
         recipe("x", adapter={"kind": kind})
 
 

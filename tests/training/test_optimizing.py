@@ -136,10 +136,10 @@ def test_the_rate_ends_at_its_floor(tiny_llama_folder, tmp_path, seen, schedule)
         ({"lr_end": 1e-3}, r"training\.lr_end = 0\.001: must be below lr"),
         (
             {"lr_end": 1e-5, "schedule": "constant"},
-            r"training\.lr_end = 1e-05: a constant rate has no other end",
+            r"training\.lr_end = 1e-05: schedule = .constant. does not change the rate",
         ),
-        ({"betas": [0.9, 1.0]}, r"training\.betas = .*: two numbers from 0 to below 1"),
-        ({"ema": 0.9, "average_evals": 2}, r"training\.average_evals = 2: is another average than ema"),
+        ({"betas": [0.9, 1.0]}, r"training\.betas = .*: must be two numbers from 0 to below 1"),
+        ({"ema": 0.9, "average_evals": 2}, r"training\.average_evals = 2: cannot be combined with ema"),
         ({"optimizer": "lion"}, "training.optimizer"),
     ],
 )
@@ -151,9 +151,12 @@ def test_values_that_mean_nothing_are_refused(training, said):
 @pytest.mark.parametrize(
     ("adapter", "said"),
     [
-        ({"kind": "full", "rslora": True}, r"adapter\.rslora = True: is of LoRA pairs"),
-        ({"kind": "head", "lora_plus": 16}, r"adapter\.lora_plus = 16: is of LoRA pairs"),
-        ({"kind": "lora", "double_quant": False}, r"adapter\.double_quant = False: only weights in 4 bits"),
+        ({"kind": "full", "rslora": True}, r"adapter\.rslora = True: applies to LoRA pairs"),
+        ({"kind": "head", "lora_plus": 16}, r"adapter\.lora_plus = 16: applies to LoRA pairs"),
+        (
+            {"kind": "lora", "double_quant": False},
+            r"adapter\.double_quant = False: applies only to 4-bit weights",
+        ),
     ],
 )
 def test_keys_of_other_adapters_are_refused(adapter, said):

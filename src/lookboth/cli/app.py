@@ -1,4 +1,4 @@
-"""The command line's application, its shared options, and how an error ends."""
+"""The command-line application: shared options, and error messages in place of tracebacks."""
 
 import gc
 import io
@@ -13,15 +13,18 @@ from lookboth.errors import LookbothError
 from lookboth.memory import out_of_memory
 from lookboth.training import Team, require_alone
 
-_TOGETHER = {"train", "adapt"}  # commands that several processes may be started with
+# Commands that torchrun or accelerate may start as several processes.
+_TOGETHER = {"train", "adapt"}
 
+# Exit status that typer sets for Ctrl-C.
 _INTERRUPTED = 130
-# Python looks for garbage whenever there are 700 new objects; imports make a million that stay, a fifth of the start.
+# Thresholds of the garbage collector. With the default (700 new objects) it takes a fifth of the start-up time: imports
+# create a million objects, all of which stay alive.
 _COLLECT = (50_000, 5, 5)
 
 app = typer.Typer(
     name="lookboth",
-    help="Sequence labeling with decoder language models that look both ways.",
+    help="Sequence labeling with decoder language models that attend in both directions.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -30,7 +33,7 @@ app = typer.Typer(
 
 
 class Format(StrEnum):
-    """How predictions are printed."""
+    """Output formats of predictions."""
 
     text = "text"
     jsonl = "jsonl"
@@ -43,7 +46,7 @@ class Format(StrEnum):
 
 
 class TaskName(StrEnum):
-    """What the labels of data belong to."""
+    """What is labeled: words or whole texts."""
 
     labeling = "labeling"
     classification = "classification"
@@ -52,7 +55,8 @@ class TaskName(StrEnum):
 PlanOption = Annotated[
     str | None,
     typer.Option(
-        help="Mask plan: causal, full, middle, 0011, top:8, 8-31, 0,0,4,* ... Default: as the model was made."
+        help="Mask plan: causal, full, middle, 0011, top:8, 8-31, 0,0,4,* ... Default: the mask the model was "
+        "trained with."
     ),
 ]
 ModelArgument = Annotated[
@@ -62,12 +66,15 @@ LabelerOption = Annotated[
     str | None,
     typer.Option("--model", "-m", help="Saved labeler: folder, hub id, or 'fast'. Default: the shipped one."),
 ]
-DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, ... Default: a GPU where there is one.")]
-PrecisionOption = Annotated[str, typer.Option(help="auto, bf16, fp16 or fp32.")]
+DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, ... Default: a GPU if there is one.")]
+PrecisionOption = Annotated[str, typer.Option(help="Precision of computation: auto, bf16, fp16 or fp32.")]
 ThresholdsOption = Annotated[
-    bool, typer.Option("--thresholds", help="Leave out what is below the labeler's thresholds (calibrate).")
+    bool,
+    typer.Option("--thresholds", help="Drop predictions below the labeler's thresholds (see calibrate)."),
 ]
-TrustOption = Annotated[bool, typer.Option("--trust-remote-code", help="Let the model's own code run.")]
+TrustOption = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run Python code that comes with the model.")
+]
 
 
 @app.callback()
@@ -79,21 +86,23 @@ def _check_processes(context: typer.Context) -> None:
 def main() -> None:
     """Run the command line; an error is one message on standard error and exit status 1."""
     gc.set_threshold(*_COLLECT)
-    os.environ.setdefault(
-        "TORCH_CPP_LOG_LEVEL", "ERROR"
-    )  # read when torch is imported; DDP warns of its own caution
-    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files and texts need not be UTF-8
+    # Read when torch is imported. Hides warnings of DDP that users cannot act on.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    # File names and texts may contain bytes that are not UTF-8.
+    if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
     except LookbothError as error:
         _fail(str(error), 1)
     except SystemExit as end:
-        if end.code == _INTERRUPTED:  # typer makes this of Ctrl-C, and says nothing
-            _fail("interrupted; training and bulk runs go on when you type the same command again.", end.code)
+        # typer turns Ctrl-C into this status without a message.
+        if end.code == _INTERRUPTED:
+            _fail("interrupted; type the same command again to resume training or a bulk run.", end.code)
         raise
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output left; nothing more to say
+        # The program that reads our output, such as `head`, has ended.
+        sys.stderr.close()
         raise SystemExit(0) from None
     except OSError as error:
         _fail(f"{str(error.filename or 'the system')[:200]}: {error.strerror or error}", 1)

@@ -23,11 +23,13 @@ def check_data(
     ],
     task: Annotated[
         TaskName | None,
-        typer.Option(help="What has labels, words or whole texts. Default: words, but for built-in data."),
+        typer.Option(
+            help="What is labeled: words or whole texts. Default: words; built-in data have their own."
+        ),
     ] = None,
     reading: "ReadOptions | None" = None,
 ) -> None:
-    """Report everything odd in data files, with file and line."""
+    """Check data files and report each problem with file and line."""
     from lookboth.data import ReadOptions, check_data as check
 
     report = check(files, replace(reading or ReadOptions(), task=task.value if task else None))
@@ -42,22 +44,23 @@ def convert(
     kind: Annotated[
         str,
         typer.Argument(
-            help="Of papers: ace05, cluener, conll2003, conll2012, massive, nlupp, semeval-absa, wikiner; of tools: "
+            help="Published data: ace05, cluener, conll2003, conll2012, massive, nlupp, semeval-absa, wikiner; "
+            "annotation tools: "
             "brat, doccano, gliner, label-studio, label-studio-conll, opennlp, prodigy, rasa, spacy-json; "
-            "json: what is read as it is."
+            "json: JSON that lookboth reads directly."
         ),
     ],
     source: Annotated[
-        Path, typer.Argument(metavar="IN", help="File as published or exported; brat: or a folder.")
+        Path, typer.Argument(metavar="IN", help="File as published or exported; brat: also a folder.")
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write: .conll or .jsonl.")],
     column: Annotated[str | None, typer.Option(help="conll2003: ner, chunk or pos. Default: ner.")] = None,
     documents: Annotated[
-        bool, typer.Option("--documents", help="conll2003: keep the borders of documents.")
+        bool, typer.Option("--documents", help="conll2003: keep document boundaries.")
     ] = False,
     polarities: Annotated[
         int | None,
-        typer.Option(help="semeval-absa: 3, 4 to keep 'conflict', 0: all terms are 'aspect'. Default: 3."),
+        typer.Option(help="semeval-absa: 3; 4: keep 'conflict'; 0: label all terms 'aspect'. Default: 3."),
     ] = None,
     label: Annotated[
         str | None, typer.Option(help="ace05: full event type, type or subtype. Default: full.")
@@ -65,19 +68,22 @@ def convert(
     offsets: Annotated[
         str | None,
         typer.Option(
-            help="Texts with spans: what offsets count, utf16 or codepoints. Default: as spans say."
+            help="Texts with spans: unit of the offsets, utf16 or codepoints. Default: detected from the spans."
         ),
     ] = None,
     several: Annotated[
         str | None,
-        typer.Option(help="Texts with spans: of several labels of one range the first, or all joined."),
+        typer.Option(
+            help="Texts with spans that have several labels for one range: first (keep the first) or joined (join all)."
+        ),
     ] = None,
     export: Annotated[
-        bool, typer.Option("--export", help="The other way: a data file IN for the annotation tool KIND.")
+        bool,
+        typer.Option("--export", help="Write the data file IN in the format of the annotation tool KIND."),
     ] = False,
     reading: "ReadOptions | None" = None,
 ) -> None:
-    """Convert data from the form in which papers publish or annotation tools keep them, or for such a tool."""
+    """Convert published data and files of annotation tools to lookboth's formats, or export for such a tool."""
     from lookboth.data import ReadOptions
     from lookboth.data.conversion import ConvertOptions, convert as convert_file, export as export_file
 
@@ -92,12 +98,16 @@ def convert(
     )
     if export:
         if options != ConvertOptions():
-            raise ConfigError("--export takes options of how IN is read and --repair. Leave the others out.")
+            raise ConfigError(
+                "--export allows only --repair and options for reading IN. Remove the other options."
+            )
         typer.echo(f"written: {out}, {export_file(kind, source, out, reading)} texts")
         return
     asked = {name: getattr(reading, name) for name in ("text_field", "label_field", "scheme")}
     if reading != ReadOptions(encoding=reading.encoding, repair=reading.repair, **asked):
-        raise ConfigError("options of columns are for --export; `convert KIND` knows them. Leave them out.")
+        raise ConfigError(
+            "column options are only for --export; `convert KIND` knows the columns. Remove them."
+        )
     options = replace(options, **asked)
     report = convert_file(kind, source, out, options, repair=reading.repair, encoding=reading.encoding)
     typer.echo(report.describe())

@@ -19,10 +19,13 @@ if TYPE_CHECKING:
 
 MapOption = Annotated[
     list[str] | None,
-    typer.Option("--map", help="Rename gold labels, OLD=NEW; NEW empty drops; * = the rest."),
+    typer.Option(
+        "--map",
+        help="Rename gold labels: OLD=NEW; OLD= drops the label; * matches all other labels. May be repeated.",
+    ),
 ]
 OutOption = Annotated[
-    Path | None, typer.Option("--out", help="File to write instead of printing; for brat a folder.")
+    Path | None, typer.Option("--out", help="File to write instead of printing; brat: a folder.")
 ]
 
 
@@ -40,7 +43,7 @@ def evaluate(
     device: DeviceOption = None,
     precision: PrecisionOption = "auto",
 ) -> None:
-    """Score a labeler on labeled data, every word counted."""
+    """Score a labeler on labeled data; every word is counted."""
     from lookboth.evaluation import evaluate_on
 
     quiet_libraries()
@@ -61,19 +64,21 @@ def evaluate(
 @app.command()
 @reads_labeled_data
 def calibrate(
-    model: Annotated[Path, typer.Argument(help="Folder of a saved labeler; its config.json is written.")],
-    data: Annotated[str, typer.Argument(help="Labeled data that training has not seen; default split: dev.")],
+    model: Annotated[Path, typer.Argument(help="Folder of a saved labeler; its config.json is updated.")],
+    data: Annotated[str, typer.Argument(help="Labeled data not used in training; default split: dev.")],
     precision: Annotated[
-        float | None, typer.Option(help="Also choose a threshold for each label that gives this precision.")
+        float | None,
+        typer.Option(help="Also choose for each label the threshold that reaches this precision."),
     ] = None,
     coverage: Annotated[
-        float | None, typer.Option(help="Also give words sets of tags that hold the right one so often.")
+        float | None,
+        typer.Option(help="Also predict sets of tags that contain the correct tag with this probability."),
     ] = None,
     label_map: MapOption = None,
     reading: "ReadOptions | None" = None,
     device: DeviceOption = None,
 ) -> None:
-    """Make a labeler's scores mean how often it is right."""
+    """Calibrate a labeler, so that its scores are probabilities of being correct."""
     from lookboth.evaluation import calibrate_folder
 
     quiet_libraries()
@@ -92,13 +97,16 @@ def calibrate(
 @app.command()
 def predict(
     source: Annotated[
-        str, typer.Argument(metavar="TEXT|FILE|-", help="A text, a file (a text a line), or -.")
+        str,
+        typer.Argument(
+            metavar="TEXT|FILE|-", help="A text, a file (one text per line), or - for standard input."
+        ),
     ],
     model: LabelerOption = None,
-    output: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.text,
+    output: Annotated[Format, typer.Option("--format", "-f", help="Output format.")] = Format.text,
     out: OutOption = None,
     min_score: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Leave out spans and labels below this score.")
+        float, typer.Option(min=0.0, max=1.0, help="Drop spans and labels below this score.")
     ] = 0.0,
     thresholds: ThresholdsOption = False,
     encoding: EncodingOption = None,
@@ -123,24 +131,30 @@ def predict(
 @app.command()
 def suggest(
     source: Annotated[
-        str, typer.Argument(metavar="FILE|-", help="Unlabeled texts: a file, a text a line, or -.")
+        str,
+        typer.Argument(
+            metavar="FILE|-", help="Unlabeled texts: a file with one text per line, or - for standard input."
+        ),
     ],
     model: LabelerOption = None,
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many texts.")] = 100,
-    by: Annotated[str, typer.Option(help="entropy, least-confidence or margin.")] = "entropy",
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Number of texts.")] = 100,
+    by: Annotated[
+        str, typer.Option(help="Measure of uncertainty: entropy, least-confidence or margin.")
+    ] = "entropy",
     pool: Annotated[
         int,
         typer.Option(
-            min=1, help="Choose unlike texts among so many times as many unsure ones; 1: unsure ones only."
+            min=1,
+            help="Pick diverse texts from the N x --count most uncertain ones; 1: the most uncertain ones.",
         ),
     ] = 5,
-    output: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.jsonl,
+    output: Annotated[Format, typer.Option("--format", "-f", help="Output format.")] = Format.jsonl,
     out: OutOption = None,
     encoding: EncodingOption = None,
     device: DeviceOption = None,
     precision: PrecisionOption = "auto",
 ) -> None:
-    """Order unlabeled texts by what annotating them would teach, with pre-annotations."""
+    """Select the unlabeled texts that are most useful to annotate, with pre-annotations (active learning)."""
     from lookboth.inference import (
         read_inputs,
         render_suggestions,
@@ -168,11 +182,14 @@ def bulk(
     source: Annotated[
         str, typer.Argument(metavar="IN", help="File or folder, path or URL: Parquet, JSON lines, text.")
     ],
-    out: Annotated[str, typer.Argument(help="Folder for the result, path or URL; the same again resumes.")],
+    out: Annotated[
+        str, typer.Argument(help="Folder for the result, path or URL; the same command again resumes.")
+    ],
     model: LabelerOption = None,
     column: Annotated[str, typer.Option(help="Column of the texts.")] = "text",
     keep: Annotated[
-        list[str] | None, typer.Option(help="Column to copy to the result, such as a key; may be repeated.")
+        list[str] | None,
+        typer.Option(help="Column to copy to the result, for example a key; may be repeated."),
     ] = None,
     input_format: Annotated[
         str | None, typer.Option(help="parquet, jsonl or text. Default: by suffix.")
@@ -181,24 +198,31 @@ def bulk(
         str | None, typer.Option("--format", "-f", help="parquet or jsonl. Default: as the input.")
     ] = None,
     min_score: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Leave out spans and labels below this score.")
+        float, typer.Option(min=0.0, max=1.0, help="Drop spans and labels below this score.")
     ] = 0.0,
     thresholds: ThresholdsOption = False,
-    max_chars: Annotated[int, typer.Option(min=1, help="A longer text is a bad row.")] = 1_000_000,
+    max_chars: Annotated[
+        int, typer.Option(min=1, help="Characters; a longer text is reported as an invalid row.")
+    ] = 1_000_000,
     part_bytes: Annotated[
-        int, typer.Option(min=1, help="Text that is done again if a worker dies over it.")
+        int, typer.Option(min=1, help="Bytes of text per part; a part is processed again if its worker dies.")
     ] = 512 * 1024,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes with a labeler each. Default: one a GPU, or one.")
+        int | None,
+        typer.Option(
+            min=1, help="Number of processes, each with its own labeler. Default: one per GPU, or one."
+        ),
     ] = None,
     gpus_per_worker: Annotated[
-        float | None, typer.Option(min=0.0, help="Or a share of one. Default: 1 where there are any.")
+        float | None,
+        typer.Option(min=0.0, help="Number of GPUs, or a fraction of one. Default: 1 if there are GPUs."),
     ] = None,
     cpus_per_worker: Annotated[
-        float | None, typer.Option(min=0.0, help="Default: all shared out; 1 on a cluster.")
+        float | None,
+        typer.Option(min=0.0, help="Number of CPUs. Default: all, divided evenly; 1 on a cluster."),
     ] = None,
     address: Annotated[
-        str | None, typer.Option(help="Ray cluster: auto or HOST:PORT. Default: this machine alone.")
+        str | None, typer.Option(help="Ray cluster: auto or HOST:PORT. Default: this machine only.")
     ] = None,
     batch_tokens: Annotated[
         int | None,
@@ -234,10 +258,12 @@ def bulk(
 def serve(
     models: Annotated[
         list[str] | None,
-        typer.Argument(metavar="MODEL", help="FOLDER, hub id or NAME=FOLDER. Default: the shipped labeler."),
+        typer.Argument(
+            metavar="MODEL", help="Labelers: FOLDER, hub id or NAME=FOLDER. Default: the shipped one."
+        ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any free port.")] = 8000,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Any limit, as key=value; may be repeated.")
     ] = None,
@@ -245,15 +271,15 @@ def serve(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Host name that requests may be for, besides this machine's; may be repeated; '*': any. "
-            "Default: any where others are let in with --host, else only this machine's.",
+            help="Host name that requests may use, besides those of this machine; may be repeated; '*': any. "
+            "Default: any if --host is not a loopback address, else only names of this machine.",
         ),
     ] = None,
     log_texts: Annotated[bool, typer.Option("--log-texts", help="Write texts to the log.")] = False,
     device: DeviceOption = None,
     precision: PrecisionOption = "auto",
 ) -> None:
-    """Serve labelers over HTTP, with a web page. A key in LOOKBOTH_API_KEY is asked of clients."""
+    """Serve labelers over HTTP, with a web page. If LOOKBOTH_API_KEY is set, clients must send it as their key."""
     try:
         from lookboth.serving import parse_settings, serve as run_server
     except ModuleNotFoundError as error:
@@ -276,13 +302,13 @@ def _pairs(items: list[str]) -> dict[str, str]:
     for item in items:
         old, sign, new = item.partition("=")
         if not sign or not old:
-            raise ConfigError(f"--map {item!r}: expected OLD=NEW, for example --map MISC= to drop MISC")
+            raise ConfigError(f"--map {item!r}: expected OLD=NEW. For example, --map MISC= drops MISC.")
         pairs[old] = new
     return pairs
 
 
 def _require_place(source: str, output: Format, out: Path | None) -> None:
-    """Refuse a place to write that the format has no use for, or that is what is read."""
+    """Refuse an output path that the format cannot use, or that is the input."""
     from lookboth.files import require_other_file
     from lookboth.inference import require_place
 
@@ -292,7 +318,7 @@ def _require_place(source: str, output: Format, out: Path | None) -> None:
 
 
 def _give(predictions: Iterable[Prediction], output: Format, out: Path | None) -> None:
-    """Write predictions to a place, or print them where none is named."""
+    """Write predictions to `out`, or print them if it is None."""
     from lookboth.inference import render, write_predictions
 
     if out is not None:
@@ -302,7 +328,7 @@ def _give(predictions: Iterable[Prediction], output: Format, out: Path | None) -
 
 
 def _print_pieces(pieces: Iterable[str]) -> None:
-    """Print text that may hold lone surrogates, each piece when it is there."""
+    """Print text that may contain lone surrogates, each piece as soon as it is ready."""
     for piece in pieces:
         sys.stdout.buffer.write(piece.encode("utf-8", "backslashreplace"))
         sys.stdout.buffer.flush()

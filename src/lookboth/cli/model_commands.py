@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the runs.")] = Path("runs/demo"),
-    quick: Annotated[bool, typer.Option("--quick", help="Label only; no training.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Only label; do not train.")] = False,
 ) -> None:
-    """Label real text with the shipped labeler, score it, and train causal against both-ways."""
+    """Label real text with the shipped labeler, score it, and compare causal with bidirectional training."""
     from lookboth.demo import run_demo
 
     run_demo(out, train=not quick)
@@ -30,7 +30,7 @@ def inspect(
     plan: PlanOption = None,
     trust_remote_code: TrustOption = False,
 ) -> None:
-    """Show a model's layers under a mask plan, without loading weights."""
+    """Show the layers of a model under a mask plan, without loading weights."""
     from lookboth.labelers import inspect_model
 
     typer.echo(inspect_model(model, plan, trust_remote_code=trust_remote_code))
@@ -43,13 +43,16 @@ def prove(
     attn_implementation: Annotated[
         str | None, typer.Option("--backend", help="Attention backend: sdpa, eager, flex_attention ...")
     ] = None,
-    length: Annotated[int, typer.Option(min=4, help="Tokens in the probe text.")] = 12,
+    length: Annotated[int, typer.Option(min=4, help="Number of tokens in the probe text.")] = 12,
     random_weights: Annotated[
-        bool, typer.Option("--random-weights", help="Take only the configuration; no weights are needed.")
+        bool,
+        typer.Option(
+            "--random-weights", help="Use random weights; only the configuration of the model is needed."
+        ),
     ] = False,
     trust_remote_code: TrustOption = False,
 ) -> None:
-    """Show which positions each layer really sees, and hold that against the plan."""
+    """Measure which positions each layer attends to, and compare them with the plan."""
     from lookboth.labelers import prove_model
 
     proof = prove_model(
@@ -87,19 +90,21 @@ def export(
     data: Annotated[
         str | None,
         typer.Option(
-            help="What both are run on: file, folder, built-in name. Default: part of a built-in set."
+            help="Data for the comparison: file, folder or built-in name. Default: part of a built-in data set."
         ),
     ] = None,
     tolerance: Annotated[
         float | None,
         typer.Option(
-            min=0.0, max=1.0, help="Largest loss of span F1 against torch. Default: 0.001, int8 0.05."
+            min=0.0, max=1.0, help="Maximum loss of span F1 compared with torch. Default: 0.001; int8: 0.05."
         ),
     ] = None,
-    accept_loss: Annotated[bool, typer.Option("--accept-loss", help="Write it whatever it lost.")] = False,
+    accept_loss: Annotated[
+        bool, typer.Option("--accept-loss", help="Write the labeler even if the loss exceeds the tolerance.")
+    ] = False,
     reading: "ReadOptions | None" = None,
 ) -> None:
-    """Write a labeler as ONNX, to be run without torch, and hold it against torch."""
+    """Export a labeler to ONNX, which runs without torch, and compare it with torch."""
     from lookboth.onnx import export_labeler
 
     quiet_libraries()

@@ -1,4 +1,4 @@
-"""How labeled data is read: options of the commands that read it, gathered into one argument."""
+"""Options for reading labeled data, collected into one `ReadOptions` argument."""
 
 import inspect
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import typer
 
 EncodingOption = Annotated[
     str | None,
-    typer.Option(help="Encoding of files: cp1252, gb18030, ... Default: by byte order mark, else UTF-8."),
+    typer.Option(help="Encoding of files: cp1252, gb18030, ... Default: by the byte order mark, else UTF-8."),
 ]
 RepairOption = Annotated[
     bool,
@@ -24,7 +24,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
             str | None,
             typer.Option(
                 help="Tag scheme: IOB1, IOB2, IOBES, BILOU, IO (adjacent words of one label are one "
-                "span) or plain (one label per word). Default: detected, but for the last two."
+                "span) or plain (one label per word). Default: detected, except IO and plain."
             ),
         ],
         None,
@@ -55,7 +55,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
 
 
 def reads_labeled_data(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command an option for each way to read files, in the place of its parameter `reading`, a ReadOptions."""
+    """Replace the parameter `reading`, a ReadOptions, of a command by one option per field."""
 
     @wraps(command)
     def run(**given: Any) -> None:

@@ -1,4 +1,4 @@
-"""Commands that train: train, adapt, search, study, and report, which reads what they wrote."""
+"""Commands that train (train, adapt, search, study), and report, which reads their run folders."""
 
 import json
 from collections.abc import Sequence
@@ -36,22 +36,22 @@ def train(
     source: Source = None,
     data: DataOption = None,
     model: ModelOption = None,
-    plan: Annotated[str | None, typer.Option(help="Mask plan.")] = None,
+    plan: Annotated[str | None, typer.Option(help="Mask plan: causal, full, 0011, top:8 ...")] = None,
     task: Annotated[
-        TaskName | None, typer.Option(help="What has labels: words (labeling) or whole texts.")
+        TaskName | None,
+        typer.Option(help="What is labeled: words (labeling) or whole texts (classification)."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the run.")] = Path("runs/train"),
     settings: SettingsOption = None,
     repair: RepairOption = False,
     estimate: Annotated[
         bool,
-        typer.Option(
-            help="Only say what memory it takes, by the model's configuration; no weights are read."
-        ),
+        typer.Option(help="Only estimate the memory, from the model's configuration; no weights are loaded."),
     ] = False,
 ) -> None:
-    """Train a labeler from a recipe, from options, or from a recipe with options over it."""
-    quiet_libraries()  # before they are imported
+    """Train a labeler from a recipe, from options, or from a recipe changed by options."""
+    # Before the libraries are imported.
+    quiet_libraries()
     from lookboth.training import estimate as estimate_memory, train as run_training
 
     given = {"model": model, "plan": plan, "task": task, "data.train": data, "data.repair": repair}
@@ -89,13 +89,15 @@ def search(
     strategy: Annotated[str | None, typer.Option(help="halving, shared, layers, gates or predictor.")] = None,
     budget: Annotated[
         float | None,
-        typer.Option(help="What halving may cost, in ordinary trainings, the last one included."),
+        typer.Option(
+            help="Maximum cost of halving, in units of one ordinary training, including the final one."
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the run.")] = Path("runs/search"),
     settings: SettingsOption = None,
     repair: RepairOption = False,
 ) -> None:
-    """Find the best mask plan on dev data, with the evidence, and train a labeler under it."""
+    """Search the best mask plan on dev data, report the evidence, and train a labeler under it."""
     from lookboth.training import train as run_training
 
     given: dict[str, Any] = {
@@ -116,13 +118,15 @@ def search(
 def study(
     file: Annotated[Path, typer.Argument(help="Study file (TOML).")],
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the runs. Default: runs/ and the name of the study.")
+        Path | None, typer.Option(help="Folder for the runs. Default: runs/NAME, with the name of the study.")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Runs at once. Default: by cores and memory.")
+        int | None, typer.Option(min=1, help="Number of parallel runs. Default: by cores and memory.")
     ] = None,
-    only: Annotated[str, typer.Option(help="Patterns of the settings to run: 'ner/*,*/full'.")] = "*",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run.")] = False,
+    only: Annotated[
+        str, typer.Option(help="Patterns of the settings to run, for example 'ner/*,*/full'.")
+    ] = "*",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the runs.")] = False,
 ) -> None:
     """Run a grid of trainings that can be stopped and resumed: methods, plans, data sets, seeds."""
     from lookboth.study import describe_study, load_study, run_study
@@ -142,47 +146,47 @@ def study(
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(help="Folder that holds run folders, at any depth.")],
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for the report. Default: report/ in that folder.")
-    ] = None,
+    folder: Annotated[Path, typer.Argument(help="Folder that contains run folders, at any depth.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for the report. Default: FOLDER/report.")] = None,
     baseline: Annotated[
-        str | None, typer.Option(help="Method to compare with. Default: the causal one.")
+        str | None, typer.Option(help="Method to compare with. Default: the causal baseline.")
     ] = None,
 ) -> None:
-    """Write tables, plots and an error page of all runs below a folder."""
+    """Write tables, plots and an error page for all runs in a folder."""
     from lookboth.reporting import write_report
 
     typer.echo(f"report: {write_report(folder, out, baseline=baseline) / 'index.html'}")
 
 
 def _say(line: str) -> None:
-    """Print a line once, however many processes train together."""
+    """Print a line from rank 0 only, if several processes train together."""
     if Team.here().is_first:
         typer.echo(line)
 
 
 def _recipe(command: str, source: str | None, given: dict[str, Any], settings: Sequence[str]) -> "RunConfig":
-    """Return the recipe with the options that were given over it, and --set over these.
+    """Return the recipe, changed first by the given options, then by --set.
 
     Args:
         command: for the error message.
-        source: a recipe if it ends in .toml, else the data to train on.
-        given: keys of recipes and their values; empty ones are left out.
-        settings: of --set.
+        source: a recipe if it ends in .toml, otherwise the training data.
+        given: recipe keys with their values; empty values are ignored.
+        settings: values of --set.
     """
     from lookboth.config import load_recipe, parse_config
 
     recipe = Path(source) if source and source.endswith(".toml") else None
     if source and recipe is None:
         if given["data.train"]:
-            raise ConfigError(f"two kinds of data: {source} and --data {given['data.train']}. Leave one out.")
+            raise ConfigError(
+                f"two sources of training data: {source} and --data {given['data.train']}. Remove one of them."
+            )
         given = {**given, "data.train": source}
     if recipe is None and not given["data.train"]:
         raise ConfigError(
             f"nothing to train on. Type: lookboth {command} RECIPE.toml, or lookboth {command} --data FOLDER"
         )
-    # A JSON string is a TOML string, whatever quotes and backslashes it holds.
+    # JSON strings are valid TOML strings, with any quotes and backslashes.
     overrides = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items() if value]
     overrides += settings
     return load_recipe(recipe, overrides) if recipe else parse_config({}, overrides, where="options")

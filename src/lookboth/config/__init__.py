@@ -1,4 +1,4 @@
-"""The run configuration: what a recipe file may say, checked before anything is loaded."""
+"""Recipes: the keys of a training configuration, checked before anything is loaded."""
 
 import lazy_loader
 

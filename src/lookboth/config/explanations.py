@@ -20,7 +20,7 @@ def explain(error: ValidationError, known: Sequence[str], *, section: str = "") 
 
 
 def _explain(detail: Any, known: Sequence[str], section: str) -> str:
-    # Besides keys, places hold list positions and, for a key of several types, the type that was tried.
+    # Besides keys, `loc` has list positions and, for a key of several types, the type that was tried.
     parts = [part for part in detail["loc"] if isinstance(part, str) and "[" not in part]
     key = ".".join([section, *parts] if section else parts)
     if detail["type"] == "extra_forbidden":
@@ -31,7 +31,7 @@ def _explain(detail: Any, known: Sequence[str], section: str) -> str:
 
 
 def _unknown(key: str, known: Sequence[str]) -> str:
-    # Of a dictionary: in a file a dot would have made a section.
+    # Only a Python dictionary can have such a key: in a file a dot opens a section.
     if key in known:
         section, _, name = key.rpartition(".")
         return f"{key!r} is a key within a section: give {{{section!r}: {{{name!r}: ...}}}}."
@@ -61,7 +61,7 @@ def _closest_key(key: str, known: Sequence[str]) -> str | None:
     """Return the known key or section whose last part is spelled most alike."""
     sections = {name.partition(".")[0]: name.partition(".")[0] for name in known}
     section = key.rpartition(".")[0]
-    # Of keys of one name that in the section at hand is meant, else the first.
+    # If several sections have this key, prefer the section that was typed, else the first one.
     here = [name for name in known if name.rpartition(".")[0] == section]
     leaves = sections | {name.rpartition(".")[2]: name for name in [*known[::-1], *here]}
     match = closest(key.rpartition(".")[2], leaves)

@@ -1,4 +1,4 @@
-"""The keys of the section [training] that say how weights are moved and averaged."""
+"""Optimizer keys of the section [training]."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ from lookboth.config.section import Section
 
 
 class OptimizerConfig(Section):
-    """Optimizer, learning rates, schedule and averages."""
+    """Optimizer, learning rates, schedule and weight averages."""
 
     lr: float = Field(
         default=1e-3,
@@ -29,37 +29,41 @@ class OptimizerConfig(Section):
         default=None,
         gt=0,
         allow_inf_nan=False,
-        description="Peak learning rate of the head; default: lr. It follows the same schedule.",
+        description="Peak learning rate of the head, under the same schedule; default: lr.",
     )
     optimizer: Literal[
         "adamw_torch_fused", "adamw_torch", "adamw_8bit", "paged_adamw_32bit", "paged_adamw_8bit"
     ] = Field(
         default="adamw_torch_fused",
-        description="By transformers' names; 8bit (less memory) and paged (moved to the CPU where the GPU is full) "
-        "need bitsandbytes.",
+        description="Optimizer, by its name in transformers; 8bit (less memory) and paged (moved to the CPU if "
+        "the GPU is "
+        "full) need bitsandbytes.",
     )
     betas: tuple[float, float] = Field(default=(0.9, 0.999), description="AdamW betas.")
     eps: float = Field(default=1e-8, gt=0, allow_inf_nan=False, description="AdamW epsilon.")
-    warmup: float = Field(default=0.06, ge=0, lt=1, description="Share of all steps spent warming up.")
+    warmup: float = Field(default=0.06, ge=0, lt=1, description="Fraction of all steps used for warm-up.")
     weight_decay: float = Field(default=0.01, ge=0, description="AdamW weight decay.")
-    clip: float = Field(default=1.0, gt=0, description="Largest gradient norm.")
+    clip: float = Field(default=1.0, gt=0, description="Maximum gradient norm.")
     ema: float | None = Field(
         default=None,
         gt=0,
         lt=1,
-        description="Score and keep an exponential moving average of the weights with this decay, such as 0.999.",
+        description="Decay of an exponential moving average of the weights, which is scored and saved; for "
+        "example 0.999.",
     )
     average_evals: int = Field(
         default=1,
         ge=1,
-        description="Score and keep the mean of the weights at the last so many dev scores; 1: no mean.",
+        description="Score and save the mean of the weights at the last N dev scores; 1: no averaging.",
     )
 
     @field_validator("lr_end")
     @classmethod
     def _below_peak(cls, value: float, info: ValidationInfo) -> float:
         if value and info.data.get("schedule") == "constant":
-            raise ValueError("a constant rate has no other end. Leave it out, or set schedule = 'cosine'")
+            raise ValueError(
+                "schedule = 'constant' does not change the rate. Remove lr_end, or set schedule = 'cosine'"
+            )
         if value >= info.data.get("lr", float("inf")):
             raise ValueError(f"must be below lr ({info.data['lr']:g})")
         return value
@@ -68,12 +72,12 @@ class OptimizerConfig(Section):
     @classmethod
     def _below_one(cls, value: tuple[float, float]) -> tuple[float, float]:
         if not all(0 <= beta < 1 for beta in value):
-            raise ValueError("two numbers from 0 to below 1, as [0.9, 0.999]")
+            raise ValueError("must be two numbers from 0 to below 1, for example [0.9, 0.999]")
         return value
 
     @field_validator("average_evals")
     @classmethod
     def _one_average(cls, value: int, info: ValidationInfo) -> int:
         if value > 1 and info.data.get("ema") is not None:
-            raise ValueError("is another average than ema. Leave one of them out")
+            raise ValueError("cannot be combined with ema, which averages as well. Remove one of them")
         return value

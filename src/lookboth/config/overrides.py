@@ -7,7 +7,7 @@ from lookboth.errors import ConfigError
 
 
 def read_value(text: str) -> Any:
-    """Return the TOML value that `text` is, or `text` itself: a bare word needs no quotes.
+    """Return `text` as a TOML value, or unchanged if it is not TOML: a bare word needs no quotes.
 
     >>> read_value("2e-4"), read_value("[1, 2]"), read_value("causal")
     (0.0002, [1, 2], 'causal')

@@ -16,24 +16,24 @@ Kind = TypeVar("Kind", bound=BaseModel)
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
-    """Read a recipe (TOML) and the `key=value` overrides laid over it.
+    """Read a recipe (TOML) and apply the `key=value` overrides.
 
     Raises:
         ConfigError: not TOML, an unknown key, or a value outside its range; all of them in one message.
     """
-    values = read_toml(Path(path), "no such recipe. The shipped ones are in the folder recipes/.")
+    values = read_toml(Path(path), "no such recipe. The folder recipes/ has the shipped ones.")
     return parse_config(values, overrides, where=str(path))
 
 
 def read_toml(path: Path, missing: str) -> dict[str, Any]:
-    """Return what a TOML file holds.
+    """Return the content of a TOML file.
 
     Args:
         path: the file.
-        missing: what to say where there is none.
+        missing: message if the file does not exist.
 
     Raises:
-        ConfigError: it cannot be read, or is not TOML.
+        ConfigError: the file cannot be read, or is not TOML.
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -41,17 +41,23 @@ def read_toml(path: Path, missing: str) -> dict[str, Any]:
         raise ConfigError(f"{path}: {missing}") from error
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}.") from error
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # not TOML, not UTF-8, a number of 5,000 digits, 1,000 brackets
+    # Not TOML, not UTF-8, a number of 5,000 digits; 1,000 brackets exceed the recursion limit.
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not a TOML file: {first_line(error)}.") from error
 
 
 def parse_config(
     values: Mapping[str, Any], overrides: Sequence[str] = (), *, where: str = "configuration"
 ) -> RunConfig:
-    """Check a nested mapping of settings.
+    """Check nested settings and return the recipe.
+
+    Args:
+        values: settings as in a recipe file.
+        overrides: `key=value` settings that replace those of `values`.
+        where: place for error messages.
+
+    Raises:
+        ConfigError: unknown keys or invalid values; all of them in one message.
 
     >>> parse_config({"data": {"train": "wnut17"}}, ["training.lr=2e-4"]).training.lr
     0.0002
@@ -87,9 +93,9 @@ def parse_section(kind: type[Kind], values: Mapping[str, Any], name: str) -> Kin
 
 
 def as_compared(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a stored recipe as it is held against others: all keys of today, those of an unused search left out.
+    """Return a saved recipe in a form that can be compared: all current keys, without those of an unused search.
 
-    What is no recipe is returned as it stands.
+    A mapping that is not a recipe is returned unchanged.
 
     >>> as_compared({"data": {"train": "wnut17"}}) == as_compared(
     ...     {"data": {"train": ["wnut17"]}, "search": {"groups": 3}}
@@ -106,7 +112,7 @@ def as_compared(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def overlay(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Return nested settings laid over each other, the last one on top.
+    """Merge nested settings; values of later layers replace those of earlier ones.
 
     >>> overlay({"plan": "causal", "training": {"lr": 1, "epochs": 2}}, {"training": {"lr": 3}})
     {'plan': 'causal', 'training': {'lr': 3, 'epochs': 2}}
@@ -122,7 +128,7 @@ def overlay(*layers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def nest(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings with dotted keys as nested ones.
+    """Return nested settings for settings with dotted keys.
 
     >>> nest({"training.lr": 1, "plan": "full"})
     {'training': {'lr': 1}, 'plan': 'full'}
@@ -136,7 +142,7 @@ def nest(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def document_keys() -> list[tuple[str, str, str]]:
-    """Return (key, default, description) for every key a recipe may hold, in order."""
+    """Return (key, default, description) for every key of a recipe, in order."""
     return list(_walk(RunConfig, ""))
 
 

@@ -1,4 +1,4 @@
-"""The sections of a recipe that say what is trained, on what, and how."""
+"""Recipe sections for data, adapter, training and head."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -18,11 +18,11 @@ class DataConfig(Section):
     train: tuple[str, ...] = Field(
         min_length=1,
         description="Sources to train on: a file, a folder, a built-in name or a hub id; "
-        "'source:split' picks a split.",
+        "'source:split' selects a split.",
     )
     dev: tuple[str, ...] = Field(
         default=(),
-        description="Sources that choose the epoch; default: the dev split of the first train source.",
+        description="Sources for model selection; default: the dev split of the first train source.",
     )
     test: tuple[str, ...] | None = Field(
         default=None,
@@ -31,30 +31,32 @@ class DataConfig(Section):
     )
     label_map: dict[str, str] = Field(
         default_factory=dict,
-        description="Renames labels; an empty new name drops the label. '*' stands for all not named.",
+        description="Renames labels; an empty new name drops the label. '*' matches all labels that are not named.",
     )
     max_train_sentences: int | None = Field(
-        default=None, ge=1, description="Train on the first N sentences after a shuffle by data.sample_seed."
+        default=None,
+        ge=1,
+        description="Train on the first N sentences after a shuffle with data.sample_seed.",
     )
     max_dev_sentences: int | None = Field(
         default=None,
         ge=1,
-        description="Score dev on the first N sentences after a shuffle by data.sample_seed.",
+        description="Score dev on the first N sentences after a shuffle with data.sample_seed.",
     )
     sample_seed: int = Field(
-        default=0, description="Which sentences data.max_train_sentences and data.max_dev_sentences keep."
+        default=0, description="Seed of the shuffle for data.max_train_sentences and data.max_dev_sentences."
     )
     repair: bool = Field(
-        default=False, description="Repair ill-formed tags as conlleval does instead of stopping."
+        default=False, description="Repair ill-formed tags as conlleval does instead of refusing the data."
     )
     scheme: Annotated[str, accepted_by(resolve_scheme)] | None = Field(
         default=None,
-        description="Tag scheme that the files are written in: IOB1, IOB2, IOBES, BILOU, IO (adjacent words of "
-        "one label are one span) or plain (one label per word); default: detected, but for the last two.",
+        description="Tag scheme of the files: IOB1, IOB2, IOBES, BILOU, IO (adjacent words of "
+        "one label are one span) or plain (one label per word); default: detected, except IO and plain.",
     )
     encoding: Annotated[str, accepted_by(require_encoding)] | None = Field(
         default=None,
-        description="Encoding of the files, such as cp1252 or gb18030; default: as their byte order mark says, else "
+        description="Encoding of the files, for example cp1252 or gb18030; default: by the byte order mark, else "
         "UTF-8.",
     )
     word_column: int = Field(
@@ -64,11 +66,14 @@ class DataConfig(Section):
     tag_column: int = Field(default=-1, description="Column of the tag in CoNLL files.")
     text_field: str | None = Field(
         default=None,
-        description="Column (JSON lines: key) of the texts, where whole texts have labels, and of the words in hub "
-        "data sets; default: the usual names.",
+        description="Column (JSON lines: key) of the texts in classification, and of the words in hub data sets; "
+        "default: "
+        "the usual names.",
     )
     label_field: str | None = Field(
-        default=None, description="The same of the labels, and of the tags in hub data sets."
+        default=None,
+        description="Column (JSON lines: key) of the labels in classification, and of the tags in hub data sets; "
+        "default: the usual names.",
     )
 
     @field_validator("train", "dev", "test", mode="before")
@@ -82,25 +87,25 @@ class AdapterConfig(Section):
 
     kind: Literal["full", "lora", "qlora", "head"] = Field(
         default="lora",
-        description="full: all weights; lora; qlora: lora over a 4-bit backbone; head: only the head.",
+        description="full: all weights; lora: LoRA pairs; qlora: LoRA pairs on a 4-bit backbone; head: only the head.",
     )
     rank: int = Field(default=16, ge=1, description="LoRA rank r.")
     alpha: int = Field(default=32, gt=0, description="LoRA alpha; the update is scaled by alpha / rank.")
     dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout on the input of each LoRA pair.")
     target_modules: tuple[str, ...] | Literal["all-linear"] = Field(
         default="all-linear",
-        description="Names of the linear layers and experts that get a LoRA pair; all-linear: all that read text.",
+        description="Names of the linear layers and experts that get a LoRA pair; all-linear: all that process text.",
     )
     layers: LayersText | None = Field(
         default=None,
-        description="Layers that get LoRA pairs, in the words of a plan: top:15, 15-29, middle, 0011 (1 = these); "
-        "default: all. Those below the lowest one cost nothing in the backward pass (see training.cache_frozen).",
+        description="Layers that get LoRA pairs, in the notation of a plan: top:15, 15-29, middle, 0011 (1 = these); "
+        "default: all. Layers below the lowest one need no backward pass (see training.cache_frozen).",
     )
     rslora: bool = Field(
         default=False, description="Scale the update by alpha / sqrt(rank) (rsLoRA, arXiv 2312.03732)."
     )
     dora: bool = Field(
-        default=False, description="Learn magnitudes apart from directions (DoRA, arXiv 2402.09353)."
+        default=False, description="Learn magnitude and direction separately (DoRA, arXiv 2402.09353)."
     )
     lora_plus: float = Field(
         default=1.0,
@@ -110,16 +115,17 @@ class AdapterConfig(Section):
     )
     init: Literal["default", "gaussian", "orthogonal"] = Field(
         default="default",
-        description="How the A matrices begin, as in PEFT; default: Kaiming-uniform. orthogonal: B as well, and "
-        "the update is not 0 at first.",
+        description="Initialization of the A matrices, as in PEFT; default: Kaiming-uniform. orthogonal: also of B, so "
+        "that the initial update is not 0.",
     )
     double_quant: bool = Field(
         default=True, description="qlora: quantize the scales of the 4-bit weights as well."
     )
     start_from: str | None = Field(
         default=None,
-        description="A saved adapter folder to start from instead of a fresh adapter; with exit_layer, its pairs of "
-        "the layers that are left.",
+        description="Folder of a saved adapter to start from instead of a new adapter; with exit_layer, only its "
+        "pairs of "
+        "the remaining layers.",
     )
 
     @field_validator("target_modules", mode="before")
@@ -133,7 +139,7 @@ class AdapterConfig(Section):
         kind = info.data.get("kind")
         if value != cls.model_fields[info.field_name or ""].default and kind in ("full", "head"):
             raise ValueError(
-                f"is of LoRA pairs; kind = '{kind}' has none. Leave it out, or set kind = 'lora'"
+                f"applies to LoRA pairs; kind = '{kind}' has none. Remove it, or set kind = 'lora'"
             )
         return value
 
@@ -141,7 +147,7 @@ class AdapterConfig(Section):
     @classmethod
     def _only_of_qlora(cls, value: bool, info: ValidationInfo) -> bool:
         if not value and info.data.get("kind") != "qlora":
-            raise ValueError("only weights in 4 bits are quantized. Leave it out, or set kind = 'qlora'")
+            raise ValueError("applies only to 4-bit weights. Remove it, or set kind = 'qlora'")
         return value
 
     @field_validator("layers", "start_from")
@@ -149,69 +155,89 @@ class AdapterConfig(Section):
     def _only_of_lora(cls, value: str | None, info: ValidationInfo) -> str | None:
         kind = info.data.get("kind")
         if value is not None and kind in ("full", "head"):
-            what = "says where LoRA pairs go" if info.field_name == "layers" else "names saved LoRA pairs"
-            raise ValueError(f"{what}; kind = '{kind}' has none. Leave it out, or set kind = 'lora'")
+            what = (
+                "selects layers for LoRA pairs" if info.field_name == "layers" else "loads saved LoRA pairs"
+            )
+            raise ValueError(f"{what}; kind = '{kind}' has none. Remove it, or set kind = 'lora'")
         return value
 
 
 class TrainConfig(OptimizerConfig):
-    """How the weights are trained."""
+    """Batches, precision, loss, evaluation and checkpoints; see also the optimizer."""
 
-    epochs: float = Field(default=3, gt=0, allow_inf_nan=False, description="Passes over the training data.")
-    batch_tokens: int = Field(default=1024, ge=16, description="Tokens in one batch.")
+    epochs: float = Field(
+        default=3, gt=0, allow_inf_nan=False, description="Number of passes over the training data."
+    )
+    batch_tokens: int = Field(default=1024, ge=16, description="Number of tokens per batch.")
     batch_sentences: int | None = Field(
         default=None,
         ge=1,
-        description="Sentences in one batch, drawn at random and not sorted by length; default: as many as "
-        "batch_tokens holds.",
+        description="Number of sentences per batch, drawn at random and not sorted by length; default: as many as "
+        "fit into batch_tokens.",
     )
-    accumulation: int = Field(default=1, ge=1, description="Batches summed into one optimizer step.")
+    accumulation: int = Field(
+        default=1, ge=1, description="Number of batches per optimizer step (gradient accumulation)."
+    )
     layout: Literal["bucketed", "packed"] = Field(
         default="bucketed",
-        description="bucketed: rows of nearly one length; packed: many sentences in one row.",
+        description="bucketed: rows of similar length; packed: many sentences in one row.",
     )
     precision: Literal["auto", "bf16", "fp16", "fp32"] = Field(
         default="auto",
-        description="Arithmetic; auto: bf16 where the device computes in it natively; fp16: with loss scaling, for "
+        description="Precision of computation; auto: bf16 if the device supports it natively; fp16: with loss "
+        "scaling, for "
         "GPUs without bf16.",
     )
     gradient_checkpointing: bool = Field(
-        default=False, description="Less memory for about a third more time."
+        default=False, description="Use less memory, for about a third more time."
     )
     cache_frozen: bool | Literal["auto"] = Field(
         default="auto",
-        description="Run the frozen layers below the lowest trained one once a text and train from their states "
-        "afterwards: same result, less time (adapter.layers, adapter.kind = 'head'). auto: where it can be done; "
-        "true: an error where it cannot. Not in plan searches and adaptation.",
+        description="Run the frozen layers below the lowest trained layer once per text and train on their cached "
+        "states: "
+        "same result, less time (adapter.layers, adapter.kind = 'head'). auto: if possible; true: an error if not "
+        "possible. Not used in plan searches and adaptation.",
     )
     cache_gb: float = Field(
-        default=4.0, gt=0, allow_inf_nan=False, description="Most memory for states of frozen layers, in GB."
+        default=4.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Maximum memory for cached states of frozen layers, in GB.",
     )
     class_weights: Literal["none", "balanced"] | dict[str, float] = Field(
         default="none",
-        description="How much the words of a label count in the loss: none: all alike; balanced: the fewer there "
-        "are the more; {PER = 2.0}: as said, 1 where nothing is said ('O': words without label).",
+        description="Weight of each label in the loss: none: equal; balanced: inverse to its frequency; {PER = "
+        "2.0}: as "
+        "given, 1 for other labels ('O': words without label).",
     )
     label_smoothing: float = Field(
-        default=0.0, ge=0, lt=1, description="Share of each target that is spread evenly over all tags."
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Fraction of each target that is distributed evenly over all tags.",
     )
     head_dropout: float = Field(default=0.1, ge=0, lt=1, description="Dropout before the head.")
-    evals_per_epoch: int = Field(default=1, ge=0, description="Dev scores per epoch; 0: only at the end.")
+    evals_per_epoch: int = Field(
+        default=1, ge=0, description="Number of dev evaluations per epoch; 0: only at the end."
+    )
     choose_by: Literal["score", "loss"] = Field(
         default="score",
-        description="What on dev data chooses the epoch, and ends it by patience: the best score or the lowest loss.",
+        description="Criterion on dev data for model selection and early stopping: the highest score or the "
+        "lowest loss.",
     )
     patience: int | None = Field(
         default=None,
         ge=1,
-        description="Stop after this many dev scores without a better one; default: never.",
+        description="Stop early after this many dev evaluations without improvement; default: never.",
     )
     checkpoint_steps: int = Field(
-        default=100, ge=1, description="Optimizer steps between checkpoints a killed run resumes from."
+        default=100,
+        ge=1,
+        description="Number of optimizer steps between checkpoints, from which a killed run resumes.",
     )
-    seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="One run for each seed.")
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="Random seeds; one run per seed.")
     track: Literal["none", "tensorboard", "wandb"] = Field(
-        default="none", description="Where curves are sent."
+        default="none", description="Tracker that receives the training curves."
     )
 
     @field_validator("class_weights", mode="before")
@@ -240,32 +266,35 @@ class TrainConfig(OptimizerConfig):
         if not all(0 <= seed < 2**32 for seed in value):
             raise ValueError(f"a seed is a number from 0 to {2**32 - 1}")
         if len(set(value)) < len(value):
-            raise ValueError("each seed may be named once")
+            raise ValueError("each seed is allowed only once")
         return value
 
 
 class HeadConfig(Section):
-    """What turns word states into tags; saved with a labeler."""
+    """The head, which maps word states to tags; saved with a labeler."""
 
     kind: HeadKind = Field(
         default="linear",
-        description="linear: one score a tag from the state of the word; crf: linear, and learned scores of each tag "
-        "after each other; context_gate: linear, over states mixed with that of the text's last word; "
-        "multi_label: linear, each label by itself, so that a text may have several (needs "
+        description="linear: one score per tag from the state of the word; crf: linear, with learned transition scores "
+        "between tags; context_gate: linear, over states mixed with the state of the last word of the text; "
+        "multi_label: linear, one independent probability per label, so that a text may have several labels (needs "
         "task = 'classification').",
     )
     layers: Literal["last", "mix"] = Field(
         default="last",
-        description="last: states of the last layer (exit_layer says which that is); mix: a learned mix of all "
-        "layers and the embeddings.",
+        description="last: states of the last layer (see exit_layer); mix: a learned mix of all layers and the "
+        "embeddings.",
     )
     bias: bool = Field(
-        default=True, description="Add a learned number to each score; LS-LLaMA's head has none."
+        default=True, description="Add a learned bias to each score; LS-LLaMA's head has none."
     )
     threshold: float = Field(
-        default=0.5, gt=0, lt=1, description="multi_label: a text gets the labels at least this probable."
+        default=0.5,
+        gt=0,
+        lt=1,
+        description="multi_label: a text gets every label of at least this probability.",
     )
 
     def __str__(self) -> str:
-        """Return one readable phrase."""
+        """Return kind and layers as a readable phrase."""
         return f"{self.kind} on {'a mix of all layers' if self.layers == 'mix' else 'the last layer'}"
