@@ -41,11 +41,13 @@ def whole_file(path: Path, *, follow_links: bool = True, work: Path | None = Non
     try:
         unfinished.touch(exist_ok=False)
         yield unfinished
+        # Without fsync a power failure could leave an empty file under the final name.
         with unfinished.open("rb+") as file:
             os.fsync(file.fileno())
         if path.is_file() and not path.is_symlink():
             unfinished.chmod(stat.S_IMODE(path.stat().st_mode))
         unfinished.replace(path)
+    # BaseException includes KeyboardInterrupt: an interrupted write must not leave a temporary file.
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise

@@ -149,6 +149,7 @@ class Prediction:
 
     def labeled_spans(self) -> tuple[PredictedSpan, ...]:
         """Return the spans, with each label of the whole text as a span over all words."""
+        # Spans are the common form in which evaluation counts both tasks.
         words, chars = len(self.words), len(self.text)
         whole = (PredictedSpan(0, words, n, self.text, 0, chars, score) for n, score in self.labels or ())
         return (*self.spans, *whole)

@@ -28,6 +28,7 @@ def decode_tags_constrained(
     import numpy as np
 
     allowed = allowed_transitions(tags, scheme)
+    # For most texts the best tag of each word is already well-formed, and Viterbi is not needed.
     best = scores.argmax(axis=1)
     if len(best) == 0 or (transitions is None and _is_allowed(best, allowed)):
         return [int(tag) for tag in best]
@@ -65,6 +66,7 @@ def tag_sets(
 
     most = np.array([1.0 if (bound := quantiles.get(tag)) is None else bound for tag in tags])
     inside = 1 - np.exp(log_probs.astype(float)) <= most
+    # Without this, a set could lack the tag that the prediction shows.
     inside[np.arange(len(log_probs)), np.asarray(chosen, dtype=int)] = True
     order = np.argsort(-log_probs, axis=1, kind="stable")
     return tuple(tuple(tags[i] for i in row if held[i]) for row, held in zip(order, inside, strict=True))
@@ -101,6 +103,7 @@ def keep_above(prediction: Prediction, score: float | Mapping[str, float | None]
         scheme: tag scheme of the prediction.
     """
     kept = prediction.above(score)
+    # Tags are encoded again only if spans were removed, so that others keep the tags of the labeler.
     if kept.spans == prediction.spans:
         return kept
     spans = [Span(span.start, span.end, span.label) for span in kept.spans]
@@ -111,6 +114,7 @@ def _is_allowed(ids: "np.ndarray", allowed: "np.ndarray") -> bool:
     import numpy as np
 
     border = len(allowed) - 1
+    # The border before and after the text counts as a tag, because a scheme restricts the first and last tag.
     path = np.concatenate(([border], ids, [border]))
     return bool(allowed[path[:-1], path[1:]].all())
 
@@ -120,6 +124,7 @@ def _viterbi(scores: "np.ndarray", steps: "np.ndarray") -> list[int]:
     inner = steps[:-1, :-1]
     score = scores[0] + steps[-1, :-1]
     back = []
+    # Row i of `total`: previous tag, column j: current tag.
     for row in scores[1:]:
         total = score[:, None] + inner
         back.append(total.argmax(axis=0))

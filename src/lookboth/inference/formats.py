@@ -14,6 +14,7 @@ from lookboth.types import PredictedSpan, Prediction
 
 FORMATS = ("text", "jsonl", "conll", "html", *STREAMS)
 
+# JSON input may contain lone surrogates, which UTF-8 cannot encode.
 _SURROGATES = re.compile("[\ud800-\udfff]")
 # Control characters are shown as symbols (U+2400 block), so that a labeled text cannot control the reader's terminal.
 _CONTROL_PICTURES = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n\r"}
@@ -53,6 +54,7 @@ def render(predictions: Iterable[Prediction], format: str = "text", *, color: bo
         return _render_html(predictions)
     if format in STREAMS:
         return STREAMS[format](map(mark_prediction, predictions))
+    # brat is a valid format, but not as one stream, so it gets its own message.
     require_place(format, None)
     raise ConfigError(f"unknown output format {format!r}; allowed are: {', '.join(FORMATS)}.")
 
@@ -114,6 +116,7 @@ def _render_text(predictions: Iterable[Prediction], color: bool) -> Iterator[str
             if span is not None:
                 shown = f"[{shown} {span.label} {span.score:.2f}]"
             if span is not None and color:
+                # Colors are assigned in the order of first occurrence, because labels are not known in advance.
                 code = colors.setdefault(span.label, _ANSI_COLORS[len(colors) % len(_ANSI_COLORS)])
                 shown = f"\x1b[{code}m{shown}\x1b[0m"
             pieces.append(shown)

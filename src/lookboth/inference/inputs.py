@@ -47,6 +47,7 @@ def read_inputs(source: str, stdin: BinaryIO, encoding: str | None = None) -> It
             f"{source}: is a folder. Name a file, or type `lookboth bulk` to label a folder. To label this name "
             "as a text, pass it through standard input (-)."
         )
+    # A name that does not exist is a text to label, unless it looks like a mistyped file name.
     if not os.path.exists(source):
         _refuse_missing_file(source)
         return iter([example_from_text(source)])

@@ -62,6 +62,7 @@ class LabelingConfig:
             raise ModelError(
                 f"label_on is {self.label_on!r}, which needs task = 'classification' and repetition = 0."
             )
+        # Each window has the special tokens, and must advance by at least one token beyond both overlaps.
         special = len(self.encoding.prefix_ids) + len(self.encoding.suffix_ids)
         if not 0 <= 2 * self.overlap < self.max_tokens - special:
             raise ModelError(

@@ -49,6 +49,7 @@ class Likelihood(NamedTuple):
         """
         scores = scores / temperature
         if self.kind == "sigmoid":
+            # log sigmoid(x) = -log(1 + exp(-x)), without overflow.
             return -np.logaddexp(0, -scores)
         if self.transitions is None:
             return _log_softmax(scores)
@@ -68,6 +69,7 @@ def _chain_marginals(scores: np.ndarray, num_words: np.ndarray, steps: np.ndarra
     scores = _log_softmax(scores)
     result = np.empty_like(scores)
     starts = np.cumsum(num_words) - num_words
+    # Texts are independent, so batches of them bound the memory.
     for first in range(0, len(num_words), _TEXTS_AT_ONCE):
         some = slice(first, first + _TEXTS_AT_ONCE)
         visits = list(_visits(starts[some], num_words[some]))
@@ -113,6 +115,7 @@ def _backward(scores: np.ndarray, steps: np.ndarray, visits: list[np.ndarray]) -
 
 
 def _log_softmax(scores: np.ndarray) -> np.ndarray:
+    # Subtracting the maximum prevents overflow in exp; `initial` allows arrays without rows.
     shifted = scores - scores.max(axis=-1, keepdims=True, initial=-np.inf)
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 

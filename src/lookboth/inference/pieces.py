@@ -35,6 +35,7 @@ def cut_texts(labeler: "WordScorer", texts: Sequence[str]) -> list[TokenizedExam
 def cut_words(labeler: "WordScorer", sentences: Sequence[Sequence[str]]) -> list[TokenizedExample]:
     """Tokenize sentences given as words into pieces, in order; a sentence without words has no pieces."""
     config = labeler.config
+    # One call for the words of all sentences: the tokenizer encodes a large batch much faster.
     word_ids = iter(labeler.encoder.encode_words(word for words in sentences for word in words))
     return [
         piece
@@ -96,6 +97,7 @@ def join_words(
 
     result = [np.zeros((words, len(labeler.config.tags)), dtype=np.float32) for words in num_words]
     for piece, scores in scored:
+        # Windows share context tokens, but each word is scored in exactly one window.
         result[piece.example][piece.first_word : piece.first_word + len(scores)] = scores
     return result
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from lookboth.inference.protocols import ChunkLabeler, WordScorer
 
+# A chunk fits in memory and is large enough to sort texts into batches of similar length.
 _CHUNK_WORDS = 100_000
 _CHUNK_TEXTS = 4096
 
@@ -161,6 +162,7 @@ def _predict_words(
     labeler: "WordScorer", examples: Sequence[Example], scores: "Sequence[np.ndarray]"
 ) -> "Iterator[tuple[Prediction, np.ndarray]]":
     log_probs = log_probs_of(labeler, scores)
+    # Decoding uses the raw scores: the best sequence does not depend on temperature or normalization.
     transitions = labeler.likelihood().transitions
     for example, own, probs in zip(examples, scores, log_probs, strict=True):
         ids = decode_tags_constrained(own, labeler.config.tags, labeler.config.scheme, transitions)

@@ -37,6 +37,7 @@ def entropy(log_probs: np.ndarray) -> float:
     >>> float(round(entropy(np.log([[0.5, 0.5], [1 - 1e-12, 1e-12]])), 4))
     0.3466
     """
+    # The limit of p log p at p = 0 is 0, but numpy computes 0 * -inf = NaN.
     terms = np.where(np.isneginf(log_probs), 0.0, np.exp(log_probs) * log_probs)
     return float(-terms.sum(axis=1).mean())
 
@@ -108,6 +109,7 @@ def suggest(
             f"measure {measure!r}, {num_texts} texts, pool {pool}: allowed are the measures {', '.join(MEASURES)}, "
             "and numbers from 1."
         )
+    # The running number breaks ties in the order of the input, and suggestions are never compared.
     numbers = count_up()
     scored = (
         (suggestion.uncertainty, -next(numbers), suggestion)
@@ -136,6 +138,7 @@ def spread_out(texts: Sequence[Sequence[str]], num_texts: int) -> list[int]:
     bags = [frozenset(word.lower() for word in words) for words in texts]
     sizes = np.array([len(bag) for bag in bags])
     holders = _texts_by_word(bags)
+    # Distance of each text to the nearest selected text; each step updates it with the newest text only.
     distance = np.ones(len(bags))
     chosen: list[int] = []
     while len(chosen) < min(num_texts, len(bags)):
@@ -145,6 +148,7 @@ def spread_out(texts: Sequence[Sequence[str]], num_texts: int) -> list[int]:
         if sharing:
             shared = np.bincount(np.concatenate(sharing), minlength=len(bags))
             distance = np.minimum(distance, 1 - shared / (sizes[newest] + sizes - shared))
+        # A selected text is never selected again.
         distance[newest] = -1
     return chosen
 
@@ -174,6 +178,7 @@ def _score(
     for chunk in chunks(examples):
         fresh = []
         for example in chunk:
+            # Hashes instead of words keep the memory small for large inputs.
             key = hash(example.words)
             if example.words and key not in seen:
                 fresh.append(example)
@@ -186,4 +191,5 @@ def _score(
 def _as_choices(log_probs: np.ndarray) -> np.ndarray:
     """Return the log probabilities of independent labels, (1, n), as n binary decisions, (n, 2)."""
     yes = log_probs[0]
+    # The minimum keeps log(1 - p) finite at p = 1.
     return np.stack([yes, np.log1p(-np.exp(np.minimum(yes, -1e-12)))], axis=1)

@@ -89,6 +89,7 @@ class TextLabeler(ABC):
         from huggingface_hub import HfApi
 
         api = HfApi()
+        # Save to a new folder, so that no other files of the user are uploaded.
         with TemporaryDirectory() as folder:
             self.save_pretrained(folder)
             api.create_repo(name, private=private, exist_ok=True)
@@ -101,6 +102,7 @@ class TextLabeler(ABC):
             texts: one text or several.
             batch_tokens: tokens per batch; None: a default for the device.
         """
+        # A string is also an iterable of strings, its characters.
         return list(self.stream([texts] if isinstance(texts, str) else texts, batch_tokens=batch_tokens))
 
     def predict_words(

@@ -85,6 +85,7 @@ _USAGE = (
 
 
 def _names(labels: Sequence[str]) -> str:
+    # A label may contain line breaks, which would end the Markdown paragraph.
     return ", ".join(f"`{' '.join(label.split())}`" for label in labels)
 
 

@@ -41,6 +41,7 @@ def find_folder(name: str | Path | None) -> Path:
                 allow_patterns=[f"*.{suffix}" for suffix in _READ],
             )
         )
+    # huggingface_hub raises errors of several libraries (network, authentication, validation).
     except Exception as error:
         raise ModelError(
             f"labeler {str(name)!r}: no such folder, and the download from the Hub failed: {first_line(error)}"

@@ -132,6 +132,7 @@ def _plan_taken(config: Any, name: str, plan: str | None, trust_remote_code: boo
 
     from lookboth.masking import fit_plan
 
+    # Only the modules matter here, so a model of any size can be inspected.
     with torch.device("meta"), as_model_error(f"model {name!r} cannot be built from its configuration"):
         model = AutoModel.from_config(config, trust_remote_code=trust_remote_code)
     return fit_plan(model, plan)

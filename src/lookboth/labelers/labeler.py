@@ -148,6 +148,7 @@ class Labeler(HeadLabeler):
         """
         if isinstance(plan, str):
             plan = MaskPlan.parse(plan, self.config.plan.num_layers)
+        # Applying the plan once checks that it fits before the view is returned.
         with under_plan(self.model.backbone, plan):
             return Labeler(replace(self.config, plan=plan), self.model, self.tokenizer)
 

@@ -129,6 +129,7 @@ def config_to_dict(config: LabelerConfig) -> dict[str, Any]:
         "base_fingerprint": config.fingerprint,
         **labeling_to_dict(config),
         "adapter": config.adapter,
+        # Written only if it differs from the default, for labelers saved before this key existed.
         **({} if config.double_quant else {"double_quant": False}),
         "head": config.head.model_dump(mode="json"),
         "exit_layer": config.exit_layer,

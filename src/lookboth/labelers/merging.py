@@ -37,6 +37,7 @@ def merge_labeler(labeler: Labeler) -> Labeler:
         )
     merged = backbone.merge_and_unload()
     config = replace(labeler.config, adapter="merged")
+    # A new model around the merged backbone, with a copy of the trained head.
     model = LabelerModel(merged, config, compute_dtype=labeler.model.compute_dtype)
     model.head.load_state_dict(labeler.model.head.state_dict())
     return Labeler(config, model.eval(), labeler.tokenizer)
@@ -68,6 +69,7 @@ def merge_to_folder(
         precision = "bf16" if torch_dtype("auto", default_device()) == torch.bfloat16 else "fp32"
     loaded = require_head(open_labeler(labeler, precision=precision, merge=False), "merged")
     words = [[text[start:end] for start, end in split_words(text)] for text in _PROBE]
+    # Compute this before merging, which changes the weights of `loaded` in place.
     before = word_log_probs(loaded, words)
     merged = merge_labeler(loaded)
     after = word_log_probs(merged, words)

@@ -128,6 +128,7 @@ def require_same_weights(ours: nn.Module, theirs: nn.Module) -> None:
         ModelError: the number of weights that differ, and the name of one.
     """
     found = dict(theirs.named_parameters(remove_duplicate=False))
+    # Shared parameters are the same object and equal by construction.
     own = {name: value for name, value in ours.named_parameters() if found.get(name) is not value}
     lost = [name for name, value in own.items() if name not in found or not _is_same(value, found[name])]
     if lost:
@@ -140,6 +141,7 @@ def without_adapter(backbone: Any) -> Any:
     kept = [
         value for module in backbone.modules() for value in vars(module).values() if torch.is_tensor(value)
     ]
+    # As the memo of deepcopy, this makes the copy refer to the original tensors.
     shared = {id(tensor): tensor for tensor in (*backbone.parameters(), *backbone.buffers(), *kept)}
     twin = copy.deepcopy(backbone, shared)
     return remove_plan(twin.unload() if hasattr(twin, "peft_config") else twin).eval()
@@ -183,6 +185,7 @@ def _precision(backbone: Any) -> Precision:
 
 
 def _require_same_labels(ours: TrainedLabeler, theirs: TrainedLabeler) -> None:
+    # A generative labeler does not have tag probabilities, so its tags are compared.
     if not isinstance(ours, Labeler) or not isinstance(theirs, Labeler):
         one, other = (labeler.predict_words([TEXT])[0].tags for labeler in (ours, theirs))
         if one != other:
@@ -203,4 +206,5 @@ def _require_same_labels(ours: TrainedLabeler, theirs: TrainedLabeler) -> None:
 
 def _is_same(ours: torch.Tensor, theirs: torch.Tensor) -> bool:
     wanted = ours.detach().to(theirs.device, theirs.dtype)
+    # NaN is not equal to NaN, but diverged weights that are saved correctly must not raise here.
     return wanted.shape == theirs.shape and torch.equal(wanted.nan_to_num(), theirs.nan_to_num())

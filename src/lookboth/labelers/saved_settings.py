@@ -32,6 +32,7 @@ def setting(
     if key not in data:
         raise ModelError(f"{key} is missing")
     value = data[key]
+    # Not isinstance, because true and false are ints in Python.
     if type(value) is not kind:
         raise ModelError(f"{key} is {type(value).__name__}, not {kind.__name__}")
     size = value if isinstance(value, int | float) else len(value)  # type: ignore[arg-type]

@@ -59,6 +59,7 @@ def save_parts(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     _save_backbone(config, model.backbone, folder, dtype)
+    # safetensors stores contiguous tensors only.
     head = {name: value.detach().cpu().contiguous() for name, value in model.head.state_dict().items()}
     with whole_file(folder / HEAD_FILE, follow_links=False) as unfinished:
         save_file(head, unfinished, metadata={"format": "pt"})
@@ -127,6 +128,7 @@ def _save_tokenizer(config: LabelerConfig, tokenizer: Any, folder: Path) -> None
         settings["pad_token"] = (
             settings.get("eos_token") or settings.get("bos_token") or settings.get("unk_token")
         )
+    # Local paths must not be published with a labeler.
     for key in ("name_or_path", "is_local"):
         settings.pop(key, None)
     write_json(file, settings)
@@ -167,6 +169,7 @@ def load_backbone_and_tokenizer(
         revision=config.revision,
         trust_remote_code=trust,
     )
+    # An adapter on another base would load without an error and predict nonsense.
     found = fingerprint(backbone)
     if found != config.fingerprint:
         raise ModelError(
@@ -184,6 +187,7 @@ def _load_head(folder: Path, model: LabelerModel) -> dict[str, torch.Tensor]:
     state = read_weights(folder / HEAD_FILE)
     wanted = {name: tuple(value.shape) for name, value in model.head.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in state.items()}
+    # Compared here, because the message of load_state_dict is long and does not name the file.
     if wanted != found:
         raise ModelError(
             f"{folder / HEAD_FILE}: contains {found!s:.300}, but base and tags need {wanted!s:.300}."
