@@ -69,6 +69,7 @@ def compare_plans(out: Path, say: Say = print) -> None:
     for plan in PLANS:
         say(f"-- plan {plan}")
         clock = time.monotonic()
+        # Only the progress lines of the training are shown.
         run = train(
             demo_config(plan), out / plan, say=lambda line: say(line) if line.startswith("step") else None
         )[0]

@@ -25,8 +25,8 @@ def whole_file(path: Path, *, follow_links: bool = True, work: Path | None = Non
 
     Args:
         path: target; missing parent folders are created, and the permissions of an existing file are kept.
-        follow_links: write to the target of a symbolic link (for a path named by a user), or replace the link (for a
-            file in a folder of lookboth, where a link could lead anywhere).
+        follow_links: write to the target of a symbolic link, for a path named by a user. False replaces the link, for
+            a file in a folder of lookboth, where a link could lead anywhere.
         work: folder on the same disk for the temporary file; None: the folder of `path`.
 
     Raises:
@@ -37,6 +37,7 @@ def whole_file(path: Path, *, follow_links: bool = True, work: Path | None = Non
         yield path
         return
     path = path.resolve() if follow_links else path
+    # A random name, so that two processes never write to the same temporary file.
     unfinished = (work or path.parent) / f".lookboth-{token_hex(8)}{path.suffix}"
     try:
         unfinished.touch(exist_ok=False)

@@ -73,7 +73,7 @@ def test_a_saved_one_can_be_inspected(tiny_writer_folder, tmp_path):
     shown = inspect_model(str(tmp_path))
     assert f"generative labeler on {tiny_writer_folder}" in shown
     assert "format pairs, 2 demonstrations, adapter none, labels LOC, PER" in shown
-    with pytest.raises(PlanError, match=r"takes no other plan\. Leave out the plan '0011'"):
+    with pytest.raises(PlanError, match=r"cannot be changed\. Leave out the plan '0011'"):
         inspect_model(str(tmp_path), "0011")
     build(tiny_writer_folder, "generative.prompt_plan='0011'").save_pretrained(tmp_path / "planned")
     assert inspect_model(str(tmp_path / "planned")).endswith("\nplan of the prompt 0011")

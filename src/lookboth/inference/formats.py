@@ -137,6 +137,7 @@ def _render_conll(prediction: Prediction) -> str:
             "a CoNLL line contains a word and its tag, not a label of the whole text. Use 'jsonl'."
         )
     for index, word in enumerate(prediction.words):
+        # Readers of CoNLL files may split lines or columns at each of these characters.
         if re.search("[\t\n\r\v\f\x1c-\x1e\x85\u2028\u2029]", word) or not word.strip():
             raise DataError(
                 f"word {index} is {word!r}; a CoNLL line cannot contain a blank word, a tab or a line break. "
@@ -199,6 +200,7 @@ def _render_html(predictions: Iterable[Prediction]) -> Iterator[str]:
             escape_html(text) if span is None else mark(span.label, span.score, text)
             for text, span in _split_at_spans(prediction)
         )
+        # The language of a text is unknown, and its direction may differ from that of the page.
         yield f'<p class="text" lang="" dir="auto">{"".join(pieces)}</p>\n'
     items = (
         f'<li><mark style="--hue:{hues[label]}">{escape_html(label)}</mark> {count}</li>\n'

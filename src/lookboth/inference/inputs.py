@@ -37,7 +37,7 @@ def read_inputs(source: str, stdin: BinaryIO, encoding: str | None = None) -> It
 
     Raises:
         ConfigError: the encoding does not exist.
-        DataError: the file does not exist or is a folder, or a line cannot be decoded, is not JSON, has neither text
+        DataError: the file does not exist or is a folder; or a line cannot be decoded, is not JSON, has neither text
             nor tokens, or has other columns than the lines before.
     """
     if source == "-":

@@ -92,6 +92,7 @@ class LabelingConfig:
     @property
     def max_word_tokens(self) -> int:
         """Maximum number of tokens per word; the rest of a longer word is cut."""
+        # Without a limit, one very long word, such as a URL, could fill a window.
         return min(64, max(1, self.max_tokens // 4))
 
 

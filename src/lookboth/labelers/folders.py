@@ -27,6 +27,7 @@ def find_folder(name: str | Path | None) -> Path:
         return folder
     if str(name) in SHIPPED_LABELERS:
         return SHIPPED_LABELERS[str(name)]
+    # A hub id has exactly one slash; other names are mistyped folders.
     if folder.is_absolute() or str(name).startswith(".") or str(name).count("/") != 1:
         raise ModelError(
             f"labeler {str(name)!r}: no such folder. Name a saved labeler, a hub id 'user/model', or a shipped "
@@ -38,6 +39,7 @@ def find_folder(name: str | Path | None) -> Path:
         return Path(
             snapshot_download(
                 str(name),
+                # Weights in pickle files are never read, so they are not downloaded.
                 allow_patterns=[f"*.{suffix}" for suffix in _READ],
             )
         )
@@ -57,5 +59,6 @@ def model_digest(folder: Path) -> str:
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
+        # A null character separates name and content, because it cannot occur in a file name.
         digest.update(f"{path.relative_to(folder).as_posix()}\0{content}\n".encode())
     return digest.hexdigest()

@@ -61,9 +61,9 @@ def prove_model(
     """
     from lookboth.masking import apply_plan, computes_in_halves, own_plan, prove
 
-    halves = computes_in_halves(attn_implementation or "")
-    precision: Precision = "bf16" if halves else "fp32"
-    device = default_device() if halves else "cpu"
+    half_precision = computes_in_halves(attn_implementation or "")
+    precision: Precision = "bf16" if half_precision else "fp32"
+    device = default_device() if half_precision else "cpu"
     if is_labeler(Path(name)):
         model = _labeler_backbone(name, attn_implementation, precision, device, random_weights)
         return prove(model if plan is None else apply_plan(model, plan), length=length)

@@ -26,6 +26,7 @@ _ADAPTERS = ("full", "lora", "qlora", "head", "merged")
 
 
 def _default_head() -> "HeadConfig":
+    # Imported late: an exported labeler loads this module and must not need pydantic.
     from lookboth.config import HeadConfig
 
     return HeadConfig()

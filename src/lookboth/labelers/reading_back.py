@@ -160,6 +160,7 @@ def _load(labeler: TrainedLabeler, folder: Path, trust_remote_code: bool) -> Any
         trust_remote_code=trust_remote_code,
         backbone=backbone,
     )
+    # The dtype is not saved with a labeler, and another dtype would change the probabilities.
     loaded.model.module.compute_dtype = labeler.model.compute_dtype
     return loaded
 

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from lookboth.errors import ModelError
 
+# Limits for untrusted files, far above real models: larger values could exhaust the memory.
 MAX_LAYERS = 10_000
 MAX_SPECIAL_TOKENS = 1000
 Kind = TypeVar("Kind")
@@ -66,6 +67,7 @@ def texts(data: Mapping[str, Any], key: str) -> dict[str, Any]:
         ModelError: the value is not such an object.
     """
     found = setting(data, key, dict)
+    # One check for all strings at any depth.
     _require_text(key, json.dumps(found, ensure_ascii=False))
     return found
 

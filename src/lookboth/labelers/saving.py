@@ -105,6 +105,7 @@ def load_parts(
 
 
 def _save_backbone(config: LabelerConfig, backbone: Any, folder: Path, dtype: torch.dtype | None) -> None:
+    # With other kinds (head, none) the base is unchanged and is not saved.
     if config.adapter in {"lora", "qlora"}:
         save_adapter(
             backbone, folder / ADAPTER_FOLDER, base=config.base, revision=config.revision, dtype=dtype

@@ -83,6 +83,7 @@ def apply_plan(model: Model, plan: MaskPlan | str | None = None) -> Model:
     check_own_attention(stack, wanted)
     # Everything that can fail is done above: after an error the model keeps its previous plan.
     remove_plan(model)
+    # Copied once: later calls keep the copy, and with it all changes the user made to it.
     if not getattr(stack.backbone, OWN_CONFIG, False):
         _give_own_config(model)
         setattr(stack.backbone, OWN_CONFIG, True)
@@ -101,6 +102,7 @@ def apply_plan(model: Model, plan: MaskPlan | str | None = None) -> Model:
 def remove_plan(model: Model) -> Model:
     """Restore attention, configuration and cache setting of the stock model, in place, and return the model."""
     backbone: Any
+    # The backbone is found by its state, because PEFT may have wrapped the model after the plan was applied.
     for backbone in model.modules():
         state = backbone.__dict__.get(STATE)
         if state is None:
@@ -166,6 +168,7 @@ def fit_plan(model: nn.Module, plan: MaskPlan | str | None) -> MaskPlan:
         return own
     stack = find_stack(model)
     fitted = _resolve(plan, stack)
+    # Both calls raise a PlanError if the plan cannot be applied to this model.
     build_rules(stack, "eager", fitted)
     check_own_attention(stack, fitted)
     return fitted
@@ -181,6 +184,7 @@ def change_backend(model: nn.Module, name: str) -> None:
     Raises:
         PlanError: a plan cannot be applied to this backend.
     """
+    # Under a plan the model has the name of the plan's backend, so the plan is removed for the change.
     plan = get_plan(model)
     remove_plan(model)
     next(module for module in model.modules() if isinstance(module, PreTrainedModel)).set_attn_implementation(

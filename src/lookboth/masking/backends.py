@@ -60,6 +60,7 @@ class LayerRule:
 
 def backends() -> list[str]:
     """Return the names of the stock backends a plan can be applied to."""
+    # The registry also contains the pairs registered below.
     return [name for name in ALL_MASK_ATTENTION_FUNCTIONS if not name.startswith(PREFIX)]
 
 

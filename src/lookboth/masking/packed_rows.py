@@ -25,7 +25,7 @@ def current_segments() -> Tensor | None:
 
 
 def set_current_segments(segments: Tensor | None) -> None:
-    """Set the segments of this thread's forward pass; None at its end."""
+    """Set the segments of this thread's forward pass, or clear them with None."""
     _FORWARD.segments = segments
 
 
@@ -53,8 +53,8 @@ def find_segments(position_ids: Any, attention_mask: Any, length: int | None = N
     """Return the number of the text each token belongs to, or None when no row holds two texts.
 
     Args:
-        position_ids: shape (B, T), (1, T) or (T,); shape (4, B, T) or (3, B, T) in models with one row per axis of
-            an image (Qwen2-VL), with or without a first row that counts tokens; None: positions count the tokens.
+        position_ids: shape (B, T), (1, T) or (T,). Models with one row per axis of an image (Qwen2-VL) use shape
+            (3, B, T), or (4, B, T) with a first row that counts tokens. None: positions count the tokens.
         attention_mask: padding mask, shape (B, T) or (B, past + T), 1 = token; None without padding. Masks that are
             already built are accepted if they keep their padding mask in `arguments["attention_mask"]`.
         length: T, if known.
@@ -72,9 +72,11 @@ def find_segments(position_ids: Any, attention_mask: Any, length: int | None = N
     if position_ids is None:
         return None
     axes = _axes(position_ids, length)
+    # A row of one token, such as a step of generation, contains no border.
     if axes.shape[-1] < 2:
         return None
     attended = _attended(attention_mask, axes.shape[-1])
+    # Without padding, every position that does not exceed the one before it by 1 begins a text.
     if attended is None and axes.shape[0] == 1:
         borders = axes[0].diff(dim=-1) != 1
     else:

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from lookboth.errors import LookbothError, PlanError, first_line
 from lookboth.masking.structure import Stack, find_stack, first_position
 
-HALVES = (torch.float16, torch.bfloat16)
+HALF_PRECISION = (torch.float16, torch.bfloat16)
 FLATTER = (
     64  # divides attention scores; those of known models are below it, so each weight is about 1 / tokens
 )
@@ -72,6 +72,7 @@ class Probe:
     def other_tokens(self, ids: Tensor) -> Tensor:
         """Return random token ids that differ from `ids` everywhere."""
         places = torch.searchsorted(self._ids, ids.cpu().contiguous())
+        # A shift by 1 to n - 1 places, modulo n, never leads back to the same id.
         shift = torch.randint(1, len(self._ids), ids.shape, generator=self._random)
         return self._ids[(places + shift) % len(self._ids)].to(ids.device)
 
@@ -89,6 +90,7 @@ class Probe:
         run = Run()
 
         def before(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            # Some families pass the states by position, others by keyword.
             states = args[0] if args else kwargs["hidden_states"]
             if forced is not None:
                 states = forced[len(run.inputs)]
@@ -155,6 +157,7 @@ def _plain_ids(config: Any, embeddings: Any) -> list[int]:
     }
     special.add(embeddings.padding_idx)
     ids = range(embeddings.weight.shape[0])
+    # A tiny vocabulary may consist of special tokens only.
     return [id for id in ids if id not in special] or list(ids)
 
 
@@ -177,15 +180,15 @@ def ready_to_probe(model: nn.Module, *, widen: bool = True) -> Iterator[None]:
     tensors = [*model.parameters(), *model.buffers()]
     # Quantized weights are packed integers, and meta tensors have no data; neither can be converted.
     widen &= not getattr(model, "is_quantized", False) and all(not tensor.is_meta for tensor in tensors)
-    halves = [(tensor, tensor.data) for tensor in tensors if widen and tensor.dtype in HALVES]
+    half = [(tensor, tensor.data) for tensor in tensors if widen and tensor.dtype in HALF_PRECISION]
     try:
         model.eval()
-        for tensor, data in halves:
+        for tensor, data in half:
             tensor.data = data.float()
         with torch.no_grad():
             yield
     finally:
-        for tensor, data in halves:
+        for tensor, data in half:
             tensor.data = data
         for module, mode in training.items():
             module.training = mode

@@ -101,6 +101,7 @@ def prove(model: nn.Module, plan: MaskPlan | str | None = None, *, seed: int = 0
     # In float32 rounding is far below the tolerance; some backends support half precision only.
     with ready_to_probe(model, widen=not computes_in_halves(backend)):
         ids = probe.tokens(1, length)
+        # The stock masks come first, because a plan extends or limits them.
         with under_plan(model, None):
             stock = _measure(probe, ids).alone
             equalities = equality_checks(probe, length)
@@ -215,6 +216,7 @@ def _composed(allowed: list[Tensor], moved: list[Tensor]) -> Check:
     reached = torch.eye(allowed[0].shape[0], dtype=torch.bool)
     # A change may cancel out on a longer path, so a change is required only where a layer attends directly.
     for layer, (may, did) in enumerate(zip(allowed, moved, strict=True)):
+        # Boolean matrix product: i reaches k if i attends to some j that reaches k.
         reached = (may.float() @ reached.float()) > 0
         for matrix, what in ((did & ~reached, "changed"), (may & ~did, "did not change")):
             if bool(matrix.any()):
@@ -237,6 +239,7 @@ def _expected(plan: MaskPlan | str | None, otherwise: MaskPlan, num_layers: int)
 
 def _length(probe: Probe, plan: MaskPlan, length: int) -> int:
     """Return a length in tokens that exceeds the longest look-ahead and the window, up to `LONGEST`."""
+    # 4 tokens more, so that the text contains tokens beyond the look-ahead or window.
     wanted = [length, *(reach + 4 for reach in plan.reach if reach)]
     if probe.window:
         wanted.append(probe.window + 4)

@@ -110,6 +110,7 @@ def _own_plan_is_stock(probe: Probe, length: int) -> Check:
     bit = "0" if plan.is_causal else "1"
     ids = probe.tokens(2, length)
     mask = torch.ones_like(ids)
+    # Padding in one row, so that masks with padding are compared as well.
     mask[0, :2] = 0
     stock = _final(probe.run(ids, attention_mask=mask))
     with under_plan(probe.model, plan):

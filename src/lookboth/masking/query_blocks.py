@@ -45,6 +45,7 @@ def attend(
 
 def _pays(module: nn.Module, query: Tensor, key: Tensor, mask: Tensor | None, kwargs: dict[str, Any]) -> bool:
     """Whether blocks are faster here, and the scores of a query depend only on its own row of the mask."""
+    # A traced graph would contain a loop over a fixed number of blocks.
     if query.device.type != "cpu" or is_tracing(query) or kwargs.get("output_attentions"):
         return False
     length = query.shape[2]

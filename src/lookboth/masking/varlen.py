@@ -137,6 +137,7 @@ def varlen_attention(
             f"{type(module).__name__} needs {', '.join(asked)}, which varlen does not support. {_INSTEAD}"
         )
     texts, (size, heads, length, _) = attention_mask.texts, query.shape
+    # The kernel takes all tokens of the batch in one dimension: (tokens, heads, head size).
     flat = [
         states.transpose(1, 2).reshape(size * length, -1, states.shape[-1])
         for states in _as_autocast(query, key, value)

@@ -28,6 +28,7 @@ class AdapterSettings(BaseModel):
     Other values could import modules, match patterns in exponential time, or allocate too much memory.
     """
 
+    # Extra keys pass here; `check_rest` compares them with PEFT's defaults.
     model_config = ConfigDict(strict=True, extra="allow")
 
     peft_type: Literal["LORA"]
@@ -119,6 +120,7 @@ def save_adapter(
     # PEFT would otherwise write the local path from which the base model was loaded.
     adapter = backbone.peft_config["default"]
     adapter.base_model_name_or_path, adapter.revision = base, revision
+    # With save_embedding_layers="auto" PEFT would look up the base model on the Hub.
     backbone.save_pretrained(folder, state_dict=state, save_embedding_layers=False)
     # PEFT writes its own model card; the card of the labeler replaces it.
     (folder / "README.md").unlink(missing_ok=True)

@@ -65,6 +65,7 @@ class BuiltinModel:
         if self.convert is None:
             return self._sources(name)[0] / self.subfolder
         folder = cache_dir() / f"{name}-{self.packages[0].partition('==')[2]}"
+        # Present only after a complete conversion, because the finished folder is moved into place.
         if (folder / "config.json").is_file():
             return folder
         sources = self._sources(name)

@@ -21,8 +21,8 @@ def convert_gguf(
 ) -> None:
     """Convert the model and the tokenizer of a GGUF file to a folder that transformers loads.
 
-    Each tensor is dequantized in fp32 and rounded to `dtype` before the next one is read, so the peak memory is
-    the model in `dtype` plus a few copies of its largest tensor in fp32.
+    Each tensor is dequantized in fp32 and rounded to `dtype` before the next one is read. The peak memory is thus the
+    model in `dtype` plus a few copies of its largest tensor in fp32.
 
     Args:
         file: the GGUF file.

@@ -69,6 +69,7 @@ class LabelerModel(nn.Module):
             tags=config.tags,
             scheme=config.scheme,
         )
+        # The head is small, so fp32 costs little, and its updates are not rounded.
         self.head = head.to(device=next(backbone.parameters()).device, dtype=torch.float32)
 
     @property
@@ -114,6 +115,7 @@ class LabelerModel(nn.Module):
         output = {"logits": logits}
         if labels is not None:
             count = (labels != -100).sum() if num_items_in_batch is None else num_items_in_batch
+            # The minimum of 1 below: a batch without labels must not divide by zero.
             summed = self.head.loss(logits, labels, num_words)
             output["loss"] = summed / torch.as_tensor(count, device=logits.device).clamp(min=1)
         return output

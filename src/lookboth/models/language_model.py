@@ -62,6 +62,7 @@ class LanguageModel(nn.Module):
                 **packed,
                 **({"use_cache": False} if hasattr(self.model.config, "use_cache") else {}),
             ).logits[0]
+        # The minimum of 1 below: a batch without predictions must not divide by zero.
         count = len(labels) if num_items_in_batch is None else num_items_in_batch
         summed = functional.cross_entropy(logits.float(), labels, reduction="sum")
         return {"loss": summed / torch.as_tensor(count, device=logits.device).clamp(min=1), "logits": logits}

@@ -97,6 +97,7 @@ def load_backbone(
     from lookboth.models.shortening import first_layers
 
     _check_device(device)
+    # Only safetensors, because pickled weights can execute code when they are loaded.
     kwargs: dict[str, Any] = {"dtype": torch_dtype(precision, device), "use_safetensors": True}
     attn_implementation = attn_implementation or _faster_attention(kwargs["dtype"], device)
     if attn_implementation:
@@ -108,6 +109,7 @@ def load_backbone(
     if num_layers is not None:
         config = load_config(name, revision=revision, trust_remote_code=trust_remote_code)
         kwargs["config"] = first_layers(config, num_layers, trust_remote_code=trust_remote_code)
+    # For a shortened model transformers would list the weights of all removed layers.
     with nullcontext() if num_layers is None else without_load_report():
         model = from_hub(AutoModel, name, revision=revision, trust_remote_code=trust_remote_code, **kwargs)
     model = _without_vocabulary(model)
@@ -185,6 +187,7 @@ def torch_dtype(precision: Precision, device: str = "cpu") -> "torch.dtype":
         raise ConfigError(f"precision {precision!r}: allowed are {', '.join(get_args(Precision))}.")
     if precision == "auto":
         if device.startswith("cuda"):
+            # Emulated bf16 is slower than fp32.
             native = torch.cuda.is_bf16_supported(including_emulation=False)
         else:
             native = device == "cpu" and has_native_bf16()

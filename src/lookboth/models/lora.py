@@ -107,4 +107,5 @@ def _saved_name(name: str) -> str:
 
 
 def _is_same(value: torch.Tensor, wanted: torch.Tensor) -> bool:
+    # Diverged weights may contain NaN, which is not equal to itself.
     return value.device == wanted.device and torch.equal(value.nan_to_num(), wanted.nan_to_num())

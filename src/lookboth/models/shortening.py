@@ -58,8 +58,8 @@ def _keep_arithmetic(config: Any, depth: int, num_layers: int) -> None:
 def _check_same_layers(config: Any, cut: Any, trust_remote_code: bool) -> None:
     """Build both models on the meta device and compare the weight shapes and numbers of their layers.
 
-    The short configuration is written and parsed as on disk, because a family may change settings when it loads one
-    (the last layer of Gemma 4 always attends to the whole text).
+    The short configuration is converted to JSON and back, as on disk, because families may change settings in this
+    step. For example, the last layer of Gemma 4 always attends to the whole text.
     """
     saved = type(cut).from_dict(cut.to_dict())
     whole, short = _facts(config, trust_remote_code), _facts(saved, trust_remote_code)
@@ -99,6 +99,7 @@ def _facts(config: Any, trust_remote_code: bool) -> dict[str, dict[str, Any]]:
 
 
 def _same(first: Any, second: Any) -> bool:
+    # Settings that were rescaled above may differ by rounding.
     if isinstance(first, float) and isinstance(second, float):
         return math.isclose(first, second, rel_tol=1e-9)
     return bool(first == second)

@@ -100,6 +100,7 @@ def as_model_error(what: str, advice: str = "") -> Iterator[None]:
 
 
 def _entries(folder: Path) -> Iterator[Path]:
+    # A saved labeler has one level of subfolders. Sorting makes the reported file the same on every system.
     for file in sorted(folder.iterdir()):
         if file.is_dir():
             yield from sorted(file.iterdir())

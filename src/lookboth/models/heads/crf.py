@@ -34,6 +34,7 @@ class CRFHead(LinearHead):
         super().__init__(hidden_size, tags, scheme)
         self.steps = nn.Parameter(torch.zeros(len(tags) + 1, len(tags) + 1))
         allowed = torch.from_numpy(allowed_transitions(tags, scheme).copy())
+        # Not saved, because it follows from tags and scheme.
         self.register_buffer("allowed", allowed, persistent=False)
 
     def loss(self, scores: torch.Tensor, labels: torch.Tensor, num_words: torch.Tensor) -> torch.Tensor:
@@ -85,6 +86,7 @@ class _Plan(NamedTuple):
     @classmethod
     def of(cls, num_words: torch.Tensor) -> "_Plan":
         """Return the order for texts with the given numbers of words, shape (s,)."""
+        # Longest first: the texts that still have a word at a step are then the first rows.
         lengths, texts = num_words.sort(descending=True, stable=True)
         starts = (num_words.cumsum(0) - num_words)[texts]
         step = torch.arange(int(lengths[0]), device=num_words.device)[:, None]

@@ -10,8 +10,8 @@ class LayerMix(nn.Module):
     """A weighted mean of the states of all layers, times a learned scale; the softmax weights start equal.
 
     Each state is first layer-normalized without a learned gain, an option of the paper. In the residual stream of a
-    decoder the last layers are about a hundred times larger than the first, and so are a few dimensions and some
-    tokens. Without normalization one layer and a few dimensions would dominate the mean.
+    decoder the last layers are about a hundred times larger than the first ones. A few dimensions and tokens also
+    exceed the others by that factor. Without normalization one layer and a few dimensions would dominate the mean.
 
     Peters et al. 2018, "Deep contextualized word representations" (arXiv 1802.05365), section 3.2, equation 1.
 
