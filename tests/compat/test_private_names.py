@@ -105,3 +105,27 @@ copy = pair._replace(x=1)
         "_keyword",
         "_override",
     ]
+
+
+def test_every_use_has_a_contract_test() -> None:
+    stub = ast.parse((SOURCE / "compat" / "__init__.pyi").read_text(encoding="utf-8"))
+    uses = {alias.name for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    tests = [path for path in Path(__file__).parent.glob("test_*.py") if path != Path(__file__)]
+    named = {
+        node.id
+        for path in tests
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Name)
+    }
+    assert uses - named == {"PipelineCall"}  # the type that read_pipeline_call returns
+
+
+def test_every_use_says_what_it_relies_on() -> None:
+    """Each function of a face, or the module or class around it, says so, and each module with which version."""
+    for path in (SOURCE / "compat").glob("*_internals.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        assert "Seen to work with" in path.read_text(encoding="utf-8"), path
+        public = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name[0] != "_"]
+        silent = {node.name for node in public if "elies on" not in (ast.get_docstring(node) or "")}
+        # What undoes or prepares another function of the same file, which says it.
+        assert silent <= {"forget_written", "has_onednn_product", "is_patched", "punctual"}
