@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lookboth.compat import read_gguf_weights
 from lookboth.errors import ModelError
 
 if TYPE_CHECKING:
@@ -63,6 +62,8 @@ def _weights(file: Path, config: Any, dtype: "torch.dtype") -> dict[str, "torch.
     """Return the weights of the model without its vocabulary head, by transformers' names."""
     import torch
     from transformers import AutoModelForCausalLM
+
+    from lookboth.compat import read_gguf_weights
 
     with torch.device("meta"):
         shape = AutoModelForCausalLM.from_config(config, dtype=dtype)

@@ -8,7 +8,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from lookboth.compat import has_native_bf16, keep_quantized_layout
 from lookboth.errors import ConfigError, ModelError
 from lookboth.models.builtin_models import known_models, resolve_model
 from lookboth.models.untrusted import as_model_error
@@ -93,6 +92,7 @@ def load_backbone(
     import torch
     from transformers import AutoModel
 
+    from lookboth.compat import keep_quantized_layout
     from lookboth.models.products import use_faster_products
     from lookboth.models.shortening import first_layers
 
@@ -182,6 +182,8 @@ def torch_dtype(precision: Precision, device: str = "cpu") -> "torch.dtype":
         ConfigError: the precision is not auto, bf16, fp16 or fp32.
     """
     import torch
+
+    from lookboth.compat import has_native_bf16
 
     if precision not in get_args(Precision):
         raise ConfigError(f"precision {precision!r}: allowed are {', '.join(get_args(Precision))}.")
