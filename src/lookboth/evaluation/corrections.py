@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lookboth.errors import DataError
+from lookboth.evaluation.seeds import import_scipy_stats
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -19,9 +20,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
     """
-    p, order = _sorted(p_values)
-    factors = np.arange(len(p), 0, -1)
-    return _unsorted(np.minimum(np.maximum.accumulate(factors * p), 1.0), order)
+    p = _checked(p_values)
+    order = np.argsort(p, kind="stable")
+    # The k-th smallest p-value is multiplied by the number of hypotheses that are still open.
+    sorted_p = np.maximum.accumulate(np.arange(len(p), 0, -1) * p[order])
+    corrected = np.empty_like(p)
+    corrected[order] = np.minimum(sorted_p, 1.0)
+    return [float(value) for value in corrected]
 
 
 def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
@@ -34,25 +39,18 @@ def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
 
     Raises:
         DataError: a value outside [0, 1].
+        ConfigError: scipy is not installed.
 
     >>> benjamini_hochberg([0.01, 0.04, 0.02])
     [0.03, 0.04, 0.03]
     """
-    p, order = _sorted(p_values)
-    scaled = len(p) / np.arange(1, len(p) + 1) * p
-    return _unsorted(np.minimum.accumulate(scaled[::-1])[::-1], order)
+    p = _checked(p_values)
+    return [float(value) for value in import_scipy_stats().false_discovery_control(p)] if len(p) else []
 
 
-def _sorted(p_values: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+def _checked(p_values: Sequence[float]) -> np.ndarray:
     p = np.asarray(p_values, dtype=float)
     wrong = p[~((p >= 0) & (p <= 1))]
     if len(wrong):
         raise DataError(f"{wrong[0]} is not a p-value; it must lie between 0 and 1.")
-    order = np.argsort(p, kind="stable")
-    return p[order], order
-
-
-def _unsorted(corrected: np.ndarray, order: np.ndarray) -> list[float]:
-    result = np.empty_like(corrected)
-    result[order] = corrected
-    return [float(value) for value in result]
+    return p

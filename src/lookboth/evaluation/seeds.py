@@ -111,7 +111,7 @@ def import_scipy_stats() -> Any:
     try:
         from scipy import stats
     except ImportError as error:
-        raise ConfigError("t-tests need scipy. Type: pip install 'lookboth[report]'") from error
+        raise ConfigError("tests of significance need scipy. Type: pip install 'lookboth[report]'") from error
     return stats
 
 
