@@ -55,8 +55,8 @@ REPETITION = {
     "plan_truth/ner/0000": ("`causal`, 3 epochs", "1"),
     "plan_truth/ner/0011": ("`0011`, 3 epochs", "1"),
     "repetition/ner/upper_half_longer": ("`0011`, 6 epochs", "2"),
-    "repetition/ner/repeated": ("`causal`, words twice, 3 epochs", "2"),
-    "repetition/ner/repeated_upper_half": ("`0011`, words twice, 3 epochs", "2"),
+    "repetition/ner/repeated": ("`causal`, repetition = 1, 3 epochs", "2"),
+    "repetition/ner/repeated_upper_half": ("`0011`, repetition = 1, 3 epochs", "2"),
 }
 MACHINES = {"bench/cpu.json": "AMD EPYC, AVX-512", "bench/cpu_amx.json": "Intel Xeon, AMX"}
 TEST_SETS = {
