@@ -1,9 +1,10 @@
-"""Scaling of `lookboth bulk` on this machine: words a second with 1 and 2 workers, beside the pipeline without Ray.
+"""Scaling of `lookboth bulk` on this machine: words per second with 1 and 2 workers, and of the pipeline without Ray.
 
 python experiments/bench_bulk.py OUT.json [--model FOLDER] [--words 200000] [--workers 1,2]
 
-Labels WikiGold again and again, plain text in, JSON lines and Parquet out. Each worker has one CPU (or one GPU with
---gpus-per-worker 1). Figures of two machines, or of a busy one, are not comparable; the ratios within one run are.
+The input is WikiGold as plain text, repeated; the output is JSON lines and Parquet. Each worker has one CPU (or one GPU
+with --gpus-per-worker 1). Speeds of different machines, or of a busy one, are not comparable. The ratios within one
+run are.
 """
 
 import argparse
@@ -35,7 +36,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--model", help="saved labeler; default: the shipped one")
     parser.add_argument("--words", type=int, default=200_000, help="size of the input")
-    parser.add_argument("--workers", default="1,2", help="how many, separated by commas")
+    parser.add_argument("--workers", default="1,2", help="numbers of workers, separated by commas")
     parser.add_argument("--gpus-per-worker", type=float, default=0.0)
     parser.add_argument("--part-bytes", type=int, default=32 * 1024)
     options = parser.parse_args()
@@ -78,7 +79,7 @@ def _texts(num_words: int) -> Iterator[str]:
 
 
 def _pipeline_speed(model: str | None, texts: list[str], device: str) -> float:
-    """Return words a second of the labeler in this process, with as much of the machine as a worker has."""
+    """Return the words per second of the labeler in this process, with the resources of one worker."""
     import torch
 
     torch.set_num_threads(1)
@@ -118,7 +119,7 @@ def _run(source: Path, out: Path, count: int, options: argparse.Namespace) -> di
 
 
 def _parquet_size(folder: Path) -> float:
-    """Return bytes a word of the same result as Parquet, from the JSON lines: nothing is labeled again."""
+    """Return the bytes per word of the result in Parquet, converted from the JSON lines."""
     from lookboth.bulk.encoding import encode_parquet
     from lookboth.bulk.rows import Row
     from lookboth.types import PredictedSpan, Prediction
@@ -155,7 +156,8 @@ def _worker_megabytes() -> Iterator[float]:
         try:
             if "MapWorker" in " ".join(process.cmdline()):
                 yield process.memory_info().rss / 1e6
-        except psutil.Error:  # it just ended
+        # The process ended while it was being examined.
+        except psutil.Error:
             continue
 
 

@@ -1,11 +1,11 @@
-"""Constrained decoding against transformers' `generate` under the same constraint: same model, prompts and answers.
+"""Speed of constrained decoding compared with transformers' `generate`: same constraint, model, prompts and answers.
 
     python experiments/bench_generative.py --sentences 32 --out bench.json
 
-Both sides take turns in one run, block by block of sentences, so that whatever else the machine does falls on both
-alike; only their ratio means something. Ratios are of CPU seconds: a sentence's share once the prefix is encoded,
-which a data set pays once, and with the prefix in this run. `generate` is timed one prompt at a time and in batches;
-its side walks the automaton step by step, so that its constraint costs as little as ours.
+Both sides alternate in one run, block by block of sentences, so that other load on the machine affects both equally.
+Only their ratio is meaningful. Ratios are of CPU seconds: per sentence without encoding the prefix, which is done once
+per data set, and with the prefix in this run. `generate` is timed with one prompt at a time and in batches. Its
+constraint also walks the automaton step by step, so that it costs as little as ours.
 """
 
 import argparse
@@ -37,14 +37,14 @@ Task = tuple[Tokens, Grammar]
 
 
 class Constraint(LogitsProcessor):
-    """Forbids every token that a grammar does not allow next; walks on by one token a step."""
+    """Masks every token that the grammar does not allow next; it advances by one token per step."""
 
     def __init__(self, grammars: Sequence[Grammar], prompt_length: int) -> None:
         self.walks: list[Walk] = [grammar.begin() for grammar in grammars]
         self.prompt_length = prompt_length
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """Return the scores, those of forbidden tokens minus infinity."""
+        """Return the scores, with minus infinity for forbidden tokens."""
         if input_ids.shape[1] > self.prompt_length:
             last = input_ids[:, -1].tolist()
             self.walks = [w.advance(t) if w.allowed else w for w, t in zip(self.walks, last, strict=True)]
@@ -56,14 +56,14 @@ class Constraint(LogitsProcessor):
 
 
 class Ours:
-    """Decodes block by block; the shared prefix is encoded in the first call."""
+    """lookboth's constrained decoding; the shared prefix is encoded in the first call."""
 
     def __init__(self, model: Any, shared: Tokens) -> None:
         self.model, self.shared = model, shared
         self.prefix: Prefix | None = None
 
     def __call__(self, tasks: Sequence[Task]) -> list[Tokens]:
-        """Return the answers."""
+        """Return the tokens of each answer."""
         self.prefix = self.prefix or encode_prefix(self.model, self.shared)
         prompts, grammars = zip(*tasks, strict=True)
         return [a.tokens for a in decode_constrained(self.model, prompts, grammars, prefix=self.prefix)]
@@ -71,14 +71,14 @@ class Ours:
 
 @dataclass
 class Times:
-    """Seconds of one side, on the clock and of computing."""
+    """Wall-clock and CPU seconds of one side."""
 
     wall: float = 0.0
     cpu: float = 0.0
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Count what runs inside."""
+        """Add the time of a `with` block."""
         wall, cpu = time.perf_counter(), time.process_time()
         yield
         self.wall += time.perf_counter() - wall
@@ -86,7 +86,7 @@ class Times:
 
 
 def generate(model: Any, tasks: Sequence[Task], end_id: int, batch: int) -> list[Tokens]:
-    """Return what `generate` writes, prompts padded on the left, sorted by length."""
+    """Return the answers of `generate`, with prompts sorted by length and padded on the left."""
     answers: dict[int, Tokens] = {}
     order = sorted(range(len(tasks)), key=lambda i: len(tasks[i][0]))
     for first in range(0, len(order), batch):
@@ -140,7 +140,8 @@ def main() -> None:
     times, once = {name: Times() for name in sides}, Times()
     answers: dict[str, list[Tokens]] = {name: [] for name in sides}
     with torch.inference_mode():
-        for side in sides.values():  # what only the first call costs
+        # Warm up, so that costs of the first call are not counted.
+        for side in sides.values():
             side(tasks[:1])
         for first in range(0, len(tasks), args.block):
             for name, side in sides.items():
@@ -185,7 +186,7 @@ def report(
     print(f"our prefix, once: {once.cpu:.2f} CPU seconds")
     for row in rows:
         print(
-            f"{row['side']:22} {row['cpu_seconds']:8.2f} CPU s {row['ratio_per_sentence']:7.2f} x a sentence, "
+            f"{row['side']:22} {row['cpu_seconds']:8.2f} CPU s {row['ratio_per_sentence']:7.2f} x per sentence, "
             f"{row['ratio_with_prefix']:7.2f} x with our prefix, {row['identical_answers']:7.1%} identical"
         )
     if args.out:
@@ -193,7 +194,7 @@ def report(
 
 
 def parse_arguments() -> argparse.Namespace:
-    """Return the command line."""
+    """Return the options of the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -206,7 +207,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--sentences", type=int, default=32)
     parser.add_argument("--skip", type=int, default=0)
     parser.add_argument(
-        "--block", type=int, default=16, help="sentences a side decodes before the other one's turn"
+        "--block", type=int, default=16, help="sentences that a side decodes before the other's turn"
     )
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 16], help="batch sizes of generate")
     parser.add_argument("--seed", type=int, default=0)

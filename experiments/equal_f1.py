@@ -1,9 +1,9 @@
-"""Seconds of training to the same dev F1, the usual way and by doing less: python experiments/equal_f1.py OUT.json
+"""Training seconds to the same dev F1, with the usual method and with less work: python experiments/equal_f1.py OUT.json
 
-All sides train SmolLM2-135M with LoRA (rank 16 on q and v) under the plan causal on the same sentences, with the same
-learning rate, none tuned, and are scored on the same dev sentences twice an epoch; scoring is not counted. The usual
-way is batches of 16 in random order, padded, in fp32; the others lookboth's batches of about as many tokens. What is
-cheaper may go over the data more often: sides say how many times the epochs of the usual way they take.
+All sides train SmolLM2-135M with LoRA (rank 16 on q and v) and the plan causal, on the same sentences and with the same
+untuned learning rate. They are scored on the same dev sentences twice per epoch; scoring time is not counted. The usual
+method has padded batches of 16 in random order, in fp32. The other sides have lookboth's batches of about as many
+tokens. A cheaper side may train for more epochs; its name has the factor.
 """
 
 import argparse
@@ -26,17 +26,19 @@ from lookboth.training.frozen import keep_frozen_states
 from lookboth.training.splits import Splits, read_splits
 from lookboth.training.trainer import fit
 
-Curves = dict[str, list[dict[str, float]]]  # seconds and dev F1 at each evaluation, by side
+# Seconds and dev F1 at each evaluation, by side.
+Curves = dict[str, list[dict[str, float]]]
 
 
 @dataclass(frozen=True)
 class Way:
-    """How a side trains.
+    """Training settings of a side.
 
     Args:
-        precision: of its arithmetic.
-        times: how many epochs it takes for each one of the usual way.
-        upper_half: whether only the upper half of the layers has an adapter, and the states of the lower are kept.
+        precision: precision of the computation.
+        times: number of epochs relative to the usual method.
+        upper_half: whether only the upper half of the layers has an adapter and the states of the lower half are
+            cached.
     """
 
     precision: str
@@ -55,7 +57,7 @@ SIDES = {
 
 
 def main() -> None:
-    """Train each side, print its curve, write all of them."""
+    """Train each side, print its curve and write all curves."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -64,7 +66,7 @@ def main() -> None:
     parser.add_argument("--sentences", type=int, default=1000)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument(
-        "--seeds", default="0,1,2", help="separated by commas; the sides take turns, seed by seed"
+        "--seeds", default="0,1,2", help="separated by commas; the sides alternate, seed by seed"
     )
     options = parser.parse_args()
     quiet_libraries()
@@ -82,7 +84,7 @@ def main() -> None:
 
 
 def recipe(options: argparse.Namespace, side: str) -> RunConfig:
-    """Return what a side trains."""
+    """Return the recipe of a side."""
     way = SIDES[side]
     return parse_config(
         {
@@ -112,7 +114,7 @@ def recipe(options: argparse.Namespace, side: str) -> RunConfig:
 
 
 def curve(config: RunConfig, *, usual: bool, seed: int) -> list[dict[str, float]]:
-    """Return seconds of training and dev F1 at each evaluation."""
+    """Train one side and return the seconds of training and the dev F1 at each evaluation."""
     splits = read_splits(config)
     with tempfile.TemporaryDirectory() as folder:
         prepared = prepare_classifier(config, splits, seed, Path(folder) / "adaptation", print)
@@ -134,11 +136,11 @@ def curve(config: RunConfig, *, usual: bool, seed: int) -> list[dict[str, float]
 
 
 class Clock:
-    """Scores dev and stands still meanwhile.
+    """Stopwatch of training that pauses while dev data is scored.
 
     Args:
-        labeler: as it is being trained.
-        splits: dev is used.
+        labeler: the labeler in training.
+        splits: splits with the dev data.
     """
 
     def __init__(self, labeler: Labeler, splits: Splits) -> None:
@@ -147,11 +149,11 @@ class Clock:
         self._began = self._stood = 0.0
 
     def start(self) -> None:
-        """Begin to count."""
+        """Start the stopwatch."""
         self._began = time.monotonic()
 
     def score(self) -> float:
-        """Return the dev F1 and note the seconds of training so far."""
+        """Return the dev F1 and record it with the seconds of training so far."""
         now = time.monotonic()
         found = evaluate_labeler(self.labeler, self.splits.dev, interval=False).scores.headline
         self.points.append({"seconds": round(now - self._began - self._stood, 1), "dev_f1": round(found, 4)})
@@ -173,7 +175,7 @@ def _sixteens(batches: RunBatches, seed: int) -> RunBatches:
 
 
 def compared(curves: Curves) -> list[dict[str, Any]]:
-    """Return for each side when it first reached the best dev F1 of the usual way, and how much sooner that was."""
+    """Return for each side the seconds to the best dev F1 of the usual method, and the speedup."""
     best = max(point["dev_f1"] for point in curves["usual"])
     base = _reached(curves["usual"], best)
     rows = []

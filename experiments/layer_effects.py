@@ -1,8 +1,8 @@
-"""What plans drawn at random say about layers: python experiments/layer_effects.py runs/random_plans --out DIR
+"""Effect of each layer, estimated from random plans: python experiments/layer_effects.py runs/random_plans --out DIR
 
-The study (recipes/studies/random_plans.toml) trains plans in which every layer is causal or bidirectional by itself.
-The table says how well the rank of a plan is told by properties of the plan, each plan by a fit on the others;
-the figure shows scores by the number of layers that look right, and what each layer is worth.
+The study (recipes/studies/random_plans.toml) trains plans in which each layer is randomly causal or bidirectional. The
+table shows how well properties of a plan predict its rank, with leave-one-out regression. The figure shows scores by
+the number of unmasked layers, and the estimated effect of each layer.
 """
 
 import argparse
@@ -27,10 +27,10 @@ RESAMPLES = 1000
 
 @dataclass(frozen=True)
 class Trained:
-    """Plans and what they reached.
+    """Plans with their scores.
 
     Args:
-        plans: one a training.
+        plans: one plan per training.
         dev, test: scores in points, shape (plans,).
     """
 
@@ -40,7 +40,7 @@ class Trained:
 
     @property
     def open(self) -> Array:
-        """Whether each layer looks right, shape (plans, layers)."""
+        """Return 1 for each layer that attends to the right, else 0, shape (plans, layers)."""
         return np.array([[float(reach != 0) for reach in plan.reach] for plan in self.plans])
 
 
@@ -50,7 +50,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("runs", type=Path, help="folder of the study")
-    parser.add_argument("--layers", type=int, default=30, help="of the model")
+    parser.add_argument("--layers", type=int, default=30, help="number of layers of the model")
     parser.add_argument("--out", type=Path, default=None, help="folder for effects.md and effects.svg")
     options = parser.parse_args()
     results = [result for data in read_results(options.runs).data for result in data.results]
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def read(results: Sequence[Result], num_layers: int) -> Trained:
-    """Return the plans that were scored on test, with the mean over their seeds."""
+    """Return the plans that were scored on test, with their mean scores over seeds."""
     done = [result for result in results if result.test_mean and result.dev_mean and result.plan]
     return Trained(
         [MaskPlan.parse(str(result.plan), num_layers) for result in done],
@@ -74,13 +74,13 @@ def read(results: Sequence[Result], num_layers: int) -> Trained:
 
 
 def properties(open_layers: Array) -> dict[str, Array]:
-    """Return what a plan is described by, each of shape (plans, features)."""
+    """Return the descriptions of plans by name, each of shape (plans, features)."""
     count = open_layers.sum(axis=1, keepdims=True)
     parts = [part.sum(axis=1) for part in np.array_split(open_layers, 4, axis=1)]
     return {
-        "how many layers look right, and its square": np.hstack([count, count**2]),
-        "how many of each quarter": np.stack(parts, axis=1),
-        "how many of each quarter, and their squares": np.stack(
+        "number of unmasked layers, and its square": np.hstack([count, count**2]),
+        "number in each quarter": np.stack(parts, axis=1),
+        "number in each quarter, and their squares": np.stack(
             [*parts, *(part**2 for part in parts)], axis=1
         ),
         "every layer": open_layers,
@@ -88,19 +88,19 @@ def properties(open_layers: Array) -> dict[str, Array]:
 
 
 def left_out(features: Array, target: Array) -> Array:
-    """Return what a ridge regression on the other plans says of each plan.
+    """Return the leave-one-out predictions of a ridge regression.
 
-    The strength of the ridge is chosen among the other plans in the same way, so that no plan has a say in its own.
+    The ridge strength is also chosen on the other plans only, so that no plan influences its own prediction.
 
     Args:
         features: shape (plans, features).
         target: scores, shape (plans,).
     """
-    said = np.empty_like(target)
+    predicted = np.empty_like(target)
     for one in range(len(target)):
         rest = np.arange(len(target)) != one
-        said[one] = ridge(features[rest], target[rest]).predict(features[one])
-    return said
+        predicted[one] = ridge(features[rest], target[rest]).predict(features[one])
+    return predicted
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Ridge:
     mean: float
 
     def predict(self, features: Array) -> float:
-        """Return what it says of one plan."""
+        """Return the prediction for one plan."""
         return float((features - self.middle) / self.scale @ self.weights + self.mean)
 
 
@@ -134,37 +134,36 @@ def ridge(features: Array, target: Array) -> Ridge:
 
 
 def table(trained: Trained) -> Table:
-    """Return how well each description tells the ranks of plans, each plan left out in turn.
-
-    Ranks, because a single training that failed would else outweigh all the others.
-    """
+    """Return the table of how well each description predicts the ranks of plans, by leave-one-out."""
+    # Ranks instead of scores, because a single failed training would outweigh all the others.
     ranks = rankdata(trained.test).astype(np.float64)
     total = float(np.sum((ranks - ranks.mean()) ** 2))
     rows = []
     for name, features in properties(trained.open).items():
-        said = left_out(features, ranks)
-        explained = 1 - float(np.sum((ranks - said) ** 2)) / total
-        # What explains nothing says a mean that is a little lower for every good plan that is left out.
-        agrees = f"{spearmanr(said, ranks).statistic:.2f}" if explained > 0 else ""
+        predicted = left_out(features, ranks)
+        explained = 1 - float(np.sum((ranks - predicted) ** 2)) / total
+        # A useless description predicts the mean of the other plans, which is lower if a good plan is left out. Its
+        # rank correlation would be negative and is not shown.
+        agrees = f"{spearmanr(predicted, ranks).statistic:.2f}" if explained > 0 else ""
         rows.append([name, f"{explained:.2f}", agrees])
     rows.append(["its own dev score", "", f"{spearmanr(trained.dev, trained.test).statistic:.2f}"])
     return Table("effects", _summary(trained), ("description of a plan", "R²", "rank correlation"), rows, [])
 
 
 def _summary(trained: Trained) -> str:
-    """Return what the table is about and the best plans."""
+    """Return the caption of the table, with the best plans."""
     test, chosen, best = trained.test, int(trained.dev.argmax()), int(trained.test.argmax())
     return (
         f"{len(test)} plans drawn at random, one seed: test {test.min():.1f} to {test.max():.1f}, median "
         f"{np.median(test):.1f}. Best on dev: {_short(trained.plans[chosen])}, test {test[chosen]:.1f}; best on test: "
-        f"{_short(trained.plans[best])}, {test[best]:.1f}. How much of the plans' ranks a description explains (R² of "
-        "each plan by a ridge regression on the others; below 0: worse than saying the mean), and the rank "
-        "correlation of what it says."
+        f"{_short(trained.plans[best])}, {test[best]:.1f}. R²: share of the variance of the plans' ranks that a "
+        "description explains, by leave-one-out ridge regression (below 0: worse than predicting the mean). Rank "
+        "correlation: of the predictions with the ranks."
     )
 
 
 def effects(trained: Trained) -> tuple[Array, Array]:
-    """Return points gained by opening each layer, and their 95 % bootstrap intervals over plans, shape (2, layers)."""
+    """Return the points gained by unmasking each layer, (layers,), and 95 % bootstrap intervals over plans, (2, layers)."""
 
     def of(rows: NDArray[np.integer[Any]]) -> Array:
         fitted = ridge(trained.open[rows], trained.test[rows])
@@ -177,23 +176,23 @@ def effects(trained: Trained) -> tuple[Array, Array]:
 
 
 def draw(trained: Trained) -> Plot:
-    """Draw test scores by the number of layers that look right, and the effect of each layer."""
+    """Draw test scores by the number of unmasked layers, and the effect of each layer."""
     middle, bounds = effects(trained)
     with plot_style():
         figure, (left, right) = panels(["by number of layers", "by layer"], height=3.0)
         left.plot(trained.open.sum(axis=1), trained.test, "o", color=COLORS[0], ms=4)
-        left.set(xlabel="layers that look right", ylabel="test score (%)")
+        left.set(xlabel="unmasked layers", ylabel="test score (%)")
         place = np.arange(len(middle))
         right.vlines(place, bounds[0], bounds[1], color=GREY, lw=1)
         right.plot(place, middle, "o", color=COLORS[1], ms=4)
         right.axhline(0, color=GREY, lw=0.8)
-        right.set(xlabel="layer", ylabel="points for looking right")
+        right.set(xlabel="layer", ylabel="points gained by unmasking")
     return Plot(
         figure,
         "effects",
-        "Test score of plans drawn at random, by the number of layers that look right; effect of every layer.",
-        "Left: each point is a training. Right: points gained by a layer that looks right, from a ridge regression "
-        "on all of them (0 is the layer nearest the input), with 95 % bootstrap intervals over plans.",
+        "Test score of random plans by the number of unmasked layers; effect of each layer.",
+        "Left: each point is a training. Right: points gained by unmasking a layer, from a ridge regression on all "
+        "plans (layer 0 is nearest the input), with 95 % bootstrap intervals over plans.",
     )
 
 

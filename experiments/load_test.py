@@ -1,10 +1,9 @@
-"""Load test of `lookboth serve` on this machine: throughput, latency at rising load, what happens past it, bad clients.
+"""Load test of `lookboth serve` on this machine: throughput, latency at rising load, overload and faulty clients.
 
 python experiments/load_test.py OUT.json [--model FOLDER] [--seconds 5]
 
-Sends to 127.0.0.1 only, a bounded number of requests for a bounded time, to a server that it starts and stops. The
-clients share the cores with the server, so figures of two machines, or of a busy one, are not comparable; the ratios
-within one run are.
+The script starts a server on 127.0.0.1, sends it a limited number of requests and stops it. Clients and server share
+the cores, so results of different machines, or of a busy one, are not comparable. The ratios within one run are.
 """
 
 import argparse
@@ -25,11 +24,14 @@ from typing import IO, Any
 
 from lookboth import Labeler, read_split
 
-LOADS = (0.25, 0.5, 0.75, 0.9, 1.5, 3.0)  # of what the server answers when it is kept busy
+# Load as a share of the throughput of a saturated server.
+LOADS = (0.25, 0.5, 0.75, 0.9, 1.5, 3.0)
 CLIENTS = 1000
-MOST_REQUESTS = 20_000  # of one step
+# Limit on the requests of one step.
+MOST_REQUESTS = 20_000
 
-Answer = tuple[int, float]  # status (0: none) and seconds
+# HTTP status (0: no answer) and seconds.
+Answer = tuple[int, float]
 
 
 def main() -> None:
@@ -66,7 +68,8 @@ def main() -> None:
 async def _steps(port: int, texts: list[str], seconds: float) -> dict[str, Any]:
     one = [_request(text=text) for text in texts]
     many = [_request(texts=texts[i : i + 32]) for i in range(0, len(texts) - 31, 32)]
-    await _keep_busy(port, one, 4, 1.0)  # warm-up
+    # Warm-up.
+    await _keep_busy(port, one, 4, 1.0)
     _, ones = await _keep_busy(port, one, 64, seconds)
     _, manys = await _keep_busy(port, many, 8, seconds)
     report: dict[str, Any] = {
@@ -84,7 +87,7 @@ async def _steps(port: int, texts: list[str], seconds: float) -> dict[str, Any]:
 async def _keep_busy(
     port: int, requests: list[bytes], clients: int, seconds: float
 ) -> tuple[list[Answer], float]:
-    """Let clients ask again as soon as they are answered; return the answers and how many came a second."""
+    """Run clients that ask again as soon as they are answered; return the answers and the answers per second."""
     turn, answers = iter(_endless(requests)), []
     start = time.monotonic()
 
@@ -100,7 +103,7 @@ async def _keep_busy(
 async def _arrive(
     port: int, requests: list[bytes], share: float, rate: float, seconds: float
 ) -> dict[str, Any]:
-    """Let `rate` requests a second arrive at random times, whether or not earlier ones were answered."""
+    """Send `rate` requests per second at random times, without waiting for earlier answers."""
     rng, turn = random.Random(0), iter(_endless(requests))
     tasks: list[asyncio.Task[Answer]] = []
     probe = asyncio.create_task(_probe(port, seconds))
@@ -115,7 +118,7 @@ async def _arrive(
 
 
 async def _probe(port: int, seconds: float) -> float:
-    """Ask /healthz ten times a second; return the slowest answer in seconds, infinite if there was none."""
+    """Ask /healthz ten times per second; return the slowest answer in seconds, infinity if one failed."""
     worst, end = 0.0, time.monotonic() + seconds
     while time.monotonic() < end:
         status, took = await _ask(
@@ -134,7 +137,7 @@ async def _at_once(port: int, requests: list[bytes]) -> dict[str, Any]:
 
 
 async def _with_hang_ups(port: int, requests: list[bytes], seconds: float) -> dict[str, Any]:
-    """Keep eight clients asking while others ask and leave at once."""
+    """Keep eight clients busy while others send a request and disconnect at once."""
     left = 0
 
     async def leave() -> None:
@@ -158,7 +161,7 @@ async def _with_hang_ups(port: int, requests: list[bytes], seconds: float) -> di
 
 
 async def _computed(port: int) -> int:
-    """Return how many texts the server has computed so far."""
+    """Return the number of texts that the server has computed so far."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     lines = (await reader.read()).decode().splitlines()
@@ -167,7 +170,7 @@ async def _computed(port: int) -> int:
 
 
 async def _stop(process: "subprocess.Popen[bytes]", port: int, texts: list[str]) -> dict[str, Any]:
-    """Tell the server to stop while it has work; return what its clients got and how it ended."""
+    """Stop the server while it has work; return the statuses of its clients and its exit code."""
     asking = [asyncio.create_task(_ask(port, _request(texts=texts[i : i + 8]))) for i in range(0, 64, 8)]
     await asyncio.sleep(0.2)
     process.send_signal(signal.SIGTERM)
@@ -177,7 +180,7 @@ async def _stop(process: "subprocess.Popen[bytes]", port: int, texts: list[str])
 
 
 async def _ask(port: int, request: bytes) -> Answer:
-    """Send a request on a connection of its own; return its status, 0 where there was no answer."""
+    """Send a request on a new connection; return its status, 0 without an answer, and the seconds."""
     start, status = time.monotonic(), 0
     with suppress(OSError, asyncio.TimeoutError):
         async with asyncio.timeout(90):
@@ -219,8 +222,9 @@ def _statuses(answers: list[Answer]) -> dict[str, int]:
 
 
 def _pipeline_speed(model: str | None, texts: list[str], seconds: float) -> float:
-    """Return how many texts a second the pipeline labels in this process."""
-    labeler = Labeler.from_pretrained(model, merge=True)  # as the server has it
+    """Return the texts per second of the pipeline in this process."""
+    # Merged, as in the server.
+    labeler = Labeler.from_pretrained(model, merge=True)
     labeler.predict(texts[:32])
     done, start = 0, time.monotonic()
     while time.monotonic() < start + seconds:

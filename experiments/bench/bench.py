@@ -1,4 +1,4 @@
-"""Speed of training and prediction beside the usual ways, in one run: python experiments/bench/bench.py"""
+"""Speed of training and prediction compared with the usual methods: python experiments/bench/bench.py"""
 
 import argparse
 from pathlib import Path
@@ -13,11 +13,10 @@ from lookboth.models.loading import load_backbone
 from lookboth.quiet import quiet_libraries
 
 MODEL = "smollm2-135m"
-PASSES = {
-    "training": 2,
-    "prediction": 1,
-}  # products of a step in those of a forward pass: LoRA goes back once
-LIMITED = {"lookboth fp32": torch.float32, "lookboth bf16": torch.bfloat16}  # sides held against their limit
+# Matrix products per step, in forward passes. With LoRA the backward pass costs one: frozen weights need no gradients.
+PASSES = {"training": 2, "prediction": 1}
+# Sides that are compared with their limit.
+LIMITED = {"lookboth fp32": torch.float32, "lookboth bf16": torch.bfloat16}
 PRODUCTS = "bare products, "
 AT_ONCE = 1024
 RESULTS = Path(__file__).parent.parent / "results" / "bench"
@@ -43,14 +42,14 @@ def main() -> None:
             if limit := speeds.get(PRODUCTS + row["side"].removeprefix("lookboth ")):
                 row["share_of_limit"] = round(row["words_per_second"] / limit, 2)
         print(_table(tables[name]))
-    work = f"{MODEL}, LoRA r 16 on q and v, {options.sentences} WNUT-17 sentences a round, {options.device}"
+    work = f"{MODEL}, LoRA r 16 on q and v, {options.sentences} WNUT-17 sentences per round, {options.device}"
     out = options.out or RESULTS / f"{options.device}.json"
     write_result(out, work=work, tables=tables)
     print(f"written: {out}")
 
 
 def _limit(side: Side, table: str, device: str) -> Side:
-    """Return the bare matrix products of a side's tokens, as a side that takes its turns with the others."""
+    """Return a side that computes only the matrix products for another side's tokens."""
     precision = side.name.removeprefix("lookboth ")
     backbone = load_backbone(MODEL, precision="fp32")
     shapes = [(m.in_features, m.out_features) for m in backbone.modules() if isinstance(m, torch.nn.Linear)]

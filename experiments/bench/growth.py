@@ -1,9 +1,8 @@
-"""How speed and memory grow with text length, batch and model size: python experiments/bench/growth.py [--out FOLDER]
+"""Speed and memory by text length, batch size and model size: python experiments/bench/growth.py [--out FOLDER]
 
-Writes growth_DEVICE.json and .svg. Model shapes have random weights; of those above 2 GB all layers share one layer's,
-which is still far larger than a CPU's caches, so that a 13B shape fits into a laptop and its weights are streamed as
-ever. The limit is what the bare matrix products of the same shapes take, measured
-in the same run.
+Writes growth_DEVICE.json and .svg. Models have random weights. Above 2 GB all layers share the weights of one layer, so
+that a 13B model fits in the memory of a laptop. One layer is far larger than a CPU's caches, so its weights are still
+read from memory for each layer. The limit is the time of the matrix products alone, measured in the same run.
 """
 
 import argparse
@@ -23,10 +22,14 @@ from lookboth.quiet import quiet_libraries
 from lookboth.reporting.style import COLORS, Plot, panels, plot_style
 
 RESULTS = Path(__file__).parent.parent / "results" / "bench"
-WORDS = (100, 1_000, 10_000, 100_000)  # of one text
-ROWS = (8, 16, 32, 64, 128, 256, 512)  # tokens of a sentence, in batches of 512 tokens
-BATCHES = (32, 128, 512, 2048, 8192)  # tokens of a batch of real sentences
-SHAPES = {  # hidden, intermediate, layers, heads, key-value heads
+# Words of one text.
+WORDS = (100, 1_000, 10_000, 100_000)
+# Tokens of a sentence, in batches of 512 tokens.
+ROWS = (8, 16, 32, 64, 128, 256, 512)
+# Tokens of a batch of real sentences.
+BATCHES = (32, 128, 512, 2048, 8192)
+# Hidden size, intermediate size, layers, heads, key-value heads.
+SHAPES = {
     "135M": (576, 1536, 30, 9, 3),
     "360M": (960, 2560, 32, 15, 5),
     "1.7B": (2048, 8192, 24, 32, 32),
@@ -36,7 +39,7 @@ SHAPES = {  # hidden, intermediate, layers, heads, key-value heads
 
 
 def main() -> None:
-    """Measure, print, write JSON and the plots."""
+    """Measure, print, and write JSON and plots."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -62,7 +65,7 @@ def main() -> None:
 
 
 def _long_texts(labeler: Labeler) -> list[dict[str, Any]]:
-    """Label one text of growing length; memory is what the process holds more at its peak than before."""
+    """Label texts of growing length; memory is the peak of the process minus its memory before."""
     words = [word for example in read_source("uner_en_ewt", "test").examples for word in example.words]
     rows = []
     for count in WORDS:
@@ -130,7 +133,7 @@ def _best(model: Any, rows: int, length: int, rounds: int = 3) -> float:
 
 
 class _Peak:
-    """The most memory held inside a `with` block, over what was held before it, sampled a hundred times a second."""
+    """Measures the peak memory of a `with` block above the memory before it, 100 samples per second."""
 
     megabytes = 0.0
 
@@ -162,7 +165,7 @@ def _said(what: str, **row: Any) -> dict[str, Any]:
 
 
 def draw(tables: dict[str, Sequence[dict[str, Any]]], name: str) -> Plot:
-    """Return the four panels: speed against length of a text, of a sentence, of a batch, and against model size."""
+    """Return the four panels: speed by text length, sentence length, batch size and model size."""
     titles = ("Words of one text", "Tokens of a sentence", "Tokens of a batch", "Model size")
     with plot_style():
         figure, axes = panels(titles)
@@ -186,7 +189,7 @@ def draw(tables: dict[str, Sequence[dict[str, Any]]], name: str) -> Plot:
             axis.set_ylabel(unit)
     first, last = tables["text"][0], tables["text"][-1]
     alt = (
-        f"Speed of labeling in four panels: {first['per_second']:.0f} words a second for a text of {first['words']} "
+        f"Speed of labeling in four panels: {first['per_second']:.0f} words per second for a text of {first['words']} "
         f"words, {last['per_second']:.0f} for one of {last['words']}; all values are in {name}.json."
     )
     return Plot(figure, name, alt, "Speed of labeling as texts, sentences, batches and models grow.")

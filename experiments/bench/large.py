@@ -1,7 +1,7 @@
-"""Training and prediction of large shapes with random weights: python experiments/bench/large.py --shape 7B
+"""Training and prediction of large models with random weights: python experiments/bench/large.py --shape 7B
 
-For a GPU: words a second, share of the measured peak of matrix products (MFU) and peak memory of LoRA (rank 16 on q and
-v) in bf16 on the lengths of real sentences, all sides in turns. `--shape tiny --device cpu` tries the script out.
+For a GPU. Measures words per second, share of the measured peak of matrix products (MFU) and peak memory of LoRA (rank
+16 on q and v) in bf16, on the lengths of real sentences. `--shape tiny --device cpu` tests the script.
 """
 
 import argparse
@@ -40,14 +40,14 @@ Work = Callable[[], None]
 
 
 def main() -> None:
-    """Measure each side, print it, write everything as JSON."""
+    """Measure each side, print it and write all results as JSON."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--shape", choices=["tiny", *SHAPES], default="7B")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--sentences", type=int, default=512)
-    parser.add_argument("--batch-tokens", type=int, default=4096, help="tokens of one of lookboth's batches")
+    parser.add_argument("--batch-tokens", type=int, default=4096, help="tokens per batch of lookboth")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def sentences(count: int) -> tuple[list[TokenizedExample], tuple[str, ...], int]:
-    """Return tokenized WNUT-17 sentences, their tags and how many words they have."""
+    """Return tokenized WNUT-17 sentences, the tag set and the number of words."""
     examples = list(read_source("wnut17", "train").examples)[:count]
     tags = tags_for_labels(labels_of(examples), "IOB2")
     encoder = WordEncoder(load_tokenizer("smollm2-135m"))
@@ -82,14 +82,14 @@ def sentences(count: int) -> tuple[list[TokenizedExample], tuple[str, ...], int]
 
 
 class Bench:
-    """The sides, each over the same sentences and a model of the same shape.
+    """The sides, each with the same sentences and a model of the same shape.
 
     Args:
         shape: a key of SHAPES, or "tiny".
-        device: where.
-        pieces: the sentences; their token numbers are folded into the vocabulary.
-        tags: what the head can say.
-        batch_tokens: of lookboth's batches.
+        device: device of all sides.
+        pieces: tokenized sentences; token ids are taken modulo the vocabulary size.
+        tags: tag set of the head.
+        batch_tokens: tokens per batch of lookboth.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Bench:
         self.tokens = sum(map(len, pieces))
 
     def sides(self) -> dict[str, Callable[[], Work]]:
-        """Return what makes each side; made one at a time, since two models may not fit."""
+        """Return a function that builds each side; sides are built one at a time, as two models may not fit."""
         stock, padded_128 = self._rows(None), self._rows(128)
         return {
             "train, papers: 16 padded to 128, 4-D masks, eager, checkpointing": lambda: train(
@@ -171,7 +171,7 @@ class Bench:
         return Stock(backbone, self.size[0], len(self.tags)).to(self.device)
 
     def _rows(self, pad_to: int | None) -> list[dict[str, Any]]:
-        """Return batches of 16 in the order of the data."""
+        """Return padded batches of 16 in the order of the data."""
         starts = range(0, len(self.pieces), 16)
         return [self._folded(padded(self.pieces[i : i + 16], pad_to, self.device)) for i in starts]
 
@@ -191,11 +191,12 @@ class Bench:
 
 
 class Stock(nn.Module):
-    """transformers' token classifier in short: a linear head over the states of all tokens.
+    """A minimal form of transformers' token classifier: a linear head on the states of all tokens.
 
     Args:
-        backbone: of transformers.
-        hidden: size of its states; num_tags: of the head.
+        backbone: transformers model.
+        hidden: size of its hidden states.
+        num_tags: number of outputs of the head.
     """
 
     def __init__(self, backbone: nn.Module, hidden: int, num_tags: int) -> None:
@@ -216,7 +217,7 @@ class Stock(nn.Module):
 
 
 def train(model: nn.Module, batches: Sequence[dict[str, Any]]) -> Work:
-    """Return a pass over the batches with an optimizer step each."""
+    """Return a function that runs one pass over the batches, with one optimizer step per batch."""
     model.train()
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
 
@@ -230,7 +231,7 @@ def train(model: nn.Module, batches: Sequence[dict[str, Any]]) -> Work:
 
 
 def predict(model: nn.Module, batches: Sequence[dict[str, Any]]) -> Work:
-    """Return a pass over the batches without labels."""
+    """Return a function that runs one pass over the batches without labels."""
     model.eval()
 
     def work() -> None:
@@ -242,7 +243,7 @@ def predict(model: nn.Module, batches: Sequence[dict[str, Any]]) -> Work:
 
 
 def measure(make: Callable[[], Work], rounds: int, device: str) -> dict[str, Any]:
-    """Return the median seconds of a round and the peak of GPU memory, or why a side cannot be run."""
+    """Return the median seconds of a round and the peak GPU memory, or the error of a side that failed."""
     on_gpu = device.startswith("cuda")
     if on_gpu:
         torch.cuda.empty_cache()
@@ -258,7 +259,7 @@ def measure(make: Callable[[], Work], rounds: int, device: str) -> dict[str, Any
 
 
 def peak_products(device: str) -> float:
-    """Return the operations a second of a large bf16 matrix product, measured."""
+    """Measure the operations per second of a large bf16 matrix product."""
     size = 8192 if device.startswith("cuda") else 1024
     left, right = (torch.randn(size, size, dtype=torch.bfloat16, device=device) for _ in range(2))
     left @ right

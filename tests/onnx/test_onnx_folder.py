@@ -128,7 +128,7 @@ def test_files_that_are_missing_cut_off_or_changed_are_refused(folder, name):
     file = folder / name
     whole = file.read_bytes()
     file.write_bytes(whole[:-1])
-    with pytest.raises(ModelError, match=rf"{name}: {len(whole) - 1} bytes, {len(whole)} were written"):
+    with pytest.raises(ModelError, match=rf"{name}: {len(whole) - 1} bytes, but {len(whole)} were written"):
         OnnxLabeler.from_pretrained(folder)
     file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     with pytest.raises(ModelError, match=rf"{name}: not the file that was written"):
@@ -159,7 +159,7 @@ def test_what_is_no_graph_or_no_tokenizer_is_refused_even_with_the_right_hash(fo
             lambda data: data["files"].update({"../../etc/passwd": {"size": 1, "sha256": 64 * "0"}}),
             "unknown file",
         ),
-        (lambda data: data["files"].pop("model.onnx"), "nothing is said of the file 'model.onnx'"),
+        (lambda data: data["files"].pop("model.onnx"), "there is no entry for the file 'model.onnx'"),
         (lambda data: data.update(files=[]), "malformed"),
         (lambda data: data.update(format_version=99), "pip install --upgrade lookboth"),
         (lambda data: data.update(weights="int3"), "allowed are fp32, int8"),

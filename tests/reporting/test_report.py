@@ -99,11 +99,11 @@ def test_what_cannot_be_drawn_is_said(tmp_path):
     )
     (tmp_path / "ner.conll").unlink()
     text = (write_report(root) / "report.md").read_text(encoding="utf-8")
-    assert "ner: no plot by frequency in training data; training data cannot be read" in text
+    assert "ner: the plot by frequency in training data is missing; training data cannot be read" in text
     for file in root.rglob("predictions.jsonl"):
         file.unlink()
     text = (write_report(root, tmp_path / "r") / "report.md").read_text(encoding="utf-8")
-    assert "No test sentences in predictions.jsonl, so no breakdowns and no error pages: ner." in text
+    assert "No test sentences in predictions.jsonl, so these data sets have no breakdowns and no error pages: ner." in text
     assert {path.stem for path in (tmp_path / "r" / "plots").iterdir()} == {"gains", "learning"}
 
 
@@ -119,7 +119,7 @@ def test_runs_without_test_scores_give_a_report_of_dev_alone(tmp_path):
         )
     out = write_report(tmp_path, tmp_path / "r")
     text = (out / "report.md").read_text(encoding="utf-8")
-    assert "No test data was scored." in text
+    assert "Test data was not scored." in text
     assert "Nothing was compared" in text
     header = (out / "tables" / "scores.md").read_text(encoding="utf-8").splitlines()[2]
     assert header == "| model | method | x dev |"

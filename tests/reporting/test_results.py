@@ -90,7 +90,7 @@ def test_a_baseline_may_be_named_and_must_be_there(tmp_path):
     write(tmp_path / "b", plan="0011")
     (data,) = read_results(tmp_path, baseline="0011").data
     assert data.baseline_of(data.results[1]).method == "0011"
-    with pytest.raises(ConfigError, match="no method is called '1111'; there are 0011, causal"):
+    with pytest.raises(ConfigError, match="there is no method '1111'; the methods are 0011, causal"):
         read_results(tmp_path, baseline="1111")
 
 
@@ -120,7 +120,7 @@ def test_nothing_to_report_and_settings_on_different_files_say_so(tmp_path):
     for name in "ab":
         (tmp_path / f"{name}.conll").write_text(name)
         write(tmp_path / name, data_files={"train": tmp_path / f"{name}.conll"})
-    with pytest.raises(DataError, match="on different data files"):
+    with pytest.raises(DataError, match="but different data files"):
         read_results(tmp_path)
 
 

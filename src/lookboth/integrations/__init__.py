@@ -1,4 +1,4 @@
-"""lookboth inside transformers, datasets and spaCy."""
+"""Integrations with transformers, datasets and spaCy."""
 
 import lazy_loader
 

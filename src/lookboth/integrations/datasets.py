@@ -1,4 +1,4 @@
-"""Predictions as columns of a Hugging Face data set: `data.map(ColumnLabeler(FOLDER), batched=True)`."""
+"""Predictions as columns of a Hugging Face dataset: `data.map(ColumnLabeler(FOLDER), batched=True)`."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -12,28 +12,31 @@ from lookboth.inference import TextLabeler
 from lookboth.labelers import find_folder, open_labeler
 from lookboth.types import Prediction
 
-with suppress(ModuleNotFoundError):  # an exported labeler does without torch
-    from lookboth.models import compute_in  # noqa: F401  # before `map(num_proc=...)` forks, which it makes safe
+# Imported here because importing it makes the later fork of `map(num_proc=...)` safe. An exported labeler also runs
+# without torch.
+with suppress(ModuleNotFoundError):
+    from lookboth.models import compute_in  # noqa: F401
 
 if TYPE_CHECKING:
     import datasets
 
 
 class ColumnLabeler:
-    """Return the columns that a labeler predicts for a batch of rows, or without `batched=True` for one row.
+    """Adds the columns that a labeler predicts to a batch of rows, or to one row without `batched=True`.
 
-    Of words: `spans` (lists of start, end, label, text, score; characters), `words` and `tags`; of whole texts `labels`
-    (label, score). The weights are loaded at the first batch, once in each process of `map(num_proc=...)`, and are no
-    part of the fingerprint by which `datasets` caches: that is the labeler's folder and when its files were written.
+    A labeler of words adds `spans` (lists of start, end, label, text, score; positions in characters), `words` and
+    `tags`. A labeler of whole texts adds `labels` (label, score). The weights are loaded with the first batch, once per
+    process of `map(num_proc=...)`. The fingerprint by which `datasets` caches results contains the names, sizes and
+    times of the labeler's files, not the weights.
 
     Args:
         model: saved labeler, folder or hub id; the shipped one when None.
-        column: of the input: texts, or lists of words.
-        prefix: before the names of the new columns, so that none of the data's own is overwritten.
-        batch_tokens: tokens computed at once; as many as suit the device when None.
-        device: "cpu", "cuda", ...; a GPU where there is one when None.
-        holds: what the column holds, "texts" or "words". Needed only where a plain dict of strings, such as an
-            IterableDataset gives, may be a batch of texts or one row of words.
+        column: input column with texts or lists of words.
+        prefix: prefix of the new columns' names, so that no existing column is overwritten.
+        batch_tokens: tokens computed at once; None: a number that suits the device.
+        device: "cpu", "cuda", ...; None: a GPU if there is one.
+        holds: content of the column, "texts" or "words". Needed only if the input is a plain dict of strings, as from
+            an IterableDataset: it could be a batch of texts or one row of words.
 
     >>> ColumnLabeler(column="sentence")({"text": ["Ada"]})
     Traceback (most recent call last):
@@ -58,23 +61,23 @@ class ColumnLabeler:
         self.stamp = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the weights: another process loads its own."""
+        """Return the state without the weights, as each process loads its own."""
         return {key: value for key, value in vars(self).items() if key != "labeler"}
 
     @cached_property
     def labeler(self) -> TextLabeler:
-        """The labeler, loaded when it is first needed."""
+        """Return the labeler, which is loaded on first use."""
         return open_labeler(self.model, device=self.device)
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
         """Return the new columns for a batch of rows, or for one row.
 
         Args:
-            batch: columns by name, as `map` gives them.
+            batch: columns by name, as `map` passes them.
 
         Raises:
-            DataError: the column is missing, holds neither texts nor lists of words, or a plain dict of strings may
-                be a batch of texts or one row of words.
+            DataError: the column is missing or contains neither texts nor lists of words; or a plain dict of strings
+                could be a batch of texts or one row of words.
         """
         if not isinstance(batch, Mapping):
             raise DataError(
@@ -91,7 +94,7 @@ class ColumnLabeler:
             return {name: column[0] for name, column in self._columns([values]).items()}
         if self.holds is None and not _is_batch(batch) and _may_be_words(values):
             raise DataError(
-                f"column {self.column!r} holds {values!r:.60}: a batch of texts, or one row of words? Type: "
+                f"column {self.column!r} is {values!r:.60}: a batch of texts, or one row of words? Type: "
                 "map(..., batched=True) and ColumnLabeler(..., holds='texts'), or ColumnLabeler(..., holds='words')."
             )
         return self._columns(values)
@@ -103,9 +106,9 @@ class ColumnLabeler:
         return {self.prefix + name: [row[name] for row in rows] for name in names}
 
     def features(self, data: "datasets.Features") -> "datasets.Features":
-        """Return the columns of the data and the new ones with their types, for `map(features=...)`.
+        """Return the features of the data and of the new columns, for `map(features=...)`.
 
-        Without them `datasets` guesses the types from the first rows, and cannot where those have no spans.
+        Without it `datasets` infers the types from the first rows, which fails if these rows have no spans.
         """
         from datasets import Features, Value
 
@@ -124,12 +127,14 @@ class ColumnLabeler:
             return self.labeler.predict(values, batch_tokens=self.batch_tokens)
         if all(isinstance(value, list) and all(isinstance(w, str) for w in value) for value in values):
             return self.labeler.predict_words(values, batch_tokens=self.batch_tokens)
-        odd = next(value for value in values if not isinstance(value, str))
-        raise DataError(f"column {self.column!r} holds {odd!r:.60}; it must be texts, or lists of words.")
+        invalid = next(value for value in values if not isinstance(value, str))
+        raise DataError(
+            f"column {self.column!r} contains {invalid!r:.60}; it must contain texts, or lists of words."
+        )
 
 
 def _is_row(batch: Mapping[str, Any], values: Any) -> bool:
-    """Return whether `map` gave one row, not a batch: its kind, a text alone or unequal columns show it."""
+    """Return whether `map` passed one row, not a batch: by its type, a single text or columns of unequal length."""
     lengths = {len(column) if isinstance(column, list) else None for column in batch.values()}
     unequal = _all_strings(values) and len(lengths) > 1
     return is_lazy(batch, "LazyRow") or isinstance(values, str) or (unequal and not _is_batch(batch))
@@ -144,7 +149,7 @@ def _all_strings(values: Any) -> bool:
 
 
 def _may_be_words(values: Any) -> bool:
-    """Return whether several strings are given of which none has a space: words have none, few texts have none."""
+    """Return whether there are several strings and none contains a space, as is true for words and rare for texts."""
     return _all_strings(values) and len(values) > 1 and not any(len(value.split()) > 1 for value in values)
 
 

@@ -1,6 +1,6 @@
 """A spaCy component: `nlp.add_pipe("lookboth")` fills doc.ents and doc.spans.
 
-spaCy finds the factory by the entry point `spacy_factories` of the installed package; nothing has to be imported.
+spaCy finds the factory by the entry point `spacy_factories` of the installed package, without any import.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,8 +20,10 @@ from lookboth.inference import TextLabeler
 from lookboth.labelers import open_labeler
 from lookboth.types import Prediction
 
-with suppress(ModuleNotFoundError):  # an exported labeler does without torch
-    from lookboth.models import compute_in  # noqa: F401  # before `pipe(n_process=...)` forks, which it makes safe
+# Imported here because importing it makes the later fork of `pipe(n_process=...)` safe. An exported labeler also runs
+# without torch.
+with suppress(ModuleNotFoundError):
+    from lookboth.models import compute_in  # noqa: F401
 
 AlignmentMode = Literal["expand", "contract", "strict"]
 _SCORES = {"ents_f": 1.0, "ents_p": 0.0, "ents_r": 0.0, "ents_per_type": None}
@@ -29,25 +31,25 @@ _SCORES = {"ents_f": 1.0, "ents_p": 0.0, "ents_r": 0.0, "ents_per_type": None}
 
 @dataclass
 class LookbothComponent:
-    """Labels the text of each Doc; made by `nlp.add_pipe("lookboth", config={...})`.
+    """Labels the text of each Doc; created by `nlp.add_pipe("lookboth", config={...})`.
 
-    The labeler reads `doc.text` and cuts it into its own words, those it was trained on. Where a span then begins
-    or ends inside a spaCy token, `alignment_mode` decides.
+    The labeler splits `doc.text` into its own words, as in training. If a span starts or ends inside a spaCy token,
+    `alignment_mode` applies.
 
     Args:
-        name: of the component in the pipeline.
-        model: saved labeler, folder or hub id; the shipped one when None. A saved pipeline keeps this reference,
+        name: name of the component in the pipeline.
+        model: saved labeler, folder or hub id; the shipped one when None. A saved pipeline stores this reference,
             not a copy of the labeler.
-        min_score: spans below are left out.
-        batch_tokens: tokens computed at once; as many as suit the device when None.
-        spans_key: `doc.spans[spans_key]` gets all spans, its `attrs["scores"]` their scores, as spaCy's own
+        min_score: spans with a lower score are left out.
+        batch_tokens: tokens computed at once; None: a number that suits the device.
+        spans_key: all spans are stored in `doc.spans[spans_key]`, with their scores in `attrs["scores"]`, as spaCy's
             span categorizer does.
-        alignment_mode: "expand" takes every token that a span touches, so that no span is lost; "contract" those
-            that lie inside it, and a span without such a token is left out; "strict" leaves out what does not fit.
-        device: "cpu", "cuda", ...; a GPU where there is one when None.
+        alignment_mode: "expand" takes every token that overlaps a span, so that no span is lost. "contract" takes the
+            tokens inside the span; a span without any is left out. "strict" leaves out spans that do not align.
+        device: "cpu", "cuda", ...; None: a GPU if there is one.
 
     Raises:
-        ConfigError: a value that is not allowed.
+        ConfigError: a value is not allowed.
         ModelError: at the first text, if the labeler cannot be loaded or labels whole texts.
     """
 
@@ -65,27 +67,27 @@ class LookbothComponent:
             raise ConfigError(f"alignment_mode = {self.alignment_mode!r}: allowed are {allowed}.")
         if not 0 <= self.min_score <= 1 or (self.batch_tokens is not None and self.batch_tokens < 1):
             raise ConfigError(
-                f"min_score = {self.min_score}, batch_tokens = {self.batch_tokens}: the first lies between 0 and 1, "
-                "the second is at least 1."
+                f"min_score = {self.min_score}, batch_tokens = {self.batch_tokens}: min_score must be between 0 and 1, "
+                "batch_tokens at least 1."
             )
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the weights: a process that is given the component loads its own."""
+        """Return the state without the weights, as each process loads its own."""
         return {key: value for key, value in vars(self).items() if key != "labeler"}
 
     @cached_property
     def labeler(self) -> TextLabeler:
-        """The labeler, loaded when it is first needed."""
+        """Return the labeler, which is loaded on first use."""
         labeler = open_labeler(self.model, device=self.device)
         if labeler.config.task == "classification":
             raise ModelError(
-                f"{self.model}: labels whole texts and has no spans to put into doc.ents. Give a labeler of words."
+                f"{self.model}: labels whole texts, so there are no spans for doc.ents. Use a labeler of words."
             )
         return labeler
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels it may give; none before the labeler is loaded, so that saving a pipeline loads nothing."""
+        """Return the labels; empty before the labeler is loaded, so that saving a pipeline does not load it."""
         return tuple(self.labeler.config.labels) if "labeler" in vars(self) else ()
 
     def __call__(self, doc: Doc) -> Doc:
@@ -93,7 +95,7 @@ class LookbothComponent:
         return next(self.pipe([doc]))
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 256) -> Iterator[Doc]:
-        """Label Docs as they come, `batch_size` of them together; short and long ones may be mixed."""
+        """Label a stream of Docs, `batch_size` at a time; short and long ones may be mixed."""
         for docs in minibatch(stream, size=batch_size):
             found = self.labeler.stream((doc.text for doc in docs), batch_tokens=self.batch_tokens)
             for doc, prediction in zip(docs, found, strict=True):
@@ -105,9 +107,9 @@ class LookbothComponent:
         return dict(get_ner_prf(examples))
 
     def _annotate(self, doc: Doc, prediction: Prediction) -> None:
-        """Put the spans into doc.spans, and into doc.ents those that do not overlap, better ones first.
+        """Store all spans in doc.spans, and those without overlaps in doc.ents, by descending score.
 
-        Entities set before stay where no new one overlaps them.
+        Existing entities are kept unless a new one overlaps them.
         """
         aligned = [
             (span, found.score)
@@ -125,7 +127,7 @@ class LookbothComponent:
 
 
 def _without_overlaps(spans: Iterable[Span]) -> list[Span]:
-    """Return the spans that overlap none before them, in text order."""
+    """Return the spans that do not overlap an earlier one of the list, sorted by position."""
     taken: set[int] = set()
     kept = []
     for span in spans:

@@ -1,4 +1,4 @@
-"""transformers' token classification pipeline with the spans of the labeler, for every aggregation strategy."""
+"""transformers' token classification pipeline for saved labelers; its spans are those of `Labeler.predict`."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
@@ -17,40 +17,42 @@ if TYPE_CHECKING:
     from lookboth.inference import HeadLabeler
 
 Entity = dict[str, str | int | float]
-_SKIPPED = ("batch_size", "num_workers", "stride")  # the labeler makes batches and windows by itself
+# Arguments that are ignored because the labeler makes its own batches and windows.
+_SKIPPED = ("batch_size", "num_workers", "stride")
 
 
 class LookbothTokenPipeline(TokenClassificationPipeline):
-    """The pipeline of a saved labeler; for any other model the class makes transformers' own.
+    """Token classification pipeline of a saved labeler; for other models, the class returns transformers' own.
 
-    The labeler cuts texts into words, long ones into windows, and decodes whole tag sequences. All aggregation
-    strategies but "none" therefore give the spans of `Labeler.predict`, with its scores.
+    The labeler splits texts into words and windows and decodes whole tag sequences. Therefore all aggregation
+    strategies except "none" return the spans of `Labeler.predict`, with its scores.
     """
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        """Return a pipeline that fits the model."""
+        """Return a pipeline of the class that fits the model."""
         if getattr(kwargs.get("model"), "lookboth_labeler", None) is None:
             return TokenClassificationPipeline(*args, **kwargs)
         return super().__new__(cls)
 
     def __call__(self, inputs: Any, **kwargs: Any) -> Any:  # type: ignore[override]
-        """Return the entities of one text, a list of them for several texts, an iterator for a stream.
+        """Return the entities of one text; lists of entities for several texts, as a list or an iterator.
 
         Args:
-            inputs: a text, a list of texts, or with `is_split_into_words=True` a list of words or of such lists;
-                a generator or data set of them is read as results are asked for.
-            kwargs: as of transformers' pipeline: aggregation_strategy, ignore_labels, is_split_into_words, delimiter.
+            inputs: a text or a list of texts; with `is_split_into_words=True`, a list of words or of such lists. A
+                generator or dataset is read lazily.
+            kwargs: arguments of transformers' pipeline: aggregation_strategy, ignore_labels, is_split_into_words,
+                delimiter.
 
         Raises:
-            ModelError: `offset_mapping` is given; the labeler has its own words.
+            ModelError: `offset_mapping` is given, which the labeler cannot use as it splits words itself.
         """
         for key in _SKIPPED:
             kwargs.pop(key, None)
         call = read_pipeline_call(self, inputs, kwargs)
         if call.offsets:
             raise ModelError(
-                "offset_mapping: the labeler cuts texts into its own words. "
-                "To give words, type: pipe(WORDS, is_split_into_words=True)"
+                "offset_mapping: not supported, as the labeler splits texts into its own words. "
+                "To pass words, type: pipe(WORDS, is_split_into_words=True)"
             )
         sentences, split = call.inputs, call.is_split
         if split and isinstance(sentences, list) and not all(isinstance(one, list) for one in sentences):
@@ -80,7 +82,7 @@ class LookbothTokenPipeline(TokenClassificationPipeline):
 
 
 def _items(sentences: Any) -> Iterator[Any]:
-    """Iterate over a list, a generator or a data set that only has `__getitem__` and `__len__`."""
+    """Yield the items of a list, a generator or a dataset that only has `__getitem__` and `__len__`."""
     if hasattr(sentences, "__iter__"):
         yield from sentences
     else:
@@ -101,7 +103,7 @@ def _read(sentence: str | Sequence[str], split: bool, delimiter: str) -> Example
 
 
 def _tokens(labeler: "HeadLabeler", prediction: Prediction, log_probs: np.ndarray) -> Iterator[Entity]:
-    """Yield every token with the tag of its word; from the second token of a word on B- is I-."""
+    """Yield every token with the tag of its word; B- becomes I- from the word's second token."""
     tags, encoded = labeler.config.tags, labeler.encoder.encode(prediction.words)
     names = labeler.tokenizer.convert_ids_to_tokens(list(encoded.input_ids))
     for number, (first, end) in enumerate(encoded.word_tokens):
@@ -120,7 +122,7 @@ def _tokens(labeler: "HeadLabeler", prediction: Prediction, log_probs: np.ndarra
 
 
 def _groups(labeler: "HeadLabeler", prediction: Prediction, log_probs: np.ndarray) -> Iterator[Entity]:
-    """Yield the spans and, labeled O, the words between them, in text order."""
+    """Yield the spans, and the words between them labeled O, in text order."""
     ids = [labeler.config.tags.index(tag) for tag in prediction.tags]
     ends = [0, *(span.end for span in prediction.spans)]
     starts = [*(span.start for span in prediction.spans), len(ids)]

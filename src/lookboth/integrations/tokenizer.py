@@ -1,4 +1,4 @@
-"""The tokenizer of a saved labeler for transformers: reads text as the labeler does and numbers its words."""
+"""The tokenizer of a saved labeler for transformers: it encodes text as in training and numbers the words."""
 
 import sys
 from collections.abc import Sequence
@@ -12,22 +12,23 @@ from transformers.tokenization_utils_tokenizers import PreTrainedTokenizerFast
 from lookboth.data import Encoding, WordEncoder, example_from_text, text_and_offsets, tokenize_texts
 from lookboth.types import Example
 
-ENCODING_KEY = "lookboth_encoding"  # keys of tokenizer_config.json
-TEXT_KEY = "lookboth_label_on"  # there only where whole texts are labeled
+# Keys of tokenizer_config.json; TEXT_KEY is present only in labelers of whole texts.
+ENCODING_KEY = "lookboth_encoding"
+TEXT_KEY = "lookboth_label_on"
 
 
 class NumberedWords(BatchEncoding):
-    """Tokenized texts with `word_index` (b, t): the number of each token's word from 1, 0 for none."""
+    """Tokenized texts with `word_index` (b, t): the 1-based word number of each token, 0 for special tokens."""
 
     def word_ids(self, batch_index: int = 0) -> list[int | None]:
-        """Return the index of each token's word from 0, None for special tokens."""
+        """Return the 0-based word index of each token, None for special tokens."""
         return [number - 1 if number else None for number in self["word_index"][batch_index].tolist()]
 
 
 class LookbothTokenizer(PreTrainedTokenizerFast):
-    """The tokenizer of a saved labeler: with special tokens it reads text as the labeler was trained to.
+    """Tokenizer of a saved labeler; with special tokens, it encodes text as in training.
 
-    Called with `add_special_tokens=False` it is the base model's tokenizer.
+    With `add_special_tokens=False` it acts as the base model's tokenizer.
     """
 
     padding_side = "right"
@@ -35,13 +36,13 @@ class LookbothTokenizer(PreTrainedTokenizerFast):
     def __call__(
         self, text: Any = None, *args: Any, add_special_tokens: bool = True, **kwargs: Any
     ) -> BatchEncoding:
-        """Return token ids with `word_index`, see NumberedWords.
+        """Return token ids with `word_index`; see NumberedWords.
 
-        A long text is one row: the model cuts it into the labeler's windows by itself.
+        A long text stays one row, as the model itself splits it into windows.
 
         Args:
-            text: one text, or a list of words with `is_split_into_words=True`; or a list of either, which gives
-                rows padded on the right. Pairs of texts go to the base tokenizer.
+            text: a text, or a list of words with `is_split_into_words=True`, or a list of either. Several rows are
+                padded on the right. Pairs of texts are passed to the base tokenizer.
         """
         texts = _as_batch(text, words=bool(kwargs.get("is_split_into_words")))
         pairs = bool(args) or kwargs.get("text_pair") is not None
@@ -75,7 +76,7 @@ class LookbothTokenizer(PreTrainedTokenizerFast):
 
 
 def _as_batch(text: Any, *, words: bool) -> list[str | Sequence[str]]:
-    """Return the texts (or, with `words`, the word lists) that are given; none of anything else."""
+    """Return the input as a list of texts (of word lists with `words`); an empty list for other inputs."""
     if isinstance(text, str) or (words and _is_list_of(text, str)):
         return [text]
     return list(text) if _is_list_of(text, list | tuple if words else str) else []

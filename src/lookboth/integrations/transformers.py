@@ -1,10 +1,10 @@
 """Saved labelers in plain transformers: `pipeline("token-classification" or "text-classification", model=FOLDER)`.
 
-`import lookboth.integrations.transformers` makes them known to transformers' Auto classes and pipelines.
+`import lookboth.integrations.transformers` registers them with transformers' Auto classes and pipelines.
 
-transformers labels tokens, lookboth labels words. The saved tokenizer cuts text into words as lookboth does and
-says which token belongs to which word; the model gives every token of a word the decision of its word. For a labeler
-of whole texts the text is one long word. Windows of long texts are made in the model.
+transformers labels tokens, lookboth labels words. The saved tokenizer splits text into words as lookboth does and
+returns the word number of each token. The model gives every token the prediction of its word. For a labeler of whole
+texts, the text is one long word. The model itself splits long texts into windows.
 """
 
 from itertools import groupby
@@ -31,25 +31,27 @@ from lookboth.integrations.token_pipeline import LookbothTokenPipeline
 from lookboth.integrations.tokenizer import LookbothTokenizer
 from lookboth.labelers import Labeler, require_head
 
-_SURE = 30.0  # a logit that makes a tag certain
-_OTHER = {  # by what a class labels: what it was given instead, and the pipeline for that
+# A logit so large that softmax gives a tag a probability of almost 1.
+_SURE = 30.0
+# By task of the class: description of a labeler of the other task, and its pipeline.
+_OTHER = {
     "labeling": ("labels whole texts, not tokens", "text-classification"),
     "classification": ("labels words, not whole texts", "token-classification"),
 }
 
 
 class LookbothConfig(PreTrainedConfig):
-    """`config.json` of a saved labeler, as transformers reads it."""
+    """Configuration of a saved labeler (`config.json`) for transformers."""
 
     model_type = "lookboth"
 
 
 class _SavedLabeler(PreTrainedModel):
-    """A saved labeler behind the interface of a transformers model.
+    """A saved labeler with the interface of a transformers model.
 
     Args:
-        config: of the saved labeler.
-        labeler: what does the work.
+        config: configuration of the saved labeler.
+        labeler: the labeler, which computes everything.
     """
 
     config_class = LookbothConfig
@@ -58,17 +60,18 @@ class _SavedLabeler(PreTrainedModel):
 
     def __init__(self, config: LookbothConfig, labeler: Labeler) -> None:
         super().__init__(config)
-        self.labeler_model = labeler.model  # a submodule, so that `to` moves the labeler's weights
+        # A submodule, so that `to` moves the labeler's weights.
+        self.labeler_model = labeler.model
         self.lookboth_labeler = labeler
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
         cls, pretrained_model_name_or_path: str | Path, *_: Any, config: Any = None, **kwargs: Any
     ) -> Self:
-        """Load a labeler folder or hub id onto the CPU; `dtype` may be torch.float32 or torch.bfloat16.
+        """Load a labeler from a folder or hub id on the CPU; `dtype` may be torch.float32 or torch.bfloat16.
 
         Raises:
-            ModelError: it labels words where this class labels texts, or the other way round.
+            ModelError: the labeler labels words and this class texts, or the reverse.
         """
         precision = {"float32": "fp32", "bfloat16": "bf16"}.get(
             str(kwargs.get("dtype")).split(".")[-1], "auto"
@@ -85,12 +88,12 @@ class _SavedLabeler(PreTrainedModel):
         return cls(config, require_head(loaded, "loaded by transformers")).eval()
 
     def save_pretrained(self, save_directory: str | Path, *_: Any, **__: Any) -> None:  # type: ignore[override]
-        """Write the labeler into a folder from which lookboth and transformers load it."""
+        """Save the labeler in a folder that both lookboth and transformers can load."""
         self.lookboth_labeler.save_pretrained(save_directory)
 
 
 class LookbothForSequenceClassification(_SavedLabeler):
-    """A saved labeler of whole texts behind the interface of a transformers sequence classifier."""
+    """A saved labeler of whole texts with the interface of a transformers sequence classifier."""
 
     task = "classification"
 
@@ -106,19 +109,20 @@ class LookbothForSequenceClassification(_SavedLabeler):
         word_index: torch.Tensor | None = None,
         **_: Any,
     ) -> SequenceClassifierOutput:
-        """Return logits (b, num_labels), of which softmax (sigmoid, of several labels) gives our probabilities.
+        """Return logits (b, num_labels); their softmax (sigmoid if multi-label) is the labeler's probability.
 
-        A text that is longer than a window is labeled window by window, as `Labeler.predict` does.
+        A text longer than a window is labeled window by window, as in `Labeler.predict`.
 
         Raises:
-            ModelError: no `word_index`, or one of words; it comes from the labeler's own tokenizer.
+            ModelError: `word_index` is missing or numbers words; the labeler's own tokenizer provides it.
         """
         labeler, config = self.lookboth_labeler, self.lookboth_labeler.config
         rows = [_words_of_row(ids, index) for ids, index in _rows(input_ids, word_index)]
         if any(len(words) != 1 for words in rows):
             raise ModelError(
-                "word_index tells words apart, not texts: the tokenizer is not this labeler's, or an earlier "
-                "version saved it. Save again: Labeler.from_pretrained(FOLDER).save_pretrained(FOLDER)"
+                "word_index numbers words, but this labeler labels whole texts: the tokenizer belongs to another "
+                "labeler, or was saved by an earlier version. Type: "
+                "Labeler.from_pretrained(FOLDER).save_pretrained(FOLDER)"
             )
         skipped = len(config.encoding.prefix_ids) if labels_prefix(labeler.encoder, config.label_on) else 0
         pieces = window_texts(
@@ -136,7 +140,7 @@ class LookbothForSequenceClassification(_SavedLabeler):
 
 
 class LookbothForTokenClassification(_SavedLabeler):
-    """A saved labeler of words behind the interface of a transformers token classifier."""
+    """A saved labeler of words with the interface of a transformers token classifier."""
 
     def __init__(self, config: LookbothConfig, labeler: Labeler) -> None:
         super().__init__(config, labeler)
@@ -152,13 +156,13 @@ class LookbothForTokenClassification(_SavedLabeler):
         word_index: torch.Tensor | None = None,
         **_: Any,
     ) -> TokenClassifierOutput:
-        """Return logits (b, t, num_tags): the word's for its first token, "goes on" for the others.
+        """Return logits (b, t, num_tags): those of the word for its first token, with B- moved to I- for the others.
 
-        Logits are log probabilities of tags, not of sequences: of a CRF head the marginals. The pipeline decodes
-        whole sequences. A text that is longer than a window is labeled window by window, as `Labeler.predict` does.
+        Logits are log probabilities of single tags, with a CRF head the marginals. Only the pipeline decodes whole
+        sequences. A text longer than a window is labeled window by window, as in `Labeler.predict`.
 
         Raises:
-            ModelError: no `word_index`; it comes from the labeler's own tokenizer.
+            ModelError: `word_index` is missing; the labeler's own tokenizer provides it.
         """
         labeler, config = self.lookboth_labeler, self.lookboth_labeler.config
         rows = [
@@ -189,18 +193,18 @@ class LookbothForTokenClassification(_SavedLabeler):
         """Return the logits of the tokens of one row, (t, num_tags).
 
         Args:
-            word_index: (t,), the number of each token's word from 1, 0 for special tokens and padding.
-            log_probs: (w, num_tags) of the words.
+            word_index: (t,), the 1-based word number of each token, 0 for special tokens and padding.
+            log_probs: (w, num_tags), the words' log probabilities.
         """
         none = log_probs.new_full((1, log_probs.shape[1]), -_SURE)
         none[0, self.outside] = _SURE
         before = torch.nn.functional.pad(word_index, (1, 0))[:-1]
         begin = torch.cat([none, log_probs])[word_index]
-        goes_on = torch.cat([none, self._inside(log_probs)])[word_index]
-        return torch.where((word_index != before)[:, None], begin, goes_on)
+        inside = torch.cat([none, self._inside(log_probs)])[word_index]
+        return torch.where((word_index != before)[:, None], begin, inside)
 
     def _inside(self, logits: torch.Tensor) -> torch.Tensor:
-        """Return the logits with each B- tag's mass moved to its I- tag."""
+        """Return the logits with the probability mass of each B- tag moved to its I- tag."""
         inner = logits.clone()
         for begin, inside in self.begin_inside:
             inner[:, inside] = torch.logaddexp(logits[:, begin], logits[:, inside])
@@ -209,7 +213,7 @@ class LookbothForTokenClassification(_SavedLabeler):
 
 
 def register() -> None:
-    """Make saved labelers known to transformers' Auto classes and to its token classification pipeline."""
+    """Register saved labelers with transformers' Auto classes and its token classification pipeline."""
     AutoConfig.register("lookboth", LookbothConfig, exist_ok=True)
     AutoTokenizer.register(LookbothConfig, fast_tokenizer_class=LookbothTokenizer, exist_ok=True)
     AutoModelForTokenClassification.register(LookbothConfig, LookbothForTokenClassification, exist_ok=True)
@@ -227,14 +231,14 @@ def _rows(input_ids: torch.Tensor, word_index: torch.Tensor | None) -> list[tupl
     """
     if word_index is None:
         raise ModelError(
-            "word_index is missing: which token belongs to which word? Encode with the tokenizer saved in the "
-            "labeler's folder (AutoTokenizer.from_pretrained after `import lookboth.integrations.transformers`)."
+            "word_index, the word number of each token, is missing. Encode with the tokenizer in the labeler's "
+            "folder (AutoTokenizer.from_pretrained after `import lookboth.integrations.transformers`)."
         )
     return list(zip(input_ids.tolist(), word_index.tolist(), strict=True))
 
 
 def _words_of_row(input_ids: list[int], word_index: list[int]) -> list[tuple[int, ...]]:
-    """Return the token ids of each word of one row, special tokens and padding left out."""
+    """Return the token ids of each word of one row, without special tokens and padding."""
     pairs = groupby(zip(word_index, input_ids, strict=True), key=lambda pair: pair[0])
     return [tuple(token for _, token in group) for number, group in pairs if number]
 

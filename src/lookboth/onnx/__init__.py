@@ -1,4 +1,4 @@
-"""Exported labelers: run with onnxruntime, tokenizers and numpy alone.
+"""Export to ONNX, and exported labelers, which need only onnxruntime, tokenizers and numpy.
 
 >>> from lookboth.onnx import OnnxLabeler
 >>> OnnxLabeler.from_pretrained("my-labeler-onnx").predict("Ada Lovelace lived in London.")  # doctest: +SKIP

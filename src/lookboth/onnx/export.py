@@ -1,4 +1,4 @@
-"""A saved labeler written as a folder that onnxruntime runs, held against torch before it is kept."""
+"""Export of a saved labeler to a folder for onnxruntime, checked against torch before it is kept."""
 
 import os
 import tempfile
@@ -23,7 +23,8 @@ from lookboth.types import Example, TokenizedExample
 
 TOLERANCE = {"fp32": 0.001, "int8": 0.05}
 DATA = {"labeling": "uner_en_pud:test[:100]", "classification": "sentence_polarity_cls:test[:100]"}
-_SAMPLE = 16  # texts on which int8 sees what goes into each product
+# Texts on which int8 quantization records the inputs of each matrix product.
+_SAMPLE = 16
 _PROBE = ("Ada Lovelace met Charles Babbage in London.", "Toyota opened a plant.", "so it is , they say")
 
 
@@ -37,25 +38,28 @@ def export_labeler(
     accept_loss: bool = False,
     options: ReadOptions | None = None,
 ) -> Parity:
-    """Write `model` as a folder that onnxruntime runs, if it finds there what it finds in torch.
+    """Export a labeler for onnxruntime and keep it only if its predictions match those of torch.
 
     Args:
-        model: folder or hub id of a saved labeler, or one that ships ("shipped", "fast").
-        out: folder to write; one that holds an exported labeler is replaced.
-        weights: "fp32", or "int8" for a quarter of the size and more speed.
-        data: what both are run on, named as in a recipe, best with gold labels; a part of a built-in set when None.
-        tolerance: the largest loss, one minus the F1 of its spans against torch's; `TOLERANCE` when None.
-        accept_loss: write it whatever it lost.
-        options: how `data` is read, as in `read_source`.
+        model: folder or hub id of a saved labeler, or a built-in one ("shipped", "fast").
+        out: output folder; an exported labeler in it is replaced.
+        weights: "fp32", or "int8" for a quarter of the size and higher speed.
+        data: texts for the comparison, named as in a recipe, preferably with gold labels; None: part of a built-in
+            data set.
+        tolerance: largest allowed loss, which is 1 minus the F1 of the exported labeler's spans with those of torch
+            as gold; None: `TOLERANCE`.
+        accept_loss: write the export even if the loss is larger.
+        options: how to read `data`, as for `read_source`.
 
     Raises:
-        ConfigError: an option that is none, or an `out` that holds something else.
-        ModelError: it cannot be exported, or lost more than `tolerance`; nothing is written then.
+        ConfigError: an option is not allowed, or `out` contains something else.
+        ModelError: the labeler cannot be exported, or the loss exceeds `tolerance`; then nothing is written.
         DataError: `data` cannot be read.
     """
     if weights not in TOLERANCE:
         raise ConfigError(f"weights {weights!r}: allowed are {', '.join(TOLERANCE)}.")
-    out = Path(out).resolve()  # "." has neither a name nor a parent
+    # Path(".") has neither a name nor a parent.
+    out = Path(out).resolve()
     _check_place(out)
     require_exporter()
     source = find_folder(model)
@@ -90,14 +94,14 @@ def export_labeler(
 def write_files(
     labeler: Labeler, folder: Path, *, weights: str, examples: Sequence[Example], source: dict[str, str]
 ) -> None:
-    """Write graph, tokenizer and `config.json` of a labeler, unchecked.
+    """Write graph, tokenizer and `config.json` of a labeler, without comparing it with torch.
 
     Args:
-        labeler: in fp32 on the CPU, without adapter.
-        folder: an existing one.
+        labeler: labeler in fp32 on the CPU, without adapter.
+        folder: existing folder.
         weights: "fp32" or "int8".
-        examples: texts such as it will see; int8 looks at the first few of them.
-        source: what it is exported from.
+        examples: typical texts; int8 quantization uses the first 16.
+        source: origin of the labeler, for `ExportedConfig`.
 
     Raises:
         ModelError: the graph or the tokenizer cannot be written.
@@ -105,8 +109,8 @@ def write_files(
     tokenizer = getattr(labeler.tokenizer, "backend_tokenizer", None)
     if tokenizer is None:
         raise ModelError(
-            f"{type(labeler.tokenizer).__name__} runs in Python and has no tokenizer.json, so nothing but transformers "
-            "can read text with it. Train on a base model that has one."
+            f"{type(labeler.tokenizer).__name__} is written in Python and has no tokenizer.json, so only transformers "
+            "can run it. Train on a base model with a tokenizer.json."
         )
     write_whole(folder / TOKENIZER_FILE, [tokenizer.to_str()], follow_links=False)
     probe = tokenize_for(labeler, [example_from_text(text) for text in _PROBE])
@@ -128,7 +132,7 @@ def write_files(
 
 
 def quantize_files(folder: Path, sample: Sequence[TokenizedExample]) -> None:
-    """Turn the fp32 graph in `folder` into an int8 one, but for the products that 8 bits are too coarse for."""
+    """Quantize the fp32 graph in `folder` to int8, except matrix products where the error would be too large."""
     with tempfile.TemporaryDirectory(dir=folder) as name:
         fine = Path(name)
         for file in folder.glob(f"{MODEL_FILE}*"):
@@ -141,13 +145,13 @@ def _check_loss(parity: Parity, tolerance: float, weights: str, accepted: bool) 
         return
     instead = "--weights fp32, " if weights == "int8" else ""
     raise ModelError(
-        f"{parity.describe()}\nlost {parity.loss:.4f} of the span F1 against torch, allowed are {tolerance:g}; nothing "
+        f"{parity.describe()}\nlost {parity.loss:.4f} of the span F1 against torch; allowed is {tolerance:g}. Nothing "
         f"was written. Type {instead}--tolerance with a larger number, or --accept-loss"
     )
 
 
 def _describe(model: str, folder: Path, labeler: Labeler) -> dict[str, str]:
-    """Return what an exported labeler says of its origin, without this machine's paths."""
+    """Return the origin of an exported labeler, without paths of this machine."""
     config = labeler.config
     return {
         "name": _without_folders(model),
@@ -158,38 +162,40 @@ def _describe(model: str, folder: Path, labeler: Labeler) -> dict[str, str]:
 
 
 def _without_folders(name: str) -> str:
-    """Return a name as it is, of something on this machine the last part of its path."""
+    """Return the last part of a path that exists on this machine, any other name unchanged."""
     return Path(name).resolve().name if Path(name).exists() else name
 
 
 def _check_place(out: Path) -> None:
-    """Refuse a place that holds anything but an exported labeler, which is replaced."""
+    """Raise ConfigError unless `out` is new, empty or an exported labeler, which may be replaced."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not is_exported(out):
         raise ConfigError(
-            f"{out}: holds something that is no exported labeler. Name a folder that is not there."
+            f"{out}: contains something that is not an exported labeler. Name a folder that does not exist."
         )
 
 
 @contextmanager
 def _work_folder(out: Path) -> Iterator[Path]:
-    """Give a folder beside `out`, on the same disk, that is gone afterwards."""
+    """Yield a temporary folder next to `out`, so that it can be renamed on the same disk."""
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as name:
-        folder = Path(name) / "labeler"  # the outer one is for its owner alone, the labeler need not be
+        # A temporary folder is readable by its owner only; a subfolder has the usual permissions.
+        folder = Path(name) / "labeler"
         folder.mkdir()
         yield folder
 
 
 def _move_into_place(work: Path, out: Path) -> None:
-    """Put what is in `work` into `out`; what was there goes, and comes back where that fails."""
+    """Move the files of `work` to `out`; the earlier files of `out` are restored if that fails."""
     if not out.exists():
         os.replace(work, out)
         return
     before = work.with_name("before")
     before.mkdir()
-    with ExitStack() as undo:  # file by file: `out` itself may be the current folder
+    # Files are moved one by one, as `out` itself may be the current folder of a process.
+    with ExitStack() as undo:
         for source, target in ((out, before), (work, out)):
             for file in list(source.iterdir()):
                 os.replace(file, target / file.name)

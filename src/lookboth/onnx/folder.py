@@ -1,4 +1,4 @@
-"""The folder of an exported labeler: what it says of itself, and whether its files are the ones that were written."""
+"""The folder of an exported labeler: its `config.json`, and the check of its files by size and hash."""
 
 import hashlib
 from collections.abc import Mapping
@@ -28,25 +28,26 @@ from lookboth.masking import picture
 
 KIND = "onnx"
 MODEL_FILE = "model.onnx"
-WEIGHTS_FILE = "model.onnx.data"  # beside it where the weights are too large for one file
+# Next to the graph if the weights are too large for one file.
+WEIGHTS_FILE = "model.onnx.data"
 TOKENIZER_FILE = "tokenizer.json"
 _NAMES = {MODEL_FILE, WEIGHTS_FILE, TOKENIZER_FILE}
 _WEIGHTS = ("fp32", "int8")
-_AGAIN = "Copy the whole folder again, or export the labeler anew: lookboth export MODEL FOLDER"
+_AGAIN = "Copy the whole folder again, or export the labeler again: lookboth export MODEL FOLDER"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportedConfig(LabelingConfig):
-    """Everything about an exported labeler that is not in its graph; `config.json` of its folder.
+    """Configuration of an exported labeler: everything outside its graph, stored as `config.json`.
 
     Args:
         weights: "fp32" or "int8".
-        likelihood: how scores become probabilities.
-        threshold: how probable a label must be where a text may have several; None where it has one.
-        cls_id: the tokenizer's classification token; None where there is none.
-        source: what it was exported from: name, base, fingerprint of the base, sha256 of the labeler's files.
-        parity: how it compared with torch when it was exported, as `Parity.to_dict` gives it.
-        files: size and sha256 of every file beside this one.
+        likelihood: conversion of scores to probabilities.
+        threshold: minimum probability of a label in multi-label classification, else None.
+        cls_id: id of the tokenizer's classification token; None if it has none.
+        source: origin of the labeler: name, base, fingerprint of the base, sha256 of its files.
+        parity: comparison with torch at export, as `Parity.to_dict` returns it.
+        files: size and sha256 of every other file in the folder.
     """
 
     weights: str
@@ -65,42 +66,42 @@ class ExportedConfig(LabelingConfig):
         wanted = (size, size) if self.likelihood.kind == "chain" else None
         if (None if steps is None else steps.shape) != wanted:
             raise ModelError(
-                f"a likelihood {self.likelihood.kind} of {len(self.tags)} tags needs transitions {wanted}."
+                f"a likelihood {self.likelihood.kind} of {len(self.tags)} tags needs transitions of shape {wanted}."
             )
 
 
 def is_exported(folder: Path) -> bool:
-    """Say whether `folder` says of itself that it holds an exported labeler."""
+    """Return whether the `config.json` of `folder` is that of an exported labeler."""
     return is_labeler(folder) and read_settings(folder).get(KIND_KEY) == KIND
 
 
 def write_config(folder: Path, config: ExportedConfig) -> None:
-    """Write `config.json` with size and hash of the files that lie in `folder` already."""
+    """Write `config.json` with size and hash of the files in `folder`, which must be written before."""
     found = {name: _measure(folder / name) for name in sorted(_NAMES) if (folder / name).is_file()}
     write_json(folder / CONFIG_FILE, config_to_dict(replace(config, files=found)))
 
 
 def read_config(folder: Path, data: Mapping[str, Any] | None = None) -> ExportedConfig:
-    """Read and check what an exported folder says of itself.
+    """Read and check the configuration of an exported labeler.
 
     Args:
-        folder: of the exported labeler.
-        data: its `config.json`, if that was read already.
+        folder: folder of the exported labeler.
+        data: content of its `config.json`, if already read.
 
     Raises:
-        ModelError: it holds no exported labeler, or one that is malformed or of a later version.
+        ModelError: the folder does not contain an exported labeler, or it is malformed or from a later version.
     """
     data = read_settings(folder) if data is None else data
     if data.get(KIND_KEY) != KIND:
         raise ModelError(
-            f"{folder}: a labeler that torch runs, not an exported one. "
+            f"{folder}: this labeler runs with torch and is not exported. "
             f"Type: lookboth export {folder} OUT, or load it with Labeler.from_pretrained."
         )
     return parse_settings(folder, data, config_from_dict)
 
 
 def describe_exported(folder: Path, data: Mapping[str, Any]) -> str:
-    """Return what `lookboth inspect` prints of an exported labeler; `data` is its `config.json`."""
+    """Return the output of `lookboth inspect` for an exported labeler; `data` is its `config.json`."""
     config = read_config(folder, data)
     return (
         f"{folder}: exported labeler in {config.weights}, from {config.source.get('name')}, "
@@ -109,30 +110,30 @@ def describe_exported(folder: Path, data: Mapping[str, Any]) -> str:
 
 
 def check_files(folder: Path, config: ExportedConfig) -> None:
-    """Hold every file against its size and hash.
+    """Check every file against its recorded size and hash.
 
     Raises:
-        ModelError: one is missing, cut off or another; or a name that is no exported labeler's.
+        ModelError: a file is missing, truncated or changed, or the configuration names an unknown file.
     """
     strange = set(config.files) - _NAMES
     missing = {MODEL_FILE, TOKENIZER_FILE} - set(config.files)
     if strange or missing:
         named = ", ".join(map(repr, sorted(strange or missing)))
         raise ModelError(
-            f"{folder / CONFIG_FILE}: {'unknown' if strange else 'nothing is said of the'} file {named}. {_AGAIN}"
+            f"{folder / CONFIG_FILE}: {'unknown' if strange else 'there is no entry for the'} file {named}. {_AGAIN}"
         )
     for name, (size, digest) in config.files.items():
         file = folder / name
         if not file.is_file():
             raise ModelError(f"{file}: missing. {_AGAIN}")
         if (found := file.stat().st_size) != size:
-            raise ModelError(f"{file}: {found} bytes, {size} were written. {_AGAIN}")
+            raise ModelError(f"{file}: {found} bytes, but {size} were written. {_AGAIN}")
         if _measure(file)[1] != digest:
-            raise ModelError(f"{file}: not the file that was written (its sha256 is another). {_AGAIN}")
+            raise ModelError(f"{file}: not the file that was written (its sha256 differs). {_AGAIN}")
 
 
 def config_to_dict(config: ExportedConfig) -> dict[str, Any]:
-    """Return the JSON form."""
+    """Return the configuration as a JSON object."""
     kind, steps = config.likelihood
     return {
         "model_type": "lookboth",
@@ -152,13 +153,14 @@ def config_to_dict(config: ExportedConfig) -> dict[str, Any]:
 
 
 def config_from_dict(data: Mapping[str, Any]) -> ExportedConfig:
-    """Read what `config_to_dict` wrote.
+    """Return the configuration from the output of `config_to_dict`.
 
     Raises:
-        ModelError: a key is missing, or has another type or size.
+        ModelError: a key is missing, or its value has a wrong type or size.
     """
     steps = optional(data, "transitions", list)
-    kind: Any = setting(data, "likelihood", str)  # held against the allowed ones by ExportedConfig
+    # ExportedConfig checks that the kind is an allowed one.
+    kind: Any = setting(data, "likelihood", str)
     return ExportedConfig(
         **labeling_from_dict(data),
         weights=setting(data, "weights", str),

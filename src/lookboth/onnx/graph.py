@@ -1,4 +1,4 @@
-"""The graph of a labeler: backbone under its mask plan and head, from token ids to scores, at any length and batch."""
+"""The ONNX graph of a labeler, from token ids to scores: backbone with its mask plan, and head; any batch size."""
 
 import importlib.util
 import logging
@@ -19,7 +19,8 @@ from lookboth.onnx.folder import WEIGHTS_FILE
 from lookboth.onnx.onnx_labeler import SCORES
 from lookboth.types import TokenizedExample
 
-ONE_FILE = 1_500_000_000  # bytes of weights beyond which they lie beside the graph; a protobuf ends at 2 GB
+# Bytes of weights above which they are stored next to the graph: a protobuf file is limited to 2 GB.
+ONE_FILE = 1_500_000_000
 _NEEDED = ("onnx", "onnx_ir", "onnxruntime", "onnxscript")
 AXES = {
     "input_ids": ("texts", "tokens"),
@@ -31,7 +32,7 @@ AXES = {
 
 
 class _Scores(nn.Module):
-    """A labeler's model as a function of arrays alone; `LabelerModel.forward` says what they are."""
+    """Wraps a labeler's model as a function of tensors only; `LabelerModel.forward` documents them."""
 
     def __init__(self, model: LabelerModel) -> None:
         super().__init__()
@@ -56,31 +57,31 @@ class _Scores(nn.Module):
 
 
 def graph_inputs(pieces: Sequence[TokenizedExample]) -> dict[str, np.ndarray]:
-    """Return one batch as what the graph takes."""
+    """Return one batch as the inputs of the graph."""
     arrays = build_arrays(pieces)
     return {name: arrays[name] for name in AXES}
 
 
 def require_exporter() -> None:
-    """Refuse to go on where the libraries are missing that graphs are written, quantized and run with.
+    """Check that the libraries for writing, quantizing and running graphs are installed.
 
     Raises:
-        ModelError: says which extra to install.
+        ModelError: a library is missing; the message has the command that installs it.
     """
     lacking = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if lacking:
         raise ModelError(
-            f"exporting needs {', '.join(lacking)}, not installed here. Type: pip install 'lookboth[onnx]'"
+            f"exporting needs {', '.join(lacking)}, which is not installed. Type: pip install 'lookboth[onnx]'"
         )
 
 
 def write_graph(model: LabelerModel, pieces: Sequence[TokenizedExample], file: Path) -> None:
-    """Trace a model and write its graph; masks are computed inside it, from the padding mask.
+    """Trace a model and write its graph, which computes the attention masks from the padding mask.
 
     Args:
-        model: in fp32 on the CPU, its adapter folded in.
-        pieces: a batch to trace with: several texts of different lengths.
-        file: to write; weights of more than `ONE_FILE` bytes lie beside it in `WEIGHTS_FILE`.
+        model: model in fp32 on the CPU, with its adapter merged.
+        pieces: batch to trace with: several texts of different lengths.
+        file: output file; weights of more than `ONE_FILE` bytes go to `WEIGHTS_FILE` next to it.
 
     Raises:
         ModelError: torch's exporter cannot express the model.
@@ -103,7 +104,7 @@ def write_graph(model: LabelerModel, pieces: Sequence[TokenizedExample], file: P
             )
     except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
         raise ModelError(
-            f"torch cannot export {type(model.backbone).__name__} under this plan: {first_line(error)}"
+            f"torch cannot export {type(model.backbone).__name__} with this plan: {first_line(error)}"
         ) from error
     assert program is not None
     _forget_tracing(program.model)
@@ -112,7 +113,10 @@ def write_graph(model: LabelerModel, pieces: Sequence[TokenizedExample], file: P
 
 
 def _forget_tracing(model: Any) -> None:
-    """Drop where in whose files each node was traced, and intermediate shapes, which quantization reads wrongly."""
+    """Remove source locations, which have paths of this machine, and intermediate shapes.
+
+    Quantization changes types but not the recorded shapes and types of intermediate values, so these would be wrong.
+    """
     kept = {id(value) for value in (*model.graph.inputs, *model.graph.outputs)}
     model.metadata_props.clear()
     for value in model.graph.initializers.values():
@@ -129,7 +133,7 @@ def _forget_tracing(model: Any) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's notes on missing libraries and future versions off the screen."""
+    """Suppress the exporter's warnings about optional libraries and future versions."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

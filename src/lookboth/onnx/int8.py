@@ -1,8 +1,8 @@
-"""A graph whose products run on 8-bit integers: weights a column at a time, what goes in a token at a time.
+"""Dynamic int8 quantization of a graph's matrix products: weights per column, activations per token.
 
-Scaling every token by its own largest value is from Yao et al. 2022 (ZeroQuant, arXiv 2206.01861, section 4.1), moving
-large channels from what goes into a product to its weights from Xiao et al. 2023 (SmoothQuant, arXiv 2211.10438,
-section 4); here a channel's size is its root mean square beside the largest value of the token.
+Scaling each token by its largest absolute value is from Yao et al. 2022 (ZeroQuant, arXiv 2206.01861, section 4.1).
+Moving the scale of large channels from the activations to the weights is from Xiao et al. 2023 (SmoothQuant, arXiv
+2211.10438, section 4). Here the size of a channel is its root mean square relative to the token's largest value.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,27 +14,25 @@ import numpy as np
 
 from lookboth.onnx.folder import WEIGHTS_FILE
 
-COARSE = 0.025  # a product stays in fp32 where integers change a token's result by more than this share of its length
-_TO_WEIGHTS = (
-    0.0,
-    0.25,
-    0.5,
-    0.75,
-    1.0,
-)  # how much of a channel's size is moved to the weights: what errs least
-_TOKENS = 256  # of the sample, to try that on
-_STEPS = 127  # on either side of zero
+# A product stays in fp32 if integers change its result by more than this share of the result's norm.
+COARSE = 0.025
+# Candidate shares of a channel's size to move to the weights; the one with the smallest error is used.
+_TO_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+# Tokens of the sample on which the candidates are compared.
+_TOKENS = 256
+# Integer steps on either side of zero.
+_STEPS = 127
 _LEAST = 1e-12
 _TINY, _LAST, _STEP, _MIDDLE = "int8_tiny", "int8_last", "int8_step", "int8_middle"
 
 
 @dataclass(frozen=True)
 class Smoothed:
-    """How the values that go into some products are made even before they are rounded.
+    """Smoothing of an activation before it is rounded.
 
     Args:
-        divisor: of each channel, shape (channels,); the weights are multiplied by it.
-        error: how far off the products of a token are, as a share of their length; root mean square over tokens.
+        divisor: divisor of each channel, shape (channels,); the weights are multiplied by it.
+        error: relative error of the products' norm per token; root mean square over tokens.
     """
 
     divisor: np.ndarray
@@ -42,14 +40,14 @@ class Smoothed:
 
 
 def quantize_graph(source: Path, target: Path, inputs: Mapping[str, np.ndarray]) -> None:
-    """Write a graph whose weight matrices and embeddings are 8-bit integers, but for products they are too coarse for.
+    """Quantize embeddings and weight matrices to int8, except products whose error would exceed `COARSE`.
 
-    A text's scores do not depend on the texts beside it.
+    Activations are scaled per token, so the scores of a text do not depend on the other texts of its batch.
 
     Args:
-        source: an fp32 graph.
-        target: the file to write; where the weights of `source` lie beside it, so do those of `target`.
-        inputs: a batch of real texts, to see what goes into each product.
+        source: fp32 graph.
+        target: output file; if `source` has a separate weights file, so has `target`.
+        inputs: batch of real texts, for the values of the activations.
     """
     import onnx
 
@@ -65,11 +63,11 @@ def quantize_graph(source: Path, target: Path, inputs: Mapping[str, np.ndarray])
 
 
 def record(file: Path, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return what goes into every product with a weight matrix, by the value's name, shape (tokens, channels).
+    """Return the input of every product with a weight matrix, by its name, shape (tokens, channels).
 
     Args:
-        file: an fp32 graph.
-        inputs: a batch to run it on.
+        file: fp32 graph.
+        inputs: batch to run it on.
     """
     import onnx
     import onnxruntime
@@ -78,7 +76,8 @@ def record(file: Path, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray
     weights = {tensor.name: tensor.dims for tensor in model.graph.initializer}
     names = list(dict.fromkeys(node.input[0] for node in model.graph.node if _is_product(node, weights)))
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    probe = file.with_name("probe.onnx")  # beside the weights, if these have a file of their own
+    # In the same folder, because a graph refers to its weights file by a relative path.
+    probe = file.with_name("probe.onnx")
     probe.write_bytes(model.SerializeToString())
     session = onnxruntime.InferenceSession(str(probe), providers=["CPUExecutionProvider"])
     feeds = {item.name: inputs[item.name] for item in session.get_inputs()}
@@ -88,14 +87,14 @@ def record(file: Path, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray
 
 
 def smooth(value: np.ndarray, matrices: list[np.ndarray]) -> Smoothed:
-    """Return how a value is made even with the least error of its products.
+    """Return the smoothing of an activation that gives the smallest error of its products.
 
-    Decoders have a few huge values: at the first token in some layers, in a few channels in others. Spread over all
-    tokens and channels, 255 steps would leave the rest in one step.
+    Decoders have a few very large activations: at the first token in some layers, in a few channels in others. With one
+    scale for all tokens and channels, 255 steps would round the other values to zero.
 
     Args:
-        value: what goes in, shape (tokens, channels).
-        matrices: that it is multiplied with, each of shape (channels, columns).
+        value: activation, shape (tokens, channels).
+        matrices: the weight matrices that it is multiplied by, each of shape (channels, columns).
 
     >>> value = np.array([[1.0, 100.0], [-1.0, 100.0]], np.float32)
     >>> how = smooth(value, [np.array([[1.0], [0.01]], np.float32)])
@@ -118,7 +117,7 @@ def smooth(value: np.ndarray, matrices: list[np.ndarray]) -> Smoothed:
 
 
 def _error(value: np.ndarray, matrix: np.ndarray, wanted: np.ndarray) -> float:
-    """Return how far the product of integers is from what is wanted."""
+    """Return the relative error of the integer product, as a root mean square over tokens."""
     integers, scale = _round_weight(matrix, axis=0)
     most = np.maximum(np.abs(value).max(axis=1, keepdims=True), _LEAST) / _STEPS
     found = (np.round(value / most) * most) @ (integers * scale)
@@ -127,7 +126,7 @@ def _error(value: np.ndarray, matrix: np.ndarray, wanted: np.ndarray) -> float:
 
 
 def _is_product(node: Any, weights: Mapping[str, Any]) -> bool:
-    """Return whether a node multiplies with a weight matrix; a head with a bias (Gemm) is small and stays as it is."""
+    """Return whether a node multiplies by a weight matrix; a head with a bias (Gemm) is small and stays in fp32."""
     return node.op_type == "MatMul" and node.input[1] in weights and len(_shape(weights[node.input[1]])) == 2
 
 
@@ -141,7 +140,7 @@ def _matrices(model: Any, weights: Mapping[str, np.ndarray], value: str) -> list
 
 
 def _rewrite(graph: Any, weights: Mapping[str, np.ndarray], fine: Mapping[str, Smoothed]) -> None:
-    """Put integer products and embeddings in the place of those in fp32."""
+    """Replace fp32 products and embeddings by integer ones."""
     constants: dict[str, np.ndarray] = {
         _TINY: np.array(_LEAST, np.float32),
         _LAST: np.array([-1], np.int64),
@@ -164,7 +163,7 @@ def _rewrite(graph: Any, weights: Mapping[str, np.ndarray], fine: Mapping[str, S
 
 
 def _round_value(name: str, how: Smoothed, constants: dict[str, np.ndarray]) -> Iterator[Any]:
-    """Yield the nodes that turn a value into integers and a scale a token, `{name}_int8` and `{name}_scale`."""
+    """Yield the nodes that quantize an activation: `{name}_int8`, and one `{name}_scale` per token."""
     from onnx.helper import make_node
 
     constants[f"{name}_even"] = 1 / how.divisor
@@ -207,13 +206,13 @@ def _integer_embedding(node: Any, table: np.ndarray, constants: dict[str, np.nda
 
 
 def _round_weight(weight: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return integers and their scales, one for all that lie along `axis`."""
+    """Return the integers of a weight and their scales, one scale per slice along `axis`."""
     scale = np.maximum(np.abs(weight).max(axis=axis), _LEAST) / _STEPS
     return np.round(weight / np.expand_dims(scale, axis)).astype(np.int8), scale.astype(np.float32)
 
 
 def _replace(graph: Any, nodes: list[Any], constants: Mapping[str, np.ndarray]) -> None:
-    """Put nodes and new constants into a graph, and drop the weights that nothing uses any more."""
+    """Set the nodes of a graph, add the new constants and remove unused weights."""
     from onnx.numpy_helper import from_array
 
     used = {name for node in nodes for name in node.input}

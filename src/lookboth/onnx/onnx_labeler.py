@@ -1,4 +1,4 @@
-"""Runs an exported labeler: onnxruntime, tokenizers and numpy, neither torch nor transformers."""
+"""Labelers that run an exported graph with onnxruntime, tokenizers and numpy, without torch or transformers."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -16,16 +16,17 @@ from lookboth.models import as_model_error
 from lookboth.onnx.folder import MODEL_FILE, TOKENIZER_FILE, ExportedConfig, check_files, read_config
 from lookboth.types import TokenizedExample
 
-SCORES = "scores"  # the graph's one output
+# Name of the graph's only output.
+SCORES = "scores"
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
 class PlainTokenizer:
-    """A `tokenizer.json` behind the few calls that `WordEncoder` makes of a Hugging Face tokenizer.
+    """Adapts a `tokenizers.Tokenizer` to the part of the Hugging Face interface that `WordEncoder` uses.
 
     Args:
-        tokenizer: a `tokenizers.Tokenizer`, which neither pads nor cuts texts.
-        cls_token_id: of its classification token, None where there is none.
+        tokenizer: a `tokenizers.Tokenizer`; padding and truncation are turned off.
+        cls_token_id: id of its classification token; None if it has none.
     """
 
     def __init__(self, tokenizer: Any, cls_token_id: int | None) -> None:
@@ -46,8 +47,9 @@ class OnnxModel:
     """A loaded graph.
 
     Args:
-        session: onnxruntime's; inputs: names of what it takes.
-        compute_dtype: of its weights, for reports.
+        session: onnxruntime session.
+        inputs: names of the graph's inputs.
+        compute_dtype: data type of its weights, for reports.
     """
 
     session: Any
@@ -56,13 +58,13 @@ class OnnxModel:
 
 
 class OnnxLabeler(HeadLabeler):
-    """An exported labeler; it predicts as the labeler it was made from.
+    """An exported labeler, with the same predictions as the labeler it was exported from.
 
     Args:
-        config: everything but the graph.
+        config: configuration.
         model: the graph.
-        tokenizer: of the labeler.
-        folder: where it was loaded from.
+        tokenizer: the labeler's tokenizer.
+        folder: folder it was loaded from.
         device: "cpu" or "cuda".
     """
 
@@ -86,30 +88,30 @@ class OnnxLabeler(HeadLabeler):
     def from_pretrained(
         cls, folder: str | Path, *, device: str | None = None, threads: int | None = None
     ) -> "OnnxLabeler":
-        """Load an exported labeler; onnxruntime, tokenizers and numpy are all it needs.
+        """Load an exported labeler; it needs only onnxruntime, tokenizers and numpy.
 
         Args:
-            folder: what `lookboth export` wrote.
-            device: "cpu", or "cuda" with a build of onnxruntime that has it; the CPU when None.
-            threads: that compute one batch; onnxruntime's choice, all cores, when None.
+            folder: output folder of `lookboth export`.
+            device: "cpu", or "cuda" if this build of onnxruntime supports it; None: the CPU.
+            threads: threads per batch; None: onnxruntime's default, all cores.
 
         Raises:
-            ModelError: the folder is incomplete, damaged or of a later version, or onnxruntime is not installed.
-            ConfigError: this build of onnxruntime has no such device.
+            ModelError: the folder is incomplete, damaged or from a later version, or onnxruntime is not installed.
+            ConfigError: this build of onnxruntime does not support the device.
         """
         folder = Path(folder).expanduser()
         return load_exported(folder, read_settings(folder), device=device, threads=threads)
 
     @property
     def device(self) -> str:
-        """Where it computes."""
+        """Return the device that computes, "cpu" or "cuda"."""
         return self._device
 
     def score(self, pieces: Sequence[TokenizedExample]) -> np.ndarray:
-        """Return what the head gives for every word of one batch, (w, num_tags).
+        """Return the head's scores of every word of one batch, (w, num_tags).
 
         Raises:
-            ModelError: the graph takes or gives something else than that of an exported labeler.
+            ModelError: the inputs or the output of the graph are not those of an exported labeler.
         """
         arrays, file = build_arrays(pieces), self.folder / MODEL_FILE
         with as_model_error(f"{file}: onnxruntime cannot run it"):
@@ -117,11 +119,11 @@ class OnnxLabeler(HeadLabeler):
             scores: np.ndarray = self.model.session.run([SCORES], feeds)[0]
         wanted = (sum(len(piece.word_tokens) for piece in pieces), len(self.config.tags))
         if scores.shape != wanted or scores.dtype != np.float32:
-            raise ModelError(f"{file}: gives {scores.dtype} {scores.shape}, not float32 {wanted}.")
+            raise ModelError(f"{file}: the output is {scores.dtype} {scores.shape}, not float32 {wanted}.")
         return scores
 
     def likelihood(self) -> Likelihood:
-        """Return how scores become probabilities, as it was exported."""
+        """Return the conversion of scores to probabilities that was exported."""
         return self.config.likelihood
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -142,7 +144,7 @@ def load_exported(
     """Return the exported labeler in `folder`; `data` is its `config.json`.
 
     Args:
-        folder, device, threads: see `OnnxLabeler.from_pretrained`. Options of labelers that torch runs are passed over.
+        folder, device, threads: see `OnnxLabeler.from_pretrained`. Options of torch labelers are ignored.
     """
     config = read_config(folder, data)
     check_files(folder, config)

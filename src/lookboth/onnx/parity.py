@@ -1,4 +1,4 @@
-"""An exported labeler held against the one it was made from: what it finds, and how fast."""
+"""Comparison of an exported labeler with the original: predictions, scores and speed."""
 
 import time
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from lookboth.types import Example, Prediction
 
 
 class Found(NamedTuple):
-    """What a labeler gives on some texts: the head's scores of each, (w, num_tags), and the predictions."""
+    """Output of a labeler on some texts: the head's scores of each text, (w, num_tags), and the predictions."""
 
     scores: Sequence[np.ndarray]
     predictions: Sequence[Prediction]
@@ -21,16 +21,17 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Parity:
-    """How an exported labeler compares with torch in fp32 on the same texts.
+    """Comparison of an exported labeler with torch in fp32 on the same texts.
 
     Args:
-        data: the texts, by name; texts, words: how many.
+        data: name of the texts.
+        texts, words: their numbers.
         agreement: share of words with the same tag, or of texts with the same labels.
-        span_f1: strict F1 of its spans (or labels of whole texts) with torch's as the gold ones.
-        score_difference: the largest one between any two scores of the head.
-        gold_f1: strict F1 of torch and of the exported labeler on the data's own labels; None without such labels.
-        words_per_second: of torch, its adapter folded in, and of the exported labeler, alternating.
-        threads: of both.
+        span_f1: strict F1 of its spans (or labels of whole texts), with those of torch as gold.
+        score_difference: largest absolute difference between two corresponding scores of the head.
+        gold_f1: strict F1 of torch and of the exported labeler on the gold labels of the data; None without them.
+        words_per_second: speed of torch (with merged adapter) and of the exported labeler, measured alternately.
+        threads: threads of both.
     """
 
     data: str
@@ -45,18 +46,18 @@ class Parity:
 
     @property
     def loss(self) -> float:
-        """The share of what torch finds that the exported labeler finds otherwise: one minus the span F1."""
+        """Return 1 minus the span F1 of the exported labeler with the spans of torch as gold."""
         return 1 - self.span_f1
 
     def to_dict(self) -> dict[str, object]:
-        """Return the JSON form."""
+        """Return the comparison as a JSON object."""
         return asdict(self)
 
     def describe(self) -> str:
-        """Return what a person reads."""
+        """Return the comparison as lines of text."""
         torch_speed, own_speed = self.words_per_second
         lines = [
-            f"held against torch in fp32 on {self.data}: {self.texts} texts, {self.words} words",
+            f"compared with torch in fp32 on {self.data}: {self.texts} texts, {self.words} words",
             f"the same tags: {100 * self.agreement:.2f} % of words; the same spans: F1 {100 * self.span_f1:.2f}",
             f"largest difference of a score: {self.score_difference:.2g}",
         ]
@@ -66,14 +67,14 @@ class Parity:
                 f"torch {100 * self.gold_f1[0]:.2f}, exported {100 * self.gold_f1[1]:.2f}"
             )
         lines.append(
-            f"words a second: torch {torch_speed:,.0f}, exported {own_speed:,.0f} "
-            f"({own_speed / torch_speed:.1f} times as fast; {self.threads} threads, in turns, the best of each)"
+            f"words per second: torch {torch_speed:,.0f}, exported {own_speed:,.0f} "
+            f"({own_speed / torch_speed:.1f} times as fast; {self.threads} threads, alternating, best run of each)"
         )
         return "\n".join(lines)
 
 
 def find(labeler: HeadLabeler, examples: Sequence[Example]) -> Found:
-    """Return what a labeler gives on `examples`, in order."""
+    """Run a labeler on `examples` and return its scores and predictions, in order."""
     return Found(example_scores(labeler, examples), list(label_examples(labeler, examples)))
 
 
@@ -86,12 +87,12 @@ def compare(
     words_per_second: tuple[float, float],
     threads: int,
 ) -> Parity:
-    """Return how what was exported finds compares with what torch finds.
+    """Compare the output of the exported labeler with that of torch.
 
     Args:
-        reference, exported: found on `examples`.
-        examples: with or without labels of their own; those that share no label with `reference` count as without.
-        data: their name; words_per_second, threads: see Parity.
+        reference, exported: output of torch and of the exported labeler on `examples`.
+        examples: texts with or without gold labels; gold labels are ignored if the labeler predicts none of them.
+        data, words_per_second, threads: see Parity.
     """
     kept = _micro(reference.predictions, exported.predictions)
     same = [_tags(a) == _tags(b) for a, b in zip(reference.predictions, exported.predictions, strict=True)]
@@ -114,7 +115,7 @@ def compare(
 
 
 def race(labelers: Sequence[HeadLabeler], examples: Sequence[Example], *, rounds: int = 2) -> list[float]:
-    """Return the best words a second of each labeler, which take turns so that both meet the same machine."""
+    """Return the best words per second of each labeler; runs alternate so that all have the same machine load."""
     words = sum(len(example.words) for example in examples)
     seconds = [float("inf")] * len(labelers)
     for _ in range(rounds):

@@ -1,4 +1,4 @@
-"""Reports of run folders: tables, plots, pages."""
+"""Reports of run folders: tables, plots and HTML pages."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Every method against the baseline: over seeds, over sentences, corrected for how many comparisons there are."""
+"""Comparison of each method with the baseline, over seeds and sentences, corrected for multiple comparisons."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -28,26 +28,28 @@ ALPHA = 0.05
 
 
 class Verdict(StrEnum):
-    """What a comparison says."""
+    """The conclusion of a comparison."""
 
     better = "better"
     worse = "worse"
-    unsure = "not sure for other seeds"
+    unsure = "not significant over seeds"
     noise = "within noise"
-    unknown = "cannot be told"
+    unknown = "not testable"
 
 
 @dataclass(frozen=True)
 class Gain:
-    """One method against the baseline on test data.
+    """Comparison of a method with the baseline on test data.
 
     Args:
         data: the data set.
-        result: the method; baseline: what it is compared with.
-        seeds: paired over the seeds that both have.
-        sentences: bootstrap interval and randomization p-value of the mean over those seeds on the same test sentences;
-            None where predictions are missing or the sentences are not the same.
-        holm_seeds, holm_sentences, bh_sentences: the p-values corrected over all comparisons of the report.
+        result: result of the method.
+        baseline: result of the baseline.
+        seeds: paired difference over the seeds of both.
+        sentences: bootstrap interval and randomization p-value of the mean over these seeds on the same test sentences;
+            None if predictions are missing or the sentences differ.
+        holm_seeds, holm_sentences, bh_sentences: p-values corrected (Holm, Benjamini-Hochberg) over all comparisons of
+            the report.
     """
 
     data: DataResults
@@ -61,9 +63,9 @@ class Gain:
 
     @property
     def verdict(self) -> Verdict:
-        """Sure when sentences (corrected by Holm) and seeds (their 95 % interval leaves out 0) agree.
+        """Return the verdict: significant over sentences (Holm) and a 95 % interval over seeds that excludes 0.
 
-        Without predictions the seeds alone must say it, corrected by Holm.
+        Without predictions, the Holm-corrected p-value over seeds is used in place of the one over sentences.
         """
         interval = self.seeds.interval
         seeds_agree = interval is not None and not interval.low <= 0 <= interval.high
@@ -78,15 +80,16 @@ class Gain:
 
 
 class TestSentences:
-    """The test sentences of runs, read once: what they are, and their counts."""
+    """Cache of the span counts of runs on their test sentences."""
 
-    __test__ = False  # not for pytest
+    # pytest would otherwise collect the class because of its name.
+    __test__ = False
 
     def __init__(self) -> None:
         self._read: dict[Path, dict[str, tuple[str, np.ndarray]]] = {}
 
     def counts(self, run: Run, test: str) -> tuple[str, np.ndarray] | None:
-        """Return a fingerprint of words and gold spans with `sentence_counts`, None without predictions."""
+        """Return a fingerprint of words and gold spans, and the `sentence_counts`; None without predictions."""
         folder = run.folder
         if folder is None or not has_predictions(folder):
             return None
@@ -97,13 +100,13 @@ class TestSentences:
 
 
 def compare_with_baselines(data: Sequence[DataResults]) -> list[Gain]:
-    """Compare every result with the baseline of its data set and correct the p-values over all of them.
+    """Compare every result with the baseline of its data set and correct the p-values over all comparisons.
 
     Args:
         data: all data sets of a report.
 
     Raises:
-        DataError: predictions that cannot be read.
+        DataError: predictions cannot be read.
     """
     sentences = TestSentences()
     gains = []
@@ -126,7 +129,7 @@ def _gain(
 def _on_sentences(
     result: Result, baseline: Result, seeds: Sequence[Seed], sentences: TestSentences
 ) -> Comparison | None:
-    """Compare on the same sentences; None where they are missing or not the same."""
+    """Compare on the same sentences; return None if predictions are missing or the sentences differ."""
     sides = []
     for side in (result, baseline):
         found = [sentences.counts(side.runs[seed], side.test or "") for seed in seeds]
@@ -156,7 +159,7 @@ def _corrected(gains: list[Gain]) -> list[Gain]:
 def _correct(
     method: Callable[[Sequence[float]], list[float]], p_values: Sequence[float | None]
 ) -> list[float | None]:
-    """Correct the p-values that there are."""
+    """Correct the p-values; None stays None and does not count as a comparison."""
     corrected = iter(method([p for p in p_values if p is not None]))
     return [None if p is None else next(corrected) for p in p_values]
 

@@ -1,4 +1,4 @@
-"""One page with every mistake of a run: gold and predicted spans side by side, to be filtered by label and kind."""
+"""HTML page of all mistakes of a run: gold and predicted spans side by side, with filters by label and kind."""
 
 import json
 from collections import Counter
@@ -13,14 +13,14 @@ Hues = Mapping[str, int]
 
 
 def render_errors_page(title: str, facts: Mapping[str, str], sentences: Sequence[ScoredSentence]) -> str:
-    """Return an HTML page that needs no other file, of all sentences with a mistake.
+    """Return a self-contained HTML page of all sentences with a mistake.
 
-    It works with the keyboard and with a screen reader, in light and dark; without JavaScript it shows everything.
+    The page works with keyboard and screen reader, and in light and dark mode. Without JavaScript it shows everything.
 
     Args:
-        title: of the page.
-        facts: what a reader should know of the run, by name.
-        sentences: with gold and predicted spans; those without a mistake are only counted.
+        title: title of the page.
+        facts: facts about the run, by name.
+        sentences: sentences with gold and predicted spans; those without a mistake are only counted.
     """
     pairs = [pair_spans(sentence.gold, sentence.predicted) for sentence in sentences]
     wrong = [[pair for pair in of_sentence if pair.kind is not None] for of_sentence in pairs]
@@ -64,7 +64,7 @@ def _facts(facts: Mapping[str, str]) -> str:
 
 
 def _form(kinds: Mapping[str, int], labels: Mapping[str, int]) -> str:
-    """Return the filters; hidden until the script that obeys them runs."""
+    """Return the filters; hidden until the script runs, as they need it."""
     return (
         '<form id="filters" aria-label="Filters" hidden>\n'
         + _boxes("kind", "Kind of mistake", kinds)
@@ -74,7 +74,7 @@ def _form(kinds: Mapping[str, int], labels: Mapping[str, int]) -> str:
 
 
 def _pager(place: str) -> str:
-    """Return buttons that turn pages; hidden until the script makes pages."""
+    """Return the page buttons; hidden until the script divides the sentences into pages."""
     buttons = " ".join(
         f'<button type="button" data-step="{step}">{text}</button>'
         for step, text in ((-1, "Previous page"), (1, "Next page"))
@@ -117,9 +117,9 @@ def _article(number: int, sentence: ScoredSentence, errors: Sequence[SpanPair], 
 
 def _error(pair: SpanPair, words: Sequence[str]) -> str:
     sides = [("gold", pair.gold), ("predicted", pair.predicted)]
-    told = "; ".join(f"{name} {_span_text(span, words)}" for name, span in sides if span is not None)
+    spans = "; ".join(f"{name} {_span_text(span, words)}" for name, span in sides if span is not None)
     labels = escape_html(json.dumps(_labels(pair), ensure_ascii=False))
-    return f'<li data-kind="{pair.kind}" data-labels="{labels}"><span class="kind">{pair.kind}</span>: {told}</li>\n'
+    return f'<li data-kind="{pair.kind}" data-labels="{labels}"><span class="kind">{pair.kind}</span>: {spans}</li>\n'
 
 
 def _span_text(span: Span, words: Sequence[str]) -> str:
@@ -128,7 +128,7 @@ def _span_text(span: Span, words: Sequence[str]) -> str:
 
 
 def _marked(words: Sequence[str], spans: Sequence[Span], wrong: set[Span | None], hues: Hues) -> str:
-    """Return the words with each span marked; a span inside another is marked inside it."""
+    """Return the words with each span marked; nested spans become nested marks."""
     ends: list[Span] = []
     starts = sorted(set(spans), key=lambda span: (span.start, -span.end, span.label))
     pieces: list[str] = []
@@ -136,7 +136,7 @@ def _marked(words: Sequence[str], spans: Sequence[Span], wrong: set[Span | None]
         pieces.append(" " if place else "")
         while starts and starts[0].start == place:
             span = starts.pop(0)
-            # What would cross the border of a span around it is marked up to that border.
+            # HTML elements cannot overlap, so a span is cut at the end of the span around it.
             end = min([span.end, *(outer.end for outer in ends)])
             ends.append(span._replace(end=end))
             pieces.append(_open(span, hues, wrong=span in wrong))
@@ -147,12 +147,12 @@ def _marked(words: Sequence[str], spans: Sequence[Span], wrong: set[Span | None]
 
 
 def _open(span: Span, hues: Hues, *, wrong: bool) -> str:
-    told = '<span class="hidden-visually">wrong: </span>' if wrong else ""
-    return f'<mark{" class=wrong" if wrong else ""} style="--hue:{hues[span.label]}">{told}'
+    note = '<span class="hidden-visually">wrong: </span>' if wrong else ""
+    return f'<mark{" class=wrong" if wrong else ""} style="--hue:{hues[span.label]}">{note}'
 
 
 def _labels(pair: SpanPair) -> list[str]:
-    """Return the labels of a mistake, gold before predicted, each once."""
+    """Return the distinct labels of a mistake, gold before predicted."""
     return list(dict.fromkeys(span.label for span in pair if span is not None))
 
 

@@ -1,10 +1,10 @@
-"""How numbers are printed in tables: percent, points with a sign, intervals, p-values."""
+"""Formatting of numbers in tables: percent, signed points, intervals, p-values."""
 
 from lookboth.evaluation import Interval, MeanAndSd
 
 
 def show_mean(score: MeanAndSd | None, count: int, usual: int) -> str:
-    """Return a mean over seeds in percent with its sd; the number of seeds where it is not the usual one.
+    """Return a mean over seeds in percent with its sd, and the number of seeds if it differs from `usual`.
 
     >>> show_mean(MeanAndSd(0.5, 0.01), 3, usual=3), show_mean(MeanAndSd(0.5, None), 1, usual=3)
     ('50.0 ± 1.0', '50.0 (1)')
@@ -21,7 +21,7 @@ def show_seeds(count: int) -> str:
 
 
 def show_points(value: float) -> str:
-    """Return a difference in points with its sign; what rounds to zero has none.
+    """Return a difference in percentage points with its sign; zero after rounding is unsigned.
 
     >>> show_points(0.0123), show_points(-0.01), show_points(-0.0001)
     ('+1.2', '−1.0', '0.0')
@@ -31,17 +31,17 @@ def show_points(value: float) -> str:
 
 
 def show_interval(interval: Interval | None) -> str:
-    """Return an interval in points, "" for None."""
+    """Return an interval in percentage points, "" for None."""
     return "" if interval is None else f"{show_points(interval.low)} to {show_points(interval.high)}"
 
 
 def show_number(value: float | None) -> str:
-    """Return a number with one digit, "" for None."""
+    """Return a number with one decimal, "" for None."""
     return "" if value is None else f"{value:.1f}".replace("-", "−")
 
 
 def show_p(value: float | None) -> str:
-    """Return a p-value as it is usually printed.
+    """Return a p-value in the APA style: three decimals without a leading zero.
 
     >>> show_p(0.0001), show_p(0.04321), show_p(None)
     ('< .001', '.043', '')

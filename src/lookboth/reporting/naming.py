@@ -1,4 +1,4 @@
-"""Names of runs for tables: from their place in a study, else from the recipe."""
+"""Names of runs for tables, from their study or else from their recipe."""
 
 import json
 import re
@@ -29,7 +29,7 @@ def data_name(config: Mapping[str, Any]) -> str:
 
 
 def data_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what makes two data sets of one name different ones."""
+    """Return the settings that distinguish data sets with the same name."""
     if study := config.get("study"):
         return {"name": study.get("name")}
     data = config.get("data")
@@ -46,7 +46,7 @@ def model_name(config: Mapping[str, Any]) -> str:
 
 
 def method_name(config: Mapping[str, Any], plan: str | None) -> str:
-    """Return the name of a run's method; without a study, its plan.
+    """Return the name of a run's method: the study's, else the plan.
 
     >>> method_name({"plan": "0011"}, "0011"), method_name({"study": {"method": "sr1"}}, "causal")
     ('0011', 'sr1')
@@ -58,7 +58,7 @@ def method_name(config: Mapping[str, Any], plan: str | None) -> str:
 
 
 def slug(name: str) -> str:
-    """Return a name fit for a file.
+    """Return a name that is safe as a file name.
 
     >>> slug("uner_en_ewt → wikigold")
     'uner_en_ewt-wikigold'
@@ -72,13 +72,13 @@ def is_bits(method: str) -> bool:
 
 
 def differences(names: Sequence[Hashable], settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return for each name the values in which it differs from others of this name, "" where there is nothing to tell.
+    """Return for each entry the settings that distinguish it from others with the same name, "" if there are none.
 
-    Values at their default are not shown.
+    Default values are not shown.
 
     Args:
-        names: one for each of the settings.
-        settings: recipes, or parts of recipes.
+        names: the name of each entry.
+        settings: the recipe of each entry, or a part of it.
 
     >>> differences(["a", "a", "b"], [{"label_on": "last"}, {"label_on": "first"}, {"label_on": "first"}])
     ['', 'label_on=first', '']

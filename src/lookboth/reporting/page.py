@@ -1,4 +1,4 @@
-"""A report as a list of blocks, written as one Markdown and one HTML page."""
+"""Blocks of a report, and their rendering as a Markdown and an HTML page."""
 
 import html
 from collections.abc import Iterable, Sequence
@@ -18,18 +18,18 @@ class Heading:
 
 @dataclass(frozen=True)
 class Paragraph:
-    """Running text."""
+    """A paragraph of text."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Items:
-    """A list; an item may link to a file beside the page.
+    """A list, whose items may link to files next to the page.
 
     Args:
-        texts: one an item.
-        links: for each the relative address it leads to, or "".
+        texts: text of each item.
+        links: relative address of each item's link, or "".
     """
 
     texts: Sequence[str]
@@ -38,12 +38,12 @@ class Items:
 
 @dataclass(frozen=True)
 class Picture:
-    """A plot in a file beside the page.
+    """A plot in a file next to the page.
 
     Args:
-        file: its relative address.
-        alt: what it shows, for those who do not see it.
-        caption: how to read it.
+        file: relative address of the file.
+        alt: description for readers who cannot see it.
+        caption: explanation of the plot.
     """
 
     file: str
@@ -103,7 +103,7 @@ def page_to_markdown(blocks: Iterable[Block]) -> str:
 
 
 def page_to_html(blocks: Sequence[Block]) -> str:
-    """Return the page as HTML that needs no file but its pictures and reads in light and dark."""
+    """Return the page as HTML for light and dark mode; its pictures are the only other files."""
     title = next((block.text for block in blocks if isinstance(block, Heading)), "Report")
     body = "".join(_html(block) for block in blocks)
     return f"{_HEAD.format(title=html.escape(title))}{body}</main>\n</body>\n</html>\n"

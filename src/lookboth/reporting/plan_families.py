@@ -1,4 +1,4 @@
-"""Results that differ in their mask plan only: the paper's figure and its tests are about these."""
+"""Families of results that differ only in their mask plan, for the paper's figure and tests."""
 
 import json
 from collections.abc import Collection, Iterator, Mapping
@@ -11,19 +11,19 @@ from lookboth.evaluation import SEED_KEYS, PairedDifference, group_effects, nest
 from lookboth.reporting.naming import is_bits
 from lookboth.reporting.results import DataResults, Result, Seed, best_on_dev
 
-# The learning rate may have been tuned for each plan by itself; everything else must be the same.
+# The learning rate may have been tuned for each plan separately; everything else must be the same.
 _MAY_DIFFER = SEED_KEYS | {"plan", "study"}
 _MAY_DIFFER_IN_TRAINING = SEED_KEYS | {"lr"}
 
 
 @dataclass(frozen=True)
 class PlanFamily:
-    """The results of one model on one data set that differ in their plan only.
+    """The results of one model on one data set that differ only in their plan.
 
     Args:
-        model: its name.
-        num_groups: bits of the plans.
-        results: by plan; in bits of `num_groups` groups, 0...0 first, then plans that are no such bits.
+        model: name of the model.
+        num_groups: number of bits of the plans.
+        results: results by plan: first the plans with `num_groups` bits, 0...0 first, then all other plans.
     """
 
     model: str
@@ -32,24 +32,24 @@ class PlanFamily:
 
     @property
     def chosen(self) -> str | None:
-        """The plan with the best mean dev score."""
+        """Return the plan with the best mean dev score."""
         best = best_on_dev(self.results.values())
         return next((plan for plan, result in self.results.items() if result is best), None)
 
     def scores(self, split: str) -> dict[str, dict[Seed, float]]:
-        """Return dev or test scores by plan and seed, of plans in bits."""
+        """Return dev or test scores by plan and seed, for the plans in bits."""
         found = {
             plan: r.dev if split == "dev" else r.tests for plan, r in self.results.items() if is_bits(plan)
         }
         return {plan: scores for plan, scores in found.items() if scores}
 
     def nested_test(self, split: str) -> PairedDifference | None:
-        """Return the paper's test (see `nested_plan_test`), None where no two plans are nested."""
+        """Return the paper's test (see `nested_plan_test`); None if no two plans are nested."""
         scores = self.scores(split)
         return nested_plan_test(scores) if nested_among(scores) else None
 
     def effects(self, split: str) -> list[PairedDifference]:
-        """Return what each group changes (see `group_effects`), nothing where a group was never switched alone."""
+        """Return the effect of each group (see `group_effects`); empty if a group was never switched alone."""
         try:
             return group_effects(self.scores(split))
         except DataError:
@@ -57,9 +57,9 @@ class PlanFamily:
 
 
 def plan_families(data: DataResults) -> Iterator[PlanFamily]:
-    """Yield, for each model, the largest family of results that differ in their plan only, two plans at least.
+    """Yield the largest family of each model, if it has at least two plans.
 
-    Of results that differ in their learning rate only, the best on dev is taken.
+    Of results that differ only in their learning rate, the family contains the best on dev.
 
     Args:
         data: all results on one data set.
@@ -87,7 +87,7 @@ def _family(model: str, results: list[Result]) -> PlanFamily:
 
 
 def _in_bits(plan: str, num_groups: int) -> str:
-    """Return a plan as bits of so many groups; as it stands where it is none.
+    """Return a plan as `num_groups` bits; a plan that cannot be written so is returned unchanged.
 
     >>> _in_bits("causal", 4), _in_bits("01", 4), _in_bits("middle", 4), _in_bits("middle", 2)
     ('0000', '0011', '0110', 'middle')

@@ -1,4 +1,4 @@
-"""The part of a report about plan searches: every plan that was judged, which layers matter, what to take."""
+"""Section of a report about plan searches: evaluated plans, the effect of layers and the recommended plan."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,21 +17,23 @@ from lookboth.search import Evidence, PlanScore, read_evidence
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_MOST_PLANS = 24  # in a plot
+# Plans in one plot.
+_MOST_PLANS = 24
 _CHOSEN = COLORS[1]
 _LESS_TRAINED = (
-    "scores in searches that did not train the plan as long as those they chose from, each after a training of its own "
-    "length; they are in no mean and cannot be held against the others."
+    "scores from searches that dropped the plan before the final comparison, after trainings of different lengths; "
+    "they are not part of the means and are not comparable with the other scores."
 )
 
 
 @dataclass(frozen=True)
 class PlanSearch:
-    """The searches of one method on one data set, seed by seed.
+    """The plan searches of one method on one data set.
 
     Args:
-        data, result: what was searched, and what the chosen plans reached.
-        evidence: of each seed.
+        data: the data set.
+        result: result of the chosen plans.
+        evidence: evidence of the search, by seed.
     """
 
     data: DataResults
@@ -40,41 +42,41 @@ class PlanSearch:
 
     @property
     def title(self) -> str:
-        """How the search is called in headings."""
+        """Return the heading of the search."""
         return f"Plan search: {self.data.name}, {self.result.method}"
 
     @property
     def name(self) -> str:
-        """Part of the names of its files."""
+        """Return the name of its files, without suffix."""
         return f"search-{slug(f'{self.data.name}-{self.result.model}-{self.result.method}')}"
 
     def plans(self) -> list[str]:
-        """Return the plans of all seeds, the best mean score first, those that have none last."""
+        """Return the plans of all seeds by descending mean score; plans without a mean score are last."""
         means = {plan: self.mean(plan) for plan in self._by_plan()}
         return sorted(means, key=lambda plan: (0, -mean.mean) if (mean := means[plan]) else (1, 0.0))
 
     def scores(self, plan: str) -> dict[Seed, PlanScore]:
-        """Return how a plan did with each seed that compared it, after equally long trainings."""
+        """Return the scores of a plan by seed, for seeds that compared it after trainings of equal length."""
         known = self._by_plan()[plan]
         return {seed: score for seed, score in known.items() if score in self.evidence[seed].together}
 
     def less_trained(self, plan: str) -> list[float]:
-        """Return the scores of a plan with the seeds that dropped it before, after trainings of any shorter length."""
+        """Return the scores of a plan from the seeds that dropped it early, after shorter trainings."""
         known = self._by_plan()[plan]
         return [score.score for seed, score in known.items() if score in self.evidence[seed].less_trained]
 
     def mean(self, plan: str) -> MeanAndSd | None:
-        """Return mean and sd of a plan's dev score over the seeds that compared it; None where none did."""
+        """Return mean and sd of a plan's dev score over the seeds that compared it; None if there are none."""
         scores = [score.score for score in self.scores(plan).values()]
         return mean_and_sd(scores) if scores else None
 
     @property
     def yardstick(self) -> str:
-        """The plan whose speed is 1: causal where that was judged, else the best."""
+        """Return the reference plan of speeds: causal if it was evaluated, else the best plan."""
         return "causal" if "causal" in self._by_plan() else self.plans()[0]
 
     def speed(self, plan: str) -> float | None:
-        """Return how fast the dev data was labeled, as a multiple of `yardstick`; None where that was not timed."""
+        """Return the speed on dev data relative to `yardstick`; None if it was not timed."""
         ratios = []
         for seed, score in self._by_plan()[plan].items():
             other = self._by_plan()[self.yardstick].get(seed)
@@ -83,7 +85,7 @@ class PlanSearch:
         return sum(ratios) / len(ratios) if ratios else None
 
     def layers(self) -> list[float] | None:
-        """Return the mean over seeds of what `Evidence.layers` says; None where a seed says nothing."""
+        """Return the mean over seeds of `Evidence.layers`; None if a seed lacks it."""
         known = [layers for e in self.evidence.values() if (layers := e.layers()) is not None]
         if len(known) < len(self.evidence):
             return None
@@ -98,7 +100,7 @@ class PlanSearch:
 
 
 def read_searches(data: Sequence[DataResults]) -> list[PlanSearch]:
-    """Return the searches among all results: those whose run folders hold evidence."""
+    """Return the searches among all results, which are those with evidence in their run folders."""
     found = []
     for results in data:
         for result in results.results:
@@ -112,20 +114,22 @@ def read_searches(data: Sequence[DataResults]) -> list[PlanSearch]:
 
 
 def search_words(search: PlanSearch) -> list[str]:
-    """Return for each seed what was chosen, how sure that is, and what it cost."""
+    """Return a sentence per seed with the chosen plan, its evidence and the cost of the search."""
     lines = []
     for seed, evidence in search.evidence.items():
         cost = evidence.cost()
-        price = "" if cost is None else f" It cost {cost:.1f} trainings, the last one included."
+        price = "" if cost is None else f" It cost {cost:.1f} trainings, including the final one."
         lines.append(f"{'' if seed is None else f'Seed {seed}: '}{evidence.in_words()}{price}")
     chosen = {evidence.name for evidence in search.evidence.values()}
     if len(chosen) > 1:
-        lines.append(f"The seeds chose different plans ({', '.join(sorted(chosen))}): none of them is sure.")
+        lines.append(
+            f"The seeds chose different plans ({', '.join(sorted(chosen))}), so the choice is uncertain."
+        )
     return lines
 
 
 def search_table(search: PlanSearch) -> Table:
-    """Return dev score, distance to the best, seeds that chose the plan or took it for as good, and speed."""
+    """Return the table of plans: dev score, distance to the best, seeds that chose it, and speed."""
     plans, usual = search.plans(), len(search.evidence)
     best = search.mean(plans[0])
     rows, records = [], []
@@ -152,10 +156,10 @@ def search_table(search: PlanSearch) -> Table:
         )
     columns = ["plan", f"dev {search.data.metric}", "behind the best", "within noise", "chosen", "speed"]
     caption = (
-        f"{search.title}: dev score of every plan that was judged, over {show_seeds(usual)}; in how many searches "
-        "dev data did not tell it from the best, in how many it was chosen; how fast the dev data was labeled, as a "
-        f"multiple of {search.yardstick}, where that was timed. Scores are those of the search's shared or short "
-        "trainings, not of full ones."
+        f"{search.title}: dev score of every evaluated plan, over {show_seeds(usual)}. Within noise, chosen: number of "
+        "searches in which the plan was within noise of the best, or chosen. Speed: on dev data, relative to "
+        f"{search.yardstick}, if timed. The scores are from the search's shared or short trainings, not from full "
+        "trainings."
     )
     if _any_less_trained(search):
         columns.append("less trained")
@@ -164,7 +168,7 @@ def search_table(search: PlanSearch) -> Table:
 
 
 def plot_search(search: PlanSearch) -> Plot:
-    """Draw dev score by plan, and what each layer seems to carry where the search can tell."""
+    """Draw dev score by plan and, if the search measured it, the effect of each layer."""
     layers = search.layers()
     titles = ["dev score by plan"] + (["right context by layer"] if layers else [])
     with plot_style():
@@ -180,11 +184,7 @@ def plot_search(search: PlanSearch) -> Plot:
         f"{search.title}: dev score of each plan with its interval; all values are in the table.",
         "Mean over seeds of the dev score of each plan, best first, with the 95 % bootstrap interval over dev "
         "sentences (mean of the seeds' bounds); coloured: chosen by a search."
-        + (
-            " Right: what opening a layer to the right was worth, layer 0 nearest the input."
-            if layers
-            else ""
-        )
+        + (" Right panel: effect of unmasking each layer; layer 0 is nearest the input." if layers else "")
         + (f" Hollow, after less training: {_LESS_TRAINED}" if _any_less_trained(search) else ""),
     )
 
@@ -202,7 +202,7 @@ def _draw_plans(axis: "Axes", search: PlanSearch) -> None:
         for score in search.less_trained(plan):
             axis.plot(place, 100 * score, "o", color=GREY, markerfacecolor="none", ms=4)
     axis.plot([], [], "o", color=_CHOSEN, ms=5, label="chosen by a search")
-    axis.plot([], [], "o", color=COLORS[0], ms=5, label="judged")
+    axis.plot([], [], "o", color=COLORS[0], ms=5, label="evaluated")
     if _any_less_trained(search):
         axis.plot([], [], "o", color=GREY, markerfacecolor="none", ms=4, label="after less training")
     axis.set_xticks(range(len(plans)), plans, rotation=60, ha="right", fontsize=7)
@@ -210,7 +210,7 @@ def _draw_plans(axis: "Axes", search: PlanSearch) -> None:
 
 
 def _draw_plan(axis: "Axes", place: int, scores: Sequence[PlanScore], color: str) -> None:
-    """Draw the mean of the scores at a place, with the mean interval where all have one."""
+    """Draw the mean of the scores at a position, with the mean interval if all scores have one."""
     if not scores:
         return
     bounds = [score.interval for score in scores if score.interval is not None]
@@ -223,4 +223,4 @@ def _draw_plan(axis: "Axes", place: int, scores: Sequence[PlanScore], color: str
 def _draw_layers(axis: "Axes", layers: Sequence[float], gated: bool) -> None:
     values = layers if gated else [100 * value for value in layers]
     axis.bar(range(len(values)), values, color=[COLORS[2] if value > 0 else GREY for value in values])
-    axis.set(xlabel="layer", ylabel="strength of its gate" if gated else "points gained by looking right")
+    axis.set(xlabel="layer", ylabel="gate strength" if gated else "points gained by unmasking")

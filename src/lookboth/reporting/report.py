@@ -1,4 +1,4 @@
-"""`lookboth report`: tables, plots and pages of all runs below a folder, made from the run folders alone."""
+"""`lookboth report`: write tables, plots and pages of all runs below a folder."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -31,21 +31,23 @@ from lookboth.reporting.train_data import read_train_data
 from lookboth.run_folder import PREDICTIONS_FILE
 
 REPORT_FOLDER = "report"
-_IN_BREAKDOWNS = 3  # methods in one panel
-_ERROR_PAGES = 2  # methods of one data set that get a page
+# Methods per panel of a breakdown plot.
+_IN_BREAKDOWNS = 3
+# Error pages per data set: the baseline and the method chosen on dev.
+_ERROR_PAGES = 2
 
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything a report is written from.
+    """The content of a report.
 
     Args:
         collection: all results.
-        gains: every comparison with a baseline.
-        families: what differs in its plan only, by data set.
-        searches: of plans.
-        sentences: for each data set the test sentences of its featured results, seed by seed.
-        notes: what could not be made, and why; added to while plots are drawn.
+        gains: comparisons with the baselines.
+        families: plan families with their data sets.
+        searches: plan searches.
+        sentences: test sentences of the featured results, by data set, result and seed.
+        notes: parts that could not be made, with reasons; extended while plots are drawn.
     """
 
     collection: Collection
@@ -57,16 +59,17 @@ class Findings:
 
 
 def write_report(folder: str | Path, out: str | Path | None = None, *, baseline: str | None = None) -> Path:
-    """Write tables, plots and pages of every run below `folder` and return the folder they are in.
+    """Write the report of every run below `folder` and return its folder.
 
     Args:
-        folder: holds run folders at any depth: a study, or whatever `lookboth train` and `lookboth evaluate` wrote.
+        folder: folder with run folders at any depth: a study, or the output of `lookboth train` and `lookboth
+            evaluate`.
         out: folder for the report; default: `report` in `folder`.
-        baseline: the method to compare with; default: the causal one.
+        baseline: method to compare with; default: the causal one.
 
     Raises:
-        DataError: no runs, a broken run folder, or nowhere to write.
-        ConfigError: no method is called `baseline`, or the packages of the extra "report" are missing.
+        DataError: there are no runs, a run folder is broken, or `out` cannot be written.
+        ConfigError: there is no method `baseline`, or the packages of the extra "report" are not installed.
     """
     found = _find(read_results(folder, baseline=baseline))
     out = Path(folder) / REPORT_FOLDER if out is None else Path(out)
@@ -99,13 +102,14 @@ def _find(collection: Collection) -> Findings:
     without = [results.name for results, featured in sentences.items() if not featured]
     if without:
         found.notes.append(
-            f"No test sentences in {PREDICTIONS_FILE}, so no breakdowns and no error pages: {'; '.join(without)}."
+            f"No test sentences in {PREDICTIONS_FILE}, so these data sets have no breakdowns and no error pages: "
+            f"{'; '.join(without)}."
         )
     return found
 
 
 def _featured_sentences(results: DataResults) -> Iterator[tuple[Result, list[list[ScoredSentence]]]]:
-    """Yield the test sentences, seed by seed, of the featured results that have predictions."""
+    """Yield the featured results that have predictions, each with its test sentences by seed."""
     for result in results.featured():
         runs = [run for run in result.runs.values() if _readable(run)]
         splits = [predictions_by_split(run) for run in runs]
@@ -143,7 +147,7 @@ def _plots(found: Findings) -> list[Plot]:
         try:
             train = read_train_data(next(iter(d.results[0].runs.values())))
         except DataError as error:
-            found.notes.append(f"{d.name}: no plot by frequency in training data; {error}")
+            found.notes.append(f"{d.name}: the plot by frequency in training data is missing; {error}")
         else:
             by_frequency.append((d, sentences, frequency_bucket(train)))
     made = [
@@ -163,7 +167,7 @@ def _plots(found: Findings) -> list[Plot]:
 
 
 def _write_searches(found: Findings, out: Path) -> list[Block]:
-    """Write table and plot of each plan search; return its section: what to take, and on what evidence."""
+    """Write table and plot of each plan search; return their sections of the report."""
     blocks: list[Block] = []
     for search in found.searches:
         table = plan_search.search_table(search)
@@ -174,7 +178,7 @@ def _write_searches(found: Findings, out: Path) -> list[Block]:
 
 
 def _write_error_pages(found: Findings, out: Path) -> list[Block]:
-    """Write the mistakes of one seed of each baseline and each dev choice; return the list of these pages."""
+    """Write error pages, each of one seed, for baselines and dev choices; return the list of links."""
     texts, links = [], []
     for data, sentences in found.sentences.items():
         for result, by_seed in islice(sentences.items(), _ERROR_PAGES):
@@ -195,13 +199,13 @@ def _write_error_pages(found: Findings, out: Path) -> list[Block]:
 
 def _blocks(found: Findings, body: Sequence[Block]) -> list[Block]:
     lines = list(summary.findings(found.collection.data, found.gains))
-    notes: list[Block] = [Heading("What is missing"), Items(found.notes)] if found.notes else []
+    notes: list[Block] = [Heading("Missing parts"), Items(found.notes)] if found.notes else []
     return [
         Heading("Report", level=1),
         *map(Paragraph, summary.what_was_compared(found.collection)),
-        Heading("What dev data chose"),
+        Heading("Methods chosen on dev data"),
         Items(lines) if lines else Paragraph("Nothing: no model has two methods with dev scores."),
-        Heading("How sure one can be"),
+        Heading("Statistical significance"),
         *map(Paragraph, summary.how_sure(found.gains)),
         *notes,
         *body,

@@ -1,4 +1,4 @@
-"""What each method reached on each data set, read from run folders; what stands as baseline, what dev data chose."""
+"""Results of each method on each data set, read from run folders, with baselines and dev choices."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,17 +13,19 @@ from lookboth.study import TUNING
 
 Seed: TypeAlias = int | None
 DEV, TEST = "dev", "test"
-CHOSEN = "†"  # marks what dev chose
+# Marks the method chosen on dev data.
+CHOSEN = "†"
 
 
-@dataclass(frozen=True, eq=False)  # each is itself: a key of mappings
+# Compared by identity, so that results can be keys of mappings.
+@dataclass(frozen=True, eq=False)
 class Result:
-    """What one method reached on one data set, seed by seed.
+    """The scores of one method on one data set, by seed.
 
     Args:
         model, method: their names.
-        group: the runs, one a seed.
-        test: the name of the test scores in run.json ("test:wnut17"); None where only dev was scored.
+        group: the runs, one per seed.
+        test: name of the test scores in run.json ("test:wnut17"); None if only dev was scored.
     """
 
     model: str
@@ -33,32 +35,32 @@ class Result:
 
     @cached_property
     def dev(self) -> dict[Seed, float]:
-        """The dev score of each seed that has one."""
+        """Return the dev scores by seed."""
         return self._scores(DEV)
 
     @cached_property
     def tests(self) -> dict[Seed, float]:
-        """The test score of each seed that has one."""
+        """Return the test scores by seed."""
         return self._scores(self.test) if self.test else {}
 
     @property
     def dev_mean(self) -> MeanAndSd | None:
-        """Mean and sd of the dev scores."""
+        """Return mean and sd of the dev scores; None without dev scores."""
         return mean_and_sd(list(self.dev.values())) if self.dev else None
 
     @property
     def test_mean(self) -> MeanAndSd | None:
-        """Mean and sd of the test scores."""
+        """Return mean and sd of the test scores; None without test scores."""
         return mean_and_sd(list(self.tests.values())) if self.tests else None
 
     @property
     def runs(self) -> dict[Seed, Run]:
-        """The run of each seed."""
+        """Return the runs by seed."""
         return dict(zip(self.group.seeds, self.group.runs, strict=True))
 
     @property
     def plan(self) -> str | None:
-        """The mask plan as the recipe has it."""
+        """Return the mask plan as written in the recipe."""
         return self.group.config.get("plan") or self.group.plan
 
     def _scores(self, name: str) -> dict[Seed, float]:
@@ -66,16 +68,17 @@ class Result:
         return {seed: score for seed, score in found.items() if score is not None}
 
 
-@dataclass(frozen=True, eq=False)  # each is itself: a key of mappings
+# Compared by identity, so that they can be keys of mappings.
+@dataclass(frozen=True, eq=False)
 class DataResults:
-    """All methods on one data set, and on one of its test sets.
+    """The results of all methods on one data set with one of its test sets.
 
     Args:
-        name: of the data set.
-        metric: what the scores are.
-        results: in the order of tables: models with a baseline first; of a model the baseline, then plans by their
-            bits, then by name.
-        wanted_baseline: the method to compare with; None finds the causal one.
+        name: name of the data set.
+        metric: name of the metric.
+        results: results in table order: models with a baseline first; within a model the baseline, then plans by their
+            bits, then other methods by name.
+        wanted_baseline: method to compare with; None: the causal one.
     """
 
     name: str
@@ -85,41 +88,41 @@ class DataResults:
 
     @cached_property
     def baselines(self) -> dict[str, Result]:
-        """The causal result of each model that has one."""
+        """Return the baseline of each model that has one."""
         by_model = {model: self._baseline(of_model) for model, of_model in self.by_model().items()}
         return {model: result for model, result in by_model.items() if result is not None}
 
     @cached_property
     def chosen(self) -> dict[str, Result]:
-        """What has the best mean dev score, for each model with more than one method."""
+        """Return the result with the best mean dev score, for each model with more than one method."""
         best = {model: best_on_dev(r) for model, r in self.by_model().items() if len(r) > 1}
         return {model: result for model, result in best.items() if result is not None}
 
     def by_model(self) -> dict[str, list[Result]]:
-        """The results of each model."""
+        """Return the results grouped by model."""
         models: dict[str, list[Result]] = {}
         for result in self.results:
             models.setdefault(result.model, []).append(result)
         return models
 
     def baseline_of(self, result: Result) -> Result | None:
-        """Return what a result is compared with: its model's baseline, or the only one there is."""
+        """Return the baseline of a result's model, or the only baseline if there is just one."""
         only = next(iter(self.baselines.values())) if len(self.baselines) == 1 else None
         baseline = self.baselines.get(result.model, only)
         return None if baseline is result else baseline
 
     def is_chosen(self, result: Result) -> bool:
-        """Whether dev data chose this among the methods of its model."""
+        """Return whether this result has the best mean dev score of its model."""
         return self.chosen.get(result.model) is result
 
     def label(self, result: Result) -> str:
-        """Return what a plot calls a result: its method, with the model where that is not enough, and the mark."""
+        """Return the label of a result in plots: its method, with the model if ambiguous, and the dev choice mark."""
         twins = [other for other in self.results if other.method == result.method]
         name = result.method if len(twins) == 1 else f"{result.model} {result.method}"
         return f"{name} {CHOSEN}" if self.is_chosen(result) else name
 
     def featured(self, limit: int = 6) -> list[Result]:
-        """Return the results to look at closely: baselines and what dev chose, then the best on dev."""
+        """Return the results shown in detail: baselines and dev choices, then the best on dev."""
         first = [r for r in self.results if r in self.baselines.values() or self.is_chosen(r)]
         rest = [r for r in self.results if r not in first]
         rest.sort(key=lambda r: -(r.dev_mean or MeanAndSd(0.0, None)).mean)
@@ -138,8 +141,9 @@ class Collection:
     """All results below a folder.
 
     Args:
-        data: one for each data set and test set.
-        num_runs: runs that are reported; num_tuning: runs that only chose values on dev.
+        data: results per data set and test set.
+        num_runs: number of reported runs.
+        num_tuning: number of runs that only tuned values on dev data.
     """
 
     data: tuple[DataResults, ...]
@@ -148,24 +152,24 @@ class Collection:
 
 
 def read_results(folder: str | Path, *, baseline: str | None = None) -> Collection:
-    """Read every run below a folder and sort them by data set, model, method and seed.
+    """Read every run below a folder, grouped by data set, model, method and seed.
 
-    Names come from the run's place in a study; without one, from its data, model and plan, and from the recipe keys
-    that tell it from others with the same plan.
+    Names come from the study of a run. Without a study, they consist of its data, model and plan, and of the recipe
+    keys in which it differs from others with the same plan.
 
     Args:
-        folder: searched to any depth.
-        baseline: the method to compare with; default: the causal one.
+        folder: folder, searched to any depth.
+        baseline: method to compare with; default: the causal one.
 
     Raises:
-        DataError: no runs, a broken run, or two settings that cannot be told apart.
-        ConfigError: no method is called `baseline`.
+        DataError: there are no runs, a run is broken, or two settings have the same name.
+        ConfigError: there is no method `baseline`.
     """
     runs = collect_runs(folder)
     reported = [run for run in runs if (run.config.get("study") or {}).get("stage") != TUNING]
     if not reported:
         raise DataError(
-            f"{folder}: no finished runs below it; `lookboth train` and `lookboth study` write them."
+            f"{folder}: the folder contains no finished runs; `lookboth train` and `lookboth study` write them."
         )
     groups = seed_table(reported)
     names = [data_name(group.config) for group in groups]
@@ -177,18 +181,18 @@ def read_results(folder: str | Path, *, baseline: str | None = None) -> Collecti
         data += _of_column(column, members, baseline)
     known = dict.fromkeys(r.method for d in data for r in d.results)
     if baseline is not None and baseline not in known:
-        raise ConfigError(f"no method is called {baseline!r}; there are {', '.join(known)}.")
+        raise ConfigError(f"there is no method {baseline!r}; the methods are {', '.join(known)}.")
     return Collection(tuple(data), len(reported), len(runs) - len(reported))
 
 
 def best_on_dev(results: Iterable[Result]) -> Result | None:
-    """Return the result with the best mean dev score, the first of equals; None where nothing has one."""
+    """Return the result with the best mean dev score, the first if equal; None without dev scores."""
     scored = [(result, result.dev_mean.mean) for result in results if result.dev_mean is not None]
     return max(scored, key=lambda pair: pair[1])[0] if scored else None
 
 
 def _of_column(name: str, groups: Sequence[SeedGroup], baseline: str | None) -> list[DataResults]:
-    """Return the results of one data set, once for each of its test sets."""
+    """Return the results of one data set, one entry per test set."""
     tests: dict[str | None, list[SeedGroup]] = {}
     for group in groups:
         for test in _tests(group):
@@ -211,8 +215,8 @@ def _with_names(
         twin = results.setdefault((model, method), Result(model, method, group, test))
         if twin.group is not group:
             raise DataError(
-                f"{twin.group.runs[0].folder} and {group.runs[0].folder} are the same setting on different data files, "
-                "so they cannot be averaged. Report them apart, or move one of them away."
+                f"{twin.group.runs[0].folder} and {group.runs[0].folder} have the same setting but different data "
+                "files, so they cannot be averaged. Report them separately, or move one of them to another folder."
             )
     unsorted = DataResults(name, _metric(groups, test), tuple(results.values()), baseline)
 
@@ -231,7 +235,7 @@ def _with_names(
 
 
 def _tests(group: SeedGroup) -> list[str | None]:
-    """Return the names of the test scores that all runs of a group have, None alone where there are none."""
+    """Return the names of the test scores that all runs of a group have; [None] if there are none."""
     first, *others = [dict(run.scores) for run in group.runs]
     names: list[str | None] = [
         name
@@ -242,7 +246,7 @@ def _tests(group: SeedGroup) -> list[str | None]:
 
 
 def _metric(groups: Iterable[SeedGroup], test: str | None) -> str:
-    """Return what the headline score of these runs is called."""
+    """Return the name of the headline metric of these runs."""
     scores = next(iter(groups)).runs[0].scores.get(test or DEV, {})
     if scores.get("scheme") == "plain":
         return "token accuracy"
@@ -250,7 +254,7 @@ def _metric(groups: Iterable[SeedGroup], test: str | None) -> str:
 
 
 def _headline(scores: Any) -> float | None:
-    """Return the one number of some scores; older run.json files do not name it."""
+    """Return the headline score; in older run.json files, which lack the key, it is derived from the others."""
     if not isinstance(scores, Mapping) or "micro" not in scores:
         return None
     plain = scores.get("token_accuracy") if scores.get("scheme") == "plain" else None

@@ -1,4 +1,4 @@
-"""Plots of scores: F1 by plan, gain over the baseline, dev score while training."""
+"""Plots of scores: F1 by plan, gain over the baseline, and dev score during training."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _CHOSEN = COLORS[1]
-_LINES = 4  # methods in one panel of learning curves
+# Methods per panel of learning curves.
+_LINES = 4
 _VERDICTS = {
     Verdict.better: (COLORS[2], "o"),
     Verdict.worse: (COLORS[1], "D"),
@@ -24,10 +25,10 @@ _VERDICTS = {
 
 
 def plot_plans(families: Sequence[tuple[DataResults, PlanFamily]]) -> Plot | None:
-    """Draw dev and test scores by plan with the spread over seeds and the dev choice marked.
+    """Draw dev and test scores by plan, with the spread over seeds and the dev choice.
 
     Args:
-        families: for each panel the data set and its results by plan.
+        families: data set and plan family of each panel.
     """
     shown = [(data, family) for data, family in families if len(family.results) > 2]
     if not shown:
@@ -42,10 +43,10 @@ def plot_plans(families: Sequence[tuple[DataResults, PlanFamily]]) -> Plot | Non
     return Plot(
         figure,
         "plans",
-        f"Scores by mask plan, one panel a data set. Dev data chose {choices}. All values are in the table of scores.",
-        "Score by mask plan; leftmost bit: the layers nearest the input, 1: causal mask removed. Filled: mean on "
-        "test data with its sd over seeds; grey: single seeds; open: mean on dev data, which made the choice that "
-        "is marked.",
+        f"Scores by mask plan, one panel per data set. Chosen on dev: {choices}. The table of scores has all values.",
+        "Score by mask plan. The leftmost bit stands for the layers nearest the input; 1: causal mask removed. Filled: "
+        "mean on test data with its sd over seeds; grey: single seeds; open: mean on dev data. The shaded plan was "
+        "chosen on dev data.",
     )
 
 
@@ -60,7 +61,8 @@ def plot_gains(gains: Sequence[Gain]) -> Plot | None:
         figure, axes = panels([d.name for d in data], height=0.9 + 0.19 * most)
         for axis, d in zip(axes, data, strict=True):
             _draw_gains(axis, [gain for gain in gains if gain.data is d])
-            for verdict, (color, marker) in _VERDICTS.items():  # in this order into the legend
+            # Empty lines fix the order of the legend.
+            for verdict, (color, marker) in _VERDICTS.items():
                 axis.plot(
                     [], [], marker, color=color, ms=4.5, label=str(verdict) if verdict in seen else None
                 )
@@ -68,16 +70,16 @@ def plot_gains(gains: Sequence[Gain]) -> Plot | None:
     return Plot(
         figure,
         "gains",
-        "Gain of each method over the baseline on test data, one panel a data set, with intervals. "
+        "Gain of each method over the baseline on test data, one panel per data set, with intervals. "
         "All values are in the table of comparisons.",
-        "Test score minus that of the baseline, in points; † chosen on dev. Thick: 95 % interval over sentences; "
-        "thin: over seeds, which may leave the picture where seeds are few. Colour and shape give the verdict of the "
-        "table.",
+        "Test score minus that of the baseline, in points; † chosen on dev. Thick: 95 % interval over sentences. "
+        "Thin: 95 % interval over seeds, which may exceed the panel if there are few seeds. Colour and shape show the "
+        "verdict.",
     )
 
 
 def plot_learning(data: Sequence[DataResults]) -> Plot | None:
-    """Draw the dev score of the featured methods over the steps of training."""
+    """Draw the dev score of the featured methods over the training steps."""
     curves = {d: {r: c for r in d.featured(_LINES) if (c := _curves(r))} for d in data}
     shown = [d for d, by_result in curves.items() if by_result]
     if not shown:
@@ -92,9 +94,9 @@ def plot_learning(data: Sequence[DataResults]) -> Plot | None:
     return Plot(
         figure,
         "learning",
-        "Dev score over optimizer steps, one panel a data set; the best of each run is in the table of scores.",
-        "Dev score while training: mean over seeds, with the range of the seeds shaded. Shown are the baseline, what "
-        "dev chose (†), and the next best on dev.",
+        "Dev score over optimizer steps, one panel per data set; the best of each run is in the table of scores.",
+        "Dev score during training: mean over seeds, with the range of the seeds shaded. Shown are the baseline, the "
+        "method chosen on dev (†), and the next best on dev.",
     )
 
 
@@ -126,7 +128,7 @@ def _draw_plans(axis: "Axes", data: DataResults, family: PlanFamily) -> None:
 
 def _draw_gains(axis: "Axes", gains: Sequence[Gain]) -> None:
     axis.axvline(0, color=COLORS[0], linewidth=1)
-    reach = [100 * gain.seeds.difference for gain in gains]
+    extremes = [100 * gain.seeds.difference for gain in gains]
     for place, gain in enumerate(gains):
         color, marker = _VERDICTS[gain.verdict]
         if gain.seeds.interval is not None:
@@ -134,24 +136,25 @@ def _draw_gains(axis: "Axes", gains: Sequence[Gain]) -> None:
         if gain.sentences is not None:
             ends = [100 * gain.sentences.low, 100 * gain.sentences.high]
             axis.plot(ends, [place] * 2, color=color, lw=2.6, alpha=0.55, solid_capstyle="butt")
-            reach += ends
+            extremes += ends
         axis.plot(100 * gain.seeds.difference, place, marker, color=color, ms=4.5)
-    low, high = min(0.0, *reach), max(0.0, *reach)
-    room = 0.25 * (high - low) or 1.0
-    axis.set(xlim=(low - room, high + room), ylim=(len(gains) - 0.4, -0.6), xlabel="points")
+    # Intervals over few seeds may be very wide; they do not count for the limits of the axis.
+    low, high = min(0.0, *extremes), max(0.0, *extremes)
+    margin = 0.25 * (high - low) or 1.0
+    axis.set(xlim=(low - margin, high + margin), ylim=(len(gains) - 0.4, -0.6), xlabel="points")
     axis.set_yticks(range(len(gains)), [gain.data.label(gain.result) for gain in gains])
     axis.grid(axis="y", visible=False)
 
 
 def _curves(result: Result) -> list[Mapping[int, float]]:
-    """Return the dev score by step of each seed that kept more than one."""
+    """Return the dev scores by step, for each seed with more than one score."""
     histories = [run.scores.get("history") or {} for run in result.runs.values()]
     curves = [dict(zip(h.get("steps", ()), h.get("dev_f1", ()), strict=False)) for h in histories]
     return [curve for curve in curves if len(curve) > 1]
 
 
 def _draw_curve(axis: "Axes", by_seed: Sequence[Mapping[int, float]], place: int, label: str) -> None:
-    """Draw the mean over seeds at the steps they share; a seed that stopped early is left out from there on."""
+    """Draw the mean over seeds at each step; after a seed's last step, the mean is over the other seeds."""
     steps = sorted(set().union(*by_seed))
     at = {step: [100 * curve[step] for curve in by_seed if step in curve] for step in steps}
     color, marker, line = (choices[place % len(choices)] for choices in (COLORS, MARKERS, LINES))

@@ -1,4 +1,4 @@
-"""Plots of where the score comes from: confusion between labels, F1 by span length and by frequency in training."""
+"""Plots of errors by span: confusion between labels, F1 by span length and by frequency in training data."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -21,12 +21,12 @@ _OTHER, _MISSED, _INVENTED = "other", "missed", "invented"
 
 
 def plot_confusion(name: str, data: DataResults, sentences: Mapping[Result, BySeed]) -> Plot | None:
-    """Draw which label is taken for which, baseline and dev choice side by side.
+    """Draw the confusion matrices of the baseline and of the dev choice side by side.
 
     Args:
-        name: of the file.
+        name: name of the file.
         data: the data set.
-        sentences: for each result, test sentences seed by seed; the first two are drawn.
+        sentences: test sentences by result and seed; the first two results are drawn.
     """
     counts = {result: confusion(s for seed in by_seed for s in seed) for result, by_seed in sentences.items()}
     shown = list(counts.items())[:2]
@@ -44,9 +44,9 @@ def plot_confusion(name: str, data: DataResults, sentences: Mapping[Result, BySe
         name,
         f"Confusion between the labels of {data.name} on test data: {' and '.join(titles)}. The most frequent "
         f"mistakes: {_worst(shown[-1][1])}.",
-        "Of the gold spans of each row, the percentage that is predicted as each column, all seeds together; a "
-        "predicted span stands for the gold span it overlaps most. Last row: of the predicted spans that stand for no "
-        f"gold span. † chosen on dev.{_rare(labels)}",
+        "Percentage of the gold spans of each row that are predicted as each column, over all seeds. A predicted span "
+        "is matched with the gold span it overlaps most. Last row: predicted spans without a matching gold span. "
+        f"† chosen on dev.{_rare(labels)}",
     )
 
 
@@ -56,13 +56,13 @@ def plot_buckets(
     order: Sequence[str],
     shown: Sequence[tuple[DataResults, Mapping[Result, BySeed], Bucket]],
 ) -> Plot | None:
-    """Draw F1 by some property of a span.
+    """Draw F1 by a property of spans, such as their length.
 
     Args:
-        name: of the file.
-        what: the property, as the axis says it.
-        order: the buckets.
-        shown: for each panel the data set, test sentences by result and seed, and the bucket of a span.
+        name: name of the file.
+        what: name of the property on the axis.
+        order: the buckets, in order.
+        shown: data set, test sentences by result and seed, and bucket function of each panel.
     """
     counted = [(data, _count(sentences, bucket)) for data, sentences, bucket in shown]
     counted = [(data, counts) for data, counts in counted if _num_buckets(counts) > 1]
@@ -82,14 +82,14 @@ def plot_buckets(
     return Plot(
         figure,
         name,
-        f"F1 by {what}, one panel a data set: {_in_words(counted[0], order)}.",
-        f"F1 on test data by {what}: mean and sd over seeds. A gold or a predicted span counts where it falls "
-        "itself; n: gold spans. † chosen on dev.",
+        f"F1 by {what}, one panel per data set: {_in_words(counted[0], order)}.",
+        f"F1 on test data by {what}: mean and sd over seeds. Each gold and each predicted span counts in its own "
+        "group; n: gold spans. † chosen on dev.",
     )
 
 
 def _labels(counts: Counter[str | None]) -> list[str]:
-    """Return the most frequent labels, in order of the alphabet, and what stands for all others."""
+    """Return the most frequent labels in alphabetical order, and "other" for the rest."""
     known = [label for label, _ in counts.most_common() if label is not None]
     return sorted(known[:_MOST_LABELS]) + ([_OTHER] if len(known) > _MOST_LABELS else [])
 
@@ -156,7 +156,8 @@ def _draw_buckets(
         scores = [100 * seed[bucket].f1 for seed in by_seed if bucket in seed and seed[bucket].support]
         if scores:
             mean, sd = mean_and_sd(scores)
-            at.append(position + 0.08 * (place - 1))  # side by side, so that error bars can be told apart
+            # Shifted sideways, so that the error bars do not overlap.
+            at.append(position + 0.08 * (place - 1))
             means.append(mean)
             spreads.append(sd or 0.0)
     color, marker, line = (choices[place % len(choices)] for choices in (COLORS, MARKERS, LINES))

@@ -1,4 +1,4 @@
-"""The look of all plots: colours everyone can tell apart, a marker to each colour, panels in a grid."""
+"""Style of all plots: colours for any colour vision, one marker per colour, panels in a grid."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe & Ito's colours; the first two go to the baseline and to what dev chose.
+# The colours of Okabe & Ito. The first two are used for the baseline and the dev choice.
 COLORS = ("#000000", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 MARKERS = ("o", "D", "s", "^", "v", "P", "X")
 LINES = ("-", "-", "--", "-.", ":", "--", "-.")
@@ -29,7 +29,8 @@ _SETTINGS: Any = {
     "grid.color": "#e3e3e3",
     "grid.linewidth": 0.7,
     "legend.frameon": False,
-    "svg.hashsalt": "lookboth",  # the same data gives the same file
+    # Without a fixed salt, the same data would give a different file each time.
+    "svg.hashsalt": "lookboth",
 }
 
 
@@ -38,10 +39,10 @@ class Plot:
     """A drawn figure.
 
     Args:
-        figure: of matplotlib.
-        name: of its file, without suffix.
-        alt: what it shows, for those who do not see it.
-        caption: how to read it.
+        figure: matplotlib figure.
+        name: name of its file, without suffix.
+        alt: description for readers who cannot see it.
+        caption: explanation of the plot.
     """
 
     figure: "Figure"
@@ -50,10 +51,10 @@ class Plot:
     caption: str
 
     def save(self, folder: Path, relative_to: Path) -> Picture:
-        """Write the figure as SVG and return what a page needs to show it.
+        """Write the figure as SVG and return its block for a page.
 
         Args:
-            folder: where the file goes; made when it is missing.
+            folder: folder of the file; created if missing.
             relative_to: folder of the page.
         """
         import matplotlib
@@ -66,7 +67,7 @@ class Plot:
 
 @contextmanager
 def plot_style() -> Iterator[None]:
-    """Draw in the house style inside this block.
+    """Apply the style of the plots inside a `with` block.
 
     Raises:
         ConfigError: matplotlib is not installed.
@@ -82,18 +83,18 @@ def plot_style() -> Iterator[None]:
 def panels(
     titles: Sequence[str], *, height: float = 2.7, width: float = 4.4, columns: int = 2
 ) -> tuple["Figure", list["Axes"]]:
-    """Return a figure with one titled panel for each title.
+    """Return a figure with one panel per title.
 
     Args:
-        titles: of the panels.
-        height, width: of one panel, in inches.
-        columns: side by side.
+        titles: titles of the panels.
+        height, width: size of one panel, in inches.
+        columns: panels per row.
     """
     from matplotlib.figure import Figure
 
     columns = min(columns, len(titles))
     rows = -(-len(titles) // columns)
-    # A single panel is drawn wider: it is alone on its line.
+    # A single panel has the row to itself, so it is wider.
     figure = Figure(
         figsize=(width * columns if columns > 1 else 1.4 * width, height * rows), layout="constrained"
     )
@@ -106,7 +107,7 @@ def panels(
 
 
 def share_legend(figure: "Figure", axes: Sequence["Axes"], columns: int = 4) -> None:
-    """Put one legend of everything in the panels below them, in as many columns as the figure is wide enough for."""
+    """Add one legend below all panels, with as many columns as fit the width of the figure."""
     handles = {label: h for axis in axes for h, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     for count in range(min(columns, len(handles)), 0, -1):
         legend = figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=count)

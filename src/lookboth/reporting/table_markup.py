@@ -1,4 +1,4 @@
-"""A table, once, and its forms: Markdown, LaTeX, CSV and HTML."""
+"""Tables and their rendering as Markdown, LaTeX, CSV and HTML."""
 
 import csv
 import html
@@ -23,14 +23,15 @@ _LATEX = {
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text, and the same with all digits.
+    """A table as text, and its records with unrounded numbers.
 
     Args:
-        name: of its files.
-        caption: what it shows, one or two sentences.
-        columns: titles; the first `num_headers` columns name the row, the others hold numbers.
-        rows: one text a column.
-        records: for CSV, one mapping a row, all with the same keys.
+        name: name of its files.
+        caption: caption, one or two sentences.
+        columns: titles of the columns.
+        rows: cells of each row, one text per column.
+        records: rows of the CSV file, all with the same keys.
+        num_headers: number of columns, from the left, that identify the row; the others are numbers.
     """
 
     name: str
@@ -42,7 +43,7 @@ class Table:
 
 
 def to_markdown(table: Table) -> str:
-    """Return the table as GitHub's Markdown, caption above it.
+    """Return the table as GitHub's Markdown, with the caption above.
 
     >>> print(to_markdown(Table("t", "Scores.", ["method", "F1"], [["a|b", "1.0"]], [])), end="")
     Scores.
@@ -93,7 +94,7 @@ def to_csv(table: Table) -> str:
 
 
 def to_html(table: Table) -> str:
-    """Return the table as HTML in a box that scrolls sideways, with its caption and row headers."""
+    """Return the table as HTML with caption and row headers, in a box that scrolls horizontally."""
     head = "".join(
         f'<th scope="col"{" class=name" if place < table.num_headers else ""}>{html.escape(title)}</th>'
         for place, title in enumerate(table.columns)
@@ -107,12 +108,12 @@ def to_html(table: Table) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Return text that Markdown shows as it stands."""
+    """Escape the special characters of Markdown."""
     return re.sub(r"([\\`*|<\[\]])", r"\\\1", text)
 
 
 def escape_latex(text: str) -> str:
-    """Return text that LaTeX prints as it stands."""
+    """Escape the special characters of LaTeX."""
     return "".join(_LATEX.get(character, character) for character in text)
 
 

@@ -1,4 +1,4 @@
-"""The tables of a report: scores, comparisons with the baseline, nested plans, kinds of mistakes, every run."""
+"""Tables of a report: scores, comparisons with the baseline, nested plans, kinds of mistakes, and all runs."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +26,8 @@ from lookboth.reporting.plan_families import PlanFamily
 from lookboth.reporting.results import CHOSEN, DEV, TEST, DataResults, Result, Seed
 from lookboth.reporting.table_markup import Table
 
-_WIDE = 4  # data sets side by side
+# Data sets side by side in one table.
+_WIDE = 4
 _COMPARISON_COLUMNS = (
     *("data", "model", "method", "against", "gain"),
     *("seeds: 95 %", "d", "p seeds", "Holm seeds"),
@@ -35,10 +36,10 @@ _COMPARISON_COLUMNS = (
 
 
 def score_tables(data: Sequence[DataResults]) -> list[Table]:
-    """Return mean and sd over seeds of every method on every data set, dev beside test, the dev choice marked.
+    """Return tables of mean and sd over seeds of every method, on dev and test data, with the dev choices marked.
 
     Args:
-        data: all data sets; more than four go into several tables.
+        data: all data sets; each table has at most four.
     """
     parts = [data[first : first + _WIDE] for first in range(0, len(data), _WIDE)]
     names = ["scores"] if len(parts) == 1 else [f"scores-{number}" for number in range(1, len(parts) + 1)]
@@ -46,7 +47,7 @@ def score_tables(data: Sequence[DataResults]) -> list[Table]:
 
 
 def comparison_table(gains: Sequence[Gain]) -> Table:
-    """Return the gain of every method over the baseline on test data, with intervals and corrected p-values."""
+    """Return the table of gains over the baseline on test data, with intervals and corrected p-values."""
     count = len(gains)
     return Table(
         "comparisons",
@@ -62,7 +63,7 @@ def comparison_table(gains: Sequence[Gain]) -> Table:
 
 
 def nested_table(families: Sequence[tuple[DataResults, PlanFamily]]) -> Table | None:
-    """Return the tests over plans in bits: later groups on (the paper's), and each group on by itself."""
+    """Return the table of tests over plans: unmasking later groups (the paper's test), and each group alone."""
     tests = [row for data, family in families for row in _nested_tests(data, family)]
     p_values = [1.0 if test.p_value is None else test.p_value for *_, test in tests]
     if not tests:
@@ -84,9 +85,9 @@ def nested_table(families: Sequence[tuple[DataResults, PlanFamily]]) -> Table | 
     ]
     return Table(
         "nested",
-        "What unmasking layer groups changes, in points. Later groups: the paper's one-sided t-test over nested plans, "
-        "whose pairs overlap, so that its p-value is too small. Group g: two-sided, over all settings of the other "
-        "groups and all seeds, each run in one pair; group 1 is nearest the input. Holm: corrected for all rows.",
+        "Effect of unmasking layer groups, in points. Later groups: the paper's one-sided t-test over nested plans. Its "
+        "pairs overlap, so the p-value is too small. Group g: two-sided, over all settings of the other groups and all "
+        "seeds, with each run in one pair; group 1 is nearest the input. Holm: corrected for all rows.",
         ["data", "model", "split", "switched on", "change", "95 %", "d", "p", "Holm", "pairs"],
         rows,
         records,
@@ -95,10 +96,10 @@ def nested_table(families: Sequence[tuple[DataResults, PlanFamily]]) -> Table | 
 
 
 def error_table(sentences: Mapping[tuple[str, Result], Sequence[Sequence[ScoredSentence]]]) -> Table | None:
-    """Return how many mistakes of each kind there are, as the mean over seeds.
+    """Return the table of the number of mistakes of each kind, as the mean over seeds.
 
     Args:
-        sentences: for data set and result the test sentences of each seed.
+        sentences: test sentences of each seed, by data set name and result.
     """
     rows, records = [], []
     for (name, result), by_seed in sentences.items():
@@ -121,7 +122,7 @@ def error_table(sentences: Mapping[tuple[str, Result], Sequence[Sequence[ScoredS
 
 
 def run_records(data: Sequence[DataResults]) -> Table:
-    """Return every run with its scores; for the CSV file, not for reading."""
+    """Return the scores of every run, for the CSV file."""
     records = [
         {
             "data": results.name,
@@ -144,7 +145,7 @@ def run_records(data: Sequence[DataResults]) -> Table:
 
 
 def usual_seeds(data: Sequence[DataResults]) -> int:
-    """Return how many seeds most results have."""
+    """Return the most common number of seeds per result."""
     return Counter(len(r.runs) for d in data for r in d.results).most_common(1)[0][0]
 
 
@@ -163,8 +164,8 @@ def _score_table(name: str, data: Sequence[DataResults]) -> Table:
     ]
     metrics = "; ".join(f"{d.name}: {d.metric}" for d in data)
     caption = (
-        f"Scores in percent ({metrics}), mean ± sd over {show_seeds(usual)}, unless (n) says another number. "
-        f"{CHOSEN} the method of each model with the best mean on dev data, test data not looked at."
+        f"Scores in percent ({metrics}), mean ± sd over {show_seeds(usual)}, or over n seeds where (n) is given. "
+        f"{CHOSEN}: the method of each model with the best mean on dev data, chosen without test data."
     )
     titles = ["model", "method", *(f"{d.name} {split}" for d, split in columns)]
     return Table(name, caption, titles, rows, list(_score_records(data)), num_headers=2)

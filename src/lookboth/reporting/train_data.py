@@ -1,4 +1,4 @@
-"""The training sentences of a run, read again through the sources in its recipe."""
+"""The training sentences of a run, read again from the sources in its recipe."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ def read_train_data(run: Run) -> Sequence[Example]:
     """Return the training sentences of a run.
 
     Raises:
-        DataError: they cannot be had, or are no longer those the run was trained on.
+        DataError: the sources cannot be read, or have changed since the run.
     """
     try:
         splits = read_splits(parse_config(run.config))

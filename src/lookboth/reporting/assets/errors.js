@@ -1,8 +1,9 @@
 "use strict";
-// Shows the mistakes whose kind and one of whose labels are ticked, in sentences that hold the words searched for.
+// Shows the mistakes whose kind and at least one label are ticked, in sentences that contain the search words.
 // Without this script the page shows everything.
 
-const PAGE_SIZE = 25; // sentences; about ten screens
+// Sentences per page, about ten screens.
+const PAGE_SIZE = 25;
 const form = document.getElementById("filters");
 const status_ = document.getElementById("status");
 const pagers = ["pages-top", "pages-bottom"].map((id) => document.getElementById(id));
@@ -53,7 +54,7 @@ function update() {
     for (const { item, kind, labels: own } of errors) {
       const kindIs = kinds.has(kind);
       const labelIs = own.some((label) => labels.has(label));
-      // The number beside a filter is what ticking it shows while the other filters stay as they are.
+      // The number next to a filter is the number of mistakes it shows while the other filters are unchanged.
       if (found && labelIs) add(byKind, kind);
       if (found && kindIs) own.forEach((label) => add(byLabel, label));
       item.hidden = !(kindIs && labelIs);
