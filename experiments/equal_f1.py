@@ -1,4 +1,4 @@
-"""Training seconds to the same dev F1, with the usual method and with less work: python experiments/equal_f1.py OUT.json
+"""Training seconds to the same dev F1, usual method and less work: python experiments/equal_f1.py OUT.json
 
 All sides train SmolLM2-135M with LoRA (rank 16 on q and v) and the plan causal, on the same sentences and with the same
 untuned learning rate. They are scored on the same dev sentences twice per epoch; scoring time is not counted. The usual

@@ -80,9 +80,7 @@ def properties(open_layers: Array) -> dict[str, Array]:
     return {
         "number of unmasked layers, and its square": np.hstack([count, count**2]),
         "number in each quarter": np.stack(parts, axis=1),
-        "number in each quarter, and their squares": np.stack(
-            [*parts, *(part**2 for part in parts)], axis=1
-        ),
+        "number in each quarter, and their squares": np.stack([*parts, *(part**2 for part in parts)], axis=1),
         "every layer": open_layers,
     }
 
@@ -163,7 +161,10 @@ def _summary(trained: Trained) -> str:
 
 
 def effects(trained: Trained) -> tuple[Array, Array]:
-    """Return the points gained by unmasking each layer, (layers,), and 95 % bootstrap intervals over plans, (2, layers)."""
+    """Return the points gained by unmasking each layer, (layers,), and their 95 % intervals, (2, layers).
+
+    The intervals are from a bootstrap over plans.
+    """
 
     def of(rows: NDArray[np.integer[Any]]) -> Array:
         fitted = ridge(trained.open[rows], trained.test[rows])

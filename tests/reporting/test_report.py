@@ -103,7 +103,10 @@ def test_what_cannot_be_drawn_is_said(tmp_path):
     for file in root.rglob("predictions.jsonl"):
         file.unlink()
     text = (write_report(root, tmp_path / "r") / "report.md").read_text(encoding="utf-8")
-    assert "No test sentences in predictions.jsonl, so these data sets have no breakdowns and no error pages: ner." in text
+    assert (
+        "No test sentences in predictions.jsonl, so these data sets have no breakdowns and no error pages: ner."
+        in text
+    )
     assert {path.stem for path in (tmp_path / "r" / "plots").iterdir()} == {"gains", "learning"}
 
 

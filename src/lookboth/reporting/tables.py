@@ -85,9 +85,9 @@ def nested_table(families: Sequence[tuple[DataResults, PlanFamily]]) -> Table | 
     ]
     return Table(
         "nested",
-        "Effect of unmasking layer groups, in points. Later groups: the paper's one-sided t-test over nested plans. Its "
-        "pairs overlap, so the p-value is too small. Group g: two-sided, over all settings of the other groups and all "
-        "seeds, with each run in one pair; group 1 is nearest the input. Holm: corrected for all rows.",
+        "Effect of unmasking layer groups, in points. Later groups: the paper's one-sided t-test over nested plans. "
+        "Its pairs overlap, so the p-value is too small. Group g: two-sided, over all settings of the other groups and "
+        "all seeds, with each run in one pair; group 1 is nearest the input. Holm: corrected for all rows.",
         ["data", "model", "split", "switched on", "change", "95 %", "d", "p", "Holm", "pairs"],
         rows,
         records,

@@ -57,7 +57,7 @@ async function loadModels() {
   showPlan(1);
   const first = state.models[0];
   if (state.models.length === 1 && first.plan) at("plan-1").value = first.plan === "causal" ? "full" : "causal";
-  say("");
+  showStatus("");
 }
 
 function showPlan(side) {
@@ -122,7 +122,7 @@ function explain(error) {
   }
 }
 
-const say = (text) => (at("status").textContent = text);
+const showStatus = (text) => (at("status").textContent = text);
 
 // ---- showing
 
@@ -153,7 +153,7 @@ function showAll() {
     const differing = state.sides.map((side) => foundBy(side).filter(shown).filter(onlyHere(side)).length);
     counts.push(`on one side only: ${differing.join(" / ")}`);
   }
-  say(counts.join("; "));
+  showStatus(counts.join("; "));
 }
 
 const titleOf = ({ model, plan }) => model + (plan ? ` · plan ${plan}` : "");
@@ -308,7 +308,7 @@ async function copyJson(side, button) {
   const kept = { model, plan, min_score: threshold(), ...prediction, [key]: foundBy(side).filter(shown) };
   const copied = await writeClipboard(JSON.stringify(kept, null, 2));
   button.textContent = copied ? "Copied" : "Not copied";
-  say(copied ? "Copied as JSON." : "This browser does not allow the page to copy.");
+  showStatus(copied ? "Copied as JSON." : "This browser does not allow the page to copy.");
   setTimeout(() => (button.textContent = "Copy as JSON"), 2000);
 }
 
