@@ -13,7 +13,7 @@ from lookboth.types import Task
 LabelOn = Literal["first", "last", "mean", "max", "mean_special", "max_score"]
 
 
-# These poolings include the special tokens before a text; words have no special tokens of their own.
+# These poolings include the special tokens before a text, so they apply to whole texts only.
 OF_TEXTS = ("mean_special", "max_score")
 
 
@@ -91,7 +91,7 @@ class LabelingConfig:
 
     @property
     def max_word_tokens(self) -> int:
-        """Maximum number of tokens per word; the rest of a longer word is cut."""
+        """Maximum number of tokens per word; the middle of a longer word is removed."""
         # Without a limit, one very long word, such as a URL, could fill a window.
         return min(64, max(1, self.max_tokens // 4))
 

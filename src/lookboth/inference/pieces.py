@@ -33,7 +33,7 @@ def cut_texts(labeler: "WordScorer", texts: Sequence[str]) -> list[TokenizedExam
 
 
 def cut_words(labeler: "WordScorer", sentences: Sequence[Sequence[str]]) -> list[TokenizedExample]:
-    """Tokenize sentences given as words into pieces, in order; a sentence without words has no pieces."""
+    """Tokenize sentences given as words into pieces, in order; sentences without words are skipped."""
     config = labeler.config
     # One call for the words of all sentences: the tokenizer encodes a large batch much faster.
     word_ids = iter(labeler.encoder.encode_words(word for words in sentences for word in words))

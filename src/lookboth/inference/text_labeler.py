@@ -154,5 +154,5 @@ def require_scores(labeler: TextLabeler, what: str) -> HeadLabeler:
         ModelError: the labeler is generative.
     """
     if not isinstance(labeler, HeadLabeler):
-        raise ModelError(f"a generative labeler cannot be {what}, because it has no head; use it without.")
+        raise ModelError(f"a generative labeler cannot be {what}; this needs a labeler with a head.")
     return labeler

@@ -197,7 +197,7 @@ def change_backend(model: nn.Module, name: str) -> None:
 def _switch_to(model: nn.Module, plan: MaskPlan | None) -> None:
     if plan is None:
         remove_plan(model)
-    # A stock model is causal without a plan, so "causal" needs no change.
+    # A stock model is already causal, and a plan cannot be applied to it.
     elif get_plan(model) != plan and not (plan.is_causal and is_stock(model)):
         apply_plan(model, plan)
 

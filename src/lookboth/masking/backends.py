@@ -81,7 +81,7 @@ def register_backend(backend: str) -> str:
     """Register the pair of functions for a stock backend with transformers and return its name.
 
     Raises:
-        PlanError: transformers has no mask function for this backend.
+        PlanError: transformers does not have a mask function for this backend.
     """
     if backend not in backends():
         raise PlanError(
@@ -122,7 +122,7 @@ def pick(module: nn.Module, masks: Any) -> tuple[LayerRule, Any]:
     """Return the rule of this module and the mask of its reach.
 
     Raises:
-        PlanError: the module has no rule, or the mask was not built by the plan's mask function.
+        PlanError: the module does not have a rule, or the mask was not built by the plan's mask function.
     """
     rule = getattr(module, RULE, None)
     if rule is None:
@@ -164,7 +164,7 @@ def _flex_attention(
 ) -> Any:
     if query.device.type == "cpu" and query.requires_grad:
         raise PlanError(
-            "flex_attention cannot be trained on a CPU: torch has no backward pass for it there. "
+            "flex_attention cannot be trained on a CPU: torch implements its backward pass for GPUs only. "
             "Load the model with attn_implementation='sdpa' or 'eager', or train on a GPU."
         )
     return _plain_attention(module, query, key, value, attention_mask, **kwargs)

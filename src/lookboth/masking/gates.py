@@ -43,4 +43,6 @@ def _state(model: nn.Module) -> AppliedPlan:
         state = module.__dict__.get(STATE)
         if state is not None:
             return state
-    raise PlanError("No plan is active, so there are no layers to gate. Type apply_plan(model, 'full').")
+    raise PlanError(
+        "No plan is active, and gates scale the layers of a plan. Type apply_plan(model, 'full')."
+    )

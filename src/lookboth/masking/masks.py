@@ -173,10 +173,10 @@ class LayerMasks:
         """Refuse a stock mask that became causal or bidirectional after the plan was applied."""
         if not self._is_encoder and "allow_is_bidirectional_skip" in self.arguments:
             raise PlanError(
-                "This model requested a bidirectional mask (config.is_causal=False), so there is no causal mask that "
-                "a plan could change. Set model.config.is_causal = True or call remove_plan(model)."
+                "This model requested a bidirectional mask (config.is_causal=False), but a plan changes a causal mask. "
+                "Set model.config.is_causal = True or call remove_plan(model)."
             )
-        # A text of one token has no right side by which the two kinds of mask differ.
+        # For a text of one token the two kinds of mask are equal.
         if not self._is_encoder or self.arguments["q_length"] == 1:
             return
         zero = torch.zeros((), dtype=torch.long, device=self.arguments["device"])

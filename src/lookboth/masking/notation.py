@@ -73,7 +73,7 @@ def read_layers(text: str, num_layers: int) -> tuple[int, ...]:
 
 
 def fewest_layers(text: str) -> int:
-    """Return the fewest layers that a model must have for the plan `text` to fit it.
+    """Return the minimum number of layers of a model for the plan `text`.
 
     Text that is not a plan gets a number as well; `read_reach` refuses it for every number of layers.
 
@@ -92,13 +92,13 @@ def fewest_layers(text: str) -> int:
         needed = name.count(",") + 1 if "," in name else len(name)
     if needed > MAX_LAYERS and ("-" in name or name.startswith("top:")):
         raise PlanError(
-            f"'{name:.40}' names more layers than any model has; allowed are up to {MAX_LAYERS:,}."
+            f"'{name:.40}' needs a model with more layers than allowed; the limit is {MAX_LAYERS:,}."
         )
     return max(needed, 1)
 
 
 def check_layers(text: str) -> None:
-    """Check that `text` names layers in the notation of a plan, whatever the number of layers of the model.
+    """Check that `text` selects layers in the notation of a plan, for a model with enough layers.
 
     Raises:
         PlanError: unreadable text, or text that names no layers.

@@ -83,8 +83,8 @@ def stock_attention(module: nn.Module, backend: str) -> Callable[..., Any]:
     """Return the attention function that `module` calls for the stock `backend`.
 
     Raises:
-        PlanError: the modeling file has no function for this backend, or it compares the backend's name, which a
-            plan changes.
+        PlanError: the modeling file does not have a function for this backend, or it compares the backend's name,
+            which a plan changes.
     """
     if chooses_by_name(module):
         raise PlanError(
@@ -94,7 +94,7 @@ def stock_attention(module: nn.Module, backend: str) -> Callable[..., Any]:
     found = find_attention(module, backend)
     if found is None:
         raise PlanError(
-            f"{type(module).__name__} has no '{backend}' attention. "
+            f"{type(module).__name__} does not support '{backend}' attention. "
             "Load the model with another attn_implementation, for example 'sdpa'."
         )
     return found

@@ -30,7 +30,7 @@ def load_tokenizer(name: str, *, revision: str | None = None, trust_remote_code:
     """Load the tokenizer of a model.
 
     Raises:
-        ModelError: the model has no tokenizer, or it does not work.
+        ModelError: the tokenizer is missing, or it does not work.
     """
     from transformers import AutoTokenizer
 
@@ -42,7 +42,7 @@ def load_saved_tokenizer(folder: Path) -> Any:
     """Load the tokenizer in the folder of a saved labeler.
 
     Raises:
-        ModelError: the folder has no tokenizer, or it does not work.
+        ModelError: the tokenizer is missing, or it does not work.
     """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -229,7 +229,7 @@ def fingerprint(backbone: Any) -> str:
 
     config = backbone.config.get_text_config()
     table = backbone.get_input_embeddings().weight
-    # 64 rows spread over the vocabulary distinguish models and take no time to hash.
+    # 64 rows spread over the vocabulary are enough to distinguish models, and hashing them is fast.
     rows = torch.linspace(0, table.shape[0] - 1, 64).long().to(table.device)
     sample = table.detach()[rows].to(torch.bfloat16).view(torch.int16).cpu().numpy().tobytes()
     shape = [config.model_type, config.num_hidden_layers, config.hidden_size, *table.shape]

@@ -110,7 +110,7 @@ def _log_partition(scores: torch.Tensor, steps: torch.Tensor, plan: _Plan) -> to
     Args:
         scores: shape (w, n).
         steps: shape (n + 1, n + 1).
-        plan: order of the words; texts without words have no entry in the result.
+        plan: order of the words; the result contains texts with words only.
     """
     inner, first, last = steps[:-1, :-1], steps[-1, :-1], steps[:-1, -1]
     alphas: list[torch.Tensor] = []
