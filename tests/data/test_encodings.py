@@ -5,7 +5,8 @@ import json
 import pytest
 
 from lookboth.data.conversion.converting import convert
-from lookboth.data.readers import ReadOptions, read_dataset, require_clean
+from lookboth.data.problems import require_clean
+from lookboth.data.readers import ReadOptions, read_dataset
 from lookboth.errors import ConfigError, DataError
 
 TEXTS = {

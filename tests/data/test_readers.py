@@ -1,16 +1,9 @@
 import pytest
 
+from lookboth.data.hub import read_hub
+from lookboth.data.problems import require_clean
 from lookboth.data.rawtext import read_raw_text
-from lookboth.data.readers import (
-    BUILTIN,
-    BUILTIN_FOLDER,
-    ReadOptions,
-    find_splits,
-    read_dataset,
-    read_hub,
-    read_split,
-    require_clean,
-)
+from lookboth.data.readers import BUILTIN, BUILTIN_FOLDER, ReadOptions, find_splits, read_dataset, read_split
 from lookboth.data.schemes import encode_spans
 from lookboth.data.sources import read_source
 from lookboth.errors import DataError

@@ -5,7 +5,8 @@ import os
 import pytest
 
 from lookboth.config.recipe_files import parse_config
-from lookboth.data.readers import BUILTIN_FOLDER, ReadOptions, read_dataset, read_split, require_clean
+from lookboth.data.problems import require_clean
+from lookboth.data.readers import BUILTIN_FOLDER, ReadOptions, read_dataset, read_split
 from lookboth.data.sources import read_source
 from lookboth.errors import DataError
 from lookboth.training.splits import read_splits
@@ -138,7 +139,7 @@ def test_built_in_part_of_speech_data_say_what_they_are():
         (["0.9", "0.25"], "holds no labels but '0.25' and '0.9'"),
         (["-", "O"], "holds no labels but '-' and 'O'"),
         (["B-PER", "PER", "LOC"], "tags such as 'PER', 'LOC'"),
-        (["M-PER", "I-PER", "B-PER"], "'M-PER' is not an IOB"),
+        (["M-PER", "I-PER", "B-PER"], "'M-PER' is not a valid IOB"),
     ],
 )
 def test_what_cannot_be_told_is_refused(tmp_path, tags, words):

@@ -11,9 +11,12 @@ from .charspans import (
 from .checks import DataReport as DataReport, check_data as check_data, count_split as count_split
 from .conll import read_conll as read_conll, stream_words as stream_words
 from .counting import (
+    COUNTINGS as COUNTINGS,
     Claim as Claim,
     Counting as Counting,
+    OffsetReading as OffsetReading,
     Ruler as Ruler,
+    differing_readings as differing_readings,
     find_counting as find_counting,
     find_said as find_said,
     is_true as is_true,
@@ -33,11 +36,6 @@ from .lines import (
     read_whole as read_whole,
     stream_file as stream_file,
     stream_lines as stream_lines,
-)
-from .offset_evidence import (
-    COUNTINGS as COUNTINGS,
-    Reading as Reading,
-    differing_readings as differing_readings,
 )
 from .packing import (
     START_TOKENS as START_TOKENS,
@@ -77,7 +75,12 @@ from .sources import (
     whole_split as whole_split,
 )
 from .spantexts import sentence_over as sentence_over, text_sentence as text_sentence
-from .suffixes import JSON_LINES_SUFFIXES as JSON_LINES_SUFFIXES, JSONL_SUFFIXES as JSONL_SUFFIXES
+from .suffixes import (
+    CONLL_SUFFIXES as CONLL_SUFFIXES,
+    FILE_SUFFIXES as FILE_SUFFIXES,
+    JSON_LINES_SUFFIXES as JSON_LINES_SUFFIXES,
+    JSONL_SUFFIXES as JSONL_SUFFIXES,
+)
 from .transitions import allowed_transitions as allowed_transitions
 from .whole_texts import (
     labels_prefix as labels_prefix,

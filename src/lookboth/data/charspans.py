@@ -56,8 +56,8 @@ def parse_char_spans(
     """Return the valid spans of a JSON record; log the others.
 
     A span is an object with a start, an end, a label and optionally its own "text", or a list `[start, end, label]`.
-    The texts of spans decide what the offsets count: the counting under which most spans have their own text is used
-    for the whole record. A span that still differs is read where its text occurs, if it has the length of the span and
+    The texts of spans decide what the offsets count: the unit with which most spans cover their own text is used for
+    the whole record. A span that still differs is read where its text occurs, if it has the length of the span and
     occurs only once.
 
     Args:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lookboth.data.problems import advise
-from lookboth.data.readers import BUILTIN, ReadOptions, Task, find_splits, source_path, split_of
+from lookboth.data.readers import BUILTIN, ReadOptions, find_splits, source_path, split_of
 from lookboth.data.sources import read_part, split_name
-from lookboth.types import Dataset, Example, Problem
+from lookboth.types import Dataset, Example, Problem, Task
 
 NUM_SHOWN = 20
 # Fewer spans may all be one word long by chance.

@@ -7,6 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lookboth.data.fields import LABEL_FIELDS, OTHER_FIELDS, FieldNames, differing_labels
 from lookboth.data.jsonfile import open_records
 from lookboth.data.jsonl import is_rejected
 from lookboth.data.lines import read_lines
@@ -16,10 +17,6 @@ from lookboth.data.suffixes import JSONL_SUFFIXES
 from lookboth.data.words import example_from_text
 from lookboth.types import Dataset, Example
 
-TEXT_FIELDS = ("text", "sentence", "content")
-# First label_text: some data sets have a number in label and its name in label_text.
-LABEL_FIELDS = ("label_text", "label", "labels")
-OTHER_FIELDS = "name others: --text-field, --label-field (in a recipe: data.text_field, data.label_field)"
 # The largest limit that the csv module accepts on platforms where a C long has 32 bits.
 _LONGEST_FIELD = 2**31 - 1
 _ALLOWED = 'write {"text": "...", "label": "..."} or {"text": "...", "labels": ["...", "..."]}'
@@ -39,29 +36,6 @@ class LabeledText(NamedTuple):
     text: str
     labels: tuple[str, ...]
     listed: bool = False
-
-
-class FieldNames(NamedTuple):
-    """Possible names of the text and the label column (or key), the preferred name first."""
-
-    text: Sequence[str]
-    label: Sequence[str]
-
-    @classmethod
-    def of(cls, text: str | None, label: str | None) -> "FieldNames":
-        """Return the given names, or the default names for those that are None."""
-        return cls((text,) if text else TEXT_FIELDS, (label,) if label else LABEL_FIELDS)
-
-    def find(self, present: Iterable[str]) -> tuple[str, str] | None:
-        """Return the text and the label column among those present, ignoring case; None if one is missing."""
-        there = {name.strip().lower(): name for name in present}
-        text, label = (
-            next((there[name.lower()] for name in names if name.lower() in there), None) for names in self
-        )
-        return None if text is None or label is None else (text, label)
-
-    def __str__(self) -> str:
-        return f"{' or '.join(self.text)} and {' or '.join(self.label)}"
 
 
 class _Row(NamedTuple):
@@ -84,7 +58,7 @@ def read_classification(
 
     Args:
         path: the file, decoded as in `lines.read_lines`.
-        text_field, label_field: columns or keys; None: the first of `TEXT_FIELDS` and of `LABEL_FIELDS`.
+        text_field, label_field: columns or keys; None: the first of `fields.TEXT_FIELDS` and of `fields.LABEL_FIELDS`.
         repair: apply the repair of each invalid line instead of reporting the line as fatal.
 
     Raises:
@@ -190,8 +164,7 @@ def _other_labels(record: Mapping[str, Any], names: FieldNames) -> str:
         or len({parse_labels(record[key]) for key in usual}) == 1
     ):
         return ""
-    found = "'label' and 'labels' both hold labels, and they differ"
-    return f"{found}; name one: --label-field label or --label-field labels"
+    return differing_labels("label", "labels")
 
 
 def _tsv_rows(path: str | Path, log: ProblemLog) -> Iterator[_Row]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from lookboth.data.problems import ProblemLog
-from lookboth.data.separators import SCHEME_TAG
+from lookboth.data.separators import looks_like_tag
 from lookboth.data.tag_styles import is_standard
 
 _COMMENT = re.compile(r"#(\s|$|[\w:.]+\s*=)")
@@ -99,7 +99,7 @@ class Columns:
         if len(row) != self.usual or re.match(r"#\s", row[0]):
             return True
         tag = row[self.tag]
-        return self.blanks and tag not in self.tags and not SCHEME_TAG.match(tag)
+        return self.blanks and tag not in self.tags and not looks_like_tag(tag)
 
     def is_range(self, row: list[str]) -> bool:
         """Return whether a line of CoNLL-U is a multiword token or an empty node instead of a word."""

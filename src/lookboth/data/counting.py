@@ -5,11 +5,13 @@ the line end CRLF as one character. A byte order mark may or may not count.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, product
 from types import MappingProxyType
 from typing import NamedTuple
+
+from lookboth.data.words import split_words
 
 _BOM = "\ufeff"
 _WIDTHS: Mapping[str, Callable[[str], int]] = MappingProxyType(
@@ -35,7 +37,7 @@ class Claim(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Counting:
-    """A unit of offsets, with the treatment of line ends and of the byte order mark.
+    """An offset unit: the unit of characters, and how line ends and the byte order mark count.
 
     Args:
         unit: "code points", "UTF-16 units" or "UTF-8 bytes".
@@ -59,8 +61,14 @@ class Counting:
         return ", ".join((self.unit, *(notes[n] for n in (self.line_end, self.bom) if n in notes)))
 
 
+# Keys are the values of --offsets.
+COUNTINGS: Mapping[str, Counting] = MappingProxyType(
+    {"utf16": Counting("UTF-16 units"), "codepoints": Counting("code points")}
+)
+
+
 class Ruler:
-    """Converts offsets into one text between a counting and code points.
+    """Converts offsets into one text between an offset unit and code points.
 
     Args:
         text: the text.
@@ -91,7 +99,7 @@ class Ruler:
 
 
 def find_counting(text: str, claims: Sequence[Claim]) -> Counting:
-    """Return the counting under which most claims are true, at least half of them; ties: code points.
+    """Return the offset unit with which most claims are true, at least half of them; ties: code points.
 
     Args:
         text: the text.
@@ -108,7 +116,7 @@ def find_counting(text: str, claims: Sequence[Claim]) -> Counting:
 
 
 def count_true(text: str, counting: Counting, claims: Sequence[Claim]) -> int:
-    """Return the number of claims that are true under a counting."""
+    """Return the number of claims that are true with an offset unit."""
     ruler = None if counting == Counting() else Ruler(text, counting)
 
     def places(claim: Claim) -> list[tuple[int, int] | None]:
@@ -134,7 +142,7 @@ def find_said(said: str, text: str, length: int) -> int | None:
 
 
 def countings(text: str) -> Iterator[Counting]:
-    """Yield the countings that differ for this text, the most common first."""
+    """Yield the offset units that differ for this text, the most common first."""
     units = ["code points"]
     units += ["UTF-16 units"] * any(char > "\uffff" for char in text)
     units += ["UTF-8 bytes"] * (not text.isascii())
@@ -142,6 +150,43 @@ def countings(text: str) -> Iterator[Counting]:
     boms = ["as it is", "left out" if text.startswith(_BOM) else "added"]
     for bom, line_end, unit in product(boms, ends, units):
         yield Counting(unit, line_end, bom)
+
+
+class OffsetReading(NamedTuple):
+    """A span read in one offset unit: the covered text (None: invalid), and whether it begins and ends with words."""
+
+    covered: str | None
+    fits: bool
+
+
+def differing_readings(
+    text: str, spans: Iterable[tuple[int, int]]
+) -> Iterator[tuple[tuple[int, int], dict[str, OffsetReading]]]:
+    """Yield each span that differs between the offset units, with its readings by the name of the unit.
+
+    Evidence for spans without stated texts: in the right unit, spans begin and end with words.
+
+    Args:
+        text: the text.
+        spans: (start, end) as in the file, end exclusive.
+    """
+    if max(text, default="") <= "\uffff":
+        return
+    words = split_words(text)
+    starts, ends = {start for start, _ in words}, {end for _, end in words}
+    rulers = {name: Ruler(text, counting) for name, counting in COUNTINGS.items()}
+    for start, end in spans:
+        places = {name: ruler.place(start, end) for name, ruler in rulers.items()}
+        if len(set(places.values())) > 1:
+            yield (
+                (start, end),
+                {
+                    name: OffsetReading(None, False)
+                    if place is None
+                    else OffsetReading(text[place[0] : place[1]], place[0] in starts and place[1] in ends)
+                    for name, place in places.items()
+                },
+            )
 
 
 def _widths(text: str, counting: Counting) -> list[int]:

@@ -10,7 +10,33 @@ SPAN_FIELDS = ("spans", "entities", "ents")
 TAG_FIELDS = ("tags", "ner_tags", "labels", "label", "ner")
 # Read only if none of the others is present.
 OTHER_TAG_FIELDS = ("pos_tags", "upos")
+# Labels of whole texts. First label_text: some data sets have a number in label and its name in label_text.
+LABEL_FIELDS = ("label_text", "label", "labels")
+OTHER_FIELDS = "name others: --text-field, --label-field (in a recipe: data.text_field, data.label_field)"
 NO_LABELS: tuple[object, ...] = (None, "", "O", [])
+
+
+class FieldNames(NamedTuple):
+    """Possible names of the text and the label column (or key), the preferred name first."""
+
+    text: Sequence[str]
+    label: Sequence[str]
+
+    @classmethod
+    def of(cls, text: str | None, label: str | None) -> "FieldNames":
+        """Return the given names, or the default names for those that are None."""
+        return cls((text,) if text else TEXT_FIELDS, (label,) if label else LABEL_FIELDS)
+
+    def find(self, present: Iterable[str]) -> tuple[str, str] | None:
+        """Return the text and the label column among those present, ignoring case; None if one is missing."""
+        there = {name.strip().lower(): name for name in present}
+        text, label = (
+            next((there[name.lower()] for name in names if name.lower() in there), None) for names in self
+        )
+        return None if text is None or label is None else (text, label)
+
+    def __str__(self) -> str:
+        return f"{' or '.join(self.text)} and {' or '.join(self.label)}"
 
 
 class RecordFields(NamedTuple):
@@ -82,6 +108,12 @@ def are_spans(name: str, value: Any, *, has_words: bool) -> bool:
     return name in SPAN_FIELDS or not has_words
 
 
+def differing_labels(one: str, other: str) -> str:
+    """Return the message for a record in which two fields hold different labels."""
+    found = f"{one!r} and {other!r} both hold labels, and they differ"
+    return f"{found}; name one: --label-field {one} or --label-field {other} (in a recipe: data.label_field)"
+
+
 def _usual_names(records: Sequence[Mapping[str, Any]], words: Sequence[str]) -> tuple[str, ...]:
     usual = (*TAG_FIELDS, *SPAN_FIELDS)
     there = any(_candidates(record, usual, _first(record, words)) for record in records)
@@ -112,6 +144,4 @@ def _conflicts(records: Sequence[Mapping[str, Any]], fields: JsonFields, labelin
         there = _candidates(record, names, fields.of(record).words)
         for one, other in combinations(there, 2):
             if record[one] != record[other]:
-                found = f"{one!r} and {other!r} both hold labels, and they differ"
-                advice = f"name one: --label-field {one} or --label-field {other}"
-                yield f"{found}; {advice} (in a recipe: data.label_field)"
+                yield differing_labels(one, other)

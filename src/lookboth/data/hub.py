@@ -4,15 +4,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from lookboth.data.classification import (
+from lookboth.data.classification import LabeledText, build_text_dataset, parse_labels
+from lookboth.data.fields import (
     OTHER_FIELDS,
+    OTHER_TAG_FIELDS,
+    TAG_FIELDS,
     TEXT_FIELDS,
+    WORD_FIELDS,
     FieldNames,
-    LabeledText,
-    build_text_dataset,
-    parse_labels,
+    choose_tag_field,
 )
-from lookboth.data.fields import OTHER_TAG_FIELDS, TAG_FIELDS, WORD_FIELDS, choose_tag_field
 from lookboth.data.jsonl import parse_tagged
 from lookboth.data.problems import ProblemLog
 from lookboth.data.sentences import Sentence, build_dataset
@@ -70,8 +71,7 @@ def read_hub_texts(
 
     Args:
         name, split: as in `read_hub`.
-        text_field, label_field: the columns; None: the first of `classification.TEXT_FIELDS` and of
-            `classification.LABEL_FIELDS`.
+        text_field, label_field: the columns; None: the first of `fields.TEXT_FIELDS` and of `fields.LABEL_FIELDS`.
         repair: apply the repair of each invalid row instead of reporting the row as fatal.
 
     Raises:

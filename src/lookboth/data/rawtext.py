@@ -9,8 +9,10 @@ from lookboth.data.encodings import encoded_as
 from lookboth.data.hub import is_saved_folder, read_hub_raw
 from lookboth.data.lines import read_lines
 from lookboth.data.problems import ProblemLog, require_clean
-from lookboth.data.readers import BUILTIN, Kind, ReadOptions, find_file, source_path, split_files
+from lookboth.data.readers import BUILTIN, ReadOptions, find_file, source_path, split_files
+from lookboth.data.separators import looks_like_tag
 from lookboth.data.sources import read_source, split_name, take_part, whole_split
+from lookboth.data.suffixes import Kind
 from lookboth.errors import DataError
 from lookboth.types import Dataset
 
@@ -18,7 +20,6 @@ MIN_PIECE = 8
 _MARK = re.compile(r" @([-,.])@(?: |$)")
 _LOST = re.compile(r"\S*<unk>\S*")
 _HEADING = re.compile(r"\s*=.*=\s*")
-_TAG = re.compile(r"O|[BIESLU]-\S+")
 _NUM_LOOKED_AT = 200
 
 
@@ -109,4 +110,4 @@ def _file_texts(file: Path) -> list[str]:
 
 def _is_tagged_word(line: str) -> bool:
     columns = line.split()
-    return len(columns) > 1 and bool(_TAG.fullmatch(columns[-1]))
+    return len(columns) > 1 and looks_like_tag(columns[-1])

@@ -11,9 +11,8 @@ from lookboth.data.encodings import encoded_as
 from lookboth.data.hub import is_saved_folder, read_hub, read_hub_texts, saved_splits
 from lookboth.data.jsonl import read_jsonl
 from lookboth.data.lines import read_lines
-from lookboth.data.problems import ProblemLog, require_clean
+from lookboth.data.problems import ProblemLog
 from lookboth.data.suffixes import (
-    CONLL_SUFFIXES,
     FILE_SUFFIXES,
     JSONL_SUFFIXES,
     KIND_NAMES,
@@ -25,26 +24,6 @@ from lookboth.data.suffixes import (
 from lookboth.data.words import example_from_text
 from lookboth.errors import DataError
 from lookboth.types import Dataset, Task
-
-__all__ = [
-    "BUILTIN",
-    "CONLL_SUFFIXES",
-    "FILE_SUFFIXES",
-    "JSONL_SUFFIXES",
-    "Kind",
-    "ReadOptions",
-    "Task",
-    "example_from_text",
-    "find_splits",
-    "read_classification",
-    "read_conll",
-    "read_dataset",
-    "read_hub",
-    "read_jsonl",
-    "read_split",
-    "read_text",
-    "require_clean",
-]
 
 BUILTIN_FOLDER = Path(__file__).parent / "builtin"
 _BUILTIN_SUFFIXES: dict[str, Kind] = {".conll": "labeling", ".tsv": "classification", ".txt": "text"}

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-SCHEME_TAG = re.compile(r"[BIESLU]-.")
+_TAG = re.compile(r"O|[BIESLU]-.+")
 _BLANKS = re.compile(r"[ \t]+")
 # Lines from which the delimiter of CSV is detected.
 _LINES_LOOKED_AT = 1000
@@ -60,9 +60,14 @@ class Splitter:
         if self.any_blank:
             return line.split()
         columns = _BLANKS.split(line.strip(" "))
-        if self.tabbed and line.startswith("#") and columns[-1] != "O" and not SCHEME_TAG.match(columns[-1]):
+        if self.tabbed and line.startswith("#") and not looks_like_tag(columns[-1]):
             return [line]
         return columns
+
+
+def looks_like_tag(cell: str) -> bool:
+    """Return whether a cell looks like a tag of a scheme: "O", or a position letter, a hyphen and a label."""
+    return _TAG.fullmatch(cell) is not None
 
 
 def _delimiter(lines: Sequence[str]) -> str:

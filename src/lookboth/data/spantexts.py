@@ -10,8 +10,7 @@ from lookboth.data.charspans import (
     settle_labels,
     spans_over_words,
 )
-from lookboth.data.counting import Counting
-from lookboth.data.offset_evidence import differing_readings
+from lookboth.data.counting import Counting, differing_readings
 from lookboth.data.problems import ProblemLog
 from lookboth.data.sentences import Sentence, check_string
 from lookboth.data.words import split_words

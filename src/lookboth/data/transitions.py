@@ -3,6 +3,8 @@
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from lookboth.data.schemes import parse_tag
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -23,15 +25,10 @@ def allowed_transitions(tags: tuple[str, ...], scheme: str) -> "np.ndarray":
     """
     import numpy as np
 
-    states = [_split(tag) for tag in tags] + [("O", "")]
+    states = [parse_tag(tag) for tag in tags] + [("O", "")]
     if scheme == "plain":
         return np.ones((len(states), len(states)), dtype=bool)
     return np.array([[_may_follow(left, right, scheme) for right in states] for left in states])
-
-
-def _split(tag: str) -> tuple[str, str]:
-    prefix, _, label = tag.partition("-")
-    return prefix, label
 
 
 def _may_follow(left: tuple[str, str], right: tuple[str, str], scheme: str) -> bool:

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lookboth.data import (
+    CONLL_SUFFIXES,
+    FILE_SUFFIXES,
+    JSONL_SUFFIXES,
     StrictLog,
     example_from_text,
     parse_objects,
-    readers,
     stream_file,
     stream_lines,
     stream_words,
@@ -17,10 +19,10 @@ from lookboth.data import (
 from lookboth.errors import DataError
 from lookboth.types import Example
 
-_OBJECTS = {*readers.JSONL_SUFFIXES}
+_OBJECTS = {*JSONL_SUFFIXES}
 # In training data these suffixes contain columns; here they contain raw text.
-_WORDS = {*readers.CONLL_SUFFIXES} - {".txt", ".tsv", ".csv"}
-_NAMES_A_FILE = {*readers.FILE_SUFFIXES, ".text"}
+_WORDS = {*CONLL_SUFFIXES} - {".txt", ".tsv", ".csv"}
+_NAMES_A_FILE = {*FILE_SUFFIXES, ".text"}
 _ALLOWED = 'write {"text": "..."} or {"tokens": ["...", "..."]}'
 
 

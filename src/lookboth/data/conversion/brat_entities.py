@@ -46,7 +46,7 @@ class Entity(NamedTuple):
 
 
 def read_entities(file: Path, text: str, log: ProblemLog) -> Iterator[Entity]:
-    """Yield the entities of an annotation file; offsets are read with the counting that fits their texts best.
+    """Yield the entities of an annotation file; offsets are read in the unit that fits their texts best.
 
     Args:
         file: the annotation file.

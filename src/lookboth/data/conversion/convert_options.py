@@ -45,7 +45,7 @@ class ConvertOptions:
 
     @property
     def counting(self) -> Counting | None:
-        """The counting of offsets, or None if it was not given."""
+        """The offset unit, or None if it was not given."""
         return None if self.offsets is None else COUNTINGS[self.offsets]
 
     def __post_init__(self) -> None:

@@ -3,8 +3,8 @@
 A line is `{"text": ..., "label": [[start, end, label], ...]}` (older exports: "labels"). Projects with relations have
 "entities": [{"start_offset", "end_offset", "label"}] (https://doccano.github.io/doccano/tutorial/). doccano counts
 UTF-16 units, because its editor is written in JavaScript (https://github.com/doccano/doccano/issues/2290); files made
-by scripts often count code points. The file does not state which, so it is detected: with the right counting, spans
-begin and end with words. Projects with "Count grapheme clusters as one character" count those; they are not supported.
+by scripts often count code points. The file does not state which, so it is detected: in the right unit, spans begin
+and end with words. Projects with "Count grapheme clusters as one character" count those; they are not supported.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,8 +16,8 @@ from lookboth.data import (
     END_KEYS,
     LABEL_KEYS,
     START_KEYS,
+    OffsetReading,
     ProblemLog,
-    Reading,
     Ruler,
     build_dataset,
     differing_readings,
@@ -35,7 +35,7 @@ _SPAN_KEYS = ("label", "labels", "entities")
 
 
 class _Record(NamedTuple):
-    """A line with a text and a list of spans; `said` is the counting that the line states (if lookboth wrote it)."""
+    """A line with a text and a list of spans; `said` is the offset unit that the line states (if lookboth wrote it)."""
 
     number: int
     text: str
@@ -73,8 +73,8 @@ def read_doccano(path: str | Path, options: ConvertOptions, *, repair: bool = Fa
 def write_doccano(texts: Iterable[Marked]) -> Iterator[str]:
     """Yield one line per text.
 
-    Scores are written as a field of their own (doccano: metadata), because spans cannot hold them. So is the counting
-    of offsets in texts in which countings differ.
+    Scores are written as a field of their own (doccano: metadata), because spans cannot hold them. So is the offset
+    unit if the text has characters for which the units differ.
     """
     for marked in texts:
         ruler = Ruler(marked.text, COUNTINGS["utf16"])
@@ -118,11 +118,11 @@ def _is_of_whole_texts(records: Sequence[_Record], log: ProblemLog) -> bool:
 
 
 def _offsets_of(records: Sequence[_Record], log: ProblemLog) -> str | None:
-    """Return the counting of a file's offsets; log a problem and return None if the spans do not decide it."""
+    """Return the offset unit of a file; log a problem and return None if the spans do not decide it."""
     said = {record.said for record in records if record.said}
     if len(said) == 1:
         return said.pop()
-    # Only spans that differ between the countings are evidence.
+    # Only spans that differ between the offset units are evidence.
     telling = [(record, *reading) for record in records for reading in _readings(record)]
     if not telling:
         return "utf16"
@@ -145,8 +145,8 @@ def _offsets_of(records: Sequence[_Record], log: ProblemLog) -> str | None:
     return None
 
 
-def _readings(record: _Record) -> Iterator[tuple[str, dict[str, Reading]]]:
-    """Yield a description and the readings of each span that differs between the countings."""
+def _readings(record: _Record) -> Iterator[tuple[str, dict[str, OffsetReading]]]:
+    """Yield a description and the readings of each span that differs between the offset units."""
     spans = [span for span in map(_read_span, record.spans) if span is not None]
     labels = {(start, end): label for start, end, label in spans}
     for place, readings in differing_readings(record.text, labels):

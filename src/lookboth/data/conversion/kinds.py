@@ -16,19 +16,22 @@ from lookboth.data.conversion.convert_options import Converted, ConvertOptions
 from lookboth.data.conversion.doccano import read_doccano
 from lookboth.data.conversion.events import read_events
 from lookboth.data.conversion.inline import WIKINER_LINE, read_opennlp, read_wikiner
-from lookboth.data.conversion.json_records import read_json
-from lookboth.data.conversion.label_studio import read_label_studio
-from lookboth.data.conversion.label_studio_conll import has_sentences_as_words, read_label_studio_conll
+from lookboth.data.conversion.label_studio import (
+    has_sentences_as_words,
+    read_label_studio,
+    read_label_studio_conll,
+)
 from lookboth.data.conversion.layouts import (
     read_cluener,
     read_gliner,
+    read_json,
     read_massive,
     read_rasa,
+    read_slots,
     read_spacy_json,
 )
 from lookboth.data.conversion.prodigy import read_prodigy
 from lookboth.data.conversion.semeval import read_semeval
-from lookboth.data.conversion.slots import read_slots
 from lookboth.errors import DataError
 
 BRAT_SUFFIXES = (".ann", ".a1", ".a2")

@@ -11,18 +11,32 @@ https://github.com/HumanSignal/label-studio/issues/1008 was fixed. Before, they 
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from lookboth.data import ProblemLog, Sentence, build_dataset, text_sentence
+from lookboth.data import (
+    ProblemLog,
+    Sentence,
+    build_dataset,
+    read_conll,
+    read_lines,
+    split_words,
+    text_sentence,
+)
 from lookboth.data.conversion.convert_options import Converted, ConvertOptions
-from lookboth.data.conversion.label_studio_conll import read_label_studio_conll
 from lookboth.data.conversion.label_studio_tasks import Region, Task, find_html_text, read_tasks
 from lookboth.data.conversion.marked import Marked
+from lookboth.errors import DataError
 
 _USUAL_KEY = "text"
+# Text between word and tag in a CONLL export.
+_CONLL_MIDDLE = " -X- _ "
+_IDEOGRAPHS = re.compile(r"[\u3041-\u30ff\u3400-\u9fff]")
+# Characters; longer than most words of Chinese or Japanese.
+_LONG_WORD = 4
 
 
 def read_label_studio(path: str | Path, options: ConvertOptions, *, repair: bool = False) -> Converted:
@@ -51,6 +65,38 @@ def read_label_studio(path: str | Path, options: ConvertOptions, *, repair: bool
         if key is not None and (sentence := _sentence(task, key, options.several, log)) is not None
     ]
     return Converted(build_dataset(sentences, "IOB2", log))
+
+
+def read_label_studio_conll(path: str | Path, options: ConvertOptions, *, repair: bool = False) -> Converted:
+    """Read the words and tags of Label Studio's CONLL, whose words are split at blanks.
+
+    Args:
+        path: the file, UTF-8.
+        options: none apply.
+        repair: as in `read_conll`.
+
+    Raises:
+        DataError: if the file cannot be read at all, or its words are whole sentences of a language without blanks.
+    """
+    if has_sentences_as_words(read_lines(path, ProblemLog(str(path), repair=True))):
+        found = (
+            "Label Studio's CONLL splits words at blanks; here words are whole sentences, and spans are lost"
+        )
+        advice = "Export the project as JSON and type: lookboth convert label-studio FILE.json OUT.jsonl"
+        raise DataError(f"{path}: {found}. {advice}")
+    return Converted(read_conll(path, repair=repair))
+
+
+def has_sentences_as_words(lines: Iterable[str]) -> bool:
+    """Return whether lines of Label Studio's CONLL have words with many Han or kana characters.
+
+    >>> has_sentences_as_words(["车在路上碰到石头 -X- _ B-X"])
+    True
+    """
+    words = (line.split(" ")[0] for line in lines if _CONLL_MIDDLE in line)
+    return any(
+        len(_IDEOGRAPHS.findall(word)) > _LONG_WORD and len(split_words(word)) > _LONG_WORD for word in words
+    )
 
 
 def write_label_studio(texts: Iterable[Marked]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Readers of JSON training data with one sentence per record: spaCy 2, GLiNER, CLUENER, Rasa and MASSIVE."""
+"""Readers of JSON with one sentence per record: spaCy 2, GLiNER, CLUENER, Rasa, MASSIVE, NLU++ and plain records."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +11,7 @@ from lookboth.data import (
     build_dataset,
     is_text_with_entities,
     open_values,
+    read_jsonl,
     text_sentence,
 )
 from lookboth.data.conversion.convert_options import Converted, ConvertOptions
@@ -21,6 +22,7 @@ _GLINER = 'write {"tokenized_text": [...], "ner": [[first word, last word, "NAME
 _CLUENER = 'write {"text": "...", "label": {"NAME": {"mention": [[first, last character]]}}}'
 _RASA = 'write {"text": "...", "entities": [{"start": 0, "end": 3, "value": "...", "entity": "NAME"}]}'
 _MASSIVE = 'write {"utt": "wake me at five", "annot_utt": "wake me at [time : five]"}'
+_NLUPP = 'write {"text": "...", "slots": {"NAME": {"text": "...", "span": [start, end]}}}'
 _SLOT = re.compile(r"\[\s*([^\[\]:]+?)\s*:\s*([^\[\]]*?)\s*\]")
 
 
@@ -84,6 +86,43 @@ def read_massive(path: str | Path, options: ConvertOptions, *, repair: bool = Fa
         DataError: if the file cannot be read at all.
     """
     return _read(path, options, _MASSIVE, _massive, repair=repair)
+
+
+def read_slots(path: str | Path, options: ConvertOptions, *, repair: bool = False) -> Converted:
+    """Read the slots of an NLU++ fold as spans; a text may lack "slots".
+
+    Args:
+        path: the file, UTF-8: one JSON list, or one object per line.
+        options: none apply.
+        repair: leave out or widen spans that do not cover whole words instead of reporting them as fatal.
+
+    Raises:
+        DataError: if the file cannot be read at all.
+    """
+    return _read(path, options, _NLUPP, _nlupp, repair=repair)
+
+
+def read_json(path: str | Path, options: ConvertOptions, *, repair: bool = False) -> Converted:
+    """Read JSON records with `read_jsonl`.
+
+    Args:
+        path: the file, UTF-8.
+        options: `several`, `offsets`, `text_field`, `label_field` and `scheme`.
+        repair: as in `read_jsonl`.
+
+    Raises:
+        DataError: if the file cannot be read at all.
+    """
+    dataset = read_jsonl(
+        path,
+        scheme=options.scheme,
+        text_field=options.text_field,
+        label_field=options.label_field,
+        several=options.several,
+        counting=options.counting,
+        repair=repair,
+    )
+    return Converted(dataset)
 
 
 _Parse = Callable[[Any, ConvertOptions, int, ProblemLog], Sentence | str | None]
@@ -178,3 +217,24 @@ def _massive(value: Any, options: ConvertOptions, number: int, log: ProblemLog) 
     if not isinstance(said, str) or "".join(said.split()) != "".join(text.split()):
         return f"'annot_utt' without slots, {marked!r:.60}, is not the 'utt' {said!r:.60}"
     return text_sentence(text, spans, number, log, several=options.several, counting=options.counting)
+
+
+def _nlupp(value: Any, options: ConvertOptions, number: int, log: ProblemLog) -> Sentence | str | None:
+    if not isinstance(value, Mapping):
+        return "not a JSON object"
+    if not isinstance(value.get("text"), str):
+        return f"keys {sorted(value)!r:.100}: no 'text'"
+    return text_sentence(value["text"], list(_slots(value.get("slots") or {}, number, log)), number, log)
+
+
+def _slots(slots: Any, number: int, log: ProblemLog) -> Iterator[dict[str, Any]]:
+    for name, values in slots.items() if isinstance(slots, Mapping) else [("slots", slots)]:
+        for value in values if isinstance(values, list) else [values]:
+            try:
+                start, end = value["span"]
+                said = {"text": value["text"]} if "text" in value else {}
+            except (TypeError, KeyError, ValueError):
+                message = f"slot {name!r} is {value!r:.80}; it needs a 'span' of two numbers"
+                log.add(number, "span", message, "the slot is left out")
+            else:
+                yield {"start": start, "end": end, "label": name, **said}
