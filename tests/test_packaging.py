@@ -39,7 +39,7 @@ NEEDS = {
     "data": "from lookboth import read_split; read_split('nobody/nothing', 'train')",
     "generative": "from lookboth.generative.retrieval import Bm25Retriever; Bm25Retriever([['a']])",
     "onnx": "import lookboth.cli as c; c.app(['export', 'in', 'out'], standalone_mode=False)",
-    "quant": "from lookboth.models import loading; loading._four_bit('cuda', None)",
+    "quant": "from lookboth.models import loading; loading._four_bit('cuda', None, True)",
     "report": "from lookboth.evaluation.seeds import import_scipy_stats; import_scipy_stats()",
     "serve": "import lookboth.cli as c; c.app(['serve', '--port', '0'], standalone_mode=False)",
     "track": "from lookboth.training.trainer import _check_tracker; _check_tracker('wandb')",

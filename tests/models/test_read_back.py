@@ -6,7 +6,7 @@ from safetensors.torch import load_file, save_file
 from tiny import tiny_labeler
 
 from lookboth.errors import ModelError
-from lookboth.labelers import merging
+from lookboth.labelers.labeler import Labeler
 from lookboth.labelers.merging import merge_to_folder
 from lookboth.labelers.reading_back import read_back, without_adapter
 
@@ -75,12 +75,12 @@ def test_the_base_is_shared_and_not_read_again(tiny_llama_folder):
 def test_a_merge_reads_its_folder_back(tiny_llama_folder, tmp_path, change, monkeypatch):
     tiny_labeler(tiny_llama_folder).save_pretrained(tmp_path / "lora")
     assert "merged into" in merge_to_folder(str(tmp_path / "lora"), tmp_path / "merged")
-    save = merging.save_labeler
+    save = Labeler.save_pretrained
 
     def save_badly(labeler, folder):
         save(labeler, folder)
         change(folder / "backbone/model.safetensors", "layers.1.mlp.up_proj")
 
-    monkeypatch.setattr(merging, "save_labeler", save_badly)
+    monkeypatch.setattr(Labeler, "save_pretrained", save_badly)
     with pytest.raises(ModelError, match=r"differs from the labeler in memory: 1 of [0-9]+ weights differ"):
         merge_to_folder(str(tmp_path / "lora"), tmp_path / "other")

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from lookboth.errors import ModelError
-from lookboth.labelers import upgrades
-from lookboth.labelers.labeler import Labeler
+from lookboth.labelers import open_labeler, upgrades
 from lookboth.labelers.labeler_config import read_settings
 from lookboth.labelers.upgrades import FORMAT_VERSION, UPGRADES
 
@@ -19,7 +18,7 @@ KINDS = ("lora", "crf", "full", "texts", "generative")
 
 def assert_labels_as_saved(folder: Path, base: Path) -> None:
     expected = json.loads((folder / "expected.json").read_text(encoding="utf-8"))
-    labeler = Labeler.from_pretrained(folder, device="cpu", precision="fp32", base=str(base))
+    labeler = open_labeler(folder, device="cpu", precision="fp32", base=str(base))
     found = [prediction.to_dict() for prediction in labeler.predict([one["text"] for one in expected])]
     for one, other in zip(found, expected, strict=True):
         for key in ("spans", "labels"):

@@ -71,7 +71,7 @@ def test_the_command_predict_does_so_too(exported_folder, same_in_torch):
     out = run(code, "predict", TEXT, "--model", exported_folder, "--format", "jsonl", absent=absent)
     assert json.loads(out) == same_in_torch.predict(TEXT)[0].to_dict()
     out = run(code, "predict", TEXT, absent=absent)
-    assert out.startswith("error: a labeler that was not exported needs torch, which is not installed.")
+    assert out.startswith("error: this labeler needs torch, which is not installed.")
 
 
 @pytest.fixture

@@ -216,7 +216,7 @@ def test_every_way_keeps_to_the_budget(strategy, budget, tiny_llama_folder, data
         trained.append(len(batches))
         return fit(model, batches, **rest)
 
-    for module in ("shared", "gates", "trials"):
+    for module in ("shared", "gate_search", "trials"):
         monkeypatch.setattr(f"lookboth.search.{module}.fit", counted)
     found = find_plan(task)
     ordinary = len(prepare_classifier(config, task.splits, 0, tmp_path / "adaptation", quiet).batches)
@@ -270,7 +270,7 @@ def test_what_was_found_is_written_before_the_run_counts_as_finished(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("lookboth.training.classifier.train_classifier", killed)
+        patched.setattr("lookboth.training.train_classifier", killed)
         with pytest.raises(KeyboardInterrupt):
             train(config, tmp_path, say=quiet)
     assert seen[0].training_seconds is None

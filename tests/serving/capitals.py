@@ -12,7 +12,8 @@ from lookboth.types import PredictedSpan, Prediction
 class Capitals:
     """Labels capitalized words: NAME with score 0.9, or LETTER with 0.4 if they have one letter."""
 
-    config = SimpleNamespace(labels=("NAME", "LETTER"), task="labeling")
+    config = SimpleNamespace(labels=("NAME", "LETTER"), task="labeling", plan=None)
+    takes_plans = False
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []

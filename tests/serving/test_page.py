@@ -30,7 +30,7 @@ class Shy(Capitals):
 
 
 class Mood:
-    config = SimpleNamespace(labels=("good", "bad"), task="classification")
+    config = SimpleNamespace(labels=("good", "bad"), task="classification", plan=None)
 
     def stream(self, texts, *, batch_tokens):
         for text in texts:
@@ -40,7 +40,7 @@ class Mood:
 class Many(Capitals):
     """Knows many labels, finds few, and nothing in a text without capitals."""
 
-    config = SimpleNamespace(labels=("NAME", "LETTER", *(f"L{n}" for n in range(40))), task="labeling")
+    config = SimpleNamespace(labels=("NAME", "LETTER", *(f"L{n}" for n in range(40))), task="labeling", plan=None)
 
 
 class Words(Capitals):

@@ -77,6 +77,8 @@ def test_a_labelers_own_thresholds_are_applied_when_asked_for(serve, labeler):
     assert refusal(label(client, text=TEXT, thresholds=True))[0] == 422
     labeler.config = SimpleNamespace(
         labels=("NAME", "LETTER"),
+        task="labeling",
+        plan=None,
         confidence=Confidence(precision=0.9, thresholds={"NAME": 0.5, "LETTER": 0.5}),
     )
     assert found(label(client, text=TEXT, thresholds=True)) == [["Ann", "Rome"]]
@@ -103,7 +105,7 @@ def test_a_labeler_that_writes_its_answers_comes_the_same_way(serve, tmp_path):
 
 def test_labels_of_whole_texts_come_the_same_way(serve):
     class Mood(Capitals):
-        config = SimpleNamespace(labels=("good", "bad"), task="classification")
+        config = SimpleNamespace(labels=("good", "bad"), task="classification", plan=None)
 
         def stream(self, texts, *, batch_tokens):
             for text in texts:
