@@ -6,13 +6,14 @@ from types import SimpleNamespace
 from typing import Any
 
 from lookboth.data.words import example_from_text
+from lookboth.inference import Confidence
 from lookboth.types import PredictedSpan, Prediction
 
 
 class Capitals:
     """Labels capitalized words: NAME with score 0.9, or LETTER with 0.4 if they have one letter."""
 
-    config = SimpleNamespace(labels=("NAME", "LETTER"), task="labeling", plan=None)
+    config = SimpleNamespace(labels=("NAME", "LETTER"), task="labeling", plan=None, confidence=Confidence())
     takes_plans = False
 
     def __init__(self) -> None:
