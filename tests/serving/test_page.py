@@ -40,7 +40,9 @@ class Mood:
 class Many(Capitals):
     """Knows many labels, finds few, and nothing in a text without capitals."""
 
-    config = SimpleNamespace(labels=("NAME", "LETTER", *(f"L{n}" for n in range(40))), task="labeling", plan=None)
+    config = SimpleNamespace(
+        labels=("NAME", "LETTER", *(f"L{n}" for n in range(40))), task="labeling", plan=None
+    )
 
 
 class Words(Capitals):

@@ -14,8 +14,6 @@ from test_trainer import make_config, right_word_decides, tiny_labeler, train
 from lookboth import cli
 from lookboth.errors import DataError
 from lookboth.inference.pipeline import word_log_probs
-from lookboth.masking.attention import under_plan
-from lookboth.masking.plan import MaskPlan
 from lookboth.training.team import Team, join, on_first
 
 STOPPED_AT = 3  # dev scores after which a run is stopped
@@ -114,8 +112,8 @@ def refuse():
 
 def probabilities(labeler, plan):
     """The log probability of every tag for every word of some sentences, under a plan."""
-    with under_plan(labeler.model.backbone, MaskPlan.parse(plan, 4)):
-        return np.concatenate(word_log_probs(labeler, [e.words for e in right_word_decides(10, 5)]))
+    sentences = [example.words for example in right_word_decides(10, 5)]
+    return np.concatenate(word_log_probs(labeler.with_plan(plan), sentences))
 
 
 def command(folder, name, *, verb="train", settings=()):
