@@ -104,6 +104,7 @@ class Workers:
         gpus = float(num_gpus > 0) if self.gpus is None else self.gpus
         count = self.count or (max(1, int(num_gpus / gpus)) if gpus else 1)
         cpus = self.cpus if self.cpus is not None else 1.0 if self.address else max(1.0, num_cpus // count)
+        # An autoscaling cluster may still add machines, so only this machine is checked.
         if self.address is None and (count * gpus > num_gpus or count * cpus > num_cpus):
             raise ConfigError(
                 f"{count} workers with {cpus:g} CPUs and {gpus:g} GPUs each: there are {num_cpus:g} CPUs and "

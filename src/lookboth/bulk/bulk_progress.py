@@ -81,6 +81,7 @@ class Meter:
         totals = (self.parts, len(self.sizes), self.bytes, self.all_bytes)
         if self.began is None:
             return Progress(*totals, **self.counts)
+        # At least a microsecond, against a division by zero.
         seconds = max(time.monotonic() - self.began, 1e-6)
         speed = (self.bytes - self.bytes_before) / seconds
         return Progress(
@@ -115,4 +116,5 @@ class ProgressLine:
         self.next = now + self.every
         line = progress.describe()
         end = "\n" if last or not self.in_place else ""
+        # The escape sequence clears the rest of a longer earlier line.
         print(f"\r{line}\x1b[K" if self.in_place else line, end=end, file=sys.stderr, flush=True)

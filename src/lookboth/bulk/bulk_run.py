@@ -79,12 +79,14 @@ def run_bulk(
     place, folder = open_place(str(source)), OutFolder(open_place(str(out)))
     _refuse_out_in_source(place, folder.place)
     model_folder = find_folder(model)
+    # Checked here, before the output folder is created and Ray is started.
     if options.thresholds:
         read_confidence(model_folder).require_thresholds()
     root, files = find_files(place, options.input_format)
     wanted = Manifest(decided(options, files), model_digest(model_folder), tuple(files))
     folder.prepare()
     with folder.lock():
+        # This run has the lock, so no worker of an earlier run is active.
         folder.clear_work()
         manifest = _begin_or_resume(folder, root, wanted)
         done = folder.receipts(manifest)
@@ -168,6 +170,7 @@ def _begin_or_resume(folder: OutFolder, root: Place, wanted: Manifest) -> Manife
     different = [] if begun is None else begun.differences(wanted)
     if begun is not None and not different:
         return begun
+    # A manifest without any part may be replaced, as no result depends on it.
     if different and not folder.is_blank():
         raise ConfigError(
             f"{folder.place.path} belongs to a run with other options: {'; '.join(different)}. "

@@ -49,11 +49,11 @@ def connected(workers: Workers) -> Iterator[None]:
 
 
 def _set_environment(*, local: bool) -> None:
-    """Set what Ray reads when it is imported and started; what the user has set stays.
+    """Set the environment variables that Ray reads when it is imported and started; existing values stay.
 
-    Who reaches a Ray can run code in it. On this machine alone it therefore listens on the loopback interface only,
-    and to nobody without a key that is made for this process. Where Ray was imported before, its own default holds
-    (a key in the user's folder).
+    Anyone who can connect to Ray can run code in it. On this machine alone it therefore listens on the loopback
+    interface only, and requires a key that is created for this process. If Ray was imported before, its own default
+    applies (a key in the user's folder).
     """
     values = quiet_environment()
     if local and "ray" not in sys.modules:

@@ -91,6 +91,7 @@ def _spans(prediction: Prediction) -> list[dict[str, Any]]:
 
 def _json_lines(records: Iterable[Mapping[str, Any]]) -> bytes:
     lines = (_json(record, ensure_ascii=False) + "\n" for record in records)
+    # Kept values may have lone surrogates, which UTF-8 cannot encode; they become escapes.
     return "".join(lines).encode("utf-8", "backslashreplace")
 
 
@@ -99,6 +100,7 @@ def _json(value: Any, *, ensure_ascii: bool = True) -> str:
     try:
         return json.dumps(value, ensure_ascii=ensure_ascii, default=_as_text, allow_nan=False)
     except ValueError:
+        # JSON has neither NaN nor infinity. The parser calls `parse_constant` for exactly these.
         finite = json.loads(json.dumps(value, default=_as_text), parse_constant=lambda _: None)
         return json.dumps(finite, ensure_ascii=ensure_ascii)
 

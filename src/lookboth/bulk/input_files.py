@@ -84,6 +84,7 @@ def find_files(source: Place, input_format: str | None) -> tuple[Place, list[Inp
 
 
 def _visible_files(folder: Place) -> Iterator[tuple[FileInfo, str]]:
+    # pyarrow's own listing silently skips broken links and pipes.
     infos = (
         folder.infos(sorted(_local_files(folder.path))) if folder.is_local else folder.list(recursive=True)
     )

@@ -77,6 +77,7 @@ def _lists(array: pa.Array) -> list[Any]:
 
 def _fixed_lists(array: pa.Array) -> list[Any]:
     size = array.type.list_size
+    # Null entries of a fixed-size list still have values in the storage; `_flat` removes them first.
     return _grouped([size if valid else None for valid in array.is_valid().to_pylist()], _flat(array))
 
 
@@ -101,6 +102,7 @@ def _structs(array: pa.Array) -> list[Any]:
 def _maps(array: pa.Array) -> list[Any]:
     kind = array.type
     entry = pa.struct([pa.field("key", kind.key_type, nullable=False), pa.field("value", kind.item_type)])
+    # Maps become lists of pairs, as keys of JSON objects must be strings and unique.
     rows = _values(array.cast(pa.list_(entry)))
     return [None if row is None else [[pair["key"], pair["value"]] for pair in row] for row in rows]
 

@@ -57,6 +57,7 @@ class Manifest:
             options = BulkOptions(**{**data["options"], "keep": tuple(data["options"]["keep"])})
             files = tuple(InputFile(**file) for file in data["files"])
             return cls(options, data["model"], files, tuple(Part(*part) for part in data["parts"]))
+        # RecursionError: JSON that is nested too deeply.
         except (ValueError, KeyError, TypeError, RecursionError, ConfigError) as error:
             raise DataError(
                 f"{where}: damaged ({error!r:.100}). Start a new run in another output folder."

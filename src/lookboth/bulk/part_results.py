@@ -111,6 +111,7 @@ class OutFolder:
         """Return the receipts of the parts whose output file exists and has the recorded size."""
         sizes = {PurePosixPath(info.path).name: info.size for info in self.place.list()}
         infos = [info for info in self.place.within(_RECEIPTS).list() if info.path.endswith(".json")]
+        # In parallel, because object stores take long to answer each request.
         with ThreadPoolExecutor(_THREADS) as pool:
             found = pool.map(lambda info: self._read_receipt(Place(self.place.filesystem, info.path)), infos)
             return {

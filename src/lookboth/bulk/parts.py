@@ -83,6 +83,7 @@ def _cut_lines(place: Place, index: int, options: BulkOptions, packing: str | No
             if read == 0:
                 _require_utf8(chunk, place.path)
             inner_returns = inner_returns or (lines == 0 and b"\r" in chunk.rstrip(b"\r"))
+            # 10 is the newline byte. numpy finds all of a chunk at once.
             ends = np.flatnonzero(np.frombuffer(chunk, dtype=np.uint8) == 10) + read + 1
             read, ends_line = read + len(chunk), chunk.endswith(b"\n")
             while True:

@@ -20,10 +20,12 @@ from lookboth.bulk.parts import Part, is_text
 from lookboth.bulk.storage import Place
 from lookboth.errors import DataError
 
+# Limit of a line, so that a file without newlines does not fill the memory.
 LINE_BYTES = 64 * 1024 * 1024
 _CHUNK = 1024 * 1024
 # Maximum number of keys in a message.
 _SHOWN = 20
+# Escapes of surrogates in JSON. Only lines with one need the slower check for lone surrogates.
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -187,6 +189,7 @@ def _record(text: str, *, may_hold_surrogates: bool = False) -> dict[str, Any]:
 
 
 def _refuse_constant(name: str) -> NoReturn:
+    # Python's parser accepts NaN and Infinity, which are not JSON.
     raise ValueError(f"{name} is not a JSON value")
 
 

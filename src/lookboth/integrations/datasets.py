@@ -57,6 +57,7 @@ class ColumnLabeler:
         self.model = None if model is None else str(model)
         self.column, self.prefix = column, prefix
         self.batch_tokens, self.device = batch_tokens, device
+        # `datasets` hashes this state for its cache, so changed files of the labeler invalidate cached predictions.
         files = sorted(file for file in find_folder(model).rglob("*") if file.is_file())
         self.stamp = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
 
@@ -102,6 +103,7 @@ class ColumnLabeler:
     def _columns(self, values: Sequence[Any]) -> dict[str, list[Any]]:
         found = self._predict(values)
         rows = [_row(prediction) for prediction in found]
+        # An empty batch must have the same columns, so the names come from an empty prediction.
         names = _row(Prediction("", (), (), (), labels=() if self._of_texts else None))
         return {self.prefix + name: [row[name] for row in rows] for name in names}
 

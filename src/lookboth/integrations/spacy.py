@@ -120,6 +120,7 @@ class LookbothComponent:
         spans = [span for span, _ in aligned]
         doc.spans[self.spans_key] = SpanGroup(doc, name=self.spans_key, attrs={"scores": scores}, spans=spans)
         ranked = [span for span, _ in sorted(aligned, key=lambda pair: -pair[1])]
+        # spaCy allows no overlapping entities, so the best spans are kept first.
         doc.set_ents(_without_overlaps([*ranked, *doc.ents]))
 
     def _align(self, doc: Doc, start: int, end: int, label: str) -> Span | None:

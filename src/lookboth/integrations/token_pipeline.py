@@ -30,6 +30,7 @@ class LookbothTokenPipeline(TokenClassificationPipeline):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """Return a pipeline of the class that fits the model."""
+        # transformers uses the registered class for every model, so others must get its own pipeline.
         if getattr(kwargs.get("model"), "lookboth_labeler", None) is None:
             return TokenClassificationPipeline(*args, **kwargs)
         return super().__new__(cls)

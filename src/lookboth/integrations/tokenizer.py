@@ -71,6 +71,7 @@ class LookbothTokenizer(PreTrainedTokenizerFast):
 
     def _encode_whole(self, text: str, encoder: WordEncoder) -> NumberedWords:
         label_on = self.init_kwargs[TEXT_KEY]
+        # No limit of tokens, as the model itself splits long texts into windows.
         (piece,) = tokenize_texts([text], encoder, label_on=label_on, max_tokens=sys.maxsize)
         return _numbered(piece.input_ids, piece.word_tokens)
 

@@ -98,6 +98,7 @@ class LookbothForSequenceClassification(_SavedLabeler):
     task = "classification"
 
     def __init__(self, config: LookbothConfig, labeler: Labeler) -> None:
+        # The pipeline then applies a sigmoid to each label instead of a softmax.
         if labeler.config.multi_label:
             config.problem_type = "multi_label_classification"
         super().__init__(config, labeler)

@@ -63,12 +63,14 @@ def export_labeler(
     _check_place(out)
     require_exporter()
     source = find_folder(model)
+    # The reference is the labeler as it was trained: fp32 and with a separate adapter.
     labeler = require_head(open_labeler(source, device="cpu", precision="fp32", merge=False), "exported")
     data = data or DATA[labeler.config.task]
     how = replace(options or ReadOptions(), task=labeler.config.task, head=labeler.config.scheme)
     examples = read_source(data, options=how).examples
     before = find(labeler, examples)
     merged = merge_labeler(labeler) if hasattr(labeler.model.backbone, "merge_and_unload") else labeler
+    # Both sides compute with the same number of threads, so that their speeds are comparable.
     threads = torch.get_num_threads()
     with _work_folder(out) as work:
         write_files(

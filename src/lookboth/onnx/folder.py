@@ -115,6 +115,7 @@ def check_files(folder: Path, config: ExportedConfig) -> None:
     Raises:
         ModelError: a file is missing, truncated or changed, or the configuration names an unknown file.
     """
+    # `save_pretrained` copies the named files, so a manipulated configuration must not name files elsewhere.
     strange = set(config.files) - _NAMES
     missing = {MODEL_FILE, TOKENIZER_FILE} - set(config.files)
     if strange or missing:

@@ -89,6 +89,7 @@ def write_graph(model: LabelerModel, pieces: Sequence[TokenizedExample], file: P
     import onnx_ir
 
     inputs = {name: torch.from_numpy(array) for name, array in graph_inputs(pieces).items()}
+    # Every axis is dynamic: the graph takes any number of texts, tokens and words.
     shapes = {name: dict.fromkeys(range(len(axes)), torch.export.Dim.DYNAMIC) for name, axes in AXES.items()}
     try:
         with _quiet():

@@ -58,6 +58,7 @@ def quantize_graph(source: Path, target: Path, inputs: Mapping[str, np.ndarray])
     smoothed = {name: smooth(value, _matrices(model, weights, name)) for name, value in values.items()}
     fine = {name: how for name, how in smoothed.items() if how.error <= COARSE}
     _rewrite(model.graph, weights, fine)
+    # The domain of onnxruntime's own operators, such as the integer product.
     model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
     onnx.save(model, str(target), save_as_external_data=beside, location=WEIGHTS_FILE if beside else None)
 
@@ -111,6 +112,7 @@ def smooth(value: np.ndarray, matrices: list[np.ndarray]) -> Smoothed:
     tried = []
     for share in _TO_WEIGHTS:
         divisor = channels**share / rows ** (1 - share) if share else np.ones_like(channels)
+        # A geometric mean of 1 keeps the overall scale of the weights.
         divisor = (divisor / np.exp(np.log(divisor).mean())).astype(np.float32)
         tried.append(Smoothed(divisor, _error(value / divisor, matrix * divisor[:, None], wanted)))
     return min(tried, key=lambda how: how.error)
@@ -145,6 +147,7 @@ def _rewrite(graph: Any, weights: Mapping[str, np.ndarray], fine: Mapping[str, S
         _TINY: np.array(_LEAST, np.float32),
         _LAST: np.array([-1], np.int64),
         _STEP: np.array(1 / _STEPS, np.float32),
+        # onnxruntime's integer product takes unsigned activations, so zero is at 128.
         _MIDDLE: np.array(_STEPS + 1, np.uint8),
     }
     nodes: list[Any] = []
@@ -197,6 +200,7 @@ def _integer_embedding(node: Any, table: np.ndarray, constants: dict[str, np.nda
     from onnx.helper import make_node
 
     rows, name = node.input[1], node.output[0]
+    # One scale per row, as each row is the embedding of one token.
     integers, scale = _round_weight(table, axis=1)
     constants |= {f"{name}_table": integers, f"{name}_table_scale": scale[:, None]}
     yield make_node("Gather", [f"{name}_table", rows], [f"{name}_row"])

@@ -30,6 +30,7 @@ class PlainTokenizer:
     """
 
     def __init__(self, tokenizer: Any, cls_token_id: int | None) -> None:
+        # tokenizer.json may have padding and truncation of the base model; lookboth makes its own windows.
         tokenizer.no_padding()
         tokenizer.no_truncation()
         self.backend, self.cls_token_id = tokenizer, cls_token_id
@@ -148,6 +149,7 @@ def load_exported(
     """
     config = read_config(folder, data)
     check_files(folder, config)
+    # Only the kind of device counts; the number in "cuda:0" is ignored.
     device = "cpu" if device is None else device.partition(":")[0]
     model = _open_graph(folder / MODEL_FILE, config.weights, device, threads)
     return OnnxLabeler(config, model, _open_tokenizer(folder, config), folder=folder, device=device)

@@ -135,6 +135,7 @@ def _on_sentences(
         found = [sentences.counts(side.runs[seed], side.test or "") for seed in seeds]
         sides.append([counts for counts in found if counts is not None])
     texts = {fingerprint for side in sides for fingerprint, _ in side}
+    # The tests are paired, so both sides must have the same words and gold spans.
     if len(texts) != 1 or any(len(side) < len(seeds) for side in sides):
         return None
     first, second = (np.stack([counts for _, counts in side]) for side in sides)

@@ -10,6 +10,7 @@ from lookboth.config import parse_config
 from lookboth.data import split_name
 from lookboth.evaluation import SEED_KEYS
 
+# Keys that never distinguish methods.
 _NOT_SETTINGS = SEED_KEYS | {"study", "command"}
 
 

@@ -166,6 +166,7 @@ def read_results(folder: str | Path, *, baseline: str | None = None) -> Collecti
         ConfigError: there is no method `baseline`.
     """
     runs = collect_runs(folder)
+    # Runs of the tuning stage only chose values on dev; their scores are not results.
     reported = [run for run in runs if (run.config.get("study") or {}).get("stage") != TUNING]
     if not reported:
         raise DataError(

@@ -107,6 +107,7 @@ def _draw_confusion(
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=100, aspect="equal")
     for (place, under), share in np.ndenumerate(shares):
         if table[place, under]:
+            # White text is readable on the dark cells only.
             color = "white" if share > 55 else "black"
             axis.text(under, place, f"{share:.0f}", ha="center", va="center", color=color, fontsize=7)
     axis.set_xticks(range(len(columns)), columns, rotation=90)

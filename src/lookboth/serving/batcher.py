@@ -61,6 +61,7 @@ class Batcher:
         self._jobs = WaitingJobs()
         self._free_memory = FreeMemory()
         self._closing = False
+        # Reentrant, as `submit` calls `check` while it has the lock.
         self._changed = threading.Condition(threading.RLock())
         self._working = (thread or ModelThread()).submit(self._work)
 
@@ -163,6 +164,7 @@ class Batcher:
         If a batch fails, its steps are computed one by one, so that only the steps that cannot be computed fail.
         """
         try:
+            # `strict` turns a wrong number of results into an error of the batch.
             return [found for _, found in zip(steps, self._models.compute(work, steps), strict=True)]
         except Exception as error:
             if len(steps) == 1:

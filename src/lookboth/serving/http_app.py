@@ -76,6 +76,7 @@ def build_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
+        # In a thread, because `close` waits for accepted requests and would block the event loop that answers them.
         await asyncio.to_thread(batcher.close)
         labeling.text_thread.shutdown(wait=False, cancel_futures=True)
 
@@ -145,6 +146,7 @@ def _add_probes(app: FastAPI, batcher: Batcher, metrics: Metrics) -> None:
     def health() -> Response:
         return JSONResponse({"ok": batcher.alive}, 200 if batcher.alive else 503)
 
+    # A stopping server is healthy but not ready, so a load balancer sends it no new requests.
     @app.get("/readyz", summary="Check that requests are accepted")
     def ready() -> Response:
         return JSONResponse({"ready": batcher.accepts}, 200 if batcher.accepts else 503)

@@ -36,8 +36,10 @@ class Job:
         self._results: dict[int, Any] = {}
         self._next = 0
         self.tokens = sum(step.tokens for step in self._steps)
-        self.left = self.tokens  # tokens not yet computed
-        self.untaken = self.tokens  # tokens neither computed nor being computed
+        # Tokens not yet computed. Admission estimates the remaining time from them.
+        self.left = self.tokens
+        # Tokens whose computation has not started. The batcher fills its batches from them.
+        self.untaken = self.tokens
         if not self._steps:
             self._finish()
 

@@ -19,10 +19,13 @@ from lookboth.serving.refusals import crashed, stopping
 from lookboth.serving.server_metrics import Metrics
 
 LOGGER = logging.getLogger("lookboth.serving")
+# Only these paths become labels of the metrics. A label per requested path would let clients fill the memory.
 PATHS = frozenset(
     {"/", "/v1/label", "/v1/models", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"}
 )
+# Other ids are replaced, as a client's header could otherwise put any text into the log.
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}")
+# The page may load files of this server only, so that injected code cannot run or send data elsewhere.
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
@@ -79,6 +82,7 @@ class Observer:
                 )
         except Exception as error:
             _log_crash(error, request_id)
+            # With a status the answer has already started, and a second one cannot be sent.
             if not status:
                 refusal = crashed(type(error).__name__)
                 await JSONResponse(refusal.body(), refusal.status)(scope, receive, observed)
@@ -96,6 +100,7 @@ class Observer:
             self._metrics.refused.labels(refused).inc()
         fields = {"id": request_id, "method": scope["method"], "path": path, "status": status}
         fields |= {"ms": round(1000 * seconds, 1)} | ({"refused": refused} if refused else {})
+        # Probes ask every few seconds and would fill the log.
         quiet = path in {"/healthz", "/readyz", "/metrics"}
         log_event("request", logging.DEBUG if quiet else logging.INFO, **fields, **scope["state"]["log"])
 

@@ -38,6 +38,7 @@ class Refusal(Exception):
     def headers(self) -> dict[str, str]:
         """Return the HTTP headers of the answer."""
         headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        # HTTP requires this header in every answer with status 401.
         return headers | ({"WWW-Authenticate": "Bearer"} if self.status == 401 else {})
 
 
@@ -57,6 +58,7 @@ def invalid(error: str, allowed: str, what_to_do: str = "Correct the request; se
 
 def hung_up() -> Refusal:
     """Return the refusal (499) of a client that left; it only appears in the log and the metrics."""
+    # 499 is nginx's code for a client that closed the connection; HTTP has none.
     return Refusal(499, "hung_up", "the client left", "-", "-")
 
 

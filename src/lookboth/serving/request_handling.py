@@ -27,6 +27,7 @@ _Result = TypeVar("_Result")
 
 
 def _text_thread() -> ThreadPoolExecutor:
+    # One worker only, as `ServedModels.cut` may run in one thread at a time.
     return ThreadPoolExecutor(max_workers=1, thread_name_prefix="lookboth-texts")
 
 
@@ -119,6 +120,7 @@ class Labeling:
             done, _ = await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
             left.cancel()
+            # This also cancels the future of the batcher, which then drops the remaining steps.
             if not answer.done():
                 answer.cancel()
         if answer in done:

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from lookboth.serving.refusals import Refusal, hung_up, too_large
 from lookboth.serving.settings import ServerSettings
 
+# Paths without a key: a browser cannot send one when it loads the page, and probes have no texts.
 _OPEN_TO_ALL = frozenset({"/", "/healthz", "/readyz", "/docs", "/openapi.json"})
 _OPEN_FOLDERS = ("/page/", "/swagger/")
 _DISCARD_SECONDS = 5.0
@@ -83,6 +84,7 @@ class Gate:
             return
         kind, _, bearer = headers.get("authorization", "").partition(" ")
         given = bearer.strip(" \t") if kind.lower() == "bearer" else headers.get("x-api-key", "")
+        # Compared in constant time, so that response times do not reveal the key. ASGI headers are latin-1.
         if not hmac.compare_digest(given.encode("latin-1"), self._key):
             raise Refusal(
                 401, "no_key", "the key is missing or wrong", "requests with the key of this server",

@@ -25,6 +25,7 @@ class LabelRequest(BaseModel):
     """The body of a label request: one or many texts, model, mask plan and filters of the result."""
 
     model_config = ConfigDict(
+        # A mistyped key is an error, not ignored.
         extra="forbid",
         strict=True,
         json_schema_extra={"examples": [{"text": "Ada Lovelace lived in London.", "min_score": 0.5}]},

@@ -170,6 +170,7 @@ def name_models(names: Sequence[str]) -> dict[str, str]:
     sources: dict[str, str] = {}
     for given in names:
         name, sign, source = given.partition("=")
+        # A folder name may contain an equals sign.
         if not sign or Path(given).exists():
             # abspath, because Path(".").name is empty.
             name, source = os.path.basename(os.path.abspath(given)), given

@@ -9,6 +9,7 @@ class Metrics:
     """Metrics of one server, in their own registry."""
 
     def __init__(self) -> None:
+        # The global registry would refuse a second server in the same process.
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "lookboth_requests", "Answered requests.", ["path", "status"], registry=self.registry

@@ -89,6 +89,7 @@ class WindowStepper:
 
     def compute(self, steps: Sequence[Step], *, batch_tokens: int) -> list[Any]:
         """Return the scores of each window, (w, num_tags)."""
+        # Each text was tokenized separately, so all pieces have the example 0. The batch needs distinct numbers.
         pieces = [replace(step.piece, example=number) for number, step in enumerate(steps)]
         scores = {piece.example: found for piece, found in piece_scores(self._labeler, pieces, batch_tokens)}
         return [scores[number] for number in range(len(steps))]
@@ -133,6 +134,7 @@ class TextStepper:
 
     def cut(self, text: str) -> CutText:
         """Return the text as one step; its number of tokens is estimated from its bytes."""
+        # JSON strings may have lone surrogates, which must not raise an error here.
         size = len(text.encode("utf-8", "surrogatepass"))
         return CutText(Example((), text=text), (Step(1 + size // _BYTES_PER_TOKEN, text),))
 

@@ -29,6 +29,7 @@ class ModelThread:
         def run() -> None:
             try:
                 future.set_result(function(*args, **keywords))
+            # Also SystemExit and KeyboardInterrupt: a caller that waits for the future would otherwise hang.
             except BaseException as error:
                 future.set_exception(error)
 
