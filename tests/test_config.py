@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from lookboth.config.allowed_names import AnswerFormat, HeadKind, MethodName, StrategyName
+from lookboth.config.method_rules import require_supported
 from lookboth.config.recipe import RunConfig
 from lookboth.config.recipe_files import document_keys, load_recipe, parse_config, parse_section
 from lookboth.config.training_sections import HeadConfig
@@ -338,3 +339,39 @@ def test_a_saved_section_is_explained_like_a_recipe():
         parse_section(HeadConfig, {"kind": "tree"}, "head")
     with pytest.raises(ConfigError, match=r"unknown key 'head.kinds'. Did you mean 'head.kind'"):
         parse_section(HeadConfig, {"kinds": "crf"}, "head")
+
+
+@pytest.mark.parametrize(
+    ("method", "override", "message"),
+    [
+        ("sift", "plan=full", "causal"),
+        ("sift", "repetition=1", "has read the whole text"),
+        ("sift", "training.cache_frozen=true", "only labelers with a head"),
+        ("sift", "adaptation.objective=clm", "lookboth adapt RECIPE --out DIR"),
+        ("sift", "adapter.kind=head", "no head to train"),
+        ("icl", "adapter.start_from=runs/adapted", "no adapter is used"),
+        ("icl", "task=classification", "do not label whole texts"),
+        ("sift", "generative.prompt_plan=full", "Set generative.loss = 'single'"),
+        ("instruction_tuning", "generative.loss=vanilla", "Set generative.loss = 'single'"),
+        ("icl", "generative.decoding=free", "needs generative.decoding"),
+    ],
+)
+def test_what_a_method_does_not_support_is_refused_before_data_are_read(method, override, message, tmp_path):
+    from lookboth.training.training_runs import train
+
+    overrides = [f"method={method}", override]
+    if "generative" in override:
+        overrides.append("generative.prompt_plan=full")
+    config = parse_config({"data": {"train": "no-such-data"}}, overrides)
+    with pytest.raises(ConfigError, match=message):
+        train(config, tmp_path)
+
+
+def test_what_a_method_supports_is_accepted():
+    for method, overrides in {
+        "classifier": ["plan=full", "repetition=1", "training.cache_frozen=true", "adaptation.objective=clm"],
+        "sift": ["generative.prompt_plan=full", "generative.loss=single", "plan=causal"],
+        "instruction_tuning": ["generative.prompt_plan=full"],
+        "icl": ["generative.prompt_plan=full", "adapter.kind=head"],
+    }.items():
+        require_supported(parse_config(DATA, [f"method={method}", *overrides]))

@@ -5,7 +5,6 @@ import torch
 
 from lookboth.config.recipe_files import parse_config
 from lookboth.config.training_sections import TrainConfig
-from lookboth.errors import ConfigError
 from lookboth.generative.demonstrations import Demonstrations
 from lookboth.generative.generative_building import build_generative
 from lookboth.generative.generative_labeler import GenerativeLabeler
@@ -116,15 +115,3 @@ def test_predictions_do_not_depend_on_company_and_are_saved(tiny_writer_folder, 
     assert together == pytest.approx(scores_of(p for text in texts for p in labeler.predict(text)), abs=1e-4)
     assert together == pytest.approx(scores_of(loaded.predict(texts)), abs=1e-4)
     assert together != pytest.approx(scores_of(causal.predict(texts)), abs=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"loss": "multi"}, "Set generative.loss = 'single'"),
-        ({"decoding": "free"}, "needs generative.decoding"),
-    ],
-)
-def test_what_a_plan_of_the_prompt_does_not_go_with(tiny_writer_folder, settings, message):
-    with pytest.raises(ConfigError, match=message):
-        build(tiny_writer_folder, **settings)

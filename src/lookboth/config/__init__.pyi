@@ -4,6 +4,7 @@ from .allowed_names import (
     MethodName as MethodName,
     StrategyName as StrategyName,
 )
+from .method_rules import WITH_HEAD as WITH_HEAD, require_supported as require_supported
 from .method_sections import (
     AdaptationConfig as AdaptationConfig,
     GenerativeConfig as GenerativeConfig,

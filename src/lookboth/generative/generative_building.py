@@ -8,9 +8,9 @@ from lookboth.errors import ConfigError
 from lookboth.generative.generative_config import GenerativeLabelerConfig
 from lookboth.generative.generative_labeler import GenerativeLabeler
 from lookboth.generative.generative_model import GenerativeModel, bare_backbone
-from lookboth.generative.prompt_plan import PromptedLanguageModel, parse_prompt_plan
+from lookboth.generative.prompt_plan import PromptedLanguageModel
 from lookboth.generative.prompts import MAX_TOKENS
-from lookboth.masking import apply_plan
+from lookboth.masking import MaskPlan, apply_plan
 from lookboth.models import default_device, load_language_model, torch_dtype
 from lookboth.training import Base, build_base
 from lookboth.types import Example
@@ -31,9 +31,8 @@ def build_generative(
         device: device of the weights; None for a GPU if there is one.
 
     Raises:
-        ConfigError: settings that a generative labeler does not support.
+        ConfigError: the model is an encoder, or its context is too short for generative.max_tokens.
     """
-    check_settings(config)
     device = device or default_device()
     if config.method == ICL:
         # The adapter kind "head" freezes all weights of the backbone.
@@ -43,10 +42,7 @@ def build_generative(
         raise ConfigError(f"model = {config.model!r}: an encoder cannot generate text. Name a decoder.")
     settings = _settings(config, base)
     if settings.prompt_plan is not None:
-        loss = None if config.method == ICL else settings.loss
-        plan = parse_prompt_plan(
-            settings.prompt_plan, base.plan.num_layers, loss=loss, decoding=settings.decoding
-        )
+        plan = MaskPlan.parse(settings.prompt_plan, base.plan.num_layers)
         apply_plan(base.backbone, plan)
     language = PromptedLanguageModel(
         load_language_model(
@@ -74,46 +70,6 @@ def build_generative(
     )
     model = GenerativeModel(base.backbone, language)
     return GenerativeLabeler(labeler_config, model, base.tokenizer, pool, seed=seed)
-
-
-def check_settings(config: RunConfig) -> None:
-    """Refuse settings that only a labeler with a head supports.
-
-    Raises:
-        ConfigError: with the setting to change.
-    """
-    refused = {
-        "task": (config.task != "labeling", "generative methods do not label whole texts"),
-        "repetition": (
-            config.repetition > 0,
-            "a decoder generates after it has read the whole text; leave it out",
-        ),
-        "truncate": (config.truncate, "long texts are split into parts; leave it out"),
-        "training.choose_by": (
-            config.training.choose_by == "loss",
-            "dev data is scored by the generated answers; leave it out",
-        ),
-        "training.head_lr": (
-            config.training.head_lr is not None,
-            "there is no head over hidden states; leave it out",
-        ),
-        "plan": (
-            config.plan not in {None, "causal"} or config.train_plan not in {None, "causal"},
-            "a generating model is causal; leave it out",
-        ),
-        "adaptation": (config.adaptation is not None, "adapt first (lookboth adapt) and name the result"),
-        "adapter.start_from": (
-            config.adapter.start_from is not None and config.method == ICL,
-            "nothing is trained and no adapter is used; leave it out",
-        ),
-        "adapter.kind": (
-            config.adapter.kind == "head" and config.method != ICL,
-            "there is no head to train; set lora, qlora or full, or method = 'icl'",
-        ),
-    }
-    for key, (is_set, why) in refused.items():
-        if is_set:
-            raise ConfigError(f"{key} cannot be used with method = {config.method!r}: {why}.")
 
 
 def _settings(config: RunConfig, base: Base) -> GenerativeConfig:

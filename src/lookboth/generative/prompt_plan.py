@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from lookboth.data import cheapest_batches
-from lookboth.errors import ConfigError
 from lookboth.generative.key_values import Feed, KeyValues, Prefix, run_feeds
 from lookboth.masking import MaskPlan, only_prompt_looks_right, under_plan
 from lookboth.memory import LARGE_BATCH
@@ -31,29 +30,6 @@ class PromptedLanguageModel(LanguageModel):
         """
         with only_prompt_looks_right(prompt):
             return super().forward(*args, **kwargs)
-
-
-def parse_prompt_plan(text: str, num_layers: int, *, loss: str | None, decoding: str) -> MaskPlan:
-    """Return the plan of the prompt.
-
-    Args:
-        text: the plan in a recipe.
-        num_layers: number of layers of the model.
-        loss: loss of training; None without training.
-        decoding: decoding method of answers.
-
-    Raises:
-        ConfigError: trained tokens would attend to themselves, or decoding is free.
-        PlanError: the plan cannot be parsed.
-    """
-    if loss not in {None, "single"}:
-        raise ConfigError(
-            f"generative.prompt_plan with generative.loss = {loss!r}: tokens of the prompt would attend to the "
-            "tokens that they predict. Set generative.loss = 'single'."
-        )
-    if decoding != "constrained":
-        raise ConfigError("generative.prompt_plan needs generative.decoding = 'constrained'.")
-    return MaskPlan.parse(text, num_layers)
 
 
 def encode_prompts(

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from lookboth.config import require_supported
 from lookboth.errors import ConfigError, DataError
 from lookboth.run_folder import RunFolder
 from lookboth.study.cells import TUNING, Setting, study_settings
@@ -46,7 +47,7 @@ def run_study(
     require_alone("lookboth study")
     out = Path(out)
     settings = study_settings(study, out, only=only)
-    _check_data(settings, study.seeds[0])
+    _check_settings(settings, study.seeds[0])
     state = StudyState(settings, study.seeds)
     waiting = state.ready()
     count = min(workers or default_workers(), max(1, state.num_left()))
@@ -113,18 +114,19 @@ def _take_note(event: Event, state: StudyState, board: Board, attempts: Counter[
     board.ended(event)
 
 
-def _check_data(settings: Sequence[Setting], seed: int) -> None:
-    """Read every data set once, so that a missing one is reported before the first training."""
+def _check_settings(settings: Sequence[Setting], seed: int) -> None:
+    """Check all recipes and read every data set once, so that mistakes are reported before the first training."""
     from lookboth.training import read_splits
 
     seen = set()
     for setting in settings:
         config = setting.final_cell(seed, setting.choices[0]).config
         key = config.data.model_dump_json()
-        if key in seen:
-            continue
-        seen.add(key)
         try:
-            read_splits(config)
+            for choice in setting.choices:
+                require_supported(setting.final_cell(seed, choice).config)
+            if key not in seen:
+                read_splits(config)
         except (DataError, ConfigError) as error:
             raise type(error)(f"{setting.name}: {error}") from error
+        seen.add(key)

@@ -121,7 +121,7 @@ def _layer_bytes(text: Any, config: RunConfig, length: int, width: int) -> float
 def _vocabulary_bytes(config: RunConfig, size: int, width: int) -> int:
     """Return the bytes of the logits per token for a model that writes; heads over words are small."""
     # Imported here because splits depends on modules that depend on this one.
-    from lookboth.training.splits import WITH_HEAD
+    from lookboth.config import WITH_HEAD
 
     return 0 if config.method in WITH_HEAD else size * (width + 8)
 

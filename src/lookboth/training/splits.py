@@ -103,7 +103,3 @@ def _default(train: Sequence[str], split: str, task: Task) -> tuple[str, ...]:
 def _remember_file(files: dict[str, Path], role: str, dataset: Dataset) -> None:
     if Path(dataset.name).is_file():
         files[role] = Path(dataset.name)
-
-
-# Methods that train a head. Only these adapt to raw text first and cache the states of frozen layers.
-WITH_HEAD = frozenset({"classifier", "search"})

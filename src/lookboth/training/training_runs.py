@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from lookboth.config import RunConfig
+from lookboth.config import RunConfig, require_supported
 from lookboth.errors import ConfigError
 from lookboth.evaluation import mean_and_sd, write_run
 from lookboth.run_folder import RunFolder
@@ -18,7 +18,7 @@ from lookboth.training.footprint import require_memory
 from lookboth.training.labeler_building import build_base
 from lookboth.training.methods import find_method
 from lookboth.training.outcome import Say, Start, TrainedRun
-from lookboth.training.splits import WITH_HEAD, Splits, read_splits
+from lookboth.training.splits import Splits, read_splits
 from lookboth.training.team import join, on_first, require_shared, shards_weights
 from lookboth.training.truncation import truncate_splits
 from lookboth.types import Example
@@ -41,6 +41,7 @@ def train(config: RunConfig, out: str | Path, *, say: Say = print) -> list[Train
         LookbothError: bad data, a plan or adapter that does not fit, or a model that cannot be loaded; raised
             before training wherever possible.
     """
+    require_supported(config)
     splits = read_splits(config)
     data = {"train": splits.train, "dev": splits.dev}
     if config.adaptation is not None and config.adaptation.text:
@@ -98,22 +99,7 @@ def adapt(config: RunConfig, out: str | Path, *, say: Say = print) -> Adaptation
 
 
 def train_one(config: RunConfig, splits: Splits, seed: int, folder: Path, *, say: Say = print) -> TrainedRun:
-    """Train one labeler by the recipe's method; see `train`.
-
-    Raises:
-        ConfigError: unknown method, or a method that does not support [adaptation] or cached states of frozen
-            layers.
-    """
-    if config.adaptation is not None and config.method not in WITH_HEAD:
-        raise ConfigError(
-            f"method = {config.method!r}: does not support [adaptation]. Type lookboth adapt RECIPE --out DIR, and set "
-            "adapter.start_from = DIR here."
-        )
-    if config.training.cache_frozen is True and config.method not in WITH_HEAD:
-        raise ConfigError(
-            f"training.cache_frozen = true: works for labelers with a head only, not for method = {config.method!r}. "
-            "Leave it out."
-        )
+    """Train one labeler by the recipe's method; see `train`."""
     splits = truncate_splits(splits, config, say)
     require_memory(config)
     return find_method(config.method)(config, splits, seed, folder, say)

@@ -1,0 +1,88 @@
+"""Combinations of settings that a method does not support; checked before data or a model are read."""
+
+from lookboth.config.allowed_names import MethodName
+from lookboth.config.recipe import RunConfig
+from lookboth.errors import ConfigError
+
+# Methods that train a head. Only these adapt to raw text first and cache the states of frozen layers.
+WITH_HEAD: frozenset[MethodName] = frozenset({"classifier", "search"})
+
+
+def require_supported(config: RunConfig) -> None:
+    """Check that the method of a recipe supports its other settings.
+
+    These rules are not part of parsing: `lookboth adapt` takes any recipe with a section [adaptation], whatever its
+    method.
+
+    Raises:
+        ConfigError: with the setting to change.
+    """
+    if config.method in WITH_HEAD:
+        return
+    refused = _of_words_only(config) | _of_heads_only(config) | _of_training_only(config)
+    for key, (is_set, why) in refused.items():
+        if is_set:
+            raise ConfigError(f"{key} cannot be used with method = {config.method!r}: {why}.")
+    if config.generative.prompt_plan is not None:
+        _check_prompt_plan(config)
+
+
+def _of_words_only(config: RunConfig) -> dict[str, tuple[bool, str]]:
+    plans = {config.plan, config.train_plan}
+    return {
+        "task": (config.task != "labeling", "generative methods do not label whole texts"),
+        "repetition": (
+            config.repetition > 0,
+            "a decoder generates after it has read the whole text; leave it out",
+        ),
+        "truncate": (config.truncate, "long texts are split into parts; leave it out"),
+        "plan": (not plans <= {None, "causal"}, "a generating model is causal; leave it out"),
+    }
+
+
+def _of_heads_only(config: RunConfig) -> dict[str, tuple[bool, str]]:
+    return {
+        "training.choose_by": (
+            config.training.choose_by == "loss",
+            "dev data is scored by the generated answers; leave it out",
+        ),
+        "training.head_lr": (
+            config.training.head_lr is not None,
+            "there is no head over hidden states; leave it out",
+        ),
+        "training.cache_frozen": (
+            config.training.cache_frozen is True,
+            "only labelers with a head cache states; leave it out",
+        ),
+    }
+
+
+def _of_training_only(config: RunConfig) -> dict[str, tuple[bool, str]]:
+    trains = config.method != "icl"
+    return {
+        "adaptation": (
+            config.adaptation is not None,
+            "type lookboth adapt RECIPE --out DIR, and set adapter.start_from = DIR here",
+        ),
+        "adapter.start_from": (
+            config.adapter.start_from is not None and not trains,
+            "nothing is trained and no adapter is used; leave it out",
+        ),
+        "adapter.kind": (
+            config.adapter.kind == "head" and trains,
+            "there is no head to train; set lora, qlora or full, or method = 'icl'",
+        ),
+    }
+
+
+def _check_prompt_plan(config: RunConfig) -> None:
+    section = config.generative
+    # Without demonstrations (instruction_tuning) "multi" and "single" train on the same tokens.
+    allowed = {"sift": {"single"}, "instruction_tuning": {"single", "multi"}}
+    if section.loss not in allowed.get(config.method, {section.loss}):
+        raise ConfigError(
+            f"generative.prompt_plan with generative.loss = {section.loss!r}: tokens of the prompt would attend to the "
+            "tokens that they predict. Set generative.loss = 'single'."
+        )
+    if section.decoding != "constrained":
+        raise ConfigError("generative.prompt_plan needs generative.decoding = 'constrained'.")
