@@ -184,6 +184,10 @@ def test_workflows_run_what_is_there(workflow):
             targets = [argument for argument in arguments if "=" not in argument and "$" not in argument]
             assert targets
             assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
+        elif program == "python" and arguments[0] == "-m":
+            assert arguments[1] in {"pip", "pytest"}
+            folders = [argument for argument in arguments if argument.startswith("tests/")]
+            assert all((ROOT / folder).is_dir() for folder in folders)
         elif program == "python":
             assert (ROOT / arguments[0]).is_file()
         else:
