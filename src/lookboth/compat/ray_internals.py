@@ -14,7 +14,7 @@ def quiet_environment() -> dict[str, str]:
 
 
 def private_environment() -> dict[str, str]:
-    """Return environment variables with which a Ray on this machine answers nobody but this process and its workers.
+    """Return environment variables with which a Ray on this machine answers only this process and its workers.
 
     A client that reaches a Ray can run code in it. Ray therefore listens on 127.0.0.1 only, and asks for a key that is
     made here. Relies on `RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER`, which at 0 has this effect on every system, Linux included

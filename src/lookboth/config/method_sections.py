@@ -156,7 +156,7 @@ class SearchConfig(Section):
         gt=1,
         description="Cost in units of one ordinary training, including dev passes and the final training. At "
         "least half "
-        "of the cost before the final training is spent on training, whatever the size of the dev data.",
+        "of the cost before the final training is spent on training, regardless of the size of the dev data.",
     )
     tune_best: int = Field(
         default=0,

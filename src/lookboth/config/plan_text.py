@@ -24,7 +24,7 @@ def split_repetition(text: str) -> tuple[str, int | None]:
 
 
 def accepted_by(check: Callable[[str], object]) -> AfterValidator:
-    """Return a validator that passes a text on unchanged; an error of `check` becomes an error of the key."""
+    """Return a validator that returns its text unchanged; an error of `check` becomes an error of the key."""
 
     def validate(text: str) -> str:
         try:

@@ -60,8 +60,8 @@ def length_bucket(words: Words, span: Span) -> str:
 def frequency_bucket(train: Iterable[Example]) -> Callable[[Words, Span], str]:
     """Return a function that maps a span to its bucket of `FREQUENCIES`.
 
-    The frequency of a span is the number of training spans with the same words in the same spelling, whatever
-    their label.
+    The frequency of a span is the number of training spans with the same words in the same spelling, with any
+    label.
 
     Args:
         train: the training examples.

@@ -39,7 +39,7 @@ def run_study(
         out: output folder; `out/DATA/METHOD/seed-N/` gets run.json and predictions.jsonl.
         workers: number of runs in parallel; chosen from cores and free memory if None.
         only: comma-separated patterns of the settings to run, for example "ner/*,*/full".
-        say: told what is going on where there is no terminal to draw a table in.
+        say: receives progress messages if no terminal is available for a table.
 
     Raises:
         LookbothError: a setting is invalid or data cannot be read; raised before the first run.

@@ -32,7 +32,7 @@ def train(config: RunConfig, out: str | Path, *, say: Say = print) -> list[Train
     Args:
         config: a recipe (`load_recipe`).
         out: output folder; `out/seed-N/` gets run.json, predictions.jsonl and labeler/.
-        say: told what is going on, a line at a time.
+        say: receives progress messages, one line each.
 
     Returns:
         One run per seed. After training on a GPU, all labelers but the last are on the CPU.
@@ -68,7 +68,7 @@ def adapt(config: RunConfig, out: str | Path, *, say: Say = print) -> Adaptation
     Args:
         config: a recipe with the section [adaptation].
         out: output folder; also gets run.json.
-        say: told what is going on, a line at a time.
+        say: receives progress messages, one line each.
 
     Raises:
         LookbothError: as in `train`.
@@ -115,7 +115,7 @@ def _leave_gpu(run: TrainedRun) -> None:
 
 
 def _gather(out: Path, config: RunConfig, data: Mapping[str, Sequence[Example]], say: Say) -> Say:
-    """Connect the processes that train together, claim the folder for them, and return who speaks: only the first."""
+    """Connect the processes, claim the folder for them, and return a `say` that logs only on rank 0."""
     if shards_weights():
         _check_sharding(config)
     team = join()
