@@ -98,6 +98,7 @@ class WordEncoder:
         """Return the token ids of each word, at least one per word."""
         words = list(words)
         unseen = list(dict.fromkeys(word for word in words if word not in self._cache))
+        # Cleared as a whole: keeping track of use would cost more than encoding again.
         if len(self._cache) + len(unseen) > self._CACHE_LIMIT:
             self._cache.clear()
             unseen = list(dict.fromkeys(words))

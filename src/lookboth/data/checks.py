@@ -207,6 +207,7 @@ def _find_duplicates(datasets: Sequence[tuple[str, Dataset]]) -> list[Problem]:
     found: list[Problem] = []
     for split, dataset in datasets:
         for example in dataset.examples:
+            # Labels are not part of the key: the same words with other labels are a conflict.
             before_split, before = first.setdefault(example.words, (split, example))
             if before is not example:
                 found += _duplicates_of(split, example, before_split, before)

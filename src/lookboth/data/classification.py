@@ -83,6 +83,7 @@ def build_text_dataset(texts: Iterable[LabeledText], log: ProblemLog) -> Dataset
             their labels were a list or other texts have several labels.
     """
     found = list(texts)
+    # In a multi-label file a text without a label is a valid example.
     several = any(len(text.labels) > 1 for text in found)
     examples = []
     for text in found:

@@ -68,10 +68,12 @@ class Columns:
         """Return the layout of these rows."""
         word, tag = places.word, places.tag
         plain = [row for row in rows if row and not row[0].startswith("#") and not is_border(row)]
+        # Lines with "#" may be comments; they only count if there are no others.
         counts = Counter(map(len, plain or [row for row in rows if row]))
         usual = counts.most_common(1)[0][0] if counts else 0
         tags = frozenset(row[tag] for row in plain if len(row) == usual and -usual <= tag < usual)
         ids = [[row[0] for row in sentence] for sentence in _sentences(rows, usual)]
+        # "O" is a tag even in a file that happens to lack it.
         return cls(word, tag, usual, tags | {"O"}, blanks, _most(ids, _counts_from_one), places.sentence)
 
     @property

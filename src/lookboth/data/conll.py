@@ -215,6 +215,7 @@ class _Assembler:
             self._append(number, row[min(max(columns.word, 0), count - 1)], "O")
             return
         if count != columns.usual:
+            # With another number of columns, columns counted from the right are other columns.
             moved = columns.word < 0 or columns.tag < 0
             known = row[columns.tag] in columns.tags
             read = f"read as word {row[columns.word]!r} with tag {row[columns.tag]!r}"

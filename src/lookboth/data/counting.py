@@ -107,6 +107,7 @@ def find_counting(text: str, claims: Sequence[Claim]) -> Counting:
     """
     best, most = Counting(), count_true(text, Counting(), claims)
     for counting in countings(text):
+        # Most files count code points: other units are tried only while some claim is false.
         if most == len(claims):
             break
         true = count_true(text, counting, claims)

@@ -20,6 +20,7 @@ from lookboth.data.sentences import Sentence, build_dataset
 from lookboth.errors import ConfigError, DataError
 from lookboth.types import Dataset
 
+# The name of the dev split in most data sets of the hub.
 HUB_SPLITS = {"dev": "validation"}
 
 
@@ -55,6 +56,7 @@ def read_hub(
     tags = _choose_tags(tag_field, rows.column_names, name)
     names = _tag_names(rows.features[tags])
     log = ProblemLog(f"{name}/{split}", repair=repair)
+    # Only the columns that are read: decoding others (audio, images) takes long.
     pairs = ((row[words], row[tags]) for row in rows.select_columns([words, tags]))
     return build_dataset(_sentences(pairs, names, log, (words, tags)), scheme, log, head=head)
 

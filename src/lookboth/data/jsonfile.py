@@ -121,6 +121,7 @@ def _values_of_whole(path: str | Path, lines: Sequence[str], allowed: str) -> li
     """Return the values of a file that does not have one value per line, None for a file that does."""
     filled = [line for line in lines if line.strip()]
     alone = bool(filled) and _parses(filled[0])
+    # A value on the first line and more lines after it: one value per line.
     if not filled or (alone and len(filled) > 1):
         return None
     content = "\n".join(lines)

@@ -47,6 +47,7 @@ def read_jsonl(
         DataError: if the file cannot be read at all.
     """
     log, found = open_records(path, _ALLOWED, repair=repair)
+    # The whole file is read first, because the choice of keys depends on all records.
     records = list(found)
     fields = choose_fields([record for _, record in records], text_field, label_field)
     if isinstance(fields, str):

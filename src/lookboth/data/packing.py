@@ -190,6 +190,7 @@ def split_evenly(lengths: Sequence[int], count: int, *, layout: Layout = "bucket
         budget = (low + high) // 2
         low, high = (low, budget) if len(filled(budget)) <= count else (budget + 1, high)
     batches = filled(high)
+    # Filling may need fewer batches than `count`: the largest ones are split.
     while len(batches) < min(count, len(lengths)):
         largest = max((batch for batch in batches if len(batch) > 1), key=size)
         batches.remove(largest)

@@ -92,6 +92,7 @@ def _guess_kind(name: str, split: str) -> Kind:
 def _read_texts(name: str, split: str, field: str | None) -> list[str]:
     file = find_file(name, split, "text")
     texts = read_hub_raw(name, split, field) if file is None else _file_texts(file)
+    # Only WikiText has these marks; headings and <unk> alone also occur in other texts.
     if any(_MARK.search(text) for text in texts):
         texts = list(undo_wikitext(texts))
     return [text for text in texts if text.strip()]

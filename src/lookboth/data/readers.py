@@ -139,6 +139,7 @@ def read_split(source: str | Path, split: str, options: ReadOptions | None = Non
     file = find_file(source, split, options.kind)
     if file is not None:
         folder = file.resolve().parent
+        # Part-of-speech tags have no positions; without a scheme the reader would ask for one.
         if options.scheme is None and folder.name in _PLAIN and folder.parent == BUILTIN_FOLDER.resolve():
             options = replace(options, scheme="plain")
         return read_dataset(file, options)

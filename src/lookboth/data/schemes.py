@@ -207,6 +207,7 @@ def _decode_strict(folded: list[tuple[str, str]], *, needs_end: bool) -> tuple[S
             spans.append(Span(start, i + 1, label))
         elif start >= 0 and not needs_end:
             spans.append(Span(start, i, label))
+        # An inside or end tag that continues nothing is ill-formed and is skipped.
         start = -1
         if prefix == "B":
             start, label = i, name

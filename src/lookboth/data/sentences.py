@@ -50,6 +50,7 @@ def build_dataset(
     """
     sentences = [_readable(sentence, log) for sentence in sentences]
     tagged = [sentence.tags for sentence in sentences if sentence.tags is not None]
+    # One reading for the whole file: a single sentence may have too few tags to decide it.
     reading = choose_reading(tagged, scheme, head)
     if isinstance(reading, Refusal):
         log.add(_first_line(sentences, reading.tag), "tag-style", reading.message)
@@ -98,6 +99,7 @@ def _readable(sentence: Sentence, log: ProblemLog) -> Sentence:
 def _build_example(sentence: Sentence, reading: TagReading, log: ProblemLog) -> Example:
     words = sentence.words
     for i, word in enumerate(words):
+        # The cheap test comes first: it settles almost every word.
         if not word.isalnum() and all(map(_is_invisible, word)):
             message = f"the word {word!a} has no visible characters; it is kept"
             log.add(sentence.line(i), "invisible-word", message, fatal=False)
@@ -125,4 +127,5 @@ def _decode(
     for i, message in errors:
         spelled = "" if tags[i] == written[i] else f"; the file spells it {written[i]!r}"
         log.add(sentence.line(i), "ill-formed-tag", message + spelled, f"read as {repaired[i]!r}")
+    # Without a repair the problems are fatal, and the strict reading is what a report shows.
     return decode_tags(repaired if log.repair else tags, scheme)

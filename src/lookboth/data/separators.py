@@ -34,6 +34,7 @@ class Splitter:
         if separator is not None or quoted:
             return cls(separator or _delimiter(lines), quoted=quoted)
         tabbed = any("\t" in line for line in lines)
+        # Wide spaces separate columns only if most lines have no other separator.
         shown = [line for line in lines if line.strip()]
         wide = sum(len(_BLANKS.split(line.strip(" \t"))) == 1 < len(line.split()) for line in shown)
         return cls(None, tabbed, any_blank=not tabbed and wide * 2 > len(shown))

@@ -44,6 +44,7 @@ def take_part(items: Sequence[_T], split: str) -> Sequence[_T]:
     return items[start:stop]
 
 
+# Every example stays alive, so collecting garbage while reading only costs time.
 @without_collection()
 def read_source(
     source: str,
@@ -96,6 +97,7 @@ def licence_of(source: str) -> str:
 def _place(bound: str, count: int) -> int | None:
     if not bound:
         return None
+    # Rounded down in both bounds, so that [:90%] and [90%:] share no item and lose none.
     return int(bound[:-1]) * count // 100 if bound.endswith("%") else int(bound)
 
 

@@ -76,6 +76,7 @@ def _doubt_offsets(places: list[tuple[int, int]], text: str, number: int, log: P
     """Log spans that are whole words in UTF-16 units but not in code points; a repair must not widen them."""
     readings = [found for _, found in differing_readings(text, places)]
     hits = {name: sum(found[name].fits for found in readings) for name in ("utf16", "codepoints")}
+    # Fatal and without a repair: widened to whole words, these spans would be wrong in silence.
     if hits["utf16"] > hits["codepoints"]:
         share = f"{hits['utf16']} of {len(readings)} spans after an emoji are whole words"
         found = f"{share} if offsets count UTF-16 units, {hits['codepoints']} if code points"
@@ -123,6 +124,7 @@ def _place(token: Any, text: str, position: int) -> tuple[int, int] | None:
     else:
         start = text.find(said, position) if isinstance(said, str) and said else -1
         whole, end = start >= 0, start + len(str(said))
+    # Between two tokens only white space is allowed; other text would be lost.
     if not whole or text[position:start].strip():
         return None
     return (start, end) if said in (None, text[start:end]) else None

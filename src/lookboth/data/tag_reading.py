@@ -58,6 +58,7 @@ def choose_reading(
     if style.layout == "label":
         return TagReading(named, style) if named else _without_positions(tags, head)
     if named:
+        # A named scheme decides where spans begin; IOE is only a guess.
         style = replace(style, ends=False)
     found = named or detect_scheme(style.read(sentence) for sentence in sentences)
     return TagReading(found, style)
@@ -102,6 +103,7 @@ def _features(tag: str) -> str:
 def _read_as_io(tags: Counter[str], style: TagStyle) -> TagReading | Refusal:
     if style.layout == "label" or not set(tags) - style.outside:
         return TagReading("IO", style)
+    # With I- tags alone, adjacent words of one label are one span, as in IOB1.
     if set(style.letters.values()) == {"I"}:
         return TagReading("IOB1", style)
     tag = next(tag for tag in tags if tag not in style.outside)
@@ -112,6 +114,7 @@ def _without_positions(tags: Counter[str], head: str | None) -> TagReading | Ref
     if head == "plain":
         return _plain(tags, head)
     labeled = [tag for tag, _ in tags.most_common() if tag != OUTSIDE]
+    # Numbers and signs are another column, such as the heads of a dependency tree.
     if all(tag in SIGNS or tag.replace(".", "").isdigit() for tag in labeled):
         return Refusal(labeled[0], only_signs(tags))
     odd = [tag for tag in labeled if not is_standard(tag)]

@@ -112,6 +112,7 @@ def find_style(tags: Counter[str]) -> TagStyle | Refusal:
     labeled = Counter({tag: count for tag, count in tags.items() if tag not in outside})
     if tags and not labeled and OUTSIDE not in tags:
         return Refusal(next(iter(tags)), only_signs(tags))
+    # Half suffices: broken tags are then reported one by one instead of refusing the file.
     if _standard_share(labeled) * 2 >= labeled.total():
         return _standard_style(labeled, outside)
     if _are_brackets(tags):

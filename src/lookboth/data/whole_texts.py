@@ -75,6 +75,7 @@ def window_texts(
     from_start = labels_prefix(encoder, label_on)
     for index, ids in enumerate(texts):
         windows = window_example(
+            # Each token is a word of its own here, so that a window may end anywhere.
             [(token,) for token in ids],
             encoder.encoding,
             example=index,

@@ -40,6 +40,7 @@ def plan_windows(word_lengths: Sequence[int], *, max_tokens: int, overlap: int) 
             ends[label_start] - ends[start] > overlap or ends[label_start + 1] - ends[start] > max_tokens
         ):
             start += 1
+        # At least one word per window, even if it is longer than the budget.
         end = max(_last_fitting(ends, start, max_tokens, label_start), label_start + 1)
         label_end = end
         while end < total and label_end > label_start + 1 and ends[end] - ends[label_end] < overlap:

@@ -48,6 +48,7 @@ def evaluate_on(
     examples = map_labels(dataset.examples, label_map or {})
     evaluation = evaluate_labeler(labeler, examples, min_score=least)
     if out is not None:
+        # Data sets of the hub have no file to hash.
         is_file = Path(dataset.name).is_file()
         write_run(
             out,

@@ -92,6 +92,7 @@ def evaluate_labeler(
     of_texts = labeler.config.task == "classification"
     predictions = list(_predict(labeler, examples, batch_tokens))
     if min_score is not None:
+        # Applied to predictions as a user would, so that the scores are those after the thresholds.
         predictions = [keep_above(prediction, min_score, labeler.config.scheme) for prediction in predictions]
     gold = [example.labeled_spans() for example in examples]
     found = [prediction.labeled_spans() for prediction in predictions]

@@ -93,6 +93,7 @@ def calibrate(
     """
     _check_targets(labeler, precision, coverage)
     require_gold(examples, labeler.config)
+    # Interleaved, because files are often sorted by source.
     fitted, kept = (examples[::2], examples[1::2]) if coverage is not None else (examples, [])
     confidence, before, after = _fit(with_confidence(labeler, Confidence(data=data)), fitted, precision)
     if coverage is not None:
@@ -192,6 +193,7 @@ def _decisions_of(
     def scores_at(temperature: float) -> np.ndarray:
         log_probs = np.concatenate(log_probs_of(with_confidence(labeler, Confidence(temperature)), scores))
         picked = log_probs[rows, tag_ids].astype(float)
+        # The score of a span is the geometric mean of its tag probabilities.
         return np.exp(np.add.reduceat(picked, starts) / np.diff(np.append(starts, len(picked))))
 
     return scores_at, right, np.array([span.label for spans in found for span in spans])

@@ -193,6 +193,7 @@ def _scorer_name(scheme: str, mode: Mode) -> str:
 
 
 def _as_set(spans: Sequence[AnySpan]) -> set[Span]:
+    # Predicted spans have a score, which must not take part in the comparison.
     return {Span(span.start, span.end, span.label) for span in spans}
 
 

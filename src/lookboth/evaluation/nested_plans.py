@@ -40,6 +40,7 @@ def nested_among(plans: Collection[str], *, from_causal: bool = False) -> list[t
         from_causal: as in `nested_pairs`.
     """
     fewer = [plan for plan in plans if from_causal or "1" in plan]
+    # Without a 1, rfind returns -1 and the prefix is empty: 0...0 is nested in every plan.
     return [(a, b) for a in fewer for b in plans if a != b and b.startswith(a[: a.rfind("1") + 1])]
 
 

@@ -187,6 +187,7 @@ def read_predictions(folder: str | Path) -> Iterator[dict[str, Any]]:
         with opened(path, "rb") as lines:
             for number, line in enumerate(lines, start=1):
                 yield _parse_object(line, f"{path}:{number}")
+    # A damaged gzip file raises any of the three.
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{path}: cannot be read ({reason}); `lookboth evaluate` writes it.") from error
@@ -201,6 +202,7 @@ def _prediction_lines(
     examples: Iterable[Example], predicted: Iterable[Sequence[AnySpan]], splits: Iterable[str] | None
 ) -> Iterator[str]:
     names = None if splits is None else iter(splits)
+    # Not zip(strict=True): the error names the first example without a partner.
     for index, (example, spans) in enumerate(zip_longest(examples, predicted)):
         if example is None or spans is None:
             more = "predictions than examples" if example is None else "examples than predictions"
@@ -238,6 +240,7 @@ def _to_json(value: Any) -> Any:
     if isinstance(value, set | frozenset):
         return sorted(map(str, value))
     if isinstance(value, float):
+        # NaN and infinity are not JSON, and strict parsers refuse the whole file.
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, str | bool | int) else str(value)
 

@@ -100,9 +100,11 @@ def _majority(gold: Sequence[Sequence[str]], multi_label: bool) -> tuple[str, fl
         return "", 0.0
     label = min(counts, key=lambda name: (-counts[name], name))
     if multi_label:
+        # F1 of one label for every text: 2 tp / (predicted + gold labels).
         return label, 2 * counts[label] / (len(gold) + counts.total())
     return label, counts[label] / len(gold)
 
 
 def _as_spans(labels: Sequence[Sequence[str]]) -> list[list[Span]]:
+    # A label counts like a span over one word, so that both tasks share `count_spans`.
     return [[Span(0, 1, label) for label in of_text] for of_text in labels]

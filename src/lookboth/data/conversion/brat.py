@@ -173,6 +173,7 @@ def _units(text: str, entities: Sequence[Entity]) -> Iterator[tuple[int, int, in
         for entity in entities
         for number in range(bisect_left(ends, entity.start), bisect_left(ends, entity.end))
     }
+    # Cut at the line ends that no entity crosses.
     cuts = [-1, *(end for number, end in enumerate(ends) if number not in joined), len(text)]
     inside: list[list[Entity]] = [[] for _ in cuts]
     for entity in entities:

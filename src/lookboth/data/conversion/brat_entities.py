@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from lookboth.data import Claim, Counting, ProblemLog, Ruler, find_counting, find_said, is_true, read_lines
 
+# At most 18 digits: longer numbers are not offsets, and converting them takes long.
 _ENTITY = re.compile(r"T\S*\t(\S+) (\d{1,18} \d{1,18}(?:;\d{1,18} \d{1,18})*)(?:\t(.*))?")
 _OTHER_KINDS = {"R": "relation", "E": "event", "A": "attribute", "M": "attribute", "N": "normalization"}
 _LEFT_OUT = "it is left out"

@@ -125,10 +125,12 @@ def _offsets_of(records: Sequence[_Record], log: ProblemLog) -> str | None:
     # Only spans that differ between the offset units are evidence.
     telling = [(record, *reading) for record in records for reading in _readings(record)]
     if not telling:
+        # No span differs between the units, so either is right.
         return "utf16"
     hits = {name: sum(readings[name].fits for _, _, readings in telling) for name in COUNTINGS}
     best = max(hits, key=lambda name: hits[name])
     record, span, readings = telling[0]
+    # UTF-16 units are what doccano itself writes, so they are read without a warning.
     if min(hits.values()) < hits[best] and best == "utf16":
         return best
     if min(hits.values()) < hits[best]:

@@ -87,6 +87,7 @@ def _dygie(
         return
     words = [text for text in texts if text is not None]
     starts = accumulate((len(text) for text in words), initial=0)
+    # Not strict: `starts` has one item more, the end of the document.
     for text, start, found in zip(words, starts, events, strict=False):
         triggers = []
         for event in found:
@@ -101,6 +102,7 @@ def _dygie(
 
 def _relabel(event: WordSpan, label: str, number: int, log: ProblemLog) -> WordSpan | None:
     """Return the event labeled with the requested part of its type (Conflict:Attack is type and subtype)."""
+    # DyGIE writes Conflict.Attack, the other forms Conflict:Attack.
     parts = event.label.replace(".", ":", 1).split(":", 1)
     if label == "full":
         return event._replace(label=":".join(parts))

@@ -152,6 +152,7 @@ def _is_rasa(sample: Sample) -> bool:
 
 
 def _is_wikiner(sample: Sample) -> bool:
+    # The last line may be truncated.
     lines = [line for line in sample.lines[:-1] or sample.lines if line.strip()]
     return bool(lines) and all(map(WIKINER_LINE.fullmatch, lines))
 
@@ -281,6 +282,7 @@ def _take_sample(path: Path) -> Sample:
     if path.suffix.lower() in JSONL_SUFFIXES:
         try:
             values = [value for _, value in islice(open_values(path, "", repair=True)[1], _NUM_VALUES)]
+        # Only recognition happens here; the reader of the file reports the error.
         except DataError:
             values = []
         return Sample(path, tuple(values))

@@ -181,6 +181,7 @@ def _choose(
     made = _made(task)
     truth = [annotation for annotation in made if annotation.get("ground_truth")]
     predictions = [] if annotated else _dicts(task.get("predictions"))
+    # Ground truth first: the reviewers of the project chose it.
     chosen = (truth or made or predictions)[:1]
     if not chosen:
         return None

@@ -181,6 +181,7 @@ def _cluener(value: Any, options: ConvertOptions, number: int, log: ProblemLog) 
 
 def _mentions(labels: Mapping[str, Any], number: int, log: ProblemLog) -> Iterator[dict[str, Any]]:
     for label, mentions in labels.items():
+        # An invalid value goes through as well, so that it is reported below.
         for mention, places in mentions.items() if isinstance(mentions, Mapping) else [("", mentions)]:
             for place in places if isinstance(places, list) else [places]:
                 match place:
@@ -214,6 +215,7 @@ def _massive(value: Any, options: ConvertOptions, number: int, log: ProblemLog) 
         text, position = text + slot[2], slot.end()
     text += marked[position:]
     said = value.get("utt", text)
+    # White space is ignored: the two fields differ in it around slots.
     if not isinstance(said, str) or "".join(said.split()) != "".join(text.split()):
         return f"'annot_utt' without slots, {marked!r:.60}, is not the 'utt' {said!r:.60}"
     return text_sentence(text, spans, number, log, several=options.several, counting=options.counting)

@@ -83,6 +83,7 @@ def _one_per_task(records: Sequence[_Numbered], log: ProblemLog) -> list[_Number
     """Return the first record of each task; log tasks that several sessions annotated differently."""
     first: dict[Any, _Numbered] = {}
     for number, record in records:
+        # An input has one hash in all sessions; without hashes every line is a task of its own.
         key = repr(record.get("_input_hash", (record.get("text"), number)))
         before = first.setdefault(key, (number, record))
         if before[0] != number and _places(before[1]) != _places(record):

@@ -39,6 +39,7 @@ def read_semeval(path: str | Path, options: ConvertOptions, *, repair: bool = Fa
         for text in [element.findtext("text") or ""]
         if not _is_out_of_scope(element, line, log)
     ]
+    # Other XML parses as well, but has no sentences.
     if not elements:
         raise DataError(f"{path}: no <sentence> in <{root.tag}>; SemEval 2014-16 has <sentence><text>.")
     return Converted(build_dataset(sentences, "IOB2", log))

@@ -35,6 +35,7 @@ def word_spans(
         log: receives the problems.
         several: how ranges with several labels are resolved, as in `charspans.settle_labels`.
     """
+    # The words joined by one space are a text, so that the checks of character spans apply.
     offsets, position = [], 0
     for word in words:
         offsets.append((position, position + len(word)))

@@ -33,6 +33,7 @@ def write_data(data: Converted, out: str | Path) -> None:
         with whole_file(path) as work:
             content = "".join(f"{line}\n" for line in lines)
             work.write_text(content, encoding="utf-8", errors="backslashreplace", newline="\n")
+            # Compared before the file replaces an older one.
             _compare(data.dataset, read_dataset(work, ReadOptions(scheme=scheme)), path)
     except OSError as error:
         raise DataError(f"{out}: cannot be written: {error.strerror}. Name another file.") from error
@@ -64,6 +65,7 @@ def _with_text(example: Example) -> dict[str, object]:
     text, offsets = example.text or "", example.offsets
     places = [(offsets[s.start][0], offsets[s.end - 1][1], s.label) for s in example.spans]
     spans = [{"start": a, "end": b, "label": label, "text": text[a:b]} for a, b, label in places]
+    # Words that a reader finds again in the text need not be written.
     if tuple(split_words(text)) == offsets:
         return {"text": text, "spans": spans}
     tokens = [{"text": text[start:end], "start": start, "end": end} for start, end in offsets]
@@ -71,6 +73,7 @@ def _with_text(example: Example) -> dict[str, object]:
 
 
 def _compare(wanted: Dataset, found: Dataset, out: Path) -> None:
+    # Not strict: the first difference says more than the numbers, which are compared below.
     for before, after in zip(wanted.examples, found.examples, strict=False):
         if (before.words, before.spans) != (after.words, after.spans):
             where = f"{before.source}: {' '.join(before.words)[:60]!r}"
