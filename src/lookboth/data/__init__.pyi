@@ -54,6 +54,7 @@ from .readers import (
     find_splits as find_splits,
     read_dataset as read_dataset,
     read_split as read_split,
+    read_text as read_text,
     source_path as source_path,
 )
 from .schemes import (
@@ -63,6 +64,7 @@ from .schemes import (
     encode_spans as encode_spans,
     find_tag_errors as find_tag_errors,
     parse_tag as parse_tag,
+    repair_tags as repair_tags,
     resolve_scheme as resolve_scheme,
     tags_for_labels as tags_for_labels,
 )
