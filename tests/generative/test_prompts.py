@@ -63,7 +63,7 @@ def test_without_a_system_role_the_instruction_opens_the_first_turn():
 
 
 def test_a_template_that_writes_turns_differently_is_refused():
-    with pytest.raises(ConfigError, match="every turn alike"):
+    with pytest.raises(ConfigError, match="formats turns differently"):
         writer(template=UNEVEN)
     writer(template=UNEVEN, chat=False)
     with pytest.raises(ConfigError, match="no chat template"):
