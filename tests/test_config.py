@@ -312,7 +312,7 @@ def test_the_names_a_recipe_allows_are_the_keys_of_the_registries():
     from lookboth.generative.codecs.codec_registry import CODECS
     from lookboth.models.heads.head_registry import HEADS
     from lookboth.search.strategies import STRATEGIES
-    from lookboth.training.methods import METHODS
+    from lookboth.training.training_methods import METHODS
 
     for names, registry in (
         (HeadKind, HEADS),

@@ -20,7 +20,7 @@ from lookboth.bulk.encoding import encode_json_lines
 from lookboth.bulk.part_results import OutFolder, Receipt
 from lookboth.bulk.rows import Row
 from lookboth.bulk.storage import open_place
-from lookboth.bulk.worker import Job, PartLabeler, receipt_from
+from lookboth.bulk.worker import PartLabeler, WorkerSpec, receipt_from
 from lookboth.errors import ConfigError, DataError, LookbothError, ModelError
 from lookboth.inference.confidence import Confidence
 from lookboth.labelers.labeler_config import read_confidence
@@ -190,7 +190,7 @@ def test_only_missing_parts_are_done_again(bulk, texts, tmp_path):
 def test_a_part_that_is_written_is_not_labeled_again(bulk, texts, labeler_folder, tmp_path, monkeypatch):
     """Ray may give a part to a second worker when it has lost sight of the first."""
     bulk(texts)
-    worker = PartLabeler(Job(str(texts), str(texts), str(tmp_path / "out"), str(labeler_folder)))
+    worker = PartLabeler(WorkerSpec(str(texts), str(texts), str(tmp_path / "out"), str(labeler_folder)))
     monkeypatch.setattr(PartLabeler, "_predict", None)
     assert receipt_from(worker({"part": 3})).rows == 2
 
@@ -198,7 +198,7 @@ def test_a_part_that_is_written_is_not_labeled_again(bulk, texts, labeler_folder
 def test_a_part_over_which_workers_die_is_given_up(bulk, texts, labeler_folder, tmp_path):
     bulk(texts)
     (tmp_path / "out" / "part-00000003.jsonl").unlink()
-    worker = PartLabeler(Job(str(texts), str(texts), str(tmp_path / "out"), str(labeler_folder)))
+    worker = PartLabeler(WorkerSpec(str(texts), str(texts), str(tmp_path / "out"), str(labeler_folder)))
     for _ in range(4):
         worker._count_try(3)
     with pytest.raises(LookbothError, match=r"b\.txt: 4 workers died while labeling 2 rows from row 0"):
@@ -210,7 +210,7 @@ def test_what_a_worker_raises_arrives(bulk, texts, labeler_folder, tmp_path, mon
     bulk(texts)
     (tmp_path / "out" / "part-00000000.jsonl").unlink()
     (texts / "a.txt").write_text("changed\n")
-    worker = PartLabeler(Job(str(texts), str(texts), str(tmp_path / "out"), str(labeler_folder)))
+    worker = PartLabeler(WorkerSpec(str(texts), str(texts), str(tmp_path / "out"), str(labeler_folder)))
     with pytest.raises(DataError, match=r"a\.txt: changed or removed"):
         receipt_from(worker({"part": 0}))
     monkeypatch.setattr(PartLabeler, "label_part", lambda self, number: 1 / 0)
@@ -295,7 +295,7 @@ def test_another_labeler_is_refused(bulk, texts, labeler_folder, tmp_path, witho
         run_bulk(texts, tmp_path / "out", SMALL, model=other)
     (tmp_path / "out" / "part-00000000.jsonl").unlink()
     with pytest.raises(ModelError, match="differs from the one on the machine"):
-        PartLabeler(Job(str(texts), str(texts), str(tmp_path / "out"), str(other))).label_part(0)
+        PartLabeler(WorkerSpec(str(texts), str(texts), str(tmp_path / "out"), str(other))).label_part(0)
 
 
 def test_a_folder_with_other_things_is_refused(bulk, texts, tmp_path):

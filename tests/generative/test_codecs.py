@@ -61,7 +61,7 @@ def labeled(draw, words=WORDS):
 
 
 def left_to_right(words, spans):
-    """Return the spans where reading from left to right puts them: an independent statement of the rule."""
+    """Return the spans where scored_answer from left to right puts them: an independent statement of the rule."""
     result, end = [], 0
     for span in spans:
         wanted = words[span.start : span.end]

@@ -8,10 +8,10 @@ from test_codecs import LABELS, WORDS, labeled
 from tiny import tiny_tokenizer
 
 from lookboth.errors import ConfigError
+from lookboth.generative.answer_automata import END, build_automaton
 from lookboth.generative.codecs.codec_registry import CODECS, build_codec
 from lookboth.generative.codecs.tags import TagsCodec
-from lookboth.generative.constrained import END, build_automaton
-from lookboth.generative.walk import Grammar
+from lookboth.generative.token_grammar import Grammar
 from lookboth.types import Span
 
 END_ID = -1

@@ -10,12 +10,12 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from lookboth.errors import ModelError
 from lookboth.generative import drafts
-from lookboth.generative.answer_decoding import decode_constrained
+from lookboth.generative.answer_automata import build_automaton
 from lookboth.generative.codecs.codec_registry import CODECS, build_codec
-from lookboth.generative.constrained import build_automaton
+from lookboth.generative.constrained_decoding import decode_constrained
 from lookboth.generative.drafts import Budget
 from lookboth.generative.key_values import common_prefix, encode_prefix
-from lookboth.generative.walk import Grammar
+from lookboth.generative.token_grammar import Grammar
 from lookboth.masking.attention import apply_plan
 
 TOKENIZER = tiny_tokenizer("byte-bos")
@@ -73,13 +73,13 @@ def queries(name, seed, count=5):
 def generated(model, prompt, grammar):
     """Return the tokens that transformers' `generate` writes when other tokens are forbidden."""
 
-    walk = grammar.begin()
+    position = grammar.begin()
 
     def allowed(_row, ids):
-        nonlocal walk
+        nonlocal position
         if len(ids) > len(prompt):
-            walk = walk.advance(ids[-1].item())
-        return list(walk.allowed)
+            position = position.advance(ids[-1].item())
+        return list(position.allowed)
 
     output = model.generate(
         torch.tensor([prompt]),
@@ -175,11 +175,11 @@ def test_too_long_for_the_positions_of_a_model():
 def log_probability(model, prompt, grammar, tokens):
     with torch.no_grad():
         logits = model(torch.tensor([[*prompt, *tokens]])).logits[0]
-    total, walk = 0.0, grammar.begin()
+    total, position = 0.0, grammar.begin()
     for place, token in enumerate(tokens, len(prompt) - 1):
-        allowed = list(walk.allowed)
+        allowed = list(position.allowed)
         total += logits[place, allowed].log_softmax(-1)[allowed.index(token)].item()
-        walk = walk.advance(token)
+        position = position.advance(token)
     return total
 
 
@@ -191,7 +191,9 @@ def test_few_forward_passes(monkeypatch):
     monkeypatch.setattr(
         drafts,
         "_score",
-        lambda logits, walks, vocabulary: [[0.0 if t == w.draft else -1.0 for t in w.allowed] for w in walks],
+        lambda logits, positions, vocabulary: [
+            [0.0 if t == w.draft else -1.0 for t in w.allowed] for w in positions
+        ],
     )
     run_feeds = drafts.run_feeds
     monkeypatch.setattr(drafts, "run_feeds", lambda *args: (calls.append(args), run_feeds(*args))[1])
@@ -204,10 +206,10 @@ def every_answer(grammar):
     """Yield the tokens of every answer of a grammar."""
     begun = [(grammar.begin(), ())]
     while begun:
-        walk, tokens = begun.pop()
-        if not walk.allowed:
+        position, tokens = begun.pop()
+        if not position.allowed:
             yield tokens
-        begun += [(walk.advance(token), (*tokens, token)) for token in walk.allowed]
+        begun += [(position.advance(token), (*tokens, token)) for token in position.allowed]
 
 
 @pytest.mark.parametrize("name", sorted(CODECS))

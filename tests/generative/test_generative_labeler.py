@@ -10,7 +10,7 @@ from transformers import GenerationConfig
 
 from lookboth.config.recipe_files import parse_config
 from lookboth.errors import ConfigError, ModelError, PlanError
-from lookboth.generative.free import read_answer, write_freely
+from lookboth.generative.free_decoding import read_answer, write_freely
 from lookboth.generative.generative_building import build_generative
 from lookboth.generative.generative_labeler import GenerativeLabeler, count_problems, cut_words
 from lookboth.labelers.inspect import inspect_model

@@ -60,9 +60,9 @@ def recipe(model, data, method="sift", *overrides):
 )
 def test_a_run_saves_what_it_scored(tiny_writer_folder, data, tmp_path, monkeypatch, method, overrides):
     shown = set()
-    draw = prompts.PromptWriter._prefix, prompts.PromptWriter.lesson
+    draw = prompts.PromptWriter._prefix, prompts.PromptWriter.training_example
     monkeypatch.setattr(
-        prompts.PromptWriter, "lesson", lambda self, e, d, loss: (shown.update(d), draw[1](self, e, d, loss))[1]
+        prompts.PromptWriter, "training_example", lambda self, e, d, loss: (shown.update(d), draw[1](self, e, d, loss))[1]
     )  # fmt: skip
     real = prompts.PromptWriter.prompt
     monkeypatch.setattr(

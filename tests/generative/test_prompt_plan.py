@@ -8,8 +8,8 @@ from lookboth.config.training_sections import TrainConfig
 from lookboth.generative.demonstrations import Demonstrations
 from lookboth.generative.generative_building import build_generative
 from lookboth.generative.generative_labeler import GenerativeLabeler
-from lookboth.generative.lessons import LessonBatches, Lessons
 from lookboth.generative.prompt_plan import encode_prompts
+from lookboth.generative.training_examples import TrainingExampleBatches, TrainingExamples
 from lookboth.masking.attention import under_plan
 from lookboth.masking.plan import MaskPlan
 from lookboth.types import Example, Span
@@ -33,11 +33,11 @@ def build(folder, plan="full", method="sift", **settings):
 
 
 def batch_of(labeler, layout, *, batch_tokens=2000):
-    lessons = Lessons(
+    lessons = TrainingExamples(
         labeler.writer, Demonstrations(POOL, labeler.config.generative), num_epochs=1, loss="single"
     )
     config = TrainConfig(batch_tokens=batch_tokens, layout=layout)
-    return lessons, LessonBatches.of(lessons, config=config, seed=0, pad_id=0)
+    return lessons, TrainingExampleBatches.of(lessons, config=config, seed=0, pad_id=0)
 
 
 def logits_of(labeler, tensors, every=False):
@@ -76,11 +76,11 @@ def test_batch_mates_change_nothing(tiny_writer_folder, layout):
     labeler = build(tiny_writer_folder)
     _, together = batch_of(labeler, layout)
     _, alone = batch_of(labeler, "packed", batch_tokens=16)
-    rows = {alone.plan[i][0]: logits_of(labeler, alone[i]) for i in range(len(alone))}
-    for number, indices in enumerate(together.plan):
+    rows = {alone.schedule[i][0]: logits_of(labeler, alone[i]) for i in range(len(alone))}
+    for number, indices in enumerate(together.schedule):
         wanted = torch.cat([rows[i] for i in indices])
         torch.testing.assert_close(logits_of(labeler, together[number]), wanted, atol=1e-4, rtol=1e-4)
-    assert max(map(len, together.plan)) > 1
+    assert max(map(len, together.schedule)) > 1
 
 
 def test_answers_are_decoded_as_they_are_trained(tiny_writer_folder):
@@ -89,7 +89,7 @@ def test_answers_are_decoded_as_they_are_trained(tiny_writer_folder):
     lessons, batches = batch_of(labeler, "packed", batch_tokens=16)
     model = labeler.model.language.model.eval()
     plan = MaskPlan((None,) * 4)
-    for number, (index,) in enumerate(batches.plan):
+    for number, (index,) in enumerate(batches.schedule):
         wanted = logits_of(labeler, batches[number])
         lesson = lessons[index]
         border = lesson.word_tokens[0][0] + 1

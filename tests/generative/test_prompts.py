@@ -107,7 +107,9 @@ def test_a_text_that_holds_the_markers_of_a_prompt_stays_text():
 @pytest.mark.parametrize("template", [None, CHATML])
 def test_losses_count_the_tokens_they_say(template):
     w = writer(template=template)
-    single, multi, vanilla = (w.lesson(YORK, [ADA, FOX], loss) for loss in ("single", "multi", "vanilla"))
+    single, multi, vanilla = (
+        w.training_example(YORK, [ADA, FOX], loss) for loss in ("single", "multi", "vanilla")
+    )
     assert single.input_ids == multi.input_ids == vanilla.input_ids
     ids = single.input_ids
     assert ids[: -len(w.answer_ids(YORK)) - 1] == w.prompt(YORK.words, [ADA, FOX]).input_ids

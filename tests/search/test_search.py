@@ -16,7 +16,7 @@ from lookboth.masking.structure import find_stack
 from lookboth.search.candidates import Candidate, candidates_of, limit_look_ahead, neighbours, random_plans
 from lookboth.search.evidence import Evidence, PlanScore, read_evidence
 from lookboth.search.halving import rungs
-from lookboth.search.shared import DrawnPlans, score_all
+from lookboth.search.one_shot import DrawnPlans, score_all
 from lookboth.search.strategies import find_plan, search_task
 from lookboth.training.classifier import prepare_classifier
 from lookboth.training.labeler_building import build_labeler
@@ -104,7 +104,7 @@ def test_the_chosen_plan_looks_right_where_it_must(way, tiny_llama_folder, data,
     assert all(low <= row["score"] <= high for row in evidence["scores"] for low, high in [row["interval"]])
     layers = again.layers()
     # Some layer must look right, the word after decides; that shows where causal was trained as long as the others.
-    if layers is not None and "causal" in {score.name for score in again.together}:
+    if layers is not None and "causal" in {score.name for score in again.comparable}:
         assert max(layers) > (0.5 if way == "gates" else 0)
 
 
@@ -344,7 +344,7 @@ def test_a_streaming_search_by_layers_meets_no_plan_beyond_its_limit(
             drawn.extend(plans)
             super().__init__(model, plans, seed)
 
-    monkeypatch.setattr("lookboth.search.shared.DrawnPlans", Watched)
+    monkeypatch.setattr("lookboth.search.one_shot.DrawnPlans", Watched)
     config = recipe(tiny_llama_folder, data, strategy="layers", max_look_ahead=2, budget=3.0)
     found = find_plan(search_task(config, read_splits(config), 0, tmp_path, quiet))
     assert len(found.scores) > 4  # neighbours were met
@@ -384,15 +384,15 @@ def test_words_say_when_the_differences_mean_nothing():
         PlanScore("*", name, score, []) for name, score in (("full", 0.8), ("0011", 0.79), ("causal", 0.6))
     ]
     near = Evidence("shared", scores, ["full", "0011"], "*", "full", 10.0, 20.0)
-    assert near.in_words() == (
+    assert near.summary() == (
         "full, 0011 are within noise of each other; use full. The worst, causal, is 20.0 points behind."
     )
     assert near.cost() == 1.5
     alone = Evidence("shared", scores, ["full"], "*", "full", 10.0)
-    assert alone.in_words() == "full is significantly better on dev than the others of the 3 plans; use it."
+    assert alone.summary() == "full is significantly better on dev than the others of the 3 plans; use it."
     last = Evidence("halving", scores, ["full"], "*", "full", 10.0, 5.0, continued_seconds=5.0, compared=2)
-    assert "the 2 plans that remained of 3" in last.in_words()
+    assert "the 2 plans that remained of 3" in last.summary()
     assert last.cost() == 1.5  # fifteen seconds for a training of ten
     assert alone.cost() is None
     none = Evidence("shared", scores, ["full", "0011", "causal"], "*", "full", 10.0)
-    assert "means little" in none.in_words()
+    assert "means little" in none.summary()

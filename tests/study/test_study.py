@@ -315,7 +315,7 @@ def test_workers_and_threads_are_for_all_runs_to_be_done(data, tmp_path, monkeyp
             shown.append(workers)
             super().__init__(name, state, workers, say)
 
-    monkeypatch.setattr("lookboth.study.runner.Workers", Counted)
+    monkeypatch.setattr("lookboth.study.runner.WorkerPool", Counted)
     monkeypatch.setattr("lookboth.study.runner.Board", Shown)
     monkeypatch.setattr("lookboth.study.runner._run_all", lambda *_: None)
     monkeypatch.setattr("lookboth.study.runner.default_workers", lambda: 16)

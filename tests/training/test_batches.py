@@ -40,7 +40,7 @@ def test_every_sentence_once_an_epoch(layout, epochs):
     assert batches.epoch_ends[-1] == len(batches)
     start = 0
     for end in batches.epoch_ends:
-        seen = Counter(i for batch in batches.plan[start:end] for i in batch)
+        seen = Counter(i for batch in batches.schedule[start:end] for i in batch)
         assert seen == Counter(range(len(EXAMPLES)))
         start = end
     assert batches.num_tokens() == epochs * sum(map(len, batches.pieces))
@@ -50,7 +50,7 @@ def test_every_sentence_once_an_epoch(layout, epochs):
 def test_a_part_of_an_epoch():
     whole, half, more = make(1), make(0.5), make(1.5)
     assert len(half) == round(len(whole) / 2)
-    assert more.plan[: len(whole)] == whole.plan
+    assert more.schedule[: len(whole)] == whole.schedule
     assert more.epoch_ends == (len(whole), len(more))
     assert len(make(0.0001)) == 1
 
@@ -58,9 +58,9 @@ def test_a_part_of_an_epoch():
 def test_epochs_differ_and_runs_with_one_seed_do_not():
     first, second = make(2), make(2)
     end = first.epoch_ends[0]
-    assert first.plan == second.plan
-    assert first.plan[:end] != first.plan[end:]
-    assert make(2, seed=1).plan != first.plan
+    assert first.schedule == second.schedule
+    assert first.schedule[:end] != first.schedule[end:]
+    assert make(2, seed=1).schedule != first.schedule
 
 
 def test_labels_follow_the_scheme():
@@ -95,5 +95,5 @@ def test_an_unknown_label_is_an_error_with_its_place():
 def test_one_item_is_one_batch():
     batches = make()
     batch = only_batch([batches[0]])
-    assert batch["input_ids"].shape[0] == len(batches.plan[0])
+    assert batch["input_ids"].shape[0] == len(batches.schedule[0])
     assert len(batch["labels"]) == len(batch["word_first"])

@@ -14,7 +14,7 @@ from lookboth.models.loading import load_backbone
 from lookboth.training import footprint as module
 from lookboth.training.adapters import add_adapter
 from lookboth.training.footprint import estimate, footprint, largest_batch, require_memory
-from lookboth.training.watching import Progress
+from lookboth.training.loss_callbacks import ProgressReporter
 
 ROWS, LENGTH = 2, 48
 LLAMA_7B = LlamaConfig(
@@ -164,9 +164,9 @@ def test_the_largest_batch_is_the_one_that_computes_most():
 
 def test_the_first_steps_tell_how_long_it_will_take(monkeypatch):
     clock = iter([0.0, 100.0, 106.0])
-    monkeypatch.setattr("lookboth.training.watching.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("lookboth.training.loss_callbacks.time.monotonic", lambda: next(clock))
     lines = []
-    progress = Progress(lines.append, [50, 10, 20, 30] + [40] * 100)
+    progress = ProgressReporter(lines.append, [50, 10, 20, 30] + [40] * 100)
 
     class State:
         global_step, max_steps = 0, 104

@@ -19,7 +19,7 @@ from lookboth.masking.attention import apply_plan, under_plan
 from lookboth.masking.plan import MaskPlan
 from lookboth.masking.structure import find_stack
 from lookboth.training.batches import RunBatches, tokenize_examples
-from lookboth.training.frozen import FrozenStates, count_frozen, keep_frozen_states
+from lookboth.training.frozen_states import FrozenStates, count_frozen, keep_frozen_states
 from lookboth.training.labeler_building import build_labeler
 from lookboth.training.trainer import fit
 from lookboth.training.training_runs import train
@@ -343,7 +343,7 @@ def test_states_are_kept_by_text_and_reach_within_their_room(tiny_llama_folder):
     labeler = build(config)
     batches = plan_batches(labeler, config)
     states = FrozenStates(labeler.model, 2)
-    first, again = batches[0], replace(batches, plan=[batches.plan[0][::-1]], layout="packed")[0]
+    first, again = batches[0], replace(batches, schedule=[batches.schedule[0][::-1]], layout="packed")[0]
     one, other = plan_batches(labeler, config, DEV[:1])[0], plan_batches(labeler, config, DEV[1:2])[0]
     with states, torch.no_grad():
         labeler.model.train()

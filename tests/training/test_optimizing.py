@@ -353,10 +353,10 @@ class TestAverages:
 def test_batches_of_sentences_are_of_one_size_and_not_sorted(tiny_llama_folder):
     labeler = tiny_labeler(tiny_llama_folder)
     batches = make_batches(labeler, EXAMPLES, make_config(epochs=2, batch_sentences=8))
-    assert [len(batch) for batch in batches.plan] == [8] * 7 + [4] + [8] * 7 + [4]
-    assert sorted(i for batch in batches.plan[:8] for i in batch) == list(range(60))
-    assert batches.plan[:8] != batches.plan[8:]
-    lengths = [[len(batches.pieces[i]) for i in batch] for batch in batches.plan]
+    assert [len(batch) for batch in batches.schedule] == [8] * 7 + [4] + [8] * 7 + [4]
+    assert sorted(i for batch in batches.schedule[:8] for i in batch) == list(range(60))
+    assert batches.schedule[:8] != batches.schedule[8:]
+    lengths = [[len(batches.pieces[i]) for i in batch] for batch in batches.schedule]
     assert sum(max(row) - min(row) for row in lengths) > 2 * len(lengths)
 
 

@@ -10,7 +10,7 @@ from test_distributed import write_data
 from lookboth.config.recipe_files import parse_config
 from lookboth.errors import DataError
 from lookboth.training import training_runs as run
-from lookboth.training.outcome import TrainedRun
+from lookboth.training.run_finishing import TrainedRun
 from lookboth.training.trainer import History
 
 

@@ -16,9 +16,16 @@ from lookboth.models.heads.head_registry import build_head
 from lookboth.training.adaptation_texts import TextBatches
 from lookboth.training.batches import RunBatches
 from lookboth.training.checkpoints import last_checkpoint
+from lookboth.training.distributed_work import SharedBatches
 from lookboth.training.objectives import Objective
-from lookboth.training.sharing import SharedBatches
-from lookboth.training.team import Team, check_launch, from_all, on_first, require_alone, shards_weights
+from lookboth.training.process_group import (
+    ProcessGroup,
+    check_launch,
+    gather_from_ranks,
+    on_rank_zero,
+    require_single_process,
+    shards_weights,
+)
 from lookboth.training.training_runs import train as run_training
 from lookboth.types import TokenizedExample
 
@@ -37,7 +44,7 @@ def batches_of(lengths, *, layout="packed", epochs=1.0, batch_tokens=64):
 
 def size(batches, part):
     """What a part takes to compute: its tokens, with padding where there is any."""
-    lengths = [len(batches.pieces[batches.plan[number][place]]) for number, place in part]
+    lengths = [len(batches.pieces[batches.schedule[number][place]]) for number, place in part]
     return sum(lengths) if batches.layout == "packed" else len(lengths) * max(lengths, default=0)
 
 
@@ -51,14 +58,14 @@ def test_steps_hold_what_they_held_and_no_process_waits(lengths, layout, accumul
     for step in range(num_steps):
         parts = shared.parts(step)
         numbers = range(len(batches))[step * accumulation : (step + 1) * accumulation]
-        places = [(number, place) for number in numbers for place in range(len(batches.plan[number]))]
+        places = [(number, place) for number in numbers for place in range(len(batches.schedule[number]))]
         assert sorted(place for part in parts for place in part) == places
         assert len(parts) % processes == 0
         assert step == num_steps - 1 or len(parts) == processes * shared.parts_of_each
         assert len(parts) - len(numbers) < processes
         whole = [size(batches, [p for p in places if p[0] == number]) for number in numbers]
         assert max(size(batches, part) for part in parts) <= max(whole)
-        trained.update(batches.plan[number][place] for number, place in places)
+        trained.update(batches.schedule[number][place] for number, place in places)
         num_parts += len(parts)
     assert trained == Counter(dict.fromkeys(range(len(lengths)), 2))
     assert len(shared) == num_parts
@@ -71,7 +78,7 @@ def test_packed_rows_of_a_step_are_of_near_equal_length(lengths, accumulation, p
     for step in range(-(-len(batches) // accumulation)):
         parts = shared.parts(step)
         sizes = [size(batches, part) for part in parts]
-        longest = max(len(batches.pieces[batches.plan[b][i]]) for part in parts for b, i in part)
+        longest = max(len(batches.pieces[batches.schedule[b][i]]) for part in parts for b, i in part)
         assert max(sizes) <= sum(sizes) / len(sizes) + longest
 
 
@@ -119,20 +126,20 @@ def test_the_same_tokens_are_hidden_however_many_processes_there_are():
 
 def test_a_process_that_is_alone_asks_nobody(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    assert Team.here() == Team(0, 1)
-    assert on_first(lambda: 3) == 3
-    assert from_all("x") == ["x"]
-    require_alone("anything")
+    assert ProcessGroup.current() == ProcessGroup(0, 1)
+    assert on_rank_zero(lambda: 3) == 3
+    assert gather_from_ranks("x") == ["x"]
+    require_single_process("anything")
     monkeypatch.setenv("WORLD_SIZE", "1")
-    require_alone("anything")
+    require_single_process("anything")
 
 
 def test_what_cannot_be_shared_says_so(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.setenv("RANK", "2")
-    assert Team.here() == Team(2, 4)
+    assert ProcessGroup.current() == ProcessGroup(2, 4)
     with pytest.raises(ConfigError, match="lookboth study: started as 4 processes"):
-        require_alone("lookboth study")
+        require_single_process("lookboth study")
 
 
 PAGE = Path(__file__).parents[2] / "docs" / "distributed.md"

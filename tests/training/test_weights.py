@@ -8,8 +8,8 @@ from tiny import tiny_labeler
 from lookboth.config.recipe_files import parse_config
 from lookboth.data.packing import build_batch
 from lookboth.errors import ConfigError
+from lookboth.training.class_weights import balanced_weights, named_weights, shape_loss
 from lookboth.training.training_runs import train
-from lookboth.training.weights import balanced_weights, named_weights, shape_loss
 
 LABELS = ["O", "LOC", "LOC", "PER", "PER"]
 SENTENCES = (("Ada", "lived", "in", "London"), ("Toyota",), ("what", "is", "it", "?"))

@@ -79,7 +79,7 @@ def raise_stopped():
 
 def kill_second():
     """Kill the second process; the first will wait for it."""
-    if Team.here().rank == 1:
+    if ProcessGroup.current().rank == 1:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -130,7 +130,7 @@ def main():
     for name in PLAIN:
         run(name, folder, base, stop_at=STOPPED_AT if name == "begun by two" else None)
     try:
-        on_first(refuse)
+        on_rank_zero(refuse)
     except DataError as error:
         print(f"process {team.rank} heard: {error}", flush=True)
     command(folder, "by command")

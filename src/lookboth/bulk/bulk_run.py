@@ -17,7 +17,7 @@ from lookboth.bulk.part_results import OutFolder
 from lookboth.bulk.parts import plan_parts
 from lookboth.bulk.rows import require_keys
 from lookboth.bulk.storage import Place, open_place
-from lookboth.bulk.worker import Job
+from lookboth.bulk.worker import WorkerSpec
 from lookboth.errors import ConfigError, DataError, LookbothError
 
 
@@ -94,7 +94,7 @@ def run_bulk(
         missing = [number for number in range(len(manifest.parts)) if number not in done]
         if missing:
             local = None if model is None else str(model_folder.absolute() if Path(model).is_dir() else model)
-            job = Job(_for_workers(source), root.path, _for_workers(out), local)
+            job = WorkerSpec(_for_workers(source), root.path, _for_workers(out), local)
             _label(job, missing, workers, meter, report)
             # Only killed workers have left files here; no worker is running now.
             folder.clear_work()
@@ -121,7 +121,7 @@ def _require_labeled(total: Progress, source: str, folder: OutFolder) -> None:
 
 
 def _label(
-    job: Job,
+    job: WorkerSpec,
     missing: list[int],
     workers: Workers,
     meter: Meter,

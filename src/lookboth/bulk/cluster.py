@@ -18,7 +18,7 @@ from typing import Any
 
 from lookboth.bulk.bulk_options import Workers
 from lookboth.bulk.part_results import Receipt
-from lookboth.bulk.worker import Job, PartLabeler, receipt_from
+from lookboth.bulk.worker import PartLabeler, WorkerSpec, receipt_from
 from lookboth.compat import private_environment, quiet_environment
 from lookboth.errors import ConfigError, LookbothError, first_line
 
@@ -80,7 +80,7 @@ def _start(address: str | None) -> None:
         raise ConfigError(f"--address {address}: {error}. Type: ray status") from error
 
 
-def label_parts(job: Job, parts: Sequence[int], workers: Workers) -> Generator[Receipt, None, None]:
+def label_parts(job: WorkerSpec, parts: Sequence[int], workers: Workers) -> Generator[Receipt, None, None]:
     """Label parts in parallel and yield the receipt of each when it is written, in any order.
 
     Args:

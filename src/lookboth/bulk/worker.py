@@ -43,7 +43,7 @@ def receipt_from(answer: dict[str, str]) -> Receipt:
 
 
 @dataclass(frozen=True)
-class Job:
+class WorkerSpec:
     """Arguments of a worker; everything else is in the manifest.
 
     Args:
@@ -71,7 +71,7 @@ class PartLabeler:
         batch_tokens: tokens computed at once; None: the labeler's default.
     """
 
-    def __init__(self, job: Job, device: str = "cpu", batch_tokens: int | None = None) -> None:
+    def __init__(self, job: WorkerSpec, device: str = "cpu", batch_tokens: int | None = None) -> None:
         self.job, self.device, self.batch_tokens = job, device, batch_tokens
         self.worker = f"{socket.gethostname()}:{os.getpid()}"
 

@@ -11,7 +11,7 @@ import typer
 
 from lookboth.errors import LookbothError
 from lookboth.memory import out_of_memory
-from lookboth.training import Team, require_alone
+from lookboth.training import ProcessGroup, require_single_process
 
 # Commands that torchrun or accelerate may start as several processes.
 _TOGETHER = {"train", "adapt"}
@@ -80,7 +80,7 @@ TrustOption = Annotated[
 @app.callback()
 def _check_processes(context: typer.Context) -> None:
     if context.invoked_subcommand not in _TOGETHER:
-        require_alone(f"lookboth {context.invoked_subcommand}")
+        require_single_process(f"lookboth {context.invoked_subcommand}")
 
 
 def main() -> None:
@@ -123,7 +123,7 @@ def main() -> None:
 
 
 def _fail(message: str, status: int) -> None:
-    team = Team.here()
+    team = ProcessGroup.current()
     who = "" if team.size == 1 else f"[process {team.rank} of {team.size}] "
     typer.echo(f"{who}error: {message}", err=True)
     raise SystemExit(status)

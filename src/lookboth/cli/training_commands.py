@@ -11,7 +11,7 @@ from lookboth.cli.app import TaskName, app
 from lookboth.cli.reading_options import RepairOption
 from lookboth.errors import ConfigError
 from lookboth.quiet import quiet_libraries
-from lookboth.training import Team, leave
+from lookboth.training import ProcessGroup, leave_process_group
 
 if TYPE_CHECKING:
     from lookboth.config import RunConfig
@@ -61,7 +61,7 @@ def train(
         return
     for run in run_training(config, out, say=typer.echo):
         _say(f"labeler: {run.folder / 'labeler'}")
-    leave()
+    leave_process_group()
 
 
 @app.command()
@@ -78,7 +78,7 @@ def adapt(
     quiet_libraries()
     run_adaptation(config, out, say=typer.echo)
     _say(f"{'model' if config.adapter.kind == 'full' else 'adapter'}: {out}")
-    leave()
+    leave_process_group()
 
 
 @app.command()

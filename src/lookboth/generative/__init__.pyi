@@ -1,7 +1,7 @@
 from .answer_parsing import (
     AnswerProblem as AnswerProblem,
-    Copy as Copy,
-    Mentions as Mentions,
+    CopyParser as CopyParser,
+    MentionParser as MentionParser,
     Parsed as Parsed,
     occurrences as occurrences,
 )

@@ -39,7 +39,7 @@ class Parsed(NamedTuple):
     problems: tuple[AnswerProblem, ...]
 
 
-class Reading:
+class AnswerParser:
     """Base class of parsers: collects spans and problems of one answer.
 
     Args:
@@ -63,7 +63,7 @@ class Reading:
         )
 
 
-class Mentions(Reading):
+class MentionParser(AnswerParser):
     """Locates spans that are given by their words only, from left to right.
 
     A mention is the first free occurrence of its words after the previous mention, or, if there is none, the
@@ -112,7 +112,7 @@ class Mentions(Reading):
                 yield first
 
 
-class Copy(Reading):
+class CopyParser(AnswerParser):
     """Locates spans of an answer that repeats the whole text; if the words differ, the common words are aligned.
 
     A span is valid if all its words are in the text, next to each other.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lookboth.generative.key_values import Fed, Feed, KeyValues, Prefix, run_feeds, split_for_padding
-from lookboth.generative.walk import Walk
+from lookboth.generative.token_grammar import GrammarPosition
 from lookboth.memory import SMALL_BATCH
 
 _PASS_COST = 32  # tokens; computing this many costs about as much as the fixed overhead of a forward pass
@@ -28,7 +28,7 @@ class Hypothesis:
 
     Args:
         query: index of its prompt.
-        walk: its position in the grammar.
+        position: its position in the grammar.
         past: keys and values of its tokens, without prefix and pending tokens.
         pending: tokens not yet fed to the model: initially those of the prompt, then the last decided one.
         tokens: tokens of the answer so far.
@@ -37,7 +37,7 @@ class Hypothesis:
     """
 
     query: int
-    walk: Walk
+    position: GrammarPosition
     past: KeyValues | None
     pending: tuple[int, ...]
     tokens: tuple[int, ...] = ()
@@ -45,17 +45,17 @@ class Hypothesis:
     log_probability: float = 0.0
 
 
-class Point(NamedTuple):
+class DecisionPoint(NamedTuple):
     """A decision point of a draft.
 
     Args:
         fed: index of the fed token before the decision.
-        walk: grammar position of the decision.
+        position: grammar position of the decision.
         num_tail: number of drafted tokens before it; the next drafted token is the guess.
     """
 
     fed: int
-    walk: Walk
+    position: GrammarPosition
     num_tail: int
 
 
@@ -68,14 +68,14 @@ class Draft:
         fed: tokens to feed: the pending ones and the draft up to its last decision.
         points: decision points of the draft; empty if the rest of the answer is forced.
         tail: drafted tokens up to the end of the answer or the last point.
-        walk: grammar position at the end of the draft.
+        position: grammar position at the end of the draft.
     """
 
     hypothesis: Hypothesis
     fed: tuple[int, ...]
-    points: tuple[Point, ...]
+    points: tuple[DecisionPoint, ...]
     tail: tuple[int, ...]
-    walk: Walk
+    position: GrammarPosition
 
     @property
     def feed(self) -> Feed:
@@ -85,45 +85,45 @@ class Draft:
     @property
     def is_whole(self) -> bool:
         """Return whether the draft reaches the end of the answer."""
-        return not self.walk.allowed
+        return not self.position.allowed
 
-    def guess(self, point: Point) -> int | None:
+    def guess(self, point: DecisionPoint) -> int | None:
         """Return the drafted token at a point; None at the last point of an incomplete draft."""
         return self.tail[point.num_tail] if point.num_tail < len(self.tail) else None
 
 
-class Scored(NamedTuple):
-    """A decision point with the log-probability of each allowed token, in the order of `Walk.allowed`."""
+class ScoredPoint(NamedTuple):
+    """A decision point with the log-probability of each allowed token, in the order of `GrammarPosition.allowed`."""
 
-    point: Point
+    point: DecisionPoint
     log_probabilities: list[float]
 
     def best(self) -> tuple[int, float]:
         """Return the most probable token and its log-probability; ties go to the smallest id."""
         best = max(self.log_probabilities)
-        return self.point.walk.allowed[self.log_probabilities.index(best)], best
+        return self.point.position.allowed[self.log_probabilities.index(best)], best
 
 
 def draft_answer(hypothesis: Hypothesis) -> Draft:
     """Extend a hypothesis by forced tokens and guesses of its automaton."""
-    walk, fed = hypothesis.walk, list(hypothesis.pending)
-    points: list[Point] = []
+    position, fed = hypothesis.position, list(hypothesis.pending)
+    points: list[DecisionPoint] = []
     tail: list[int] = []
-    while walk.allowed:
-        token: int | None = walk.allowed[0]
-        if len(walk.allowed) > 1:
-            points.append(Point(len(fed) - 1, walk, len(tail)))
-            token = walk.draft
+    while position.allowed:
+        token: int | None = position.allowed[0]
+        if len(position.allowed) > 1:
+            points.append(DecisionPoint(len(fed) - 1, position, len(tail)))
+            token = position.draft
         if token is None:
             break
         fed.append(token)
         tail.append(token)
-        walk = walk.advance(token)
+        position = position.advance(token)
     num_fed = points[-1].fed + 1 if points else 0
-    return Draft(hypothesis, tuple(fed[:num_fed]), tuple(points), tuple(tail), walk)
+    return Draft(hypothesis, tuple(fed[:num_fed]), tuple(points), tuple(tail), position)
 
 
-class Verdict(NamedTuple):
+class ScoredDraft(NamedTuple):
     """A draft scored by the model.
 
     Args:
@@ -133,7 +133,7 @@ class Verdict(NamedTuple):
     """
 
     draft: Draft
-    scored: list[Scored]
+    scored: list[ScoredPoint]
     fed: Fed
     row: int
 
@@ -142,18 +142,18 @@ class Verdict(NamedTuple):
         before = len(self.draft.hypothesis.tokens)
         taken = []
         for point, scores in self.scored[:until]:
-            index = point.walk.allowed.index(self.draft.tail[point.num_tail])
+            index = point.position.allowed.index(self.draft.tail[point.num_tail])
             taken.append(Decision(before + point.num_tail, scores[index]))
         return tuple(taken)
 
-    def depart(self, number: int, token: int, log_probability: float) -> Hypothesis:
+    def branch(self, number: int, token: int, log_probability: float) -> Hypothesis:
         """Return the hypothesis that follows the draft up to a point and takes `token` there."""
         point, old = self.scored[number].point, self.draft.hypothesis
         tokens = (*old.tokens, *self.draft.tail[: point.num_tail])
         decisions = (*old.decisions, *self.decisions(number), Decision(len(tokens), log_probability))
         return Hypothesis(
             old.query,
-            point.walk.advance(token),
+            point.position.advance(token),
             self.fed.past_of(self.row, self.draft.feed, point.fed + 1),
             (token,),
             (*tokens, token),
@@ -171,7 +171,7 @@ class Verdict(NamedTuple):
         for number, scored in enumerate(self.scored):
             token, log_probability = scored.best()
             if token != self.draft.guess(scored.point):
-                return self.depart(number, token, log_probability)
+                return self.branch(number, token, log_probability)
         return self.follow()
 
 
@@ -179,7 +179,7 @@ def finish(draft: Draft, decisions: tuple[Decision, ...]) -> Hypothesis:
     """Return the finished hypothesis of a complete draft."""
     old = draft.hypothesis
     total = math.fsum(decision.log_probability for decision in decisions)
-    return Hypothesis(old.query, draft.walk, None, (), (*old.tokens, *draft.tail), decisions, total)
+    return Hypothesis(old.query, draft.position, None, (), (*old.tokens, *draft.tail), decisions, total)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,21 +200,23 @@ class Budget:
         return cls() if model.device.type == "cpu" else cls(4096, 65_536)
 
 
-def ask(model: Any, prefix: Prefix, drafts: Sequence[Draft], budget: Budget) -> Iterator[Verdict]:
+def score_drafts(
+    model: Any, prefix: Prefix, drafts: Sequence[Draft], budget: Budget
+) -> Iterator[ScoredDraft]:
     """Yield the scored drafts, in batches within the budget."""
     for batch in _plan(drafts, len(prefix.ids), budget):
         for rows in split_for_padding(model, prefix, [draft.feed for draft in batch]):
-            yield from _ask(model, prefix, [batch[row] for row in rows])
+            yield from _score_batch(model, prefix, [batch[row] for row in rows])
 
 
-def _ask(model: Any, prefix: Prefix, drafts: Sequence[Draft]) -> Iterator[Verdict]:
+def _score_batch(model: Any, prefix: Prefix, drafts: Sequence[Draft]) -> Iterator[ScoredDraft]:
     """Yield the scored drafts of one batch."""
-    walks = [point.walk for draft in drafts for point in draft.points]
-    vocabulary = sorted({token for walk in walks for token in walk.allowed})
+    positions = [point.position for draft in drafts for point in draft.points]
+    vocabulary = sorted({token for position in positions for token in position.allowed})
     fed = run_feeds(model, prefix, [draft.feed for draft in drafts], vocabulary)
-    scores = iter(_score(fed.logits, walks, vocabulary))
+    scores = iter(_score(fed.logits, positions, vocabulary))
     for row, draft in enumerate(drafts):
-        yield Verdict(draft, [Scored(point, next(scores)) for point in draft.points], fed, row)
+        yield ScoredDraft(draft, [ScoredPoint(point, next(scores)) for point in draft.points], fed, row)
 
 
 def _plan(drafts: Sequence[Draft], num_prefix: int, budget: Budget) -> Iterator[list[Draft]]:
@@ -236,20 +238,22 @@ def _plan(drafts: Sequence[Draft], num_prefix: int, budget: Budget) -> Iterator[
 
 
 @torch.inference_mode()
-def _score(logits: Tensor, walks: Sequence[Walk], vocabulary: Sequence[int]) -> list[list[float]]:
-    """Return the log-probability of each allowed token of each walk, renormalized over the allowed ones.
+def _score(
+    logits: Tensor, positions: Sequence[GrammarPosition], vocabulary: Sequence[int]
+) -> list[list[float]]:
+    """Return the log-probability of each allowed token of each position, renormalized over the allowed ones.
 
     Args:
         logits: shape (m, v).
-        walks: the m grammar positions.
+        positions: the m grammar positions.
         vocabulary: the v tokens.
     """
     column = {token: index for index, token in enumerate(vocabulary)}
-    width = max(len(walk.allowed) for walk in walks)
-    padded = torch.full((len(walks), width), -1)
-    for row, walk in zip(padded, walks, strict=True):
-        row[: len(walk.allowed)] = torch.tensor([column[token] for token in walk.allowed])
+    width = max(len(position.allowed) for position in positions)
+    padded = torch.full((len(positions), width), -1)
+    for row, position in zip(padded, positions, strict=True):
+        row[: len(position.allowed)] = torch.tensor([column[token] for token in position.allowed])
     allowed = padded.to(logits.device)
     chosen = logits.gather(1, allowed.clamp(min=0)).float().masked_fill(allowed < 0, -torch.inf)
     rows = chosen.log_softmax(-1).tolist()
-    return [row[: len(walk.allowed)] for row, walk in zip(rows, walks, strict=True)]
+    return [row[: len(position.allowed)] for row, position in zip(rows, positions, strict=True)]

@@ -10,7 +10,7 @@ import torch
 from lookboth.data import WordEncoder, encode_spans, text_and_offsets
 from lookboth.errors import ModelError
 from lookboth.generative.answer_parsing import PROBLEM_KINDS
-from lookboth.generative.answers import Answerer, Reading
+from lookboth.generative.answering import Answerer, ScoredAnswer
 from lookboth.generative.codecs import build_codec
 from lookboth.generative.demonstrations import Demonstrations
 from lookboth.generative.generative_config import GENERATIVE, GenerativeLabelerConfig
@@ -115,14 +115,14 @@ class GenerativeLabeler(TextLabeler):
     def label_chunk(self, examples: Sequence[Example], *, batch_tokens: int | None) -> Iterator[Prediction]:
         """Yield the prediction for each example, in order; see `TextLabeler.label_chunk`."""
         parts = [(i, first, part) for i, e in enumerate(examples) for first, part in self.cut(e)]
-        readings = self.answer([part for _, _, part in parts], batch_tokens=batch_tokens)
-        of_example: list[list[tuple[int, Reading]]] = [[] for _ in examples]
-        for (index, first, _), reading in zip(parts, readings, strict=True):
-            of_example[index].append((first, reading))
+        scored_answers = self.answer([part for _, _, part in parts], batch_tokens=batch_tokens)
+        of_example: list[list[tuple[int, ScoredAnswer]]] = [[] for _ in examples]
+        for (index, first, _), scored_answer in zip(parts, scored_answers, strict=True):
+            of_example[index].append((first, scored_answer))
         for example, answers in zip(examples, of_example, strict=True):
             yield self.join(example, answers)
 
-    def answer(self, parts: Sequence[Example], *, batch_tokens: int | None) -> list[Reading]:
+    def answer(self, parts: Sequence[Example], *, batch_tokens: int | None) -> list[ScoredAnswer]:
         """Return the answer for each part of a text, in order.
 
         Args:
@@ -146,7 +146,7 @@ class GenerativeLabeler(TextLabeler):
         borders = cut_words(example.words, lengths, self.config.max_tokens)
         return [(start, _part(example, start, end)) for start, end in borders]
 
-    def join(self, example: Example, answers: Sequence[tuple[int, Reading]]) -> Prediction:
+    def join(self, example: Example, answers: Sequence[tuple[int, ScoredAnswer]]) -> Prediction:
         """Return the prediction of an example, merged from the answers for its parts.
 
         Args:
@@ -154,10 +154,10 @@ class GenerativeLabeler(TextLabeler):
             answers: first word of each part and the answer about it, in order.
         """
         text, words, offsets = text_and_offsets(example)
-        problems = [problem for _, reading in answers for problem in reading.problems]
+        problems = [problem for _, scored_answer in answers for problem in scored_answer.problems]
         spans, found = [], []
-        for first, reading in answers:
-            for (start, end, label), score in reading.spans:
+        for first, scored_answer in answers:
+            for (start, end, label), score in scored_answer.spans:
                 if self.config.scheme == "plain" and end - start > 1:
                     # The scheme "plain" cannot represent a span of several words.
                     problems.append("unparseable")

@@ -8,7 +8,7 @@ from lookboth.config import GenerativeConfig
 from lookboth.errors import ConfigError
 from lookboth.generative.codecs import Codec
 from lookboth.generative.escaping import readable
-from lookboth.generative.turns import TextEncoder, find_turns, first_tokens
+from lookboth.generative.prompt_template import TextEncoder, find_template, first_tokens
 from lookboth.types import Example
 
 MAX_TOKENS = 2048  # default limit of a prompt with its answer
@@ -50,7 +50,7 @@ class Prompt:
         return self.prefix_ids + self.query_ids
 
 
-class Lesson(NamedTuple):
+class TrainingExample(NamedTuple):
     """A training example: a prompt with its answer.
 
     Args:
@@ -84,15 +84,15 @@ class PromptWriter:
         self.encoder = TextEncoder(tokenizer)
         self.max_tokens = config.max_tokens or MAX_TOKENS
         instruction = write_instruction(codec, config)
-        turns = find_turns(tokenizer, config, has_instruction=bool(instruction))
+        template = find_template(tokenizer, config, has_instruction=bool(instruction))
         self.head_ids = (
-            *first_tokens(tokenizer, turns),
-            *self.encoder.encode(turns.start, special=True),
+            *first_tokens(tokenizer, template),
+            *self.encoder.encode(template.start, special=True),
             *self.encoder.encode(instruction),
-            *self.encoder.encode(turns.body, special=True),
+            *self.encoder.encode(template.body, special=True),
         )
-        self.reply_ids = self.encoder.encode(turns.reply, special=True)
-        self.next_ids = self.encoder.encode(turns.next, special=True)
+        self.reply_ids = self.encoder.encode(template.reply, special=True)
+        self.next_ids = self.encoder.encode(template.next, special=True)
         self.stop_ids = frozenset({self.end_id, *_ids_of_line_ends(tokenizer)} | _end_of_text(tokenizer))
         self._blocks: dict[Example, Block] = {}
 
@@ -139,7 +139,9 @@ class PromptWriter:
             len(blocks) - len(shown),
         )
 
-    def lesson(self, example: Example, demonstrations: Sequence[Example], loss: str) -> Lesson:
+    def training_example(
+        self, example: Example, demonstrations: Sequence[Example], loss: str
+    ) -> TrainingExample:
         """Return a training example.
 
         Args:
@@ -164,7 +166,7 @@ class PromptWriter:
             learned += [loss == "multi" or is_last] * (len(block.answer) + 1)
             learned += [False] * (len(ids) - len(learned))
         positions = [p for p in range(len(ids) - 1) if loss == "vanilla" or learned[p + 1]]
-        return Lesson(tuple(ids), tuple(positions))
+        return TrainingExample(tuple(ids), tuple(positions))
 
     def _prefix(self, blocks: Sequence[Block]) -> tuple[int, ...]:
         ids = list(self.head_ids)

@@ -10,7 +10,7 @@ from lookboth.evaluation import evaluate_labeler
 from lookboth.generative.demonstrations import Demonstrations
 from lookboth.generative.generative_building import ICL, build_generative
 from lookboth.generative.generative_labeler import GenerativeLabeler
-from lookboth.generative.lessons import LessonBatches, Lessons, num_epochs
+from lookboth.generative.training_examples import TrainingExampleBatches, TrainingExamples, num_epochs
 from lookboth.run_folder import RunFolder
 from lookboth.training import (
     DevScorer,
@@ -24,7 +24,7 @@ from lookboth.training import (
     fit,
     labels_of,
     read_config_lines,
-    together,
+    share_labeling,
 )
 from lookboth.types import Example
 
@@ -42,12 +42,14 @@ def train_generative(config: RunConfig, splits: Splits, seed: int, folder: Path,
     set_seed(seed)
     labels = labels_of([*splits.train, *splits.dev])
     labeler = build_generative(config, labels=labels, pool=splits.train, seed=seed)
-    score_dev = DevScorer(lambda: evaluate_labeler(together(labeler), splits.dev))
+    score_dev = DevScorer(lambda: evaluate_labeler(share_labeling(labeler), splits.dev))
     history = History()
     if config.method != ICL:
         history = _fit(labeler, config, seed, folder, score_dev, say)
     dev = score_dev.at(history.best_score)
-    tests = {name: evaluate_labeler(together(labeler), examples) for name, examples in splits.tests.items()}
+    tests = {
+        name: evaluate_labeler(share_labeling(labeler), examples) for name, examples in splits.tests.items()
+    }
     return finish_run(
         TrainedRun(seed, folder, labeler, history, dev, tests), config, splits.files, start, say
     )
@@ -58,14 +60,14 @@ def _fit(
 ) -> History:
     settings, language = labeler.config.generative, labeler.model.language
     whole = _whole(labeler, labeler.demonstrations.pool)
-    lessons = Lessons(
+    lessons = TrainingExamples(
         labeler.writer,
         Demonstrations(whole, settings, seed=seed),
         num_epochs=num_epochs(config.training.epochs),
         loss=settings.loss,
     )
     pad_id = find_pad_id(labeler.tokenizer)
-    batches = LessonBatches.of(lessons, config=config.training, seed=seed, pad_id=pad_id)
+    batches = TrainingExampleBatches.of(lessons, config=config.training, seed=seed, pad_id=pad_id)
     for line in read_config_lines(config, batches, language):
         say(line)
     return fit(

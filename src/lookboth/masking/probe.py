@@ -20,7 +20,7 @@ FLATTER = (
 
 
 @dataclass(slots=True)
-class Run:
+class ProbeRun:
     """The states of one forward pass: per layer the input (..., B, T, hidden) and the output (B, T, values)."""
 
     inputs: list[Tensor] = field(default_factory=list)
@@ -76,7 +76,7 @@ class Probe:
         shift = torch.randint(1, len(self._ids), ids.shape, generator=self._random)
         return self._ids[(places + shift) % len(self._ids)].to(ids.device)
 
-    def run(self, ids: Tensor, *, forced: Sequence[Tensor] | None = None, **batch: Any) -> Run:
+    def run(self, ids: Tensor, *, forced: Sequence[Tensor] | None = None, **batch: Any) -> ProbeRun:
         """Run the model up to the end of its backbone and record every layer.
 
         Args:
@@ -87,7 +87,7 @@ class Probe:
         Raises:
             PlanError: the model does not run on token ids alone.
         """
-        run = Run()
+        run = ProbeRun()
 
         def before(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             # Some families pass the states by position, others by keyword.
@@ -125,7 +125,7 @@ class Probe:
         self._check(run, ids)
         return run
 
-    def _check(self, run: Run, ids: Tensor) -> None:
+    def _check(self, run: ProbeRun, ids: Tensor) -> None:
         shapes = {tuple(states.shape[:2]) for states in run.outputs}
         if len(run.outputs) != self.num_layers or shapes != {tuple(ids.shape)}:
             raise PlanError(

@@ -11,7 +11,7 @@ from lookboth.masking.attention import get_plan, own_plan, under_plan
 from lookboth.masking.backends import PREFIX, computes_in_halves
 from lookboth.masking.notation import Reach, kind_of
 from lookboth.masking.plan import MaskPlan
-from lookboth.masking.probe import Probe, Run, flat_scores, ready_to_probe
+from lookboth.masking.probe import Probe, ProbeRun, flat_scores, ready_to_probe
 from lookboth.masking.proof_checks import Check, batch_checks, equality_checks, far_apart
 
 LONGEST = 48  # tokens; the probe runs one row per token, so its cost grows with the square
@@ -149,7 +149,7 @@ def _measure(probe: Probe, ids: Tensor) -> _Measured:
     return _Measured(_moved(base, alone), _moved(base, changed), _batch_mates(base, changed))
 
 
-def _moved(base: Run, other: Run) -> list[Tensor]:
+def _moved(base: ProbeRun, other: ProbeRun) -> list[Tensor]:
     """Return for each layer which positions (rows) changed with which token (columns).
 
     Both runs have the same shape, so states that depend on the same tokens are equal bit for bit. In mixtures of
@@ -163,7 +163,7 @@ def _moved(base: Run, other: Run) -> list[Tensor]:
     return matrices
 
 
-def _batch_mates(base: Run, changed: Run) -> Check:
+def _batch_mates(base: ProbeRun, changed: ProbeRun) -> Check:
     drift = far_apart(base.outputs[-1][-1], changed.outputs[-1][-1])
     message = f"a row changed by {drift} when only other rows were replaced" if drift else ""
     return Check("other rows of the batch change nothing", not drift, message)

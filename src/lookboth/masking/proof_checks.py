@@ -12,7 +12,7 @@ from torch import Tensor
 from lookboth.errors import PlanError
 from lookboth.masking.attention import get_plan, own_plan, under_plan
 from lookboth.masking.plan import MaskPlan
-from lookboth.masking.probe import Probe, Run
+from lookboth.masking.probe import Probe, ProbeRun
 
 PADS = 3  # tokens of padding
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-3}  # relative to the largest state; half precision: 5e-2
@@ -157,5 +157,5 @@ def _not_causal(probe: Probe) -> Iterator[None]:
                 holder.is_causal = value
 
 
-def _final(run: Run) -> Tensor:
+def _final(run: ProbeRun) -> Tensor:
     return run.outputs[-1]

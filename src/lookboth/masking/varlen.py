@@ -71,7 +71,7 @@ class Texts:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class LayerWindow:
     """The mask of a layer as a window per text.
 
     Args:
@@ -84,7 +84,7 @@ class Window:
     right: int
 
 
-def window(arguments: dict[str, Any], texts: Texts, reach: Reach, *, is_encoder: bool) -> Window:
+def window(arguments: dict[str, Any], texts: Texts, reach: Reach, *, is_encoder: bool) -> LayerWindow:
     """Return the mask of layers of this reach.
 
     Args:
@@ -108,7 +108,7 @@ def window(arguments: dict[str, Any], texts: Texts, reach: Reach, *, is_encoder:
                 f"varlen cannot express chunks, or an encoder's window, of {local} tokens. {_INSTEAD}"
             )
         left = local - 1
-    return Window(texts, left, -1 if reach is None else reach)
+    return LayerWindow(texts, left, -1 if reach is None else reach)
 
 
 def varlen_attention(
@@ -121,12 +121,12 @@ def varlen_attention(
     dropout: float = 0.0,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """Return the attention output (B, T, H, D) of query (B, H, T, D), key and value (B, G, T, D) under a Window.
+    """Return the attention output (B, T, H, D) of query (B, H, T, D), key and value (B, G, T, D) under a LayerWindow.
 
     Raises:
         PlanError: no plan is active, or the model needs a feature that torch's kernel does not have.
     """
-    if not isinstance(attention_mask, Window):
+    if not isinstance(attention_mask, LayerWindow):
         raise PlanError(
             "attn_implementation='varlen' works under a plan only. Call apply_plan(model, 'causal')."
         )
@@ -184,7 +184,7 @@ def _kernel(query: Tensor) -> Any:
     return varlen_attn
 
 
-def _stock_mask(**arguments: Any) -> Window:
+def _stock_mask(**arguments: Any) -> LayerWindow:
     """Return the mask of all layers of a model without a plan."""
     size, length, padding = arguments["batch_size"], arguments["q_length"], arguments.get("attention_mask")
     zero = torch.zeros((), dtype=torch.long, device=arguments["device"])

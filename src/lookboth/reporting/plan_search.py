@@ -58,7 +58,7 @@ class PlanSearch:
     def scores(self, plan: str) -> dict[Seed, PlanScore]:
         """Return the scores of a plan by seed, for seeds that compared it after trainings of equal length."""
         known = self._by_plan()[plan]
-        return {seed: score for seed, score in known.items() if score in self.evidence[seed].together}
+        return {seed: score for seed, score in known.items() if score in self.evidence[seed].comparable}
 
     def less_trained(self, plan: str) -> list[float]:
         """Return the scores of a plan from the seeds that dropped it early, after shorter trainings."""

@@ -8,10 +8,10 @@ from lookboth.config import split_repetition
 from lookboth.errors import ConfigError
 from lookboth.masking import MaskPlan, group_plans
 
-MOST = 256  # candidates; scoring more on dev data would cost more than the trainings
-FOUND = ("plan", "repetition")  # recipe keys that a search sets
+MAX_CANDIDATES = 256  # candidates; scoring more on dev data would cost more than the trainings
+SEARCHED_KEYS = ("plan", "repetition")  # recipe keys that a search sets
 # The four best by mean rank in experiments with all 16 plans (docs/search.md).
-USUAL = ("0011", "0110", "0111", "0101")
+USUAL_PLANS = ("0011", "0110", "0111", "0101")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def candidates_of(
     named: Sequence[str] = (),
     max_look_ahead: int | None = None,
     repetition: int = 0,
-    usual: int = len(USUAL),
+    usual: int = len(USUAL_PLANS),
 ) -> list[Candidate]:
     """Return the distinct candidates: the named ones, or all plans over the layer groups, or the usual plans.
 
@@ -73,9 +73,11 @@ def candidates_of(
             `max_look_ahead`.
     """
     if named or groups is None:
-        found = [Candidate.parse(text, num_layers, repetition) for text in named or USUAL[:usual]]
-    elif 2**groups > MOST:
-        raise ConfigError(f"search.groups = {groups}: {2**groups} plans; at most {MOST} can be scored.")
+        found = [Candidate.parse(text, num_layers, repetition) for text in named or USUAL_PLANS[:usual]]
+    elif 2**groups > MAX_CANDIDATES:
+        raise ConfigError(
+            f"search.groups = {groups}: {2**groups} plans; at most {MAX_CANDIDATES} can be scored."
+        )
     else:
         found = [Candidate(plan, repetition) for plan in group_plans(groups, num_layers)]
     if max_look_ahead is not None:

@@ -74,7 +74,7 @@ class Evidence:
         return {**plain, "strengths": list(self.strengths), "cost_in_trainings": self.cost(), "scores": rows}
 
     @property
-    def together(self) -> Sequence[PlanScore]:
+    def comparable(self) -> Sequence[PlanScore]:
         """Return the scores of trainings of equal length, which were compared, best first."""
         return self.scores[: self.compared]
 
@@ -89,9 +89,9 @@ class Evidence:
             return None
         return (self.seconds + self.training_seconds) / (self.continued_seconds + self.training_seconds)
 
-    def in_words(self) -> str:
+    def summary(self) -> str:
         """Return the recommendation as a sentence."""
-        best, compared = self.scores[0], self.together
+        best, compared = self.scores[0], self.comparable
         which = f"the {len(compared)} plans"
         if len(compared) < len(self.scores):
             which += f" that remained of {len(self.scores)}"
@@ -116,7 +116,7 @@ class Evidence:
         """
         if self.strengths:
             return list(self.strengths)
-        scores = [score for score in self.together if score.repetition == self.repetition]
+        scores = [score for score in self.comparable if score.repetition == self.repetition]
         plans = [MaskPlan.parse(score.plan, _num_layers(score)) for score in scores]
         effects = [
             _effect(scores, [plan.reach[layer] != 0 for plan in plans])

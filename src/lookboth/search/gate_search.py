@@ -13,8 +13,8 @@ from lookboth.evaluation import evaluate_labeler
 from lookboth.masking import MaskPlan, apply_plan, set_gates, under_plan
 from lookboth.run_folder import TrainingFolder
 from lookboth.search.candidates import Candidate, limit_look_ahead
-from lookboth.search.shared import passes, score_all
-from lookboth.search.task import Found, SearchTask, best_first
+from lookboth.search.one_shot import passes, score_all
+from lookboth.search.search_task import SearchResult, SearchTask, best_first
 from lookboth.training import fit, prepare_classifier
 
 # Maximum change of a gate's logit in a whole training at the recipe's learning rate: enough to saturate a sigmoid.
@@ -78,7 +78,7 @@ class Gated:
             output["loss"] = output["loss"] + _DECIDE * (strengths * (1 - strengths)).mean()
 
 
-def search_gates(task: SearchTask) -> Found:
+def search_gates(task: SearchTask) -> SearchResult:
     """Train gates; return the dev scores of the gates' plan and of every candidate with the same weights."""
     relaxed = {"plan": "full", "train_plan": None, "attn_implementation": "eager"}
     scored = passes([candidate.plan.reach for candidate in task.candidates]) + 1
@@ -115,4 +115,4 @@ def search_gates(task: SearchTask) -> Found:
         plan = limit_look_ahead(plan, task.config.search.max_look_ahead)
     task.say(f"gates: {' '.join(f'{strength:.2f}' for strength in strengths)}; their plan is {plan}")
     candidates = dict.fromkeys([Candidate(plan, config.repetition), *task.candidates])
-    return Found(best_first(score_all(task, prepared, candidates, stage="gates").values()), strengths)
+    return SearchResult(best_first(score_all(task, prepared, candidates, stage="gates").values()), strengths)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from lookboth.search.candidates import Candidate
 from lookboth.search.evidence import PlanScore
-from lookboth.search.task import Found, SearchTask, affordable_training
-from lookboth.search.trials import drop, train_until
+from lookboth.search.search_task import SearchResult, SearchTask, affordable_training
+from lookboth.search.trials import delete_training, train_until
 
 
 def rungs(num_candidates: int, budget: float, scoring: float = 0.0) -> list[tuple[int, float]]:
@@ -51,7 +51,7 @@ def affordable(budget: float) -> int:
     return max(2, int(budget))
 
 
-def search_halving(task: SearchTask) -> Found:
+def search_halving(task: SearchTask) -> SearchResult:
     """Return the last score of every candidate; candidates that trained longer come first."""
     alive: Sequence[Candidate] = list(task.candidates)
     dropped: list[PlanScore] = []
@@ -61,8 +61,8 @@ def search_halving(task: SearchTask) -> Found:
         ranked = sorted(alive, key=lambda one: -scores[one].score)
         keep = -(-len(alive) // 2)
         for one in ranked[keep:]:
-            drop(task, one)
+            delete_training(task, one)
         # Scores of different rungs are not comparable, so the ones that trained longer stay in front.
         dropped = [scores[one] for one in ranked[keep:]] + dropped
         alive, last = ranked[:keep], [scores[one] for one in ranked[:keep]]
-    return Found(last + dropped, compared=2)
+    return SearchResult(last + dropped, compared=2)

@@ -10,20 +10,20 @@ from collections.abc import Sequence
 import numpy as np
 
 from lookboth.masking import MaskPlan
-from lookboth.search.task import Found, SearchTask, affordable_training
-from lookboth.search.trials import train_shortly
+from lookboth.search.search_task import SearchResult, SearchTask, affordable_training
+from lookboth.search.trials import train_short
 
 _STRENGTHS = tuple(10.0**power for power in range(-2, 5))
 
 
-def search_predictor(task: SearchTask) -> Found:
+def search_predictor(task: SearchTask) -> SearchResult:
     """Return every candidate's score after a short training, ordered by the predicted scores."""
     count = len(task.candidates)
     share = affordable_training(task.config.search.budget, count * task.scoring_cost) / count
-    scores = [train_shortly(task, candidate, share, stage="short") for candidate in task.candidates]
+    scores = [train_short(task, candidate, share, stage="short") for candidate in task.candidates]
     predicted = smooth([candidate.plan for candidate in task.candidates], [score.score for score in scores])
     order = sorted(range(len(scores)), key=lambda i: -predicted[i])
-    return Found([scores[i] for i in order])
+    return SearchResult([scores[i] for i in order])
 
 
 def smooth(plans: Sequence[MaskPlan], scores: Sequence[float]) -> list[float]:

@@ -10,17 +10,17 @@ from lookboth.files import read_state, write_json
 from lookboth.masking import MaskPlan
 from lookboth.models import load_config
 from lookboth.run_folder import RunFolder, TrainingFolder
-from lookboth.search.candidates import USUAL, Candidate, candidates_of
+from lookboth.search.candidates import USUAL_PLANS, Candidate, candidates_of
 from lookboth.search.evidence import Evidence
 from lookboth.search.gate_search import search_gates
 from lookboth.search.halving import affordable, search_halving
+from lookboth.search.one_shot import search_layers, search_shared
 from lookboth.search.predictor import search_predictor
-from lookboth.search.shared import search_layers, search_shared
-from lookboth.search.task import Found, SearchTask, judge
-from lookboth.search.trials import hand_over, settings_of
-from lookboth.training import Say, Splits, Start, TrainedRun, require_alone
+from lookboth.search.search_task import SearchResult, SearchTask, build_evidence
+from lookboth.search.trials import hand_over_training, settings_of
+from lookboth.training import Say, Splits, Start, TrainedRun, require_single_process
 
-Strategy = Callable[[SearchTask], Found]
+Strategy = Callable[[SearchTask], SearchResult]
 STRATEGIES: dict[StrategyName, Strategy] = {
     "shared": search_shared,
     "layers": search_layers,
@@ -52,7 +52,7 @@ def search_task(config: RunConfig, splits: Splits, seed: int, folder: Path, say:
         named=search.candidates,
         max_look_ahead=search.max_look_ahead,
         repetition=config.repetition,
-        usual=affordable(search.budget) if search.strategy == "halving" else len(USUAL),
+        usual=affordable(search.budget) if search.strategy == "halving" else len(USUAL_PLANS),
     )
     repetitions = {candidate.repetition for candidate in candidates}
     if search.strategy not in _ALONE and repetitions != {config.repetition}:
@@ -69,15 +69,15 @@ def find_plan(task: SearchTask) -> Evidence:
 
     An interrupted search resumes when called again with the same folder.
     """
-    require_alone("lookboth search")
+    require_single_process("lookboth search")
     start = Start.now()
     strategy = task.config.search.strategy
     task.say(f"{len(task.candidates)} candidates, strategy {strategy}")
     found = STRATEGIES[strategy](task)
-    evidence = judge(
+    evidence = build_evidence(
         task, found, seconds=_whole_seconds(TrainingFolder(task.folder).seconds, start.seconds())
     )
-    task.say(evidence.in_words())
+    task.say(evidence.summary())
     return evidence
 
 
@@ -89,7 +89,9 @@ def train_searched(config: RunConfig, splits: Splits, seed: int, folder: Path, s
     evidence = find_plan(task)
     num = task.candidates[0].plan.num_layers
     chosen = Candidate(MaskPlan.parse(evidence.chosen, num), evidence.repetition)
-    evidence = replace(evidence, continued_seconds=hand_over(task, chosen, RunFolder(folder).training.path))
+    evidence = replace(
+        evidence, continued_seconds=hand_over_training(task, chosen, RunFolder(folder).training.path)
+    )
     # Write it before run.json, whose presence marks the run as finished.
     _write(evidence, folder)
     run = train_classifier(config.model_copy(update=settings_of(chosen)), splits, seed, folder, say)

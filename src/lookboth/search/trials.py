@@ -10,11 +10,11 @@ from lookboth.files import read_state, write_json
 from lookboth.run_folder import TrainingFolder
 from lookboth.search.candidates import Candidate
 from lookboth.search.evidence import PlanScore
-from lookboth.search.task import SearchTask, file_name
+from lookboth.search.search_task import SearchTask, file_name
 from lookboth.training import Diverged, Start, fit, load_weights, prepare_classifier
 
 
-def train_shortly(
+def train_short(
     task: SearchTask, candidate: Candidate, share: float, *, stage: str, start: Path | None = None
 ) -> PlanScore:
     """Return the dev score of a candidate after a short training with a schedule of its own length.
@@ -38,19 +38,21 @@ def train_until(task: SearchTask, candidate: Candidate, share: float, *, stage: 
     """Train a candidate up to a share of its ordinary training and return its dev score; a later call resumes.
 
     Args:
-        task, candidate: as in `train_shortly`.
+        task, candidate: as in `train_short`.
         share: share of an ordinary training; the learning-rate schedule is that of the whole training.
         stage: name of the round.
     """
-    return _trial(task, task.config, candidate, stage=stage, folder=_begun(task, candidate), until=share)
+    return _trial(
+        task, task.config, candidate, stage=stage, folder=_partial_folder(task, candidate), until=share
+    )
 
 
-def drop(task: SearchTask, candidate: Candidate) -> None:
+def delete_training(task: SearchTask, candidate: Candidate) -> None:
     """Delete the partial training of a candidate that was eliminated."""
-    shutil.rmtree(_begun(task, candidate), ignore_errors=True)
+    shutil.rmtree(_partial_folder(task, candidate), ignore_errors=True)
 
 
-def hand_over(task: SearchTask, candidate: Candidate, folder: Path) -> float:
+def hand_over_training(task: SearchTask, candidate: Candidate, folder: Path) -> float:
     """Move the partial training of a candidate to the folder of the ordinary training; return its duration in
     seconds.
 
@@ -58,10 +60,10 @@ def hand_over(task: SearchTask, candidate: Candidate, folder: Path) -> float:
         task, candidate: the search and the candidate.
         folder: folder of the ordinary training.
     """
-    begun = _begun(task, candidate)
+    begun = _partial_folder(task, candidate)
     for entry in list(begun.iterdir()) if begun.is_dir() else []:
         entry.replace(folder / entry.name)
-    drop(task, candidate)
+    delete_training(task, candidate)
     return _seconds(folder)
 
 
@@ -70,7 +72,7 @@ def settings_of(candidate: Candidate) -> dict[str, Any]:
     return {"plan": candidate.plan.spelled_out(), "repetition": candidate.repetition}
 
 
-def _begun(task: SearchTask, candidate: Candidate) -> Path:
+def _partial_folder(task: SearchTask, candidate: Candidate) -> Path:
     return task.folder / "begun" / file_name(candidate)
 
 

@@ -19,7 +19,7 @@ from lookboth.serving.batcher import Batcher
 from lookboth.serving.observing import Observer
 from lookboth.serving.refusals import Refusal, RefusalBody, invalid
 from lookboth.serving.request_handling import Labeling
-from lookboth.serving.request_limits import Gate
+from lookboth.serving.request_limits import RequestLimiter
 from lookboth.serving.requests import LabelRequest, LabelResponse
 from lookboth.serving.served_models import ServedModels
 from lookboth.serving.server_metrics import Metrics
@@ -89,10 +89,10 @@ def build_app(
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    app.add_middleware(Gate, settings=settings, api_key=api_key, allowed_hosts=allowed_hosts)
+    app.add_middleware(RequestLimiter, settings=settings, api_key=api_key, allowed_hosts=allowed_hosts)
     app.add_middleware(Observer, metrics=metrics)
     _add_error_answers(app)
-    # This only documents the key in /docs; `Gate` checks it, before the body is read.
+    # This only documents the key in /docs; `RequestLimiter` checks it, before the body is read.
     documented_key = [Security(HTTPBearer(auto_error=False))] if api_key else []
     app.include_router(_labeling_routes(labeling), dependencies=documented_key)
     _add_probes(app, batcher, metrics)

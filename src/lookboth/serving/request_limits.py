@@ -17,7 +17,7 @@ _OPEN_FOLDERS = ("/page/", "/swagger/")
 _DISCARD_SECONDS = 5.0
 
 
-class Gate:
+class RequestLimiter:
     """ASGI middleware that refuses requests with another host, a wrong key, or a body beyond the limits.
 
     A body that is too large is not kept in memory. The rest of it is read and discarded for a few seconds, because

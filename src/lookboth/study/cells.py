@@ -13,7 +13,7 @@ from lookboth.errors import ConfigError, DataError
 from lookboth.evaluation import read_run
 from lookboth.files import read_state
 from lookboth.run_folder import RunFolder
-from lookboth.search import FOUND
+from lookboth.search import SEARCHED_KEYS
 from lookboth.study.config import StudyConfig, Values
 
 # Folder of the runs that only choose values. They read no test data.
@@ -62,7 +62,7 @@ class Cell:
         if folder.run.is_file():
             run = read_run(self.folder)
             # A search writes the plan it chose into run.json; the recipe of the cell has the requested one.
-            found = FOUND if self.config.method == "search" else ()
+            found = SEARCHED_KEYS if self.config.method == "search" else ()
             self._require_same(run.config, besides=found)
             return float(run.scores["dev"]["headline"]), float(run.wall_seconds)
         if (end := read_state(folder.diverged, _read_end)) is not None:

@@ -13,8 +13,8 @@ from lookboth.study.cells import TUNING, Setting, study_settings
 from lookboth.study.config import StudyConfig
 from lookboth.study.study_progress import Board, estimate_seconds
 from lookboth.study.study_state import StudyState
-from lookboth.study.workers import Event, Workers
-from lookboth.training import require_alone
+from lookboth.study.worker_pool import Event, WorkerPool
+from lookboth.training import require_single_process
 
 # The kernel may kill a worker because other processes used up the memory, so a second attempt can succeed.
 ATTEMPTS = 2
@@ -44,7 +44,7 @@ def run_study(
     Raises:
         LookbothError: a setting is invalid or data cannot be read; raised before the first run.
     """
-    require_alone("lookboth study")
+    require_single_process("lookboth study")
     out = Path(out)
     settings = study_settings(study, out, only=only)
     _check_settings(settings, study.seeds[0])
@@ -53,7 +53,7 @@ def run_study(
     count = min(workers or default_workers(), max(1, state.num_left()))
     with Board(study.name, state, count, say) as board:
         if waiting:
-            with Workers(count, threads=max(1, (os.cpu_count() or 1) // count)) as pool:
+            with WorkerPool(count, threads=max(1, (os.cpu_count() or 1) // count)) as pool:
                 _run_all(state, pool, board)
     # Checkpoints of tuning runs are needed only until the reported runs have started from them.
     if not state.failed and only == "*" and not state.ready():
@@ -86,7 +86,7 @@ def describe_study(study: StudyConfig, out: str | Path, *, only: str = "*") -> s
     return "\n".join(lines + ([f"about {left / 3600:.1f} hours left with one worker"] if left else []))
 
 
-def _run_all(state: StudyState, pool: Workers, board: Board) -> None:
+def _run_all(state: StudyState, pool: WorkerPool, board: Board) -> None:
     attempts: Counter[str] = Counter()
     while True:
         running = {str(cell) for cell in pool.running()}
@@ -96,7 +96,7 @@ def _run_all(state: StudyState, pool: Workers, board: Board) -> None:
             if str(cell) not in running:
                 attempts[str(cell)] += 1
                 running.add(str(cell))
-                pool.give(cell)
+                pool.assign(cell)
         if not pool.running():
             return
         board.draw(pool.running())

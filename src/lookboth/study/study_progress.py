@@ -9,7 +9,7 @@ from lookboth.study.cells import Cell, Setting
 
 if TYPE_CHECKING:
     from lookboth.study.study_state import StudyState
-    from lookboth.study.workers import Event
+    from lookboth.study.worker_pool import Event
 
 
 class Board:

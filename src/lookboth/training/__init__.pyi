@@ -5,10 +5,17 @@ from .classifier import (
     prepare_classifier as prepare_classifier,
     train_classifier as train_classifier,
 )
+from .distributed_work import share_labeling as share_labeling
 from .footprint import estimate as estimate
-from .frozen import share_lower_states as share_lower_states
+from .frozen_states import share_lower_states as share_lower_states
 from .labeler_building import Base as Base, build_base as build_base
-from .outcome import (
+from .loss_callbacks import Diverged as Diverged
+from .process_group import (
+    ProcessGroup as ProcessGroup,
+    leave_process_group as leave_process_group,
+    require_single_process as require_single_process,
+)
+from .run_finishing import (
     DevScorer as DevScorer,
     Say as Say,
     Start as Start,
@@ -16,9 +23,6 @@ from .outcome import (
     finish_run as finish_run,
     labels_of as labels_of,
 )
-from .sharing import together as together
 from .splits import Splits as Splits, read_splits as read_splits
-from .team import Team as Team, leave as leave, require_alone as require_alone
 from .trainer import History as History, fit as fit, read_config_lines as read_config_lines
 from .training_runs import adapt as adapt, train as train, train_one as train_one
-from .watching import Diverged as Diverged

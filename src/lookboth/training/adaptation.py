@@ -31,9 +31,9 @@ from lookboth.training.adaptation_texts import (
 )
 from lookboth.training.checkpoints import load_weights
 from lookboth.training.lora_places import describe_pairs
-from lookboth.training.team import Team, from_all, on_first
+from lookboth.training.loss_callbacks import diverged
+from lookboth.training.process_group import ProcessGroup, gather_from_ranks, on_rank_zero
 from lookboth.training.trainer import fit
-from lookboth.training.watching import diverged
 from lookboth.types import Example
 
 
@@ -103,8 +103,8 @@ def adapt_backbone(
     with under_plan(backbone, plan):
         texts = texts or read_texts(config)
         report = _train(model, config, tokenizer, texts, seed=seed, folder=folder, say=say, plan=str(plan))
-    on_first(lambda: _save(model, backbone, tokenizer, config, folder))
-    on_first(lambda: write_json(kept.adaptation_report, asdict(report)))
+    on_rank_zero(lambda: _save(model, backbone, tokenizer, config, folder))
+    on_rank_zero(lambda: write_json(kept.adaptation_report, asdict(report)))
     return report
 
 
@@ -114,14 +114,14 @@ def mean_loss(model: LanguageModel, batches: TextBatches) -> float:
     training = model.training
     model.eval()
     device = next(model.parameters()).device
-    team, summed, count = Team.here(), 0.0, 0.0
-    for index in range(team.rank, len(batches), team.size):
+    group, summed, count = ProcessGroup.current(), 0.0, 0.0
+    for index in range(group.rank, len(batches), group.size):
         tensors = {name: tensor.to(device) for name, tensor in batches[index].items()}
         predictions = len(tensors["labels"])
         summed += float(model(**tensors)["loss"]) * predictions
         count += predictions
     model.train(training)
-    sums, counts = zip(*from_all((summed, count)), strict=True)
+    sums, counts = zip(*gather_from_ranks((summed, count)), strict=True)
     return sum(sums) / max(sum(counts), 1)
 
 

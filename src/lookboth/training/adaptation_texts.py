@@ -43,7 +43,7 @@ class TextBatches(RunBatches):
     def pieces_of(self, index: int) -> list[TokenizedExample]:
         """Return the pieces of one batch with some of their tokens masked."""
         rng = random.Random(f"{self.seed} {index}")
-        return [self.objective.set_targets(self.pieces[i], rng) for i in self.plan[index]]
+        return [self.objective.set_targets(self.pieces[i], rng) for i in self.schedule[index]]
 
     def tensors(self, pieces: Sequence[TokenizedExample]) -> dict[str, Any]:
         """Return these pieces as the keyword arguments of `LanguageModel.forward`."""
@@ -154,7 +154,7 @@ def _plan(pieces: Sequence[TokenizedExample], config: RunConfig, *, seed: int, p
     # Two epochs more than computed: the number of packed rows varies between epochs.
     batches = plan(wanted // len(plan(1)) + 2)
     ends = (*(end for end in batches.epoch_ends if end < wanted), wanted)
-    return replace(batches, plan=batches.plan[:wanted], epoch_ends=ends)
+    return replace(batches, schedule=batches.schedule[:wanted], epoch_ends=ends)
 
 
 def _tokenize(texts: Sequence[Example], encoder: WordEncoder, config: RunConfig) -> list[TokenizedExample]:

@@ -8,7 +8,7 @@ import torch
 from lookboth.config import AdapterConfig
 from lookboth.errors import ConfigError, ModelError, first_line
 from lookboth.models import WEIGHTS_FILE, attach_pairs, fill_pairs, paired_weights, read_adapter
-from lookboth.training.lora_places import Places, find_places
+from lookboth.training.lora_places import LoraPlaces, find_places
 
 if TYPE_CHECKING:
     from peft import LoraConfig
@@ -65,7 +65,7 @@ def _add_lora(backbone: Any, config: AdapterConfig) -> Any:
     return model
 
 
-def _asked_for(backbone: Any, config: AdapterConfig) -> Places:
+def _asked_for(backbone: Any, config: AdapterConfig) -> LoraPlaces:
     """Return the places for LoRA pairs: all linear layers and experts in the text path, or the named targets."""
     targets = config.target_modules
     if isinstance(targets, str):
@@ -82,7 +82,7 @@ def _asked_for(backbone: Any, config: AdapterConfig) -> Places:
     return places.named(targets)
 
 
-def _settings(backbone: Any, places: Places, config: AdapterConfig) -> "LoraConfig":
+def _settings(backbone: Any, places: LoraPlaces, config: AdapterConfig) -> "LoraConfig":
     """Return the LoRA settings for PEFT.
 
     PEFT matches target modules by suffix, so modules that merely end with a wanted name are excluded

@@ -12,7 +12,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from lookboth.config import TrainConfig
 from lookboth.files import write_whole
-from lookboth.training.team import on_first
+from lookboth.training.process_group import on_rank_zero
 
 # Key in the optimizer state: checkpoints contain that state, so a resumed run restores the average.
 _EMA = "ema"
@@ -69,7 +69,7 @@ class Averager(TrainerCallback):
 
     def _mean_of_evaluations(self, trained: dict[str, torch.Tensor], step: int) -> dict[str, torch.Tensor]:
         stored = save({name: weight.cpu().contiguous() for name, weight in trained.items()})
-        on_first(lambda: self._keep(step, stored))
+        on_rank_zero(lambda: self._keep(step, stored))
         files = [file for number, file in self._files() if number <= step]
         states = [load_file(file) for file in files]
         return {name: torch.stack([state[name].float() for state in states]).mean(0) for name in trained}

@@ -67,12 +67,12 @@ class RunBatches:
 
     Args:
         pieces: the training data.
-        plan: indices of the pieces of each batch.
+        schedule: indices of the pieces of each batch.
         epoch_ends: number of batches up to the end of each epoch (the last epoch may be partial).
     """
 
     pieces: Sequence[TokenizedExample]
-    plan: Sequence[Sequence[int]]
+    schedule: Sequence[Sequence[int]]
     epoch_ends: tuple[int, ...]
     layout: Layout
     pad_id: int
@@ -103,7 +103,7 @@ class RunBatches:
 
     def __len__(self) -> int:
         """Return the number of batches."""
-        return len(self.plan)
+        return len(self.schedule)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return the tensors of one batch."""
@@ -111,7 +111,7 @@ class RunBatches:
 
     def pieces_of(self, index: int) -> list[TokenizedExample]:
         """Return the pieces of one batch."""
-        return [self.pieces[i] for i in self.plan[index]]
+        return [self.pieces[i] for i in self.schedule[index]]
 
     def tensors(self, pieces: Sequence[TokenizedExample]) -> dict[str, Any]:
         """Return these pieces as the keyword arguments of the model's `forward`."""
@@ -124,13 +124,13 @@ class RunBatches:
     def num_tokens(self) -> int:
         """Return the number of tokens of all batches, without padding."""
         lengths = self.piece_lengths()
-        return sum(lengths[i] for batch in self.plan for i in batch)
+        return sum(lengths[i] for batch in self.schedule for i in batch)
 
     def padding(self) -> float:
         """Return the share of padding among all computed positions."""
         if self.layout == "packed":
             return 0.0
-        first_epoch = self.plan[: self.epoch_ends[0]]
+        first_epoch = self.schedule[: self.epoch_ends[0]]
         used = self.piece_lengths()
         total = sum(used[i] for batch in first_epoch for i in batch)
         return padding_share(used, first_epoch) if total == sum(used) else 0.0

@@ -13,7 +13,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from lookboth.errors import DataError
 from lookboth.files import write_whole
-from lookboth.training.team import Team, on_first, shards_weights
+from lookboth.training.process_group import ProcessGroup, on_rank_zero, shards_weights
 
 
 def write_weights(model: nn.Module, file: Path) -> None:
@@ -27,9 +27,9 @@ def write_weights(model: nn.Module, file: Path) -> None:
         # A shard has to be gathered by all processes together, also by those that do not write.
         if hasattr(weights, "full_tensor"):
             weights = weights.full_tensor()
-        if Team.here().is_first:
+        if ProcessGroup.current().is_rank_zero:
             state[name] = weights.cpu().contiguous()
-    on_first(lambda: write_whole(file, [save(state)], follow_links=False))
+    on_rank_zero(lambda: write_whole(file, [save(state)], follow_links=False))
 
 
 @torch.no_grad()

@@ -16,14 +16,22 @@ from lookboth.run_folder import RunFolder
 from lookboth.training.adaptation import AdaptationReport, adapt_backbone
 from lookboth.training.batches import RunBatches, find_pad_id, tokenize_examples
 from lookboth.training.checkpoints import is_sharded, load_weights
-from lookboth.training.frozen import keep_frozen_states
+from lookboth.training.class_weights import shape_loss
+from lookboth.training.distributed_work import share_labeling
+from lookboth.training.frozen_states import keep_frozen_states
 from lookboth.training.labeler_building import build_labeler
-from lookboth.training.outcome import DevScorer, LossScorer, Say, Start, TrainedRun, finish_run, labels_of
-from lookboth.training.sharing import together
+from lookboth.training.run_finishing import (
+    DevScorer,
+    LossScorer,
+    Say,
+    Start,
+    TrainedRun,
+    finish_run,
+    labels_of,
+)
 from lookboth.training.splits import Splits
 from lookboth.training.trainer import fit, read_config_lines
 from lookboth.training.truncation import unscored_words
-from lookboth.training.weights import shape_loss
 from lookboth.types import Example, TokenizedExample
 
 
@@ -64,7 +72,9 @@ def train_classifier(config: RunConfig, splits: Splits, seed: int, folder: Path,
     use_plan(labeler.model.backbone, labeler.config.plan)
     dev = score_dev.at(history.best_score)
     seconds = start.seconds()
-    tests = {name: evaluate_labeler(together(labeler), examples) for name, examples in splits.tests.items()}
+    tests = {
+        name: evaluate_labeler(share_labeling(labeler), examples) for name, examples in splits.tests.items()
+    }
     run = TrainedRun(seed, folder, labeler, history, dev, tests, prepared.adaptation, seconds)
     run = run._replace(unscored=unscored_words(splits))
     return finish_run(run, config, splits.files, start, say)
@@ -127,7 +137,7 @@ def _mean_loss(labeler: Labeler, pieces: Sequence[TokenizedExample], batch_token
 
 def _evaluate(labeler: Labeler, examples: Sequence[Example]) -> Evaluation:
     with under_plan(labeler.model.backbone, labeler.config.plan):
-        return evaluate_labeler(together(labeler), examples)
+        return evaluate_labeler(share_labeling(labeler), examples)
 
 
 def _announce(labeler: Labeler, batches: RunBatches, config: RunConfig, say: Say) -> None:

@@ -16,7 +16,7 @@ from lookboth.models import default_device, load_config, torch_dtype
 from lookboth.training.adapters import num_trainable
 from lookboth.training.batches import RunBatches
 from lookboth.training.lora_places import is_named
-from lookboth.training.team import shards_weights
+from lookboth.training.process_group import shards_weights
 
 GB = 1e9
 # Bytes per trained weight. All other optimizers keep two fp32 moments, 8 bytes.
@@ -68,10 +68,10 @@ class Footprint:
 def footprint(model: nn.Module, config: RunConfig, rows: int, length: int) -> Footprint:
     """Return the memory to train `model` with the recipe's adapter on `rows` rows of `length` tokens."""
     weights = float(sum(parameter.nbytes for parameter in model.parameters()))
-    return _reckon(_text_config(model), config, weights, num_trainable(model), rows * length, length)
+    return _estimate_bytes(_text_config(model), config, weights, num_trainable(model), rows * length, length)
 
 
-def _reckon(
+def _estimate_bytes(
     text: Any, config: RunConfig, weights: float, trained: int, tokens: int, length: int
 ) -> Footprint:
     """Return the memory of a training.
@@ -135,8 +135,8 @@ def largest_batch(batches: RunBatches) -> tuple[int, int]:
     """Return (rows, tokens per row) of the batch with the most computed positions; a packed batch is one row."""
     lengths = batches.piece_lengths()
     if batches.layout == "packed":
-        return 1, max(sum(lengths[i] for i in batch) for batch in batches.plan)
-    shapes = ((len(batch), max(lengths[i] for i in batch)) for batch in batches.plan)
+        return 1, max(sum(lengths[i] for i in batch) for batch in batches.schedule)
+    shapes = ((len(batch), max(lengths[i] for i in batch)) for batch in batches.schedule)
     return max(shapes, key=lambda shape: shape[0] * shape[1])
 
 
@@ -173,7 +173,7 @@ def estimate(config: RunConfig) -> Footprint:
     added = 0 if full else _lora_weights(model, config.adapter)
     trained = sum(p.numel() for p in model.parameters()) if full else added
     weights = 4 * added + sum(_stored_bytes(model, config.adapter))
-    return _reckon(_text_config(model), config, weights, trained, rows * length, length)
+    return _estimate_bytes(_text_config(model), config, weights, trained, rows * length, length)
 
 
 def _stored_bytes(model: nn.Module, adapter: AdapterConfig) -> Iterator[float]:

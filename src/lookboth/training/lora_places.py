@@ -18,7 +18,7 @@ _LAYER = re.compile(r"(.*?\.)?(\d+)\.")
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class LoraPlaces:
     """Full names of modules and parameters that can have a LoRA pair.
 
     Args:
@@ -29,10 +29,10 @@ class Places:
     modules: tuple[str, ...]
     experts: tuple[str, ...]
 
-    def named(self, targets: Iterable[str]) -> "Places":
+    def named(self, targets: Iterable[str]) -> "LoraPlaces":
         """Return the places whose name equals or ends with one of `targets`."""
         wanted = tuple(targets)
-        return Places(
+        return LoraPlaces(
             *(
                 tuple(name for name in names if any(is_named(name, target) for target in wanted))
                 for names in (self.modules, self.experts)
@@ -44,7 +44,7 @@ class Places:
         return self.modules + self.experts
 
 
-def find_places(backbone: Any, layers: str | None = None, *, embeddings: bool = False) -> Places:
+def find_places(backbone: Any, layers: str | None = None, *, embeddings: bool = False) -> LoraPlaces:
     """Return the places for LoRA pairs in all or some layers of a backbone.
 
     Modules that a pass over text does not use (towers for images or sound) are excluded: their pairs would
@@ -73,7 +73,7 @@ def find_places(backbone: Any, layers: str | None = None, *, embeddings: bool = 
         if name not in linear and not isinstance(module, _NO_EXPERTS)
         for key in _experts_of(module, counts)
     ]
-    return Places(tuple(name for name in inside if name in linear | tables), tuple(experts))
+    return LoraPlaces(tuple(name for name in inside if name in linear | tables), tuple(experts))
 
 
 def describe_pairs(model: nn.Module) -> str | None:

@@ -20,12 +20,18 @@ from lookboth.training.adapters import num_trainable
 from lookboth.training.averaging import Averager
 from lookboth.training.batches import RunBatches, only_batch
 from lookboth.training.checkpoints import last_checkpoint, load_weights, without_frozen, write_weights
+from lookboth.training.distributed_work import SharedBatches
 from lookboth.training.footprint import memory_lines
 from lookboth.training.lora_places import describe_pairs
+from lookboth.training.loss_callbacks import Diverged, DivergenceCheck, ProgressReporter
 from lookboth.training.optimizing import GroupedTrainer, lr_factors, optimizer_arguments
-from lookboth.training.sharing import SharedBatches
-from lookboth.training.team import Team, from_all, join, on_first, shards_weights
-from lookboth.training.watching import Diverged, Progress, Watch
+from lookboth.training.process_group import (
+    ProcessGroup,
+    gather_from_ranks,
+    join_process_group,
+    on_rank_zero,
+    shards_weights,
+)
 
 
 @dataclass
@@ -84,15 +90,15 @@ def fit(
         Diverged: the loss or a weight became infinite or NaN before any dev score above 0.
     """
     _check_tracker(config.track)
-    team = join()
-    shared = SharedBatches(batches, config.accumulation, team.size)
+    group = join_process_group()
+    shared = SharedBatches(batches, config.accumulation, group.size)
     folder.mkdir(parents=True, exist_ok=True)
     steps = num_steps(batches, config)
     pause = _Pause(max(1, round(until * steps)), steps)
     scored = _evaluation_steps(batches, config)
     averager = Averager(model, config, folder)
     keeper = _KeepBest(model, folder, score_dev, scored, config.patience, say, averager)
-    watch = Watch(model, {*scored, pause.step}, lr_key=lr_key, lr=config.lr)
+    watch = DivergenceCheck(model, {*scored, pause.step}, lr_key=lr_key, lr=config.lr)
     if keeper.finished():
         keeper.restore_best()
         return keeper.history
@@ -103,17 +109,17 @@ def fit(
             lr_factors=lr_factors(config, adapter or AdapterConfig()),
             scale_losses=config.precision == "fp16",
             model=model,
-            args=_arguments(config, folder, seed, team, accumulation=shared.parts_of_each),
-            train_dataset=batches if team.size == 1 else shared,
+            args=_arguments(config, folder, seed, group, accumulation=shared.parts_of_each),
+            train_dataset=batches if group.size == 1 else shared,
             data_collator=only_batch,
-            callbacks=[watch, averager, keeper, Progress(say, step_tokens(batches, config)), pause],
+            callbacks=[watch, averager, keeper, ProgressReporter(say, step_tokens(batches, config)), pause],
         )
         trainer.remove_callback(PrinterCallback)
         if shards_weights() and not trainer.is_fsdp_enabled:
             raise ConfigError(
                 "FSDP: accelerate supports it on GPUs only, and this machine has none. Start without FSDP."
             )
-        checkpoint = on_first(lambda: last_checkpoint(TrainingFolder(folder).checkpoints))
+        checkpoint = on_rank_zero(lambda: last_checkpoint(TrainingFolder(folder).checkpoints))
         try:
             trainer.train(resume_from_checkpoint=checkpoint)
         except Diverged as error:
@@ -133,7 +139,7 @@ def num_steps(batches: RunBatches, config: TrainConfig) -> int:
 def step_tokens(batches: RunBatches, config: TrainConfig) -> list[int]:
     """Return the number of tokens of each optimizer step, without padding."""
     lengths = batches.piece_lengths()
-    tokens = [sum(lengths[i] for i in batch) for batch in batches.plan]
+    tokens = [sum(lengths[i] for i in batch) for batch in batches.schedule]
     size = config.accumulation
     return [sum(tokens[start : start + size]) for start in range(0, len(tokens), size)]
 
@@ -186,7 +192,7 @@ class _KeepBest(TrainerCallback):
                 self._score(step)
             if self.patience is not None and history.since_best() >= self.patience:
                 history.stopped_early = control.should_training_stop = True
-            on_first(lambda: write_json(self.folder.history, asdict(history)))
+            on_rank_zero(lambda: write_json(self.folder.history, asdict(history)))
             control.should_save = True
             self.say(f"step {step}: dev {100 * history.scores[-1]:.2f} (best {100 * history.best_score:.2f})")
         return control
@@ -195,7 +201,7 @@ class _KeepBest(TrainerCallback):
         """Score the current weights and save them if they are the best so far."""
         history = self.history
         # Scores may differ by rounding between processes; all must use rank 0's to take the same decisions.
-        score = from_all(self.score_dev())[0]
+        score = gather_from_ranks(self.score_dev())[0]
         history.steps.append(step)
         history.scores.append(score)
         if score > history.best_score:
@@ -240,7 +246,7 @@ class _Pause(TrainerCallback):
 
 
 def _arguments(
-    config: TrainConfig, folder: Path, seed: int, team: Team, *, accumulation: int
+    config: TrainConfig, folder: Path, seed: int, group: ProcessGroup, *, accumulation: int
 ) -> TrainingArguments:
     arguments = TrainingArguments(
         output_dir=str(TrainingFolder(folder).checkpoints),
@@ -259,7 +265,7 @@ def _arguments(
         disable_tqdm=True,
         report_to=[] if config.track == "none" else [config.track],
         # Each process draws its own dropout masks.
-        seed=seed + 10_007 * team.rank,
+        seed=seed + 10_007 * group.rank,
         data_seed=seed,
         # Sum losses over the words of all processes before dividing, as a single process would.
         average_tokens_across_devices=True,

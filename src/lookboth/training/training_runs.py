@@ -13,7 +13,7 @@ from lookboth.evaluation import mean_and_sd, write_run
 from lookboth.run_folder import RunFolder
 from lookboth.training.adaptation import AdaptationReport, adapt_backbone
 from lookboth.training.adaptation_texts import read_texts
-from lookboth.training.claim import claim_folder
+from lookboth.training.folder_claim import claim_folder
 from lookboth.training.footprint import require_memory
 from lookboth.training.labeler_building import build_base
 from lookboth.training.methods import find_method
@@ -83,7 +83,7 @@ def adapt(config: RunConfig, out: str | Path, *, say: Say = print) -> Adaptation
     report = adapt_backbone(
         config, base.backbone, base.tokenizer, seed=seed, folder=out, say=say, texts=texts
     )
-    on_first(
+    on_rank_zero(
         lambda: write_run(
             out,
             config=config.to_dict(),
@@ -118,17 +118,17 @@ def _gather(out: Path, config: RunConfig, data: Mapping[str, Sequence[Example]],
     """Connect the processes, claim the folder for them, and return a `say` that logs only on rank 0."""
     if shards_weights():
         _check_sharding(config)
-    team = join()
-    on_first(lambda: claim_folder(out, config, data))
+    group = join_process_group()
+    on_rank_zero(lambda: claim_folder(out, config, data))
     require_shared(RunFolder(out).recipe)
-    if team.size > 1 and team.is_first:
-        say(f"{team.size} processes share each optimizer step")
+    if group.size > 1 and group.is_rank_zero:
+        say(f"{group.size} processes share each optimizer step")
     gpus = torch.cuda.device_count()
     # A search runs in a single process.
-    if team.size == 1 and gpus > 1 and config.method != "search":
+    if group.size == 1 and gpus > 1 and config.method != "search":
         command = f"torchrun --nproc-per-node {gpus} -m lookboth ..."
         say(f"{gpus} GPUs found, one is used. To use all: {command} (docs/distributed.md)")
-    return say if team.is_first else lambda _: None
+    return say if group.is_rank_zero else lambda _: None
 
 
 def _check_sharding(config: RunConfig) -> None:

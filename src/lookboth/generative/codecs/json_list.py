@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from typing import Any
 
-from lookboth.generative import Mentions, Parsed, escape, normalize, occurrences, read_words
+from lookboth.generative import MentionParser, Parsed, escape, normalize, occurrences, read_words
 from lookboth.generative.codecs.codec import Codec
 from lookboth.types import Span
 
@@ -53,23 +53,23 @@ class JsonCodec(Codec):
 
     def parse(self, answer: str, words: Sequence[str]) -> Parsed:
         """Parse an answer; one that is not a valid JSON list has no spans."""
-        reading = Mentions(words, self.labels)
+        parser = MentionParser(words, self.labels)
         try:
             records = json.loads(answer)
         except (ValueError, RecursionError):
             records = None
         if not isinstance(records, list):
-            reading.problem("unparseable", answer)
-            return reading.parsed()
+            parser.problem("unparseable", answer)
+            return parser.parsed()
         places = _json_places(answer, len(records))
         for record, place in zip(records, places, strict=True):
             piece = answer[slice(*place)]
             if not _is_mention(record):
-                reading.problem("unparseable", piece)
+                parser.problem("unparseable", piece)
             else:
                 nth = record.get("nth", 1)
-                reading.add(read_words(record["text"]), record["label"], piece, place, nth=nth)
-        return reading.parsed()
+                parser.add(read_words(record["text"]), record["label"], piece, place, nth=nth)
+        return parser.parsed()
 
 
 def _json_text(text: str) -> str:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from lookboth.generative import AnswerProblem, Copy, Parsed, escape, unescape
+from lookboth.generative import AnswerProblem, CopyParser, Parsed, escape, unescape
 from lookboth.generative.codecs.codec import Codec, read_label, write_label
 from lookboth.types import Span
 
@@ -50,11 +50,11 @@ class MarkupCodec(Codec):
     def parse(self, answer: str, words: Sequence[str]) -> Parsed:
         """Parse an answer; if its words differ from the text, align the common words."""
         written, marked, problems = _read_markup(answer)
-        reading = Copy(written, words, self.labels)
-        reading.problems += problems
+        parser = CopyParser(written, words, self.labels)
+        parser.problems += problems
         for first, last, label, place in marked:
-            reading.add(first, last, label, answer[slice(*place)], place)
-        return reading.parsed()
+            parser.add(first, last, label, answer[slice(*place)], place)
+        return parser.parsed()
 
 
 class _Marked(NamedTuple):

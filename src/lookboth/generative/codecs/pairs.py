@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from lookboth.generative import Mentions, Parsed, escape, read_words, split_unescaped
+from lookboth.generative import MentionParser, Parsed, escape, read_words, split_unescaped
 from lookboth.generative.codecs.codec import Codec, read_label, write_label
 from lookboth.types import Span
 
@@ -49,14 +49,14 @@ class PairsCodec(Codec):
 
     def parse(self, answer: str, words: Sequence[str]) -> Parsed:
         """Parse an answer; a bare ':' inside the words belongs to them."""
-        reading = Mentions(words, self.labels)
+        parser = MentionParser(words, self.labels)
         for start, item in split_unescaped(answer, ";"):
             if not item.strip(" \n"):
                 continue
             *mention, (offset, label) = split_unescaped(item, ":")
             place = (start, start + len(item))
             if not mention:
-                reading.problem("unparseable", item)
+                parser.problem("unparseable", item)
             else:
-                reading.add(read_words(item[: offset - 1]), read_label(label), item, place)
-        return reading.parsed()
+                parser.add(read_words(item[: offset - 1]), read_label(label), item, place)
+        return parser.parsed()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from lookboth.data import OUTSIDE, decode_tags, encode_spans, find_tag_errors, parse_tag
-from lookboth.generative import AnswerProblem, Copy, Parsed, escape, split_unescaped, unescape
+from lookboth.generative import AnswerProblem, CopyParser, Parsed, escape, split_unescaped, unescape
 from lookboth.generative.codecs.codec import Codec
 from lookboth.types import Span
 
@@ -46,19 +46,19 @@ class TagsCodec(Codec):
                 items.append((unescape(item[: offset - 1]), unescape(tag), (start, start + len(item))))
             elif item:
                 problems.append(AnswerProblem("unparseable", item))
-        reading = Copy([word for word, _, _ in items], words, self.labels)
-        reading.problems += problems
-        tags = [self._known(tag, reading) for _, tag, _ in items]
+        parser = CopyParser([word for word, _, _ in items], words, self.labels)
+        parser.problems += problems
+        tags = [self._known(tag, parser) for _, tag, _ in items]
         for index, _ in find_tag_errors(tags, self.scheme):
-            reading.problem("unparseable", tags[index])
+            parser.problem("unparseable", tags[index])
         for span in decode_tags(tags, self.scheme):
             place = (items[span.start][2][0], items[span.end - 1][2][1])
-            reading.add(span.start, span.end, span.label, answer[slice(*place)], place)
-        return reading.parsed()
+            parser.add(span.start, span.end, span.label, answer[slice(*place)], place)
+        return parser.parsed()
 
-    def _known(self, tag: str, reading: "Copy") -> str:
+    def _known(self, tag: str, parser: "CopyParser") -> str:
         label = tag if self.scheme == "plain" else parse_tag(tag)[1]
         if tag == OUTSIDE or label in self.labels:
             return tag
-        reading.problem("unknown_label" if label else "unparseable", tag)
+        parser.problem("unknown_label" if label else "unparseable", tag)
         return OUTSIDE

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from lookboth.generative.constrained import END, Automaton, Choice, State
+from lookboth.generative.answer_automata import END, Automaton, Choice, State
 
 PieceEncoder = Callable[[str], Sequence[int]]
 
@@ -23,13 +23,13 @@ class Grammar(NamedTuple):
     encode: PieceEncoder
     end_ids: tuple[int, ...] = ()
 
-    def begin(self) -> "Walk":
-        """Return the initial walk."""
-        return Walk(self, tuple(_expand(self, Thread(self.automaton.start))))
+    def begin(self) -> "GrammarPosition":
+        """Return the initial position."""
+        return GrammarPosition(self, tuple(_expand(self, Interpretation(self.automaton.start))))
 
 
 @dataclass(frozen=True, slots=True)
-class Thread:
+class Interpretation:
     """One interpretation of the tokens so far.
 
     Args:
@@ -54,7 +54,7 @@ class Link(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Walk:
+class GrammarPosition:
     """A position in a grammar: all interpretations of the tokens so far.
 
     Each piece is tokenized alone, so the tokens of two choices may share a prefix ("/B-LOC" and
@@ -62,18 +62,18 @@ class Walk:
 
     Args:
         grammar: the grammar.
-        threads: the interpretations; the first one wins if the tokens never separate them.
+        interpretations: the interpretations; the first one wins if the tokens never separate them.
     """
 
     grammar: Grammar
-    threads: tuple[Thread, ...]
+    interpretations: tuple[Interpretation, ...]
 
     @cached_property
-    def _by_token(self) -> dict[int, list[Thread]]:
-        following: dict[int, list[Thread]] = {}
-        for thread in self.threads:
-            if thread.rest:
-                following.setdefault(thread.rest[0], []).append(thread)
+    def _by_token(self) -> dict[int, list[Interpretation]]:
+        following: dict[int, list[Interpretation]] = {}
+        for interpretation in self.interpretations:
+            if interpretation.rest:
+                following.setdefault(interpretation.rest[0], []).append(interpretation)
         return following
 
     @cached_property
@@ -84,21 +84,27 @@ class Walk:
     @property
     def draft(self) -> int | None:
         """Return the automaton's guess of the next token; None without a guess."""
-        guesses = {thread.rest[0] for thread in self.threads if thread.drafted and thread.rest}
+        guesses = {
+            interpretation.rest[0]
+            for interpretation in self.interpretations
+            if interpretation.drafted and interpretation.rest
+        }
         return guesses.pop() if len(guesses) == 1 else None
 
-    def advance(self, token: int) -> "Walk":
-        """Return the walk after one of the allowed tokens."""
-        threads: dict[tuple[State, tuple[int, ...]], Thread] = {}
-        for thread in self._by_token[token]:
-            moved = Thread(thread.state, thread.rest[1:], thread.path, thread.drafted)
+    def advance(self, token: int) -> "GrammarPosition":
+        """Return the position after one of the allowed tokens."""
+        interpretations: dict[tuple[State, tuple[int, ...]], Interpretation] = {}
+        for interpretation in self._by_token[token]:
+            moved = Interpretation(
+                interpretation.state, interpretation.rest[1:], interpretation.path, interpretation.drafted
+            )
             for reading in _expand(self.grammar, moved):
-                threads.setdefault((reading.state, reading.rest), reading)
-        return Walk(self.grammar, tuple(threads.values()))
+                interpretations.setdefault((reading.state, reading.rest), reading)
+        return GrammarPosition(self.grammar, tuple(interpretations.values()))
 
     def path(self) -> tuple[list[Choice], list[int]]:
         """Return the transitions of a finished answer and the number of tokens of each."""
-        link = next(thread.path for thread in self.threads if not thread.rest)
+        link = next(interpretation.path for interpretation in self.interpretations if not interpretation.rest)
         choices, lengths = [], []
         while link:
             choices.append(link.choice)
@@ -107,18 +113,19 @@ class Walk:
         return choices[::-1], lengths[::-1]
 
 
-def _expand(grammar: Grammar, thread: Thread) -> Iterator[Thread]:
-    """Yield the thread itself if it has tokens left or is at the end, else its successors that have."""
-    if thread.rest or thread.state == END:
-        yield thread
+def _expand(grammar: Grammar, interpretation: Interpretation) -> Iterator[Interpretation]:
+    """Yield the interpretation itself if it has tokens left or is at the end, else its successors that have."""
+    if interpretation.rest or interpretation.state == END:
+        yield interpretation
         return
-    wrote = thread.path is None or thread.path.num_tokens > 0
-    guesses = set(grammar.automaton.draft(thread.state))
-    for choice in grammar.automaton.choices(thread.state):
+    wrote = interpretation.path is None or interpretation.path.num_tokens > 0
+    guesses = set(grammar.automaton.draft(interpretation.state))
+    for choice in grammar.automaton.choices(interpretation.state):
         tokens = tuple(grammar.encode(choice.piece)) if choice.piece else ()
         if choice.state == END:
             tokens += grammar.end_ids
-        drafted = choice in guesses and (wrote or thread.drafted)
+        drafted = choice in guesses and (wrote or interpretation.drafted)
         yield from _expand(
-            grammar, Thread(choice.state, tokens, Link(thread.path, choice, len(tokens)), drafted)
+            grammar,
+            Interpretation(choice.state, tokens, Link(interpretation.path, choice, len(tokens)), drafted),
         )

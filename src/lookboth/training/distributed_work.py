@@ -12,7 +12,7 @@ from lookboth.inference import TextLabeler
 from lookboth.labelers import Labeler
 from lookboth.training.batches import RunBatches
 from lookboth.training.checkpoints import is_sharded
-from lookboth.training.team import Team, from_all
+from lookboth.training.process_group import ProcessGroup, gather_from_ranks
 from lookboth.types import Example, Prediction, TokenizedExample
 
 BatchItem = tuple[int, int]  # index of a batch, index of a piece in it
@@ -71,7 +71,9 @@ class SharedBatches:
 
     def _share_out(self, step: int) -> list[list[BatchItem]]:
         numbers = range(len(self.batches))[step * self.accumulation : (step + 1) * self.accumulation]
-        places = [(number, place) for number in numbers for place in range(len(self.batches.plan[number]))]
+        places = [
+            (number, place) for number in numbers for place in range(len(self.batches.schedule[number]))
+        ]
         rounds = -(-len(numbers) // self.processes)
         lengths = [self._length(place) for place in places]
         parts = split_evenly(lengths, rounds * self.processes, layout=self.batches.layout)
@@ -87,7 +89,7 @@ class SharedBatches:
         return [whole[number][place] for number, place in places]
 
     def _length(self, place: BatchItem) -> int:
-        return self._lengths[self.batches.plan[place[0]][place[1]]]
+        return self._lengths[self.batches.schedule[place[0]][place[1]]]
 
 
 class SharedLabeler(TextLabeler):
@@ -100,7 +102,7 @@ class SharedLabeler(TextLabeler):
     """
 
     def __init__(self, labeler: TextLabeler) -> None:
-        self.labeler, self.team = labeler, Team.here()
+        self.labeler, self.group = labeler, ProcessGroup.current()
         self.config, self.model, self.tokenizer = labeler.config, labeler.model, labeler.tokenizer
 
     @property
@@ -111,9 +113,9 @@ class SharedLabeler(TextLabeler):
     def label_chunk(self, examples: Sequence[Example], *, batch_tokens: int | None) -> Iterator[Prediction]:
         """Yield the prediction for each example, in order; see `TextLabeler.label_chunk`."""
         by_length = sorted(range(len(examples)), key=lambda index: len(examples[index].words))
-        mine = by_length[self.team.rank :: self.team.size]
+        mine = by_length[self.group.rank :: self.group.size]
         chosen = [examples[index] for index in mine]
-        shares = from_all((mine, list(self.labeler.label_chunk(chosen, batch_tokens=batch_tokens))))
+        shares = gather_from_ranks((mine, list(self.labeler.label_chunk(chosen, batch_tokens=batch_tokens))))
         place = {index: prediction for share in shares for index, prediction in zip(*share, strict=True)}
         return (place[index] for index in range(len(examples)))
 
@@ -126,13 +128,13 @@ class SharedLabeler(TextLabeler):
         return self.labeler.summarize(predictions)
 
 
-def together(labeler: TextLabeler) -> TextLabeler:
+def share_labeling(labeler: TextLabeler) -> TextLabeler:
     """Return a labeler that shares its work among all processes; `labeler` itself in a single process.
 
     Sharded weights must run in lockstep, so then each process labels every text.
     """
     in_step = isinstance(labeler, Labeler) and is_sharded(labeler.model)
-    return labeler if Team.here().size == 1 or in_step else SharedLabeler(labeler)
+    return labeler if ProcessGroup.current().size == 1 or in_step else SharedLabeler(labeler)
 
 
 def _without_labels(piece: TokenizedExample) -> TokenizedExample:

@@ -17,8 +17,8 @@ from lookboth.masking import MaskPlan, apply_plan
 from lookboth.run_folder import TrainingFolder
 from lookboth.search.candidates import Candidate, limit_look_ahead, neighbours, random_plans
 from lookboth.search.evidence import PlanScore
-from lookboth.search.task import Found, SearchTask, best_first
-from lookboth.search.trials import train_shortly
+from lookboth.search.search_task import SearchResult, SearchTask, best_first
+from lookboth.search.trials import train_short
 from lookboth.training import Prepared, fit, prepare_classifier, share_lower_states
 
 _DRAWN_PER_LAYER = 4096  # plans; more than the batches of a usual training
@@ -55,7 +55,7 @@ class DrawnPlans:
             apply_plan(model.backbone, rng.choice(self.plans))
 
 
-def search_shared(task: SearchTask) -> Found:
+def search_shared(task: SearchTask) -> SearchResult:
     """Return the dev score of every candidate with the weights of one shared training, best first.
 
     With `search.tune_best` the best candidates then get a short training each from the shared weights and
@@ -66,16 +66,18 @@ def search_shared(task: SearchTask) -> Found:
     count, share = search.tune_best if search.tune_best > 1 else 0, search.tune_share
     scored = passes([plan.reach for plan in plans]) + count
     prepared = _train(task, plans, task.shortened(scored, besides=count * share))
-    met = score_all(task, prepared, task.candidates)
-    ranked = sorted(met, key=lambda candidate: -met[candidate].score)
+    dev_scores = score_all(task, prepared, task.candidates)
+    ranked = sorted(dev_scores, key=lambda candidate: -dev_scores[candidate].score)
     if not count:
-        return Found([met[candidate] for candidate in ranked])
+        return SearchResult([dev_scores[candidate] for candidate in ranked])
     weights = TrainingFolder(task.folder / _STAGE).best
-    tuned = [train_shortly(task, one, share, stage="tuned", start=weights) for one in ranked[:count]]
-    return Found(best_first(tuned) + [met[candidate] for candidate in ranked[count:]], compared=len(tuned))
+    tuned = [train_short(task, one, share, stage="tuned", start=weights) for one in ranked[:count]]
+    return SearchResult(
+        best_first(tuned) + [dev_scores[candidate] for candidate in ranked[count:]], compared=len(tuned)
+    )
 
 
-def search_layers(task: SearchTask) -> Found:
+def search_layers(task: SearchTask) -> SearchResult:
     """Return the scores of a hill climb from the best candidate, one layer at a time, best first.
 
     The shared training draws from all plans whose layers are causal or bidirectional. With
@@ -91,18 +93,18 @@ def search_layers(task: SearchTask) -> Found:
         drawn = [limit_look_ahead(plan, limit) for plan in drawn]
     prepared = _train(task, drawn, task.shortened(most))
     labeler = prepared.labeler
-    met = score_all(task, prepared, task.candidates)
-    best = max(met, key=lambda candidate: met[candidate].score)
+    dev_scores = score_all(task, prepared, task.candidates)
+    best = max(dev_scores, key=lambda candidate: dev_scores[candidate].score)
     improved = True
     while improved:
         improved = False
         for near in reversed(neighbours(best, limit)):
-            if near not in met and len(met) < most:
-                met[near] = task.score(labeler, near)
-            if near in met and met[near].score > met[best].score:
+            if near not in dev_scores and len(dev_scores) < most:
+                dev_scores[near] = task.score(labeler, near)
+            if near in dev_scores and dev_scores[near].score > dev_scores[best].score:
                 best, improved = near, True
                 break
-    return Found(best_first(met.values()))
+    return SearchResult(best_first(dev_scores.values()))
 
 
 def score_all(

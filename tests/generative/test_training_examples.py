@@ -8,7 +8,7 @@ from lookboth.config.recipe_files import parse_config
 from lookboth.config.training_sections import TrainConfig
 from lookboth.generative.demonstrations import Demonstrations
 from lookboth.generative.generative_building import build_generative
-from lookboth.generative.lessons import LessonBatches, Lessons, num_epochs
+from lookboth.generative.training_examples import TrainingExampleBatches, TrainingExamples, num_epochs
 from lookboth.types import Example, Span
 
 WORDS = ("Ada", "fox", "London", "the", "York", "house")
@@ -28,7 +28,7 @@ def labeler(tiny_writer_folder):
 
 def lessons_of(labeler, epochs=1, loss="multi"):
     chosen = Demonstrations(POOL, labeler.config.generative, seed=0)
-    return Lessons(labeler.writer, chosen, num_epochs=epochs, loss=loss)
+    return TrainingExamples(labeler.writer, chosen, num_epochs=epochs, loss=loss)
 
 
 def loss_alone(labeler, lesson):
@@ -45,10 +45,12 @@ def loss_alone(labeler, lesson):
 @pytest.mark.parametrize("loss", ["vanilla", "single", "multi"])
 def test_a_batch_loses_what_its_prompts_lose_alone(labeler, layout, loss):
     lessons = lessons_of(labeler, loss=loss)
-    batches = LessonBatches.of(lessons, config=TrainConfig(batch_tokens=700, layout=layout), seed=0, pad_id=0)
-    assert max(map(len, batches.plan)) > 1
+    batches = TrainingExampleBatches.of(
+        lessons, config=TrainConfig(batch_tokens=700, layout=layout), seed=0, pad_id=0
+    )
+    assert max(map(len, batches.schedule)) > 1
     with torch.no_grad():
-        for number, indices in enumerate(batches.plan[:4]):
+        for number, indices in enumerate(batches.schedule[:4]):
             tensors = batches[number]
             output = labeler.model.language(**tensors, num_items_in_batch=1)
             assert len(output["logits"]) == len(tensors["labels"])
@@ -60,15 +62,17 @@ def test_a_batch_loses_what_its_prompts_lose_alone(labeler, layout, loss):
 def test_every_epoch_takes_every_sentence_once(labeler, epochs, begun):
     assert num_epochs(epochs) == begun
     lessons = lessons_of(labeler, begun)
-    batches = LessonBatches.of(lessons, config=TrainConfig(epochs=epochs, batch_tokens=300), seed=3, pad_id=0)
+    batches = TrainingExampleBatches.of(
+        lessons, config=TrainConfig(epochs=epochs, batch_tokens=300), seed=3, pad_id=0
+    )
     start = 0
     for epoch, end in enumerate(batches.epoch_ends):
-        queries = [i for batch in batches.plan[start:end] for i in batch]
+        queries = [i for batch in batches.schedule[start:end] for i in batch]
         assert {i // len(POOL) for i in queries} == {epoch}
         whole = epochs >= epoch + 1
         assert (sorted(i % len(POOL) for i in queries) == list(range(len(POOL)))) == whole
         start = end
-    assert batches.num_tokens() == sum(len(lessons[i]) for batch in batches.plan for i in batch)
+    assert batches.num_tokens() == sum(len(lessons[i]) for batch in batches.schedule for i in batch)
     assert 0 <= batches.padding() < 0.5
 
 

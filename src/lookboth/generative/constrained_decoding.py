@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from lookboth.generative.drafts import Budget, Hypothesis, ask, draft_answer, finish
+from lookboth.generative.beam_search import search_answers
+from lookboth.generative.drafts import Budget, Hypothesis, draft_answer, finish, score_drafts
 from lookboth.generative.key_values import KeyValues, Prefix, common_prefix, encode_prefix
-from lookboth.generative.search import search_answers
-from lookboth.generative.walk import Grammar
+from lookboth.generative.token_grammar import Grammar
 from lookboth.types import Span
 
 
@@ -108,9 +108,9 @@ def _decode_greedily(
         yield from (finish(d, d.hypothesis.decisions) for d in open_drafts if not d.points)
         asked = [draft for draft in open_drafts if draft.points]
         open_drafts = []
-        for verdict in ask(model, prefix, asked, budget):
-            hypothesis = verdict.greedy()
-            if hypothesis.walk.allowed:
+        for scored_draft in score_drafts(model, prefix, asked, budget):
+            hypothesis = scored_draft.greedy()
+            if hypothesis.position.allowed:
                 open_drafts.append(draft_answer(hypothesis))
             else:
                 yield hypothesis
@@ -134,12 +134,12 @@ def _waves(prompts: Sequence[Sequence[int]], num_prefix: int, kept_tokens: int) 
 
 def read_answer(hypothesis: Hypothesis, *, is_best: bool = False) -> Answer:
     """Return a finished hypothesis as an answer with scored spans."""
-    path, lengths = hypothesis.walk.path()
+    path, lengths = hypothesis.position.path()
     borders = [0]
     for length in lengths:
         borders.append(borders[-1] + length)
     spans = []
-    for span, first, end in hypothesis.walk.grammar.automaton.read(path):
+    for span, first, end in hypothesis.position.grammar.automaton.read(path):
         deciding = [d for place, d in hypothesis.decisions if borders[first] <= place < borders[end]]
         spans.append(ScoredSpan(span, math.exp(math.fsum(deciding))))
     pieces = tuple(choice.piece for choice in path if choice.piece)

@@ -10,7 +10,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from lookboth.generative.drafts import Budget, Draft, Hypothesis, Verdict, ask, draft_answer, finish
+from lookboth.generative.drafts import (
+    Budget,
+    Draft,
+    Hypothesis,
+    ScoredDraft,
+    draft_answer,
+    finish,
+    score_drafts,
+)
 from lookboth.generative.key_values import Prefix
 
 
@@ -20,19 +28,19 @@ class Branch(NamedTuple):
     """
 
     log_probability: float
-    verdict: Verdict
+    scored_draft: ScoredDraft
     number: int
     token: int
 
     def take(self) -> Hypothesis:
         """Return the hypothesis of this branch."""
-        scored = self.verdict.scored[self.number]
-        last = scored.log_probabilities[scored.point.walk.allowed.index(self.token)]
-        return self.verdict.depart(self.number, self.token, last)
+        scored = self.scored_draft.scored[self.number]
+        last = scored.log_probabilities[scored.point.position.allowed.index(self.token)]
+        return self.scored_draft.branch(self.number, self.token, last)
 
 
 @dataclass(slots=True)
-class Search:
+class BeamSearch:
     """The search for one answer.
 
     Args:
@@ -65,20 +73,20 @@ class Search:
         else:
             self._offer(finish(draft, hypothesis.decisions))
 
-    def learn(self, verdict: Verdict) -> None:
+    def learn(self, scored_draft: ScoredDraft) -> None:
         """Record the branches of a scored draft, and the draft itself if it is a complete answer."""
-        total = verdict.draft.hypothesis.log_probability
-        for number, (point, scores) in enumerate(verdict.scored):
-            guess = verdict.draft.guess(point)
-            for token, score in zip(point.walk.allowed, scores, strict=True):
+        total = scored_draft.draft.hypothesis.log_probability
+        for number, (point, scores) in enumerate(scored_draft.scored):
+            guess = scored_draft.draft.guess(point)
+            for token, score in zip(point.position.allowed, scores, strict=True):
                 if token == guess:
                     followed = total + score
                 elif total + score > self.floor:
-                    self.branches.append(Branch(total + score, verdict, number, token))
+                    self.branches.append(Branch(total + score, scored_draft, number, token))
             if guess is not None:
                 total = followed
-        if verdict.draft.is_whole:
-            self._offer(verdict.follow())
+        if scored_draft.draft.is_whole:
+            self._offer(scored_draft.follow())
 
     def select(self, num_beams: int) -> None:
         """Open the `num_beams` most probable branches that may still win, and prune the others."""
@@ -104,12 +112,12 @@ def search_answers(
         begun: one empty hypothesis per query.
         num_beams: number of partial answers per query that are explored in parallel.
     """
-    searches = {hypothesis.query: Search() for hypothesis in begun}
+    searches = {hypothesis.query: BeamSearch() for hypothesis in begun}
     for hypothesis in begun:
         searches[hypothesis.query].begin(hypothesis)
     while asked := [draft for search in searches.values() for draft in search.open]:
-        for verdict in ask(model, prefix, asked, budget):
-            searches[verdict.draft.hypothesis.query].learn(verdict)
+        for scored_draft in score_drafts(model, prefix, asked, budget):
+            searches[scored_draft.draft.hypothesis.query].learn(scored_draft)
         for search in searches.values():
             search.select(num_beams)
     for search in searches.values():

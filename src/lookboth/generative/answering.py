@@ -6,20 +6,20 @@ from math import exp
 
 import torch
 
-from lookboth.generative.answer_decoding import Answer, ScoredSpan, decode_constrained
-from lookboth.generative.constrained import build_automaton
-from lookboth.generative.free import FreeAnswer, write_freely
+from lookboth.generative.answer_automata import build_automaton
+from lookboth.generative.constrained_decoding import Answer, ScoredSpan, decode_constrained
+from lookboth.generative.free_decoding import FreeAnswer, write_freely
 from lookboth.generative.key_values import Prefix, encode_prefix
 from lookboth.generative.prompt_plan import encode_prompts
 from lookboth.generative.prompts import Prompt, PromptWriter
-from lookboth.generative.walk import Grammar
+from lookboth.generative.token_grammar import Grammar
 from lookboth.masking import MaskPlan, under_plan
 from lookboth.memory import LARGE_BATCH
 from lookboth.models import LanguageModel, compute_in
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ScoredAnswer:
     """A parsed answer.
 
     Args:
@@ -52,7 +52,7 @@ class Answerer:
         )
         self.prompt_plan = None if text is None else MaskPlan.parse(text, num_layers)
 
-    def answer(self, prompts: Sequence[Prompt], *, batch_tokens: int = LARGE_BATCH) -> list[Reading]:
+    def answer(self, prompts: Sequence[Prompt], *, batch_tokens: int = LARGE_BATCH) -> list[ScoredAnswer]:
         """Return the parsed answer of the model to each prompt.
 
         Args:
@@ -65,19 +65,19 @@ class Answerer:
         was_training = self.language.training
         self.language.eval()
         with torch.inference_mode(), compute_in(self.language.compute_dtype, self.language.model):
-            readings = self._constrained(prompts)
+            scored_answers = self._constrained(prompts)
         self.language.train(was_training)
-        return readings
+        return scored_answers
 
-    def _read(self, prompt: Prompt, answer: FreeAnswer) -> Reading:
+    def _read(self, prompt: Prompt, answer: FreeAnswer) -> ScoredAnswer:
         parsed = self.writer.codec.parse(answer.text, prompt.words)
         problems = [problem.kind for problem in parsed.problems]
         placed = zip(parsed.spans, parsed.places, strict=True)
         spans = tuple(ScoredSpan(span, exp(answer.log_prob(*place))) for span, place in placed)
-        return Reading(spans, (*problems, *(() if answer.finished else ("unfinished",))), answer.text)
+        return ScoredAnswer(spans, (*problems, *(() if answer.finished else ("unfinished",))), answer.text)
 
-    def _constrained(self, prompts: Sequence[Prompt]) -> list[Reading]:
-        readings: dict[int, Reading] = {}
+    def _constrained(self, prompts: Sequence[Prompt]) -> list[ScoredAnswer]:
+        scored_answers: dict[int, ScoredAnswer] = {}
         if self.prompt_plan is not None:
             return self._under_prompt_plan(prompts, self.prompt_plan)
         for group in _by_prefix(prompts):
@@ -90,12 +90,12 @@ class Answerer:
                 num_beams=self.writer.config.num_beams,
                 prefix=None if shared is None else self._encoded(shared),
             )
-            readings |= dict(zip(group, map(_reading, answers), strict=True))
-        return [readings[index] for index in range(len(prompts))]
+            scored_answers |= dict(zip(group, map(_scored_answer, answers), strict=True))
+        return [scored_answers[index] for index in range(len(prompts))]
 
-    def _under_prompt_plan(self, prompts: Sequence[Prompt], plan: MaskPlan) -> list[Reading]:
+    def _under_prompt_plan(self, prompts: Sequence[Prompt], plan: MaskPlan) -> list[ScoredAnswer]:
         model = self.language.model
-        readings: dict[int, Reading] = {}
+        scored_answers: dict[int, ScoredAnswer] = {}
         ids = [prompt.input_ids for prompt in prompts]
         for indices, pasts in encode_prompts(model, plan, ids):
             with under_plan(model, MaskPlan((0,) * plan.num_layers)):
@@ -106,8 +106,8 @@ class Answerer:
                     num_beams=self.writer.config.num_beams,
                     pasts=pasts,
                 )
-            readings |= dict(zip(indices, map(_reading, answers), strict=True))
-        return [readings[index] for index in range(len(prompts))]
+            scored_answers |= dict(zip(indices, map(_scored_answer, answers), strict=True))
+        return [scored_answers[index] for index in range(len(prompts))]
 
     def _grammar(self, prompt: Prompt) -> Grammar:
         writer = self.writer
@@ -119,8 +119,8 @@ class Answerer:
         return self._prefix
 
 
-def _reading(answer: Answer) -> Reading:
-    return Reading(tuple(sorted(answer.spans)), (), answer.text)
+def _scored_answer(answer: Answer) -> ScoredAnswer:
+    return ScoredAnswer(tuple(sorted(answer.spans)), (), answer.text)
 
 
 def _by_prefix(prompts: Sequence[Prompt]) -> list[list[int]]:

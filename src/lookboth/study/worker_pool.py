@@ -39,7 +39,7 @@ class _Worker:
     cell: Cell | None = None
 
 
-class Workers:
+class WorkerPool:
     """A fixed number of worker processes; a context manager that ends them all.
 
     Args:
@@ -51,7 +51,7 @@ class Workers:
         self.threads = threads
         self.workers = [self._start() for _ in range(count)]
 
-    def __enter__(self) -> "Workers":
+    def __enter__(self) -> "WorkerPool":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -68,7 +68,7 @@ class Workers:
         """Return the cells that are running."""
         return [worker.cell for worker in self.workers if worker.cell is not None]
 
-    def give(self, cell: Cell) -> None:
+    def assign(self, cell: Cell) -> None:
         """Assign `cell` to an idle worker."""
         worker = next(worker for worker in self.workers if worker.cell is None)
         worker.cell = cell

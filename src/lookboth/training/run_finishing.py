@@ -16,7 +16,7 @@ from lookboth.evaluation import Evaluation, write_predictions, write_run
 from lookboth.labelers import read_back
 from lookboth.run_folder import RunFolder
 from lookboth.training.adaptation import AdaptationReport
-from lookboth.training.team import on_first
+from lookboth.training.process_group import on_rank_zero
 from lookboth.training.trainer import History
 from lookboth.types import Example
 
@@ -134,7 +134,7 @@ def finish_run(
     if run.history.steps and run.history.best_score == 0:
         say("Nothing was learned: the dev score is 0. Train longer, raise training.lr, or look at the data.")
     run.labeler.config = replace(run.labeler.config, scores=_card_scores(run, config))
-    on_first(lambda: _write(run, config, files, start))
+    on_rank_zero(lambda: _write(run, config, files, start))
     for name, evaluation in {"dev": run.dev, **run.tests}.items():
         say(f"\n{name}\n{evaluation.describe()}")
     return run

@@ -12,7 +12,7 @@ from lookboth.errors import ConfigError
 _MARK = "\ue000{}\ue000"
 
 
-class Turns(NamedTuple):
+class PromptTemplate(NamedTuple):
     """The fixed text of a prompt: start, instruction, body, then per text: question, reply, answer, next.
 
     Args:
@@ -26,29 +26,29 @@ class Turns(NamedTuple):
     next: str
 
 
-def find_turns(tokenizer: Any, config: GenerativeConfig, *, has_instruction: bool) -> Turns:
-    """Return the turns of a recipe for this tokenizer.
+def find_template(tokenizer: Any, config: GenerativeConfig, *, has_instruction: bool) -> PromptTemplate:
+    """Return the prompt template of a recipe for this tokenizer.
 
     Raises:
         ConfigError: a chat template is required and missing, or its turns differ from each other.
     """
-    template = getattr(tokenizer, "chat_template", None)
-    if config.chat is False or (config.chat is None and not template):
-        return Turns("", "\n\n" if has_instruction else "", f"\n{config.reply}\n", "\n\n")
-    if not template:
+    chat_template = getattr(tokenizer, "chat_template", None)
+    if config.chat is False or (config.chat is None and not chat_template):
+        return PromptTemplate("", "\n\n" if has_instruction else "", f"\n{config.reply}\n", "\n\n")
+    if not chat_template:
         raise ConfigError("generative.chat = true: this tokenizer has no chat template. Leave the key out.")
-    turns = _chat_turns(tokenizer, has_instruction)
-    if turns is None:
+    template = _chat_template(tokenizer, has_instruction)
+    if template is None:
         raise ConfigError(
             "the chat template of this tokenizer formats turns differently from each other, so prompts cannot be "
             "built from it. Set generative.chat = false."
         )
-    return turns
+    return template
 
 
-def first_tokens(tokenizer: Any, turns: Turns) -> tuple[int, ...]:
+def first_tokens(tokenizer: Any, template: PromptTemplate) -> tuple[int, ...]:
     """Return the special tokens at the start of a prompt, unless its text already begins with one."""
-    ids = TextEncoder(tokenizer).encode(turns.start, special=True)
+    ids = TextEncoder(tokenizer).encode(template.start, special=True)
     prefix = Encoding.detect(tokenizer).prefix_ids
     begins = bool(ids) and (ids[0] in tokenizer.all_special_ids)
     return () if begins else prefix
@@ -93,7 +93,7 @@ class TextEncoder:
         return list(encoded["input_ids"])
 
 
-def _chat_turns(tokenizer: Any, has_instruction: bool) -> Turns | None:
+def _chat_template(tokenizer: Any, has_instruction: bool) -> PromptTemplate | None:
     instruction, contents = _MARK.format("i"), [_MARK.format(number) for number in range(5)]
     roles = ("user", "assistant") * 3
     messages = [{"role": r, "content": c} for r, c in zip(roles, contents, strict=False)]
@@ -108,7 +108,7 @@ def _chat_turns(tokenizer: Any, has_instruction: bool) -> Turns | None:
     reply, after, second_reply, second_after, _ = rest
     if (reply, after) != (second_reply, second_after):
         return None
-    return Turns(start, body, reply, after.lstrip(" ") or after)
+    return PromptTemplate(start, body, reply, after.lstrip(" ") or after)
 
 
 def _with_instruction(tokenizer: Any, messages: list[dict[str, str]], instruction: str) -> str | None:

@@ -14,7 +14,7 @@ from lookboth.errors import ConfigError, first_line
 from lookboth.masking import STATE, Reach, find_segments, find_stack, is_stock
 from lookboth.models import LabelerModel
 from lookboth.training.batches import RunBatches
-from lookboth.training.team import Team, shards_weights
+from lookboth.training.process_group import ProcessGroup, shards_weights
 
 Key = tuple[tuple[Reach, ...], bytes]  # reach of the frozen layers, and the tokens of a text
 
@@ -127,7 +127,7 @@ class FrozenStates:
         self._undo.append(backbone.register_forward_pre_hook(self._before, with_kwargs=True).remove)
         self._undo.append(backbone.register_forward_hook(self._after).remove)
         for layer in find_stack(self.backbone).layers[: self.num_frozen]:
-            self._undo.append(replace_forward(layer, self._stand_in(layer.forward)))
+            self._undo.append(replace_forward(layer, self._bypass(layer.forward)))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -165,7 +165,7 @@ class FrozenStates:
             self.spare -= 0 if self.model.training else part.nbytes
             self._kept[key] = part.clone()
 
-    def _stand_in(self, forward: Callable[..., Any]) -> Callable[..., Any]:
+    def _bypass(self, forward: Callable[..., Any]) -> Callable[..., Any]:
         """Return a forward function for a frozen layer: it returns the cached states if there are any."""
         width = 0  # length of the tuple that the layer returns; 0: a tensor
 
@@ -220,7 +220,7 @@ def _known_obstacle(model: LabelerModel, num_frozen: int) -> Obstacle | None:
         return Obstacle("all layers are trained", "Set adapter.layers = 'top:N', or adapter.kind = 'head'")
     if model.head.mix is not None:
         return Obstacle("head.layers = 'mix' reads every layer", "Set head.layers = 'last'")
-    if Team.here().size > 1 or shards_weights():
+    if ProcessGroup.current().size > 1 or shards_weights():
         return Obstacle("each process gets other texts in every epoch", "Start one process")
     return None
 

@@ -13,10 +13,10 @@ from lookboth.errors import ConfigError, DataError, LookbothError
 T = TypeVar("T")
 # Time for which one process may keep the others waiting, for example while rank 0 scores dev data. A crash does not
 # need it: torchrun ends all processes when one dies.
-PATIENCE = timedelta(hours=6)
+TIMEOUT = timedelta(hours=6)
 
 
-class Team(NamedTuple):
+class ProcessGroup(NamedTuple):
     """Rank and size of the process group, from the environment that torchrun and accelerate set.
 
     Args:
@@ -28,36 +28,36 @@ class Team(NamedTuple):
     size: int = 1
 
     @classmethod
-    def here(cls) -> "Team":
+    def current(cls) -> "ProcessGroup":
         """Return the process group described by the environment."""
         size = int(os.environ.get("WORLD_SIZE") or 1)
         return cls(int(os.environ.get("RANK") or 0) if size > 1 else 0, size)
 
     @property
-    def is_first(self) -> bool:
+    def is_rank_zero(self) -> bool:
         """Return whether this process is rank 0, which writes files and logs."""
         return self.rank == 0
 
 
-def join() -> Team:
+def join_process_group() -> ProcessGroup:
     """Initialize the process group, with one GPU per process if there are GPUs; do nothing in a single process.
 
     Raises:
         ConfigError: more processes than GPUs on this machine, or a launcher that sets mixed precision.
     """
-    team = Team.here()
-    if team.size > 1:
+    group = ProcessGroup.current()
+    if group.size > 1:
         import torch
         from accelerate import PartialState
 
         check_launch(torch.cuda.device_count())
-        PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
-    return team
+        PartialState(cpu=not torch.cuda.is_available(), timeout=TIMEOUT)
+    return group
 
 
-def leave() -> None:
+def leave_process_group() -> None:
     """Destroy the process group at the end of a command."""
-    if Team.here().size > 1:
+    if ProcessGroup.current().size > 1:
         import torch.distributed as dist
 
         if dist.is_initialized():
@@ -65,7 +65,7 @@ def leave() -> None:
             dist.destroy_process_group()
 
 
-def require_alone(what: str) -> None:
+def require_single_process(what: str) -> None:
     """Refuse to run a command in several processes if it cannot share its work.
 
     Args:
@@ -74,11 +74,11 @@ def require_alone(what: str) -> None:
     Raises:
         ConfigError: this is one of several processes.
     """
-    team = Team.here()
-    if team.size > 1:
+    group = ProcessGroup.current()
+    if group.size > 1:
         raise ConfigError(
-            f"{what}: started as {team.size} processes that train together (WORLD_SIZE={team.size}), but only lookboth "
-            f"train and lookboth adapt share their work. Type {what} without torchrun or accelerate launch."
+            f"{what}: started as {group.size} processes that train together (WORLD_SIZE={group.size}), but only "
+            f"lookboth train and lookboth adapt share their work. Type {what} without torchrun or accelerate launch."
         )
 
 
@@ -87,15 +87,15 @@ def shards_weights() -> bool:
     return launch_settings().fsdp
 
 
-def on_first(action: Callable[[], T]) -> T:
+def on_rank_zero(action: Callable[[], T]) -> T:
     """Run an action on rank 0 while the other ranks wait; return its result, or raise its error, in all of them."""
-    team = Team.here()
-    if team.size == 1:
+    group = ProcessGroup.current()
+    if group.size == 1:
         return action()
     import torch.distributed as dist
 
     outcome: list[Any] = [None]
-    if team.is_first:
+    if group.is_rank_zero:
         try:
             outcome = [(action(), None)]
         except LookbothError as error:
@@ -107,14 +107,14 @@ def on_first(action: Callable[[], T]) -> T:
     return result
 
 
-def from_all(value: T) -> list[T]:
+def gather_from_ranks(value: T) -> list[T]:
     """Return the value of every process, in order of rank."""
-    team = Team.here()
-    if team.size == 1:
+    group = ProcessGroup.current()
+    if group.size == 1:
         return [value]
     import torch.distributed as dist
 
-    values: list[Any] = [None] * team.size
+    values: list[Any] = [None] * group.size
     dist.all_gather_object(values, value)
     return values
 
@@ -132,7 +132,7 @@ def require_shared(file: Path) -> None:
     deadline = time.monotonic() + 10
     while not file.is_file() and time.monotonic() < deadline:
         time.sleep(0.2)
-    missing = [rank for rank, found in enumerate(from_all(file.is_file())) if not found]
+    missing = [rank for rank, found in enumerate(gather_from_ranks(file.is_file())) if not found]
     if missing:
         raise DataError(
             f"{file.parent}: process {missing[0]} does not find the file that process 0 wrote there. Give "

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 
-class Lessons(Sequence[TokenizedExample]):
+class TrainingExamples(Sequence[TokenizedExample]):
     """The training examples of all epochs in order, built on access.
 
     In each example `word_tokens` are the positions whose next token is trained, and `labels` are these
@@ -26,7 +26,7 @@ class Lessons(Sequence[TokenizedExample]):
         writer: the prompt writer.
         demonstrations: demonstrations from the training sentences.
         num_epochs: number of epochs.
-        loss: see `PromptWriter.lesson`.
+        loss: see `PromptWriter.training_example`.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Lessons(Sequence[TokenizedExample]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         query = index % len(self.queries)
-        lesson = self.writer.lesson(self.queries[query], self.shown[index], self.loss)
+        lesson = self.writer.training_example(self.queries[query], self.shown[index], self.loss)
         ids, predicting = lesson
         return TokenizedExample(
             ids, tuple((p, p + 1) for p in predicting), tuple(ids[p + 1] for p in predicting), query
@@ -59,7 +59,7 @@ class Lessons(Sequence[TokenizedExample]):
 
 
 @dataclass
-class LessonBatches(RunBatches):
+class TrainingExampleBatches(RunBatches):
     """Batches of training examples; see `RunBatches`.
 
     Args:
@@ -69,7 +69,9 @@ class LessonBatches(RunBatches):
     lengths: Sequence[int] = ()
 
     @classmethod
-    def of(cls, lessons: Lessons, *, config: TrainConfig, seed: int, pad_id: int) -> "LessonBatches":
+    def of(
+        cls, lessons: TrainingExamples, *, config: TrainConfig, seed: int, pad_id: int
+    ) -> "TrainingExampleBatches":
         """Plan `training.epochs` epochs, each with its own examples and shuffle."""
         lengths = [len(lesson) for lesson in lessons]
         plan: list[list[int]] = []
@@ -115,9 +117,9 @@ class LessonBatches(RunBatches):
         """Return the share of padding among all computed positions."""
         if self.layout == "packed":
             return 0.0
-        rows = sorted(i for batch in self.plan for i in batch)
+        rows = sorted(i for batch in self.schedule for i in batch)
         place = {index: number for number, index in enumerate(rows)}
-        return padding_share([self.lengths[i] for i in rows], [[place[i] for i in b] for b in self.plan])
+        return padding_share([self.lengths[i] for i in rows], [[place[i] for i in b] for b in self.schedule])
 
 
 def num_epochs(epochs: float) -> int:

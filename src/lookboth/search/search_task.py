@@ -21,7 +21,7 @@ _AT_LEAST = 0.5  # minimum share of the search budget for training, even with la
 NOISE = 0.05  # significance level of the comparison with the best plan
 
 
-class Found(NamedTuple):
+class SearchResult(NamedTuple):
     """Scores found by a strategy.
 
     Args:
@@ -163,7 +163,7 @@ class SearchTask:
         return [example.labeled_spans() for example in self.splits.dev]
 
 
-def judge(task: SearchTask, found: Found, *, seconds: float) -> Evidence:
+def build_evidence(task: SearchTask, found: SearchResult, *, seconds: float) -> Evidence:
     """Return the evidence: the first plan is chosen, with the plans that are within noise of it.
 
     The test covers the noise of the dev sentences. It does not cover the noise of training, which plans with

@@ -5,7 +5,7 @@ from importlib import import_module
 from pathlib import Path
 
 from lookboth.config import MethodName, RunConfig
-from lookboth.training.outcome import Say, TrainedRun
+from lookboth.training.run_finishing import Say, TrainedRun
 from lookboth.training.splits import Splits
 
 Method = Callable[[RunConfig, Splits, int, Path, Say], TrainedRun]

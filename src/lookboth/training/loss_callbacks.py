@@ -10,10 +10,10 @@ from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from lookboth.errors import ConfigError
-from lookboth.training.team import from_all
+from lookboth.training.process_group import gather_from_ranks
 
 _MEASURED = 3  # steps whose duration is extrapolated
-_WORTH_SAYING = 10  # seconds; shorter trainings get no estimate
+_SHORTEST_REPORTED = 10  # seconds; shorter trainings get no estimate
 
 
 class Diverged(ConfigError):
@@ -30,7 +30,7 @@ def diverged(found: str, *, lr_key: str, lr: float) -> Diverged:
     return Diverged(f"The training diverged ({found}). Lower {lr_key} ({lr:g} here).")
 
 
-class Watch(TrainerCallback):
+class DivergenceCheck(TrainerCallback):
     """Stops a training when a logged loss, or a weight at some steps, is infinite or NaN.
 
     Args:
@@ -61,14 +61,14 @@ class Watch(TrainerCallback):
         """Check the weights at the chosen steps."""
         step = state.global_step
         # Each process checks its own shards of the weights.
-        if step in self.at_steps and not all(from_all(_is_finite(self.model))):
+        if step in self.at_steps and not all(gather_from_ranks(_is_finite(self.model))):
             self._end(f"a weight is infinite or NaN at step {step}")
 
     def _end(self, found: str) -> None:
         raise diverged(found, lr_key=self.lr_key, lr=self.lr)
 
 
-class Progress(TrainerCallback):
+class ProgressReporter(TrainerCallback):
     """Reports an early estimate of the duration, then step, loss and time left at every log."""
 
     def __init__(self, say: Callable[[str], None], step_tokens: Sequence[int]) -> None:
@@ -94,10 +94,10 @@ class Progress(TrainerCallback):
             measured = sum(self.step_tokens[begun : begun + _MEASURED])
             left = sum(self.step_tokens[begun + _MEASURED :])
             seconds = (time.monotonic() - self.second) / max(1, measured) * left
-            if seconds < _WORTH_SAYING:
+            if seconds < _SHORTEST_REPORTED:
                 return
             self.say(
-                f"about {spoken(seconds)} for the {state.max_steps - state.global_step:,} steps left, without "
+                f"about {format_duration(seconds)} for the {state.max_steps - state.global_step:,} steps left, without "
                 "dev scoring"
             )
 
@@ -120,10 +120,10 @@ class Progress(TrainerCallback):
         )
 
 
-def spoken(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Format a duration for a reader.
 
-    >>> spoken(42), spoken(600), spoken(9000)
+    >>> format_duration(42), format_duration(600), format_duration(9000)
     ('42 seconds', '10 minutes', '2.5 hours')
     """
     if seconds < 100:
