@@ -62,8 +62,10 @@ def test_a_run_saves_what_it_scored(tiny_writer_folder, data, tmp_path, monkeypa
     shown = set()
     draw = prompts.PromptWriter._prefix, prompts.PromptWriter.training_example
     monkeypatch.setattr(
-        prompts.PromptWriter, "training_example", lambda self, e, d, loss: (shown.update(d), draw[1](self, e, d, loss))[1]
-    )  # fmt: skip
+        prompts.PromptWriter,
+        "training_example",
+        lambda self, e, d, loss: (shown.update(d), draw[1](self, e, d, loss))[1],
+    )
     real = prompts.PromptWriter.prompt
     monkeypatch.setattr(
         prompts.PromptWriter, "prompt", lambda self, w, d=(): (shown.update(d), real(self, w, d))[1]

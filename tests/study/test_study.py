@@ -17,7 +17,7 @@ import torch
 
 from lookboth.config.recipe_files import parse_config
 from lookboth.errors import ConfigError, DataError
-from lookboth.study import workers
+from lookboth.study import worker_pool
 from lookboth.study.cell_run import run_cell
 from lookboth.study.cells import Cell, study_settings
 from lookboth.study.config import StudyConfig, load_study
@@ -227,7 +227,7 @@ def test_a_cell_that_fails_does_not_stop_the_others(tiny_llama_folder, data, tmp
 def test_memory_that_runs_out_in_a_cell_is_one_message(monkeypatch):
     error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has")
     monkeypatch.setattr("lookboth.study.cell_run.run_cell", Mock(side_effect=error))
-    kind, text = workers._run(Mock(), Mock(), threads=torch.get_num_threads())
+    kind, text = worker_pool._run(Mock(), Mock(), threads=torch.get_num_threads())
     assert kind == "failed"
     assert text.startswith("CUDA out of memory. Tried to allocate 2.00 GiB. In training, halve")
 

@@ -24,7 +24,7 @@ class Choice(NamedTuple):
     Args:
         piece: the text to write, split as in `Codec.pieces`; "" if none.
         state: the next state.
-        begins: whether the decision about a span begins here.
+        begins: whether the decision about a span starts with this transition.
         span: the span that is complete after this transition.
         tag: the tag that is written, in the format "tags".
     """
@@ -87,10 +87,10 @@ class Automaton(ABC):
         return traces
 
     def _goes_on(self, start: int, word: int) -> bool:
-        """Guess whether a span that began at `start` includes `word`: both are capitalized.
+        """Guess whether a span that starts at `start` includes `word`: both are capitalized.
 
-        After a wrong guess the span is long. Its end is then guessed again at each power of two, so the
-        number of wrong guesses grows only logarithmically with the length.
+        After an incorrect guess the span is long. Its end is then guessed again at each power of two, so the
+        number of incorrect guesses grows only logarithmically with the length.
         """
         if word >= len(self.words):
             return False

@@ -103,17 +103,17 @@ class BeamSearch:
 
 
 def search_answers(
-    model: Any, prefix: Prefix, begun: Sequence[Hypothesis], num_beams: int, budget: Budget
+    model: Any, prefix: Prefix, initial: Sequence[Hypothesis], num_beams: int, budget: Budget
 ) -> Iterator[tuple[Hypothesis, bool]]:
     """Yield the most probable answer found per hypothesis, and whether it is proven to be the best.
 
     Args:
         model, prefix, budget: as in `decode_constrained`.
-        begun: one empty hypothesis per query.
+        initial: one empty hypothesis per query.
         num_beams: number of partial answers per query that are explored in parallel.
     """
-    searches = {hypothesis.query: BeamSearch() for hypothesis in begun}
-    for hypothesis in begun:
+    searches = {hypothesis.query: BeamSearch() for hypothesis in initial}
+    for hypothesis in initial:
         searches[hypothesis.query].begin(hypothesis)
     while asked := [draft for search in searches.values() for draft in search.open]:
         for scored_draft in score_drafts(model, prefix, asked, budget):

@@ -73,7 +73,7 @@ def decode_constrained(
         num_beams: 1 is greedy decoding; more is beam search with `num_beams` partial answers per prompt.
         prefix: common prefix of all prompts, from `encode_prefix`; found and encoded if None.
         pasts: keys and values of each prompt without its last token, if computed under another plan (plan of
-            the prompt); there is no prefix then.
+            the prompt); excludes `prefix`.
         budget: limits on tokens at once; chosen for the device if None.
     """
     budget = budget or Budget.for_model(model)
@@ -83,7 +83,7 @@ def decode_constrained(
         prefix = encode_prefix(model, common_prefix(prompts))
     answers: list[Answer | None] = [None] * len(prompts)
     for wave in _waves(prompts, len(prefix.ids), budget.kept_tokens // num_beams):
-        begun = [
+        initial = [
             Hypothesis(i, grammars[i].begin(), None, tuple(prompts[i][len(prefix.ids) :]))
             if pasts is None
             else Hypothesis(i, grammars[i].begin(), pasts[i], tuple(prompts[i][-1:]))
@@ -91,19 +91,19 @@ def decode_constrained(
         ]
         found: Iterable[tuple[Hypothesis, bool]]
         if num_beams == 1:
-            found = ((h, False) for h in _decode_greedily(model, prefix, begun, budget))
+            found = ((h, False) for h in _decode_greedily(model, prefix, initial, budget))
         else:
-            found = search_answers(model, prefix, begun, num_beams, budget)
+            found = search_answers(model, prefix, initial, num_beams, budget)
         for hypothesis, is_best in found:
             answers[hypothesis.query] = read_answer(hypothesis, is_best=is_best)
     return [answer for answer in answers if answer is not None]
 
 
 def _decode_greedily(
-    model: Any, prefix: Prefix, begun: Sequence[Hypothesis], budget: Budget
+    model: Any, prefix: Prefix, initial: Sequence[Hypothesis], budget: Budget
 ) -> Iterator[Hypothesis]:
     """Yield the finished hypotheses in order of completion."""
-    open_drafts = [draft_answer(hypothesis) for hypothesis in begun]
+    open_drafts = [draft_answer(hypothesis) for hypothesis in initial]
     while open_drafts:
         yield from (finish(d, d.hypothesis.decisions) for d in open_drafts if not d.points)
         asked = [draft for draft in open_drafts if draft.points]

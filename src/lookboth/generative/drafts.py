@@ -222,17 +222,17 @@ def _score_batch(model: Any, prefix: Prefix, drafts: Sequence[Draft]) -> Iterato
 def _plan(drafts: Sequence[Draft], num_prefix: int, budget: Budget) -> Iterator[list[Draft]]:
     """Yield batches, longest drafts first; a batch grows while its padding costs less than another pass."""
     batch: list[Draft] = []
-    padding = room = 0
+    padding = past_slots = 0
     for draft in sorted(drafts, key=lambda draft: -len(draft.fed)):
         if batch:
             width, rows = len(batch[0].fed), len(batch) + 1
             padding += width - len(draft.fed)
-            slots = num_prefix + max(room, draft.feed.num_past) + width
+            slots = num_prefix + max(past_slots, draft.feed.num_past) + width
             if padding > _PASS_COST or rows * width > budget.new_tokens or rows * slots > budget.kept_tokens:
                 yield batch
-                batch, padding, room = [], 0, 0
+                batch, padding, past_slots = [], 0, 0
         batch.append(draft)
-        room = max(room, draft.feed.num_past)
+        past_slots = max(past_slots, draft.feed.num_past)
     if batch:
         yield batch
 

@@ -31,7 +31,7 @@ class GenerativeLabelerConfig:
 
     Args:
         base: hub id, folder or built-in name of the language model; revision: its hub revision.
-        fingerprint: fingerprint of its weights (see `loading.fingerprint`).
+        fingerprint: fingerprint of its weights (`lookboth.models.fingerprint`).
         labels: the known labels; scheme: tag scheme of the labels.
         generative: prompt and decoding settings.
         adapter: "full", "lora", "qlora", or "none" without training.

@@ -215,9 +215,9 @@ def cut_words(words: Sequence[str], lengths: Sequence[int], limit: int) -> list[
     """
     parts, start = [], 0
     while start < len(words):
-        end, room = start, limit
-        while end < len(words) and (lengths[end] <= room or end == start):
-            room -= lengths[end]
+        end, budget = start, limit
+        while end < len(words) and (lengths[end] <= budget or end == start):
+            budget -= lengths[end]
             end += 1
         if end < len(words):
             ends = (i + 1 for i in range(end - 1, (start + end) // 2 - 1, -1) if words[i] in _SENTENCE_ENDS)

@@ -119,31 +119,31 @@ def run_feeds(model: Any, prefix: Prefix, feeds: Sequence[Feed], vocabulary: Seq
     """
     device = model.get_input_embeddings().weight.device
     num_prefix = len(prefix.ids)
-    room, width = max(feed.num_past for feed in feeds), max(len(feed.tokens) for feed in feeds)
+    past_slots, width = max(feed.num_past for feed in feeds), max(len(feed.tokens) for feed in feeds)
     _check_length(model, num_prefix + max(feed.num_past + len(feed.tokens) for feed in feeds))
     ids = torch.zeros(len(feeds), width, dtype=torch.long)
     positions = torch.zeros_like(ids)
-    seen = torch.zeros(len(feeds), num_prefix + room + width, dtype=torch.long)
-    seen[:, :num_prefix] = 1
+    attended = torch.zeros(len(feeds), num_prefix + past_slots + width, dtype=torch.long)
+    attended[:, :num_prefix] = 1
     for row, feed in enumerate(feeds):
         size, first = len(feed.tokens), num_prefix + feed.num_past
         ids[row, :size] = torch.tensor(feed.tokens)
         positions[row] = torch.arange(first, first + width).clamp(max=first + size - 1)
-        seen[row, num_prefix:first] = 1
-        seen[row, num_prefix + room : num_prefix + room + size] = 1
-    cache = _fill_cache(prefix, feeds, room)
+        attended[row, num_prefix:first] = 1
+        attended[row, num_prefix + past_slots : num_prefix + past_slots + size] = 1
+    cache = _fill_cache(prefix, feeds, past_slots)
     wanted = torch.tensor(
         [row * width + place for row, feed in enumerate(feeds) for place in feed.wanted], dtype=torch.long
     )
     with _narrow_head(model, wanted.to(device), torch.tensor(vocabulary, device=device)):
         output = model(
             input_ids=ids.to(device),
-            attention_mask=seen.to(device),
+            attention_mask=attended.to(device),
             position_ids=positions.to(device),
             past_key_values=cache,
             use_cache=True,
         )
-    return Fed(output.logits[0], _read_cache(cache, num_prefix), room)
+    return Fed(output.logits[0], _read_cache(cache, num_prefix), past_slots)
 
 
 def attention_window(model: Any) -> int | None:
@@ -179,12 +179,12 @@ def _check_length(model: Any, length: int) -> None:
         )
 
 
-def _fill_cache(prefix: Prefix, feeds: Sequence[Feed], room: int) -> DynamicCache:
+def _fill_cache(prefix: Prefix, feeds: Sequence[Feed], past_slots: int) -> DynamicCache:
     parts = []
     if prefix.past:
         parts.append([t[:, None].expand(-1, len(feeds), -1, -1, -1) for t in prefix.past])
-    if room:
-        parts.append([_pad([feed.past and feed.past[side] for feed in feeds], room) for side in (0, 1)])
+    if past_slots:
+        parts.append([_pad([feed.past and feed.past[side] for feed in feeds], past_slots) for side in (0, 1)])
     if not parts:
         return DynamicCache()
     return make_cache(zip(*(_join(side) for side in zip(*parts, strict=True)), strict=True))
@@ -196,11 +196,11 @@ def _join(parts: Sequence[Tensor]) -> Iterator[Tensor]:
         yield layers[0] if len(layers) == 1 else torch.cat(layers, dim=-2)
 
 
-def _pad(pasts: Sequence[Tensor | None], room: int) -> Tensor:
-    """Return shape (layers, batch, heads, room, head size), padded with zeros."""
+def _pad(pasts: Sequence[Tensor | None], past_slots: int) -> Tensor:
+    """Return shape (layers, batch, heads, past_slots, head size), padded with zeros."""
     known = next(past for past in pasts if past is not None)
     layers, heads, _, size = known.shape
-    padded = known.new_zeros(layers, len(pasts), heads, room, size)
+    padded = known.new_zeros(layers, len(pasts), heads, past_slots, size)
     for row, past in enumerate(pasts):
         if past is not None:
             padded[:, row, :, : past.shape[2]] = past

@@ -126,11 +126,11 @@ class PromptWriter:
             ConfigError: the prompt is too long even without demonstrations.
         """
         query = self.question_ids(words)
-        room = self.max_tokens - len(self.head_ids) - len(query)
-        answer = self.config.max_answer_tokens or min(32 + 4 * len(query), max(room, len(query)))
-        what = f"{' '.join(words)[:60]!r}"
+        budget = self.max_tokens - len(self.head_ids) - len(query)
+        answer = self.config.max_answer_tokens or min(32 + 4 * len(query), max(budget, len(query)))
+        query_name = f"{' '.join(words)[:60]!r}"
         blocks = [self.block(example) for example in demonstrations]
-        shown = self._that_fit(blocks, len(query) + answer, what)
+        shown = self._that_fit(blocks, len(query) + answer, query_name)
         return Prompt(
             tuple(readable(word) for word in words),
             self._prefix(shown),
@@ -174,17 +174,17 @@ class PromptWriter:
             ids += block.question + block.answer + self.next_ids
         return tuple(ids)
 
-    def _that_fit(self, blocks: Sequence[Block], needed: int, what: str) -> Sequence[Block]:
-        room = self.max_tokens - len(self.head_ids) - needed
-        if room < 0:
+    def _that_fit(self, blocks: Sequence[Block], needed: int, query_name: str) -> Sequence[Block]:
+        budget = self.max_tokens - len(self.head_ids) - needed
+        if budget < 0:
             raise ConfigError(
-                f"{what}: instruction, text and answer need {self.max_tokens - room} tokens, more than "
+                f"{query_name}: instruction, text and answer need {self.max_tokens - budget} tokens, more than "
                 f"generative.max_tokens = {self.max_tokens}. Raise it, or lower max_tokens, at which texts "
                 "are cut."
             )
         first = len(blocks)
-        while first and (size := sum(map(len, blocks[first - 1])) + len(self.next_ids)) <= room:
-            room -= size
+        while first and (size := sum(map(len, blocks[first - 1])) + len(self.next_ids)) <= budget:
+            budget -= size
             first -= 1
         return blocks[first:]
 

@@ -65,7 +65,7 @@ def search_shared(task: SearchTask) -> SearchResult:
     search = task.config.search
     count, share = search.tune_best if search.tune_best > 1 else 0, search.tune_share
     scored = passes([plan.reach for plan in plans]) + count
-    prepared = _train(task, plans, task.shortened(scored, besides=count * share))
+    prepared = _train(task, plans, task.shortened(scored, other_costs=count * share))
     dev_scores = score_all(task, prepared, task.candidates)
     ranked = sorted(dev_scores, key=lambda candidate: -dev_scores[candidate].score)
     if not count:

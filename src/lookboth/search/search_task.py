@@ -72,7 +72,7 @@ class SearchTask:
         candidates: the candidates to choose from.
         seed: seed of trainings and draws.
         folder: folder for checkpoints and scores; an interrupted search resumes from it.
-        say: told of progress.
+        say: called with each line of progress.
     """
 
     config: RunConfig
@@ -93,15 +93,15 @@ class SearchTask:
         times = max(1.0, training.epochs * training.evals_per_epoch)
         return dev / (training.epochs * train + times * dev)
 
-    def shortened(self, scored: float, besides: float = 0.0) -> RunConfig:
+    def shortened(self, scored: float, other_costs: float = 0.0) -> RunConfig:
         """Return the recipe of the one training that the search budget allows; at most as long as an ordinary
         training.
 
         Args:
             scored: number of candidates to score on dev data afterwards.
-            besides: other costs, in ordinary trainings.
+            other_costs: other costs, in ordinary trainings.
         """
-        share = affordable_training(self.config.search.budget, scored * self.scoring_cost + besides)
+        share = affordable_training(self.config.search.budget, scored * self.scoring_cost + other_costs)
         training = self.config.training
         shorter = training.model_copy(update={"epochs": training.epochs * min(1.0, share)})
         return self.config.model_copy(update={"training": shorter})

@@ -40,7 +40,7 @@ def search_task(config: RunConfig, splits: Splits, seed: int, folder: Path, say:
         splits: the data; test data is not read.
         seed: seed of trainings and draws.
         folder: folder for checkpoints and scores.
-        say: told of progress.
+        say: called with each line of progress.
 
     Raises:
         ConfigError: fewer than two candidates.

@@ -63,7 +63,7 @@ class Cell:
             run = read_run(self.folder)
             # A search writes the plan it chose into run.json; the recipe of the cell has the requested one.
             found = SEARCHED_KEYS if self.config.method == "search" else ()
-            self._require_same(run.config, besides=found)
+            self._require_same(run.config, ignored=found)
             return float(run.scores["dev"]["headline"]), float(run.wall_seconds)
         if (end := read_state(folder.diverged, _read_end)) is not None:
             self._require_same(end[0])
@@ -73,9 +73,9 @@ class Cell:
             self._require_same(read_state(folder.recipe, dict) or {})
         return None
 
-    def _require_same(self, config: Mapping[str, Any], besides: Sequence[str] = ()) -> None:
+    def _require_same(self, config: Mapping[str, Any], ignored: Sequence[str] = ()) -> None:
         stored, wanted = as_compared(config), as_compared(self.config.to_dict())
-        keys = ", ".join(_differences(stored | {key: wanted[key] for key in besides}, wanted))
+        keys = ", ".join(_differences(stored | {key: wanted[key] for key in ignored}, wanted))
         if keys:
             raise DataError(
                 f"{self.folder}: holds a run of another recipe (it differs in {keys}). "

@@ -22,7 +22,7 @@ class Board:
         name: name of the study.
         state: the state to show.
         workers: number of runs in parallel.
-        say: told the lines where there is no terminal.
+        say: called with each line of progress.
     """
 
     def __init__(self, name: str, state: "StudyState", workers: int, say: Callable[[str], None]) -> None:

@@ -83,13 +83,13 @@ def adapt_backbone(
         tokenizer: tokenizer of the backbone.
         seed: seed of batches, masked tokens and dropout.
         folder: folder for checkpoints, weights and report.
-        say: told of progress, a line at a time.
+        say: called with each line of progress.
         texts: result of `read_texts` for the recipe, if it was read before.
 
     Raises:
         ConfigError: a plan under which a token to predict is visible, text of dev or test data, or a learning
             rate at which the training diverges.
-        DataError: there are no such texts.
+        DataError: there is less text than adaptation needs.
         ModelError: the model has no vocabulary head.
     """
     plan = _choose_plan(config, backbone)

@@ -107,10 +107,10 @@ def _settings(backbone: Any, places: LoraPlaces, config: AdapterConfig) -> "Lora
 
 
 def _load_start(model: Any, folder: Path, config: AdapterConfig) -> None:
-    what = f"adapter.start_from = {str(folder)!r}"
+    setting = f"adapter.start_from = {str(folder)!r}"
     holder = next((f for f in (folder, folder / "adapter") if (f / WEIGHTS_FILE).is_file()), None)
     if holder is None:
-        raise ModelError(f"{what}: no {WEIGHTS_FILE} in it.")
+        raise ModelError(f"{setting}: no {WEIGHTS_FILE} in it.")
     settings, weights = read_adapter(holder)
     kept = {
         "rank": (settings.r, config.rank),
@@ -122,7 +122,7 @@ def _load_start(model: Any, folder: Path, config: AdapterConfig) -> None:
         if found != wanted:
             shown, other = (f"{v:g}" if key in {"rank", "alpha"} else str(v).lower() for v in (found, wanted))
             raise ModelError(
-                f"{what}: was trained with {key} {shown}, and adapter.{key} = {other}. "
+                f"{setting}: was trained with {key} {shown}, and adapter.{key} = {other}. "
                 f"Set adapter.{key} = {shown}."
             )
     below = {name: tensor for name, tensor in weights.items() if not _is_cut_off(name, model)}
@@ -130,7 +130,7 @@ def _load_start(model: Any, folder: Path, config: AdapterConfig) -> None:
         fill_pairs(model, below, dtype=torch.float32)
     except ModelError as error:
         raise ModelError(
-            f"{what}: does not fit the model: {error} Use the rank, target modules and layers it was trained with."
+            f"{setting}: does not fit the model: {error} Use the rank, target modules and layers it was trained with."
         ) from error
 
 

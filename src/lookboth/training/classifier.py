@@ -88,7 +88,7 @@ def prepare_classifier(config: RunConfig, splits: Splits, seed: int, adapted: Pa
         splits: the data; train and dev define the labels, train the batches.
         seed: seed of the initial weights and the order of the batches.
         adapted: folder of the adaptation to raw text; a finished adaptation is loaded from it.
-        say: told what is about to be trained.
+        say: called with each line of progress.
     """
     from transformers import set_seed
 

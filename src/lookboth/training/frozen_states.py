@@ -37,7 +37,7 @@ def keep_frozen_states(
         model: the model with its adapter, under the plan of training.
         batches: batches of the whole training.
         config: training section of the recipe.
-        say: told what is kept, or why nothing is.
+        say: called with each line of progress.
 
     Raises:
         ConfigError: training.cache_frozen = true and the states cannot be cached.
@@ -231,8 +231,8 @@ def _too_large(needed: int, cache_gb: float) -> Obstacle:
 
 
 def _try_out(states: FrozenStates, batches: RunBatches, *, training: bool = True) -> Obstacle | None:
-    """Return the obstacle that a trial finds: run a batch without cache, then another one, then the first with
-    cache.
+    """Return the obstacle that a trial finds: run a batch without cache, another batch, then the first batch
+    with cache.
 
     The other batch detects models that store state in their layers, which a pass with cache would then read.
     """
@@ -266,7 +266,7 @@ def _try_out(states: FrozenStates, batches: RunBatches, *, training: bool = True
     attended = inputs.get("attention_mask", torch.ones_like(inputs["input_ids"])).bool()
     if error or states.num_cut == 0 or not _are_close(outputs[0][attended], outputs[-1][attended]):
         name = type(states.backbone).__name__
-        return Obstacle(f"{name} gives other results from cached states{error}")
+        return Obstacle(f"{name} computes different results from cached states{error}")
     return None
 
 

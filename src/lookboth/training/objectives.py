@@ -24,7 +24,7 @@ class Objective:
 
     Args:
         name: name of the objective.
-        encoding: gives the number of special tokens around a text.
+        encoding: source of the number of special tokens around a text.
         mask_share: share of tokens to predict under mntp and mlm.
         mask_id: id of the mask token.
         vocab_size: random tokens are drawn from range(vocab_size).

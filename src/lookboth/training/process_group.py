@@ -65,11 +65,11 @@ def leave_process_group() -> None:
             dist.destroy_process_group()
 
 
-def require_single_process(what: str) -> None:
+def require_single_process(command: str) -> None:
     """Refuse to run a command in several processes if it cannot share its work.
 
     Args:
-        what: the command, for the message.
+        command: the command, for the message.
 
     Raises:
         ConfigError: this is one of several processes.
@@ -77,8 +77,8 @@ def require_single_process(what: str) -> None:
     group = ProcessGroup.current()
     if group.size > 1:
         raise ConfigError(
-            f"{what}: started as {group.size} processes that train together (WORLD_SIZE={group.size}), but only "
-            f"lookboth train and lookboth adapt share their work. Type {what} without torchrun or accelerate launch."
+            f"{command}: started as {group.size} processes that train together (WORLD_SIZE={group.size}), but only "
+            f"lookboth train and lookboth adapt share their work. Type {command} without torchrun or accelerate launch."
         )
 
 

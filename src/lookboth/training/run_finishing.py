@@ -125,7 +125,7 @@ def finish_run(
         config: the recipe.
         files: data files by role.
         start: start time of the run.
-        say: told the scores.
+        say: called with each line of progress.
 
     Raises:
         ModelError: the saved labeler differs from the one in memory (see `read_back`); run.json is not

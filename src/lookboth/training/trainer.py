@@ -80,7 +80,7 @@ def fit(
         seed: seed of dropout (the batches have their own).
         folder: folder for checkpoints, history and the best weights.
         score_dev: returns the dev score of the current weights, higher is better.
-        say: told of progress and dev scores, a line at a time.
+        say: called with each line of progress.
         until: share of the steps after which to pause with the current weights; a later call with the same
             folder resumes.
         lr_key: recipe key of config.lr, for messages.

@@ -19,7 +19,7 @@ def truncate_splits(splits: Splits, config: RunConfig, say: Callable[[str], None
     Args:
         splits: the data as read.
         config: a recipe; without `truncate` the splits are returned unchanged.
-        say: told how many words of each split are not learned or not scored.
+        say: called with each line of progress.
 
     Raises:
         ConfigError: the tokenizer does not report character offsets.
@@ -51,17 +51,17 @@ def _cutter(config: RunConfig) -> Callable[[Sequence[Example]], list[Example]]:
         config.model, revision=config.revision, trust_remote_code=config.trust_remote_code
     )
     encoding = Encoding.detect(tokenizer)
-    room = config.max_tokens - len(encoding.prefix_ids) - len(encoding.suffix_ids)
+    budget = config.max_tokens - len(encoding.prefix_ids) - len(encoding.suffix_ids)
     if config.task == "classification":
-        return lambda examples: [_cut_text(example, tokenizer, room) for example in examples]
+        return lambda examples: [_cut_text(example, tokenizer, budget) for example in examples]
     encoder = WordEncoder(tokenizer, encoding, max_word_tokens=min(64, max(1, config.max_tokens // 4)))
-    return lambda examples: [_cut_words(example, encoder, room) for example in examples]
+    return lambda examples: [_cut_words(example, encoder, budget) for example in examples]
 
 
-def _cut_words(example: Example, encoder: WordEncoder, room: int) -> Example:
-    """Return an example without the words beyond a budget of `room` tokens, with spans clipped."""
+def _cut_words(example: Example, encoder: WordEncoder, budget: int) -> Example:
+    """Return an example without the words beyond a budget of `budget` tokens, with spans clipped."""
     ends = accumulate(len(ids) for ids in encoder.encode_words(example.words))
-    return keep_words(example, sum(end <= room for end in ends))
+    return keep_words(example, sum(end <= budget for end in ends))
 
 
 def keep_words(example: Example, count: int) -> Example:
@@ -85,7 +85,7 @@ def _end(offsets: Sequence[tuple[int, int]], count: int) -> int:
     return offsets[count - 1][1] if count else 0
 
 
-def _cut_text(example: Example, tokenizer: Any, room: int) -> Example:
+def _cut_text(example: Example, tokenizer: Any, budget: int) -> Example:
     """Return a whole text truncated after the last token that fits, with its labels."""
     text, _, offsets = text_and_offsets(example)
     if not getattr(tokenizer, "is_fast", False):
@@ -93,9 +93,9 @@ def _cut_text(example: Example, tokenizer: Any, room: int) -> Example:
             "truncate = true: this tokenizer does not report the offsets of its tokens. Leave truncate out."
         )
     places = tokenizer(text.strip(), add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-    if len(places) <= room:
+    if len(places) <= budget:
         return example
-    end = len(text) - len(text.lstrip()) + places[room - 1][1]
+    end = len(text) - len(text.lstrip()) + places[budget - 1][1]
     kept = [place for place in offsets if place[0] < end]
     whole = [text[start : min(stop, end)] for start, stop in kept]
     clipped = tuple((start, min(stop, end)) for start, stop in kept)

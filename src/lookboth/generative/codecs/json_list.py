@@ -26,11 +26,11 @@ class JsonCodec(Codec):
         return '{"text": "' if first else ', {"text": "'
 
     def word_piece(self, word: str, *, first: bool) -> str:
-        """Return a word of a span as a piece; the first has no space before it."""
+        """Return a word of a span as a piece, with a space in front unless it is the first."""
         return ("" if first else " ") + _json_text(escape(word, self.markers))
 
     def label_piece(self, label: str) -> str:
-        """Return the piece that ends the words of a span and gives its label."""
+        """Return the piece that ends the words of a span and writes its label."""
         return f'", "label": "{_json_text(label)}"'
 
     def nth_piece(self, nth: int) -> str:

@@ -31,7 +31,7 @@ class MarkupCodec(Codec):
         return "[" if first else " ["
 
     def close_piece(self, label: str) -> str:
-        """Return the piece that gives the label and closes a span."""
+        """Return the piece with the label and the closing bracket of a span."""
         return f" | {write_label(label, self.markers)}]"
 
     def pieces(self, words: Sequence[str], spans: Sequence[Span]) -> list[str]:
@@ -77,8 +77,8 @@ def _read_markup(answer: str) -> tuple[list[str], list[_Marked], list[AnswerProb
     words: list[str] = []
     marked: list[_Marked] = []
     broken: list[tuple[int, int]] = []
-    opened: tuple[int, int] | None = None  # word and character where a bracket was opened
-    bar: int | None = None  # character where its label begins
+    opened: tuple[int, int] | None = None  # word and character index of the opening bracket
+    bar: int | None = None  # character index of its label
     for token in _MARKUP_TOKEN.finditer(answer):
         if token[0] == "[":
             if opened:

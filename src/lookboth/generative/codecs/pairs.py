@@ -31,7 +31,7 @@ class PairsCodec(Codec):
         return "" if first else ";"
 
     def word_piece(self, word: str, *, first: bool) -> str:
-        """Return a word of a span as a piece; the first has no space before it."""
+        """Return a word of a span as a piece, with a space in front unless it is the first."""
         return ("" if first else " ") + escape(word, self.markers)
 
     def label_piece(self, label: str) -> str:

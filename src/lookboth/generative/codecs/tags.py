@@ -20,7 +20,7 @@ class TagsCodec(Codec):
     explanation = "Copy the text with a tag after each word: word/tag."
 
     def word_piece(self, word: str, *, first: bool) -> str:
-        """Return a word as a piece; the first has no space before it."""
+        """Return a word as a piece, with a space in front unless it is the first."""
         return ("" if first else " ") + escape(word, self.markers)
 
     def tag_piece(self, tag: str) -> str:
