@@ -60,6 +60,7 @@ class Automaton(ABC):
         # Tags of the scheme "plain" cannot represent longer spans.
         self._one_word = codec.scheme == "plain"
         self._choices: dict[State, tuple[Choice, ...]] = {}
+        # Capitalization is a cheap guess of where names start and end. It only affects speed.
         self._capital = [word[:1].isupper() for word in self.words]
 
     def choices(self, state: State) -> tuple[Choice, ...]:
@@ -89,8 +90,7 @@ class Automaton(ABC):
     def _goes_on(self, start: int, word: int) -> bool:
         """Guess whether a span that starts at `start` includes `word`: both are capitalized.
 
-        After an incorrect guess the span is long. Its end is then guessed again at each power of two, so the
-        number of incorrect guesses grows only logarithmically with the length.
+        After an incorrect guess the end is guessed again at each power of two, so that few guesses are incorrect.
         """
         if word >= len(self.words):
             return False
@@ -165,6 +165,7 @@ class TagsAutomaton(Automaton):
         self._codec = codec
         self._tags = tags_for_labels(codec.labels, codec.scheme)
         self._allowed = allowed_transitions(self._tags, codec.scheme)
+        # The index after the last tag stands for the start of the sentence in `allowed_transitions`.
         self.start = (0, False, len(self._tags))
 
     def _from(self, state: State) -> list[Choice]:
@@ -173,6 +174,7 @@ class TagsAutomaton(Automaton):
             return [Choice("", END)]
         if not written:
             return [Choice(self._codec.word_piece(self.words[word], first=word == 0), (word, True, before))]
+        # IOBES must close its span before the end of the sentence.
         last = word + 1 == len(self.words)
         return [
             Choice(self._codec.tag_piece(tag), (word + 1, False, number), tag=tag)
@@ -237,6 +239,7 @@ class MentionsAutomaton(Automaton):
         following = [start for start in starts if start + length < len(self.words)]
         if self._one_word and length:
             following = []
+        # Several starts can continue with the same word; they stay one choice until their words differ.
         pieces: dict[str, str] = {}
         for start in following:
             word = self.words[start + length]
@@ -255,6 +258,7 @@ class MentionsAutomaton(Automaton):
         ]
 
     def _nth(self, starts: tuple[int, ...], length: int, label: str) -> list[Choice]:
+        # The format pairs has no field for the occurrence, so it always means the first one.
         spans = [Span(start, start + length, label) for start in starts]
         if isinstance(self._codec, PairsCodec):
             return [Choice("", ("list", spans[0].end, False), span=spans[0])]

@@ -93,6 +93,7 @@ class MentionParser(AnswerParser):
             return self.problem("unknown_label", piece)
         if not words:
             return self.problem("unparseable", piece)
+        # Some tokenizers normalize Unicode, so words are compared in NFC.
         start = self._find(normalize(words), nth)
         if start is None:
             return self.problem("invented", piece)
@@ -103,6 +104,7 @@ class MentionParser(AnswerParser):
         return None
 
     def _find(self, wanted: list[str], nth: int) -> int | None:
+        # Models mostly list spans in text order; the search from the start handles answers that do not.
         after = next(islice(self._free(wanted, self.end), nth - 1, None), None)
         return next(self._free(wanted, 0), None) if after is None and nth == 1 else after
 
@@ -142,6 +144,7 @@ class CopyParser(AnswerParser):
             self.problem("unknown_label", piece)
         elif not there:
             self.problem("unparseable", piece)
+        # A span over words that are apart in the text would cover words that the answer left out.
         elif there[0] is None or there != list(range(there[0], there[0] + len(there))):
             self.problem("invented", piece)
         else:

@@ -59,6 +59,7 @@ class Answerer:
             prompts: prompts of any length.
             batch_tokens: token budget for the prompts of a batch, in free decoding.
         """
+        # Free decoding also runs on models whose cache cannot be split and joined.
         if self.writer.config.decoding == "free":
             answers = write_freely(self.language, self.writer, prompts, batch_tokens=batch_tokens)
             return [self._read(*pair) for pair in zip(prompts, answers, strict=True)]
@@ -82,6 +83,7 @@ class Answerer:
             return self._under_prompt_plan(prompts, self.prompt_plan)
         for group in _by_prefix(prompts):
             chosen = [prompts[i] for i in group]
+            # Without one shared prefix, `decode_constrained` finds the common part itself.
             shared = chosen[0].prefix_ids if len({p.prefix_ids for p in chosen}) == 1 else None
             answers = decode_constrained(
                 self.language.model,
@@ -98,6 +100,7 @@ class Answerer:
         scored_answers: dict[int, ScoredAnswer] = {}
         ids = [prompt.input_ids for prompt in prompts]
         for indices, pasts in encode_prompts(model, plan, ids):
+            # The prompt is encoded under its plan; the answer itself is causal.
             with under_plan(model, MaskPlan((0,) * plan.num_layers)):
                 answers = decode_constrained(
                     model,
@@ -114,6 +117,7 @@ class Answerer:
         return Grammar(build_automaton(writer.codec, prompt.words), writer.encoder.encode, (writer.end_id,))
 
     def _encoded(self, ids: tuple[int, ...]) -> Prefix:
+        # In training the weights change between calls, so keys and values of an earlier call are outdated.
         if self._prefix is None or not self.keeps_prefix or self._prefix.ids != ids:
             self._prefix = encode_prefix(self.language.model, ids)
         return self._prefix
@@ -128,4 +132,5 @@ def _by_prefix(prompts: Sequence[Prompt]) -> list[list[int]]:
     groups: dict[tuple[int, ...], list[int]] = {}
     for index, prompt in enumerate(prompts):
         groups.setdefault(prompt.prefix_ids, []).append(index)
+    # Small groups would run in many small batches, which costs more than encoding a prefix several times.
     return list(groups.values()) if 4 * len(groups) <= len(prompts) + 3 else [list(range(len(prompts)))]

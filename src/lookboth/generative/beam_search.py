@@ -81,6 +81,7 @@ class BeamSearch:
             for token, score in zip(point.position.allowed, scores, strict=True):
                 if token == guess:
                     followed = total + score
+                # A branch below the best finished answer cannot win any more.
                 elif total + score > self.floor:
                     self.branches.append(Branch(total + score, scored_draft, number, token))
             if guess is not None:
@@ -92,6 +93,8 @@ class BeamSearch:
         """Open the `num_beams` most probable branches that may still win, and prune the others."""
         branches = sorted((b for b in self.branches if b.log_probability > self.floor), key=lambda b: -b[0])
         if len(branches) > num_beams:
+            # The best pruned branch bounds everything that was pruned, because continuations are never more
+            # probable.
             self.lost = max(self.lost, branches[num_beams].log_probability)
         self.open, self.branches = [], []
         for branch in branches[:num_beams]:

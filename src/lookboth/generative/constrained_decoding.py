@@ -82,6 +82,7 @@ def decode_constrained(
     elif prefix is None:
         prefix = encode_prefix(model, common_prefix(prompts))
     answers: list[Answer | None] = [None] * len(prompts)
+    # Each beam keeps its own keys and values.
     for wave in _waves(prompts, len(prefix.ids), budget.kept_tokens // num_beams):
         initial = [
             Hypothesis(i, grammars[i].begin(), None, tuple(prompts[i][len(prefix.ids) :]))
@@ -140,6 +141,7 @@ def read_answer(hypothesis: Hypothesis, *, is_best: bool = False) -> Answer:
         borders.append(borders[-1] + length)
     spans = []
     for span, first, end in hypothesis.position.grammar.automaton.read(path):
+        # Forced tokens have probability 1, so only decisions count.
         deciding = [d for place, d in hypothesis.decisions if borders[first] <= place < borders[end]]
         spans.append(ScoredSpan(span, math.exp(math.fsum(deciding))))
     pieces = tuple(choice.piece for choice in path if choice.piece)

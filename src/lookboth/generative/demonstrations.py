@@ -46,6 +46,7 @@ class Demonstrations:
         if self.retrieves:
             ranked = self._rank(texts, self.config.k)
             return [[self.pool[i] for i in reversed(indices)] for indices in ranked]
+        # One draw for all texts: they share a prefix, which is encoded once.
         shared = self.shared()
         return [shared for _ in texts]
 
@@ -78,10 +79,12 @@ class Demonstrations:
             twins.setdefault(example.words, set()).add(index)
         if self.retrieves:
             return self._retrieved_for_training(twins)
+        # Seeded by epoch, so that a resumed training draws the same demonstrations.
         rng = random.Random(f"{self.seed}:{epoch}")
         return [[self.pool[i] for i in self._draw(rng, twins[example.words])] for example in self.pool]
 
     def _retrieved_for_training(self, twins: dict[tuple[str, ...], set[int]]) -> list[list[Example]]:
+        # Rank enough sentences that k remain after the twins of the query are removed.
         most = max(map(len, twins.values()))
         ranked = self._rank([example.words for example in self.pool], self.config.k + most)
         result = []
@@ -122,6 +125,7 @@ class Demonstrations:
         return strata
 
     def _rank(self, queries: Sequence[Sequence[str]], count: int) -> list[list[int]]:
+        # Building the index encodes the whole pool, so it happens on first use only.
         if self._retriever is None:
             self._retriever = build_retriever([example.words for example in self.pool], self.config)
         return self._retriever.rank(queries, min(count, len(self.pool)))

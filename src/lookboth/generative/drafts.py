@@ -119,6 +119,7 @@ def draft_answer(hypothesis: Hypothesis) -> Draft:
         fed.append(token)
         tail.append(token)
         position = position.advance(token)
+    # Tokens after the last decision need no scores, so they are not fed.
     num_fed = points[-1].fed + 1 if points else 0
     return Draft(hypothesis, tuple(fed[:num_fed]), tuple(points), tuple(tail), position)
 
@@ -225,6 +226,7 @@ def _plan(drafts: Sequence[Draft], num_prefix: int, budget: Budget) -> Iterator[
     padding = past_slots = 0
     for draft in sorted(drafts, key=lambda draft: -len(draft.fed)):
         if batch:
+            # Drafts come longest first, so the first one sets the width of the batch.
             width, rows = len(batch[0].fed), len(batch) + 1
             padding += width - len(draft.fed)
             slots = num_prefix + max(past_slots, draft.feed.num_past) + width
@@ -254,6 +256,7 @@ def _score(
     for row, position in zip(padded, positions, strict=True):
         row[: len(position.allowed)] = torch.tensor([column[token] for token in position.allowed])
     allowed = padded.to(logits.device)
+    # Only the allowed tokens compete: their probabilities are renormalized.
     chosen = logits.gather(1, allowed.clamp(min=0)).float().masked_fill(allowed < 0, -torch.inf)
     rows = chosen.log_softmax(-1).tolist()
     return [row[: len(position.allowed)] for row, position in zip(rows, positions, strict=True)]

@@ -74,6 +74,7 @@ class _KeepLogProbs(LogitsProcessor):
         self.steps: list[torch.Tensor] = []
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        # Greedy decoding takes the maximum, so its log-probability is enough.
         self.steps.append(scores.float().log_softmax(-1).amax(-1))
         return scores
 
@@ -133,6 +134,7 @@ def read_answer(writer: PromptWriter, tokens: Sequence[int], log_probs: Sequence
         log_probs: log-probability of each token.
     """
     length = next((i for i, token in enumerate(tokens) if token in writer.stop_ids), len(tokens))
+    # A single token may be part of a character, so decode every prefix instead of every token.
     prefixes = [list(tokens[: i + 1]) for i in range(length)]
     texts = writer.tokenizer.batch_decode(prefixes, clean_up_tokenization_spaces=False) if prefixes else [""]
     ends = tuple(len(text) for text in texts[:length])

@@ -38,6 +38,7 @@ def build_generative(
         # The adapter kind "head" freezes all weights of the backbone.
         config = config.model_copy(update={"adapter": AdapterConfig(kind="head")})
     base = build_base(config, device=device)
+    # Generation needs a causal model; encoders have other plans.
     if not base.plan.is_causal:
         raise ConfigError(f"model = {config.model!r}: an encoder cannot generate text. Name a decoder.")
     settings = _settings(config, base)

@@ -201,7 +201,9 @@ def load_generative(
     if merge:
         fold_adapter(model.backbone)
     labeler = GenerativeLabeler(config, model, tokenizer, pool)
+    # The saved pool is already the draw; drawing from it again would change the demonstrations.
     labeler.demonstrations.as_saved()
+    # The weights of a loaded labeler do not change, so the prefix stays valid.
     labeler.answerer.keeps_prefix = True
     return labeler
 
@@ -220,6 +222,7 @@ def cut_words(words: Sequence[str], lengths: Sequence[int], limit: int) -> list[
             budget -= lengths[end]
             end += 1
         if end < len(words):
+            # Only the second half: a cut near the start would make many short parts.
             ends = (i + 1 for i in range(end - 1, (start + end) // 2 - 1, -1) if words[i] in _SENTENCE_ENDS)
             end = next(ends, end)
         parts.append((start, end))

@@ -77,6 +77,7 @@ def load_parts(
     backbone, tokenizer = load_backbone_and_tokenizer(
         folder, config, device, choice, trust_remote_code, backbone=backbone
     )
+    # Full fine-tuning also changes the vocabulary head, which is saved with the backbone.
     name = str((folder / BACKBONE_FOLDER).absolute()) if config.adapter == "full" else config.base
     language = LanguageModel(
         load_language_model(

@@ -93,6 +93,7 @@ def encode_prefix(model: Any, ids: Sequence[int]) -> Prefix:
         model: a causal language model of transformers.
         ids: token ids, shape (p,).
     """
+    # Models reject an empty input.
     if not ids:
         return Prefix((), None)
     fed = run_feeds(model, Prefix((), None), [Feed(None, ids, [])], [0])
@@ -128,6 +129,7 @@ def run_feeds(model: Any, prefix: Prefix, feeds: Sequence[Feed], vocabulary: Seq
     for row, feed in enumerate(feeds):
         size, first = len(feed.tokens), num_prefix + feed.num_past
         ids[row, :size] = torch.tensor(feed.tokens)
+        # Positions of padding are clamped to stay within the table of positions.
         positions[row] = torch.arange(first, first + width).clamp(max=first + size - 1)
         attended[row, num_prefix:first] = 1
         attended[row, num_prefix + past_slots : num_prefix + past_slots + size] = 1
@@ -182,6 +184,7 @@ def _check_length(model: Any, length: int) -> None:
 def _fill_cache(prefix: Prefix, feeds: Sequence[Feed], past_slots: int) -> DynamicCache:
     parts = []
     if prefix.past:
+        # `expand` shares the memory of the prefix between all rows.
         parts.append([t[:, None].expand(-1, len(feeds), -1, -1, -1) for t in prefix.past])
     if past_slots:
         parts.append([_pad([feed.past and feed.past[side] for feed in feeds], past_slots) for side in (0, 1)])
@@ -233,6 +236,7 @@ def _narrow_head(model: Any, wanted: Tensor, vocabulary: Tensor) -> Iterator[Non
 
     def narrow(hidden: Tensor) -> Tensor:
         chosen = hidden.flatten(0, 1)[wanted][None]
+        # The rows of the weight can be selected only in a plain linear layer.
         if type(head) is not nn.Linear or patched:
             return stock(chosen)[..., vocabulary]
         bias = None if head.bias is None else head.bias[vocabulary]

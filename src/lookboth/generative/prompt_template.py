@@ -63,6 +63,7 @@ class TextEncoder:
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
+        # SentencePiece marks the word boundary that it adds in front of a text with this character.
         bracket = tokenizer.convert_ids_to_tokens(self._ids("]", False))
         self._adds_space = bracket[0].startswith("▁")
         self._cached = lru_cache(maxsize=100_000)(self._encode)
@@ -95,6 +96,7 @@ class TextEncoder:
 
 def _chat_template(tokenizer: Any, has_instruction: bool) -> PromptTemplate | None:
     instruction, contents = _MARK.format("i"), [_MARK.format(number) for number in range(5)]
+    # Two full rounds show whether later turns are formatted like the first.
     roles = ("user", "assistant") * 3
     messages = [{"role": r, "content": c} for r, c in zip(roles, contents, strict=False)]
     text = _render(tokenizer, messages)
@@ -108,6 +110,7 @@ def _chat_template(tokenizer: Any, has_instruction: bool) -> PromptTemplate | No
     reply, after, second_reply, second_after, _ = rest
     if (reply, after) != (second_reply, second_after):
         return None
+    # The token that ends an answer must not depend on a space before it.
     return PromptTemplate(start, body, reply, after.lstrip(" ") or after)
 
 

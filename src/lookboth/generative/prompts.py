@@ -93,7 +93,9 @@ class PromptWriter:
         )
         self.reply_ids = self.encoder.encode(template.reply, special=True)
         self.next_ids = self.encoder.encode(template.next, special=True)
+        # Answers are one line, so a line end also means that the answer is over.
         self.stop_ids = frozenset({self.end_id, *_ids_of_line_ends(tokenizer)} | _end_of_text(tokenizer))
+        # The same sentence is a demonstration in many prompts.
         self._blocks: dict[Example, Block] = {}
 
     @property
@@ -163,6 +165,7 @@ class PromptWriter:
             is_last = number == len(shown)
             ids += block.question + block.answer + (self.next_ids[:1] if is_last else self.next_ids)
             learned += [False] * len(block.question)
+            # The end token belongs to the answer: the model must learn to stop.
             learned += [loss == "multi" or is_last] * (len(block.answer) + 1)
             learned += [False] * (len(ids) - len(learned))
         positions = [p for p in range(len(ids) - 1) if loss == "vanilla" or learned[p + 1]]
@@ -182,6 +185,7 @@ class PromptWriter:
                 f"generative.max_tokens = {self.max_tokens}. Raise it, or lower max_tokens, at which texts "
                 "are cut."
             )
+        # The most similar demonstration comes last, so drop from the front.
         first = len(blocks)
         while first and (size := sum(map(len, blocks[first - 1])) + len(self.next_ids)) <= budget:
             budget -= size

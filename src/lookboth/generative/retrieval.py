@@ -101,6 +101,7 @@ class WordEmbeddingRetriever:
 
     def _scores(self, query: np.ndarray) -> np.ndarray:
         similar = query @ self._words.T
+        # One matrix product for the pool; `reduceat` takes the maximum within each sentence.
         scores: np.ndarray = np.maximum.reduceat(similar, self._starts, axis=1).mean(0)
         return scores
 
@@ -116,6 +117,7 @@ class _States:
         self._backbone = load_backbone(model, device=default_device())
         longest = max_positions(self._backbone) or 512
         self._encoder = WordEncoder(load_tokenizer(model), max_word_tokens=4)
+        # At most four tokens per word, so this many words always fit.
         self._max_words = max(1, longest // 4 - 1)
 
     def of(self, sentences: Sequence[Sequence[str]]) -> list[tuple[np.ndarray, Sequence[tuple[int, int]]]]:

@@ -122,6 +122,7 @@ def _expand(grammar: Grammar, interpretation: Interpretation) -> Iterator[Interp
     guesses = set(grammar.automaton.draft(interpretation.state))
     for choice in grammar.automaton.choices(interpretation.state):
         tokens = tuple(grammar.encode(choice.piece)) if choice.piece else ()
+        # The end tokens belong to the last choice, so that stopping competes with continuing.
         if choice.state == END:
             tokens += grammar.end_ids
         drafted = choice in guesses and (wrote or interpretation.drafted)

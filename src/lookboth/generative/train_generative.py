@@ -39,6 +39,7 @@ def train_generative(config: RunConfig, splits: Splits, seed: int, folder: Path,
     from transformers import set_seed
 
     start = Start.now()
+    # Before the adapter is created: its initial weights are random.
     set_seed(seed)
     labels = labels_of([*splits.train, *splits.dev])
     labeler = build_generative(config, labels=labels, pool=splits.train, seed=seed)

@@ -50,6 +50,7 @@ class TrainingExamples(Sequence[TokenizedExample]):
         """Return one tokenized prompt with its answer."""
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
+        # Index order is epoch after epoch over the same queries.
         query = index % len(self.queries)
         lesson = self.writer.training_example(self.queries[query], self.shown[index], self.loss)
         ids, predicting = lesson
@@ -85,6 +86,7 @@ class TrainingExampleBatches(RunBatches):
                 seed=seed * 10_007 + epoch,
                 size=config.batch_sentences,
             )
+            # A partial epoch trains on a random part, because batches are shuffled.
             kept = batches if share == 1 else batches[: max(1, round(share * len(batches)))]
             plan += [[first + index for index in batch] for batch in kept]
             ends.append(len(plan))

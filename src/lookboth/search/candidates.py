@@ -87,6 +87,7 @@ def candidates_of(
                 "with search.max_look_ahead only candidates without repetition are allowed."
             )
         found = [Candidate(limit_look_ahead(candidate.plan, max_look_ahead)) for candidate in found]
+    # Limits and notations can make candidates equal.
     unique = list(dict.fromkeys(found))
     if len(unique) < 2:
         raise ConfigError("search: only one plan to choose from; name more in search.candidates.")

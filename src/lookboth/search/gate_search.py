@@ -56,6 +56,7 @@ class Gated:
         self.model, self.gates = model, gates
 
     def __enter__(self) -> "Gated":
+        # As a submodule, the gates are in the optimizer and in checkpoints.
         self.model.add_module("gates", self.gates)
         self.hooks = (
             self.model.register_forward_pre_hook(self._open),
@@ -70,6 +71,7 @@ class Gated:
         set_gates(self.model, None)
 
     def _open(self, model: nn.Module, args: tuple[Any, ...]) -> None:
+        # Dev data is scored under the discrete plan, not under gates.
         set_gates(model, self.gates() if model.training else None)
 
     def _penalize(self, model: nn.Module, args: tuple[Any, ...], output: dict[str, torch.Tensor]) -> None:
@@ -80,6 +82,7 @@ class Gated:
 
 def search_gates(task: SearchTask) -> SearchResult:
     """Train gates; return the dev scores of the gates' plan and of every candidate with the same weights."""
+    # Gates weaken attention to the right, so every layer must be open.
     relaxed = {"plan": "full", "train_plan": None, "attn_implementation": "eager"}
     scored = passes([candidate.plan.reach for candidate in task.candidates]) + 1
     config = task.shortened(scored).model_copy(update=relaxed)

@@ -51,6 +51,7 @@ class DrawnPlans:
     def _draw(self, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if model.training:
             tokens: torch.Tensor = kwargs["input_ids"]
+            # From the batch itself: there is no step counter here that survives a resume.
             rng = random.Random(f"{self.seed} {tuple(tokens.shape)} {int(tokens.sum())}")
             apply_plan(model.backbone, rng.choice(self.plans))
 
@@ -123,6 +124,7 @@ def score_all(
     depth = best_cut([one.plan.reach for one in candidates if task.known(one, stage) is None])
     cache_gb = task.config.training.cache_gb
     with share_lower_states(labeler.model, prepared.batches, depth, cache_gb) as states:
+        # With shared lower layers the first plan pays for the others, so times are not comparable.
         alone = states is None
         return {one: task.score(labeler, one, stage=stage, timed=alone) for one in candidates}
 

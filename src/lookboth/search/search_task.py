@@ -90,6 +90,7 @@ class SearchTask:
         training = self.config.training
         dev = _FORWARD * sum(len(example.words) for example in self.splits.dev)
         train = sum(len(example.words) for example in self.splits.train)
+        # An ordinary training also scores dev data at every evaluation.
         times = max(1.0, training.epochs * training.evals_per_epoch)
         return dev / (training.epochs * train + times * dev)
 

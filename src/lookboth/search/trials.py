@@ -61,6 +61,7 @@ def hand_over_training(task: SearchTask, candidate: Candidate, folder: Path) -> 
         folder: folder of the ordinary training.
     """
     begun = _partial_folder(task, candidate)
+    # The ordinary training finds these checkpoints in its own folder and resumes.
     for entry in list(begun.iterdir()) if begun.is_dir() else []:
         entry.replace(folder / entry.name)
     delete_training(task, candidate)

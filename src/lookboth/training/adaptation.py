@@ -147,6 +147,7 @@ def _language_model(config: RunConfig, backbone: Any) -> LanguageModel:
     )
     for module in model.children():
         if module is not inner:
+            # With LoRA the vocabulary head stays as pretrained; labeling discards it anyway.
             module.requires_grad_(config.adapter.kind == "full")
     device = inner.get_input_embeddings().weight.device
     return LanguageModel(model, compute_dtype=torch_dtype(config.training.precision, device.type))
@@ -167,7 +168,9 @@ def _train(
     vocab_size = model.model.get_input_embeddings().weight.shape[0]
     texts, aside = hold_out(read)
     batches = plan_texts(texts, config, tokenizer, vocab_size=vocab_size, seed=seed)
+    # The held-out texts are scored once per evaluation, however many epochs the training has.
     once = config.model_copy(update={"adaptation": section.model_copy(update={"epochs": 1, "steps": None})})
+    # The same masked tokens in every evaluation, so that losses are comparable.
     held_out = plan_texts(aside, once, tokenizer, vocab_size=vocab_size, seed=0)
     before = mean_loss(model, held_out)
     if (pairs := describe_pairs(model)) is not None:

@@ -42,6 +42,7 @@ class TextBatches(RunBatches):
 
     def pieces_of(self, index: int) -> list[TokenizedExample]:
         """Return the pieces of one batch with some of their tokens masked."""
+        # Seeded by batch, so that a resumed training masks the same tokens.
         rng = random.Random(f"{self.seed} {index}")
         return [self.objective.set_targets(self.pieces[i], rng) for i in self.schedule[index]]
 
@@ -94,6 +95,7 @@ def read_texts(config: RunConfig) -> list[Example]:
 def hold_out(texts: Sequence[Example]) -> tuple[list[Example], list[Example]]:
     """Return (training texts, held-out texts): 5 % are held out, at least one and at most `MAX_HELD_OUT`."""
     shuffled = list(texts)
+    # A fixed seed: all runs on these texts hold out the same ones and stay comparable.
     random.Random(0).shuffle(shuffled)
     num_held_out = min(MAX_HELD_OUT, max(1, round(HELD_OUT_SHARE * len(texts))))
     return shuffled[num_held_out:], shuffled[:num_held_out]
@@ -182,6 +184,7 @@ def _refuse_evaluated(config: RunConfig) -> None:
         _place(source, "test") for source in ((f"{first}:test",) if data.test is None else data.test)
     }
     for source in text_section(config).text:
+        # Adapting to evaluation texts would inflate scores, even without their labels.
         if _place(source, "train") in evaluated and source not in data.train:
             raise ConfigError(
                 f"adaptation.text = {source!r}: this is dev or test data of the recipe. Name other text; "

@@ -55,6 +55,7 @@ def _add_lora(backbone: Any, config: AdapterConfig) -> Any:
         raise ConfigError(
             f"adapter: PEFT cannot put LoRA pairs on this model: {first_line(error)}"
         ) from error
+    # PEFT matches by suffix, so check that exactly these weights have a pair.
     if different := paired_weights(model) ^ set(places.names()):
         raise ConfigError(
             f"adapter: {len(different)} weights have a LoRA pair and should not, or the other way round, for example "
@@ -108,6 +109,7 @@ def _settings(backbone: Any, places: LoraPlaces, config: AdapterConfig) -> "Lora
 
 def _load_start(model: Any, folder: Path, config: AdapterConfig) -> None:
     setting = f"adapter.start_from = {str(folder)!r}"
+    # Accept the adapter itself and the output folder of `lookboth adapt`.
     holder = next((f for f in (folder, folder / "adapter") if (f / WEIGHTS_FILE).is_file()), None)
     if holder is None:
         raise ModelError(f"{setting}: no {WEIGHTS_FILE} in it.")
@@ -125,6 +127,7 @@ def _load_start(model: Any, folder: Path, config: AdapterConfig) -> None:
                 f"{setting}: was trained with {key} {shown}, and adapter.{key} = {other}. "
                 f"Set adapter.{key} = {shown}."
             )
+    # An adapter of the full model also fits a model that ends earlier.
     below = {name: tensor for name, tensor in weights.items() if not _is_cut_off(name, model)}
     try:
         fill_pairs(model, below, dtype=torch.float32)

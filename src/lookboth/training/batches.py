@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from lookboth.config import RunConfig
+from lookboth.config import RunConfig, TrainConfig
 from lookboth.data import (
     Layout,
     WordEncoder,
@@ -43,10 +43,12 @@ def tokenize_examples(
             max_tokens=config.max_tokens,
             overlap=config.overlap,
         )
+    # One call for all words: fast tokenizers work in parallel within a call.
     word_ids = iter(encoder.encode_words(word for example in examples for word in example.words))
     pieces: list[TokenizedExample] = []
     for index, example in enumerate(examples):
         tokens = list(islice(word_ids, len(example.words)))
+        # Empty texts have nothing to train on.
         if tokens:
             pieces += window_example(
                 tokens,
@@ -87,7 +89,9 @@ class RunBatches:
         plan: list[list[int]] = []
         ends: list[int] = []
         left = training.epochs
+        # Fractional epochs add up with rounding errors.
         while left > 1e-9:
+            # Distinct for all run seeds and epochs, because no training has 10,007 epochs.
             epoch_seed = seed * 10_007 + len(ends)
             epoch = plan_batches(
                 lengths,
@@ -134,6 +138,19 @@ class RunBatches:
         used = self.piece_lengths()
         total = sum(used[i] for batch in first_epoch for i in batch)
         return padding_share(used, first_epoch) if total == sum(used) else 0.0
+
+
+def num_steps(batches: RunBatches, config: TrainConfig) -> int:
+    """Return the number of optimizer steps of a run."""
+    return max(1, -(-len(batches) // config.accumulation))
+
+
+def step_tokens(batches: RunBatches, config: TrainConfig) -> list[int]:
+    """Return the number of tokens of each optimizer step, without padding."""
+    lengths = batches.piece_lengths()
+    tokens = [sum(lengths[i] for i in batch) for batch in batches.schedule]
+    size = config.accumulation
+    return [sum(tokens[start : start + size]) for start in range(0, len(tokens), size)]
 
 
 def only_batch(items: list[dict[str, Any]]) -> dict[str, Any]:

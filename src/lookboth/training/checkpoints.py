@@ -37,6 +37,7 @@ def load_weights(model: nn.Module, file: Path) -> None:
     """Load saved trained weights; all other weights keep their values."""
     from safetensors.torch import load_file
 
+    # Not strict: the file has the trained weights only.
     if not is_sharded(model):
         model.load_state_dict(load_file(file), strict=False)
         return
@@ -58,6 +59,7 @@ def is_sharded(model: nn.Module) -> bool:
 @contextmanager
 def without_frozen(model: nn.Module) -> Iterator[None]:
     """Exclude frozen weights from state dicts inside the context; the base model provides them."""
+    # A checkpoint of a LoRA run would otherwise be as large as the base model.
     hooks = (
         model.register_state_dict_post_hook(_drop_frozen),
         model.register_load_state_dict_post_hook(_excuse_frozen),

@@ -44,6 +44,7 @@ def balanced_weights(labels: Sequence[str], tag_ids: Iterable[int]) -> list[floa
     [0.75, 1.5, 1.5]
     """
     counts = Counter(labels[tag] for tag in tag_ids if tag >= 0)
+    # Total weight of each label if all labels share the words equally.
     fair = sum(counts.values()) / max(1, len(counts))
     return [fair / counts[label] if counts[label] else 1.0 for label in labels]
 

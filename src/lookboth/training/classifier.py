@@ -66,9 +66,11 @@ def train_classifier(config: RunConfig, splits: Splits, seed: int, folder: Path,
             say=say,
             adapter=config.adapter,
         )
+    # Sharded weights cannot be saved as a labeler, so load the best weights into a whole model.
     if is_sharded(labeler.model):
         labeler = build_labeler(config, labels=labels_of([*splits.train, *splits.dev]))
         load_weights(labeler.model, RunFolder(folder).training.best)
+    # Training may use its own plan (`train_plan`); scores are those of the plan of prediction.
     use_plan(labeler.model.backbone, labeler.config.plan)
     dev = score_dev.at(history.best_score)
     seconds = start.seconds()
@@ -130,6 +132,7 @@ def _mean_loss(labeler: Labeler, pieces: Sequence[TokenizedExample], batch_token
         for batch in plan:
             tensors = build_batch([pieces[i] for i in batch]).tensors()
             placed = {name: tensor.to(labeler.device) for name, tensor in tensors.items()}
+            # `num_items_in_batch=1` makes the loss a sum over words.
             total += float(model(**placed, num_items_in_batch=1)["loss"])
     model.train(training)
     return total / max(1, sum(len(piece.word_tokens) for piece in pieces))

@@ -60,6 +60,7 @@ class SharedBatches:
         parts = self.parts(step)
         if parts[part]:
             return self.batches.tensors(self._pieces(parts[part]))
+        # Every process must run a forward and backward pass in each part, or the others would wait for it.
         shortest = min((place for places in parts for place in places), key=self._length)
         return self.batches.tensors([_without_labels(self._pieces([shortest])[0])])
 
@@ -112,6 +113,7 @@ class SharedLabeler(TextLabeler):
 
     def label_chunk(self, examples: Sequence[Example], *, batch_tokens: int | None) -> Iterator[Prediction]:
         """Yield the prediction for each example, in order; see `TextLabeler.label_chunk`."""
+        # Sorted by length, each process gets texts of all lengths and about the same amount of work.
         by_length = sorted(range(len(examples)), key=lambda index: len(examples[index].words))
         mine = by_length[self.group.rank :: self.group.size]
         chosen = [examples[index] for index in mine]

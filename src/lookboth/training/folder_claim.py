@@ -28,6 +28,7 @@ def claim_folder(out: Path, config: RunConfig, data: Mapping[str, Sequence[Examp
     out.mkdir(parents=True, exist_ok=True)
     recipe = config.to_dict()
     hashes = {role: hash_examples(examples) for role, examples in data.items()}
+    # Without trained results there is nothing to mix up, so the folder may change its recipe.
     if _is_begun(run):
         if as_compared(_read(run.recipe)) != as_compared(recipe):
             raise DataError(

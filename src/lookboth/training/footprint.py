@@ -166,6 +166,7 @@ def estimate(config: RunConfig) -> Footprint:
         settings = cut_config(settings, config.exit_layer)
     full = config.adapter.kind == "full"
     dtype = torch.float32 if full else torch_dtype(config.training.precision, default_device())
+    # The meta device counts weights without allocating them.
     with torch.device("meta"):
         model = AutoModel.from_config(settings, dtype=dtype, trust_remote_code=config.trust_remote_code)
     length = config.max_tokens * (config.repetition + 1)
@@ -217,6 +218,7 @@ def require_memory(config: RunConfig) -> None:
         return
     try:
         found = estimate(config)
+    # The estimate reads configuration keys that not every architecture has; training itself reports real errors.
     except (LookbothError, AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError):
         return
     free = free_memory(default_device())

@@ -43,6 +43,7 @@ def keep_frozen_states(
         ConfigError: training.cache_frozen = true and the states cannot be cached.
     """
     wanted, num_frozen = config.cache_frozen, count_frozen(model.backbone)
+    # With a single epoch every text passes once, so a cache would only cost memory.
     if wanted is False or (wanted == "auto" and (num_frozen == 0 or len(batches.epoch_ends) < 2)):
         return nullcontext()
     states = FrozenStates(model, num_frozen)
@@ -158,6 +159,7 @@ class FrozenStates:
         if not isinstance(states, Tensor) or states.shape[:-1] != texts.attended.shape:
             return
         self.token_bytes = states.shape[-1] * states.element_size()
+        # The cache is in CPU memory: GPU memory is needed for training.
         flat = states.detach()[texts.attended.to(states.device)].cpu()
         for key, part in zip(texts.keys, flat.split(texts.lengths), strict=True):
             if key in self._kept or not (self.model.training or part.nbytes <= self.spare):
@@ -204,6 +206,7 @@ class _Texts:
         if segments is not None:
             numbers = numbers * ids.shape[1] + segments.cpu()
         lengths = torch.unique_consecutive(numbers[attended], return_counts=True)[1].tolist()
+        # Bytes of the token ids are smaller and hash faster than tuples of integers.
         keys = [(reach, part.numpy().tobytes()) for part in ids[attended].split(lengths)]
         return cls(attended, lengths, keys)
 
@@ -250,6 +253,7 @@ def _try_out(states: FrozenStates, batches: RunBatches, *, training: bool = True
     with torch.no_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []), states:
         for number in (0, len(batches) // 2, 0):
             inputs = {name: tensor.to(device) for name, tensor in batches[number].items()}
+            # The same dropout in the head, so that outputs can be compared.
             torch.manual_seed(0)
             start = _random_state(device)
             try:

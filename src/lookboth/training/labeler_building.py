@@ -68,6 +68,7 @@ def build_base(config: RunConfig, *, device: str | None = None) -> Base:
     plan = plan_as_made(backbone)
     if config.plan is not None:
         plan = MaskPlan.parse(config.plan, plan.num_layers)
+    # Before the adapter is added, so that the fingerprint is that of the stock weights.
     base_fingerprint = fingerprint(backbone)
     use_plan(backbone, plan)
     if config.train_plan is not None:
@@ -159,6 +160,7 @@ def _check_positions(backbone: Any, tokenizer: Any, config: RunConfig) -> None:
         why = f"the RoPE of {config.model} changes with the longest text of a batch beyond {longest} tokens"
     encoding, copies = Encoding.detect(tokenizer), config.repetition + 1
     special = len(encoding.prefix_ids) + len(encoding.suffix_ids)
+    # Every copy of the words takes its own positions; special tokens occur once.
     most = special + (longest - special) // copies
     if config.max_tokens > most:
         repeated, other = "", ""

@@ -91,6 +91,7 @@ class ProgressReporter(TrainerCallback):
         if state.global_step == begun:
             self.second = time.monotonic()
         elif state.global_step == begun + _MEASURED and self.second is not None:
+            # Steps differ in size, so extrapolate by tokens.
             measured = sum(self.step_tokens[begun : begun + _MEASURED])
             left = sum(self.step_tokens[begun + _MEASURED :])
             seconds = (time.monotonic() - self.second) / max(1, measured) * left

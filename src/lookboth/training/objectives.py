@@ -48,6 +48,7 @@ class Objective:
         """
         ids = list(piece.input_ids)
         shift = 0 if self.name == "mlm" else 1
+        # Under clm and mntp the first token has no position before it that could predict it.
         first, end = max(len(self.encoding.prefix_ids), shift), len(ids) - len(self.encoding.suffix_ids)
         chosen = [
             place for place in range(first, end) if self.name == "clm" or rng.random() < self.mask_share

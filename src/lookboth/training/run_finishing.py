@@ -88,6 +88,7 @@ class DevScorer:
 
     def at(self, score: float) -> Evaluation:
         """Return the evaluation with this score; recomputed if an earlier process measured it."""
+        # After a resume the best score may come from an earlier process.
         if self.best is None or self.best.scores.headline != score:
             return self.evaluate()
         return self.best

@@ -18,7 +18,7 @@ from lookboth.masking import find_stack
 from lookboth.run_folder import TrainingFolder
 from lookboth.training.adapters import num_trainable
 from lookboth.training.averaging import Averager
-from lookboth.training.batches import RunBatches, only_batch
+from lookboth.training.batches import RunBatches, num_steps, only_batch, step_tokens
 from lookboth.training.checkpoints import last_checkpoint, load_weights, without_frozen, write_weights
 from lookboth.training.distributed_work import SharedBatches
 from lookboth.training.footprint import memory_lines
@@ -126,22 +126,10 @@ def fit(
             if keeper.history.best_score <= 0:
                 raise
             say(f"{error} The weights of step {keeper.history.best_step} are kept.")
+    # A paused training keeps its current weights, because its score is that of this moment.
     if not pause.reached:
         keeper.restore_best()
     return keeper.history
-
-
-def num_steps(batches: RunBatches, config: TrainConfig) -> int:
-    """Return the number of optimizer steps of a run."""
-    return max(1, -(-len(batches) // config.accumulation))
-
-
-def step_tokens(batches: RunBatches, config: TrainConfig) -> list[int]:
-    """Return the number of tokens of each optimizer step, without padding."""
-    lengths = batches.piece_lengths()
-    tokens = [sum(lengths[i] for i in batch) for batch in batches.schedule]
-    size = config.accumulation
-    return [sum(tokens[start : start + size]) for start in range(0, len(tokens), size)]
 
 
 def read_config_lines(config: RunConfig, batches: RunBatches, model: nn.Module) -> Sequence[str]:
@@ -181,6 +169,7 @@ class _KeepBest(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
+        # A run without a checkpoint starts at step 0, so a stored history is from before the restart.
         self.history = self._saved_history() if state.global_step else History()
 
     def on_step_end(
@@ -193,6 +182,7 @@ class _KeepBest(TrainerCallback):
             if self.patience is not None and history.since_best() >= self.patience:
                 history.stopped_early = control.should_training_stop = True
             on_rank_zero(lambda: write_json(self.folder.history, asdict(history)))
+            # The checkpoint and the history must describe the same step, or a resumed run would score it twice.
             control.should_save = True
             self.say(f"step {step}: dev {100 * history.scores[-1]:.2f} (best {100 * history.best_score:.2f})")
         return control

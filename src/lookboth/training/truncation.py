@@ -88,6 +88,7 @@ def _end(offsets: Sequence[tuple[int, int]], count: int) -> int:
 def _cut_text(example: Example, tokenizer: Any, budget: int) -> Example:
     """Return a whole text truncated after the last token that fits, with its labels."""
     text, _, offsets = text_and_offsets(example)
+    # Only fast tokenizers report the character offsets of tokens.
     if not getattr(tokenizer, "is_fast", False):
         raise ConfigError(
             "truncate = true: this tokenizer does not report the offsets of its tokens. Leave truncate out."

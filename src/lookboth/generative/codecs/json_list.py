@@ -43,6 +43,7 @@ class JsonCodec(Codec):
         result, end = ["["], 0
         for span in sorted(spans):
             found = occurrences(normal[span.start : span.end], normal, end)
+            # The occurrence counts from the end of the previous span, as in parsing.
             nth = sum(1 for _ in takewhile(span.start.__ge__, found))
             result.append(self.open_piece(first=len(result) == 1))
             result += [self.word_piece(words[i], first=i == span.start) for i in range(*span[:2])]
@@ -56,6 +57,7 @@ class JsonCodec(Codec):
         parser = MentionParser(words, self.labels)
         try:
             records = json.loads(answer)
+        # Deeply nested brackets in an answer exceed the recursion limit of the JSON parser.
         except (ValueError, RecursionError):
             records = None
         if not isinstance(records, list):

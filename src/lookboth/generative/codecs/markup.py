@@ -82,6 +82,7 @@ def _read_markup(answer: str) -> tuple[list[str], list[_Marked], list[AnswerProb
     for token in _MARKUP_TOKEN.finditer(answer):
         if token[0] == "[":
             if opened:
+                # Brackets do not nest: a second one means that the first was never closed.
                 broken.append((opened[1], token.start()))
             opened, bar = (len(words), token.start()), None
         elif token[0] == "]" and opened:

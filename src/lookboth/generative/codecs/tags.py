@@ -49,6 +49,7 @@ class TagsCodec(Codec):
         parser = CopyParser([word for word, _, _ in items], words, self.labels)
         parser.problems += problems
         tags = [self._known(tag, parser) for _, tag, _ in items]
+        # `decode_tags` repairs invalid sequences, so they are counted here.
         for index, _ in find_tag_errors(tags, self.scheme):
             parser.problem("unparseable", tags[index])
         for span in decode_tags(tags, self.scheme):
