@@ -5,7 +5,7 @@
 Both sides alternate in one run, block by block of sentences, so that other load on the machine affects both equally.
 Only their ratio is meaningful. Ratios are of CPU seconds: per sentence without encoding the prefix, which is done once
 per data set, and with the prefix in this run. `generate` is timed with one prompt at a time and in batches. Its
-constraint also walks the automaton step by step, so that it costs as little as ours.
+constraint also positions the automaton step by step, so that it costs as little as ours.
 """
 
 import argparse
@@ -22,13 +22,13 @@ from transformers import AutoModelForCausalLM, LogitsProcessor, LogitsProcessorL
 
 from lookboth.config.method_sections import GenerativeConfig
 from lookboth.data.readers import read_split
-from lookboth.generative.answer_decoding import decode_constrained
+from lookboth.generative.answer_automata import build_automaton
 from lookboth.generative.codecs.codec_registry import build_codec
-from lookboth.generative.constrained import build_automaton
+from lookboth.generative.constrained_decoding import decode_constrained
 from lookboth.generative.demonstrations import Demonstrations
 from lookboth.generative.key_values import Prefix, common_prefix, encode_prefix
 from lookboth.generative.prompts import PromptWriter
-from lookboth.generative.walk import Grammar, Walk
+from lookboth.generative.token_grammar import Grammar, GrammarPosition
 from lookboth.models.builtin_models import resolve_model
 from lookboth.models.loading import load_tokenizer
 
@@ -40,17 +40,19 @@ class Constraint(LogitsProcessor):
     """Masks every token that the grammar does not allow next; it advances by one token per step."""
 
     def __init__(self, grammars: Sequence[Grammar], prompt_length: int) -> None:
-        self.walks: list[Walk] = [grammar.begin() for grammar in grammars]
+        self.positions: list[GrammarPosition] = [grammar.begin() for grammar in grammars]
         self.prompt_length = prompt_length
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Return the scores, with minus infinity for forbidden tokens."""
         if input_ids.shape[1] > self.prompt_length:
             last = input_ids[:, -1].tolist()
-            self.walks = [w.advance(t) if w.allowed else w for w, t in zip(self.walks, last, strict=True)]
+            self.positions = [
+                w.advance(t) if w.allowed else w for w, t in zip(self.positions, last, strict=True)
+            ]
         forbidden = torch.full_like(scores, -torch.inf)
-        for row, walk in enumerate(self.walks):
-            allowed = list(walk.allowed) or [0]
+        for row, position in enumerate(self.positions):
+            allowed = list(position.allowed) or [0]
             forbidden[row, allowed] = scores[row, allowed]
         return forbidden
 

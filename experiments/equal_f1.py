@@ -22,7 +22,7 @@ from lookboth.models.products import use_stock_products
 from lookboth.quiet import quiet_libraries
 from lookboth.training.batches import RunBatches
 from lookboth.training.classifier import prepare_classifier
-from lookboth.training.frozen import keep_frozen_states
+from lookboth.training.frozen_states import keep_frozen_states
 from lookboth.training.splits import Splits, read_splits
 from lookboth.training.trainer import fit
 

@@ -29,7 +29,7 @@ from lookboth.models.loading import load_tokenizer
 from lookboth.quiet import quiet_libraries
 from lookboth.training.adapters import add_adapter
 from lookboth.training.batches import RunBatches, tokenize_examples
-from lookboth.training.outcome import labels_of
+from lookboth.training.run_finishing import labels_of
 from lookboth.types import TokenizedExample
 
 ADAPTER = recipe("smollm2-135m", "bf16", "bucketed").adapter

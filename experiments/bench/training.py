@@ -12,9 +12,9 @@ from lookboth.config.recipe_files import parse_config
 from lookboth.data.sources import read_source
 from lookboth.models.loading import load_config, load_tokenizer, resolve_model
 from lookboth.training.batches import RunBatches, find_pad_id, tokenize_examples
-from lookboth.training.frozen import keep_frozen_states
+from lookboth.training.frozen_states import keep_frozen_states
 from lookboth.training.labeler_building import build_labeler
-from lookboth.training.outcome import labels_of
+from lookboth.training.run_finishing import labels_of
 from lookboth.types import Example, TokenizedExample
 
 TARGETS = ("q_proj", "v_proj")

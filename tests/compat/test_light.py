@@ -9,7 +9,7 @@ LIGHT = (
     "lookboth.cli.app",
     "lookboth.models.gguf_conversion",
     "lookboth.models.loading",
-    "lookboth.training.team",
+    "lookboth.training.process_group",
 )
 HEAVY = ("torch", "transformers", "peft", "accelerate", "ray", "datasets", "bitsandbytes", "uvicorn")
 CODE = """

@@ -160,7 +160,7 @@ def report(
 
 def _say(line: str) -> None:
     """Print a line from rank 0 only, if several processes train together."""
-    if Team.here().is_first:
+    if ProcessGroup.current().is_rank_zero:
         typer.echo(line)
 
 

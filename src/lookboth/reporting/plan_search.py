@@ -119,7 +119,7 @@ def search_words(search: PlanSearch) -> list[str]:
     for seed, evidence in search.evidence.items():
         cost = evidence.cost()
         price = "" if cost is None else f" It cost {cost:.1f} trainings, including the final one."
-        lines.append(f"{'' if seed is None else f'Seed {seed}: '}{evidence.in_words()}{price}")
+        lines.append(f"{'' if seed is None else f'Seed {seed}: '}{evidence.summary()}{price}")
     chosen = {evidence.name for evidence in search.evidence.values()}
     if len(chosen) > 1:
         lines.append(
