@@ -14,7 +14,7 @@ from test_trainer import make_config, right_word_decides, tiny_labeler, train
 from lookboth import cli
 from lookboth.errors import DataError
 from lookboth.inference.pipeline import word_log_probs
-from lookboth.training.team import Team, join, on_first
+from lookboth.training.process_group import ProcessGroup, join, on_rank_zero
 
 STOPPED_AT = 3  # dev scores after which a run is stopped
 PLAIN = {

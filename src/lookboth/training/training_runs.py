@@ -16,10 +16,10 @@ from lookboth.training.adaptation_texts import read_texts
 from lookboth.training.folder_claim import claim_folder
 from lookboth.training.footprint import require_memory
 from lookboth.training.labeler_building import build_base
-from lookboth.training.methods import find_method
-from lookboth.training.outcome import Say, Start, TrainedRun
+from lookboth.training.process_group import join_process_group, on_rank_zero, require_shared, shards_weights
+from lookboth.training.run_finishing import Say, Start, TrainedRun
 from lookboth.training.splits import Splits, read_splits
-from lookboth.training.team import join, on_first, require_shared, shards_weights
+from lookboth.training.training_methods import find_method
 from lookboth.training.truncation import truncate_splits
 from lookboth.types import Example
 
