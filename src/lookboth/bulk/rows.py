@@ -49,12 +49,12 @@ class Row:
     message: str = ""
     byte: int | None = None
 
-    def spoil(self, reason: str, message: str) -> None:
+    def invalidate(self, reason: str, message: str) -> None:
         """Mark the row as invalid."""
         self.text, self.reason, self.message = None, reason, message
 
 
-class _BadRow(Exception):
+class _InvalidRow(Exception):
     """Raised when a row is invalid; its arguments are reason and message."""
 
 
@@ -72,8 +72,8 @@ def read_rows(folder: Place, file: InputFile, part: Part, options: BulkOptions) 
         row = Row(number, byte=byte)
         try:
             _fill_from_line(row, line, file.format, options)
-        except _BadRow as bad:
-            row.spoil(*bad.args)
+        except _InvalidRow as invalid:
+            row.invalidate(*invalid.args)
         yield row
 
 
@@ -117,7 +117,7 @@ def _skip_line(stream: io.BufferedReader) -> int:
 
 def _fill_from_line(row: Row, line: bytes, file_format: str, options: BulkOptions) -> None:
     if len(line) > LINE_BYTES:
-        raise _BadRow("line-too-long", f"the line has more than {LINE_BYTES} bytes")
+        raise _InvalidRow("line-too-long", f"the line has more than {LINE_BYTES} bytes")
     line = line.removesuffix(b"\n").removesuffix(b"\r")
     text: Any = _decoded(line.removeprefix(codecs.BOM_UTF8) if row.number == 0 else line)
     if file_format == "text":
@@ -128,7 +128,7 @@ def _fill_from_line(row: Row, line: bytes, file_format: str, options: BulkOption
         row.kept = {name: record.get(name) for name in options.keep}
         if options.column not in record:
             known = ", ".join(record)[:200] or "none"
-            raise _BadRow("no-column", f"the key {options.column!r} is missing; the keys are: {known}")
+            raise _InvalidRow("no-column", f"the key {options.column!r} is missing; the keys are: {known}")
         text = record[options.column]
     row.text = _checked(text, options)
 
@@ -166,7 +166,7 @@ def _records(folder: Place, file: InputFile) -> Iterator[dict[str, Any]]:
         while line := stream.readline(LINE_BYTES + 1):
             if len(line) > LINE_BYTES and not line.endswith(b"\n"):
                 _skip_line(stream)
-            with suppress(_BadRow):
+            with suppress(_InvalidRow):
                 yield _record(_decoded(line.removeprefix(codecs.BOM_UTF8) if first else line))
             first = False
 
@@ -175,14 +175,14 @@ def _record(text: str, *, may_hold_surrogates: bool = False) -> dict[str, Any]:
     try:
         record = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise _BadRow("not-json", f"not JSON: {error}") from error
+        raise _InvalidRow("not-json", f"not JSON: {error}") from error
     if not isinstance(record, dict):
-        raise _BadRow("not-an-object", f"a JSON object is expected, not {type(record).__name__}")
+        raise _InvalidRow("not-an-object", f"a JSON object is expected, not {type(record).__name__}")
     if may_hold_surrogates:
         try:
             json.dumps(record, ensure_ascii=False).encode()
         except (UnicodeEncodeError, RecursionError) as error:
-            raise _BadRow(
+            raise _InvalidRow(
                 "lone-surrogate", "the text has half of a surrogate pair, which UTF-8 cannot encode"
             ) from error
     return record
@@ -201,8 +201,8 @@ def _parquet_rows(place: Place, part: Part, options: BulkOptions) -> Iterator[Ro
         row = Row(part.row + i, kept={name: values[i] for name, values in kept.items()})
         try:
             row.text = _checked(_decoded(text) if isinstance(text, bytes) else text, options)
-        except _BadRow as bad:
-            row.spoil(*bad.args)
+        except _InvalidRow as invalid:
+            row.invalidate(*invalid.args)
         yield row
 
 
@@ -261,16 +261,18 @@ def _decoded(data: bytes) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise _BadRow(
+        raise _InvalidRow(
             "not-utf-8", f"not UTF-8: byte {data[error.start]:#04x} at offset {error.start} of the text"
         ) from error
 
 
 def _checked(text: Any, options: BulkOptions) -> str:
     if text is None:
-        raise _BadRow("null", f"{options.column!r} is null")
+        raise _InvalidRow("null", f"{options.column!r} is null")
     if not isinstance(text, str):
-        raise _BadRow("not-a-string", f"{options.column!r} is {type(text).__name__}, not a string")
+        raise _InvalidRow("not-a-string", f"{options.column!r} is {type(text).__name__}, not a string")
     if len(text) > options.max_chars:
-        raise _BadRow("too-long", f"{len(text)} characters; the limit is {options.max_chars} (--max-chars)")
+        raise _InvalidRow(
+            "too-long", f"{len(text)} characters; the limit is {options.max_chars} (--max-chars)"
+        )
     return text

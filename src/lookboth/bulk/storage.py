@@ -39,7 +39,7 @@ class Place(NamedTuple):
 
     def info(self) -> FileInfo:
         """Return kind, size and time of the last change."""
-        with _reaching(self.path):
+        with _errors_as_data_errors(self.path):
             return self.filesystem.get_file_info(self.path)
 
     def exists(self) -> bool:
@@ -49,28 +49,28 @@ class Place(NamedTuple):
     def list(self, *, recursive: bool = False) -> list[FileInfo]:
         """Return the entries of the folder, sorted by path; an empty list if it does not exist."""
         selector = FileSelector(self.path, recursive=recursive, allow_not_found=True)
-        with _reaching(self.path):
+        with _errors_as_data_errors(self.path):
             return sorted(self.filesystem.get_file_info(selector), key=lambda info: info.path)
 
     def infos(self, paths: Sequence[str]) -> Sequence[FileInfo]:
         """Return kind, size and time of the last change of other paths on the same file system."""
-        with _reaching(self.path):
+        with _errors_as_data_errors(self.path):
             return self.filesystem.get_file_info([*paths])
 
     def make_folder(self) -> None:
         """Create the folder and its parents if they do not exist."""
-        with _reaching(self.path):
+        with _errors_as_data_errors(self.path):
             self.filesystem.create_dir(self.path, recursive=True)
 
     def empty(self) -> None:
         """Remove the entries of the folder; links are removed, their targets are not."""
-        with _reaching(self.path):
+        with _errors_as_data_errors(self.path):
             self.filesystem.delete_dir_contents(self.path, missing_dir_ok=True)
 
     def read(self) -> bytes:
         """Return the content of the file."""
         with (
-            _reaching(self.path),
+            _errors_as_data_errors(self.path),
             self.filesystem.open_input_stream(self.path, compression=None) as stream,
         ):
             return stream.read()
@@ -85,7 +85,7 @@ class Place(NamedTuple):
             data: content of the file.
             work: folder on the same disk for the temporary file.
         """
-        with _reaching(self.path):
+        with _errors_as_data_errors(self.path):
             if self.is_local:
                 write_whole(Path(self.path), [data], follow_links=False, work=Path(work.path))
                 return
@@ -94,7 +94,7 @@ class Place(NamedTuple):
 
 
 @contextmanager
-def _reaching(path: str) -> Iterator[None]:
+def _errors_as_data_errors(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -151,7 +151,7 @@ class PartLabeler:
         try:
             return row, self._predict([str(row.text)])[0]
         except LookbothError as error:
-            row.spoil("not-labeled", str(error))
+            row.invalidate("not-labeled", str(error))
             return None
 
     def _predict(self, texts: Sequence[str]) -> list[Prediction]:

@@ -108,12 +108,12 @@ def write_graph(model: LabelerModel, pieces: Sequence[TokenizedExample], file: P
             f"torch cannot export {type(model.backbone).__name__} with this plan: {first_line(error)}"
         ) from error
     assert program is not None
-    _forget_tracing(program.model)
+    _strip_tracing(program.model)
     size = sum(weight.numel() * weight.element_size() for weight in model.parameters())
     onnx_ir.save(program.model, file, external_data=WEIGHTS_FILE if size > ONE_FILE else None)
 
 
-def _forget_tracing(model: Any) -> None:
+def _strip_tracing(model: Any) -> None:
     """Remove source locations, which have paths of this machine, and intermediate shapes.
 
     Quantization changes types but not the recorded shapes and types of intermediate values, so these would be wrong.

@@ -146,13 +146,13 @@ class Batcher:
             while True:
                 while not self._jobs.waiting(1) and not self._closing:
                     self._changed.wait()
-                self._wait_for_company()
+                self._wait_for_more()
                 # The batch is empty if all clients hung up during the wait.
                 batch = self._jobs.take(self._budget)
                 if batch or self._closing:
                     return batch
 
-    def _wait_for_company(self) -> None:
+    def _wait_for_more(self) -> None:
         deadline = time.monotonic() + self._wait
         while not self._closing and self._jobs.waiting(self._budget) < self._budget:
             if not self._changed.wait(max(0.0, deadline - time.monotonic())):

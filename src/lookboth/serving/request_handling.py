@@ -63,7 +63,7 @@ class Labeling:
         wanted.check(self.models.labelers[work.model].config)
         log = {"model": work.model, "texts": len(texts), "chars": sum(map(len, texts))}
         request.state.log |= log | ({"text": texts} if self.log_texts else {})
-        return await self._while_listened(self._answer(work, texts, wanted), request)
+        return await self._answer_or_cancel(self._answer(work, texts, wanted), request)
 
     async def _answer(self, work: Work, texts: Sequence[str], wanted: LabelRequest) -> Response:
         deadline = time.monotonic() + self.settings.timeout_seconds
@@ -72,7 +72,7 @@ class Labeling:
         cut = await self._cut(work, texts)
         predictions = await asyncio.wrap_future(self.batcher.submit(work, cut, deadline))
         self.metrics.texts.labels(work.model).inc(len(texts))
-        return await self._aside(partial(self._render, work, predictions, wanted))
+        return await self._in_text_thread(partial(self._render, work, predictions, wanted))
 
     async def _cut(self, work: Work, texts: Sequence[str]) -> list[CutText]:
         """Cut the texts into steps, a few texts at a time.
@@ -82,7 +82,7 @@ class Labeling:
         """
         cut: list[CutText] = []
         for group in _groups(texts):
-            cut += await self._aside(partial(self.models.cut, work, group))
+            cut += await self._in_text_thread(partial(self.models.cut, work, group))
             self._check_tokens(cut, len(group))
         return cut
 
@@ -103,18 +103,18 @@ class Labeling:
         found = [wanted.select(prediction, config).to_dict() for prediction in predictions]
         return JSONResponse({"model": work.model, "predictions": found})
 
-    async def _aside(self, function: Callable[[], _Result]) -> _Result:
+    async def _in_text_thread(self, function: Callable[[], _Result]) -> _Result:
         """Run a function in the text thread and return its result."""
         return await asyncio.get_running_loop().run_in_executor(self.text_thread, function)
 
-    async def _while_listened(self, answering: Any, request: Request) -> Response:
+    async def _answer_or_cancel(self, answering: Any, request: Request) -> Response:
         """Return the answer; if the client leaves or the time is over, cancel the remaining work.
 
         Raises:
             Refusal: 499 the client left; 503 the time is over.
         """
         seconds = self.settings.timeout_seconds
-        answer, left = asyncio.ensure_future(answering), asyncio.ensure_future(_until_gone(request))
+        answer, left = asyncio.ensure_future(answering), asyncio.ensure_future(_until_disconnected(request))
         waiting: set[asyncio.Future[Any]] = {answer, left}
         try:
             done, _ = await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
@@ -146,6 +146,6 @@ def _groups(texts: Sequence[str]) -> Iterator[Sequence[str]]:
         yield group
 
 
-async def _until_gone(request: Request) -> None:
+async def _until_disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
