@@ -38,6 +38,7 @@ def test_a_minimal_configuration_has_defaults():
 def test_every_shipped_recipe_parses(recipe):
     config = load_recipe(recipe)
     assert RunConfig.model_validate(config.to_dict()) == config
+    require_supported(config)
 
 
 def test_the_two_wnut17_recipes_differ_in_the_plan_only():
