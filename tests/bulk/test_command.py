@@ -67,6 +67,6 @@ def test_nothing_heavy_is_imported_before_the_work():
 def test_the_page_knows_every_reason():
     source = inspect.getsource(rows) + inspect.getsource(worker)
     reasons = set(re.findall(r'(?:_InvalidRow|invalidate)\(\s*"([a-z0-9-]+)"', source))
-    table = PAGE[PAGE.index("| reason |") : PAGE.index("## Killed anywhere")]
+    table = PAGE[PAGE.index("| reason |") : PAGE.index("## Interrupted runs")]
     assert reasons == set(re.findall(r"`([a-z0-9][a-z0-9-]*)`", table.replace("`_bad`", ""))) - {"ud83d"}
     assert len(reasons) >= 9
