@@ -210,7 +210,7 @@ def _not_a_span(record: Any) -> str:
 
 
 def _place(span: _RawSpan, text: str, ruler: Ruler | None, line: int, log: ProblemLog) -> CharSpan | None:
-    """Return the span in code points, or None; log a span that is not where its offsets say."""
+    """Return the span in code points, or None; log a span whose text is not at its offsets."""
     place = (span.start, span.end) if ruler is None else ruler.place(span.start, span.end)
     inside = place is not None and 0 <= place[0] < place[1] <= len(text)
     if place is not None and inside and (span.said is None or is_true(span.said, text, [place])):

@@ -68,7 +68,7 @@ def preview(head: bytes) -> str:
 
 
 def is_wide(data: bytes, encoding: str | None) -> bool:
-    """Return whether a line feed takes several bytes, so that the text must be decoded before it is cut into lines."""
+    """Return whether a line feed takes several bytes, so that the text must be decoded before it is split."""
     if encoding is None:
         return _wide(data) is not None
     return encoding != REPLACE and codecs.lookup(encoding).name.startswith(("utf-16", "utf-32"))

@@ -58,7 +58,7 @@ def read_whole(path: str | Path) -> str:
 
 
 def stream_file(path: str | Path, encoding: str | None = None) -> Iterator[str]:
-    """Yield the lines of a file lazily, cut as in `read_lines`.
+    """Yield the lines of a file lazily, split as in `read_lines`.
 
     Args:
         path: the file.
@@ -89,7 +89,7 @@ def stream_lines(file: Iterable[bytes], name: str, encoding: str | None = None) 
     lines = iter(file)
     first = next(lines, b"")
     encoding = require_encoding(encoding) or named_encoding(first)
-    # Only in encodings with one-byte line feeds can bytes be cut into lines before decoding.
+    # Only in encodings with one-byte line feeds can bytes be split into lines before decoding.
     if is_wide(first, encoding) or not first.endswith(b"\n"):
         whole = _require_text(decode(b"".join([first, *lines]), encoding), name)
         yield from _lines_of(whole.removeprefix(_BYTE_ORDER_MARK))

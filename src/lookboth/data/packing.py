@@ -268,7 +268,7 @@ def padding_share(lengths: Sequence[int], batches: Sequence[Sequence[int]]) -> f
 def _fill(
     order: Sequence[int], lengths: Sequence[int], fits: Callable[[int, int, int], bool]
 ) -> Iterator[list[int]]:
-    """Fill batches in order; `fits(examples, tokens, length)` tells whether one more example fits."""
+    """Fill batches in order; `fits(examples, tokens, length)` returns whether one more example fits."""
     batch: list[int] = []
     used = 0
     for index in order:

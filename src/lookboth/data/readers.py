@@ -69,7 +69,7 @@ class ReadOptions:
 
     @property
     def kind(self) -> Task:
-        """The task, where one must be known: labeling unless another is named."""
+        """The task; labeling if none was given."""
         return self.task or "labeling"
 
 

@@ -76,7 +76,7 @@ def _doubt_offsets(places: list[tuple[int, int]], text: str, number: int, log: P
     """Log spans that are whole words in UTF-16 units but not in code points; a repair must not widen them."""
     readings = [found for _, found in differing_readings(text, places)]
     hits = {name: sum(found[name].fits for found in readings) for name in ("utf16", "codepoints")}
-    # Fatal and without a repair: widened to whole words, these spans would be wrong in silence.
+    # Fatal and without a repair: widened to whole words, these spans would be silently wrong.
     if hits["utf16"] > hits["codepoints"]:
         share = f"{hits['utf16']} of {len(readings)} spans after an emoji are whole words"
         found = f"{share} if offsets count UTF-16 units, {hits['codepoints']} if code points"

@@ -96,7 +96,7 @@ class TagStyle:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The reason why tags are not read: an example tag, and a message that says what to do."""
+    """The reason why tags are not read: an example tag, and a message with the advice."""
 
     tag: str
     message: str

@@ -86,7 +86,7 @@ def _entity_lines(file: Path, log: ProblemLog) -> Iterator[_Line]:
 
 
 def _place(line: _Line, text: str, ruler: Ruler, log: ProblemLog) -> Entity | None:
-    """Return the entity in code points, or None; log an entity that is not where its offsets say."""
+    """Return the entity in code points, or None; log an entity whose text is not at its offsets."""
     named = f"{line.label} {line.shown}"
     found = [ruler.place(start, end) for start, end in line.pieces]
     places = [place for place in found if place is not None]

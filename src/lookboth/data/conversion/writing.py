@@ -73,7 +73,7 @@ def _with_text(example: Example) -> dict[str, object]:
 
 
 def _compare(wanted: Dataset, found: Dataset, out: Path) -> None:
-    # Not strict: the first difference says more than the numbers, which are compared below.
+    # Not strict: the first difference is more helpful than the numbers, which are compared below.
     for before, after in zip(wanted.examples, found.examples, strict=False):
         if (before.words, before.spans) != (after.words, after.spans):
             where = f"{before.source}: {' '.join(before.words)[:60]!r}"
