@@ -167,7 +167,7 @@ class Bench:
         if trained:
             backbone = add_adapter(backbone, ADAPTER)
         if checkpointing:
-            backbone.gradient_checkpointing_enable({"use_reentrant": False})
+            backbone.activation_checkpointing_enable({"use_reentrant": False})
         return Stock(backbone, self.size[0], len(self.tags)).to(self.device)
 
     def _rows(self, pad_to: int | None) -> list[dict[str, Any]]:

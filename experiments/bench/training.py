@@ -103,7 +103,7 @@ def _usual(
     lora = LoraConfig(r=16, lora_alpha=32, target_modules=list(TARGETS), task_type=TaskType.TOKEN_CLS)
     classifier = get_peft_model(stock, lora).to(device).train()
     if checkpointing:
-        classifier.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        classifier.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
     batches = [padded(pieces[i : i + 16], pad_to, device) for i in range(0, len(pieces), 16)]
     return _round(classifier, batches)
 

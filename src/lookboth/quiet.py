@@ -31,6 +31,8 @@ def without_peft_warnings() -> Iterator[None]:
     """Silence warnings about names that PEFT itself uses, inside this context."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        # PEFT sees by itself that GPT-2 stores its weights transposed.
+        warnings.filterwarnings("ignore", "fan_in_fan_out is set to False", UserWarning)
         # PEFT looks for these keys among modules only, but the experts of a mixture are parameters.
         warnings.filterwarnings("ignore", "The following (rank|alpha)_pattern keys", RuntimeWarning)
         yield

@@ -79,7 +79,10 @@ def receipts(out: Path) -> dict[int, dict]:
 def content(out: Path) -> dict[str, list[dict]]:
     """Return the records of each file of spans and of bad rows, scores rounded as arithmetic may differ."""
     files = sorted([*out.glob("part-*"), *out.glob("_bad/*")])
-    records = {str(path.relative_to(out)): [json.loads(line) for line in path.open("rb")] for path in files}
+    records = {
+        str(path.relative_to(out)): [json.loads(line) for line in path.read_bytes().splitlines()]
+        for path in files
+    }
     for span in (span for rows in records.values() for row in rows for span in row.get("spans", ())):
         span["score"] = pytest.approx(span["score"], abs=1e-3)
     return records

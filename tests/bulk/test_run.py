@@ -78,7 +78,9 @@ def test_an_interrupt_that_gets_lost_ends_the_run_after_the_part(bulk, texts, mo
 
 
 def read_lines(folder: Path) -> list[dict]:
-    return [json.loads(line) for path in sorted(folder.glob("*.jsonl")) for line in path.open("rb")]
+    return [
+        json.loads(line) for path in sorted(folder.glob("*.jsonl")) for line in path.read_bytes().splitlines()
+    ]
 
 
 def spans_of(labeler, texts) -> list[list[tuple]]:

@@ -115,7 +115,7 @@ def test_recomputed_layers_see_what_they_saw(name: str) -> None:
     def gradient(checkpointing: bool) -> torch.Tensor:
         model = apply_plan(encoder(name, **dropout), "0,*,2,0").train()
         if checkpointing:
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
         weighted = model(input_ids=tokens(1, 7), position_ids=positions).last_hidden_state
         (weighted * torch.linspace(-1, 1, 7)[None, :, None] * torch.linspace(0, 1, 32)).sum().backward()
         return model.get_input_embeddings().weight.grad

@@ -39,7 +39,7 @@ def test_gradient_checkpointing_changes_no_gradient(reentrant: bool, backend: st
     positions = torch.tensor([[0, 1, 2, 3, 0, 1, 2, 3]]).expand(2, -1)
     batch = {"position_ids": positions} if packed else {"attention_mask": mask}
     wanted = gradients(model, ids, **batch)
-    model.gradient_checkpointing_enable({"use_reentrant": reentrant})
+    model.activation_checkpointing_enable({"use_reentrant": reentrant})
     model.enable_input_require_grads()
     found = gradients(model, ids, **batch)
     assert len(wanted) == len(found)

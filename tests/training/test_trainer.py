@@ -133,7 +133,7 @@ def test_gradient_checkpointing_changes_nothing(tiny_llama_folder, tmp_path):
     for checkpointing in (False, True):
         labeler = tiny_labeler(tiny_llama_folder, plan="0011")
         if checkpointing:
-            labeler.model.backbone.gradient_checkpointing_enable({"use_reentrant": False})
+            labeler.model.backbone.activation_checkpointing_enable({"use_reentrant": False})
         train(labeler, tmp_path / str(checkpointing), make_config(epochs=2))
         weights.append(trained_weights(labeler))
     assert_equal_weights(*weights, atol=1e-4)
