@@ -14,7 +14,7 @@ from test_trainer import make_config, right_word_decides, tiny_labeler, train
 from lookboth import cli
 from lookboth.errors import DataError
 from lookboth.inference.pipeline import word_log_probs
-from lookboth.training.process_group import ProcessGroup, join, on_rank_zero
+from lookboth.training.process_group import ProcessGroup, join_process_group, on_rank_zero
 
 STOPPED_AT = 3  # dev scores after which a run is stopped
 PLAIN = {
@@ -125,7 +125,7 @@ def command(folder, name, *, verb="train", settings=()):
 
 def main():
     folder, base = Path(sys.argv[1]), sys.argv[2]
-    team = join()
+    team = join_process_group()
     cli.training_commands.leave = lambda: None  # there is more to do together
     for name in PLAIN:
         run(name, folder, base, stop_at=STOPPED_AT if name == "begun by two" else None)
