@@ -11,8 +11,8 @@ WITH_HEAD: frozenset[MethodName] = frozenset({"classifier", "search"})
 def require_supported(config: RunConfig) -> None:
     """Check that the method of a recipe supports its other settings.
 
-    These rules are not part of parsing: `lookboth adapt` takes any recipe with a section [adaptation], whatever its
-    method.
+    These rules are not part of parsing: `lookboth adapt` takes any recipe with a section [adaptation], with
+    any method.
 
     Raises:
         ConfigError: with the setting to change.
