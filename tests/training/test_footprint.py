@@ -1,5 +1,7 @@
 """The memory a training is said to take: against what autograd keeps, and for shapes too large for most machines."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from encoders import save_encoder
@@ -175,3 +177,20 @@ def test_the_first_steps_tell_how_long_it_will_take(monkeypatch):
     for State.global_step in range(1, 12):
         progress.on_step_end(None, State, None)
     assert lines == ["about 7 minutes for the 100 steps left, without dev scoring"]
+
+
+@pytest.mark.parametrize("sizes", [{"intermediate_size": [48, 96, 48, 48]}, {"num_attention_heads": None}])
+def test_configurations_of_other_kinds_are_estimated_too(sizes):
+    model = module_with_config(**sizes)
+    found = footprint(model, recipe("x"), ROWS, LENGTH)
+    assert 0 < found.activations < 1e9
+
+
+def module_with_config(**sizes):
+    """A module without layers that has the configuration of a small decoder but for `sizes`."""
+    usual = {"num_hidden_layers": 4, "hidden_size": 32, "num_attention_heads": 4, "vocab_size": 100}
+    settings = SimpleNamespace(**usual | sizes, _attn_implementation="sdpa")
+    settings.get_text_config = lambda: settings
+    model = torch.nn.Linear(2, 2)
+    model.config = settings
+    return model

@@ -106,16 +106,24 @@ def _estimate_bytes(
 
 def _layer_bytes(text: Any, config: RunConfig, length: int, width: int) -> float:
     """Return the bytes that one layer stores per token for the backward pass; `width` is bytes per value."""
-    heads = text.num_attention_heads
-    head = getattr(text, "head_dim", None) or text.hidden_size // heads
-    queries, keys = heads * head, (getattr(text, "num_key_value_heads", None) or heads) * head
-    inner = getattr(text, "intermediate_size", None) or 4 * text.hidden_size
+    # A state-space model has no attention heads.
+    heads = _size(text, "num_attention_heads", 0)
+    head = _size(text, "head_dim", text.hidden_size // max(1, heads))
+    queries, keys = heads * head, _size(text, "num_key_value_heads", heads) * head
+    inner = _size(text, "intermediate_size", 4 * text.hidden_size)
     steps = 5 if getattr(text, "activation_function", "") == "gelu_new" else 4
     whole = 2 if config.adapter.kind == "full" else 0
     kept = width * (steps * inner + 2 * queries + 2 * keys) + (width * (2 + whole) + 8) * text.hidden_size
     if attention_name(text) == "eager":
         kept += heads * length * (width + (4 if width == 2 else 0)) + 2 * width * (queries - keys)
     return float(kept)
+
+
+def _size(text: Any, name: str, default: int) -> int:
+    """Return a size of a configuration: of several, one per layer, the largest; `default` if it names none."""
+    value = getattr(text, name, None)
+    largest = max(value, default=0) if isinstance(value, list | tuple) else value
+    return largest if isinstance(largest, int) and largest > 0 else default
 
 
 def _vocabulary_bytes(config: RunConfig, size: int, width: int) -> int:
