@@ -14,7 +14,10 @@ from lookboth.masking.attention import apply_plan
 from lookboth.masking.proof import prove
 
 LARGEST = 300_000_000  # weights of a model that is built in memory
-CASES = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow, id=name) for name in FAMILIES]
+CASES = [
+    pytest.param(name, marks=() if name in QUICK else (pytest.mark.slow, pytest.mark.sweep), id=name)
+    for name in FAMILIES
+]
 
 
 def without_memory(config: Any) -> Any:

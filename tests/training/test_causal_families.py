@@ -84,6 +84,7 @@ def test_some_families(family, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.sweep
 @pytest.mark.parametrize("family", sorted(set(causal_families()) - set(SOME)))
 def test_all_families(family, tmp_path):
     try:
