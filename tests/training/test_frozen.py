@@ -295,7 +295,7 @@ def test_what_cannot_be_kept_is_refused(tiny_llama_folder, monkeypatch):
     assert "head.layers = 'last'" in refusal(recipe(tiny_llama_folder, head={"layers": "mix"}))[0]
     error, said = refusal(recipe(tiny_llama_folder, training={"cache_gb": 1e-6}))
     assert "Set training.cache_gb = " in error
-    assert "not kept" in said[0]
+    assert "not cached" in said[0]
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert "Start one process" in refusal(recipe(tiny_llama_folder))[0]
 
@@ -328,7 +328,7 @@ def hand_over(labeler):
 @pytest.mark.parametrize("change", [leave_behind, hand_over])
 def test_a_model_that_cannot_be_cut_is_noticed(tiny_llama_folder, change):
     error, _ = refusal(recipe(tiny_llama_folder), change=change)
-    assert "LlamaModel does not go on from kept states" in error
+    assert "LlamaModel computes different results from cached states" in error
 
 
 def test_methods_without_a_head_keep_nothing(tiny_llama_folder, tmp_path):
