@@ -126,7 +126,7 @@ def command(folder, name, *, verb="train", settings=()):
 def main():
     folder, base = Path(sys.argv[1]), sys.argv[2]
     team = join_process_group()
-    cli.training_commands.leave = lambda: None  # there is more to do together
+    cli.training_commands.leave_process_group = lambda: None  # there is more to do together
     for name in PLAIN:
         run(name, folder, base, stop_at=STOPPED_AT if name == "begun by two" else None)
     try:
