@@ -7,10 +7,11 @@ import torch
 from encoders import save_encoder
 from tiny import save_tiny_model
 from torch.autograd.graph import saved_tensors_hooks
-from transformers import GPT2Config, LlamaConfig, Qwen2Config
+from transformers import GPT2Config, LlamaConfig, LlamaModel, Qwen2Config
 
 from lookboth.config.recipe_files import parse_config
 from lookboth.errors import ConfigError
+from lookboth.masking import apply_plan
 from lookboth.models.arithmetic import compute_in
 from lookboth.models.loading import load_backbone
 from lookboth.training import footprint as module
@@ -194,3 +195,10 @@ def module_with_config(**sizes):
     model = torch.nn.Linear(2, 2)
     model.config = settings
     return model
+
+
+def test_a_mask_plan_does_not_change_the_estimate():
+    settings = LlamaConfig(**SHAPE, intermediate_size=96, vocab_size=100, attn_implementation="eager")
+    model = LlamaModel(settings)
+    before = footprint(model, recipe("x"), ROWS, LENGTH)
+    assert footprint(apply_plan(model, "0011"), recipe("x"), ROWS, LENGTH) == before

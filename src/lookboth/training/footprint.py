@@ -11,7 +11,7 @@ from torch import nn
 from lookboth.compat import attention_name
 from lookboth.config import AdapterConfig, RunConfig
 from lookboth.errors import ConfigError, LookbothError
-from lookboth.masking import find_stack, read_layers
+from lookboth.masking import PREFIX, find_stack, read_layers
 from lookboth.models import default_device, load_config, torch_dtype
 from lookboth.training.adapters import num_trainable
 from lookboth.training.batches import RunBatches
@@ -114,7 +114,7 @@ def _layer_bytes(text: Any, config: RunConfig, length: int, width: int) -> float
     steps = 5 if getattr(text, "activation_function", "") == "gelu_new" else 4
     whole = 2 if config.adapter.kind == "full" else 0
     kept = width * (steps * inner + 2 * queries + 2 * keys) + (width * (2 + whole) + 8) * text.hidden_size
-    if attention_name(text) == "eager":
+    if (attention_name(text) or "").removeprefix(PREFIX) == "eager":
         kept += heads * length * (width + (4 if width == 2 else 0)) + 2 * width * (queries - keys)
     return float(kept)
 
