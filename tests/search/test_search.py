@@ -216,7 +216,7 @@ def test_every_way_keeps_to_the_budget(strategy, budget, tiny_llama_folder, data
         trained.append(len(batches))
         return fit(model, batches, **rest)
 
-    for module in ("shared", "gate_search", "trials"):
+    for module in ("one_shot", "gate_search", "trials"):
         monkeypatch.setattr(f"lookboth.search.{module}.fit", counted)
     found = find_plan(task)
     ordinary = len(prepare_classifier(config, task.splits, 0, tmp_path / "adaptation", quiet).batches)

@@ -31,6 +31,7 @@ class Shy(Capitals):
 
 class Mood:
     config = SimpleNamespace(labels=("good", "bad"), task="classification", plan=None)
+    takes_plans = False
 
     def stream(self, texts, *, batch_tokens):
         for text in texts:
