@@ -238,7 +238,7 @@ def test_other_options_are_refused(bulk, texts, name):
 
 
 def test_thresholds_that_the_labeler_lacks_are_told_before_anything_is_begun(bulk, texts, tmp_path):
-    with pytest.raises(ConfigError, match="no thresholds"):
+    with pytest.raises(ConfigError, match="does not have thresholds"):
         bulk(texts, replace(SMALL, thresholds=True))
     assert not (tmp_path / "out").exists()
 

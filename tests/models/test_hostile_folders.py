@@ -295,6 +295,7 @@ VALUES = st.sampled_from(
 @example(("full", "tokenizer.json", ("model", "continuing_subword_prefix")), "import os")  # ends in a panic
 @example(("full", "tokenizer.json", ("post_processor", "single", 0, "SpecialToken", "id")), "nothing")
 @example(("lora", "config.json", ("scheme",)), [1])
+@example(("texts", "tokenizer_config.json", ("backend",)), "\ud800")
 def test_any_change_of_any_file_is_refused_in_one_line_or_labels(tmp_path_factory, target, value):
     kind, name, path = target
     folder = Path(shutil.copytree(SAVED / kind, tmp_path_factory.mktemp("changed") / kind))

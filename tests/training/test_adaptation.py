@@ -148,7 +148,7 @@ def test_logits_exist_at_predicting_positions_only(folder):
 
 
 def test_a_model_without_vocabulary_head_is_refused(tiny_llama_folder):
-    with pytest.raises(ModelError, match="no vocabulary head"):
+    with pytest.raises(ModelError, match="does not contain a vocabulary head"):
         language_model(tiny_llama_folder)
 
 

@@ -137,6 +137,7 @@ def test_a_labeler_on_a_mixture_comes_back_as_it_was_saved(family, folders, tmp_
         assert abs(left - right).max() < 1e-3
 
 
+@pytest.mark.filterwarnings("ignore:The following .*_pattern keys:RuntimeWarning")
 def test_an_adapter_with_the_names_peft_gives_to_experts_is_loaded(folders, tmp_path):
     from peft import LoraConfig, get_peft_model
 

@@ -21,6 +21,7 @@ from lookboth.labelers.labeler_config import (
 from lookboth.models import (
     LabelerModel,
     Precision,
+    as_model_error,
     default_device,
     fingerprint,
     has_four_bits,
@@ -116,7 +117,9 @@ def _save_backbone(config: LabelerConfig, backbone: Any, folder: Path, dtype: to
 
 def _save_tokenizer(config: LabelerConfig, tokenizer: Any, folder: Path) -> None:
     """Save the base tokenizer with the settings for transformers' pipeline, so that it tokenizes like this labeler."""
-    tokenizer.save_pretrained(folder)
+    # A setting of a tokenizer from an untrusted folder may be text that no file can hold.
+    with as_model_error(f"{folder}: the tokenizer cannot be saved"):
+        tokenizer.save_pretrained(folder)
     file = folder / "tokenizer_config.json"
     settings = json.loads(file.read_text(encoding="utf-8"))
     if (folder / "tokenizer.json").is_file():

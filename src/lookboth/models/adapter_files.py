@@ -114,13 +114,13 @@ def save_adapter(
     """Write the LoRA adapter of `backbone` into `folder`, with `base` as the name of its base model."""
     from peft import get_peft_model_state_dict
 
-    state = get_peft_model_state_dict(backbone)
+    # With save_embedding_layers="auto" PEFT would look up the base model on the Hub.
+    state = get_peft_model_state_dict(backbone, save_embedding_layers=False)
     if dtype is not None:
         state = {name: value.to(dtype) for name, value in state.items()}
     # PEFT would otherwise write the local path from which the base model was loaded.
     adapter = backbone.peft_config["default"]
     adapter.base_model_name_or_path, adapter.revision = base, revision
-    # With save_embedding_layers="auto" PEFT would look up the base model on the Hub.
     backbone.save_pretrained(folder, state_dict=state, save_embedding_layers=False)
     # PEFT writes its own model card; the card of the labeler replaces it.
     (folder / "README.md").unlink(missing_ok=True)
