@@ -61,12 +61,20 @@ def test_spans_on_word_borders_come_back_exactly(data, tmp_path_factory):
 
 
 def test_a_span_that_cuts_a_word_is_widened_by_repair(read):
-    record = {"text": "in Berlin-Mitte now", "spans": [span(4, 7)]}
+    record = {"text": "in Berlin-Mitte now", "spans": [span(3, 7)]}
     assert kinds(read(record)) == [(1, "cut-word", True)]
     repaired = read(record, repair=True)
     assert kinds(repaired) == [(1, "cut-word", False)]
     assert repaired.examples[0].spans == (Span(1, 2, "X"),)
     assert "'Berlin'" in repaired.problems[0].repaired
+
+
+def test_a_span_with_both_ends_inside_words_is_never_made_to_fit(read):
+    record = {"text": "they met in Berlin-Mitte now", "spans": [span(2, 10), span(13, 16)]}
+    repaired = read(record, repair=True)
+    assert repaired.examples[0].spans == ()
+    assert [problem.repaired for problem in repaired.problems] == ["the span is left out"] * 2
+    assert "may be of another text" in repaired.problems[0].message
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 5)), max_size=9))

@@ -122,7 +122,8 @@ def spans_over_words(
 ) -> tuple[Span, ...]:
     """Map character spans to words; return them sorted and without overlaps.
 
-    A span that covers part of a word is a problem; the repair takes the whole word. White space at the edge of a span
+    A span that covers part of a word is a problem; the repair takes the whole word, unless both ends are inside words:
+    offsets of another text are never made to fit. White space at the edge of a span
     is ignored. Of two spans that overlap in words, the repair keeps the longer one (ties: the first).
     """
     starts, ends = [start for start, _ in offsets], [end for _, end in offsets]
@@ -132,8 +133,14 @@ def spans_over_words(
         if first >= stop:
             log.add(line, "span", f"{span.quote(text)} covers no word", "the span is left out")
             continue
-        if starts[first] < span.start or ends[stop - 1] > span.end:
-            whole = text[starts[first] : ends[stop - 1]]
+        inside = (starts[first] < span.start, ends[stop - 1] > span.end)
+        whole = text[starts[first] : ends[stop - 1]]
+        if all(inside):
+            # A careless border cuts one word; offsets of another text cut on both sides.
+            message = f"{span.quote(text)} has both ends inside words of {whole!r}; its offsets may be of another text"
+            log.add(line, "cut-word", message, "the span is left out")
+            continue
+        if any(inside):
             log.add(line, "cut-word", f"{span.quote(text)} cuts a word of {whole!r}", f"widened to {whole!r}")
         moved.append((Span(first, stop, span.label), span))
     return _without_overlaps(moved, text, line, log)
