@@ -164,15 +164,21 @@ def find_words(rows: Sequence[list[str]], columns: Columns) -> tuple[int, int]:
     """Return (first line, likely word column) if the word column holds numbers, else (0, word column).
 
     Numbers never decrease from word to word (1, 2; T1, T2; 1.1, 1.2; offsets; sentence numbers). A column with the same
-    cell for all words of a sentence does not hold words either.
+    cell for all words of a sentence does not hold words either, if another column varies.
     """
     if columns.usual < 3 or columns.sentence >= 0 or not -columns.usual <= columns.word < columns.usual:
         return 0, columns.word
     sentences = list(_sentences(rows, columns.usual))
-    numbered = [i for i in range(columns.usual) if _are_numbers([[r[i] for r in s] for s in sentences])]
+    cells = [[[row[i] for row in sentence] for sentence in sentences] for i in range(columns.usual)]
+    beside_tags = [i for i in range(columns.usual) if i != columns.tag % columns.usual]
+    # Where every column repeats its cell, the text itself does: "no no no".
+    some_vary = any(not _repeats(cells[i]) for i in beside_tags)
+    numbered = [
+        i for i, column in enumerate(cells) if _most(column, _grows) or (some_vary and _repeats(column))
+    ]
     if columns.word % columns.usual not in numbered:
         return 0, columns.word
-    others = [i for i in range(columns.usual) if i not in numbered and i != columns.tag % columns.usual]
+    others = [i for i in beside_tags if i not in numbered]
     return columns.first_line(rows), others[0] if others else 1
 
 
@@ -221,11 +227,11 @@ def _most(sentences: Sequence[Sequence[str]], test: Callable[[Sequence[str]], bo
     return len(passed) * 2 > len(sentences) and any(len(cells) > 1 for cells in passed)
 
 
-def _are_numbers(sentences: Sequence[Sequence[str]]) -> bool:
+def _repeats(sentences: Sequence[Sequence[str]]) -> bool:
+    """Return whether most sentences of several words have one cell for all of them."""
     several = [cells for cells in sentences if len(cells) > 1]
     same = [cells for cells in several if len(set(cells)) == 1]
-    repeats = len(same) * 2 > len(several) and any(len(cells) > 2 for cells in same)
-    return repeats or _most(sentences, _grows)
+    return len(same) * 2 > len(several) and any(len(cells) > 2 for cells in same)
 
 
 def _grows(cells: Sequence[str]) -> bool:

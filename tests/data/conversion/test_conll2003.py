@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from lookboth.data.conversion.convert_options import ConvertOptions
 from lookboth.data.conversion.converting import convert
@@ -111,6 +111,7 @@ def tagged(draw):
 
 @settings(max_examples=40)
 @given(tagged())
+@example([(["a", "a", "a"], (), ("O", "O", "O"))])
 def test_any_spans_in_iob1_survive(tmp_path_factory, sentences):
     folder = tmp_path_factory.mktemp("c")
     blocks = [
