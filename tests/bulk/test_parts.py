@@ -158,9 +158,23 @@ def test_a_link_is_followed_once(tmp_path):
     for folder in (inside, outside):
         folder.mkdir()
         (folder / "a.txt").write_text("one\n")
+    (outside / "c.txt").write_text("two\n")
+    (inside / "b.txt").symlink_to(outside / "c.txt")
+    assert [len(rows) for rows in read_all(inside, BulkOptions())[1]] == [1, 1]
+    (outside / "c.txt").rename(tmp_path / "c.txt")
+    (inside / "b.txt").unlink()
     (inside / "other").symlink_to(outside)
-    (inside / "b.txt").symlink_to(outside / "a.txt")
-    assert [len(rows) for rows in read_all(inside, BulkOptions())[1]] == [1, 1, 1]
+    assert [len(rows) for rows in read_all(inside, BulkOptions())[1]] == [1, 1]
+
+
+@pytest.mark.parametrize("target", ["a.txt", "sub", "sub/c.txt"])
+def test_a_file_that_is_reached_twice_is_refused(tmp_path, target):
+    (tmp_path / "a.txt").write_text("one\n")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "c.txt").write_text("one\n")
+    (tmp_path / "z.txt").symlink_to(tmp_path / target)
+    with pytest.raises(DataError, match=r"z\.txt.* is the same file as .*[ac]\.txt"):
+        read_all(tmp_path, BulkOptions())
 
 
 def test_a_loop_of_links_is_refused(tmp_path):

@@ -27,6 +27,7 @@ BAD_LINES = {
     b"{}": "no-column",
     b'{"text": "a"': "not-json",
     b"": "not-json",
+    b'{"text": "a", "more": {"id": 1, "id": 2}}': "repeated-key",
     b'{"text": "a", "id": NaN}': "not-json",
     b'{"text": "a", "id": ' + b"9" * 5000 + b"}": "not-json",
     b'{"text": ' + b"[" * 100_000: "not-json",

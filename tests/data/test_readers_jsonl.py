@@ -339,3 +339,33 @@ def test_a_counting_that_fits_few_spans_is_not_taken(read):
     assert [p.kind for p in dataset.problems] == ["offsets", "span", "span"]
     assert "its own text 'Ada' is at 2..5" in dataset.problems[0].message
     assert dataset.examples[0].spans == (Span(1, 2, "X"),)
+
+
+TWICE = '{"tokens": ["Rome"], "ner_tags": ["O"], "ner_tags": ["S-LOC"]}'
+INSIDE = '{"text": "Rome", "spans": [{"start": 0, "end": 4, "label": "LOC", "label": "ORG"}]}'
+
+
+@pytest.mark.parametrize(("line", "key"), [(TWICE, "ner_tags"), (INSIDE, "label")])
+def test_a_key_that_occurs_twice_is_a_problem_of_its_line(read, line, key):
+    dataset = read({"tokens": ["a"], "ner_tags": ["O"]}, line)
+    assert kinds(dataset) == [(2, "repeated-key", True)]
+    assert f"the key '{key}' occurs twice" in dataset.problems[0].message
+    assert len(read({"tokens": ["a"], "ner_tags": ["O"]}, line, repair=True).examples) == 1
+
+
+@pytest.mark.parametrize("whole", ["[\n%s,\n{}]", '{"data":\n[%s]}', "%s"])
+def test_a_key_that_occurs_twice_is_found_in_a_file_that_is_one_value(tmp_path, whole):
+    path = tmp_path / "data.json"
+    path.write_text(whole % TWICE.replace(",", ",\n"))
+    assert next(p.kind for p in read_jsonl(path).problems if p.fatal) == "repeated-key"
+
+
+def test_a_repeated_key_around_the_records_is_found(tmp_path):
+    path = tmp_path / "data.json"
+    record = '{"text": "Rome", "spans": []}'
+    path.write_text(f'{{"data": [{record}],\n"data": [{record}, {record}]}}')
+    assert [p.kind for p in read_jsonl(path).problems] == ["repeated-key"]
+
+
+def test_a_key_may_repeat_its_value(read):
+    assert not read('{"tokens": ["a"], "tokens": ["a"], "ner_tags": ["O"]}').problems

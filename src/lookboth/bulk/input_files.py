@@ -67,7 +67,8 @@ def find_files(source: Place, input_format: str | None) -> tuple[Place, list[Inp
 
     Raises:
         DataError: there are no files, or a file has an unknown format. Also anything whose rows would be lost or read
-            twice: a loop of links, a broken link, a pipe or device, a folder that cannot be listed.
+            twice: a loop of links, a link to a file that is also read, a broken link, a pipe or device, a folder that
+            cannot be listed.
     """
     info = source.info()
     if info.type is FileType.NotFound:
@@ -86,7 +87,9 @@ def find_files(source: Place, input_format: str | None) -> tuple[Place, list[Inp
 def _visible_files(folder: Place) -> Iterator[tuple[FileInfo, str]]:
     # pyarrow's own listing silently skips broken links and pipes.
     infos = (
-        folder.infos(sorted(_local_files(folder.path))) if folder.is_local else folder.list(recursive=True)
+        folder.infos(_each_once(sorted(_local_files(folder.path))))
+        if folder.is_local
+        else folder.list(recursive=True)
     )
     for info in infos:
         name = PurePosixPath(info.path).relative_to(PurePosixPath(folder.path))
@@ -117,6 +120,18 @@ def _local_files(folder: str, around: tuple[str, ...] = ()) -> Iterator[str]:
             yield from _local_files(entry.path, (*around, real))
         else:
             yield _plain_file(entry)
+
+
+def _each_once(paths: list[str]) -> list[str]:
+    """Return the paths; refuse two that are one file, whose rows would be labeled twice."""
+    known: dict[str, str] = {}
+    for path in paths:
+        other = known.setdefault(os.path.realpath(path), path)
+        if other != path:
+            _refuse(
+                path, f"is the same file as {other} (a symbolic link), so its rows would be labeled twice"
+            )
+    return paths
 
 
 def _plain_file(entry: "os.DirEntry[str]") -> str:

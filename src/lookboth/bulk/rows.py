@@ -18,6 +18,7 @@ from lookboth.bulk.input_files import InputFile
 from lookboth.bulk.kept_columns import json_values, take_rows
 from lookboth.bulk.parts import Part, is_text
 from lookboth.bulk.storage import Place
+from lookboth.data import parse_json, repeated_key
 from lookboth.errors import DataError
 
 # Limit of a line, so that a file without newlines does not fill the memory.
@@ -173,11 +174,15 @@ def _records(folder: Place, file: InputFile) -> Iterator[dict[str, Any]]:
 
 def _record(text: str, *, may_hold_surrogates: bool = False) -> dict[str, Any]:
     try:
-        record = json.loads(text, parse_constant=_refuse_constant)
+        record = parse_json(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise _InvalidRow("not-json", f"not JSON: {error}") from error
     if not isinstance(record, dict):
         raise _InvalidRow("not-an-object", f"a JSON object is expected, not {type(record).__name__}")
+    if (key := repeated_key(record)) is not None:
+        raise _InvalidRow(
+            "repeated-key", f"the key {key!r:.100} occurs twice in one object, with different values"
+        )
     if may_hold_surrogates:
         try:
             json.dumps(record, ensure_ascii=False).encode()

@@ -27,6 +27,7 @@ from .jsonfile import (
     open_records as open_records,
     open_values as open_values,
     parse_objects as parse_objects,
+    without_repeated_keys as without_repeated_keys,
 )
 from .jsonl import is_rejected as is_rejected, read_jsonl as read_jsonl
 from .lines import (
@@ -57,6 +58,7 @@ from .readers import (
     read_text as read_text,
     source_path as source_path,
 )
+from .repeated_keys import parse_json as parse_json, repeated_key as repeated_key
 from .schemes import (
     OUTSIDE as OUTSIDE,
     SCHEMES as SCHEMES,

@@ -3,15 +3,17 @@
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, TypeVar
 
 from lookboth.data.lines import read_lines
 from lookboth.data.problems import ProblemLog
+from lookboth.data.repeated_keys import RepeatedKeyObject, mark_repeated_keys, parse_json, repeated_key
 from lookboth.errors import DataError
 
 _TEXT_KEYS = ("text", "sentence", "utt")
 _WORD_KEYS = ("tokens", "words", "sentence", "tokenized_text")
 _LEFT_OUT = "the line is left out"
+_Value = TypeVar("_Value")
 
 
 def open_records(
@@ -55,7 +57,7 @@ def open_values(
     if not values:
         log.add(1, "empty-file", f"the file is a list without records; {allowed}")
     log.unit = "record "
-    return log, enumerate(values, 1)
+    return log, without_repeated_keys(enumerate(values, 1), log)
 
 
 def parse_values(lines: Iterable[str], log: ProblemLog, allowed: str) -> Iterator[tuple[int, Any]]:
@@ -70,12 +72,32 @@ def parse_values(lines: Iterable[str], log: ProblemLog, allowed: str) -> Iterato
         if not line.strip():
             continue
         try:
-            value = json.loads(line)
+            value = parse_json(line)
         # Not JSONDecodeError alone: a number of more than 4,300 digits raises a bare ValueError.
         except (ValueError, RecursionError) as error:
             log.add(number, "json", f"not JSON: {error}; {allowed}", _LEFT_OUT)
         else:
+            yield from without_repeated_keys([(number, value)], log)
+
+
+def without_repeated_keys(
+    values: Iterable[tuple[int, _Value]], log: ProblemLog
+) -> Iterator[tuple[int, _Value]]:
+    """Yield numbered values without objects that have a key twice with different values; those are problems.
+
+    Args:
+        values: (number, value), parsed with `parse_json`.
+        log: receives the problems.
+    """
+    for number, value in values:
+        key = repeated_key(value) if isinstance(value, dict | list) else None
+        if key is None:
             yield number, value
+        else:
+            message = (
+                f"the key {key!r:.100} occurs twice in one object, with different values; one value per key"
+            )
+            log.add(number, "repeated-key", message, "it is left out")
 
 
 def parse_objects(
@@ -126,7 +148,7 @@ def _values_of_whole(path: str | Path, lines: Sequence[str], allowed: str) -> li
         return None
     content = "\n".join(lines)
     try:
-        value = json.loads(content)
+        value = parse_json(content)
     except (ValueError, RecursionError) as error:
         values = _values_in_a_row(content)
         if values or len(filled) == 1 or _has_objects(filled):
@@ -137,6 +159,8 @@ def _values_of_whole(path: str | Path, lines: Sequence[str], allowed: str) -> li
 
 
 def _items(value: Any, *, several_lines: bool) -> list[Any] | None:
+    if isinstance(value, RepeatedKeyObject):
+        return [value]
     if isinstance(value, list) and not is_text_with_entities(value):
         return value
     inner = _list_inside(value)
@@ -145,7 +169,7 @@ def _items(value: Any, *, several_lines: bool) -> list[Any] | None:
 
 def _values_in_a_row(content: str) -> list[Any] | None:
     """Return the values of a text that consists of consecutive JSON values, else None."""
-    decoder, values, position = json.JSONDecoder(), [], 0
+    decoder, values, position = json.JSONDecoder(object_pairs_hook=mark_repeated_keys), [], 0
     while position < len(content):
         try:
             value, position = decoder.raw_decode(content, position + _blanks(content, position))

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lookboth.data import ProblemLog, open_records, read_lines
+from lookboth.data import ProblemLog, open_records, parse_json, read_lines, without_repeated_keys
 
 _ALLOWED = 'a task is {"data": {"text": "..."}, "annotations": [{"result": [...]}]}'
 # Type of a result -> key of its labels.
@@ -110,7 +110,8 @@ def _open(path: str | Path, *, repair: bool) -> tuple[ProblemLog, Iterator[tuple
         return open_records(path, _ALLOWED, repair=repair)
     log = ProblemLog(str(path), repair=repair, unit="record ")
     content = "\n".join(read_lines(path, log))
-    return log, enumerate(map(_row, csv.DictReader(io.StringIO(content), delimiter=separator)), 1)
+    rows = map(_row, csv.DictReader(io.StringIO(content), delimiter=separator))
+    return log, without_repeated_keys(enumerate(rows, 1), log)
 
 
 def _row(cells: Mapping[str, str | None]) -> dict[str, Any]:
@@ -118,7 +119,7 @@ def _row(cells: Mapping[str, str | None]) -> dict[str, Any]:
     task: dict[str, Any] = {}
     for key, cell in cells.items():
         try:
-            task[key] = json.loads(cell) if cell is not None and cell.startswith(("[", "{")) else cell
+            task[key] = parse_json(cell) if cell is not None and cell.startswith(("[", "{")) else cell
         except ValueError:
             task[key] = cell
     return task
