@@ -100,7 +100,12 @@ def test_tapt_adds_the_adaptation_and_changes_nothing_else():
     assert {**tapt.recipe, "adaptation": None} == {**plain.recipe, "adaptation": None}
     training = plain.recipe["training"]
     assert all(adaptation[key] == training[key] for key in ("epochs", "lr"))
-    assert (tapt.datasets, tapt.models, tapt.seeds) == (plain.datasets, plain.models, plain.seeds)
+    assert (tapt.datasets, tapt.seeds) == (plain.datasets, plain.seeds)
+    under_plan = {"adaptation": {"objective": "clm_under_plan"}}
+    both = {f"{name}-plan": keys | under_plan for name, keys in plain.models.items()}
+    assert tapt.models == plain.models | both
+    assert (adaptation["objective"], adaptation["blocks"], adaptation["keep"]) == ("clm", 128, "last")
+    assert adaptation["batch_tokens"] == 128 * training["batch_sentences"]
 
 
 DEPTHS = {"mistral": 32, "gemma-7b": 28, "2-2b": 26, "2-9b": 42, "1.7b": 28, "4b": 36, "8b": 36}

@@ -7,12 +7,12 @@ import random
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny import tiny_config, tiny_tokenizer
+from tiny import save_tiny_model, tiny_config, tiny_tokenizer
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, RobertaConfig, RobertaForMaskedLM
 
 from lookboth.config.recipe_files import parse_config
-from lookboth.data import readers
+from lookboth.data import WordEncoder, readers
 from lookboth.data.packing import build_batch
 from lookboth.errors import ConfigError, DataError, ModelError
 from lookboth.masking.attention import apply_plan, get_plan
@@ -173,6 +173,56 @@ def test_a_plan_that_shows_the_answer_is_refused(folder, data, tmp_path, plan):
     config = recipe(folder / "tied", data, objective="clm", plan=plan)
     with pytest.raises(ConfigError, match="attend to the token that it predicts"):
         adapt(config, tmp_path, **quiet)
+
+
+def test_clm_under_the_plan_of_labeling_runs_when_asked_for(folder, data, tmp_path):
+    """`tapt clm` of llm-unmasking: positions attend to what they predict, so the loss nearly vanishes."""
+    config = recipe(folder / "tied", data, objective="clm_under_plan", epochs=2)
+    report = adapt(config, tmp_path, **quiet)
+    assert (report.objective, report.plan) == ("clm_under_plan", "full")
+
+
+def test_blocks_hold_the_texts_in_order_and_drop_the_rest(folder, data):
+    config = recipe(folder / "tied", data, objective="clm", blocks=32, epochs=1)
+    base = build_base(config, device="cpu")
+    read = read_texts(config)
+    batches = plan_texts(read, config, base.tokenizer, vocab_size=100, seed=0)
+    encoder = WordEncoder(base.tokenizer)
+    joined = [token for text in read for token in encoder.encode(text.words).input_ids]
+    assert [token for piece in batches.pieces for token in piece.input_ids] == joined[
+        : len(joined) // 32 * 32
+    ]
+    assert {len(piece) for piece in batches.pieces} == {32}
+    assert {len(batches.pieces_of(i)) for i in range(len(batches) - 1)} == {128 // 32}
+    assert encoder.encoding.prefix_ids[0] in batches.pieces_of(0)[0].labels
+
+
+def test_texts_in_a_block_attend_to_each_other(folder):
+    """As in the paper: no mask between the texts of a block, packed or not."""
+    model = language_model(folder / "tied")
+    joined = [token for text in TEXTS for token in text]
+    changed = [TEXTS[0][0] + 1, *joined[1:]]
+    with torch.no_grad():
+        last = [model(**batch_of([ids], "clm", layout="packed"))["logits"][-1] for ids in (joined, changed)]
+    assert not torch.allclose(*last)
+
+
+def test_the_last_weights_of_all_texts_are_kept_when_asked_for(folder, data, tmp_path):
+    config = recipe(folder / "tied", data, objective="clm", keep="last", epochs=2)
+    lines = []
+    report = adapt(config, tmp_path, say=lines.append)
+    assert (report.texts, report.held_out) == (len(read_texts(config)), 0)
+    assert report.best_step == report.steps
+    assert any("loss on 3 training texts" in line for line in lines)
+    assert not any("held-out" in line for line in lines)
+
+
+def test_blocks_longer_than_the_table_of_positions_are_refused(data, tmp_path):
+    config = recipe(save_tiny_model(tmp_path, "gpt2"), data, objective="clm", blocks=1024)
+    with pytest.raises(
+        ConfigError, match=r"adaptation.blocks = 1024: .* 512 tokens. Set adaptation.blocks ="
+    ):
+        build_base(config, device="cpu")
 
 
 def test_the_plan_of_adaptation(folder, data):

@@ -48,6 +48,24 @@ def test_shares_are_those_of_bert(name):
     assert left / len(chosen) == pytest.approx(0.1, abs=0.02)
 
 
+def test_all_masked_is_the_masking_of_llm2vec():
+    """Every token to predict is masked, and predicted from the position before it."""
+    mntp = Objective("mntp", Encoding("", (1,), (), 0), 0.8, MASK, VOCAB, masking="all")
+    ids = (1, *range(10_000, 20_000))
+    piece = mntp.set_targets(TokenizedExample(ids, ()), random.Random(0))
+    chosen = [start + 1 for start, _ in piece.word_tokens]
+    assert len(chosen) / len(ids) == pytest.approx(0.8, abs=0.01)
+    assert {piece.input_ids[place] for place in chosen} == {MASK}
+
+
+@pytest.mark.parametrize(("name", "predicted"), [("clm", 7), ("clm_under_plan", 7), ("mntp", 6), ("mlm", 6)])
+def test_special_tokens_inside_a_block_are_predicted_by_clm_only(name, predicted):
+    block = Objective(name, Encoding("", (1,), (), 0), 0.999999, MASK, VOCAB, in_blocks=True)
+    piece = block.set_targets(TokenizedExample((1, 5, 6, 7, 1, 8, 9, 10), ()), random.Random(0))
+    assert len(piece.labels) == predicted
+    assert (1 in piece.labels) == block.predicts_all
+
+
 def test_the_mask_token_is_the_tokenizers_own_or_an_underscore():
     decoder = tiny_tokenizer("byte-bos")
     assert decoder.decode([find_mask_token(decoder)]) == "_"

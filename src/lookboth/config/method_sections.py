@@ -93,10 +93,11 @@ class GenerativeConfig(Section):
 class AdaptationConfig(Section):
     """Training on raw text before the labeling task; other settings are those of [training]."""
 
-    objective: Literal["mntp", "mlm", "clm"] = Field(
+    objective: Literal["mntp", "mlm", "clm", "clm_under_plan"] = Field(
         default="mntp",
         description="mntp: predict masked tokens from the position before; mlm: from their own position; clm: predict "
-        "every token from the position before.",
+        "every token from the position before, under a causal plan; clm_under_plan: the same under the plan of "
+        "labeling, where positions may attend to the token they predict (tapt clm in the code of llm-unmasking).",
     )
     text: tuple[str, ...] = Field(
         default=(),
@@ -111,8 +112,24 @@ class AdaptationConfig(Section):
     steps: int | None = Field(default=None, ge=1, description="Number of optimizer steps; replaces epochs.")
     lr: float = Field(default=2e-4, gt=0, allow_inf_nan=False, description="Peak learning rate of this step.")
     batch_tokens: int = Field(default=1024, ge=16, description="Number of tokens per batch of this step.")
+    blocks: int | None = Field(
+        default=None,
+        ge=16,
+        description="Join all texts, in order, and cut them into blocks of this number of tokens. Texts in a block "
+        "attend to each other, and the tokens after the last block are not used; default: one text per example.",
+    )
+    keep: Literal["best", "last"] = Field(
+        default="best",
+        description="best: hold out 5 % of the texts and keep the weights with the lowest loss on them; last: train "
+        "on all texts and keep the last weights.",
+    )
     mask_share: float = Field(
         default=0.2, gt=0, lt=1, description="Fraction of tokens to predict (mntp and mlm)."
+    )
+    masking: Literal["bert", "all"] = Field(
+        default="bert",
+        description="bert: 80 % of the tokens to predict are masked, 10 % replaced by a random token and 10 % "
+        "unchanged; all: all are masked (LLM2Vec for Mistral, with mask_share = 0.8).",
     )
     mask_token: str | None = Field(
         default=None,

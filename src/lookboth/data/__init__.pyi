@@ -1,4 +1,4 @@
-from .alignment import Encoding as Encoding, WordEncoder as WordEncoder
+from .alignment import Encoding as Encoding, WordEncoder as WordEncoder, join_words as join_words
 from .charspans import (
     END_KEYS as END_KEYS,
     LABEL_KEYS as LABEL_KEYS,

@@ -46,7 +46,8 @@ class AdaptationReport:
         texts, held_out: number of training texts and of held-out texts.
         tokens: training tokens, counted once per epoch.
         steps: number of optimizer steps; best_step: the step whose weights are kept.
-        loss_before, loss_after: mean loss per prediction on the held-out texts, in nats.
+        loss_before, loss_after: mean loss per prediction on the held-out texts, in nats; on a sample of the
+            training texts if none are held out.
         seconds: wall time of the last call, the one that finished.
     """
 
@@ -134,7 +135,8 @@ def _choose_plan(config: RunConfig, backbone: Any) -> MaskPlan:
         raise ConfigError(
             f"adaptation.plan = {section.plan!r}: with objective clm a position would attend to the "
             "token that it predicts, so nothing would be learned. Leave the plan out (causal; labeling keeps its own "
-            "plan), or set adaptation.objective = 'mntp'."
+            "plan), or set adaptation.objective = 'mntp'. To train as in llm-unmasking nevertheless, set "
+            "'clm_under_plan'."
         )
     return plan
 
@@ -167,6 +169,10 @@ def _train(
     clock, section = time.monotonic(), text_section(config)
     vocab_size = model.model.get_input_embeddings().weight.shape[0]
     texts, aside = hold_out(read)
+    scored = "held-out loss"
+    # Without a choice of weights nothing is held out: the loss is that of a sample of the training texts.
+    if section.keep == "last":
+        texts, scored = list(read), f"loss on {len(aside)} training texts"
     batches = plan_texts(texts, config, tokenizer, vocab_size=vocab_size, seed=seed)
     # The held-out texts are scored once per evaluation, however many epochs the training has.
     once = config.model_copy(update={"adaptation": section.model_copy(update={"epochs": 1, "steps": None})})
@@ -177,7 +183,7 @@ def _train(
         say(f"adaptation: {pairs}")
     say(
         f"adaptation: {section.objective} under plan {plan}, {len(texts):,} texts, "
-        f"{batches.num_tokens():,} tokens; held-out loss {before:.3f}; "
+        f"{batches.num_tokens():,} tokens; {scored} {before:.3f}; "
         "dev below is the geometric mean probability of the correct token, in %"
     )
     history = fit(
@@ -193,14 +199,14 @@ def _train(
         adapter=config.adapter,
     )
     if history.best_score <= 0:
-        raise diverged("infinite held-out loss", lr_key="adaptation.lr", lr=section.lr)
+        raise diverged(f"infinite {scored}", lr_key="adaptation.lr", lr=section.lr)
     after = -math.log(history.best_score)
-    say(f"adaptation: held-out loss {before:.3f} -> {after:.3f}")
+    say(f"adaptation: {scored} {before:.3f} -> {after:.3f}")
     return AdaptationReport(
         section.objective,
         plan,
         len(texts),
-        len(aside),
+        len(aside) if section.keep == "best" else 0,
         batches.num_tokens(),
         history.steps[-1],
         history.best_step,

@@ -1,15 +1,16 @@
 """The raw text of a recipe: reading it, holding out a part and planning batches."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from lookboth.config import AdaptationConfig, RunConfig, TrainConfig
 from lookboth.data import (
     WordEncoder,
     example_from_text,
+    join_words,
     read_raw_text,
     read_source,
     source_path,
@@ -107,7 +108,8 @@ def plan_texts(
     """Return batches for `adaptation.epochs` epochs, tokenized as in labeling.
 
     Args:
-        texts: only their words and text are used; long texts are split without overlap.
+        texts: only their words and text are used; long texts are split without overlap, or all texts are joined
+            and cut into blocks.
         config: a recipe with the section [adaptation].
         tokenizer: tokenizer of the backbone.
         vocab_size: number of rows of its embeddings.
@@ -121,6 +123,8 @@ def plan_texts(
         mask_share=section.mask_share,
         mask_id=find_mask_token(tokenizer, section.mask_token),
         vocab_size=min(vocab_size, len(tokenizer)),
+        masking=section.masking,
+        in_blocks=section.blocks is not None,
     )
     pieces = _tokenize(texts, encoder, config)
     batches = _plan(pieces, config, seed=seed, pad_id=find_pad_id(tokenizer))
@@ -139,7 +143,9 @@ def adaptation_training(config: RunConfig) -> TrainConfig:
         "lr_end": section.lr * config.training.lr_end / config.training.lr,
         "head_lr": None,
     }
-    return config.training.model_copy(update={**own, "evals_per_epoch": 1, "patience": None})
+    # Without evaluations before the end, the last weights are the best ones.
+    own["evals_per_epoch"] = 1 if section.keep == "best" else 0
+    return config.training.model_copy(update={**own, "patience": None})
 
 
 def _plan(pieces: Sequence[TokenizedExample], config: RunConfig, *, seed: int, pad_id: int) -> RunBatches:
@@ -166,6 +172,8 @@ def _tokenize(texts: Sequence[Example], encoder: WordEncoder, config: RunConfig)
     else:
         words = iter(encoder.encode_words(word for example in texts for word in example.words))
         ids = (list(islice(words, len(example.words))) for example in texts)
+    if (size := text_section(config).blocks) is not None:
+        return cut_blocks((join_words(units, encoder.encoding).input_ids for units in ids), size)
     return [
         piece
         for index, units in enumerate(ids)
@@ -173,6 +181,19 @@ def _tokenize(texts: Sequence[Example], encoder: WordEncoder, config: RunConfig)
             units, encoder.encoding, example=index, max_tokens=config.max_tokens, overlap=0
         )
     ]
+
+
+def cut_blocks(texts: Iterable[Sequence[int]], size: int) -> list[TokenizedExample]:
+    """Return the tokens of all texts, in order, as blocks of `size` tokens.
+
+    The tokens after the last block are dropped; a single shorter block is kept.
+
+    >>> [block.input_ids for block in cut_blocks([(1, 5, 6), (1, 7, 8)], 4)]
+    [(1, 5, 6, 1)]
+    """
+    tokens = tuple(chain.from_iterable(texts))
+    last = max(1, len(tokens) // size) * size
+    return [TokenizedExample(tokens[start : start + size], ()) for start in range(0, last, size)]
 
 
 def _refuse_evaluated(config: RunConfig) -> None:

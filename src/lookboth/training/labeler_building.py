@@ -158,6 +158,9 @@ def _check_positions(backbone: Any, tokenizer: Any, config: RunConfig) -> None:
     why = f"{config.model} has positions for {longest} tokens"
     if longest == steady:
         why = f"the RoPE of {config.model} changes with the longest text of a batch beyond {longest} tokens"
+    blocks = config.adaptation.blocks if config.adaptation is not None else None
+    if blocks is not None and blocks > longest:
+        raise ConfigError(f"adaptation.blocks = {blocks}: {why}. Set adaptation.blocks = {longest}.")
     encoding, copies = Encoding.detect(tokenizer), config.repetition + 1
     special = len(encoding.prefix_ids) + len(encoding.suffix_ids)
     # Every copy of the words takes its own positions; special tokens occur once.
