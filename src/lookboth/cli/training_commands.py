@@ -41,6 +41,10 @@ def train(
         TaskName | None,
         typer.Option(help="What is labeled: words (labeling) or whole texts (classification)."),
     ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(help="Saved labeler to train further: its settings, weights and labels are kept."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the run.")] = Path("runs/train"),
     settings: SettingsOption = None,
     repair: RepairOption = False,
@@ -54,7 +58,14 @@ def train(
     quiet_libraries()
     from lookboth.training import estimate as estimate_memory, train as run_training
 
-    given = {"model": model, "plan": plan, "task": task, "data.train": data, "data.repair": repair}
+    given = {
+        "model": model,
+        "plan": plan,
+        "task": task,
+        "data.train": data,
+        "data.repair": repair,
+        "start.labeler": start,
+    }
     config = _recipe("train", source, given, settings or [])
     if estimate:
         typer.echo(estimate_memory(config).describe())

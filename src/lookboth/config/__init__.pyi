@@ -9,6 +9,7 @@ from .method_sections import (
     AdaptationConfig as AdaptationConfig,
     GenerativeConfig as GenerativeConfig,
     SearchConfig as SearchConfig,
+    StartConfig as StartConfig,
 )
 from .overrides import read_override as read_override, read_value as read_value
 from .plan_text import split_repetition as split_repetition

@@ -142,6 +142,32 @@ class AdaptationConfig(Section):
         return (value,) if isinstance(value, str) else value
 
 
+class StartConfig(Section):
+    """A saved labeler that is trained further."""
+
+    labeler: str = Field(
+        min_length=1,
+        description="Folder, hub id or shipped name of the labeler to train further. Its model, plan, tags, adapter "
+        "and head are continued; new labels are added to the head.",
+    )
+    rehearsal: tuple[str, ...] = Field(
+        default=(),
+        description="Earlier training data (or any labeled data with the old labels), of which a random part is added "
+        "to the new data, so that less is forgotten.",
+    )
+    rehearsal_share: float = Field(
+        default=1.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Number of sentences from rehearsal, as a multiple of the number of new sentences.",
+    )
+
+    @field_validator("rehearsal", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+
 class SearchConfig(Section):
     """Strategy, candidates and budget of a plan search."""
 

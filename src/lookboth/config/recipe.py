@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from lookboth.config.allowed_names import MethodName
-from lookboth.config.method_sections import AdaptationConfig, GenerativeConfig, SearchConfig
+from lookboth.config.method_sections import AdaptationConfig, GenerativeConfig, SearchConfig, StartConfig
 from lookboth.config.plan_text import MOST_REPETITIONS, PlanText
 from lookboth.config.section import Section
 from lookboth.config.training_sections import AdapterConfig, DataConfig, HeadConfig, TrainConfig
@@ -86,6 +86,11 @@ class RunConfig(Section):
     study: dict[str, str] | None = Field(
         default=None,
         description="Model, data set and method of this run in a study; written by `lookboth study`.",
+    )
+    start: StartConfig | None = Field(
+        default=None,
+        description="A saved labeler that is trained further (`lookboth train --start FOLDER`); only if the section is "
+        "present.",
     )
     data: DataConfig = Field(description="Where the data is and how it is read.")
     head: HeadConfig = Field(

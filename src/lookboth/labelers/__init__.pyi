@@ -9,6 +9,7 @@ from .labeler_config import (
     is_labeler as is_labeler,
     parse_settings as parse_settings,
     read_confidence as read_confidence,
+    read_config as read_config,
     read_settings as read_settings,
 )
 from .labeling_settings import labeling_from_dict as labeling_from_dict, labeling_to_dict as labeling_to_dict
@@ -34,5 +35,6 @@ from .saving import (
     BACKBONE_FOLDER as BACKBONE_FOLDER,
     check_special_tokens as check_special_tokens,
     load_backbone_and_tokenizer as load_backbone_and_tokenizer,
+    read_head as read_head,
 )
 from .upgrades import FORMAT_VERSION as FORMAT_VERSION

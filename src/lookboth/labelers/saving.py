@@ -187,8 +187,17 @@ def load_backbone_and_tokenizer(
     return backbone, tokenizer
 
 
+def read_head(folder: Path) -> dict[str, torch.Tensor]:
+    """Read the weights of the head of a saved labeler.
+
+    Raises:
+        ModelError: the file is missing or damaged.
+    """
+    return read_weights(folder / HEAD_FILE)
+
+
 def _load_head(folder: Path, model: LabelerModel) -> dict[str, torch.Tensor]:
-    state = read_weights(folder / HEAD_FILE)
+    state = read_head(folder)
     wanted = {name: tuple(value.shape) for name, value in model.head.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in state.items()}
     # Compared here, because the message of load_state_dict is long and does not name the file.

@@ -15,6 +15,7 @@ from lookboth.files import read_state
 from lookboth.run_folder import RunFolder
 from lookboth.search import SEARCHED_KEYS
 from lookboth.study.config import StudyConfig, Values
+from lookboth.training import continued
 
 # Folder of the runs that only choose values. They read no test data.
 TUNING = "tuning"
@@ -150,7 +151,7 @@ class Setting:
         return RunFolder.of_seed(self.tuning / _slug(choice), seed).path
 
     def _parse(self, keys: Values) -> RunConfig:
-        return parse_config(keys, where=self.name)
+        return continued(parse_config(keys, where=self.name))
 
 
 def study_settings(study: StudyConfig, out: Path, *, only: str = "*") -> list[Setting]:

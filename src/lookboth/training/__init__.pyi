@@ -5,6 +5,7 @@ from .classifier import (
     prepare_classifier as prepare_classifier,
     train_classifier as train_classifier,
 )
+from .continuation import continued as continued
 from .distributed_work import share_labeling as share_labeling
 from .footprint import estimate as estimate
 from .frozen_states import share_lower_states as share_lower_states

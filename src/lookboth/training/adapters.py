@@ -7,30 +7,38 @@ import torch
 
 from lookboth.config import AdapterConfig
 from lookboth.errors import ConfigError, ModelError, first_line
-from lookboth.models import WEIGHTS_FILE, attach_pairs, fill_pairs, paired_weights, read_adapter
+from lookboth.models import (
+    WEIGHTS_FILE,
+    as_model_error,
+    attach_pairs,
+    fill_pairs,
+    paired_weights,
+    read_adapter,
+)
 from lookboth.training.lora_places import LoraPlaces, find_places
 
 if TYPE_CHECKING:
     from peft import LoraConfig
 
 
-def add_adapter(backbone: Any, config: AdapterConfig) -> Any:
+def add_adapter(backbone: Any, config: AdapterConfig, *, trained: Path | None = None) -> Any:
     """Make the weights selected by `config` trainable, freeze all others and return the backbone.
 
     Args:
         backbone: a Hugging Face model without vocabulary head.
         config: the adapter section of a recipe.
+        trained: folder of the LoRA adapter of a labeler that is trained further.
 
     Raises:
         ConfigError: the backbone lacks a target module or layer.
-        ModelError: `config.start_from` holds no adapter that fits.
+        ModelError: `config.start_from` or `trained` holds no adapter that fits.
     """
     if config.kind == "full":
         return backbone.requires_grad_(True)
     backbone.requires_grad_(False)
     if config.kind == "head":
         return backbone
-    return _add_lora(backbone, config)
+    return _add_lora(backbone, config, trained)
 
 
 def num_trainable(model: torch.nn.Module) -> int:
@@ -38,11 +46,13 @@ def num_trainable(model: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
-def _add_lora(backbone: Any, config: AdapterConfig) -> Any:
+def _add_lora(backbone: Any, config: AdapterConfig, trained: Path | None) -> Any:
     from peft import prepare_model_for_kbit_training
 
     if config.kind == "qlora":
         backbone = prepare_model_for_kbit_training(backbone, use_gradient_checkpointing=False)
+    if trained is not None:
+        return _continue_lora(backbone, config, trained)
     places = _asked_for(backbone, config)
     if places.experts and config.dropout:
         raise ConfigError(
@@ -63,6 +73,19 @@ def _add_lora(backbone: Any, config: AdapterConfig) -> Any:
         )
     if config.start_from:
         _load_start(model, Path(config.start_from), config)
+    return model
+
+
+def _continue_lora(backbone: Any, config: AdapterConfig, folder: Path) -> Any:
+    """Attach a trained adapter as it was saved, with pairs at the same weights, in fp32 and trainable."""
+    settings, weights = read_adapter(folder)
+    lora = settings.to_lora()
+    lora.inference_mode, lora.lora_dropout = False, config.dropout
+    with as_model_error(f"{folder}: the adapter does not fit or is damaged"):
+        model = attach_pairs(backbone, lora)
+        fill_pairs(model, weights, dtype=torch.float32)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(".lora_" in name)
     return model
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from lookboth.compat import checkpoints_in_old_format
 from lookboth.config import RunConfig
 from lookboth.data import Encoding, tags_for_labels
-from lookboth.errors import ConfigError
+from lookboth.errors import ConfigError, ModelError
 from lookboth.labelers import Labeler, LabelerConfig, check_special_tokens
 from lookboth.masking import MaskPlan, is_stock, max_positions, steady_positions
 from lookboth.models import (
@@ -16,12 +16,20 @@ from lookboth.models import (
     default_device,
     fingerprint,
     load_backbone,
+    load_saved_tokenizer,
     load_tokenizer,
     plan_as_made,
     torch_dtype,
     use_plan,
 )
 from lookboth.training.adapters import add_adapter
+from lookboth.training.continuation import (
+    start_adapter,
+    start_backbone,
+    start_config,
+    start_folder,
+    start_head,
+)
 
 
 class Base(NamedTuple):
@@ -50,7 +58,7 @@ def build_base(config: RunConfig, *, device: str | None = None) -> Base:
     device = device or default_device()
     kind = config.adapter.kind
     backbone = load_backbone(
-        config.model,
+        start_backbone(config),
         # Weights that are trained directly are kept in fp32, because small updates would be lost in bf16.
         precision="fp32" if kind == "full" else config.training.precision,
         device=device,
@@ -61,9 +69,7 @@ def build_base(config: RunConfig, *, device: str | None = None) -> Base:
         revision=config.revision,
         trust_remote_code=config.trust_remote_code,
     )
-    tokenizer = load_tokenizer(
-        config.model, revision=config.revision, trust_remote_code=config.trust_remote_code
-    )
+    tokenizer = _tokenizer(config)
     check_backbone(backbone, tokenizer, config)
     plan = plan_as_made(backbone)
     if config.plan is not None:
@@ -74,7 +80,8 @@ def build_base(config: RunConfig, *, device: str | None = None) -> Base:
     if config.train_plan is not None:
         use_plan(backbone, config.train_plan)
     _check_layout(backbone, config)
-    backbone = add_adapter(backbone, config.adapter)
+    _check_start(config, base_fingerprint)
+    backbone = add_adapter(backbone, config.adapter, trained=start_adapter(config))
     if config.training.gradient_checkpointing:
         _checkpoint_gradients(backbone)
     return Base(backbone, tokenizer, plan, base_fingerprint)
@@ -92,6 +99,10 @@ def build_labeler(config: RunConfig, *, labels: Sequence[str], device: str | Non
     """
     device = device or default_device()
     base = build_base(config, device=device)
+    start = start_config(config)
+    # A continued labeler keeps its labels and the way its words are tokenized.
+    labels = labels if start is None else sorted({*labels, *start.labels})
+    encoding = Encoding.detect(base.tokenizer) if start is None else start.encoding
     of_texts = config.task == "classification"
     labeler_config = LabelerConfig(
         base=config.model,
@@ -102,7 +113,7 @@ def build_labeler(config: RunConfig, *, labels: Sequence[str], device: str | Non
         tags=tuple(labels) if of_texts else tags_for_labels(labels, config.scheme),
         scheme="plain" if of_texts else config.scheme,
         label_on=config.label_on,
-        encoding=dataclasses.replace(Encoding.detect(base.tokenizer), repetition=config.repetition),
+        encoding=dataclasses.replace(encoding, repetition=config.repetition),
         adapter=config.adapter.kind,
         double_quant=config.adapter.double_quant,
         head=config.head,
@@ -117,7 +128,25 @@ def build_labeler(config: RunConfig, *, labels: Sequence[str], device: str | Non
         dropout=config.training.head_dropout,
         compute_dtype=torch_dtype(config.training.precision, device),
     )
+    start_head(model.head, config)
     return Labeler(labeler_config, model, base.tokenizer)
+
+
+def _tokenizer(config: RunConfig) -> Any:
+    """Return the tokenizer of the model, or of the labeler that is trained further."""
+    if config.start is not None:
+        return load_saved_tokenizer(start_folder(config))
+    return load_tokenizer(config.model, revision=config.revision, trust_remote_code=config.trust_remote_code)
+
+
+def _check_start(config: RunConfig, found: str) -> None:
+    """Refuse to continue an adapter on another base model than its own."""
+    start = start_config(config)
+    if start is not None and config.adapter.kind != "full" and found != start.fingerprint:
+        raise ModelError(
+            f"start.labeler: trained on base {start.base!r} with fingerprint {start.fingerprint}, but {config.model} "
+            f"has {found}; it is another model."
+        )
 
 
 def check_backbone(backbone: Any, tokenizer: Any, config: RunConfig) -> None:

@@ -50,9 +50,14 @@ def read_splits(config: RunConfig) -> Splits:
     ]
     if not train or not dev:
         raise DataError(f"{', '.join(data.train)}: no sentences in the {'dev' if train else 'train'} split.")
+    train = sample(train, data.max_train_sentences, data.sample_seed)
+    if config.start is not None and config.start.rehearsal:
+        old = [e for examples in read(config.start.rehearsal, "train").values() for e in examples]
+        count = round(config.start.rehearsal_share * len(train))
+        train += sample(old, count, data.sample_seed)
     test = _default(data.train, "test", config.task) if data.test is None else data.test
     return Splits(
-        sample(train, data.max_train_sentences, data.sample_seed),
+        train,
         sample(dev, data.max_dev_sentences, data.sample_seed),
         read(test, "test"),
         files,

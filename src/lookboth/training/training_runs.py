@@ -13,6 +13,7 @@ from lookboth.evaluation import mean_and_sd, write_run
 from lookboth.run_folder import RunFolder
 from lookboth.training.adaptation import AdaptationReport, adapt_backbone
 from lookboth.training.adaptation_texts import read_texts
+from lookboth.training.continuation import continued
 from lookboth.training.folder_claim import claim_folder
 from lookboth.training.footprint import require_memory
 from lookboth.training.labeler_building import build_base
@@ -41,6 +42,7 @@ def train(config: RunConfig, out: str | Path, *, say: Say = print) -> list[Train
         LookbothError: bad data, a plan or adapter that does not fit, or a model that cannot be loaded; raised
             before training wherever possible.
     """
+    config = continued(config)
     require_supported(config)
     splits = read_splits(config)
     data = {"train": splits.train, "dev": splits.dev}

@@ -1,7 +1,7 @@
 """The CRF head: scores the tag sequence of a text as a whole, with a score for each transition."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import nn
@@ -28,6 +28,7 @@ class CRFHead(LinearHead):
     """
 
     can_weigh = False
+    per_tag: ClassVar[Mapping[str, int]] = {**LinearHead.per_tag, "steps": 2}
     allowed: torch.Tensor
 
     def __init__(self, hidden_size: int, tags: tuple[str, ...], scheme: str) -> None:

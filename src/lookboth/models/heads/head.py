@@ -1,11 +1,13 @@
 """The base class of heads, and the linear head: scores of words, a loss, and log probabilities."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import nn
 
-from lookboth.errors import ConfigError
+from lookboth.errors import ConfigError, ModelError
 from lookboth.inference import Likelihood
 from lookboth.models.heads.mix import LayerMix
 
@@ -21,6 +23,8 @@ class Head(nn.Module):
     """
 
     can_weigh = True  # whether the loss supports class weights and label smoothing
+    # By weight, the number of its leading dimensions that go over the tags; they may have one more place at the end.
+    per_tag: ClassVar[Mapping[str, int]] = {}
     tag_weights: torch.Tensor | None
     bias: nn.Parameter | None
 
@@ -51,6 +55,33 @@ class Head(nn.Module):
         self.label_smoothing = label_smoothing
         device = next(self.parameters()).device
         self.tag_weights = None if tag_weights is None else torch.tensor(tag_weights, device=device)
+
+    @torch.no_grad()
+    def start_from(self, weights: Mapping[str, torch.Tensor], tags: Sequence[str]) -> None:
+        """Copy the weights of a trained head; the outputs of tags that it does not know stay as they are.
+
+        Args:
+            weights: the state of the trained head, of the same kind.
+            tags: its tags, all of which this head has.
+
+        Raises:
+            ModelError: the weights are of another kind of head, or of another width.
+        """
+        places = [self.tags.index(tag) for tag in tags]
+        own = self.state_dict()
+        if own.keys() != weights.keys():
+            raise ModelError(f"the head has the weights {sorted(weights)}, expected are {sorted(own)}.")
+        for name, value in own.items():
+            target: Any = ...
+            if dims := self.per_tag.get(name):
+                # A CRF has one more row and column, for the border of the text.
+                along = [[*places, *range(len(self.tags), size)] for size in value.shape[:dims]]
+                target = np.ix_(*along)
+            if value[target].shape != weights[name].shape:
+                raise ModelError(
+                    f"{name} of the head has shape {tuple(weights[name].shape)}, expected {tuple(value[target].shape)}."
+                )
+            value[target] = weights[name].to(value)
 
     def forward(self, states: torch.Tensor, num_words: torch.Tensor) -> torch.Tensor:
         """Return the score of each tag for each word, (w, num_tags).
@@ -104,6 +135,8 @@ class Head(nn.Module):
 
 class LinearHead(Head):
     """A head of one linear layer."""
+
+    per_tag: ClassVar[Mapping[str, int]] = {"weight": 1, "bias": 1}
 
     def __init__(self, hidden_size: int, tags: tuple[str, ...], scheme: str) -> None:
         super().__init__(hidden_size, tags, scheme)

@@ -1,0 +1,132 @@
+"""Training a saved labeler further: its settings go into the recipe, its weights into the new labeler."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lookboth.config import RunConfig, overlay
+from lookboth.errors import ConfigError, ModelError
+from lookboth.labelers import (
+    ADAPTER_FOLDER,
+    BACKBONE_FOLDER,
+    KIND_KEY,
+    LabelerConfig,
+    find_folder,
+    read_config,
+    read_head,
+    read_settings,
+)
+from lookboth.models import read_adapter
+
+# The weights depend on these settings, so the recipe must not name other values.
+_FIXED = ("model", "revision", "task", "scheme", "label_on", "repetition", "exit_layer", "head", "adapter")
+# These only have the labeler's value as default.
+_DEFAULTS = ("plan", "max_tokens", "overlap")
+
+
+def continued(config: RunConfig) -> RunConfig:
+    """Return the recipe with the settings of the labeler in the section [start]; unchanged without it.
+
+    Raises:
+        ConfigError: the recipe names another value for a setting that the weights depend on.
+        ModelError: the labeler is missing, damaged, or of a kind that cannot be trained further.
+    """
+    if config.start is None:
+        return config
+    saved = _settings(start_folder(config), config)
+    given = config.model_dump(mode="json", exclude_unset=True)
+    kept = {key: saved[key] for key in _DEFAULTS if key not in given}
+    fixed = {key: saved[key] for key in _FIXED}
+    if wrong := _conflicts(given, fixed):
+        key, found, wanted = wrong[0]
+        raise ConfigError(
+            f"{key} = {found!r}: the labeler {config.start.labeler} was trained with {wanted!r}. Leave the key out."
+        )
+    return RunConfig.model_validate(overlay(given, kept, fixed))
+
+
+def start_folder(config: RunConfig) -> Path:
+    """Return the folder of the labeler in the section [start]."""
+    assert config.start is not None
+    return find_folder(config.start.labeler)
+
+
+def start_config(config: RunConfig) -> LabelerConfig | None:
+    """Return the settings of the labeler in the section [start]; None without it."""
+    return None if config.start is None else read_config(start_folder(config))
+
+
+def start_backbone(config: RunConfig) -> str:
+    """Return the model to load: the labeler's own weights if all of them were trained, else the base of the recipe."""
+    if config.start is None or config.adapter.kind != "full":
+        return config.model
+    return str((start_folder(config) / BACKBONE_FOLDER).absolute())
+
+
+def start_adapter(config: RunConfig) -> Path | None:
+    """Return the folder of the LoRA adapter to train further; None for a new one."""
+    if config.start is None or config.adapter.kind not in {"lora", "qlora"}:
+        return None
+    return start_folder(config) / ADAPTER_FOLDER
+
+
+def start_head(head: Any, config: RunConfig) -> None:
+    """Copy the labeler's head into `head`, a fresh head with at least its tags; nothing without a section [start]."""
+    saved = start_config(config)
+    if saved is not None:
+        head.start_from(read_head(start_folder(config)), saved.tags)
+
+
+def _settings(folder: Path, config: RunConfig) -> dict[str, Any]:
+    """Return the recipe keys of a saved labeler."""
+    if kind := read_settings(folder).get(KIND_KEY):
+        raise ModelError(
+            f"start.labeler = {str(folder)!r}: a labeler of the kind {kind!r:.100}; only labelers with a head "
+            "in torch can be trained further."
+        )
+    if config.method != "classifier":
+        raise ConfigError(
+            f"start.labeler cannot be used with method = {config.method!r}; set method = 'classifier'."
+        )
+    saved = read_config(folder)
+    return {
+        "model": saved.base,
+        "revision": saved.revision,
+        "task": saved.task,
+        **({} if saved.task == "classification" else {"scheme": saved.scheme}),
+        "label_on": saved.label_on,
+        "repetition": saved.encoding.repetition,
+        "exit_layer": saved.exit_layer,
+        "head": saved.head.model_dump(mode="json"),
+        "adapter": _adapter(folder, saved),
+        "plan": str(saved.plan),
+        "max_tokens": saved.max_tokens,
+        "overlap": saved.overlap,
+    }
+
+
+def _adapter(folder: Path, saved: LabelerConfig) -> dict[str, Any]:
+    # The weights of a merged labeler contain its adapter, so only all of them can be trained further.
+    if saved.adapter in {"full", "merged", "head"}:
+        return {"kind": "full" if saved.adapter == "merged" else saved.adapter}
+    settings, _ = read_adapter(folder / ADAPTER_FOLDER)
+    # The pairs are where the labeler has them, so the recipe must not place them.
+    placed = {"layers": None, "target_modules": "all-linear", "start_from": None, "init": "default"}
+    own = {"kind": saved.adapter, "rank": settings.r, "alpha": settings.lora_alpha, **placed}
+    own |= {"rslora": settings.use_rslora, "dora": settings.use_dora}
+    return own | ({"double_quant": saved.double_quant} if saved.adapter == "qlora" else {})
+
+
+def _conflicts(
+    given: Mapping[str, Any], fixed: Mapping[str, Any], prefix: str = ""
+) -> Sequence[tuple[str, Any, Any]]:
+    """Return the keys that the recipe sets to another value than the labeler's: (key, found, wanted)."""
+    found: list[tuple[str, Any, Any]] = []
+    for key, wanted in fixed.items():
+        if key not in given:
+            continue
+        if isinstance(wanted, Mapping):
+            found += _conflicts(given[key], wanted, f"{prefix}{key}.")
+        elif given[key] != wanted:
+            found.append((prefix + key, given[key], wanted))
+    return found

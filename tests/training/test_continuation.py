@@ -1,0 +1,136 @@
+"""Training a saved labeler further: nothing is lost at the start, and the recipe cannot contradict the labeler."""
+
+import numpy as np
+import pytest
+
+from lookboth import Labeler, train
+from lookboth.config import parse_config
+from lookboth.errors import ConfigError, ModelError
+from lookboth.run_folder import RunFolder
+from lookboth.training.continuation import continued
+from lookboth.training.labeler_building import build_labeler
+from lookboth.training.splits import read_splits
+
+OLD = "Ada B-PER\nlived O\nin O\nLondon B-LOC\n\nBabbage B-PER\nworked O\n\n"
+NEW = "Toyota B-ORG\nopened O\nin O\nNew B-LOC\nYork I-LOC\n\nit O\nsaid O\n\n"
+TEXTS = [("Ada", "lived", "near", "New", "York"), ("it", "said"), ("Toyota",)]
+TRAINING = {"epochs": 1, "lr": 1e-3, "precision": "fp32"}
+
+
+def write_data(folder):
+    """Write the data of the first and of the second training."""
+    for name, text in (("old", OLD), ("new", NEW)):
+        (folder / name).mkdir()
+        for split in ("train", "dev"):
+            (folder / name / f"{split}.conll").write_text(text, encoding="utf-8")
+
+
+@pytest.fixture
+def data(tmp_path):
+    write_data(tmp_path)
+    return tmp_path
+
+
+def first_labeler(data, model, **keys):
+    """Train the labeler that is continued; return its folder."""
+    recipe = {"model": str(model), "data": {"train": str(data / "old")}, "training": TRAINING, **keys}
+    (run,) = train(parse_config(recipe), data / "first")
+    return RunFolder(run.folder).labeler
+
+
+@pytest.fixture(scope="module")
+def a_labeler(tmp_path_factory, tiny_llama_folder):
+    """The folder of a labeler that no test changes."""
+    folder = tmp_path_factory.mktemp("labeler")
+    write_data(folder)
+    return first_labeler(folder, tiny_llama_folder)
+
+
+def recipe(data, start, **keys):
+    return {
+        "start": {"labeler": str(start)},
+        "data": {"train": str(data / "new")},
+        "training": TRAINING,
+        **keys,
+    }
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"plan": "0011", "repetition": 1},
+        {"adapter": {"kind": "full"}, "head": {"kind": "crf"}, "scheme": "IOBES"},
+        {"adapter": {"kind": "head"}, "head": {"kind": "context_gate", "layers": "mix"}},
+        {"adapter": {"kind": "lora", "rank": 3, "layers": "top:1", "dora": True}, "exit_layer": 2},
+        {"head": {"bias": False}, "label_on": "mean", "adapter": {"target_modules": ["q_proj"]}},
+    ],
+)
+def test_old_tags_have_the_same_scores_before_the_first_step(data, tiny_llama_folder, keys):
+    saved = Labeler.from_pretrained(
+        first_labeler(data, tiny_llama_folder, **keys), device="cpu", precision="fp32"
+    )
+    config = continued(parse_config(recipe(data, data / "first" / "seed-0" / "labeler")))
+    fresh = build_labeler(config, labels=["ORG", "LOC"], device="cpu")
+    assert fresh.config.labels == ("LOC", "ORG", "PER")
+    assert fresh.config.plan == saved.config.plan
+    pieces = [saved.encoder.encode(words) for words in TEXTS]
+    places = [fresh.config.tags.index(tag) for tag in saved.config.tags]
+    np.testing.assert_allclose(fresh.score(pieces)[:, places], saved.score(pieces), atol=2e-6)
+    if keys.get("head", {}).get("kind") == "crf":
+        border = [*places, len(fresh.config.tags)]
+        steps = fresh.model.head.steps.detach()
+        np.testing.assert_array_equal(steps[border][:, border], saved.model.head.steps.detach())
+
+
+def test_a_continued_labeler_learns_new_labels_and_is_saved(data, tiny_llama_folder):
+    start = first_labeler(data, tiny_llama_folder, plan="0011", adapter={"kind": "lora", "layers": "top:2"})
+    training = {**TRAINING, "epochs": 40, "lr": 1e-2, "evals_per_epoch": 0}
+    (run,) = train(parse_config(recipe(data, start, training=training)), data / "second")
+    again = Labeler.from_pretrained(RunFolder(run.folder).labeler)
+    assert again.config.labels == ("LOC", "ORG", "PER")
+    (found,) = again.predict_words([("Toyota", "opened", "in", "New", "York")])
+    assert [span.label for span in found.spans] == ["ORG", "LOC"]
+    # The recipe in run.json repeats the run.
+    assert parse_config(run.labeler.config.scores["recipe"]).start.labeler == str(start)
+    assert continued(parse_config(run.labeler.config.scores["recipe"])).plan == "0011"
+
+
+@pytest.mark.parametrize(
+    ("keys", "named"),
+    [
+        ({"scheme": "IOBES"}, "scheme = 'IOBES'"),
+        ({"adapter": {"rank": 4}}, "adapter.rank = 4"),
+        ({"adapter": {"layers": "top:1"}}, "adapter.layers = 'top:1'"),
+        ({"model": "gemma3-270m"}, "model = 'gemma3-270m'"),
+        ({"method": "search"}, "method = 'search'"),
+    ],
+)
+def test_a_contradicting_recipe_is_refused(data, a_labeler, keys, named):
+    with pytest.raises(ConfigError, match="labeler") as error:
+        continued(parse_config(recipe(data, a_labeler, **keys)))
+    assert named in str(error.value)
+
+
+def test_another_base_under_the_same_name_is_refused(data, tiny_llama_folder, tmp_path_factory):
+    from tiny import save_tiny_model
+
+    own = save_tiny_model(tmp_path_factory.mktemp("base") / "model", "llama")
+    start = first_labeler(data, own)
+    config = continued(parse_config(recipe(data, start)))
+    save_tiny_model(own, "gpt2")
+    with pytest.raises(ModelError, match="fingerprint"):
+        build_labeler(config, labels=["ORG"], device="cpu")
+
+
+def test_what_is_not_a_labeler_with_a_head_is_refused(data, tmp_path):
+    with pytest.raises(ModelError, match="no such folder"):
+        continued(parse_config(recipe(data, tmp_path / "nothing")))
+
+
+def test_rehearsal_adds_old_sentences_to_the_new_ones(data):
+    start = {"labeler": "shipped", "rehearsal": str(data / "old"), "rehearsal_share": 0.5}
+    splits = read_splits(parse_config({"start": start, "data": {"train": str(data / "new")}}))
+    words = [example.words[0] for example in splits.train]
+    assert words[:2] == ["Toyota", "it"]
+    assert len(words) == 3
+    assert words[2] in {"Ada", "Babbage"}
