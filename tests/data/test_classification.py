@@ -8,8 +8,9 @@ from hypothesis import given, strategies as st
 from lookboth.data.checks import check_data
 from lookboth.data.classification import parse_labels, read_classification
 from lookboth.data.problems import require_clean
-from lookboth.data.readers import BUILTIN, ReadOptions, find_splits, read_split
+from lookboth.data.readers import ReadOptions, read_split
 from lookboth.data.sources import map_labels, read_source
+from lookboth.data.split_finding import BUILTIN, find_splits
 from lookboth.errors import DataError
 from lookboth.types import Dataset
 

@@ -1,8 +1,9 @@
 import pytest
 
 from lookboth.data.rawtext import MIN_PIECE, read_raw_text, undo_wikitext
-from lookboth.data.readers import BUILTIN, ReadOptions, read_split
+from lookboth.data.readers import ReadOptions, read_split
 from lookboth.data.sources import read_source, take_part
+from lookboth.data.split_finding import BUILTIN
 from lookboth.errors import DataError
 
 

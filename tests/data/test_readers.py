@@ -3,9 +3,10 @@ import pytest
 from lookboth.data.hub import read_hub
 from lookboth.data.problems import require_clean
 from lookboth.data.rawtext import read_raw_text
-from lookboth.data.readers import BUILTIN, BUILTIN_FOLDER, ReadOptions, find_splits, read_dataset, read_split
+from lookboth.data.readers import ReadOptions, read_dataset, read_split
 from lookboth.data.schemes import encode_spans
 from lookboth.data.sources import read_source
+from lookboth.data.split_finding import BUILTIN, BUILTIN_FOLDER, find_splits
 from lookboth.errors import DataError
 from lookboth.types import Dataset, Problem, Span
 
@@ -96,9 +97,8 @@ def test_a_path_that_is_not_there_is_never_sought_on_the_hub(source):
     ("name", "words"),
     [
         ("data.xyz", "the suffix '.xyz' is not a format"),
-        ("data.spacy", "is a DocBin of spaCy, which is not read. Write its docs as JSON lines"),
         ("data.parquet", "save_to_disk"),
-        ("data.conll.gz", "Unpack it first: gunzip"),
+        ("data.zip", "Unpack it first: unzip"),
         ("data.xlsx", "Save it as CSV"),
     ],
 )

@@ -6,8 +6,9 @@ import pytest
 
 from lookboth.config.recipe_files import parse_config
 from lookboth.data.problems import require_clean
-from lookboth.data.readers import BUILTIN_FOLDER, ReadOptions, read_dataset, read_split
+from lookboth.data.readers import ReadOptions, read_dataset, read_split
 from lookboth.data.sources import read_source
+from lookboth.data.split_finding import BUILTIN_FOLDER
 from lookboth.errors import DataError
 from lookboth.training.splits import read_splits
 from lookboth.types import Span

@@ -44,19 +44,19 @@ def convert(
     kind: Annotated[
         str,
         typer.Argument(
-            help="Published data: ace05, cluener, conll2003, conll2012, massive, nlupp, semeval-absa, wikiner; "
-            "annotation tools: "
-            "brat, doccano, gliner, label-studio, label-studio-conll, opennlp, prodigy, rasa, spacy-json; "
+            help="Published data: ace05, aste, atis, bioc, cluener, conll2003, conll2012, massive, nlupp, pubtator, "
+            "semeval-absa, seq-in, snips, wikiner; annotation tools: brat, doccano, gliner, label-studio, "
+            "label-studio-conll, opennlp, prodigy, rasa, rasa-text, spacy, spacy-json, webanno; "
             "json: JSON that lookboth reads directly."
         ),
     ],
     source: Annotated[
-        Path, typer.Argument(metavar="IN", help="File as published or exported; brat: also a folder.")
+        Path, typer.Argument(metavar="IN", help="File as published or exported; brat, seq-in: also a folder.")
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write: .conll or .jsonl.")],
     column: Annotated[str | None, typer.Option(help="conll2003: ner, chunk or pos. Default: ner.")] = None,
     documents: Annotated[
-        bool, typer.Option("--documents", help="conll2003: keep document boundaries.")
+        bool, typer.Option("--documents", help="conll2003, conll2012, pubtator, bioc: keep document borders.")
     ] = False,
     polarities: Annotated[
         int | None,

@@ -5,6 +5,7 @@ from .charspans import (
     START_KEYS as START_KEYS,
     CharSpan as CharSpan,
     first_of as first_of,
+    parse_char_spans as parse_char_spans,
     settle_labels as settle_labels,
     spans_over_words as spans_over_words,
 )
@@ -38,6 +39,12 @@ from .lines import (
     stream_file as stream_file,
     stream_lines as stream_lines,
 )
+from .packed_files import (
+    UNPACKING_ERRORS as UNPACKING_ERRORS,
+    open_unpacked as open_unpacked,
+    stem_of as stem_of,
+    suffix_of as suffix_of,
+)
 from .packing import (
     START_TOKENS as START_TOKENS,
     Layout as Layout,
@@ -52,11 +59,9 @@ from .problems import ProblemLog as ProblemLog, StrictLog as StrictLog, require_
 from .rawtext import read_raw_text as read_raw_text
 from .readers import (
     ReadOptions as ReadOptions,
-    find_splits as find_splits,
     read_dataset as read_dataset,
     read_split as read_split,
     read_text as read_text,
-    source_path as source_path,
 )
 from .repeated_keys import parse_json as parse_json, repeated_key as repeated_key
 from .schemes import (
@@ -79,6 +84,7 @@ from .sources import (
     whole_split as whole_split,
 )
 from .spantexts import sentence_over as sentence_over, text_sentence as text_sentence
+from .split_finding import find_splits as find_splits, source_path as source_path
 from .suffixes import (
     CONLL_SUFFIXES as CONLL_SUFFIXES,
     FILE_SUFFIXES as FILE_SUFFIXES,

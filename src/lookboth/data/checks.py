@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lookboth.data.problems import advise
-from lookboth.data.readers import BUILTIN, ReadOptions, find_splits, source_path, split_of
+from lookboth.data.readers import ReadOptions
 from lookboth.data.sources import read_part, split_name
+from lookboth.data.split_finding import BUILTIN, find_splits, source_path, split_of
 from lookboth.types import Dataset, Example, Problem, Task
 
 NUM_SHOWN = 20

@@ -11,6 +11,7 @@ from lookboth.data.fields import LABEL_FIELDS, OTHER_FIELDS, FieldNames, differi
 from lookboth.data.jsonfile import open_records
 from lookboth.data.jsonl import is_rejected
 from lookboth.data.lines import read_lines
+from lookboth.data.packed_files import suffix_of
 from lookboth.data.problems import ProblemLog
 from lookboth.data.sentences import check_string
 from lookboth.data.suffixes import JSONL_SUFFIXES
@@ -65,7 +66,7 @@ def read_classification(
         DataError: if the file cannot be read at all.
     """
     names = FieldNames.of(text_field, label_field)
-    suffix = Path(path).suffix.lower()
+    suffix = suffix_of(path)
     if suffix in JSONL_SUFFIXES:
         log, records = open_records(path, _ALLOWED, repair=repair)
         return build_text_dataset(_from_objects(records, names, log), log)

@@ -18,6 +18,7 @@ from lookboth.data.column_layout import (
     take_header,
 )
 from lookboth.data.lines import read_lines
+from lookboth.data.packed_files import suffix_of
 from lookboth.data.problems import ProblemLog
 from lookboth.data.sentences import Sentence, build_dataset
 from lookboth.data.separators import Splitter
@@ -74,7 +75,7 @@ def read_conll(
         raise ConfigError("the column separator is empty; pass one, or leave it out for tabs and blanks.")
     log = ProblemLog(str(path), repair=repair)
     lines = read_lines(path, log)
-    splitter = Splitter.of(lines, separator, quoted=Path(path).suffix.lower() == ".csv")
+    splitter = Splitter.of(lines, separator, quoted=suffix_of(path) == ".csv")
     rows = list(map(splitter.split, lines))
     given = Places(word_column, tag_column)
     places = take_header(rows, log, given)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lookboth.data.encodings import Undecodable, decode, is_wide, named_encoding, require_encoding
+from lookboth.data.packed_files import UNPACKING_ERRORS, open_unpacked
 from lookboth.data.problems import ProblemLog
 from lookboth.errors import DataError
 
@@ -68,10 +69,10 @@ def stream_file(path: str | Path, encoding: str | None = None) -> Iterator[str]:
         DataError: while iterating, if the file cannot be opened, or as in `stream_lines`.
     """
     try:
-        with Path(path).open("rb") as file:
+        with open_unpacked(path) as file:
             yield from stream_lines(file, str(path), encoding)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}. Name a readable file.") from error
+    except (OSError, *UNPACKING_ERRORS) as error:
+        raise _unreadable(path, error) from error
 
 
 def stream_lines(file: Iterable[bytes], name: str, encoding: str | None = None) -> Iterator[str]:
@@ -113,16 +114,23 @@ def _require_text(text: str | Undecodable, name: str, number: int = 1) -> str:
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """Return the content of a file.
+    """Return the content of a file, unpacked if it is compressed (see `packed_files`).
 
     Raises:
-        DataError: if the file does not exist or cannot be opened.
+        DataError: if the file does not exist, cannot be opened or cannot be unpacked.
     """
     try:
-        return Path(path).read_bytes()
+        with open_unpacked(path) as file:
+            return file.read()
     except FileNotFoundError:
         raise DataError(f"{path}: no such file. Check the path.") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}. Name a readable file.") from error
+    except (OSError, *UNPACKING_ERRORS) as error:
+        raise _unreadable(path, error) from error
     except ValueError as error:
         raise DataError(f"{str(path)!a}: not a valid file name: {error}. Check the path.") from error
+
+
+def _unreadable(path: str | Path, error: Exception) -> DataError:
+    # Errors of unpacking have a message in place of an error number.
+    reason = getattr(error, "strerror", None) or str(error)
+    return DataError(f"{path}: cannot be read: {reason}. Name a readable file.")

@@ -8,10 +8,12 @@ from pathlib import Path
 from lookboth.data.encodings import encoded_as
 from lookboth.data.hub import is_saved_folder, read_hub_raw
 from lookboth.data.lines import read_lines
+from lookboth.data.packed_files import suffix_of
 from lookboth.data.problems import ProblemLog, require_clean
-from lookboth.data.readers import BUILTIN, ReadOptions, find_file, source_path, split_files
+from lookboth.data.readers import ReadOptions
 from lookboth.data.separators import looks_like_tag
 from lookboth.data.sources import read_source, split_name, take_part, whole_split
+from lookboth.data.split_finding import BUILTIN, find_file, source_path, split_files
 from lookboth.data.suffixes import Kind
 from lookboth.errors import DataError
 from lookboth.types import Dataset
@@ -82,7 +84,7 @@ def undo_wikitext(texts: Iterable[str]) -> Iterator[str]:
 def _guess_kind(name: str, split: str) -> Kind:
     path = source_path(name)
     if path.is_file():
-        suffix = path.suffix.lower()
+        suffix = suffix_of(path)
         return "text" if suffix == ".txt" else "classification" if suffix == ".csv" else "labeling"
     if path.is_dir() and not is_saved_folder(path):
         return "text" if split_files(path, split, "text") else "labeling"

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import TypeVar
 
 from lookboth.data.problems import require_clean
-from lookboth.data.readers import BUILTIN, BUILTIN_FOLDER, ReadOptions, read_split
+from lookboth.data.readers import ReadOptions, read_split
+from lookboth.data.split_finding import BUILTIN, BUILTIN_FOLDER
 from lookboth.memory import without_collection
 from lookboth.types import Dataset, Example
 

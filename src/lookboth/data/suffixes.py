@@ -15,22 +15,19 @@ SUFFIXES: dict[Kind, tuple[str, ...]] = {
     "classification": (".tsv", ".txt", ".csv", *JSONL_SUFFIXES),
     "text": (".txt",),
 }
-FILE_SUFFIXES = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
+# Files of recognized kinds only (see `conversion.kinds`).
+KIND_SUFFIXES = (".spacy", ".xml", ".yml", ".yaml")
+FILE_SUFFIXES = frozenset(KIND_SUFFIXES).union(*SUFFIXES.values())
 KIND_NAMES = {
     "labeling": "labeling words",
     "classification": "classifying texts",
     "text": "adaptation to raw text",
 }
 _OTHER_TASK: dict[Kind, Task] = {"labeling": "classification", "classification": "labeling"}
-_UNPACK = "a compressed file, which is not read. Unpack it first"
 UNREAD: Mapping[str, str] = {
-    ".gz": f"{_UNPACK}: gunzip FILE",
-    ".bz2": f"{_UNPACK}: bunzip2 FILE",
-    ".xz": f"{_UNPACK}: unxz FILE",
-    ".zip": f"{_UNPACK}: unzip FILE",
-    ".spacy": "a DocBin of spaCy, which is not read. Write its docs as JSON lines: "
-    'for doc in DocBin().from_disk(FILE).get_docs(spacy.blank("en").vocab): print(json.dumps({"text": doc.text, '
-    '"spans": [{"start": e.start_char, "end": e.end_char, "label": e.label_} for e in doc.ents]}))',
+    ".zip": "an archive, which is not read. Unpack it first: unzip FILE",
+    ".tar": "an archive, which is not read. Unpack it first: tar xf FILE",
+    ".tgz": "an archive, which is not read. Unpack it first: tar xf FILE",
     **dict.fromkeys(
         (".parquet", ".arrow", ".feather"),
         "a table of the datasets library. Save it as a folder and name that: "

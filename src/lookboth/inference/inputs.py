@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import BinaryIO
 
 from lookboth.data import (
@@ -15,6 +14,7 @@ from lookboth.data import (
     stream_file,
     stream_lines,
     stream_words,
+    suffix_of,
 )
 from lookboth.errors import DataError
 from lookboth.types import Example
@@ -53,13 +53,13 @@ def read_inputs(source: str, stdin: BinaryIO, encoding: str | None = None) -> It
     if not os.path.exists(source):
         _refuse_missing_file(source)
         return iter([example_from_text(source)])
-    suffix = Path(source).suffix.lower()
+    suffix = suffix_of(source)
     read = _sentences if suffix in _WORDS else _objects if suffix in _OBJECTS else _texts
     return read(stream_file(source, encoding), source)
 
 
 def _refuse_missing_file(source: str) -> None:
-    if not any(char.isspace() for char in source) and Path(source).suffix.lower() in _NAMES_A_FILE:
+    if not any(char.isspace() for char in source) and suffix_of(source) in _NAMES_A_FILE:
         raise DataError(
             f"{source}: no such file. Name an existing file, type a text in quotes, or type - for standard input."
         )

@@ -11,7 +11,7 @@ from lookboth.cli import app
 from lookboth.data.checks import check_data
 from lookboth.data.conversion.converting import KINDS, convert
 from lookboth.data.conversion.kinds import advise_conversion, recognize
-from lookboth.data.readers import ReadOptions, read_dataset
+from lookboth.data.readers import ReadOptions, read_dataset, read_split
 from lookboth.errors import ConfigError, DataError
 
 TRIPLES = {"entities": [[0, 9, "PER"]]}
@@ -145,7 +145,12 @@ FILES = {
         "semeval-absa",
         None,
     ),
-    "nlupp": ("a.json", json.dumps([{"text": "at six", "slots": {}}]), "nlupp", None),
+    "nlupp": (
+        "a.json",
+        json.dumps([{"text": "at six", "slots": {"time": {"text": "six", "span": [3, 6]}}}]),
+        "nlupp",
+        [[("six", "time")]],
+    ),
     "ace05": ("a.json", json.dumps([{"words": ["a"], "golden-event-mentions": []}]), "ace05", None),
 }  # fmt: skip
 # Files that are read as they are.
@@ -198,17 +203,22 @@ def test_keys_that_are_named_go_before_what_a_file_looks_like(tmp_path):
     assert spans_of(read_dataset(path, options)) == [[("Anna", "PER")]]
 
 
-def test_a_folder_of_brat_is_named_where_splits_are_wanted(tmp_path):
-    (tmp_path / "train").mkdir()
-    write(tmp_path / "train", "a.txt", "Rita left.")
-    write(tmp_path / "train", "a.ann", "T1\tPER 0 4\tRita\n")
-    command = f"lookboth convert brat {tmp_path}/train {tmp_path}/train.jsonl"
-    with pytest.raises(DataError, match=command):
-        check_data([tmp_path])
-    with pytest.raises(DataError, match="lookboth convert brat"):
-        read_dataset(tmp_path / "train" / "a.txt")
-    assert CliRunner().invoke(app, command.split()[1:]).exit_code == 0
-    assert check_data([tmp_path]).splits[0].labels == {"PER": 1}
+def test_folders_of_brat_are_splits(tmp_path):
+    for split, name in (("train", "Rita"), ("devel", "Max")):
+        (tmp_path / split / "part").mkdir(parents=True)
+        write(tmp_path / split / "part", "a.txt", f"{name} left.")
+        write(tmp_path / split / "part", "a.ann", f"T1\tPER 0 {len(name)}\t{name}\n")
+    counts = check_data([tmp_path]).splits
+    assert [(split.split, dict(split.labels)) for split in counts] == [
+        ("train", {"PER": 1}),
+        ("dev", {"PER": 1}),
+    ]
+    assert spans_of(read_split(tmp_path, "dev")) == [[("Max", "PER")]]
+    # A folder of documents alone is one split.
+    assert check_data([tmp_path / "train"]).splits[0].labels == {"PER": 1}
+    assert spans_of(read_dataset(tmp_path / "train" / "part" / "a.txt")) == [[("Rita", "PER")]]
+    with pytest.raises(DataError, match="no file for the split 'dev'"):
+        read_split(tmp_path / "train", "dev")
 
 
 def test_the_command_that_is_named_converts_the_file_and_keeps_it(tmp_path):

@@ -5,14 +5,14 @@ brat_entities.py parses the lines of annotations.
 """
 
 import re
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
 
-from lookboth.data import CharSpan, ProblemLog, build_dataset, read_whole, sentence_over
-from lookboth.data.conversion.brat_entities import Entity, read_entities
+from lookboth.data import CharSpan, ProblemLog, build_dataset, read_whole
+from lookboth.data.conversion.brat_entities import read_entities
 from lookboth.data.conversion.convert_options import Converted, ConvertOptions
+from lookboth.data.conversion.line_units import line_sentences
 from lookboth.data.conversion.marked import Marked, MarkedSpan
 from lookboth.errors import DataError
 from lookboth.files import write_whole
@@ -151,33 +151,11 @@ def _pieces(text: str) -> Iterator[re.Match[str]]:
 def _read_document(file: Path, several: str | None, *, repair: bool) -> Dataset:
     text_log = ProblemLog(str(file), repair=repair)
     text = read_whole(file)
-    entities: list[Entity] = []
+    entities: list[CharSpan] = []
     problems: list[Problem] = []
     for annotations in _annotation_files(file):
         log = ProblemLog(str(annotations), repair=repair)
         entities += read_entities(annotations, text, log)
         problems += log.problems()
-    sentences = []
-    for line, start, end, inside in _units(text, entities):
-        spans = [CharSpan(e.start - start, e.end - start, e.label, e.shown) for e in inside]
-        sentences.append(sentence_over(text[start:end], spans, line, text_log, several=several))
-    dataset = build_dataset(sentences, "IOB2", text_log)
+    dataset = build_dataset(line_sentences(text, entities, text_log, several=several), "IOB2", text_log)
     return Dataset(dataset.examples, "IOB2", (*problems, *dataset.problems), str(file))
-
-
-def _units(text: str, entities: Sequence[Entity]) -> Iterator[tuple[int, int, int, list[Entity]]]:
-    """Yield (line number, start, end, entities) of each line with text; lines that an entity connects are one unit."""
-    ends = [match.start() for match in re.finditer("\n", text)]
-    joined = {
-        number
-        for entity in entities
-        for number in range(bisect_left(ends, entity.start), bisect_left(ends, entity.end))
-    }
-    # Cut at the line ends that no entity crosses.
-    cuts = [-1, *(end for number, end in enumerate(ends) if number not in joined), len(text)]
-    inside: list[list[Entity]] = [[] for _ in cuts]
-    for entity in entities:
-        inside[bisect_left(cuts, entity.start) - 1].append(entity)
-    for number, (before, cut) in enumerate(pairwise(cuts)):
-        if text[before + 1 : cut].strip() or inside[number]:
-            yield bisect_left(ends, before + 1) + 1, before + 1, cut, inside[number]

@@ -15,7 +15,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from lookboth.data import Claim, Counting, ProblemLog, Ruler, find_counting, find_said, is_true, read_lines
+from lookboth.data import (
+    CharSpan,
+    Claim,
+    Counting,
+    ProblemLog,
+    Ruler,
+    find_counting,
+    find_said,
+    is_true,
+    read_lines,
+)
 
 # At most 18 digits: longer numbers are not offsets, and converting them takes long.
 _ENTITY = re.compile(r"T\S*\t(\S+) (\d{1,18} \d{1,18}(?:;\d{1,18} \d{1,18})*)(?:\t(.*))?")
@@ -37,16 +47,7 @@ class _Line(NamedTuple):
         return ";".join(f"{start} {end}" for start, end in self.pieces)
 
 
-class Entity(NamedTuple):
-    """An entity of a document: offsets in code points from the start of the file, end exclusive."""
-
-    start: int
-    end: int
-    label: str
-    shown: str
-
-
-def read_entities(file: Path, text: str, log: ProblemLog) -> Iterator[Entity]:
+def read_entities(file: Path, text: str, log: ProblemLog) -> Iterator[CharSpan]:
     """Yield the entities of an annotation file; offsets are read in the unit that fits their texts best.
 
     Args:
@@ -85,7 +86,7 @@ def _entity_lines(file: Path, log: ProblemLog) -> Iterator[_Line]:
         log.add(1, "other-results", f"not spans, and not converted: {counted}", fatal=False)
 
 
-def _place(line: _Line, text: str, ruler: Ruler, log: ProblemLog) -> Entity | None:
+def _place(line: _Line, text: str, ruler: Ruler, log: ProblemLog) -> CharSpan | None:
     """Return the entity in code points, or None; log an entity whose text is not at its offsets."""
     named = f"{line.label} {line.shown}"
     found = [ruler.place(start, end) for start, end in line.pieces]
@@ -108,7 +109,7 @@ def _place(line: _Line, text: str, ruler: Ruler, log: ProblemLog) -> Entity | No
     return None
 
 
-def _joined(places: Sequence[tuple[int, int]], line: _Line, text: str, log: ProblemLog) -> Entity | None:
+def _joined(places: Sequence[tuple[int, int]], line: _Line, text: str, log: ProblemLog) -> CharSpan | None:
     """Join pieces that only white space separates; log other entities as discontinuous."""
     gaps = [text[left[1] : right[0]] for left, right in pairwise(places)]
     if any(gap.strip() for gap in gaps):
@@ -123,9 +124,9 @@ def _joined(places: Sequence[tuple[int, int]], line: _Line, text: str, log: Prob
     return _trimmed(start, end, line, text)
 
 
-def _trimmed(start: int, end: int, line: _Line, text: str) -> Entity:
+def _trimmed(start: int, end: int, line: _Line, text: str) -> CharSpan:
     """Return the entity without surrounding white space, unless it covers only white space."""
     covered = text[start:end]
     if covered.strip():
         start, end = end - len(covered.lstrip()), start + len(covered.rstrip())
-    return Entity(start, end, line.label, line.shown)
+    return CharSpan(start, end, line.label, line.shown)

@@ -24,6 +24,7 @@ from lookboth.data import (
     read_conll,
     read_lines,
     split_words,
+    suffix_of,
     text_sentence,
 )
 from lookboth.data.conversion.convert_options import Converted, ConvertOptions
@@ -55,7 +56,7 @@ def read_label_studio(path: str | Path, options: ConvertOptions, *, repair: bool
     Raises:
         DataError: if the file cannot be read at all.
     """
-    if Path(path).suffix.lower() == ".conll":
+    if suffix_of(path) == ".conll":
         return read_label_studio_conll(path, options, repair=repair)
     log, tasks = read_tasks(path, repair=repair)
     key = options.text_field or _choose_key(tasks, log)

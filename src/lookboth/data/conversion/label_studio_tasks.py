@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lookboth.data import ProblemLog, open_records, parse_json, read_lines, without_repeated_keys
+from lookboth.data import ProblemLog, open_records, parse_json, read_lines, suffix_of, without_repeated_keys
 
 _ALLOWED = 'a task is {"data": {"text": "..."}, "annotations": [{"result": [...]}]}'
 # Type of a result -> key of its labels.
@@ -105,7 +105,7 @@ class _TextOfHtml(HTMLParser):
 
 
 def _open(path: str | Path, *, repair: bool) -> tuple[ProblemLog, Iterator[tuple[int, dict[str, Any]]]]:
-    separator = _TABLES.get(Path(path).suffix.lower())
+    separator = _TABLES.get(suffix_of(path))
     if separator is None:
         return open_records(path, _ALLOWED, repair=repair)
     log = ProblemLog(str(path), repair=repair, unit="record ")

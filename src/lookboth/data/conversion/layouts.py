@@ -15,6 +15,7 @@ from lookboth.data import (
     text_sentence,
 )
 from lookboth.data.conversion.convert_options import Converted, ConvertOptions
+from lookboth.data.conversion.marked_slots import unmark
 from lookboth.data.conversion.wordspans import WordSpan, string_list, word_spans
 
 _SPACY = 'write ["text", {"entities": [[start, end, "NAME"]]}]'
@@ -23,7 +24,7 @@ _CLUENER = 'write {"text": "...", "label": {"NAME": {"mention": [[first, last ch
 _RASA = 'write {"text": "...", "entities": [{"start": 0, "end": 3, "value": "...", "entity": "NAME"}]}'
 _MASSIVE = 'write {"utt": "wake me at five", "annot_utt": "wake me at [time : five]"}'
 _NLUPP = 'write {"text": "...", "slots": {"NAME": {"text": "...", "span": [start, end]}}}'
-_SLOT = re.compile(r"\[\s*([^\[\]:]+?)\s*:\s*([^\[\]]*?)\s*\]")
+_SLOT = re.compile(r"\[\s*(?P<label>[^\[\]:]+?)\s*:\s*(?P<text>[^\[\]]*?)\s*\]")
 
 
 def read_spacy_json(path: str | Path, options: ConvertOptions, *, repair: bool = False) -> Converted:
@@ -208,12 +209,7 @@ def _massive(value: Any, options: ConvertOptions, number: int, log: ProblemLog) 
     marked = value.get("annot_utt") if isinstance(value, Mapping) else None
     if not isinstance(marked, str):
         return f"{value!r:.80} has no 'annot_utt'"
-    text, spans, position = "", [], 0
-    for slot in _SLOT.finditer(marked):
-        text += marked[position : slot.start()]
-        spans.append({"start": len(text), "end": len(text) + len(slot[2]), "label": slot[1]})
-        text, position = text + slot[2], slot.end()
-    text += marked[position:]
+    text, spans = unmark(marked, _SLOT, lambda match: match["label"])
     said = value.get("utt", text)
     # White space is ignored: the two fields differ in it around slots.
     if not isinstance(said, str) or "".join(said.split()) != "".join(text.split()):

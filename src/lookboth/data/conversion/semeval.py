@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
-from xml.parsers import expat
 
-from lookboth.data import ProblemLog, build_dataset, read_bytes, text_sentence
+from lookboth.data import ProblemLog, build_dataset, text_sentence
 from lookboth.data.conversion.convert_options import Converted, ConvertOptions
+from lookboth.data.conversion.xml_parsing import parse_xml
 from lookboth.errors import DataError
 
 POLARITIES = ("positive", "negative", "neutral", "conflict")
@@ -30,7 +30,7 @@ def read_semeval(path: str | Path, options: ConvertOptions, *, repair: bool = Fa
         DataError: if the file cannot be read, is not such XML, has a DOCTYPE, or has its sentences in a namespace.
     """
     log = ProblemLog(str(path), repair=repair)
-    root, lines = _parse(path)
+    root, lines = parse_xml(path, "sentence", _READ, "SemEval 2014-16")
     kept = _kept_polarities(root, options, log)
     elements = list(zip(root.iter("sentence"), lines, strict=True))
     sentences = [
@@ -43,42 +43,6 @@ def read_semeval(path: str | Path, options: ConvertOptions, *, repair: bool = Fa
     if not elements:
         raise DataError(f"{path}: no <sentence> in <{root.tag}>; SemEval 2014-16 has <sentence><text>.")
     return Converted(build_dataset(sentences, "IOB2", log))
-
-
-def _parse(path: str | Path) -> tuple[ElementTree.Element, list[int]]:
-    """Return the root of the document and the line of each sentence.
-
-    A document type declaration is refused because it can declare entities, and a few nested entities expand to
-    gigabytes.
-    """
-    lines: list[int] = []
-    # With this separator, elements have the same names as in ElementTree.
-    parser = expat.ParserCreate(namespace_separator="}")
-    content = read_bytes(path)
-
-    def refuse(*_: object) -> None:
-        where = f"{path}:{parser.CurrentLineNumber}"
-        raise DataError(f"{where}: <!DOCTYPE> is not allowed, since it can declare entities. Delete it.")
-
-    def note_line(name: str, _: dict[str, str]) -> None:
-        namespace, local = name.rpartition("}")[::2]
-        if namespace and local in _READ:
-            found = f"<{local}> is in the namespace {namespace!r:.80}; SemEval 2014-16 has no namespaces"
-            raise DataError(f"{path}:{parser.CurrentLineNumber}: {found}. Delete the xmlns.")
-        if name == "sentence":
-            lines.append(parser.CurrentLineNumber)
-
-    parser.StartDoctypeDeclHandler = refuse
-    parser.StartElementHandler = note_line
-    try:
-        parser.Parse(content, True)
-        return ElementTree.fromstring(content), lines
-    except expat.ExpatError as error:
-        raise DataError(f"{path}:{error.lineno}: not XML: {expat.errors.messages[error.code]}.") from error
-    # Raised for the encoding that the first line declares.
-    except (LookupError, ValueError) as error:
-        advice = "Convert the file to UTF-8 and declare that in its first line"
-        raise DataError(f"{path}:1: the encoding is not supported: {error}. {advice}.") from error
 
 
 def _kept_polarities(root: ElementTree.Element, options: ConvertOptions, log: ProblemLog) -> tuple[str, ...]:
