@@ -145,7 +145,7 @@ def test_a_batch_of_repeated_sentences_holds_as_many_sentences():
 )
 def test_one_cell_runs_on_a_tiny_model(published, tiny_language_model, tmp_path, file, dataset, method):
     cell = tiny_cell(file, dataset, method, tiny_language_model, tmp_path)
-    run_cell(cell, lambda line: None)
+    run_cell(cell)
     run = json.loads((cell.folder / "run.json").read_text(encoding="utf-8"))
     assert run["seed"] == cell.seed
     assert {"dev", "test"} <= {name.partition(":")[0] for name in run["scores"]}
@@ -169,7 +169,7 @@ def test_one_cell_of_texts_runs_on_a_tiny_model(tmp_path, monkeypatch, tiny_llam
     data = {split: hidden if (dataset, split) == ("sst2", "test") else rows for split in splits}
     datasets.DatasetDict(data).save_to_disk(name)
     cell = tiny_cell("ls_llama_texts", dataset, method, tiny_llama_folder, tmp_path)
-    run_cell(cell, lambda line: None)
+    run_cell(cell)
     run = json.loads((cell.folder / "run.json").read_text(encoding="utf-8"))
     assert {"dev", "test"} <= {name.partition(":")[0] for name in run["scores"]}
 
@@ -240,7 +240,7 @@ def test_a_cell_over_4_bits_is_trained_saved_and_reloaded(published, tiny_langua
     adapter = {"kind": "qlora", "double_quant": False, "rank": 4}
     cell = tiny_cell("llm_unmasking", "ner", "0011", tiny_language_model, tmp_path, adapter)
     cell = dataclasses.replace(cell, keep_labeler=True)
-    run_cell(cell, lambda line: None)
+    run_cell(cell)
     run = json.loads((cell.folder / "run.json").read_text(encoding="utf-8"))
     assert run["scores"]["unscored_words"] == {"dev": 0, "test:data/conll2003_ner": 0}
     labeler = Labeler.from_pretrained(cell.folder / "labeler", device="cpu")

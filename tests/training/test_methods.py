@@ -214,7 +214,7 @@ def test_a_training_plan_is_in_force_in_training_only(tiny_llama_folder, tmp_pat
     }.items():
         config = recipe(tiny_llama_folder, **settings, **plans)
         config = config.model_copy(update={"training": config.training.model_copy(update={"epochs": 1})})
-        runs[name] = train(config, tmp_path / name, say=lambda _: None)[0]
+        runs[name] = train(config, tmp_path / name)[0]
     both, only = (runs[name].labeler for name in ("both", "only"))
     trained = [dict(labeler.model.named_parameters()) for labeler in (both, only)]
     assert all(torch.equal(trained[0][name], trained[1][name]) for name in trained[0])

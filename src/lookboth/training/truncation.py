@@ -1,5 +1,6 @@
 """Texts truncated to max_tokens instead of read in windows, as in several papers: `truncate = true`."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
@@ -12,14 +13,15 @@ from lookboth.models import load_tokenizer
 from lookboth.training.splits import Splits
 from lookboth.types import Example
 
+LOGGER = logging.getLogger(__name__)
 
-def truncate_splits(splits: Splits, config: RunConfig, say: Callable[[str], None]) -> Splits:
+
+def truncate_splits(splits: Splits, config: RunConfig) -> Splits:
     """Return the data of a recipe with every text truncated to `max_tokens` tokens.
 
     Args:
         splits: the data as read.
         config: a recipe; without `truncate` the splits are returned unchanged.
-        say: called with each line of progress.
 
     Raises:
         ConfigError: the tokenizer does not report character offsets.
@@ -39,8 +41,8 @@ def truncate_splits(splits: Splits, config: RunConfig, say: Callable[[str], None
         if number:
             total = _num_words(pairs[name][0])
             done = "trained on" if name == "train" else "scored"
-            say(
-                f"Warning: truncate = true: {number:,} of {total:,} words of {name} are beyond "
+            LOGGER.warning(
+                f"truncate = true: {number:,} of {total:,} words of {name} are beyond "
                 f"{config.max_tokens} tokens and are not {done}."
             )
     return splits._replace(train=train, dev=dev, tests=tests, unscored=lost)
