@@ -45,6 +45,11 @@ class RunConfig(Section):
         description="Sequence repetition: number of additional copies of the words in the input; the last copy is "
         "labeled.",
     )
+    leading_space: bool = Field(
+        default=True,
+        description="Tokenize each word with the space before it, as inside a sentence; false: without it, as "
+        "is_split_into_words does for tokenizers like those of Qwen3 and Gemma.",
+    )
     scheme: Literal["IOB2", "IOBES", "plain"] = Field(
         default="IOB2",
         description="Tag scheme of the head; plain: one label per word (POS). Not used for whole texts.",
@@ -83,6 +88,11 @@ class RunConfig(Section):
         default_factory=SearchConfig,
         description='How `lookboth search` (method = "search") finds the plan.',
     )
+    prefix_each_copy: bool = Field(
+        default=False,
+        description="Sequence repetition: put the special tokens before the text before every copy, as in "
+        "repetition-sl, not before the first copy only.",
+    )
     study: dict[str, str] | None = Field(
         default=None,
         description="Model, data set and method of this run in a study; written by `lookboth study`.",
@@ -107,6 +117,20 @@ class RunConfig(Section):
         default=None,
         description="Training on raw text before the labeling task; only if the section is present.",
     )
+
+    @field_validator("prefix_each_copy")
+    @classmethod
+    def _there_are_copies(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("repetition") == 0 and info.data.get("method") != "search":
+            raise ValueError("applies to sequence repetition. Remove it, or set repetition = 1")
+        return value
+
+    @field_validator("leading_space")
+    @classmethod
+    def _labels_words(cls, value: bool, info: ValidationInfo) -> bool:
+        if not value and info.data.get("task") == "classification":
+            raise ValueError("applies to words; a whole text is tokenized with its own spaces. Remove it")
+        return value
 
     @field_validator("overlap")
     @classmethod

@@ -7,9 +7,10 @@ from itertools import accumulate
 from typing import Any
 
 from lookboth.config import RunConfig
-from lookboth.data import Encoding, WordEncoder, text_and_offsets
+from lookboth.data import WordEncoder, text_and_offsets
 from lookboth.errors import ConfigError
 from lookboth.models import load_tokenizer
+from lookboth.training.batches import word_encoding
 from lookboth.training.splits import Splits
 from lookboth.types import Example
 
@@ -52,8 +53,8 @@ def _cutter(config: RunConfig) -> Callable[[Sequence[Example]], list[Example]]:
     tokenizer = load_tokenizer(
         config.model, revision=config.revision, trust_remote_code=config.trust_remote_code
     )
-    encoding = Encoding.detect(tokenizer)
-    budget = config.max_tokens - len(encoding.prefix_ids) - len(encoding.suffix_ids)
+    encoding = word_encoding(config, tokenizer)
+    budget = config.max_tokens - encoding.special_tokens()
     if config.task == "classification":
         return lambda examples: [_cut_text(example, tokenizer, budget) for example in examples]
     encoder = WordEncoder(tokenizer, encoding, max_word_tokens=min(64, max(1, config.max_tokens // 4)))
