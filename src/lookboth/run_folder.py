@@ -119,6 +119,11 @@ class RunFolder:
         return self.path / "search.json"
 
     @property
+    def teacher_outputs(self) -> Path:
+        """Folder of the stored outputs of teachers, for the runs with all seeds in this folder."""
+        return self.path / "teacher_outputs"
+
+    @property
     def diverged(self) -> Path:
         """Marks a tuning run that ended because its loss diverged; replaces `run`."""
         return self.path / "diverged.json"

@@ -14,7 +14,7 @@ from lookboth.memory import out_of_memory
 from lookboth.training import ProcessGroup, require_single_process
 
 # Commands that torchrun or accelerate may start as several processes.
-_TOGETHER = {"train", "adapt"}
+_TOGETHER = {"train", "adapt", "distill"}
 
 # Exit status that typer sets for Ctrl-C.
 _INTERRUPTED = 130

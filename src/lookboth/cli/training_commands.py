@@ -1,7 +1,7 @@
-"""Commands that train (train, adapt, search, study), and report, which reads their run folders."""
+"""Commands that train (train, adapt, distill, search, study), and report, which reads their run folders."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +10,6 @@ import typer
 from lookboth.cli.app import TaskName, app
 from lookboth.cli.reading_options import RepairOption
 from lookboth.errors import ConfigError
-from lookboth.progress import progress_to
 from lookboth.quiet import quiet_libraries
 from lookboth.training import ProcessGroup, leave_process_group
 
@@ -71,10 +70,8 @@ def train(
     if estimate:
         typer.echo(estimate_memory(config).describe())
         return
-    with progress_to(typer.echo):
-        runs = run_training(config, out)
-    for run in runs:
-        _echo(f"labeler: {run.folder / 'labeler'}")
+    for run in run_training(config, out, say=typer.echo):
+        _say(f"labeler: {run.folder / 'labeler'}")
     leave_process_group()
 
 
@@ -90,9 +87,45 @@ def adapt(
 
     config = load_recipe(recipe, settings or [])
     quiet_libraries()
-    with progress_to(typer.echo):
-        run_adaptation(config, out)
-    _echo(f"{'model' if config.adapter.kind == 'full' else 'adapter'}: {out}")
+    run_adaptation(config, out, say=typer.echo)
+    _say(f"{'model' if config.adapter.kind == 'full' else 'adapter'}: {out}")
+    leave_process_group()
+
+
+@app.command()
+def distill(
+    teachers: Annotated[
+        list[str],
+        typer.Argument(metavar="TEACHER...", help="Saved labelers: folder, hub id, 'shipped' or 'fast'."),
+    ],
+    texts: Annotated[
+        list[str] | None,
+        typer.Option("--texts", help="Text to learn from, read without labels; may be repeated."),
+    ] = None,
+    data: DataOption = None,
+    model: ModelOption = None,
+    plan: Annotated[str | None, typer.Option(help="Mask plan of the student: causal, full, 0011 ...")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the run.")] = Path("runs/distill"),
+    settings: SettingsOption = None,
+    repair: RepairOption = False,
+) -> None:
+    """Train a smaller labeler on the tag probabilities of saved ones, on text and on labeled data."""
+    quiet_libraries()
+    from lookboth.config import parse_config
+    from lookboth.training import describe_teacher, train as run_training
+
+    given = {
+        **describe_teacher(teachers[0]),
+        "distill.teachers": teachers,
+        "distill.texts": texts,
+        "data.train": data,
+        "model": model,
+        "plan": plan,
+        "data.repair": repair,
+    }
+    config = parse_config({}, [*_overrides(given), *(settings or [])], where="options")
+    for run in run_training(config, out, say=typer.echo):
+        _say(f"labeler: {run.folder / 'labeler'}")
     leave_process_group()
 
 
@@ -125,9 +158,7 @@ def search(
     }
     config = _recipe("search", source, given, settings or [])
     quiet_libraries()
-    with progress_to(typer.echo):
-        runs = run_training(config, out)
-    for run in runs:
+    for run in run_training(config, out, say=typer.echo):
         typer.echo(f"labeler: {run.folder / 'labeler'}; evidence: {run.folder / 'search.json'}")
 
 
@@ -153,8 +184,7 @@ def study(
     if dry_run:
         typer.echo(describe_study(config, folder, only=only))
         return
-    with progress_to(typer.echo):
-        state = run_study(config, folder, workers=workers, only=only)
+    state = run_study(config, folder, workers=workers, only=only, say=typer.echo)
     for name, error in state.failed.items():
         typer.echo(f"{name} failed: {error}", err=True)
     if state.failed:
@@ -176,7 +206,7 @@ def report(
     typer.echo(f"report: {write_report(folder, out, baseline=baseline) / 'index.html'}")
 
 
-def _echo(line: str) -> None:
+def _say(line: str) -> None:
     """Print a line from rank 0 only, if several processes train together."""
     if ProcessGroup.current().is_rank_zero:
         typer.echo(line)
@@ -204,7 +234,11 @@ def _recipe(command: str, source: str | None, given: dict[str, Any], settings: S
         raise ConfigError(
             f"nothing to train on. Type: lookboth {command} RECIPE.toml, or lookboth {command} --data FOLDER"
         )
-    # JSON strings are valid TOML strings, with any quotes and backslashes.
-    overrides = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items() if value]
-    overrides += settings
+    overrides = [*_overrides(given), *settings]
     return load_recipe(recipe, overrides) if recipe else parse_config({}, overrides, where="options")
+
+
+def _overrides(given: Mapping[str, Any]) -> list[str]:
+    """Return recipe keys with their values as in --set; empty values are left out."""
+    # JSON strings are valid TOML strings, with any quotes and backslashes.
+    return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items() if value]

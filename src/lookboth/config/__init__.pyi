@@ -7,6 +7,7 @@ from .allowed_names import (
 from .method_rules import WITH_HEAD as WITH_HEAD, require_supported as require_supported
 from .method_sections import (
     AdaptationConfig as AdaptationConfig,
+    DistillConfig as DistillConfig,
     GenerativeConfig as GenerativeConfig,
     SearchConfig as SearchConfig,
     StartConfig as StartConfig,

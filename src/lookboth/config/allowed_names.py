@@ -9,7 +9,7 @@ from typing import Literal
 # models.heads.HEADS
 HeadKind = Literal["linear", "crf", "context_gate", "multi_label"]
 # training.METHODS
-MethodName = Literal["classifier", "search", "sift", "instruction_tuning", "icl"]
+MethodName = Literal["classifier", "search", "distill", "sift", "instruction_tuning", "icl"]
 # search.STRATEGIES
 StrategyName = Literal["halving", "shared", "layers", "gates", "predictor"]
 # generative.codecs.CODECS

@@ -22,12 +22,16 @@ def explain(error: ValidationError, known: Sequence[str], *, section: str = "") 
 def _explain(detail: Any, known: Sequence[str], section: str) -> str:
     # Besides keys, `loc` has list positions and, for a key of several types, the type that was tried.
     parts = [part for part in detail["loc"] if isinstance(part, str) and "[" not in part]
+    # A rule that needs several sections names the key itself.
+    context = detail.get("ctx", {})
+    parts += [context["key"]] if "key" in context else []
     key = ".".join([section, *parts] if section else parts)
     if detail["type"] == "extra_forbidden":
         return _unknown(key, known)
     if detail["type"] == "missing":
         return f"{key!r} is missing; for example train = 'wnut17' in the section [data]."
-    return f"{key} = {detail.get('input')!r}: {_reason(key, detail)}"
+    found = context.get("found", detail.get("input"))
+    return f"{key} = {found!r}: {_reason(key, detail)}"
 
 
 def _unknown(key: str, known: Sequence[str]) -> str:

@@ -5,7 +5,10 @@ from lookboth.config.recipe import RunConfig
 from lookboth.errors import ConfigError
 
 # Methods that train a head. Only these adapt to raw text first and cache the states of frozen layers.
-WITH_HEAD: frozenset[MethodName] = frozenset({"classifier", "search"})
+WITH_HEAD: frozenset[MethodName] = frozenset({"classifier", "search", "distill"})
+
+# Heads that can learn from tag distributions of single words.
+_TEACHABLE = ("linear", "context_gate")
 
 
 def require_supported(config: RunConfig) -> None:
@@ -17,6 +20,7 @@ def require_supported(config: RunConfig) -> None:
     Raises:
         ConfigError: with the setting to change.
     """
+    _check_distillation(config)
     if config.method in WITH_HEAD:
         return
     refused = _of_words_only(config) | _of_heads_only(config) | _of_training_only(config)
@@ -35,7 +39,6 @@ def _of_words_only(config: RunConfig) -> dict[str, tuple[bool, str]]:
             config.repetition > 0,
             "a decoder generates after it has read the whole text; leave it out",
         ),
-        "leading_space": (not config.leading_space, "prompts are tokenized as text; leave it out"),
         "truncate": (config.truncate, "long texts are split into parts; leave it out"),
         "plan": (not plans <= {None, "causal"}, "a generating model is causal; leave it out"),
     }
@@ -74,6 +77,27 @@ def _of_training_only(config: RunConfig) -> dict[str, tuple[bool, str]]:
             "there is no head to train; set lora, qlora or full, or method = 'icl'",
         ),
     }
+
+
+def _check_distillation(config: RunConfig) -> None:
+    section, head = config.distill, config.head.kind
+    if section is None:
+        if config.method == "distill":
+            raise ConfigError(
+                "method = 'distill' needs teachers. Set for example distill.teachers = ['FOLDER']."
+            )
+        return
+    if config.method != "distill":
+        raise ConfigError(
+            f"method = {config.method!r} with the section [distill]: its method is 'distill'. Remove one of both."
+        )
+    if not section.texts and not config.data.train:
+        raise ConfigError("no text to distill on. Set distill.texts, data.train or both.")
+    if head not in _TEACHABLE:
+        raise ConfigError(
+            f"head.kind = {head!r}: the soft loss needs a head that predicts one tag per word independently. "
+            f"Allowed are {', '.join(_TEACHABLE)}. A teacher may have any head with one label per word or text."
+        )
 
 
 def _check_prompt_plan(config: RunConfig) -> None:

@@ -1,4 +1,4 @@
-"""Recipe sections of single methods: generative labeling, adaptation to raw text, plan search."""
+"""Recipe sections of single methods: generative labeling, adaptation to raw text, distillation, plan search."""
 
 from typing import Any, Literal
 
@@ -66,22 +66,7 @@ class GenerativeConfig(Section):
     decoding: Literal["constrained", "free"] = Field(
         default="constrained",
         description="constrained: an answer always parses, copies the text exactly and uses known labels; free: "
-        "unconstrained decoding.",
-    )
-    temperature: float = Field(
-        default=0.0,
-        ge=0,
-        allow_inf_nan=False,
-        description="Sampling temperature in free decoding; 0: greedy, each token is the most probable one.",
-    )
-    top_p: float = Field(
-        default=1.0,
-        gt=0,
-        le=1,
-        description="Sample from the most probable tokens whose probabilities sum to this value (nucleus sampling).",
-    )
-    sample_seed: int = Field(
-        default=0, ge=0, description="Seed of sampling. The same prompt always gets the same answer."
+        "unconstrained greedy decoding.",
     )
     num_beams: int = Field(default=1, ge=1, description="Number of beams in constrained decoding.")
     max_answer_tokens: int | None = Field(
@@ -95,20 +80,6 @@ class GenerativeConfig(Section):
     def _beams_are_constrained(cls, value: int, info: ValidationInfo) -> int:
         if value > 1 and info.data.get("decoding") == "free":
             raise ValueError("more than one beam needs generative.decoding = 'constrained'")
-        return value
-
-    @field_validator("temperature")
-    @classmethod
-    def _samples_freely(cls, value: float, info: ValidationInfo) -> float:
-        if value and info.data.get("decoding") == "constrained":
-            raise ValueError("sampling needs generative.decoding = 'free'")
-        return value
-
-    @field_validator("top_p", "sample_seed")
-    @classmethod
-    def _samples(cls, value: float, info: ValidationInfo) -> float:
-        if value != cls.model_fields[info.field_name or ""].default and not info.data.get("temperature"):
-            raise ValueError("greedy decoding does not sample; set generative.temperature above 0")
         return value
 
     @field_validator("question")
@@ -195,6 +166,57 @@ class StartConfig(Section):
     @classmethod
     def _one_is_a_list(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
+
+
+class DistillConfig(Section):
+    """Teachers of a student labeler, texts without labels, and the loss on the tag distributions of the teachers."""
+
+    teachers: tuple[str, ...] = Field(
+        min_length=1,
+        description="Saved labelers that teach: folder, hub id, 'shipped' or 'fast'. Several must have the same tags; "
+        "their probabilities are averaged.",
+    )
+    texts: tuple[str, ...] = Field(
+        default=(),
+        description="Text to learn from in addition to data.train: .txt files, JSON lines, built-in or labeled data, "
+        "read without labels; 'source:split' selects a split.",
+    )
+    temperature: float = Field(
+        default=2.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Divides the scores of teacher and student in the soft loss; above 1: tags with a low probability "
+        "count more.",
+    )
+    weight: float = Field(
+        default=0.9,
+        gt=0,
+        le=1,
+        description="Weight of the soft loss. The loss on the labels of data.train has the weight 1 - weight.",
+    )
+    cache: str | None = Field(
+        default=None,
+        description="Folder of the stored outputs of the teachers, which several runs may share; default: "
+        "teacher_outputs in the folder of the run.",
+    )
+    cache_gb: float = Field(
+        default=4.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Maximum size of the outputs of each teacher on disk, in GB.",
+    )
+
+    @field_validator("teachers", "texts", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("teachers")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("each teacher is allowed only once")
+        return value
 
 
 class SearchConfig(Section):

@@ -1,11 +1,19 @@
 """The whole recipe: model, mask plan, tag scheme, windows, and the sections."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from lookboth.config.allowed_names import MethodName
-from lookboth.config.method_sections import AdaptationConfig, GenerativeConfig, SearchConfig, StartConfig
+from lookboth.config.method_sections import (
+    AdaptationConfig,
+    DistillConfig,
+    GenerativeConfig,
+    SearchConfig,
+    StartConfig,
+)
 from lookboth.config.plan_text import MOST_REPETITIONS, PlanText
 from lookboth.config.section import Section
 from lookboth.config.training_sections import AdapterConfig, DataConfig, HeadConfig, TrainConfig
@@ -45,11 +53,6 @@ class RunConfig(Section):
         description="Sequence repetition: number of additional copies of the words in the input; the last copy is "
         "labeled.",
     )
-    leading_space: bool = Field(
-        default=True,
-        description="Tokenize each word with the space before it, as inside a sentence; false: without it, as "
-        "is_split_into_words does for tokenizers like those of Qwen3 and Gemma.",
-    )
     scheme: Literal["IOB2", "IOBES", "plain"] = Field(
         default="IOB2",
         description="Tag scheme of the head; plain: one label per word (POS). Not used for whole texts.",
@@ -81,17 +84,12 @@ class RunConfig(Section):
     method: MethodName = Field(
         default="classifier",
         description="classifier: a head over the states of words, or of the whole text; search: a classifier under the "
-        "plan that [search] finds; sift, instruction_tuning, icl (no training): the model generates the labels, see "
-        "[generative].",
+        "plan that [search] finds; distill: a classifier that learns from saved labelers, see [distill]; sift, "
+        "instruction_tuning, icl (no training): the model generates the labels, see [generative].",
     )
     search: SearchConfig = Field(
         default_factory=SearchConfig,
         description='How `lookboth search` (method = "search") finds the plan.',
-    )
-    prefix_each_copy: bool = Field(
-        default=False,
-        description="Sequence repetition: put the special tokens before the text before every copy, as in "
-        "repetition-sl, not before the first copy only.",
     )
     study: dict[str, str] | None = Field(
         default=None,
@@ -117,19 +115,31 @@ class RunConfig(Section):
         default=None,
         description="Training on raw text before the labeling task; only if the section is present.",
     )
+    distill: DistillConfig | None = Field(
+        default=None,
+        description='Teachers of a smaller labeler; if the section is present, the method is "distill" and data.train '
+        "may be left out.",
+    )
 
-    @field_validator("prefix_each_copy")
+    @model_validator(mode="before")
     @classmethod
-    def _there_are_copies(cls, value: bool, info: ValidationInfo) -> bool:
-        if value and info.data.get("repetition") == 0 and info.data.get("method") != "search":
-            raise ValueError("applies to sequence repetition. Remove it, or set repetition = 1")
-        return value
+    def _complete_distillation(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or values.get("distill") is None:
+            return values
+        data = values.get("data", {})
+        return {
+            "method": "distill",
+            **values,
+            "data": {"train": (), **data} if isinstance(data, Mapping) else data,
+        }
 
-    @field_validator("leading_space")
+    @field_validator("data")
     @classmethod
-    def _labels_words(cls, value: bool, info: ValidationInfo) -> bool:
-        if not value and info.data.get("task") == "classification":
-            raise ValueError("applies to words; a whole text is tokenized with its own spaces. Remove it")
+    def _has_sources(cls, value: DataConfig, info: ValidationInfo) -> DataConfig:
+        if not value.train and info.data.get("method") != "distill":
+            raise PydanticCustomError(
+                "too_short", "at least one", {"key": "train", "found": list(value.train)}
+            )
         return value
 
     @field_validator("overlap")

@@ -16,7 +16,6 @@ class DataConfig(Section):
     """Where the data is and how it is read."""
 
     train: tuple[str, ...] = Field(
-        min_length=1,
         description="Sources to train on: a file, a folder, a built-in name or a hub id; "
         "'source:split' selects a split.",
     )
@@ -74,11 +73,6 @@ class DataConfig(Section):
         default=None,
         description="Column (JSON lines: key) of the labels in classification, and of the tags in hub data sets; "
         "default: the usual names.",
-    )
-    labels: tuple[str, ...] | None = Field(
-        default=None,
-        description="Names of class numbers, counted from 0, in JSON, Parquet and hub data; default: the names that "
-        "the data have.",
     )
 
     @field_validator("train", "dev", "test", mode="before")

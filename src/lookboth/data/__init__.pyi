@@ -56,7 +56,7 @@ from .packing import (
     split_evenly as split_evenly,
 )
 from .problems import ProblemLog as ProblemLog, StrictLog as StrictLog, require_clean as require_clean
-from .rawtext import read_raw_text as read_raw_text
+from .rawtext import read_raw_text as read_raw_text, read_unlabeled as read_unlabeled
 from .readers import (
     ReadOptions as ReadOptions,
     read_dataset as read_dataset,
@@ -90,7 +90,6 @@ from .suffixes import (
     FILE_SUFFIXES as FILE_SUFFIXES,
     JSON_LINES_SUFFIXES as JSON_LINES_SUFFIXES,
     JSONL_SUFFIXES as JSONL_SUFFIXES,
-    PARQUET_SUFFIXES as PARQUET_SUFFIXES,
 )
 from .transitions import allowed_transitions as allowed_transitions
 from .whole_texts import (

@@ -1,13 +1,14 @@
-"""Reader of raw text for training without labels: text files, or labeled data without their labels."""
+"""Reader of text for training without labels: raw text, or labeled data without their labels."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from lookboth.data.encodings import encoded_as
-from lookboth.data.hub import is_saved_folder, open_hub
-from lookboth.data.labeled_rows import read_raw_rows
+from lookboth.data.fields import choose_fields
+from lookboth.data.hub import is_saved_folder, read_hub_raw
+from lookboth.data.jsonfile import open_records
 from lookboth.data.lines import read_lines
 from lookboth.data.packed_files import suffix_of
 from lookboth.data.problems import ProblemLog, require_clean
@@ -15,9 +16,10 @@ from lookboth.data.readers import ReadOptions
 from lookboth.data.separators import looks_like_tag
 from lookboth.data.sources import read_source, split_name, take_part, whole_split
 from lookboth.data.split_finding import BUILTIN, find_file, source_path, split_files
-from lookboth.data.suffixes import Kind
+from lookboth.data.suffixes import JSON_LINES_SUFFIXES, Kind
+from lookboth.data.words import example_from_text
 from lookboth.errors import DataError
-from lookboth.types import Dataset
+from lookboth.types import Dataset, Example
 
 MIN_PIECE = 8
 _MARK = re.compile(r" @([-,.])@(?: |$)")
@@ -35,14 +37,15 @@ def read_raw_text(
 ) -> list[str]:
     """Return the texts of a source, without labels and without blank ones.
 
-    Each line of a .txt file is one text. In labeled data, the words of an example joined by spaces are one text, as a
-    labeler reads them. WikiText's marks are undone (see `undo_wikitext`).
+    Each line of a .txt file and the text of each JSON record without labels is one text. In labeled data, the words of
+    an example joined by spaces are one text, as a labeler reads them. WikiText's marks are undone (see
+    `undo_wikitext`).
 
     Args:
         source: a file, folder, built-in name or hub id, with or without ":split" or a part of it.
         default_split: the split to read if the source names none.
-        kind: task of the data. None: built-in data by their own task; .txt files, folders with one for the split and
-            hub data sets as text; other data as labeled words.
+        kind: task of the data. None: built-in data by their own task; .txt files, JSON records without labels, folders
+            with a .txt file for the split and hub data sets as text; other data as labeled words.
         options: how labeled data are read (the task is ignored), the encoding of files, and the text column of hub
             data sets.
 
@@ -52,18 +55,49 @@ def read_raw_text(
     >>> read_raw_text("ud_en_atis_pos:dev[2:3]")
     ['show me round trip flights from chicago to detroit leaving next tuesday and returning the day after']
     """
+    items = _read(source, default_split, kind, options or ReadOptions())
+    return [item if isinstance(item, str) else " ".join(item.words) for item in items]
+
+
+def read_unlabeled(
+    source: str, default_split: str = "train", *, options: ReadOptions | None = None
+) -> list[Example]:
+    """Return the examples of a source without their labels; labeled data keep their own words.
+
+    Args:
+        source, default_split, options: as in `read_raw_text`.
+
+    Raises:
+        DataError: as in `read_raw_text`.
+
+    >>> read_unlabeled("wnut17:dev[:1]")[0].words[:3]
+    ('Stabilized', 'approach', 'or')
+    """
+    items = _read(source, default_split, None, options or ReadOptions())
+    return [
+        example_from_text(item) if isinstance(item, str) else replace(item, spans=(), text_labels=())
+        for item in items
+    ]
+
+
+def _read(source: str, default_split: str, kind: Kind | None, options: ReadOptions) -> list[str | Example]:
+    """Return the texts of raw text, or the examples of labeled data."""
     name, split = split_name(source, default_split)
-    kind = kind or BUILTIN.get(name) or _guess_kind(name, whole_split(split))
+    items: Sequence[str | Example] | None
+    with encoded_as(options.encoding):
+        items = _texts_of_records(name, options) if kind is None else None
+        if items is None:
+            kind = kind or BUILTIN.get(name) or _guess_kind(name, whole_split(split))
+            items = _read_kind(name, whole_split(split), kind, options)
+    return list(take_part(items, split))
+
+
+def _read_kind(name: str, split: str, kind: Kind, options: ReadOptions) -> Sequence[str | Example]:
     if kind == "text":
-        field = options.text_field if options else None
-        with encoded_as(options.encoding if options else None):
-            texts = _read_texts(name, whole_split(split), field)
-    else:
-        # Tags are not used: "plain" accepts any of them.
-        words = replace(options or ReadOptions(), task=kind, scheme="plain", head=None)
-        dataset = read_source(f"{name}:{whole_split(split)}", options=words)
-        texts = [" ".join(example.words) for example in dataset.examples]
-    return list(take_part(texts, split))
+        return _read_texts(name, split, options.text_field)
+    # Tags are not used: "plain" accepts any of them.
+    words = replace(options, task=kind, scheme="plain", head=None)
+    return read_source(f"{name}:{split}", options=words).examples
 
 
 def undo_wikitext(texts: Iterable[str]) -> Iterator[str]:
@@ -94,10 +128,27 @@ def _guess_kind(name: str, split: str) -> Kind:
 
 def _read_texts(name: str, split: str, field: str | None) -> list[str]:
     file = find_file(name, split, "text")
-    texts = read_raw_rows(open_hub(name, split), field) if file is None else _file_texts(file)
+    texts = read_hub_raw(name, split, field) if file is None else _file_texts(file)
     # Only WikiText has these marks; headings and <unk> alone also occur in other texts.
     if any(_MARK.search(text) for text in texts):
         texts = list(undo_wikitext(texts))
+    return [text for text in texts if text.strip()]
+
+
+def _texts_of_records(name: str, options: ReadOptions) -> list[str] | None:
+    """Return the texts of a file of JSON records that have a text and no words or labels; None for other sources."""
+    path = source_path(name)
+    if suffix_of(path) not in JSON_LINES_SUFFIXES or not path.is_file():
+        return None
+    log, found = open_records(path, 'write {"text": "..."}', repair=options.repair)
+    records = [record for _, record in found]
+    fields = choose_fields(records, options.text_field, options.label_field)
+    if isinstance(fields, str) or log.problems():
+        return None
+    keys = [fields.of(record) for record in records]
+    if any(key.text is None or key.words or key.labels for key in keys):
+        return None
+    texts = (record[str(key.text)] for record, key in zip(records, keys, strict=True))
     return [text for text in texts if text.strip()]
 
 

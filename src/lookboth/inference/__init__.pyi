@@ -1,5 +1,6 @@
 from .confidence import Confidence as Confidence, saved_thresholds as saved_thresholds
 from .decoding import (
+    decode_tags_constrained as decode_tags_constrained,
     keep_above as keep_above,
     span_scores as span_scores,
 )

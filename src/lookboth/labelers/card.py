@@ -108,14 +108,16 @@ def _score_table(scores: dict[str, Any], *, strict: bool) -> list[str]:
         return []
     metric = scores.get("metric", "micro F1")
     rule = f"Strict entity-level {metric}" if strict else f"{metric[0].upper()}{metric[1:]}"
-    rule += f", one run (seed {scores.get('seed')}), dev {100 * scores.get('dev', 0):.1f}."
+    of_dev = " (agreement with its teachers)" if scores.get("dev_labels") == "agreement" else ""
+    rule += f", one run (seed {scores.get('seed')}), dev {100 * scores.get('dev', 0):.1f}{of_dev}."
     rows = [f"| {name} | {100 * value:.1f} |" for name, value in tests.items()]
     return ["## Scores", "", rule, "", f"| data | {metric} |", "|---|---|", *rows, ""]
 
 
 def _sources(recipe: dict[str, Any]) -> list[str]:
-    """Return the training data of the weights: labeled data, and raw text if the adapter was adapted to it."""
-    parts = ((recipe.get("data") or {}).get("train"), (recipe.get("adaptation") or {}).get("text"))
+    """Return the training data of the weights: labeled data, and text of an adaptation or a distillation."""
+    keys = (("data", "train"), ("adaptation", "text"), ("distill", "texts"))
+    parts = [(recipe.get(section) or {}).get(key) for section, key in keys]
     sources = [source for part in parts if part for source in ([part] if isinstance(part, str) else part)]
     return list(dict.fromkeys(sources))
 
@@ -150,6 +152,9 @@ def _limits(config: Any, recipe: dict[str, Any]) -> list[str]:
         limits.append(f"Its scores were calibrated on {measured.data}.")
     else:
         limits.append("Its scores were not calibrated: a score of 0.9 may not mean 90 % correct.")
+    teachers = (recipe.get("distill") or {}).get("teachers")
+    if teachers:
+        limits.append(f"It was distilled from {_names(teachers)} and can have the errors of these labelers.")
     seeds = (recipe.get("training") or {}).get("seeds") or ()
     if len(seeds) == 1:
         limits.append("It was trained with one seed; scores vary between seeds.")

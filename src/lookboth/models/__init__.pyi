@@ -28,6 +28,7 @@ from .lora import (
 )
 from .products import OneDnnLinear as OneDnnLinear
 from .shortening import cut_config as cut_config
+from .soft_loss import NO_LABEL as NO_LABEL, SoftLoss as SoftLoss
 from .stock import plan_as_made as plan_as_made, use_plan as use_plan
 from .text_pass import (
     layer_states as layer_states,

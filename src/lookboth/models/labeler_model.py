@@ -11,6 +11,7 @@ from lookboth.inference import LabelOn
 from lookboth.masking import first_position
 from lookboth.models.arithmetic import compute_in
 from lookboth.models.heads import build_head
+from lookboth.models.soft_loss import NO_LABEL, SoftLoss
 from lookboth.models.text_pass import layer_states, pass_over_text
 
 
@@ -57,6 +58,8 @@ class LabelerModel(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.label_on: LabelOn = config.label_on
+        # Set in distillation only; a setting of the training, not of the labeler.
+        self.soft_loss: SoftLoss | None = None
         self.compute_dtype = compute_dtype
         self.first_position = first_position(backbone)
         self.dropout = nn.Dropout(dropout)
@@ -86,6 +89,7 @@ class LabelerModel(nn.Module):
         position_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
+        soft_targets: torch.Tensor | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> dict[str, torch.Tensor]:
         """Return {"logits": (w, num_tags)} and, with labels, {"loss": scalar}; shapes as in PackedBatch.
@@ -93,7 +97,8 @@ class LabelerModel(nn.Module):
         Logits are the output of the head; `head.log_probs` converts them to log probabilities.
 
         `num_items_in_batch` is the number of labels in all batches of one optimizer step. It divides the summed loss,
-        so that gradient accumulation gives every word the same weight.
+        so that gradient accumulation gives every word the same weight. `soft_targets` are the log probabilities of a
+        teacher, (w, num_tags); `soft_loss` must then be set, and words with the label `NO_LABEL` have no gold tag.
         """
         # The model counts the positions of rows padded on the right itself; only packed rows need position ids.
         packed = {}
@@ -116,9 +121,21 @@ class LabelerModel(nn.Module):
         if labels is not None:
             count = (labels != -100).sum() if num_items_in_batch is None else num_items_in_batch
             # The minimum of 1 below: a batch without labels must not divide by zero.
-            summed = self.head.loss(logits, labels, num_words)
+            summed = self._summed_loss(logits, labels, num_words, soft_targets)
             output["loss"] = summed / torch.as_tensor(count, device=logits.device).clamp(min=1)
         return output
+
+    def _summed_loss(
+        self,
+        logits: torch.Tensor,
+        labels: torch.Tensor,
+        num_words: torch.Tensor,
+        soft_targets: torch.Tensor | None,
+    ) -> torch.Tensor:
+        if soft_targets is None or self.soft_loss is None:
+            return self.head.loss(logits, labels, num_words)
+        hard = self.head.loss(logits, labels.masked_fill(labels == NO_LABEL, -100), num_words)
+        return self.soft_loss.mix(hard, logits, soft_targets)
 
     def _read_states(self, output: Any, first: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
         """Return the head's input for each word, (w, hidden) in fp32: the last layer, or a mix of all layers."""

@@ -7,8 +7,6 @@ from typing import Any
 
 from lookboth.config import RunConfig
 from lookboth.files import read_state, write_json
-from lookboth.labelers import Labeler
-from lookboth.progress import without_progress
 from lookboth.run_folder import TrainingFolder
 from lookboth.search.candidates import Candidate
 from lookboth.search.evidence import PlanScore
@@ -93,39 +91,28 @@ def _trial(
         return known
     clock = Start.now()
     config = config.model_copy(update=settings_of(candidate))
-    labeler = _trained(task, config, candidate, folder=folder, start=start, until=until)
-    write_json(TrainingFolder(folder).seconds, _seconds(folder) + clock.seconds())
-    return task.score(labeler, candidate, stage=stage)
-
-
-# A search logs one line per score instead.
-@without_progress()
-def _trained(
-    task: SearchTask,
-    config: RunConfig,
-    candidate: Candidate,
-    *,
-    folder: Path,
-    start: Path | None,
-    until: float,
-) -> Labeler:
-    prepared = prepare_classifier(config, task.splits, task.seed, TrainingFolder(folder).adaptation.path)
-    labeler, scored = prepared.labeler, config.training.evals_per_epoch
+    prepared = prepare_classifier(
+        config, task.splits, task.seed, TrainingFolder(folder).adaptation.path, lambda _: None
+    )
     if start is not None:
-        load_weights(labeler.model, start)
+        load_weights(prepared.labeler.model, start)
     # A diverged candidate gets a score near 0, which ranks it last.
     with suppress(Diverged):
         fit(
-            labeler.model,
+            prepared.labeler.model,
             prepared.batches,
             config=config.training,
             adapter=config.adapter,
             seed=task.seed,
             folder=folder,
-            score_dev=task.scorer(labeler, candidate) if scored else lambda: 0.0,
+            score_dev=task.scorer(prepared.labeler, candidate)
+            if config.training.evals_per_epoch
+            else lambda: 0.0,
+            say=lambda _: None,
             until=until,
         )
-    return labeler
+    write_json(TrainingFolder(folder).seconds, _seconds(folder) + clock.seconds())
+    return task.score(prepared.labeler, candidate, stage=stage)
 
 
 def _seconds(folder: Path) -> float:

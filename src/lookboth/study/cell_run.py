@@ -1,23 +1,20 @@
 """Running one cell of a study: train the cell's method on its data and write into its folder."""
 
-import logging
 import shutil
 import time
+from collections.abc import Callable
 from functools import lru_cache
 
 from filelock import FileLock
 
 from lookboth.config import RunConfig
 from lookboth.files import write_json
-from lookboth.progress import progress_to
 from lookboth.run_folder import RunFolder
 from lookboth.study.cells import TUNING, Cell
 from lookboth.training import Diverged, Splits, read_splits, train_one
 
-LOGGER = logging.getLogger(__name__)
 
-
-def run_cell(cell: Cell) -> None:
+def run_cell(cell: Cell, say: Callable[[str], None]) -> None:
     """Run `cell` unless it is finished; resume an interrupted one from its last checkpoint.
 
     The recipe is written first, so that a different recipe cannot resume these checkpoints. Weights that are
@@ -33,17 +30,19 @@ def run_cell(cell: Cell) -> None:
             return
         write_json(folder.recipe, cell.config.to_dict())
         _take_over(cell)
-        with (
-            folder.log.open("a", encoding="utf-8") as log,
-            progress_to(lambda line: print(line, file=log, flush=True)),
-        ):
+        with folder.log.open("a", encoding="utf-8") as log:
+
+            def tell(line: str) -> None:
+                print(line, file=log, flush=True)
+                say(line)
+
             tuning, start = (cell.config.study or {}).get("stage") == TUNING, time.monotonic()
             try:
-                train_one(cell.config, _splits(_data_key(cell.config)), cell.seed, cell.folder)
+                train_one(cell.config, _splits(_data_key(cell.config)), cell.seed, cell.folder, say=tell)
             except Diverged as error:
                 if not tuning:
                     raise
-                LOGGER.info(f"{error} It counts as the worst choice.")
+                tell(f"{error} It counts as the worst choice.")
                 end = {"config": cell.config.to_dict(), "seconds": time.monotonic() - start}
                 write_json(folder.diverged, end)
         if not tuning:
@@ -68,8 +67,9 @@ def _take_over(cell: Cell) -> None:
 
 
 def _data_key(config: RunConfig) -> str:
-    """Return the recipe as JSON, with every key except task and data at its default."""
-    return RunConfig(task=config.task, data=config.data).model_dump_json()
+    """Return the recipe as JSON, with the keys that do not affect the data at their defaults."""
+    # The texts of a distillation can replace dev data.
+    return RunConfig(task=config.task, data=config.data, distill=config.distill).model_dump_json()
 
 
 # A worker runs many cells on the same few data sets; reading a data set again would take seconds.

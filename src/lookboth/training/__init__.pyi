@@ -18,11 +18,13 @@ from .process_group import (
 )
 from .run_finishing import (
     DevScorer as DevScorer,
+    Say as Say,
     Start as Start,
     TrainedRun as TrainedRun,
     finish_run as finish_run,
     labels_of as labels_of,
 )
 from .splits import Splits as Splits, read_splits as read_splits
+from .teachers import describe_teacher as describe_teacher
 from .trainer import History as History, fit as fit, read_config_lines as read_config_lines
 from .training_runs import adapt as adapt, train as train, train_one as train_one

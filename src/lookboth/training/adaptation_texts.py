@@ -20,7 +20,7 @@ from lookboth.data import (
     window_example,
 )
 from lookboth.errors import ConfigError, DataError
-from lookboth.training.batches import RunBatches, find_pad_id, word_encoding
+from lookboth.training.batches import RunBatches, find_pad_id
 from lookboth.training.objectives import Objective, find_mask_token
 from lookboth.training.splits import read_options, sample
 from lookboth.types import Example, TokenizedExample
@@ -77,7 +77,7 @@ def read_texts(config: RunConfig) -> list[Example]:
     """
     data, options, wanted = config.data, read_options(config), text_section(config).text
     if wanted:
-        _refuse_evaluated(config)
+        refuse_evaluated(config, wanted, "adaptation.text")
         raw = [text for source in wanted for text in read_raw_text(source, options=options)]
         texts = [example_from_text(text) for text in raw]
     else:
@@ -93,12 +93,12 @@ def read_texts(config: RunConfig) -> list[Example]:
     return texts
 
 
-def hold_out(texts: Sequence[Example]) -> tuple[list[Example], list[Example]]:
-    """Return (training texts, held-out texts): 5 % are held out, at least one and at most `MAX_HELD_OUT`."""
+def hold_out(texts: Sequence[Example], *, at_most: int = MAX_HELD_OUT) -> tuple[list[Example], list[Example]]:
+    """Return (training texts, held-out texts): 5 % are held out, at least one and at most `at_most`."""
     shuffled = list(texts)
     # A fixed seed: all runs on these texts hold out the same ones and stay comparable.
     random.Random(0).shuffle(shuffled)
-    num_held_out = min(MAX_HELD_OUT, max(1, round(HELD_OUT_SHARE * len(texts))))
+    num_held_out = min(at_most, max(1, round(HELD_OUT_SHARE * len(texts))))
     return shuffled[num_held_out:], shuffled[:num_held_out]
 
 
@@ -116,9 +116,7 @@ def plan_texts(
         seed: seed of order and masking.
     """
     section = text_section(config)
-    # Every text occurs once: only labeling repeats it.
-    encoding = replace(word_encoding(config, tokenizer), repetition=0)
-    encoder = WordEncoder(tokenizer, encoding, max_word_tokens=min(64, max(1, config.max_tokens // 4)))
+    encoder = WordEncoder(tokenizer, max_word_tokens=min(64, max(1, config.max_tokens // 4)))
     objective = Objective(
         section.objective,
         encoder.encoding,
@@ -198,20 +196,28 @@ def cut_blocks(texts: Iterable[Sequence[int]], size: int) -> list[TokenizedExamp
     return [TokenizedExample(tokens[start : start + size], ()) for start in range(0, last, size)]
 
 
-def _refuse_evaluated(config: RunConfig) -> None:
-    """Refuse text that the recipe uses for model selection or scoring; a part of a split counts as the whole."""
+def refuse_evaluated(config: RunConfig, texts: Sequence[str], key: str) -> None:
+    """Refuse text that the recipe uses for model selection or scoring; a part of a split counts as the whole.
+
+    Args:
+        config: a recipe.
+        texts: the sources of the text.
+        key: recipe key of `texts`.
+
+    Raises:
+        ConfigError: a source is dev or test data of the recipe.
+    """
     data = config.data
-    first = split_name(data.train[0])[0]
-    evaluated = {_place(source, "dev") for source in data.dev or (f"{first}:dev",)}
-    evaluated |= {
-        _place(source, "test") for source in ((f"{first}:test",) if data.test is None else data.test)
-    }
-    for source in text_section(config).text:
-        # Adapting to evaluation texts would inflate scores, even without their labels.
+    first = [split_name(source)[0] for source in data.train[:1]]
+    dev = data.dev or [f"{name}:dev" for name in first]
+    test = [f"{name}:test" for name in first] if data.test is None else data.test
+    evaluated = {_place(source, "dev") for source in dev} | {_place(source, "test") for source in test}
+    for source in texts:
+        # Training on evaluation texts would inflate scores, even without their labels.
         if _place(source, "train") in evaluated and source not in data.train:
             raise ConfigError(
-                f"adaptation.text = {source!r}: this is dev or test data of the recipe. Name other text; "
-                "without adaptation.text the train sentences are used."
+                f"{key} = {source!r}: this is dev or test data of the recipe. Name other text"
+                f"{'; without adaptation.text the train sentences are used' if key == 'adaptation.text' else ''}."
             )
 
 

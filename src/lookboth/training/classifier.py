@@ -1,6 +1,5 @@
 """The method "classifier": train a head over hidden states and the adapter of the backbone on labels."""
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -23,18 +22,19 @@ from lookboth.training.frozen_states import keep_frozen_states
 from lookboth.training.labeler_building import build_labeler
 from lookboth.training.run_finishing import (
     DevScorer,
+    DistillationReport,
     LossScorer,
+    Say,
     Start,
     TrainedRun,
     finish_run,
     labels_of,
 )
+from lookboth.training.soft_targets import SoftTargets
 from lookboth.training.splits import Splits
 from lookboth.training.trainer import fit, read_config_lines
 from lookboth.training.truncation import unscored_words
 from lookboth.types import Example, TokenizedExample
-
-LOGGER = logging.getLogger(__name__)
 
 
 class Prepared(NamedTuple):
@@ -51,13 +51,29 @@ class Prepared(NamedTuple):
     adaptation: AdaptationReport | None
 
 
-def train_classifier(config: RunConfig, splits: Splits, seed: int, folder: Path) -> TrainedRun:
-    """Train a head over hidden states and the adapter of the backbone."""
+def train_classifier(
+    config: RunConfig,
+    splits: Splits,
+    seed: int,
+    folder: Path,
+    say: Say,
+    *,
+    soft: SoftTargets | None = None,
+    distillation: DistillationReport | None = None,
+) -> TrainedRun:
+    """Train a head over hidden states and the adapter of the backbone.
+
+    Args:
+        config, splits, seed, folder, say: as for every method.
+        soft: soft targets of the train examples, in distillation.
+        distillation: the teachers, for run.json.
+    """
     start = Start.now()
-    prepared = prepare_classifier(config, splits, seed, RunFolder(folder).training.adaptation.path)
+    adapted = RunFolder(folder).training.adaptation.path
+    prepared = prepare_classifier(config, splits, seed, adapted, say, soft=soft)
     labeler, batches = prepared.labeler, prepared.batches
-    score_dev = _dev_scorer(labeler, splits.dev, config)
-    with keep_frozen_states(labeler.model, batches, config.training):
+    score_dev = _dev_scorer(labeler, splits.dev, config, say)
+    with keep_frozen_states(labeler.model, batches, config.training, say):
         history = fit(
             labeler.model,
             batches,
@@ -65,11 +81,12 @@ def train_classifier(config: RunConfig, splits: Splits, seed: int, folder: Path)
             seed=seed,
             folder=RunFolder(folder).training.path,
             score_dev=score_dev,
+            say=say,
             adapter=config.adapter,
         )
     # Sharded weights cannot be saved as a labeler, so load the best weights into a whole model.
     if is_sharded(labeler.model):
-        labeler = build_labeler(config, labels=labels_of([*splits.train, *splits.dev]))
+        labeler = build_labeler(config, labels=_labels(splits, soft))
         load_weights(labeler.model, RunFolder(folder).training.best)
     # Training may use its own plan (`train_plan`); scores are those of the plan of prediction.
     use_plan(labeler.model.backbone, labeler.config.plan)
@@ -79,11 +96,19 @@ def train_classifier(config: RunConfig, splits: Splits, seed: int, folder: Path)
         name: evaluate_labeler(share_labeling(labeler), examples) for name, examples in splits.tests.items()
     }
     run = TrainedRun(seed, folder, labeler, history, dev, tests, prepared.adaptation, seconds)
-    run = run._replace(unscored=unscored_words(splits))
-    return finish_run(run, config, splits.files, start)
+    run = run._replace(unscored=unscored_words(splits), distillation=distillation)
+    return finish_run(run, config, splits.files, start, say)
 
 
-def prepare_classifier(config: RunConfig, splits: Splits, seed: int, adapted: Path) -> Prepared:
+def prepare_classifier(
+    config: RunConfig,
+    splits: Splits,
+    seed: int,
+    adapted: Path,
+    say: Say,
+    *,
+    soft: SoftTargets | None = None,
+) -> Prepared:
     """Return an untrained labeler and all batches; deterministic in the arguments.
 
     Args:
@@ -91,28 +116,39 @@ def prepare_classifier(config: RunConfig, splits: Splits, seed: int, adapted: Pa
         splits: the data; train and dev define the labels, train the batches.
         seed: seed of the initial weights and the order of the batches.
         adapted: folder of the adaptation to raw text; a finished adaptation is loaded from it.
+        say: called with each line of progress.
+        soft: soft targets of the train examples, in distillation; they also define the labels.
     """
     from transformers import set_seed
 
     set_seed(seed)
-    labeler = build_labeler(config, labels=labels_of([*splits.train, *splits.dev]))
+    labeler = build_labeler(config, labels=_labels(splits, soft))
     adaptation = None
     if config.adaptation is not None:
         backbone = labeler.model.backbone
-        adaptation = adapt_backbone(config, backbone, labeler.tokenizer, seed=seed, folder=adapted)
+        adaptation = adapt_backbone(config, backbone, labeler.tokenizer, seed=seed, folder=adapted, say=say)
     pieces = tokenize_examples(splits.train, labeler.encoder, tags=labeler.config.tags, config=config)
+    if soft is not None:
+        soft.require_labels(labeler.config.labels)
+        pieces = soft.without_gold(pieces)
+        labeler.model.soft_loss = soft.loss
     shape_loss(labeler.model.head, config.training, pieces)
     batches = RunBatches.build(pieces, config=config, seed=seed, pad_id=find_pad_id(labeler.tokenizer))
-    _announce(labeler, batches, config)
+    batches = batches if soft is None else soft.add_to(batches)
+    _announce(labeler, batches, config, say)
     return Prepared(labeler, batches, adaptation)
 
 
-def _dev_scorer(labeler: Labeler, dev: Sequence[Example], config: RunConfig) -> DevScorer:
+def _labels(splits: Splits, soft: SoftTargets | None) -> Sequence[str]:
+    return labels_of([*splits.train, *splits.dev]) if soft is None else soft.labels
+
+
+def _dev_scorer(labeler: Labeler, dev: Sequence[Example], config: RunConfig, say: Say) -> DevScorer:
     """Return a scorer of the current weights, higher is better: by labels, or by dev loss."""
     if config.training.choose_by == "score":
         return DevScorer(lambda: _evaluate(labeler, dev))
     pieces = tokenize_examples(dev, labeler.encoder, tags=labeler.config.tags, config=config)
-    LOGGER.info("The lowest dev loss chooses the epoch; dev below is exp(-loss), in %.")
+    say("The lowest dev loss chooses the epoch; dev below is exp(-loss), in %.")
     return LossScorer(
         lambda: _evaluate(labeler, dev),
         lambda: _mean_loss(labeler, pieces, config.training.batch_tokens),
@@ -143,10 +179,10 @@ def _evaluate(labeler: Labeler, examples: Sequence[Example]) -> Evaluation:
         return evaluate_labeler(share_labeling(labeler), examples)
 
 
-def _announce(labeler: Labeler, batches: RunBatches, config: RunConfig) -> None:
+def _announce(labeler: Labeler, batches: RunBatches, config: RunConfig, say: Say) -> None:
     for line in read_config_lines(config, batches, labeler.model):
-        LOGGER.info(line)
+        say(line)
     unseen = sorted(labeler.encoder.words_without_token)
     if unseen:
         some = ", ".join(map(repr, unseen[:5]))
-        LOGGER.info(f"{len(unseen)} words have no token of their own ({some}); they are still labeled.")
+        say(f"{len(unseen)} words have no token of their own ({some}); they are still labeled.")

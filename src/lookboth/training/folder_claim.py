@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from lookboth.config import RunConfig, as_compared
@@ -13,13 +14,19 @@ from lookboth.run_folder import RunFolder, TrainingFolder
 from lookboth.types import Example
 
 
-def claim_folder(out: Path, config: RunConfig, data: Mapping[str, Sequence[Example]]) -> None:
+def claim_folder(
+    out: Path,
+    config: RunConfig,
+    data: Mapping[str, Sequence[Example]],
+    teachers: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Record the recipe and data of a run in `out`, or check that they are the recorded ones.
 
     Args:
         out: output folder; created if missing.
         config: the recipe.
-        data: the examples that determine the weights, by role: train, dev, text.
+        data: the examples that determine the weights, by role: train, dev, text, distill texts.
+        teachers: hash of each teacher of a distillation, by name.
 
     Raises:
         DataError: the folder holds an unfinished or finished run of another recipe, or on other data.
@@ -28,6 +35,7 @@ def claim_folder(out: Path, config: RunConfig, data: Mapping[str, Sequence[Examp
     out.mkdir(parents=True, exist_ok=True)
     recipe = config.to_dict()
     hashes = {role: hash_examples(examples) for role, examples in data.items()}
+    hashes |= {f"teacher {name}": digest for name, digest in teachers.items()}
     # Without trained results there is nothing to mix up, so the folder may change its recipe.
     if _is_begun(run):
         if as_compared(_read(run.recipe)) != as_compared(recipe):
@@ -37,7 +45,7 @@ def claim_folder(out: Path, config: RunConfig, data: Mapping[str, Sequence[Examp
         stored = _read(run.data_hashes)
         changed = [role for role, found in hashes.items() if stored.get(role, found) != found]
         if changed:
-            named = "; ".join(f"{role}: {', '.join(_sources(config, role))}" for role in changed)
+            named = "; ".join(_describe(config, role) for role in changed)
             raise DataError(
                 f"{out}: holds a run on other data ({named}). Give another --out, or remove the folder."
             )
@@ -65,11 +73,15 @@ def _is_begun(run: RunFolder) -> bool:
     return run.recipe.is_file() and bool(begun)
 
 
-def _sources(config: RunConfig, role: str) -> Sequence[str]:
-    """Return the source names of the data of a role."""
-    data, adaptation = config.data, config.adaptation
-    named = {"dev": data.dev, "text": () if adaptation is None else adaptation.text}.get(role)
-    return named or data.train
+def _describe(config: RunConfig, role: str) -> str:
+    """Return a role with the names of its sources; the role of a teacher already names it."""
+    data, adaptation, distill = config.data, config.adaptation, config.distill
+    named = {
+        "dev": data.dev,
+        "text": () if adaptation is None else adaptation.text,
+        "distill texts": () if distill is None else distill.texts,
+    }
+    return role if role.startswith("teacher ") else f"{role}: {', '.join(named.get(role) or data.train)}"
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Cached states of frozen layers: each text passes them once, and the trained layers start from the cache."""
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from lookboth.models import LabelerModel
 from lookboth.training.batches import RunBatches
 from lookboth.training.process_group import ProcessGroup, shards_weights
 
-LOGGER = logging.getLogger(__name__)
 Key = tuple[tuple[Reach, ...], bytes]  # reach of the frozen layers, and the tokens of a text
 
 
@@ -29,7 +27,7 @@ class Obstacle(NamedTuple):
 
 
 def keep_frozen_states(
-    model: LabelerModel, batches: RunBatches, config: TrainConfig
+    model: LabelerModel, batches: RunBatches, config: TrainConfig, say: Callable[[str], None]
 ) -> AbstractContextManager[Any]:
     """Return a context in which `model` runs its frozen lower layers once per text, or a null context.
 
@@ -39,6 +37,7 @@ def keep_frozen_states(
         model: the model with its adapter, under the plan of training.
         batches: batches of the whole training.
         config: training section of the recipe.
+        say: called with each line of progress.
 
     Raises:
         ConfigError: training.cache_frozen = true and the states cannot be cached.
@@ -56,13 +55,11 @@ def keep_frozen_states(
         states.spare = int(config.cache_gb * 1e9) - needed
         obstacle = _too_large(needed, config.cache_gb) if states.spare < 0 else None
     if obstacle is None:
-        LOGGER.info(
-            f"states of the {num_frozen} frozen layers are computed once per text: {needed / 1e9:.2f} GB"
-        )
+        say(f"states of the {num_frozen} frozen layers are computed once per text: {needed / 1e9:.2f} GB")
         return states
     if wanted is True:
         raise ConfigError(f"training.cache_frozen = true: {obstacle.why}. {obstacle.remedy}.")
-    LOGGER.info(f"states of the {num_frozen} frozen layers are not cached: {obstacle.why}")
+    say(f"states of the {num_frozen} frozen layers are not cached: {obstacle.why}")
     return nullcontext()
 
 

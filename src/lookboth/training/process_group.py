@@ -9,7 +9,6 @@ from typing import Any, NamedTuple, TypeVar
 
 from lookboth.compat import launch_settings
 from lookboth.errors import ConfigError, DataError, LookbothError
-from lookboth.progress import silence_progress
 
 T = TypeVar("T")
 # Time for which one process may keep the others waiting, for example while rank 0 scores dev data. A crash does not
@@ -53,8 +52,6 @@ def join_process_group() -> ProcessGroup:
 
         check_launch(torch.cuda.device_count())
         PartialState(cpu=not torch.cuda.is_available(), timeout=TIMEOUT)
-    if not group.is_rank_zero:
-        silence_progress()
     return group
 
 
@@ -81,7 +78,7 @@ def require_single_process(command: str) -> None:
     if group.size > 1:
         raise ConfigError(
             f"{command}: started as {group.size} processes that train together (WORLD_SIZE={group.size}), but only "
-            f"lookboth train and lookboth adapt share their work. Type {command} without torchrun or accelerate launch."
+            f"lookboth train, adapt and distill share their work. Type {command} without torchrun or accelerate launch."
         )
 
 

@@ -2,11 +2,10 @@
 predictions.
 """
 
-import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -21,7 +20,25 @@ from lookboth.training.process_group import on_rank_zero
 from lookboth.training.trainer import History
 from lookboth.types import Example
 
-LOGGER = logging.getLogger(__name__)
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class DistillationReport:
+    """Teachers and texts of a distillation, for run.json.
+
+    Args:
+        teachers: hash of the files of each teacher, by name.
+        labeled, texts: number of training examples with and without gold labels.
+        words: number of their words.
+        dev: "gold", or "agreement" if dev texts are labeled by the teachers.
+    """
+
+    teachers: dict[str, str]
+    labeled: int
+    texts: int
+    words: int
+    dev: str
 
 
 class TrainedRun(NamedTuple):
@@ -36,6 +53,7 @@ class TrainedRun(NamedTuple):
         training_seconds: duration from the start to the final weights; None if the method does not measure
             it.
         unscored: number of words cut by truncation, by data set.
+        distillation: teachers and texts of a distillation, if any.
     """
 
     seed: int
@@ -47,6 +65,7 @@ class TrainedRun(NamedTuple):
     adaptation: AdaptationReport | None = None
     training_seconds: float | None = None
     unscored: Mapping[str, int] = MappingProxyType({})
+    distillation: DistillationReport | None = None
 
 
 class Start(NamedTuple):
@@ -117,7 +136,9 @@ class LossScorer(DevScorer):
         return self.evaluate()
 
 
-def finish_run(run: TrainedRun, config: RunConfig, files: Mapping[str, Path], start: Start) -> TrainedRun:
+def finish_run(
+    run: TrainedRun, config: RunConfig, files: Mapping[str, Path], start: Start, say: Say
+) -> TrainedRun:
     """Write the labeler, verify it by reading it back, then write predictions.jsonl and, last, run.json.
 
     Args:
@@ -125,19 +146,18 @@ def finish_run(run: TrainedRun, config: RunConfig, files: Mapping[str, Path], st
         config: the recipe.
         files: data files by role.
         start: start time of the run.
+        say: called with each line of progress.
 
     Raises:
         ModelError: the saved labeler differs from the one in memory (see `read_back`); run.json is not
             written.
     """
     if run.history.steps and run.history.best_score == 0:
-        LOGGER.warning(
-            "Nothing was learned: the dev score is 0. Train longer, raise training.lr, or look at the data."
-        )
+        say("Nothing was learned: the dev score is 0. Train longer, raise training.lr, or look at the data.")
     run.labeler.config = replace(run.labeler.config, scores=_card_scores(run, config))
     on_rank_zero(lambda: _write(run, config, files, start))
     for name, evaluation in {"dev": run.dev, **run.tests}.items():
-        LOGGER.info(f"\n{name}\n{evaluation.describe()}")
+        say(f"\n{name}\n{evaluation.describe()}")
     return run
 
 
@@ -175,6 +195,7 @@ def _write_results(run: TrainedRun, config: RunConfig, files: Mapping[str, Path]
             "history": {"steps": history.steps, chosen_by: history.scores, "best": history.best_step},
             **({"unscored_words": dict(run.unscored)} if run.unscored else {}),
             **({} if run.adaptation is None else {"adaptation": asdict(run.adaptation)}),
+            **({} if run.distillation is None else {"distillation": asdict(run.distillation)}),
         },
         plan=run.labeler.config.plan,
         seed=run.seed,
@@ -191,5 +212,6 @@ def _card_scores(run: TrainedRun, config: RunConfig) -> dict[str, Any]:
         "test": {name: round(evaluation.scores.headline, 5) for name, evaluation in run.tests.items()},
         "seed": run.seed,
         "best_step": run.history.best_step,
+        **({} if run.distillation is None else {"dev_labels": run.distillation.dev}),
         "recipe": config.to_dict(),
     }

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from lookboth.config import RunConfig
 from lookboth.data import ReadOptions, find_splits, map_labels, read_source, source_path, split_name
 from lookboth.errors import DataError
-from lookboth.types import Dataset, Example, Task
+from lookboth.types import Dataset, Example
 
 
 class Splits(NamedTuple):
@@ -28,6 +28,8 @@ class Splits(NamedTuple):
 def read_splits(config: RunConfig) -> Splits:
     """Read and check the data of a recipe and map its labels.
 
+    A distillation may have no train data, and with texts also no dev data.
+
     Raises:
         DataError: ill-formed lines without data.repair, or no dev data.
     """
@@ -43,19 +45,17 @@ def read_splits(config: RunConfig) -> Splits:
         return result
 
     train = [example for examples in read(data.train, "train").values() for example in examples]
-    dev = [
-        e
-        for examples in read(data.dev or _default(data.train, "dev", config.task), "dev").values()
-        for e in examples
-    ]
-    if not train or not dev:
-        raise DataError(f"{', '.join(data.train)}: no sentences in the {'dev' if train else 'train'} split.")
+    dev_sources = data.dev or _default(config, "dev")
+    dev = [example for examples in read(dev_sources, "dev").values() for example in examples]
+    for split, sources, examples in (("train", data.train, train), ("dev", dev_sources, dev)):
+        if sources and not examples:
+            raise DataError(f"{', '.join(sources)}: no sentences in the {split} split.")
     train = sample(train, data.max_train_sentences, data.sample_seed)
     if config.start is not None and config.start.rehearsal:
         old = [e for examples in read(config.start.rehearsal, "train").values() for e in examples]
         count = round(config.start.rehearsal_share * len(train))
         train += sample(old, count, data.sample_seed)
-    test = _default(data.train, "test", config.task) if data.test is None else data.test
+    test = _default(config, "test") if data.test is None else data.test
     return Splits(
         train,
         sample(dev, data.max_dev_sentences, data.sample_seed),
@@ -74,7 +74,6 @@ def read_options(config: RunConfig) -> ReadOptions:
         scheme=data.scheme,
         text_field=data.text_field,
         label_field=data.label_field,
-        labels=data.labels,
         encoding=data.encoding,
         head=config.scheme,
         repair=data.repair,
@@ -89,16 +88,18 @@ def sample(examples: list[Example], limit: int | None, seed: int) -> list[Exampl
     return examples[:limit]
 
 
-def _default(train: Sequence[str], split: str, task: Task) -> tuple[str, ...]:
+def _default(config: RunConfig, split: str) -> tuple[str, ...]:
     """Return the default source of a split: the first train source, if it has this split.
 
     Raises:
         DataError: there is no dev split. Model selection needs one, because it must not use test data.
     """
-    first = split_name(train[0])[0]
-    if not source_path(first).is_file() and split in find_splits(first, task):
+    train, taught = config.data.train, config.distill
+    first = split_name(train[0])[0] if train else ""
+    if train and not source_path(first).is_file() and split in find_splits(first, config.task):
         return (first,)
-    if split == "dev":
+    # A distillation can hold out some of its texts.
+    if split == "dev" and (taught is None or not taught.texts):
         raise DataError(
             f"{first}: has no dev split, and the best epoch is chosen on dev data. "
             "Name it: --set 'data.dev=\"FILE\"', or data.dev in the recipe."

@@ -5,14 +5,15 @@ from importlib import import_module
 from pathlib import Path
 
 from lookboth.config import MethodName, RunConfig
-from lookboth.training.run_finishing import TrainedRun
+from lookboth.training.run_finishing import Say, TrainedRun
 from lookboth.training.splits import Splits
 
-Method = Callable[[RunConfig, Splits, int, Path], TrainedRun]
+Method = Callable[[RunConfig, Splits, int, Path, Say], TrainedRun]
 
 # "module:function", imported on use: the method modules import this package, so it must not import them.
 METHODS: dict[MethodName, str] = {
     "classifier": "lookboth.training.classifier:train_classifier",
+    "distill": "lookboth.training.distillation:train_distilled",
     "search": "lookboth.search.strategies:train_searched",
     "sift": "lookboth.generative.train_generative:train_generative",
     "instruction_tuning": "lookboth.generative.train_generative:train_generative",

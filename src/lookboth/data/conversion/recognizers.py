@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from lookboth.data import (
     JSONL_SUFFIXES,
-    PARQUET_SUFFIXES,
     UNPACKING_ERRORS,
     is_text_with_entities,
     open_unpacked,
@@ -59,7 +58,7 @@ class Sample(NamedTuple):
 
 def take_sample(path: Path) -> Sample:
     """Return the beginning of a file or folder; a file that cannot be read has none."""
-    if path.is_dir() or suffix_of(path) in PARQUET_SUFFIXES:
+    if path.is_dir():
         return Sample(path)
     if suffix_of(path) in JSONL_SUFFIXES:
         try:

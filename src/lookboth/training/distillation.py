@@ -1,0 +1,113 @@
+"""The method "distill": saved labelers teach a classifier on labeled data and on text without labels."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lookboth.config import RunConfig
+from lookboth.data import read_unlabeled
+from lookboth.errors import DataError
+from lookboth.models import SoftLoss
+from lookboth.training.adaptation_texts import hold_out, refuse_evaluated
+from lookboth.training.classifier import train_classifier
+from lookboth.training.ensemble import Ensemble, require_section
+from lookboth.training.run_finishing import DistillationReport, Say, TrainedRun, labels_of
+from lookboth.training.soft_targets import SoftTargets
+from lookboth.training.splits import Splits, read_options
+from lookboth.training.truncation import truncate_examples
+from lookboth.types import Example
+
+# Texts scored against the teachers without dev data: F1 needs more of them than a mean loss.
+_MAX_AGREEMENT = 500
+
+
+def train_distilled(config: RunConfig, splits: Splits, seed: int, folder: Path, say: Say) -> TrainedRun:
+    """Train a classifier on the tag distributions of the teachers and, where there are any, on gold labels.
+
+    Hinton, Vinyals, Dean 2015, "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531). The student has the
+    tags of the teachers. Without dev data some of the texts are held out and scored against the teachers' labels.
+
+    Raises:
+        LookbothError: see `find_teachers`, `read_distill_texts` and `teacher_outputs`; or the data have labels that
+            the teachers do not have.
+    """
+    ensemble = Ensemble.of(config, folder)
+    _require_known([*splits.train, *splits.dev], ensemble.labels)
+    texts, aside = _divide(read_distill_texts(config), hold_out_dev=not splits.dev)
+    examples = [*splits.train, *texts]
+    outputs = ensemble.log_probs([*examples, *aside], folder, say)
+    log_probs, of_aside = outputs[: len(examples)], outputs[len(examples) :]
+    if aside:
+        splits = splits._replace(dev=_agreement(ensemble, aside, of_aside, say))
+    # The labels of texts are placeholders, which `SoftTargets.without_gold` replaces.
+    pairs = zip(texts, log_probs[len(splits.train) :], strict=True)
+    taught = [ensemble.label(example, rows) for example, rows in pairs]
+    section = require_section(config)
+    loss = SoftLoss(section.temperature, section.weight)
+    return train_classifier(
+        config,
+        splits._replace(train=[*splits.train, *taught]),
+        seed,
+        folder,
+        say,
+        soft=SoftTargets(ensemble.labels, log_probs, len(splits.train), loss),
+        distillation=DistillationReport(
+            {teacher.name: teacher.digest for teacher in ensemble.teachers},
+            labeled=len(splits.train),
+            texts=len(texts),
+            words=sum(len(example.words) for example in examples),
+            dev="agreement" if aside else "gold",
+        ),
+    )
+
+
+def read_distill_texts(config: RunConfig) -> list[Example]:
+    """Return the texts without labels of a recipe with the section [distill]; empty texts are left out.
+
+    Raises:
+        ConfigError: distill.texts names dev or test data of the recipe.
+        DataError: a source cannot be read or has no text, or there is too little text to hold out dev texts.
+    """
+    sources, options = require_section(config).texts, read_options(config)
+    refuse_evaluated(config, sources, "distill.texts")
+    texts: list[Example] = []
+    for source in sources:
+        found = [example for example in read_unlabeled(source, options=options) if example.words]
+        if not found:
+            raise DataError(f"distill.texts = {source!r}: no text in it.")
+        texts += found
+    if len(texts) == 1:
+        raise DataError(f"distill.texts = {sources[0]!r}: 1 text; two or more are needed.")
+    return list(truncate_examples(texts, config))
+
+
+def _divide(texts: Sequence[Example], *, hold_out_dev: bool) -> tuple[list[Example], list[Example]]:
+    """Return (training texts, texts held out as dev data); none is in both, even if it occurs several times."""
+    if not hold_out_dev:
+        return list(texts), []
+    rest, aside = hold_out(texts, at_most=_MAX_AGREEMENT)
+    held_out = {example.words for example in aside}
+    return [example for example in rest if example.words not in held_out], aside
+
+
+def _agreement(
+    ensemble: Ensemble, aside: Sequence[Example], log_probs: Sequence[np.ndarray], say: Say
+) -> list[Example]:
+    """Return the held-out texts with the labels of the teachers, without those that have no readable answer."""
+    pairs = zip(aside, log_probs, strict=True)
+    dev = [ensemble.label(example, rows) for example, rows in pairs if not np.isnan(rows).any()]
+    say(
+        f"no dev data: {len(dev):,} held-out texts with the labels of the teachers are scored, so dev below is the "
+        "agreement with the teachers"
+    )
+    return dev
+
+
+def _require_known(examples: Sequence[Example], labels: Sequence[str]) -> None:
+    unknown = [label for label in labels_of(examples) if label not in labels]
+    if unknown:
+        raise DataError(
+            f"label {unknown[0]!r} of the train or dev data is not a label of the teachers ({', '.join(labels)}). "
+            f"Rename it with data.label_map, or drop it: data.label_map = {{ {unknown[0]!r} = '' }}."
+        )
