@@ -19,6 +19,7 @@ from lookboth.config.recipe_files import parse_config
 from lookboth.evaluation.evaluate import evaluate_labeler
 from lookboth.labelers.labeler import Labeler
 from lookboth.models.products import use_stock_products
+from lookboth.progress import progress_to
 from lookboth.quiet import quiet_libraries
 from lookboth.training.batches import RunBatches
 from lookboth.training.classifier import prepare_classifier
@@ -76,9 +77,10 @@ def main() -> None:
 
     work = f"{options.data}, {options.sentences} sentences, {options.epochs} epochs, plan causal"
     for seed in options.seeds.split(","):
-        curves[seed] = {
-            name: curve(recipe(options, name), usual=name == "usual", seed=int(seed)) for name in SIDES
-        }
+        with progress_to(print):
+            curves[seed] = {
+                name: curve(recipe(options, name), usual=name == "usual", seed=int(seed)) for name in SIDES
+            }
         rows += [{"seed": int(seed), **row} for row in compared(curves[seed])]
         write_result(options.out, work=work, tables={"curves": curves, "compared": rows})
 
@@ -117,12 +119,12 @@ def curve(config: RunConfig, *, usual: bool, seed: int) -> list[dict[str, float]
     """Train one side and return the seconds of training and the dev F1 at each evaluation."""
     splits = read_splits(config)
     with tempfile.TemporaryDirectory() as folder:
-        prepared = prepare_classifier(config, splits, seed, Path(folder) / "adaptation", print)
+        prepared = prepare_classifier(config, splits, seed, Path(folder) / "adaptation")
         if usual:
             use_stock_products(prepared.labeler.model)
         batches = _sixteens(prepared.batches, seed) if usual else prepared.batches
         clock = Clock(prepared.labeler, splits)
-        with keep_frozen_states(prepared.labeler.model, batches, config.training, print):
+        with keep_frozen_states(prepared.labeler.model, batches, config.training):
             clock.start()
             fit(
                 prepared.labeler.model,

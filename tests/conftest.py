@@ -1,12 +1,21 @@
 """What every test may use: tiny model folders. Nothing here reaches a model hub."""
 
+import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # a test that would need the Hub fails fast and says so
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+@pytest.fixture
+def progress(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """Return the progress messages and warnings that lookboth has logged so far."""
+    caplog.set_level(logging.INFO, "lookboth")
+    return lambda: caplog.messages
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from lookboth.config.recipe import RunConfig
 from lookboth.config.recipe_files import parse_config
 from lookboth.data.sources import read_source
 from lookboth.models.loading import load_config, load_tokenizer, resolve_model
+from lookboth.progress import progress_to
 from lookboth.training.batches import RunBatches, find_pad_id, tokenize_examples
 from lookboth.training.frozen_states import keep_frozen_states
 from lookboth.training.labeler_building import build_labeler
@@ -134,7 +135,8 @@ def _ours(config: RunConfig, examples: Sequence[Example], device: str) -> Callab
     pieces = tokenize_examples(examples, labeler.encoder, tags=labeler.config.tags, config=config)
     one_epoch = config.model_copy(update={"training": config.training.model_copy(update={"epochs": 1})})
     planned = RunBatches.build(pieces, config=one_epoch, seed=0, pad_id=find_pad_id(labeler.tokenizer))
-    keep_frozen_states(labeler.model, planned, config.training, print).__enter__()
+    with progress_to(print):
+        keep_frozen_states(labeler.model, planned, config.training).__enter__()
     batches = [{name: tensor.to(device) for name, tensor in planned[i].items()} for i in range(len(planned))]
     return _round(labeler.model.train(), batches)
 

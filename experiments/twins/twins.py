@@ -22,6 +22,7 @@ from lookboth.config.recipe import RunConfig
 from lookboth.config.recipe_files import overlay, parse_config
 from lookboth.evaluation.runfile import read_run
 from lookboth.evaluation.seeds import mean_and_sd, paired_difference
+from lookboth.progress import progress_to
 from lookboth.quiet import quiet_libraries
 from lookboth.training.adaptation_texts import read_texts
 from lookboth.training.training_runs import adapt, train
@@ -60,7 +61,8 @@ def main() -> None:
     settings, name = tomllib.loads(args.recipe.read_text(encoding="utf-8")), args.recipe.stem
     out, results = args.out or Path("runs/twins") / name, RESULTS / name
     for seed in settings["seeds"]:
-        run_seed(settings, seed, out / f"seed-{seed}", results)
+        with progress_to(print):
+            run_seed(settings, seed, out / f"seed-{seed}", results)
     (results / "table.md").write_text(table(settings, results), encoding="utf-8")
     print((results / "table.md").read_text(encoding="utf-8"))
 

@@ -1,14 +1,12 @@
 """The demo: labels text with the shipped labeler, scores it, and trains with and without the causal mask."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from lookboth.config import RunConfig, parse_config
+from lookboth.progress import progress_to
 from lookboth.quiet import quiet_libraries
 from lookboth.types import Prediction
-
-Say = Callable[[str], None]
 
 SENTENCES = (
     "Marie Curie left Warsaw in 1891 and taught at the University of Paris.",
@@ -22,69 +20,72 @@ TRAIN_SET = "mams_absa"  # the opinion about a dish often follows it, so right c
 PLANS = ("causal", "0011")
 
 
-def run_demo(out: str | Path, *, train: bool = True, say: Say = print) -> None:
-    """Run the demo on real text, a real test split and a short training.
+def run_demo(out: str | Path, *, train: bool = True) -> None:
+    """Run the demo and print its output: on real text, a real test split and a short training.
 
     Args:
         out: folder for the runs; an interrupted demo resumes from there.
         train: also train; without training the demo takes about a minute.
-        say: called with each part of the output.
     """
     quiet_libraries()
     started = time.monotonic()
-    show_shipped_labeler(say)
+    show_shipped_labeler()
     if train:
-        compare_plans(Path(out), say)
-    say(f"\nDone in {(time.monotonic() - started) / 60:.1f} minutes.")
+        compare_plans(Path(out))
+    print(f"\nDone in {(time.monotonic() - started) / 60:.1f} minutes.")
 
 
-def show_shipped_labeler(say: Say = print) -> None:
+def show_shipped_labeler() -> None:
     """Label sentences and a file with the shipped labeler and score it on a test set it was not trained on."""
     from lookboth.evaluation import evaluate_on
     from lookboth.inference import render
     from lookboth.labelers import Labeler
 
-    say("== 1. Labels of the shipped labeler (PER, LOC, ORG), as text ==\n")
+    print("== 1. Labels of the shipped labeler (PER, LOC, ORG), as text ==\n")
     labeler = Labeler.from_pretrained()
-    say("".join(render(labeler.predict(SENTENCES), "text")))
-    say(f"== 2. A file ({TEXT_FILE.name}), as JSONL with character offsets ==\n")
+    print("".join(render(labeler.predict(SENTENCES), "text")))
+    print(f"== 2. A file ({TEXT_FILE.name}), as JSONL with character offsets ==\n")
     predictions: list[Prediction] = labeler.predict(TEXT_FILE.read_text(encoding="utf-8").splitlines())
-    say("".join(render(predictions, "jsonl")))
-    say(f"== 3. Its score on {TEST_SET} (news and Wikipedia, not part of its training data) ==\n")
+    print("".join(render(predictions, "jsonl")))
+    print(f"== 3. Its score on {TEST_SET} (news and Wikipedia, not part of its training data) ==\n")
     clock = time.monotonic()
     evaluation = evaluate_on(TEST_SET)
     seconds = time.monotonic() - clock
-    say(evaluation.describe())
+    print(evaluation.describe())
     words = sum(len(example.words) for example in evaluation.examples)
-    say(f"{words:,} words in {seconds:.0f} s, loading included ({words / seconds:,.0f} words per second)\n")
+    print(f"{words:,} words in {seconds:.0f} s, loading included ({words / seconds:,.0f} words per second)\n")
 
 
-def compare_plans(out: Path, say: Say = print) -> None:
+def compare_plans(out: Path) -> None:
     """Train the same labeler with the causal mask and with the upper half of the layers unmasked."""
     from lookboth.training import train
 
-    say("== 4. A short training on aspect terms with polarity (MAMS restaurant reviews): the causal mask")
-    say("      compared with bidirectional attention in the upper half of the layers ==\n")
+    print("== 4. A short training on aspect terms with polarity (MAMS restaurant reviews): the causal mask")
+    print("      compared with bidirectional attention in the upper half of the layers ==\n")
     rows = []
     for plan in PLANS:
-        say(f"-- plan {plan}")
+        print(f"-- plan {plan}")
         clock = time.monotonic()
-        # Only the progress lines of the training are shown.
-        run = train(
-            demo_config(plan), out / plan, say=lambda line: say(line) if line.startswith("step") else None
-        )[0]
+        with progress_to(_print_steps):
+            run = train(demo_config(plan), out / plan)[0]
         test = next(iter(run.tests.values()))
         low, high = test.interval or (0.0, 0.0)
         rows.append(
             f"{plan:<8} {100 * run.dev.scores.headline:>7.1f} {100 * test.scores.headline:>8.1f}   "
             f"{100 * low:.1f} to {100 * high:.1f}   {(time.monotonic() - clock) / 60:>5.1f} min"
         )
-    say("\nplan      dev F1  test F1   95 % interval  time")
-    say("\n".join(rows))
-    say(
+    print("\nplan      dev F1  test F1   95 % interval  time")
+    print("\n".join(rows))
+    print(
         "\nOne seed and 1,500 of 4,297 sentences: a demonstration, not a result. On other tasks and budgets the\n"
         "causal mask can be better (README). Recipes for real runs: recipes/."
     )
+
+
+def _print_steps(line: str) -> None:
+    """Print the progress of the steps; the other messages of a training would hide the comparison."""
+    if line.startswith("step"):
+        print(line)
 
 
 def demo_config(plan: str) -> RunConfig:

@@ -1,6 +1,5 @@
 import pytest
 
-from lookboth.data.hub import read_hub
 from lookboth.data.problems import require_clean
 from lookboth.data.rawtext import read_raw_text
 from lookboth.data.readers import ReadOptions, read_dataset, read_split
@@ -97,7 +96,7 @@ def test_a_path_that_is_not_there_is_never_sought_on_the_hub(source):
     ("name", "words"),
     [
         ("data.xyz", "the suffix '.xyz' is not a format"),
-        ("data.parquet", "save_to_disk"),
+        ("data.arrow", "save_to_disk"),
         ("data.zip", "Unpack it first: unzip"),
         ("data.xlsx", "Save it as CSV"),
     ],
@@ -206,13 +205,15 @@ def test_a_folder_saved_by_datasets(tmp_path):
     with pytest.raises(DataError, match="no split 'test'; there are train, validation"):
         read_split(tmp_path / "d", "test")
     with pytest.raises(DataError, match=r"no column nope; there are id, tokens, ner_tags.* --label-field"):
-        read_hub(str(tmp_path / "d"), "dev", tag_field="nope")
+        read_split(tmp_path / "d", "dev", ReadOptions(label_field="nope"))
     named = ReadOptions(text_field="words_of_it", label_field="tags_of_it")
     renamed = data.rename_columns({"tokens": "words_of_it", "ner_tags": "tags_of_it"})
     datasets.DatasetDict({"validation": renamed}).save_to_disk(tmp_path / "e")
     assert read_split(tmp_path / "e", "dev", named).examples[0].spans == (Span(0, 2, "LOC"),)
     assert read_raw_text(f"{tmp_path / 'e'}:dev", options=named) == ["New York", "in"]
-    with pytest.raises(DataError, match=r"no column tokens or words or sentence; .* --text-field"):
+    with pytest.raises(
+        DataError, match=r"no column tokens or words or sentence or text or content; .* --text-field"
+    ):
         read_split(tmp_path / "e", "dev")
 
 

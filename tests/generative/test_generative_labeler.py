@@ -53,9 +53,15 @@ def test_predictions_are_well_formed_whatever_is_written(tiny_writer_folder, nam
     assert predictions[1].words == ()
 
 
-@pytest.mark.parametrize("decoding", ["free", "constrained"])
-def test_batch_mates_and_saving_change_nothing(tiny_writer_folder, tmp_path, decoding):
-    labeler = build(tiny_writer_folder, f"generative.decoding={decoding}", "generative.format=pairs")
+@pytest.mark.parametrize(
+    ("decoding", "sampling"),
+    [("free", ()), ("free", ("temperature=0.6", "top_p=0.9", "sample_seed=3")), ("constrained", ())],
+)
+def test_batch_mates_and_saving_change_nothing(tiny_writer_folder, tmp_path, decoding, sampling):
+    sampled = [f"generative.{setting}" for setting in sampling]
+    labeler = build(
+        tiny_writer_folder, f"generative.decoding={decoding}", "generative.format=pairs", *sampled
+    )
     together = labeler.predict(TEXTS)
     labeler.save_pretrained(tmp_path)
     loaded = GenerativeLabeler.from_pretrained(tmp_path, device="cpu", precision="fp32")

@@ -71,7 +71,7 @@ def test_a_run_saves_what_it_scored(tiny_writer_folder, data, tmp_path, monkeypa
         prompts.PromptWriter, "prompt", lambda self, w, d=(): (shown.update(d), real(self, w, d))[1]
     )
     config = recipe(tiny_writer_folder, data, method, "generative.max_answer_tokens=40", *overrides)
-    run = train(config, tmp_path, say=lambda _: None)[0]
+    run = train(config, tmp_path)[0]
     train_words = set(sentences(0))
     assert {example.words for example in shown} <= train_words
     assert bool(shown) == (method != "instruction_tuning")
@@ -106,7 +106,7 @@ def test_sift_learns_the_format(tiny_writer_folder, data, tmp_path):
         "training.evals_per_epoch=0", "generative.max_answer_tokens=30", "data.test=[]", "training.lr=0.01",
         "generative.decoding=free",
     )  # fmt: skip
-    run = train(config, tmp_path / "sift", say=lambda _: None)[0]
+    run = train(config, tmp_path / "sift")[0]
     assert run.dev.scores.headline > 0
     answers = run.dev.extra["answers"]
     assert answers["invented"] > 0  # it has learned to write names, but not yet to copy them
@@ -123,7 +123,7 @@ def test_constraints_change_no_answer_that_needs_none(tiny_writer_folder, data, 
         "training.evals_per_epoch=0", "generative.max_answer_tokens=30", "data.test=[]", "training.lr=0.01",
         "generative.decoding=free",
     )  # fmt: skip
-    run = train(config, tmp_path / "run", say=lambda _: None)[0]
+    run = train(config, tmp_path / "run")[0]
     settings = run.labeler.config.generative.model_copy(update={"decoding": "constrained"})
     same = replace(run.labeler.config, generative=settings)
     constrained = GenerativeLabeler(
@@ -138,8 +138,8 @@ def test_constraints_change_no_answer_that_needs_none(tiny_writer_folder, data, 
 
 def test_a_killed_run_goes_on(tiny_writer_folder, data, tmp_path):
     config = recipe(tiny_writer_folder, data, "sift", "generative.max_answer_tokens=8", "data.test=[]")
-    whole = train(config, tmp_path / "whole", say=lambda _: None)[0]
-    again = train(config, tmp_path / "whole", say=lambda _: None)[0]  # finds the finished training
+    whole = train(config, tmp_path / "whole")[0]
+    again = train(config, tmp_path / "whole")[0]  # finds the finished training
     for (name, one), (_, other) in zip(
         whole.labeler.model.language.named_parameters(),
         again.labeler.model.language.named_parameters(),
@@ -159,13 +159,13 @@ def test_a_killed_run_goes_on(tiny_writer_folder, data, tmp_path):
 )
 def test_settings_that_do_not_go_with_writing(tiny_writer_folder, data, tmp_path, override, message):
     with pytest.raises(ConfigError, match=message):
-        train(recipe(tiny_writer_folder, data, "sift", override), tmp_path, say=lambda _: None)
+        train(recipe(tiny_writer_folder, data, "sift", override), tmp_path)
 
 
 def test_an_adapter_that_would_be_ignored_is_refused(tiny_writer_folder, data, tmp_path):
     asked = recipe(tiny_writer_folder, data, "icl", "adapter.start_from=runs/adapted")
     with pytest.raises(ConfigError, match=r"adapter\.start_from cannot be used with method = 'icl'"):
-        train(asked, tmp_path, say=lambda _: None)
+        train(asked, tmp_path)
 
 
 def test_demonstrations_of_a_run_are_drawn_by_its_seed():

@@ -344,7 +344,7 @@ def test_real_minilm_is_proved_trained_and_loaded(tmp_path):
         "adapter": {"kind": "full"},
         "training": {"epochs": 3, "lr": 4e-4, "evals_per_epoch": 0, "precision": "fp32"},
     }
-    (run,) = train(parse_config(recipe), tmp_path, say=lambda line: None)
+    (run,) = train(parse_config(recipe), tmp_path)
     assert str(run.labeler.config.plan) == "full"
     assert run.dev.scores.headline > 0.2
     loaded = Labeler.from_pretrained(run.folder / "labeler", device="cpu", precision="fp32")

@@ -43,9 +43,7 @@ def folder(request, tmp_path):
 
 
 def test_a_causal_model_without_plans_is_trained_saved_and_loaded(folder, tmp_path):
-    run = train(recipe(folder, adapter={"rank": 2, "layers": "top:1"}), tmp_path / "run", say=lambda _: None)[
-        0
-    ]
+    run = train(recipe(folder, adapter={"rank": 2, "layers": "top:1"}), tmp_path / "run")[0]
     assert {name.split("layers.")[-1].split("h.")[-1][0] for name in paired_weights(run.labeler.model)} == {
         "2"
     }
@@ -61,10 +59,10 @@ def test_a_causal_model_without_plans_is_trained_saved_and_loaded(folder, tmp_pa
 
 def test_other_plans_and_packed_rows_are_refused(folder, tmp_path):
     with pytest.raises(PlanError, match=r"The unchanged, causal model can be used: leave the plan out\."):
-        train(recipe(folder, plan="full"), tmp_path / "run", say=lambda _: None)
+        train(recipe(folder, plan="full"), tmp_path / "run")
     packed = {"epochs": 1, "precision": "fp32", "layout": "packed"}
     with pytest.raises(ConfigError, match=r"training.layout = 'packed'.*Set training.layout = 'bucketed'"):
-        train(recipe(folder, training=packed), tmp_path / "packed", say=lambda _: None)
+        train(recipe(folder, training=packed), tmp_path / "packed")
 
 
 def test_a_model_that_reads_both_ways_is_not_taken_for_a_causal_one():

@@ -13,6 +13,7 @@ from lookboth.errors import ConfigError
 from lookboth.masking.attention import get_plan
 from lookboth.masking.plan import MaskPlan, group_plans
 from lookboth.masking.structure import find_stack
+from lookboth.progress import progress_to
 from lookboth.search.candidates import Candidate, candidates_of, limit_look_ahead, neighbours, random_plans
 from lookboth.search.evidence import Evidence, PlanScore, read_evidence
 from lookboth.search.halving import rungs
@@ -60,10 +61,6 @@ def recipe(model, data, **search):
     )
 
 
-def quiet(_):
-    pass
-
-
 WAYS = {
     "shared": {},
     "shared, tuned": {"strategy": "shared", "tune_best": 3, "tune_share": 0.5},
@@ -77,20 +74,20 @@ WAYS = {
 def test_state_that_a_kill_has_cut_is_made_again(tiny_llama_folder, data, tmp_path):
     config = recipe(tiny_llama_folder, data, strategy="halving", budget=4)
     splits = read_splits(config)
-    first = find_plan(search_task(config, splits, 0, tmp_path, quiet))
+    first = find_plan(search_task(config, splits, 0, tmp_path))
     state = [file for file in tmp_path.rglob("*.json") if file.parent.name != "checkpoints"]
     cut = [file for file in state if file.name == "seconds.json" or "scores" in file.parts]
     assert len(cut) > 2
     for file in cut:
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2 if "scores" in file.parts else 0])
-    again = find_plan(search_task(config, splits, 0, tmp_path, quiet))
+    again = find_plan(search_task(config, splits, 0, tmp_path))
     assert (again.chosen, [s.score for s in again.scores]) == (first.chosen, [s.score for s in first.scores])
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_the_chosen_plan_looks_right_where_it_must(way, tiny_llama_folder, data, tmp_path):
     config = recipe(tiny_llama_folder, data, **WAYS[way])
-    run = train(config, tmp_path, say=quiet)[0]
+    run = train(config, tmp_path)[0]
     evidence = json.loads((run.folder / "search.json").read_text())
     assert evidence["chosen"] == run.labeler.config.plan.spelled_out()
     assert not run.labeler.config.plan.is_causal
@@ -116,8 +113,10 @@ def test_a_search_reads_no_test_data_and_goes_on_where_it_was(
     blind = config.model_copy(update={"data": config.data.model_copy(update={"test": ()})})
     splits = read_splits(blind)
     first, again = [], []
-    evidence = find_plan(search_task(blind, splits, 0, tmp_path, first.append))
-    repeated = find_plan(search_task(blind, splits, 0, tmp_path, again.append))
+    with progress_to(first.append):
+        evidence = find_plan(search_task(blind, splits, 0, tmp_path))
+    with progress_to(again.append):
+        repeated = find_plan(search_task(blind, splits, 0, tmp_path))
     assert [s.score for s in evidence.scores] == [s.score for s in repeated.scores]
     assert evidence.seconds == repeated.seconds
     assert any(line.startswith(f"{stage}: plan") for line in first)
@@ -129,18 +128,18 @@ def test_plans_that_share_lower_layers_score_the_same_for_fewer_layers(tiny_llam
     splits = read_splits(config)
     splits = splits._replace(dev=[*splits.dev] * 20)  # several batches
     prepared = prepare_classifier(
-        config.model_copy(update={"plan": "causal"}), splits, 0, tmp_path / "adaptation", quiet
+        config.model_copy(update={"plan": "causal"}), splits, 0, tmp_path / "adaptation"
     )
     plans = [Candidate(plan) for plan in group_plans(4, prepared.labeler.config.plan.num_layers)]
     runs = Counter()
     for layer in find_stack(prepared.labeler.model.backbone).layers:
         layer.input_layernorm.register_forward_hook(lambda *_: runs.update([side]))
     side, scores = "alone", {}
-    alone = search_task(config, splits, 0, tmp_path / "alone", quiet)
+    alone = search_task(config, splits, 0, tmp_path / "alone")
     for plan in plans:
         scores[plan] = alone.score(prepared.labeler, plan)
     side = "shared"
-    found = score_all(search_task(config, splits, 0, tmp_path / "shared", quiet), prepared, plans)
+    found = score_all(search_task(config, splits, 0, tmp_path / "shared"), prepared, plans)
     assert [score.spans for score in found.values()] == [score.spans for score in scores.values()]
     assert runs["shared"] < 0.8 * runs["alone"]
 
@@ -189,7 +188,7 @@ def test_scoring_costs_a_third_of_training_on_the_same_text(tiny_llama_folder, d
     config = recipe(
         tiny_llama_folder, data
     )  # 30 epochs, dev scored after each, as many words in dev as in train
-    task = search_task(config, read_splits(config), 0, tmp_path, quiet)
+    task = search_task(config, read_splits(config), 0, tmp_path)
     assert task.scoring_cost == pytest.approx((1 / 3) / (30 + 30 / 3))
 
 
@@ -197,7 +196,7 @@ def test_layers_are_not_climbed_for_longer_than_the_budget(tiny_llama_folder, da
     counts = []
     for number, budget in enumerate((1.005, 1.04, 3.0)):
         config = recipe(tiny_llama_folder, data, strategy="layers", budget=budget)
-        task = search_task(config, read_splits(config), 0, tmp_path / str(number), quiet)
+        task = search_task(config, read_splits(config), 0, tmp_path / str(number))
         counts.append(len(find_plan(task).scores))
         assert counts[-1] <= max(4, (budget - 1) / 2 / task.scoring_cost)
     assert counts[0] == 4
@@ -209,7 +208,7 @@ def test_layers_are_not_climbed_for_longer_than_the_budget(tiny_llama_folder, da
 def test_every_way_keeps_to_the_budget(strategy, budget, tiny_llama_folder, data, tmp_path, monkeypatch):
     """What is trained is counted in batches, and what is scored in dev passes: by rungs, see above."""
     config = recipe(tiny_llama_folder, data, strategy=strategy, budget=budget)
-    task = search_task(config, read_splits(config), 0, tmp_path, quiet)
+    task = search_task(config, read_splits(config), 0, tmp_path)
     trained = []
 
     def counted(model, batches, **rest):
@@ -219,7 +218,7 @@ def test_every_way_keeps_to_the_budget(strategy, budget, tiny_llama_folder, data
     for module in ("one_shot", "gate_search", "trials"):
         monkeypatch.setattr(f"lookboth.search.{module}.fit", counted)
     found = find_plan(task)
-    ordinary = len(prepare_classifier(config, task.splits, 0, tmp_path / "adaptation", quiet).batches)
+    ordinary = len(prepare_classifier(config, task.splits, 0, tmp_path / "adaptation").batches)
     training, rounding = sum(trained) / ordinary, len(trained) / ordinary
     scoring = task.scoring_cost * len(found.scores)
     assert training <= max(budget - 1 - scoring, (budget - 1) / 2) + task.scoring_cost + rounding
@@ -239,7 +238,7 @@ def test_a_candidate_that_diverges_is_the_worst(tiny_llama_folder, data, tmp_pat
     monkeypatch.setattr("lookboth.search.trials.fit", broken)
     scores = {
         score.name: score.score
-        for score in find_plan(search_task(config, read_splits(config), 0, tmp_path, quiet)).scores
+        for score in find_plan(search_task(config, read_splits(config), 0, tmp_path)).scores
     }
     assert min(scores, key=scores.__getitem__) == "causal"
     assert scores["causal"] < max(scores.values())
@@ -247,11 +246,11 @@ def test_a_candidate_that_diverges_is_the_worst(tiny_llama_folder, data, tmp_pat
 
 def test_halving_hands_over_a_training_that_is_the_ordinary_one(tiny_llama_folder, data, tmp_path):
     config = recipe(tiny_llama_folder, data, strategy="halving", budget=2.5)
-    searched = train(config, tmp_path / "search", say=quiet)[0]
+    searched = train(config, tmp_path / "search")[0]
     evidence = read_evidence(searched.folder / "search.json")
     assert evidence.continued_seconds > 0
     plain = config.model_copy(update={"method": "classifier", "plan": evidence.chosen})
-    ordinary = train(plain, tmp_path / "plain", say=quiet)[0]
+    ordinary = train(plain, tmp_path / "plain")[0]
     assert searched.history == ordinary.history
     ours, theirs = searched.labeler.model.state_dict(), ordinary.labeler.model.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
@@ -272,10 +271,10 @@ def test_what_was_found_is_written_before_the_run_counts_as_finished(
     with monkeypatch.context() as patched:
         patched.setattr("lookboth.training.train_classifier", killed)
         with pytest.raises(KeyboardInterrupt):
-            train(config, tmp_path, say=quiet)
+            train(config, tmp_path)
     assert seen[0].training_seconds is None
     assert seen[0].cost() is None
-    run = train(config, tmp_path, say=quiet)[0]
+    run = train(config, tmp_path)[0]
     after = read_evidence(run.folder / "search.json")
     assert (after.name, after.continued_seconds) == (seen[0].name, seen[0].continued_seconds)
     assert after.cost() > 1
@@ -283,7 +282,7 @@ def test_what_was_found_is_written_before_the_run_counts_as_finished(
 
 def test_sequence_repetition_is_found_where_it_helps(tiny_llama_folder, data, tmp_path):
     config = recipe(tiny_llama_folder, data, strategy="halving", candidates=["causal", "causal+sr1"])
-    run = train(config, tmp_path, say=quiet)[0]
+    run = train(config, tmp_path)[0]
     evidence = read_evidence(run.folder / "search.json")
     assert evidence.name == "causal+sr1"
     assert run.labeler.config.plan.is_causal
@@ -294,14 +293,14 @@ def test_sequence_repetition_is_found_where_it_helps(tiny_llama_folder, data, tm
 @pytest.mark.parametrize(("settings", "count"), [({}, 2), ({"budget": 3.2}, 3), ({"strategy": "shared"}, 4)])
 def test_a_larger_budget_takes_more_of_the_usual_plans(settings, count, tiny_llama_folder, data, tmp_path):
     config = recipe(tiny_llama_folder, data, **{"groups": None, "strategy": "halving", **settings})
-    found = search_task(config, read_splits(config), 0, tmp_path, quiet).candidates
+    found = search_task(config, read_splits(config), 0, tmp_path).candidates
     assert [str(one) for one in found] == ["0011", "0110", "0111", "0101"][:count]
 
 
 def test_candidates_that_cannot_share_weights_are_named(tiny_llama_folder, data, tmp_path):
     config = recipe(tiny_llama_folder, data, strategy="shared", candidates=["0011", "causal+sr1"])
     with pytest.raises(ConfigError, match=r"found 0011, causal\+sr1\. .* separately: halving, predictor"):
-        search_task(config, read_splits(config), 0, tmp_path, quiet)
+        search_task(config, read_splits(config), 0, tmp_path)
 
 
 @given(st.integers(1, 12), st.integers(1, 9))
@@ -346,7 +345,7 @@ def test_a_streaming_search_by_layers_meets_no_plan_beyond_its_limit(
 
     monkeypatch.setattr("lookboth.search.one_shot.DrawnPlans", Watched)
     config = recipe(tiny_llama_folder, data, strategy="layers", max_look_ahead=2, budget=3.0)
-    found = find_plan(search_task(config, read_splits(config), 0, tmp_path, quiet))
+    found = find_plan(search_task(config, read_splits(config), 0, tmp_path))
     assert len(found.scores) > 4  # neighbours were met
     num_layers = drawn[0].num_layers
     for plan in [*drawn, *(MaskPlan.parse(score.plan, num_layers) for score in found.scores)]:

@@ -94,6 +94,14 @@ def test_llm_unmasking_is_sixteen_plans_on_four_tasks_with_five_seeds():
     assert training["lr_end"] == pytest.approx(end * training["lr"], rel=0.01)
 
 
+def test_llm_unmasking_has_its_controls():
+    methods = load_study(STUDIES / "llm_unmasking.toml").methods
+    locked, only_predict = methods["roberta-base-locked"], methods["roberta-base-locked-predict-only"]
+    assert (locked["plan"], only_predict["train_plan"], only_predict["plan"]) == ("causal", "full", "causal")
+    written = methods["instruction_tuning"]["generative"]
+    assert (written["loss"], written["temperature"], written["top_p"]) == ("vanilla", 0.6, 0.9)
+
+
 def test_tapt_adds_the_adaptation_and_changes_nothing_else():
     plain, tapt = (load_study(STUDIES / f"llm_unmasking{end}.toml") for end in ("", "_tapt"))
     adaptation = tapt.recipe["adaptation"]
@@ -108,7 +116,7 @@ def test_tapt_adds_the_adaptation_and_changes_nothing_else():
     assert adaptation["batch_tokens"] == 128 * training["batch_sentences"]
 
 
-DEPTHS = {"mistral": 32, "gemma-7b": 28, "2-2b": 26, "2-9b": 42, "1.7b": 28, "4b": 36, "8b": 36}
+DEPTHS = {"0.6b": 28, "mistral": 32, "gemma-7b": 28, "2-2b": 26, "2-9b": 42, "1.7b": 28, "4b": 36, "8b": 36}
 
 
 def test_repetition_sl_removes_the_mask_in_the_layers_its_code_does():
@@ -128,6 +136,14 @@ def test_a_batch_of_repeated_sentences_holds_as_many_sentences():
     repeated = [keys for keys in study.methods.values() if "repetition" in keys]
     assert len(repeated) == 4 + 16
     assert not any("training" in keys for keys in repeated)
+    assert all(keys["prefix_each_copy"] for keys in repeated)
+
+
+def test_words_of_qwen_and_gemma_have_no_leading_space_as_in_repetition_sl():
+    study = load_study(STUDIES / "repetition_sl.toml")
+    for keys in [*study.models.values(), *study.methods.values()]:
+        if "model" in keys:
+            assert keys.get("leading_space", True) != any(n in keys["model"] for n in ("Qwen3", "gemma"))
 
 
 @pytest.mark.parametrize(
@@ -145,7 +161,7 @@ def test_a_batch_of_repeated_sentences_holds_as_many_sentences():
 )
 def test_one_cell_runs_on_a_tiny_model(published, tiny_language_model, tmp_path, file, dataset, method):
     cell = tiny_cell(file, dataset, method, tiny_language_model, tmp_path)
-    run_cell(cell, lambda line: None)
+    run_cell(cell)
     run = json.loads((cell.folder / "run.json").read_text(encoding="utf-8"))
     assert run["seed"] == cell.seed
     assert {"dev", "test"} <= {name.partition(":")[0] for name in run["scores"]}
@@ -169,7 +185,7 @@ def test_one_cell_of_texts_runs_on_a_tiny_model(tmp_path, monkeypatch, tiny_llam
     data = {split: hidden if (dataset, split) == ("sst2", "test") else rows for split in splits}
     datasets.DatasetDict(data).save_to_disk(name)
     cell = tiny_cell("ls_llama_texts", dataset, method, tiny_llama_folder, tmp_path)
-    run_cell(cell, lambda line: None)
+    run_cell(cell)
     run = json.loads((cell.folder / "run.json").read_text(encoding="utf-8"))
     assert {"dev", "test"} <= {name.partition(":")[0] for name in run["scores"]}
 
@@ -204,7 +220,7 @@ def tiny_of(name, folder):
 def qlora_cells(folder):
     """Yield a recipe of each model, depth and adapter that a published study trains over 4 bits."""
     seen = set()
-    for file in ("llm_unmasking", "llm_unmasking_tapt", "repetition_sl"):
+    for file in ("llm_unmasking", "llm_unmasking_tapt", "repetition_sl", "sift_paper"):
         study = load_study(STUDIES / f"{file}.toml")
         for setting in study_settings(study, folder):
             cell = setting.final_cell(study.seeds[0], {})
@@ -231,8 +247,8 @@ def test_every_cell_over_4_bits_is_built_on_a_tiny_model_of_its_family(tmp_path)
         assert weight.quant_state.nested == config.adapter.double_quant
         assert num_trainable(labeler.model) > 0
         built += 1
-    assert len(folders) == 11
-    assert built == 11 + 4  # four early exits
+    assert len(folders) == 13
+    assert built == 13 + 2 + 4  # two models with two adapters, four early exits
 
 
 def test_a_cell_over_4_bits_is_trained_saved_and_reloaded(published, tiny_language_model, tmp_path):
@@ -240,7 +256,7 @@ def test_a_cell_over_4_bits_is_trained_saved_and_reloaded(published, tiny_langua
     adapter = {"kind": "qlora", "double_quant": False, "rank": 4}
     cell = tiny_cell("llm_unmasking", "ner", "0011", tiny_language_model, tmp_path, adapter)
     cell = dataclasses.replace(cell, keep_labeler=True)
-    run_cell(cell, lambda line: None)
+    run_cell(cell)
     run = json.loads((cell.folder / "run.json").read_text(encoding="utf-8"))
     assert run["scores"]["unscored_words"] == {"dev": 0, "test:data/conll2003_ner": 0}
     labeler = Labeler.from_pretrained(cell.folder / "labeler", device="cpu")

@@ -17,6 +17,7 @@ import torch
 
 from lookboth.config.recipe_files import parse_config
 from lookboth.errors import ConfigError, DataError
+from lookboth.progress import progress_to
 from lookboth.study import worker_pool
 from lookboth.study.cell_run import run_cell
 from lookboth.study.cells import Cell, study_settings
@@ -55,7 +56,8 @@ def values(model, data, **more):
 
 def run(study, out):
     lines = []
-    state = run_study(StudyConfig.model_validate(study), out, workers=1, say=lines.append)
+    with progress_to(lines.append):
+        state = run_study(StudyConfig.model_validate(study), out, workers=1)
     assert not state.failed, state.failed
     return state, lines
 
@@ -100,18 +102,18 @@ def test_a_cut_run_file_is_named(tiny_llama_folder, data, tmp_path):
 
 @pytest.fixture
 def stopped(tiny_llama_folder, data, tmp_path):
-    """A study whose only run was stopped after its first checkpoint."""
+    """A study whose only run was stopped after step 4 was scored and saved."""
     study = values(tiny_llama_folder, data, seeds=[0], methods={"full": {"plan": "full"}})
     study["recipe"]["training"] |= {"epochs": 3, "checkpoint_steps": 1}
     (setting,) = study_settings(StudyConfig.model_validate(study), tmp_path)
     cell = setting.final_cell(0, {})
 
     def stop(_):
-        if list(cell.folder.glob("training/checkpoint*")):
+        if "step 4:" in (cell.folder / "log.txt").read_text():
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        run_cell(cell, stop)
+    with pytest.raises(KeyboardInterrupt), progress_to(stop):
+        run_cell(cell)
     return study, cell.folder
 
 
@@ -135,7 +137,7 @@ def test_an_unfinished_run_of_an_unknown_recipe_goes_on(stopped, tmp_path):
 
 def test_a_run_that_trained_nothing_may_be_corrected(tiny_llama_folder, data, tmp_path):
     study = values(tiny_llama_folder, data, seeds=[0], methods={"deep": {"exit_layer": 99}})
-    state = run_study(StudyConfig.model_validate(study), tmp_path, workers=1, say=lambda _: None)
+    state = run_study(StudyConfig.model_validate(study), tmp_path, workers=1)
     assert state.failed
     study["methods"]["deep"]["exit_layer"] = 2
     run(study, tmp_path)
@@ -181,7 +183,7 @@ def test_values_are_chosen_by_dev_and_no_test_data_is_read_for_it(tiny_llama_fol
         only_tuning = {**study, "seeds": [0]}
         settings = study_settings(StudyConfig.model_validate(only_tuning), tmp_path)
         for cell in settings[0].tuning_cells:  # without test data there is nothing to leak
-            run_cell(cell, lambda _: None)
+            run_cell(cell)
     finally:
         shutil.move(hidden, data / "test.conll")
     state, _ = run(study, tmp_path)
@@ -218,7 +220,7 @@ def _logs(out):
 def test_a_cell_that_fails_does_not_stop_the_others(tiny_llama_folder, data, tmp_path):
     study = values(tiny_llama_folder, data, seeds=[0])
     study["methods"]["deep"] = {"exit_layer": 99}
-    state = run_study(StudyConfig.model_validate(study), tmp_path, workers=1, say=lambda _: None)
+    state = run_study(StudyConfig.model_validate(study), tmp_path, workers=1)
     assert list(state.failed) == ["towns/deep/seed-0"]
     assert "this model has" in state.failed["towns/deep/seed-0"]
     assert len(state.scores) == 2
@@ -263,13 +265,8 @@ def test_a_killed_study_resumes_to_the_same_scores(tiny_llama_folder, data, tmp_
     assert scores(killed) == scores(whole)
 
 
-def test_a_worker_that_dies_is_replaced(tiny_llama_folder, data, tmp_path):
+def test_a_worker_that_dies_is_replaced(tiny_llama_folder, data, tmp_path, progress):
     study = StudyConfig.model_validate(values(tiny_llama_folder, data, seeds=[0]))
-    lines = []
-
-    def kill_once(line):
-        lines.append(line)
-
     import multiprocessing
     import threading
 
@@ -281,9 +278,9 @@ def test_a_worker_that_dies_is_replaced(tiny_llama_folder, data, tmp_path):
 
     thread = threading.Thread(target=killer)
     thread.start()
-    state = run_study(study, tmp_path, workers=1, say=kill_once)
+    state = run_study(study, tmp_path, workers=1)
     thread.join()
-    assert any("died" in line for line in lines)
+    assert any("died" in line for line in progress())
     assert not state.failed
     assert len(state.scores) == 2
 
@@ -311,9 +308,9 @@ def test_workers_and_threads_are_for_all_runs_to_be_done(data, tmp_path, monkeyp
         __enter__ = __exit__ = lambda self, *_: None
 
     class Shown(Board):
-        def __init__(self, name, state, workers, say):
+        def __init__(self, name, state, workers):
             shown.append(workers)
-            super().__init__(name, state, workers, say)
+            super().__init__(name, state, workers)
 
     monkeypatch.setattr("lookboth.study.runner.WorkerPool", Counted)
     monkeypatch.setattr("lookboth.study.runner.Board", Shown)
@@ -321,7 +318,7 @@ def test_workers_and_threads_are_for_all_runs_to_be_done(data, tmp_path, monkeyp
     monkeypatch.setattr("lookboth.study.runner.default_workers", lambda: 16)
     monkeypatch.setattr("os.cpu_count", lambda: 16)
     monkeypatch.setattr(Cell, "outcome", lambda cell: (0.5, 1.0) if str(cell) in done else None)
-    run_study(study, tmp_path, workers=wanted, say=lambda _: None)
+    run_study(study, tmp_path, workers=wanted)
     assert seen == [pool]
     assert shown == [pool[0]]
 

@@ -26,7 +26,6 @@ from lookboth.training.objectives import Objective
 from lookboth.training.training_runs import adapt, train
 from lookboth.types import TokenizedExample
 
-quiet = {"say": lambda _: None}
 NAMES, PLACES = ("Ada", "Charles", "Toyota"), ("London", "York", "Monday")
 
 
@@ -172,13 +171,13 @@ def test_an_encoder_has_the_head_of_masked_tokens(tmp_path):
 def test_a_plan_that_shows_the_answer_is_refused(folder, data, tmp_path, plan):
     config = recipe(folder / "tied", data, objective="clm", plan=plan)
     with pytest.raises(ConfigError, match="attend to the token that it predicts"):
-        adapt(config, tmp_path, **quiet)
+        adapt(config, tmp_path)
 
 
 def test_clm_under_the_plan_of_labeling_runs_when_asked_for(folder, data, tmp_path):
     """`tapt clm` of llm-unmasking: positions attend to what they predict, so the loss nearly vanishes."""
     config = recipe(folder / "tied", data, objective="clm_under_plan", epochs=2)
-    report = adapt(config, tmp_path, **quiet)
+    report = adapt(config, tmp_path)
     assert (report.objective, report.plan) == ("clm_under_plan", "full")
 
 
@@ -207,14 +206,13 @@ def test_texts_in_a_block_attend_to_each_other(folder):
     assert not torch.allclose(*last)
 
 
-def test_the_last_weights_of_all_texts_are_kept_when_asked_for(folder, data, tmp_path):
+def test_the_last_weights_of_all_texts_are_kept_when_asked_for(folder, data, tmp_path, progress):
     config = recipe(folder / "tied", data, objective="clm", keep="last", epochs=2)
-    lines = []
-    report = adapt(config, tmp_path, say=lines.append)
+    report = adapt(config, tmp_path)
     assert (report.texts, report.held_out) == (len(read_texts(config)), 0)
     assert report.best_step == report.steps
-    assert any("loss on 3 training texts" in line for line in lines)
-    assert not any("held-out" in line for line in lines)
+    assert any("loss on 3 training texts" in line for line in progress())
+    assert not any("held-out" in line for line in progress())
 
 
 def test_blocks_longer_than_the_table_of_positions_are_refused(data, tmp_path):
@@ -242,7 +240,7 @@ def test_the_plan_of_adaptation(folder, data):
 def test_held_out_loss_goes_down(folder, data, tmp_path, objective, kind):
     config = recipe(folder / "tied", data, f"adapter.kind={kind}", objective=objective, mask_share=0.3)
     base = build_base(config, device="cpu")
-    report = adapt_backbone(config, base.backbone, base.tokenizer, seed=0, folder=tmp_path, **quiet)
+    report = adapt_backbone(config, base.backbone, base.tokenizer, seed=0, folder=tmp_path)
     assert report.loss_after < report.loss_before - (0.1 if kind == "lora" else 0.5)
     assert report.loss_before == pytest.approx(math.log(len(base.tokenizer)), abs=1)  # random weights guess
     assert str(get_plan(base.backbone)) == "full"
@@ -265,8 +263,8 @@ def test_labeling_starts_from_the_adapted_weights(folder, data, tmp_path, monkey
         return original(model, batches, **kwargs)
 
     monkeypatch.setattr("lookboth.training.classifier.fit", spy)
-    (run,) = train(config, tmp_path / "run", **quiet)
-    adapt(config, tmp_path / "adapted", **quiet)
+    (run,) = train(config, tmp_path / "run")
+    adapt(config, tmp_path / "adapted")
     if kind == "lora":
         config = parse_config(
             config.to_dict() | {"adaptation": None}, [f"adapter.start_from='{tmp_path}/adapted'"]
@@ -296,7 +294,7 @@ def test_a_killed_adaptation_goes_on_and_a_finished_one_is_not_done_again(
     folder, data, tmp_path, monkeypatch, kind
 ):
     config = recipe(folder / "untied", data, f"adapter.kind={kind}", "training.checkpoint_steps=3")
-    adapt(config, tmp_path / "whole", **quiet)
+    adapt(config, tmp_path / "whole")
     calls = []
 
     def killed(model, batches):
@@ -307,40 +305,40 @@ def test_a_killed_adaptation_goes_on_and_a_finished_one_is_not_done_again(
 
     monkeypatch.setattr(adaptation, "mean_loss", killed)
     with pytest.raises(Killed):
-        adapt(config, tmp_path / "killed", **quiet)
+        adapt(config, tmp_path / "killed")
     assert not (tmp_path / "killed" / "adaptation.json").exists()
     scored = len(calls)
-    report = adapt(config, tmp_path / "killed", **quiet)
+    report = adapt(config, tmp_path / "killed")
     assert len(calls) - scored == 3  # before, third and fourth epoch: it went on
     whole, again = (load_file(tmp_path / name / "best.safetensors") for name in ("whole", "killed"))
     assert whole.keys() == again.keys()
     assert all(torch.allclose(whole[name], again[name], atol=1e-5) for name in whole)
 
     monkeypatch.setattr(adaptation, "_train", None)  # would fail if it were called
-    assert adapt(config, tmp_path / "killed", **quiet) == report
+    assert adapt(config, tmp_path / "killed") == report
 
 
 def test_an_adaptation_is_of_one_text(folder, data, tmp_path):
     file = tmp_path / "raw.txt"
     file.write_text("".join(f"Text number {i}, it said.\n\n" for i in range(30)), encoding="utf-8")
     config = recipe(folder / "tied", data, text=str(file), steps=1)
-    report = adapt(config, tmp_path / "out", **quiet)
-    assert adapt(config, tmp_path / "out", **quiet) == report
+    report = adapt(config, tmp_path / "out")
+    assert adapt(config, tmp_path / "out") == report
     file.write_text("".join(f"Line number {i}, it said.\n\n" for i in range(30)), encoding="utf-8")
     with pytest.raises(DataError, match=rf"holds a run on other data \(text: {file}\)"):
-        adapt(config, tmp_path / "out", **quiet)
+        adapt(config, tmp_path / "out")
 
 
 def test_a_diverged_adaptation_says_so_and_what_to_lower(folder, data, tmp_path, monkeypatch):
     """Its weights are no numbers, or its held-out loss is none, or one whose exponential cannot be told from 0."""
     config = recipe(folder / "tied", data, "adapter.kind=full", lr=1e30)
     with pytest.raises(ConfigError, match=r"diverged \(a weight.*\)\. Lower adaptation\.lr \(1e\+30 here"):
-        adapt(config, tmp_path / "weights", **quiet)
+        adapt(config, tmp_path / "weights")
     config = recipe(folder / "tied", data)
     for loss in (math.nan, 1e4):
         monkeypatch.setattr(adaptation, "mean_loss", lambda *_, loss=loss: loss)
         with pytest.raises(ConfigError, match=r"diverged \(infinite held-out loss\)\. Lower adaptation\.lr"):
-            adapt(config, tmp_path / str(loss), **quiet)
+            adapt(config, tmp_path / str(loss))
 
 
 def test_steps_go_before_epochs(folder, data):
@@ -371,9 +369,9 @@ def test_text_is_the_train_sentences_and_dev_and_test_are_never_read(folder, dat
         lambda words, *a, **k: tokenized.update(w for e in words for w in e.words) or plan(words, *a, **k),
     )
     config = recipe(folder / "tied", data, steps=1)
-    adapt(config, tmp_path / "a", **quiet)
+    adapt(config, tmp_path / "a")
     assert read == [str(data / "train.conll")]
-    train(config, tmp_path / "b", **quiet)
+    train(config, tmp_path / "b")
     assert "trainword" in tokenized
     assert not tokenized & {"devword", "testword"}
 
@@ -447,4 +445,4 @@ def test_nothing_can_be_adapted_when_only_the_head_is_trained(folder, data):
 def test_a_recipe_without_the_section_is_refused_by_adapt(folder, data, tmp_path):
     config = parse_config(recipe(folder / "tied", data).to_dict() | {"adaptation": None})
     with pytest.raises(ConfigError, match=r"no section \[adaptation\]"):
-        adapt(config, tmp_path, **quiet)
+        adapt(config, tmp_path)

@@ -52,7 +52,6 @@ WORDS = [
     "and",
     "read",
 ]
-QUIET = {"say": lambda _: None}
 TRAINING = {"precision": "fp32", "epochs": 2, "lr": 5e-3, "batch_tokens": 64, "head_dropout": 0.0}
 
 
@@ -154,9 +153,7 @@ def test_an_ensemble_with_tags_in_another_order(folder, tiny_llama_folder, tmp_p
     swapped.save_pretrained(tmp_path / "swapped")
     config = recipe(folder, "x", distill={"teachers": [str(folder / "one"), str(tmp_path / "swapped")]})
     texts = sentences(3)
-    found = Ensemble.of(config, tmp_path / "out").log_probs(
-        [Example(t) for t in texts], tmp_path / "out", print
-    )
+    found = Ensemble.of(config, tmp_path / "out").log_probs([Example(t) for t in texts], tmp_path / "out")
     pairs = zip(teacher_probs(folder, texts), teacher_probs(folder, texts, "two"), strict=True)
     for rows, (one, two) in zip(found, pairs, strict=True):
         np.testing.assert_allclose(np.exp(rows.astype(float)), (one + two) / 2, atol=2e-3)
@@ -177,7 +174,7 @@ def test_a_linear_student_on_the_features_of_its_teacher_learns_its_distribution
         training=training,
         distill={"weight": 1.0, "temperature": 2.0},
     )
-    (run,) = train(config, tmp_path, **QUIET)
+    (run,) = train(config, tmp_path)
     texts = sentences(20)
     pairs = zip(word_log_probs(run.labeler, texts), teacher_probs(folder, texts), strict=True)
     differences = np.concatenate([np.abs(np.exp(rows) - probs) for rows, probs in pairs])
@@ -185,10 +182,9 @@ def test_a_linear_student_on_the_features_of_its_teacher_learns_its_distribution
     assert run.dev.scores.headline > 0.9
 
 
-def test_students_of_any_backbone_plan_depth_and_repetition(folder, tiny_gpt2_folder, tmp_path):
+def test_students_of_any_backbone_plan_depth_and_repetition(folder, tiny_gpt2_folder, tmp_path, progress):
     config = recipe(folder, tiny_gpt2_folder, teachers=("one", "two"), plan="01", exit_layer=2, repetition=1)
-    lines = []
-    (run,) = train(config, tmp_path, say=lines.append)
+    (run,) = train(config, tmp_path)
     assert run.labeler.config.tags == Labeler.from_pretrained(folder / "one").config.tags
     assert run.labeler.config.exit_layer == 2
     stored = json.loads(RunFolder(run.folder).run.read_text())
@@ -200,8 +196,8 @@ def test_students_of_any_backbone_plan_depth_and_repetition(folder, tiny_gpt2_fo
     card = (RunFolder(run.folder).labeler / "README.md").read_text()
     assert "texts.txt | see its source" in card
     assert f"distilled from `{folder / 'one'}`, `{folder / 'two'}`" in card
-    assert any("agreement with the teachers" in line for line in lines)
-    assert any("MB" in line and "words x 5 tags" in line for line in lines)
+    assert any("agreement with the teachers" in line for line in progress())
+    assert any("MB" in line and "words x 5 tags" in line for line in progress())
 
 
 def test_an_encoder_learns_from_labeled_data_with_and_without_its_labels(folder, tmp_path):
@@ -213,7 +209,7 @@ def test_an_encoder_learns_from_labeled_data_with_and_without_its_labels(folder,
         data={"train": str(folder / "train.conll"), "dev": str(folder / "dev.conll")},
         distill={"texts": [str(folder / "train.conll")], "weight": 0.5},
     )
-    (run,) = train(config, tmp_path / "out", **QUIET)
+    (run,) = train(config, tmp_path / "out")
     report = json.loads(RunFolder(run.folder).run.read_text())["scores"]["distillation"]
     assert (report["dev"], report["labeled"], report["texts"]) == ("gold", 6, 6)
 
@@ -221,14 +217,14 @@ def test_an_encoder_learns_from_labeled_data_with_and_without_its_labels(folder,
 def test_a_crf_teaches_its_marginals(folder, tmp_path):
     texts = [WORDS[:6]]
     config = recipe(folder, "x", teachers=("crf",))
-    (rows,) = Ensemble.of(config, tmp_path / "out").log_probs([Example(tuple(WORDS[:6]))], tmp_path, print)
+    (rows,) = Ensemble.of(config, tmp_path / "out").log_probs([Example(tuple(WORDS[:6]))], tmp_path)
     np.testing.assert_allclose(np.exp(rows.astype(float)), teacher_probs(folder, texts, "crf")[0], atol=1e-3)
 
 
 def test_every_word_of_a_text_in_many_windows_has_a_target(folder, tmp_path):
     long = Example(tuple(WORDS * 30))
     ensemble = Ensemble.of(recipe(folder, "x"), tmp_path / "out")
-    (rows,) = ensemble.log_probs([long], tmp_path / "out", print)
+    (rows,) = ensemble.log_probs([long], tmp_path / "out")
     assert len(rows) == len(long.words)
     np.testing.assert_allclose(np.exp(rows.astype(float)), teacher_probs(folder, [long.words])[0], atol=1e-3)
 
@@ -261,7 +257,7 @@ def test_a_saved_generative_teacher(folder, tiny_llama_folder, tmp_path):
     config = recipe(folder, "x", distill={"teachers": [str(folder / "one"), str(tmp_path / "writer")]})
     ensemble = Ensemble.of(config, tmp_path / "out")
     text = tuple(WORDS[:5])
-    (rows,) = ensemble.log_probs([Example(text)], tmp_path / "out", print)
+    (rows,) = ensemble.log_probs([Example(text)], tmp_path / "out")
     tags = GenerativeLabeler.from_pretrained(tmp_path / "writer").predict_words([text])[0].tags
     hard = np.array([[tag == own for tag in ensemble.tags] for own in tags])
     np.testing.assert_allclose(
@@ -280,9 +276,9 @@ def test_whole_texts(folder, tiny_llama_folder, tmp_path):
         task="classification",
         training={**TRAINING, "epochs": 1},
     )
-    (run,) = train(config, tmp_path / "student", **QUIET)
+    (run,) = train(config, tmp_path / "student")
     assert run.labeler.config.tags == ("a", "b")
-    (rows,) = Ensemble.of(config, tmp_path / "x").log_probs([Example(("the", "fox"))], tmp_path / "x", print)
+    (rows,) = Ensemble.of(config, tmp_path / "x").log_probs([Example(("the", "fox"))], tmp_path / "x")
     assert rows.shape == (1, 2)
 
 
@@ -302,7 +298,7 @@ def test_a_run_killed_while_outputs_are_computed_resumes_with_those_on_disk(
 ):
     monkeypatch.setattr(outputs_on_disk, "_FILE_WORDS", 60)
     config = recipe(folder, tiny_llama_folder)
-    train(config, tmp_path / "whole", **QUIET)
+    train(config, tmp_path / "whole")
     compute, asked = outputs_on_disk.predict_log_probs, []
 
     def killed(teacher, labeler, examples):
@@ -313,8 +309,8 @@ def test_a_run_killed_while_outputs_are_computed_resumes_with_those_on_disk(
 
     monkeypatch.setattr(outputs_on_disk, "predict_log_probs", killed)
     with pytest.raises(KeyboardInterrupt):
-        train(config, tmp_path / "killed", **QUIET)
-    train(config, tmp_path / "killed", **QUIET)
+        train(config, tmp_path / "killed")
+    train(config, tmp_path / "killed")
     whole, resumed = (RunFolder(tmp_path / name).teacher_outputs for name in ("whole", "killed"))
     files = {name.relative_to(whole): name.read_bytes() for name in whole.rglob("*.safetensors")}
     assert files == {name.relative_to(resumed): name.read_bytes() for name in resumed.rglob("*.safetensors")}
@@ -327,9 +323,9 @@ def test_a_run_killed_while_outputs_are_computed_resumes_with_those_on_disk(
 def test_complete_outputs_need_no_teacher(folder, tmp_path, monkeypatch):
     ensemble = Ensemble.of(recipe(folder, "x", distill={"cache": str(tmp_path / "cache")}), tmp_path / "out")
     texts = [Example(words) for words in sentences(5)]
-    before = ensemble.log_probs(texts, tmp_path / "out", print)
+    before = ensemble.log_probs(texts, tmp_path / "out")
     monkeypatch.setattr(outputs_on_disk, "open_labeler", None)
-    after = ensemble.log_probs(texts[::-1], tmp_path / "other", print)
+    after = ensemble.log_probs(texts[::-1], tmp_path / "other")
     assert all(np.array_equal(*pair) for pair in zip(before, after[::-1], strict=True))
 
 
@@ -339,10 +335,10 @@ def test_a_changed_text_or_teacher_has_outputs_of_its_own(folder, tiny_llama_fol
     longer = Example(tuple(WORDS[:5]))
     tiny_labeler(tiny_llama_folder, plan="full", adapter="head").save_pretrained(tmp_path / "t")
     config = recipe(folder, "x", distill={"teachers": str(tmp_path / "t"), "cache": str(tmp_path / "cache")})
-    before = Ensemble.of(config, tmp_path / "o").log_probs([text, longer], tmp_path / "o", print)
+    before = Ensemble.of(config, tmp_path / "o").log_probs([text, longer], tmp_path / "o")
     assert [len(rows) for rows in before] == [4, 5]
     tiny_labeler(tiny_llama_folder, plan="full", adapter="head", seed=5).save_pretrained(tmp_path / "t")
-    (after,) = Ensemble.of(config, tmp_path / "o").log_probs([text], tmp_path / "o", print)
+    (after,) = Ensemble.of(config, tmp_path / "o").log_probs([text], tmp_path / "o")
     np.testing.assert_allclose(
         np.exp(after.astype(float)), teacher_probs(tmp_path, [text.words], "t")[0], atol=1e-3
     )
@@ -352,10 +348,10 @@ def test_a_changed_text_or_teacher_has_outputs_of_its_own(folder, tiny_llama_fol
 @pytest.mark.parametrize("damage", [lambda b: b[:-40], lambda b: b"", lambda b: b"{" + b[1:]])
 def test_damaged_outputs_are_computed_again(folder, tmp_path, damage):
     ensemble = Ensemble.of(recipe(folder, "x"), tmp_path / "out")
-    before = ensemble.log_probs([Example(tuple(WORDS))], tmp_path / "out", print)
+    before = ensemble.log_probs([Example(tuple(WORDS))], tmp_path / "out")
     (file,) = tmp_path.rglob("*.safetensors")
     file.write_bytes(damage(file.read_bytes()))
-    after = ensemble.log_probs([Example(tuple(WORDS))], tmp_path / "out", print)
+    after = ensemble.log_probs([Example(tuple(WORDS))], tmp_path / "out")
     np.testing.assert_array_equal(before, after)
 
 
@@ -372,7 +368,7 @@ def test_outputs_that_are_too_large_are_refused_before_the_teacher_is_loaded(fol
     monkeypatch.setattr(outputs_on_disk, "open_labeler", None)
     config = recipe(folder, "x", distill={"cache_gb": 1e-8})
     with pytest.raises(DataError, match=r"18 words x 5 tags.*distill.cache_gb = 1e-08\. Set a larger"):
-        Ensemble.of(config, tmp_path).log_probs([Example(tuple(WORDS))], tmp_path, print)
+        Ensemble.of(config, tmp_path).log_probs([Example(tuple(WORDS))], tmp_path)
 
 
 # Text
@@ -443,7 +439,7 @@ def test_what_cannot_be_distilled(folder, tiny_llama_folder, tmp_path, keys, err
         json.dumps(keys), object_hook=lambda d: {k: files.get(str(v), v) for k, v in d.items()}
     )
     with pytest.raises(error, match=said):
-        train(recipe(folder, tiny_llama_folder, **filled), tmp_path / "out", **QUIET)
+        train(recipe(folder, tiny_llama_folder, **filled), tmp_path / "out")
 
 
 def test_a_student_with_labels_of_its_own():
@@ -457,7 +453,7 @@ def test_a_student_with_labels_of_its_own():
 
 def test_a_method_without_its_section():
     with pytest.raises(ConfigError, match="method = 'distill' needs teachers"):
-        train(parse_config({"method": "distill", "data": {"train": "wnut17"}}), "unused", **QUIET)
+        train(parse_config({"method": "distill", "data": {"train": "wnut17"}}), "unused")
 
 
 @pytest.mark.parametrize("out", ["run", "run/seed-0/labeler", "run/seed-0/labeler/student"])
@@ -466,7 +462,7 @@ def test_a_student_is_not_written_into_its_teacher(folder, tiny_llama_folder, tm
     tiny_labeler(tiny_llama_folder).save_pretrained(teacher)
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(ConfigError, match=r"into the same folder.*another --out"):
-        train(recipe(folder, tiny_llama_folder, distill={"teachers": str(teacher)}), tmp_path / out, **QUIET)
+        train(recipe(folder, tiny_llama_folder, distill={"teachers": str(teacher)}), tmp_path / out)
     assert sorted(tmp_path.rglob("*")) == before
 
 

@@ -17,7 +17,7 @@ from lookboth.models.loading import load_backbone
 from lookboth.training import footprint as module
 from lookboth.training.adapters import add_adapter
 from lookboth.training.footprint import estimate, footprint, largest_batch, require_memory
-from lookboth.training.loss_callbacks import ProgressReporter
+from lookboth.training.loss_callbacks import ProgressReporter, SectionLog
 
 ROWS, LENGTH = 2, 48
 LLAMA_7B = LlamaConfig(
@@ -165,19 +165,18 @@ def test_the_largest_batch_is_the_one_that_computes_most():
     assert largest_batch(RunBatches(pieces, plan, (3,), "packed", 0)) == (1, 9)
 
 
-def test_the_first_steps_tell_how_long_it_will_take(monkeypatch):
+def test_the_first_steps_tell_how_long_it_will_take(monkeypatch, progress):
     clock = iter([0.0, 100.0, 106.0])
     monkeypatch.setattr("lookboth.training.loss_callbacks.time.monotonic", lambda: next(clock))
-    lines = []
-    progress = ProgressReporter(lines.append, [50, 10, 20, 30] + [40] * 100)
+    reporter = ProgressReporter(SectionLog("adaptation"), [50, 10, 20, 30] + [40] * 100)
 
     class State:
         global_step, max_steps = 0, 104
 
-    progress.on_train_begin(None, State, None)
+    reporter.on_train_begin(None, State, None)
     for State.global_step in range(1, 12):
-        progress.on_step_end(None, State, None)
-    assert lines == ["about 7 minutes for the 100 steps left, without dev scoring"]
+        reporter.on_step_end(None, State, None)
+    assert progress() == ["adaptation: about 7 minutes for the 100 steps left, without dev scoring"]
 
 
 @pytest.mark.parametrize("sizes", [{"intermediate_size": [48, 96, 48, 48]}, {"num_attention_heads": None}])

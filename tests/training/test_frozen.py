@@ -18,6 +18,7 @@ from lookboth.labelers.labeler import Labeler
 from lookboth.masking.attention import apply_plan, under_plan
 from lookboth.masking.plan import MaskPlan
 from lookboth.masking.structure import find_stack
+from lookboth.progress import progress_to
 from lookboth.training.batches import RunBatches, tokenize_examples
 from lookboth.training.frozen_states import FrozenStates, count_frozen, keep_frozen_states
 from lookboth.training.labeler_building import build_labeler
@@ -68,10 +69,9 @@ def trained(config, folder, *, dev=DEV):
         with under_plan(labeler.model.backbone, labeler.config.plan):
             return evaluate_labeler(labeler, dev, interval=False).scores.headline
 
-    with keep_frozen_states(labeler.model, batches, config.training, lambda _: None) as states:
+    with keep_frozen_states(labeler.model, batches, config.training) as states:
         history = fit(
             labeler.model, batches, config=config.training, seed=0, folder=Path(folder), score_dev=score_dev,
-            say=lambda _: None,
         )  # fmt: skip
     return labeler, history, states
 
@@ -174,16 +174,16 @@ def write_data(folder, *, classes=False):
 
 
 @pytest.mark.parametrize(("task", "seeds"), [("labeling", [0, 1]), ("classification", [0])])
-def test_seeds_of_a_recipe(tiny_llama_folder, tmp_path, task, seeds):
+def test_seeds_of_a_recipe(tiny_llama_folder, tmp_path, progress, task, seeds):
     data = write_data(tmp_path / "data", classes=task == "classification")
     config = recipe(tiny_llama_folder, task=task, data={"train": str(data)}, training={"seeds": seeds})
-    scores, said = {}, []
+    scores = {}
     for kept in (False, "auto"):
         training = config.training.model_copy(update={"cache_frozen": kept})
-        runs = train(config.model_copy(update={"training": training}), tmp_path / str(kept), say=said.append)
+        runs = train(config.model_copy(update={"training": training}), tmp_path / str(kept))
         scores[kept] = [(run.history, run.tests) for run in runs]
     assert [history for history, _ in scores[False]] == [history for history, _ in scores["auto"]]
-    assert sum("computed once per text" in line for line in said) == len(seeds)
+    assert sum("computed once per text" in line for line in progress()) == len(seeds)
 
 
 def inputs_of_lowest(labeler, batch):
@@ -280,11 +280,12 @@ def refusal(config, monkeypatch=None, change=lambda labeler: None):
     labeler = build(config)
     change(labeler)
     batches = plan_batches(labeler, config)
-    auto = keep_frozen_states(labeler.model, batches, config.training, said.append)
+    with progress_to(said.append):
+        auto = keep_frozen_states(labeler.model, batches, config.training)
     assert not isinstance(auto, FrozenStates)
     required = config.training.model_copy(update={"cache_frozen": True})
     with pytest.raises(ConfigError) as caught:
-        keep_frozen_states(labeler.model, batches, required, said.append)
+        keep_frozen_states(labeler.model, batches, required)
     return str(caught.value), said
 
 
@@ -335,7 +336,7 @@ def test_methods_without_a_head_keep_nothing(tiny_llama_folder, tmp_path):
     data = write_data(tmp_path / "data")
     settings = {"method": "sift", "data": {"train": str(data)}, "training": {"cache_frozen": True}}
     with pytest.raises(ConfigError, match="labelers with a head"):
-        train(recipe(tiny_llama_folder, **settings), tmp_path / "out", say=lambda _: None)
+        train(recipe(tiny_llama_folder, **settings), tmp_path / "out")
 
 
 def test_states_are_kept_by_text_and_reach_within_their_room(tiny_llama_folder):

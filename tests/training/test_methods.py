@@ -5,6 +5,7 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
+from tiny import tiny_tokenizer
 from transformers import AutoModel
 
 from lookboth.config.recipe_files import parse_config
@@ -13,6 +14,7 @@ from lookboth.inference.pipeline import word_log_probs
 from lookboth.labelers.labeler import Labeler
 from lookboth.masking.attention import get_plan
 from lookboth.models.loading import load_backbone
+from lookboth.training.batches import word_encoding
 from lookboth.training.labeler_building import build_labeler
 from lookboth.training.training_runs import train
 
@@ -37,6 +39,49 @@ def test_repetition_is_the_last_copy_of_the_repeated_sentence(tiny_llama_folder)
     got = word_log_probs(repeated, [WORDS])[0]
     by_hand = word_log_probs(once, [WORDS * 3])[0][2 * len(WORDS) :]
     np.testing.assert_allclose(got, by_hand, atol=1e-5)
+
+
+def test_each_copy_begins_with_the_special_tokens_when_asked_for(tiny_llama_folder, tmp_path):
+    labeler = build(tiny_llama_folder, repetition=2, prefix_each_copy=True)
+    (begin,), words = labeler.config.encoding.prefix_ids, labeler.encoder.encode_words(WORDS)
+    copy = [begin, *(token for ids in words for token in ids)]
+    piece = labeler.encoder.encode(WORDS)
+    assert list(piece.input_ids) == copy * 3
+    assert piece.word_tokens[0][0] == 2 * len(copy) + 1
+    labeler.save_pretrained(tmp_path)
+    again = Labeler.from_pretrained(tmp_path, precision="fp32")
+    assert again.config.encoding == labeler.config.encoding
+    np.testing.assert_allclose(
+        word_log_probs(again, [WORDS])[0], word_log_probs(labeler, [WORDS])[0], atol=1e-5
+    )
+
+
+def test_words_without_a_leading_space_are_those_of_is_split_into_words(tiny_llama_folder, tmp_path):
+    """As a tokenizer reads a list of words that is not told to add spaces (Qwen3, Gemma in repetition-sl)."""
+    labeler = build(tiny_llama_folder, leading_space=False)
+    wanted = labeler.tokenizer(list(WORDS), is_split_into_words=True)["input_ids"]
+    assert list(labeler.encoder.encode(WORDS).input_ids) == wanted
+    assert wanted != list(build(tiny_llama_folder).encoder.encode(WORDS).input_ids)
+    labeler.save_pretrained(tmp_path)
+    assert Labeler.from_pretrained(tmp_path).config.encoding.word_prefix == ""
+
+
+def test_a_tokenizer_that_marks_words_itself_has_no_space_to_leave_out(tmp_path):
+    config = recipe(tmp_path, leading_space=False)
+    with pytest.raises(ConfigError, match=r"leading_space = false: .* marks the start of a word itself"):
+        word_encoding(config, tiny_tokenizer("metaspace"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"prefix_each_copy": True}, "prefix_each_copy = True: applies to sequence repetition"),
+        ({"leading_space": False, "task": "classification"}, "leading_space = False: applies to words"),
+    ],
+)
+def test_settings_of_words_without_effect_are_refused(tmp_path, settings, message):
+    with pytest.raises(ConfigError, match=message):
+        recipe(tmp_path, **settings)
 
 
 @pytest.mark.parametrize("repetition", [0, 1])
@@ -214,7 +259,7 @@ def test_a_training_plan_is_in_force_in_training_only(tiny_llama_folder, tmp_pat
     }.items():
         config = recipe(tiny_llama_folder, **settings, **plans)
         config = config.model_copy(update={"training": config.training.model_copy(update={"epochs": 1})})
-        runs[name] = train(config, tmp_path / name, say=lambda _: None)[0]
+        runs[name] = train(config, tmp_path / name)[0]
     both, only = (runs[name].labeler for name in ("both", "only"))
     trained = [dict(labeler.model.named_parameters()) for labeler in (both, only)]
     assert all(torch.equal(trained[0][name], trained[1][name]) for name in trained[0])

@@ -193,7 +193,7 @@ def recipe(folder, tmp_path, **sections):
 )
 def test_a_variant_of_lora_is_trained_saved_reloaded_and_started_from(tiny_llama_folder, tmp_path, adapter):
     config = recipe(tiny_llama_folder, tmp_path, adapter=adapter)
-    (run,) = train_recipe(config, tmp_path / "run", say=lambda line: None)
+    (run,) = train_recipe(config, tmp_path / "run")
     modules = dict(run.labeler.model.named_modules())
     layer = next(module for name, module in modules.items() if name.endswith("0.self_attn.q_proj"))
     root = adapter.get("rank", 16) ** 0.5
@@ -257,7 +257,7 @@ class TestHalfPrecision:
 
     def test_a_labeler_trained_in_fp16_is_saved_and_reloaded_in_it(self, tiny_llama_folder, tmp_path):
         config = recipe(tiny_llama_folder, tmp_path, training={"precision": "fp16", "lr": 5e-3})
-        (run,) = train_recipe(config, tmp_path / "run", say=lambda line: None)
+        (run,) = train_recipe(config, tmp_path / "run")
         assert run.labeler.model.compute_dtype == torch.float16
         frozen = {
             p.dtype for n, p in run.labeler.model.named_parameters() if "layers" in n and "lora" not in n
@@ -360,11 +360,10 @@ def test_batches_of_sentences_are_of_one_size_and_not_sorted(tiny_llama_folder):
     assert sum(max(row) - min(row) for row in lengths) > 2 * len(lengths)
 
 
-def test_the_epoch_is_chosen_by_the_lowest_dev_loss(tiny_llama_folder, tmp_path):
-    lines = []
+def test_the_epoch_is_chosen_by_the_lowest_dev_loss(tiny_llama_folder, tmp_path, progress):
     config = recipe(tiny_llama_folder, tmp_path, training={"epochs": 3, "choose_by": "loss", "lr": 5e-3})
-    (run,) = train_recipe(config, tmp_path / "run", say=lines.append)
-    assert any("lowest dev loss" in line for line in lines)
+    (run,) = train_recipe(config, tmp_path / "run")
+    assert any("lowest dev loss" in line for line in progress())
     assert all(0 < score < 1 for score in run.history.scores)
     assert run.history.best_score == max(run.history.scores)
     examples = run.dev.examples

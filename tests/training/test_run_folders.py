@@ -25,13 +25,12 @@ def data(tmp_path) -> Path:
     ("count", "method", "told"),
     [(0, "classifier", False), (1, "classifier", False), (2, "classifier", True), (2, "search", False)],
 )
-def test_gpus_that_are_not_used_are_named_once(data, tmp_path, monkeypatch, count, method, told):
+def test_gpus_that_are_not_used_are_named_once(data, tmp_path, monkeypatch, progress, count, method, told):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
     monkeypatch.setattr(run, "train_one", lambda *_, **__: None)
-    said = []
     config = parse_config({"data": {"train": str(data)}, "method": method})
-    run.train(config, tmp_path / "out", say=said.append)
-    assert [line for line in said if "GPU" in line] == told * [
+    run.train(config, tmp_path / "out")
+    assert [line for line in progress() if "GPU" in line] == told * [
         "2 GPUs found, one is used. To use all: torchrun --nproc-per-node 2 -m lookboth ... (docs/distributed.md)"
     ]
 
@@ -51,7 +50,7 @@ class Model(torch.nn.Linear):
 def test_only_the_last_labeler_stays_on_the_gpu(data, tmp_path, monkeypatch):
     made, before, emptied = [], [], []
 
-    def train_one(config, splits, seed, folder, *, say):
+    def train_one(config, splits, seed, folder):
         before.append([model.place for model in made])
         made.append(Model())
         labeler = SimpleNamespace(model=made[-1])
@@ -61,7 +60,7 @@ def test_only_the_last_labeler_stays_on_the_gpu(data, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(len(made)))
     config = parse_config({"data": {"train": str(data)}, "training": {"seeds": [0, 1, 2]}})
-    runs = run.train(config, tmp_path / "out", say=lambda _: None)
+    runs = run.train(config, tmp_path / "out")
     assert before == [[], ["cpu"], ["cpu", "cpu"]]
     assert emptied == [1, 2]
     assert [one.labeler.model for one in runs] == made
@@ -73,13 +72,13 @@ def begin(data, tmp_path, monkeypatch):
     """Begins, or goes on with, a training that leaves a folder for its seed; returns how many were begun in all."""
     begun = []
 
-    def train_one(config, splits, seed, folder, *, say):
+    def train_one(config, splits, seed, folder):
         folder.mkdir(parents=True, exist_ok=True)
         begun.append(folder)
 
     def train(**sections):
         config = parse_config({"data": {"train": str(data)}, **sections})
-        run.train(config, tmp_path / "out", say=lambda _: None)
+        run.train(config, tmp_path / "out")
         return len(begun)
 
     monkeypatch.setattr(run, "train_one", train_one)

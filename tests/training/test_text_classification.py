@@ -121,7 +121,7 @@ def test_every_text_gets_a_label_even_an_empty_one(tiny_llama_folder):
 def test_a_toy_task_is_learned_and_comes_back_from_disk(tiny_llama_folder, tmp_path, kind, settings):
     data = write_data(tmp_path, several=kind == "multi_label")
     config = recipe(tiny_llama_folder, data, head={"kind": kind}, adapter={"kind": "full"}, **settings)
-    (run,) = train(config, tmp_path / "run", say=lambda _: None)
+    (run,) = train(config, tmp_path / "run")
     scores = run.tests[str(data)].scores
     assert scores.headline > scores.majority + 0.3
     low, high = run.tests[str(data)].interval
@@ -186,7 +186,7 @@ def test_the_command_line_trains_and_another_process_predicts(tiny_llama_folder,
 def test_several_labels_need_the_head_for_it(tiny_llama_folder, tmp_path):
     data = write_data(tmp_path, several=True)
     with pytest.raises(DataError, match=r"train\.jsonl:\d+: labels .*head\.kind = 'multi_label'"):
-        train(recipe(tiny_llama_folder, data), tmp_path / "run", say=lambda _: None)
+        train(recipe(tiny_llama_folder, data), tmp_path / "run")
     with pytest.raises(ConfigError, match="task = 'classification'"):
         recipe(tiny_llama_folder, task="labeling", head={"kind": "multi_label"})
 
@@ -194,7 +194,7 @@ def test_several_labels_need_the_head_for_it(tiny_llama_folder, tmp_path):
 def test_data_of_the_other_task_are_refused_with_what_to_type(tiny_llama_folder, tmp_path):
     config = recipe(tiny_llama_folder, "banking77_cls", task="labeling")
     with pytest.raises(DataError, match="set task = 'classification'"):
-        train(config, tmp_path / "run", say=lambda _: None)
+        train(config, tmp_path / "run")
 
 
 def test_the_threshold_is_that_of_the_recipe(tiny_llama_folder):

@@ -69,7 +69,7 @@ def accuracy(labeler, examples) -> float:
     return sum(tuple(e.spans[0]) in spans for e, spans in zip(examples, found, strict=True)) / len(examples)
 
 
-def train(labeler, folder, config=None, examples=None, score=None, say=print):
+def train(labeler, folder, config=None, examples=None, score=None):
     """Fit a labeler on the made-up data; return its history."""
     examples = examples or right_word_decides(60)
     config = config or make_config()
@@ -81,7 +81,6 @@ def train(labeler, folder, config=None, examples=None, score=None, say=print):
         seed=0,
         folder=Path(folder),
         score_dev=score or (lambda: accuracy(labeler, examples)),
-        say=say,
     )
 
 
@@ -211,23 +210,20 @@ def test_patience_ends_a_run_and_a_second_call_does_not_go_on(tiny_llama_folder,
     assert_equal_weights(trained_weights(again), trained_weights(labeler))
 
 
-def test_a_diverged_training_says_so_and_what_to_lower(tiny_llama_folder, tmp_path):
+def test_a_diverged_training_says_so_and_what_to_lower(tiny_llama_folder, tmp_path, progress):
     """At the first dev score, or at the first loss that is told, whichever comes first."""
     for name, settings, found in (
         ("weights", {"epochs": 4}, r"a weight is infinite or NaN at step 5"),
         ("loss", {"epochs": 10, "evals_per_epoch": 0}, r"loss nan at step 25"),
     ):
-        said = []
         labeler = tiny_labeler(tiny_llama_folder)
         with pytest.raises(ConfigError, match=rf"diverged \({found}\). Lower training.lr \(1e\+30 here\)"):
-            train(
-                labeler, tmp_path / name, make_config(lr=1e30, **settings), score=lambda: 1.0, say=said.append
-            )
-        assert not said
+            train(labeler, tmp_path / name, make_config(lr=1e30, **settings), score=lambda: 1.0)
+        assert not progress()
 
 
-def test_what_was_learned_before_a_training_diverged_is_kept(tiny_llama_folder, tmp_path):
-    labeler, said, seen = tiny_labeler(tiny_llama_folder), [], []
+def test_what_was_learned_before_a_training_diverged_is_kept(tiny_llama_folder, tmp_path, progress):
+    labeler, seen = tiny_labeler(tiny_llama_folder), []
 
     def score():
         seen.append(trained_weights(labeler))
@@ -237,10 +233,10 @@ def test_what_was_learned_before_a_training_diverged_is_kept(tiny_llama_folder, 
         return 0.5 / len(seen)
 
     config = make_config(epochs=4, checkpoint_steps=3)
-    history = train(labeler, tmp_path, config, score=score, say=said.append)
+    history = train(labeler, tmp_path, config, score=score)
     assert (history.scores, history.best_step) == ([0.5, 0.25], 5)
-    assert "diverged (a weight is infinite or NaN at step 15)" in said[-1]
-    assert "The weights of step 5 are kept" in said[-1]
+    assert "diverged (a weight is infinite or NaN at step 15)" in progress()[-1]
+    assert "The weights of step 5 are kept" in progress()[-1]
     assert_equal_weights(trained_weights(labeler), seen[0])
     again = tiny_labeler(tiny_llama_folder)
     assert train(again, tmp_path, config, score=lambda: 1.0).scores == [0.5, 0.25]

@@ -24,9 +24,8 @@ def config(monkeypatch):
     return parse_config({"data": {"train": "x"}, "max_tokens": 41, "overlap": 0, "truncate": True})
 
 
-def test_words_and_spans_end_where_the_tokens_end_and_are_counted(config):
-    lines = []
-    splits = truncate_splits(Splits([LONG, SHORT], [SHORT], {"far": [SHORT, LONG]}, {}), config, lines.append)
+def test_words_and_spans_end_where_the_tokens_end_and_are_counted(config, progress):
+    splits = truncate_splits(Splits([LONG, SHORT], [SHORT], {"far": [SHORT, LONG]}, {}), config)
     cut = splits.train[0]
     encoding = Encoding.detect(tiny_tokenizer("byte-bos"))
     lengths = [len(ids) for ids in WordEncoder(tiny_tokenizer("byte-bos"), encoding).encode_words(LONG.words)]
@@ -36,15 +35,15 @@ def test_words_and_spans_end_where_the_tokens_end_and_are_counted(config):
     assert splits.train[1] == splits.dev[0] == SHORT
     lost = 80 - kept
     assert splits.unscored == {"train": lost, "dev": 0, "test:far": lost}
-    assert lines == [
-        f"Warning: truncate = true: {lost} of 82 words of train are beyond 41 tokens and are not trained on.",
-        f"Warning: truncate = true: {lost} of 82 words of test:far are beyond 41 tokens and are not scored.",
+    assert progress() == [
+        f"truncate = true: {lost} of 82 words of train are beyond 41 tokens and are not trained on.",
+        f"truncate = true: {lost} of 82 words of test:far are beyond 41 tokens and are not scored.",
     ]
 
 
 def test_without_the_key_nothing_is_cut(config):
     splits = Splits([LONG], [LONG], {}, {})
-    assert truncate_splits(splits, config.model_copy(update={"truncate": False}), print) is splits
+    assert truncate_splits(splits, config.model_copy(update={"truncate": False})) is splits
 
 
 def test_a_raw_text_is_cut_with_its_words():
@@ -61,7 +60,7 @@ def test_whole_texts_keep_their_first_tokens_and_their_label(config):
     example = Example(
         words, (), f" {text} ", tuple((1 + 5 * i, 5 + 5 * i) for i in range(60)), text_labels=("a",)
     )
-    cut = truncate_splits(Splits([example], [example], {}, {}), config, lambda _: None).dev[0]
+    cut = truncate_splits(Splits([example], [example], {}, {}), config).dev[0]
     tokens = tiny_tokenizer("byte-bos")(cut.text.strip(), add_special_tokens=False)["input_ids"]
     whole = tiny_tokenizer("byte-bos")(text, add_special_tokens=False)["input_ids"]
     assert tokens in (whole[:40], whole[:39])  # a space at the end is no part of a text
@@ -69,7 +68,7 @@ def test_whole_texts_keep_their_first_tokens_and_their_label(config):
     assert [cut.text[start:end] for start, end in cut.offsets] == list(cut.words)
 
 
-def test_a_run_says_how_much_it_did_not_score(tiny_llama_folder, tmp_path):
+def test_a_run_says_how_much_it_did_not_score(tiny_llama_folder, tmp_path, progress):
     file = tmp_path / "data.conll"
     file.write_text("".join(f"{word} O\n" for word in LONG.words) + "\nAda B-PER\nis O\n")
     config = parse_config(
@@ -82,8 +81,7 @@ def test_a_run_says_how_much_it_did_not_score(tiny_llama_folder, tmp_path):
             "training": {"epochs": 1, "precision": "fp32"},
         }
     )
-    lines = []
-    (run,) = train(config, tmp_path / "run", say=lines.append)
+    (run,) = train(config, tmp_path / "run")
     lost = json.loads((run.folder / "run.json").read_text())["scores"]["unscored_words"]
     assert lost["dev"] == lost[f"test:{file}"] == 82 - sum(len(e.words) for e in run.dev.examples) > 0
-    assert sum("Warning: truncate" in line for line in lines) == 3
+    assert sum("truncate = true" in line for line in progress()) == 3

@@ -108,7 +108,7 @@ def test_a_recipe_trains_other_heads(tiny_llama_folder, tmp_path, head):
             "training": {"precision": "fp32", "epochs": 3, "lr": 0.02, "batch_tokens": 128, **weights},
         }
     )
-    run = train(config, tmp_path / "run", say=lambda _: None)[0]
+    run = train(config, tmp_path / "run")[0]
     assert run.history.best_score == 1.0
     again = Labeler.from_pretrained(run.folder / "labeler", precision="fp32")
     assert [p.tags for p in again.predict_words([words])] == [("O", "O", "O", "B-LOC")]

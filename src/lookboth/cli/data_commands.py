@@ -103,7 +103,7 @@ def convert(
             )
         typer.echo(f"written: {out}, {export_file(kind, source, out, reading)} texts")
         return
-    asked = {name: getattr(reading, name) for name in ("text_field", "label_field", "scheme")}
+    asked = {name: getattr(reading, name) for name in ("text_field", "label_field", "scheme", "labels")}
     if reading != ReadOptions(encoding=reading.encoding, repair=reading.repair, **asked):
         raise ConfigError(
             "column options are only for --export; `convert KIND` knows the columns. Remove them."

@@ -50,6 +50,16 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
         ],
         None,
     ),
+    "labels": (
+        Annotated[
+            str | None,
+            typer.Option(
+                help="JSON, Parquet, hub: names of class numbers, counted from 0 and separated by commas: O,B-PER. "
+                "Default: the names that the data have."
+            ),
+        ],
+        None,
+    ),
     "encoding": (EncodingOption, None),
 }
 
@@ -61,7 +71,10 @@ def reads_labeled_data(command: Callable[..., None]) -> Callable[..., None]:
     def run(**given: Any) -> None:
         from lookboth.data import ReadOptions
 
-        command(reading=ReadOptions(**{name: given.pop(name) for name in _OPTIONS}), **given)
+        options = {name: given.pop(name) for name in _OPTIONS}
+        if options["labels"] is not None:
+            options["labels"] = tuple(name.strip() for name in options["labels"].split(","))
+        command(reading=ReadOptions(**options), **given)
 
     parameters: list[inspect.Parameter] = []
     for parameter in inspect.signature(command).parameters.values():

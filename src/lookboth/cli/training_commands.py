@@ -10,6 +10,7 @@ import typer
 from lookboth.cli.app import TaskName, app
 from lookboth.cli.reading_options import RepairOption
 from lookboth.errors import ConfigError
+from lookboth.progress import progress_to
 from lookboth.quiet import quiet_libraries
 from lookboth.training import ProcessGroup, leave_process_group
 
@@ -70,8 +71,10 @@ def train(
     if estimate:
         typer.echo(estimate_memory(config).describe())
         return
-    for run in run_training(config, out, say=typer.echo):
-        _say(f"labeler: {run.folder / 'labeler'}")
+    with progress_to(typer.echo):
+        runs = run_training(config, out)
+    for run in runs:
+        _echo(f"labeler: {run.folder / 'labeler'}")
     leave_process_group()
 
 
@@ -87,8 +90,9 @@ def adapt(
 
     config = load_recipe(recipe, settings or [])
     quiet_libraries()
-    run_adaptation(config, out, say=typer.echo)
-    _say(f"{'model' if config.adapter.kind == 'full' else 'adapter'}: {out}")
+    with progress_to(typer.echo):
+        run_adaptation(config, out)
+    _echo(f"{'model' if config.adapter.kind == 'full' else 'adapter'}: {out}")
     leave_process_group()
 
 
@@ -124,8 +128,10 @@ def distill(
         "data.repair": repair,
     }
     config = parse_config({}, [*_overrides(given), *(settings or [])], where="options")
-    for run in run_training(config, out, say=typer.echo):
-        _say(f"labeler: {run.folder / 'labeler'}")
+    with progress_to(typer.echo):
+        runs = run_training(config, out)
+    for run in runs:
+        _echo(f"labeler: {run.folder / 'labeler'}")
     leave_process_group()
 
 
@@ -158,7 +164,9 @@ def search(
     }
     config = _recipe("search", source, given, settings or [])
     quiet_libraries()
-    for run in run_training(config, out, say=typer.echo):
+    with progress_to(typer.echo):
+        runs = run_training(config, out)
+    for run in runs:
         typer.echo(f"labeler: {run.folder / 'labeler'}; evidence: {run.folder / 'search.json'}")
 
 
@@ -184,7 +192,8 @@ def study(
     if dry_run:
         typer.echo(describe_study(config, folder, only=only))
         return
-    state = run_study(config, folder, workers=workers, only=only, say=typer.echo)
+    with progress_to(typer.echo):
+        state = run_study(config, folder, workers=workers, only=only)
     for name, error in state.failed.items():
         typer.echo(f"{name} failed: {error}", err=True)
     if state.failed:
@@ -206,7 +215,7 @@ def report(
     typer.echo(f"report: {write_report(folder, out, baseline=baseline) / 'index.html'}")
 
 
-def _say(line: str) -> None:
+def _echo(line: str) -> None:
     """Print a line from rank 0 only, if several processes train together."""
     if ProcessGroup.current().is_rank_zero:
         typer.echo(line)

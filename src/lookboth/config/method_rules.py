@@ -39,6 +39,7 @@ def _of_words_only(config: RunConfig) -> dict[str, tuple[bool, str]]:
             config.repetition > 0,
             "a decoder generates after it has read the whole text; leave it out",
         ),
+        "leading_space": (not config.leading_space, "prompts are tokenized as text; leave it out"),
         "truncate": (config.truncate, "long texts are split into parts; leave it out"),
         "plan": (not plans <= {None, "causal"}, "a generating model is causal; leave it out"),
     }

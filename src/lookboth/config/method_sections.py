@@ -66,7 +66,22 @@ class GenerativeConfig(Section):
     decoding: Literal["constrained", "free"] = Field(
         default="constrained",
         description="constrained: an answer always parses, copies the text exactly and uses known labels; free: "
-        "unconstrained greedy decoding.",
+        "unconstrained decoding.",
+    )
+    temperature: float = Field(
+        default=0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Sampling temperature in free decoding; 0: greedy, each token is the most probable one.",
+    )
+    top_p: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Sample from the most probable tokens whose probabilities sum to this value (nucleus sampling).",
+    )
+    sample_seed: int = Field(
+        default=0, ge=0, description="Seed of sampling. The same prompt always gets the same answer."
     )
     num_beams: int = Field(default=1, ge=1, description="Number of beams in constrained decoding.")
     max_answer_tokens: int | None = Field(
@@ -80,6 +95,20 @@ class GenerativeConfig(Section):
     def _beams_are_constrained(cls, value: int, info: ValidationInfo) -> int:
         if value > 1 and info.data.get("decoding") == "free":
             raise ValueError("more than one beam needs generative.decoding = 'constrained'")
+        return value
+
+    @field_validator("temperature")
+    @classmethod
+    def _samples_freely(cls, value: float, info: ValidationInfo) -> float:
+        if value and info.data.get("decoding") == "constrained":
+            raise ValueError("sampling needs generative.decoding = 'free'")
+        return value
+
+    @field_validator("top_p", "sample_seed")
+    @classmethod
+    def _samples(cls, value: float, info: ValidationInfo) -> float:
+        if value != cls.model_fields[info.field_name or ""].default and not info.data.get("temperature"):
+            raise ValueError("greedy decoding does not sample; set generative.temperature above 0")
         return value
 
     @field_validator("question")

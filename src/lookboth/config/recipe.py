@@ -53,6 +53,11 @@ class RunConfig(Section):
         description="Sequence repetition: number of additional copies of the words in the input; the last copy is "
         "labeled.",
     )
+    leading_space: bool = Field(
+        default=True,
+        description="Tokenize each word with the space before it, as inside a sentence; false: without it, as "
+        "is_split_into_words does for tokenizers like those of Qwen3 and Gemma.",
+    )
     scheme: Literal["IOB2", "IOBES", "plain"] = Field(
         default="IOB2",
         description="Tag scheme of the head; plain: one label per word (POS). Not used for whole texts.",
@@ -90,6 +95,11 @@ class RunConfig(Section):
     search: SearchConfig = Field(
         default_factory=SearchConfig,
         description='How `lookboth search` (method = "search") finds the plan.',
+    )
+    prefix_each_copy: bool = Field(
+        default=False,
+        description="Sequence repetition: put the special tokens before the text before every copy, as in "
+        "repetition-sl, not before the first copy only.",
     )
     study: dict[str, str] | None = Field(
         default=None,
@@ -140,6 +150,20 @@ class RunConfig(Section):
             raise PydanticCustomError(
                 "too_short", "at least one", {"key": "train", "found": list(value.train)}
             )
+        return value
+
+    @field_validator("prefix_each_copy")
+    @classmethod
+    def _there_are_copies(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("repetition") == 0 and info.data.get("method") != "search":
+            raise ValueError("applies to sequence repetition. Remove it, or set repetition = 1")
+        return value
+
+    @field_validator("leading_space")
+    @classmethod
+    def _labels_words(cls, value: bool, info: ValidationInfo) -> bool:
+        if not value and info.data.get("task") == "classification":
+            raise ValueError("applies to words; a whole text is tokenized with its own spaces. Remove it")
         return value
 
     @field_validator("overlap")

@@ -90,6 +90,7 @@ from .suffixes import (
     FILE_SUFFIXES as FILE_SUFFIXES,
     JSON_LINES_SUFFIXES as JSON_LINES_SUFFIXES,
     JSONL_SUFFIXES as JSONL_SUFFIXES,
+    PARQUET_SUFFIXES as PARQUET_SUFFIXES,
 )
 from .transitions import allowed_transitions as allowed_transitions
 from .whole_texts import (

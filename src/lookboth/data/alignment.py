@@ -29,6 +29,7 @@ class Encoding:
         fallback_id: token id of a word for which the tokenizer returns no token.
         repetition: number of extra copies of the words. The last copy is labeled; it can attend to the whole text in
             the copies before it (sequence repetition; Kukić et al. 2026).
+        prefix_each_copy: whether the special tokens before the text are before every copy, not the first one only.
     """
 
     word_prefix: str
@@ -36,6 +37,7 @@ class Encoding:
     suffix_ids: tuple[int, ...]
     fallback_id: int
     repetition: int = 0
+    prefix_each_copy: bool = False
 
     @classmethod
     def detect(cls, tokenizer: Any) -> "Encoding":
@@ -57,11 +59,29 @@ class Encoding:
             tuple(data["suffix_ids"]),
             data["fallback_id"],
             data.get("repetition", 0),
+            data.get("prefix_each_copy", False),
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the encoding as JSON."""
-        return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+        saved = {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+        # Written only if it differs from the default, for labelers saved before this key existed.
+        if not self.prefix_each_copy:
+            del saved["prefix_each_copy"]
+        return saved
+
+    def special_tokens(self) -> int:
+        """Return the number of special tokens around one copy of the words."""
+        return len(self.prefix_ids) + len(self.suffix_ids)
+
+    def longest_text(self, limit: int) -> int:
+        """Return the largest `max_tokens` with which all copies of a text have at most `limit` tokens.
+
+        >>> Encoding("", (1,), (), 0, repetition=1).longest_text(9)
+        5
+        """
+        once = len(self.suffix_ids) if self.prefix_each_copy else self.special_tokens()
+        return once + (limit - once) // (self.repetition + 1)
 
 
 class WordEncoder:
@@ -180,7 +200,8 @@ def join_words(
         context: number of context words (left, right); they have no entry in `word_tokens`.
     """
     copy = [token for ids in word_ids for token in ids]
-    input_ids = [*encoding.prefix_ids, *copy * encoding.repetition]
+    again = encoding.prefix_ids if encoding.prefix_each_copy else ()
+    input_ids = [*encoding.prefix_ids, *[*copy, *again] * encoding.repetition]
     ranges = []
     for ids in word_ids:
         ranges.append((len(input_ids), len(input_ids) + len(ids)))

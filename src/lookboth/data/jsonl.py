@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lookboth.data.charspans import LABEL_KEYS
 from lookboth.data.counting import Counting
 from lookboth.data.fields import JsonFields, are_spans, choose_fields
 from lookboth.data.jsonfile import open_records
@@ -22,6 +23,7 @@ def read_jsonl(
     scheme: str | None = None,
     text_field: str | None = None,
     label_field: str | None = None,
+    labels: Sequence[str] | None = None,
     several: str | None = None,
     counting: Counting | None = None,
     repair: bool = False,
@@ -38,6 +40,7 @@ def read_jsonl(
         path: the file, decoded as in `lines.read_lines`.
         scheme: tag scheme, one of `schemes.SCHEMES`, or None to detect it.
         text_field, label_field: keys of the words or text, and of the tags or spans; None: the usual names.
+        labels: names of class numbers, counted from 0.
         several: how ranges with several labels are resolved, as in `charspans.settle_labels`.
         counting: what the offsets count; None: detected.
         repair: apply the repair of each invalid record instead of reporting the record as fatal.
@@ -57,7 +60,9 @@ def read_jsonl(
     for number, record in records:
         if is_rejected(record, number, log):
             continue
-        sentence = _parse_record(record, fields, number, log, several=several, counting=counting)
+        sentence = _parse_record(
+            record, fields, number, log, labels=labels, several=several, counting=counting
+        )
         if isinstance(sentence, Sentence):
             sentences.append(sentence)
         else:
@@ -84,6 +89,9 @@ def parse_tagged(
         number: number of the record.
         names: names of the two keys or columns, for messages.
     """
+    # Some tables have words and tags as strings.
+    if isinstance(tokens, str) and isinstance(tags, str):
+        tokens, tags = tokens.split(), tags.split()
     for name, values in zip(names, (tokens, tags), strict=True):
         if not isinstance(values, list):
             return f"{name!r} is {'null' if values is None else repr(values)[:40]}, not a list of strings"
@@ -91,7 +99,7 @@ def parse_tagged(
         if wrong is not None:
             value = values[wrong]
             numbers = (
-                "; write the names of the classes, such as B-PER, in place of numbers"
+                "; name the classes of the numbers from 0: --labels O,B-PER,I-PER (in a recipe: data.labels)"
                 if type(value) is int
                 else ""
             )
@@ -102,30 +110,57 @@ def parse_tagged(
     return Sentence(tuple(tokens), (number,), tuple(tags))
 
 
+def name_classes(value: Any, names: Sequence[str] | None) -> Any:
+    """Return tags or spans with the names of class numbers; a number without a name is kept, so that it is reported.
+
+    Args:
+        value: a list of tags, or of spans as in `charspans.parse_char_spans`; anything else is returned as it is.
+        names: names of the classes, counted from 0; None: the value is returned as it is.
+
+    >>> name_classes([0, 1, 7], ["O", "B-PER"]), name_classes([[0, 4, 1]], ["O", "PER"])
+    (['O', 'B-PER', 7], [[0, 4, 'PER']])
+    """
+    if names is None or not isinstance(value, list):
+        return value
+    known = dict(enumerate(names))
+
+    def named(item: Any) -> Any:
+        if isinstance(item, Mapping):
+            return {
+                key: known.get(v, v) if key in LABEL_KEYS and type(v) is int else v for key, v in item.items()
+            }
+        if isinstance(item, list):
+            return [*item[:-1], *map(named, item[-1:])]
+        return known.get(item, item) if type(item) is int else item
+
+    return [named(item) for item in value]
+
+
 def _parse_record(
     record: Mapping[str, Any],
     fields: JsonFields,
     number: int,
     log: ProblemLog,
     *,
+    labels: Sequence[str] | None,
     several: str | None,
     counting: Counting | None,
 ) -> Sentence | str:
     """Return the sentence of a record, or the reason why it is invalid."""
-    words, text, labels = fields.of(record)
-    if labels is None or (words is None and text is None):
+    words, text, key = fields.of(record)
+    if key is None or (words is None and text is None):
         return _not_read(record)
-    value = record[labels]
+    value = name_classes(record[key], labels)
     if value is None:
-        return f"{labels!r} is null; {_ALLOWED}"
-    if words is None or are_spans(labels, value, has_words=True):
+        return f"{key!r} is null; {_ALLOWED}"
+    if words is None or are_spans(key, value, has_words=True):
         if not isinstance(value, list):
-            return f"{labels!r} is {value!r:.40}, not a list of spans; {_ALLOWED}"
+            return f"{key!r} is {value!r:.40}, not a list of spans; {_ALLOWED}"
         if text is None:
-            return f"{labels!r} are spans, but the record has no text; {_ALLOWED}"
+            return f"{key!r} are spans, but the record has no text; {_ALLOWED}"
         own = record[words] if words is not None else None
         return text_sentence(record[text], value, number, log, tokens=own, several=several, counting=counting)
-    return parse_tagged(record[words], value, number, names=(words, labels))
+    return parse_tagged(record[words], value, number, names=(words, key))
 
 
 def _not_read(record: Mapping[str, Any]) -> str:

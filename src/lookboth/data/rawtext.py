@@ -7,8 +7,9 @@ from pathlib import Path
 
 from lookboth.data.encodings import encoded_as
 from lookboth.data.fields import choose_fields
-from lookboth.data.hub import is_saved_folder, read_hub_raw
+from lookboth.data.hub import is_saved_folder, open_hub
 from lookboth.data.jsonfile import open_records
+from lookboth.data.labeled_rows import read_raw_rows
 from lookboth.data.lines import read_lines
 from lookboth.data.packed_files import suffix_of
 from lookboth.data.problems import ProblemLog, require_clean
@@ -128,7 +129,7 @@ def _guess_kind(name: str, split: str) -> Kind:
 
 def _read_texts(name: str, split: str, field: str | None) -> list[str]:
     file = find_file(name, split, "text")
-    texts = read_hub_raw(name, split, field) if file is None else _file_texts(file)
+    texts = read_raw_rows(open_hub(name, split), field) if file is None else _file_texts(file)
     # Only WikiText has these marks; headings and <unk> alone also occur in other texts.
     if any(_MARK.search(text) for text in texts):
         texts = list(undo_wikitext(texts))

@@ -12,14 +12,17 @@ from lookboth.data.conversion import (
     recognize,
 )
 from lookboth.data.encodings import encoded_as
-from lookboth.data.hub import read_hub, read_hub_texts
+from lookboth.data.hub import open_hub
 from lookboth.data.jsonl import read_jsonl
+from lookboth.data.labeled_rows import Table, read_text_rows, read_word_rows
 from lookboth.data.lines import read_lines
 from lookboth.data.packed_files import suffix_of
+from lookboth.data.parquet import open_parquet
 from lookboth.data.problems import ProblemLog
 from lookboth.data.split_finding import BUILTIN_FOLDER, PLAIN, find_file
 from lookboth.data.suffixes import (
     JSONL_SUFFIXES,
+    PARQUET_SUFFIXES,
     SUFFIXES,
     unknown_suffix,
 )
@@ -38,6 +41,7 @@ class ReadOptions:
         word_column, tag_column, separator: only for CoNLL columns.
         scheme: tag scheme; None: detected.
         text_field, label_field: columns or keys of texts or words, and of labels, tags or spans; None: the usual names.
+        labels: names of class numbers, counted from 0; None: the names that hub data and Parquet files have.
         head: scheme of the head that will use the data, or None; see `tag_reading.choose_reading`.
         encoding: encoding of files; None: that of their byte order mark, else UTF-8.
         repair: apply repairs instead of reporting their problems as fatal.
@@ -50,6 +54,7 @@ class ReadOptions:
     scheme: str | None = None
     text_field: str | None = None
     label_field: str | None = None
+    labels: tuple[str, ...] | None = None
     head: str | None = None
     encoding: str | None = None
     repair: bool = False
@@ -79,7 +84,25 @@ def read_dataset(path: str | Path, options: ReadOptions | None = None) -> Datase
         return _read_format(path, suffix, options)
 
 
+def _read_table(table: Table, options: ReadOptions) -> Dataset:
+    if options.kind == "classification":
+        return read_text_rows(
+            table, text_field=options.text_field, label_field=options.label_field, repair=options.repair
+        )
+    return read_word_rows(
+        table,
+        word_field=options.text_field,
+        tag_field=options.label_field,
+        scheme=options.scheme,
+        labels=options.labels,
+        repair=options.repair,
+        head=options.head,
+    )
+
+
 def _read_format(path: str | Path, suffix: str, options: ReadOptions) -> Dataset:
+    if suffix in PARQUET_SUFFIXES:
+        return _read_table(open_parquet(path), options)
     if options.kind == "classification":
         return read_classification(
             path,
@@ -93,6 +116,7 @@ def _read_format(path: str | Path, suffix: str, options: ReadOptions) -> Dataset
             scheme=options.scheme,
             text_field=options.text_field,
             label_field=options.label_field,
+            labels=options.labels,
             repair=options.repair,
             head=options.head,
         )
@@ -132,23 +156,7 @@ def read_split(source: str | Path, split: str, options: ReadOptions | None = Non
         if options.scheme is None and folder.name in PLAIN and folder.parent == BUILTIN_FOLDER.resolve():
             options = replace(options, scheme="plain")
         return read_dataset(file, options)
-    if options.kind == "classification":
-        return read_hub_texts(
-            str(source),
-            split,
-            text_field=options.text_field,
-            label_field=options.label_field,
-            repair=options.repair,
-        )
-    return read_hub(
-        str(source),
-        split,
-        word_field=options.text_field,
-        tag_field=options.label_field,
-        scheme=options.scheme,
-        repair=options.repair,
-        head=options.head,
-    )
+    return _read_table(open_hub(str(source), split), options)
 
 
 def read_text(path: str | Path) -> Dataset:

@@ -6,6 +6,7 @@ from pathlib import Path
 from lookboth.data.conversion import KINDS, advise_conversion, is_direct_folder, recognize
 from lookboth.data.hub import is_saved_folder, saved_splits
 from lookboth.data.packed_files import stem_of, suffix_of
+from lookboth.data.parquet import shards_of, split_stem
 from lookboth.data.suffixes import FILE_SUFFIXES, KIND_NAMES, KIND_SUFFIXES, SUFFIXES, Kind, try_other_task
 from lookboth.errors import DataError
 
@@ -86,7 +87,7 @@ def split_of(path: Path) -> str | None:
     ('dev', None)
     """
     for split, names in SPLIT_NAMES.items():
-        if any(_names_split(stem_of(path), name) for name in names):
+        if any(_names_split(split_stem(stem_of(path)), name) for name in names):
             return split
     return None
 
@@ -100,13 +101,21 @@ def split_files(folder: Path, split: str, kind: Kind) -> list[Path]:
     """Return the files of a split; a file named exactly like the split wins over others."""
     names = SPLIT_NAMES.get(split, (split,))
     suffixes = (*SUFFIXES[kind], *KIND_SUFFIXES) if kind == "labeling" else SUFFIXES[kind]
-    files = [f for f in sorted(folder.iterdir()) if suffix_of(f) in suffixes and f.is_file()]
+    files = [f for f in _files_in(folder) if suffix_of(f) in suffixes]
     if kind == "labeling":
         # CSV files next to columns or JSON are copies, or belong to the other task.
         others = [file for file in files if suffix_of(file) != ".csv"]
         files = others if any(map(split_of, others)) else files
-    exact = [file for file in files if stem_of(file).lower() in names]
-    return exact or [file for file in files if any(_names_split(stem_of(file), name) for name in names)]
+    exact = [file for file in files if split_stem(stem_of(file)).lower() in names]
+    return exact or [
+        file for file in files if any(_names_split(split_stem(stem_of(file)), name) for name in names)
+    ]
+
+
+def _files_in(folder: Path) -> list[Path]:
+    """Return the files of a folder; repositories of the hub have them in "data" next to a README."""
+    inner = [folder / "data"] if (folder / "data").is_dir() else []
+    return [file for each in (folder, *inner) for file in sorted(each.iterdir()) if file.is_file()]
 
 
 def _split_file(folder: Path, split: str, source: str | Path, kind: Kind) -> Path:
@@ -116,6 +125,9 @@ def _split_file(folder: Path, split: str, source: str | Path, kind: Kind) -> Pat
         if inner is None:
             raise DataError(_no_split_file(folder, split, source, kind))
         return inner
+    shards = shards_of(found) if len(found) > 1 else None
+    if shards is not None:
+        return shards
     if len(found) > 1:
         listed = ", ".join(file.name for file in found)
         raise DataError(f"{source}: several files for the split {split!r}: {listed}. Name the file.")

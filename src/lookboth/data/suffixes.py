@@ -10,9 +10,10 @@ Kind = Literal["labeling", "classification", "text"]
 CONLL_SUFFIXES = (".conll", ".txt", ".tsv", ".csv", ".iob", ".iob2", ".bio", ".bioes", ".bmes", ".conllu")
 JSON_LINES_SUFFIXES = (".jsonl", ".ndjson")
 JSONL_SUFFIXES = (*JSON_LINES_SUFFIXES, ".json")
+PARQUET_SUFFIXES = (".parquet", ".pq")
 SUFFIXES: dict[Kind, tuple[str, ...]] = {
-    "labeling": CONLL_SUFFIXES + JSONL_SUFFIXES,
-    "classification": (".tsv", ".txt", ".csv", *JSONL_SUFFIXES),
+    "labeling": CONLL_SUFFIXES + JSONL_SUFFIXES + PARQUET_SUFFIXES,
+    "classification": (".tsv", ".txt", ".csv", *JSONL_SUFFIXES, *PARQUET_SUFFIXES),
     "text": (".txt",),
 }
 # Files of recognized kinds only (see `conversion.kinds`).
@@ -29,9 +30,9 @@ UNREAD: Mapping[str, str] = {
     ".tar": "an archive, which is not read. Unpack it first: tar xf FILE",
     ".tgz": "an archive, which is not read. Unpack it first: tar xf FILE",
     **dict.fromkeys(
-        (".parquet", ".arrow", ".feather"),
+        (".arrow", ".feather"),
         "a table of the datasets library. Save it as a folder and name that: "
-        'datasets.load_dataset("parquet", data_files=FILE).save_to_disk(FOLDER)',
+        "datasets.Dataset.from_file(FILE).save_to_disk(FOLDER)",
     ),
     ".xlsx": "a table of Excel, which is not read. Save it as CSV with the columns word and tag",
     ".xml": "XML, which is not read. Convert published data sets: lookboth convert KIND IN OUT",

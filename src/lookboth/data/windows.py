@@ -68,7 +68,7 @@ def window_example(
         example: index of the example, copied to the result.
         max_tokens, overlap: in tokens, as in `plan_windows`; the copies of sequence repetition are not counted.
     """
-    budget = max_tokens - len(encoding.prefix_ids) - len(encoding.suffix_ids)
+    budget = max_tokens - encoding.special_tokens()
     if sum(map(len, word_ids)) <= budget:
         return [join_words(word_ids, encoding, labels=labels, example=example)]
     lengths = [len(ids) for ids in word_ids]

@@ -1,5 +1,6 @@
-"""Free decoding: unconstrained greedy generation with the probability of every token."""
+"""Free decoding: unconstrained generation, greedy or sampled, with the probability of every token."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
+from lookboth.config import GenerativeConfig
 from lookboth.data import cheapest_batches
 from lookboth.generative.prompts import Prompt, PromptWriter
 from lookboth.memory import LARGE_BATCH
@@ -48,7 +50,7 @@ class FreeAnswer:
 def write_freely(
     model: LanguageModel, writer: PromptWriter, prompts: Sequence[Prompt], *, batch_tokens: int = LARGE_BATCH
 ) -> list[FreeAnswer]:
-    """Return the greedy answer of the model to each prompt.
+    """Return the answer of the model to each prompt, greedy or sampled as the writer's configuration says.
 
     Args:
         model: the language model.
@@ -67,16 +69,49 @@ def write_freely(
     return answers
 
 
-class _KeepLogProbs(LogitsProcessor):
-    """Records the log-probability of the greedy token at each step."""
+class _Chooser(LogitsProcessor):
+    """Makes greedy generation take the chosen token of each step, and records its log-probability.
 
-    def __init__(self) -> None:
+    The maximum of scores with Gumbel noise is a sample of their softmax. Each prompt has its own noise, so its
+    answer does not depend on the other prompts of the batch.
+
+    Args:
+        prompts: prompts of the batch, one per row.
+        config: temperature, top_p and seed of sampling.
+    """
+
+    def __init__(self, prompts: Sequence[Prompt], config: GenerativeConfig) -> None:
+        self.config = config
         self.steps: list[torch.Tensor] = []
+        self._rows = [_generator(prompt.input_ids, config.sample_seed) for prompt in prompts]
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        # Greedy decoding takes the maximum, so its log-probability is enough.
-        self.steps.append(scores.float().log_softmax(-1).amax(-1))
+        ranked = scores if self.config.temperature == 0 else self._with_noise(scores.float())
+        chosen = ranked.argmax(-1, keepdim=True)
+        self.steps.append(scores.float().log_softmax(-1).gather(-1, chosen).squeeze(-1))
+        return ranked
+
+    def _with_noise(self, scores: torch.Tensor) -> torch.Tensor:
+        kept = _nucleus(scores / self.config.temperature, self.config.top_p)
+        # On the CPU, where each row can have its own generator on every kind of device.
+        noise = [torch.empty(scores.shape[-1]).exponential_(generator=row) for row in self._rows]
+        return kept - torch.stack(noise).to(scores.device).log()
+
+
+def _generator(ids: Sequence[int], seed: int) -> torch.Generator:
+    digest = hashlib.sha256(repr((seed, tuple(ids))).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def _nucleus(scores: torch.Tensor, top_p: float) -> torch.Tensor:
+    """Return scores in which all but the most probable tokens that sum to `top_p` are minus infinity."""
+    if top_p == 1:
         return scores
+    ordered, indices = scores.sort(-1, descending=True)
+    probabilities = ordered.softmax(-1)
+    # A token is outside where the more probable ones reach the sum; the first one never is.
+    outside = probabilities.cumsum(-1) - probabilities >= top_p
+    return scores.masked_fill(outside.scatter(-1, indices, outside), float("-inf"))
 
 
 def _generate(model: LanguageModel, writer: PromptWriter, prompts: Sequence[Prompt]) -> list[FreeAnswer]:
@@ -88,7 +123,7 @@ def _generate(model: LanguageModel, writer: PromptWriter, prompts: Sequence[Prom
     for row, prompt in enumerate(prompts):
         ids[row, longest - len(prompt.input_ids) :] = torch.tensor(prompt.input_ids)
         mask[row, longest - len(prompt.input_ids) :] = 1
-    kept = _KeepLogProbs()
+    chooser = _Chooser(prompts, writer.config)
     settings = GenerationConfig(
         max_new_tokens=max(prompt.max_answer_tokens for prompt in prompts),
         do_sample=False,
@@ -101,10 +136,10 @@ def _generate(model: LanguageModel, writer: PromptWriter, prompts: Sequence[Prom
             ids.to(device),
             attention_mask=mask.to(device),
             generation_config=settings,
-            logits_processor=LogitsProcessorList([kept]),
+            logits_processor=LogitsProcessorList([chooser]),
         )
     tokens = written[:, longest:].tolist()
-    log_probs = torch.stack(kept.steps, 1).tolist()
+    log_probs = torch.stack(chooser.steps, 1).tolist()
     return [
         read_answer(writer, row[: prompt.max_answer_tokens], values)
         for row, values, prompt in zip(tokens, log_probs, prompts, strict=True)

@@ -2,6 +2,7 @@
 learning.
 """
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +16,6 @@ from lookboth.run_folder import RunFolder
 from lookboth.training import (
     DevScorer,
     History,
-    Say,
     Splits,
     Start,
     TrainedRun,
@@ -28,8 +28,10 @@ from lookboth.training import (
 )
 from lookboth.types import Example
 
+LOGGER = logging.getLogger(__name__)
 
-def train_generative(config: RunConfig, splits: Splits, seed: int, folder: Path, say: Say) -> TrainedRun:
+
+def train_generative(config: RunConfig, splits: Splits, seed: int, folder: Path) -> TrainedRun:
     """Train a language model to generate labels, or only prompt it (method = "icl").
 
     "sift" is supervised in-context fine-tuning (Dukić, Glavaš, Šnajder 2025, arXiv 2509.00921): every
@@ -46,18 +48,16 @@ def train_generative(config: RunConfig, splits: Splits, seed: int, folder: Path,
     score_dev = DevScorer(lambda: evaluate_labeler(share_labeling(labeler), splits.dev))
     history = History()
     if config.method != ICL:
-        history = _fit(labeler, config, seed, folder, score_dev, say)
+        history = _fit(labeler, config, seed, folder, score_dev)
     dev = score_dev.at(history.best_score)
     tests = {
         name: evaluate_labeler(share_labeling(labeler), examples) for name, examples in splits.tests.items()
     }
-    return finish_run(
-        TrainedRun(seed, folder, labeler, history, dev, tests), config, splits.files, start, say
-    )
+    return finish_run(TrainedRun(seed, folder, labeler, history, dev, tests), config, splits.files, start)
 
 
 def _fit(
-    labeler: GenerativeLabeler, config: RunConfig, seed: int, folder: Path, score_dev: DevScorer, say: Say
+    labeler: GenerativeLabeler, config: RunConfig, seed: int, folder: Path, score_dev: DevScorer
 ) -> History:
     settings, language = labeler.config.generative, labeler.model.language
     whole = _whole(labeler, labeler.demonstrations.pool)
@@ -70,7 +70,7 @@ def _fit(
     pad_id = find_pad_id(labeler.tokenizer)
     batches = TrainingExampleBatches.of(lessons, config=config.training, seed=seed, pad_id=pad_id)
     for line in read_config_lines(config, batches, language):
-        say(line)
+        LOGGER.info(line)
     return fit(
         language,
         batches,
@@ -78,7 +78,6 @@ def _fit(
         seed=seed,
         folder=RunFolder(folder).training.path,
         score_dev=score_dev,
-        say=say,
         adapter=config.adapter,
     )
 

@@ -63,7 +63,7 @@ class LabelingConfig:
                 f"label_on is {self.label_on!r}, which needs task = 'classification' and repetition = 0."
             )
         # Each window has the special tokens, and must advance by at least one token beyond both overlaps.
-        special = len(self.encoding.prefix_ids) + len(self.encoding.suffix_ids)
+        special = self.encoding.special_tokens()
         if not 0 <= 2 * self.overlap < self.max_tokens - special:
             raise ModelError(
                 f"max_tokens is {self.max_tokens} and overlap {self.overlap}; max_tokens must exceed two overlaps "

@@ -4,6 +4,7 @@ The continuous relaxation of a discrete choice is from differentiable architectu
 "DARTS: Differentiable Architecture Search", arXiv 1806.09055).
 """
 
+import logging
 from typing import Any
 
 import torch
@@ -16,6 +17,8 @@ from lookboth.search.candidates import Candidate, limit_look_ahead
 from lookboth.search.one_shot import passes, score_all
 from lookboth.search.search_task import SearchResult, SearchTask, best_first
 from lookboth.training import fit, prepare_classifier
+
+LOGGER = logging.getLogger(__name__)
 
 # Maximum change of a gate's logit in a whole training at the recipe's learning rate: enough to saturate a sigmoid.
 _CROSSING = 12.0
@@ -86,9 +89,7 @@ def search_gates(task: SearchTask) -> SearchResult:
     relaxed = {"plan": "full", "train_plan": None, "attn_implementation": "eager"}
     scored = passes([candidate.plan.reach for candidate in task.candidates]) + 1
     config = task.shortened(scored).model_copy(update=relaxed)
-    prepared = prepare_classifier(
-        config, task.splits, task.seed, TrainingFolder(task.folder).adaptation.path, task.say
-    )
+    prepared = prepare_classifier(config, task.splits, task.seed, TrainingFolder(task.folder).adaptation.path)
     labeler = prepared.labeler
     model = labeler.model
     num_layers = task.candidates[0].plan.num_layers
@@ -110,12 +111,11 @@ def search_gates(task: SearchTask) -> SearchResult:
             seed=task.seed,
             folder=task.folder / "gates",
             score_dev=score_dev,
-            say=task.say,
         )
     strengths = tuple(round(strength, 4) for strength in gates().tolist())
     plan = gates.plan()
     if task.config.search.max_look_ahead is not None:
         plan = limit_look_ahead(plan, task.config.search.max_look_ahead)
-    task.say(f"gates: {' '.join(f'{strength:.2f}' for strength in strengths)}; their plan is {plan}")
+    LOGGER.info(f"gates: {' '.join(f'{strength:.2f}' for strength in strengths)}; their plan is {plan}")
     candidates = dict.fromkeys([Candidate(plan, config.repetition), *task.candidates])
     return SearchResult(best_first(score_all(task, prepared, candidates, stage="gates").values()), strengths)

@@ -158,9 +158,7 @@ def _train(task: SearchTask, plans: Sequence[MaskPlan], config: RunConfig) -> Pr
     """Train a labeler under drawn plans to the end, without dev scores: these would favor some of the plans."""
     training = config.training.model_copy(update={"evals_per_epoch": 0})
     config = config.model_copy(update={"training": training})
-    prepared = prepare_classifier(
-        config, task.splits, task.seed, TrainingFolder(task.folder).adaptation.path, task.say
-    )
+    prepared = prepare_classifier(config, task.splits, task.seed, TrainingFolder(task.folder).adaptation.path)
     model = prepared.labeler.model
     with DrawnPlans(model, plans, task.seed):
         fit(
@@ -171,6 +169,5 @@ def _train(task: SearchTask, plans: Sequence[MaskPlan], config: RunConfig) -> Pr
             seed=task.seed,
             folder=task.folder / _STAGE,
             score_dev=lambda: 0.0,
-            say=task.say,
         )
     return prepared

@@ -1,5 +1,6 @@
 """The parts shared by all strategies: data, candidates, stored dev scores and the comparison of plans."""
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -13,9 +14,10 @@ from lookboth.labelers import Labeler
 from lookboth.masking import MaskPlan, under_plan
 from lookboth.search.candidates import Candidate
 from lookboth.search.evidence import Evidence, PlanScore
-from lookboth.training import Say, Splits
+from lookboth.training import Splits
 from lookboth.types import Span
 
+LOGGER = logging.getLogger(__name__)
 _FORWARD = 1 / 3  # cost of a forward pass relative to a training step: the backward pass costs twice as much
 _AT_LEAST = 0.5  # minimum share of the search budget for training, even with large dev data
 NOISE = 0.05  # significance level of the comparison with the best plan
@@ -72,7 +74,6 @@ class SearchTask:
         candidates: the candidates to choose from.
         seed: seed of trainings and draws.
         folder: folder for checkpoints and scores; an interrupted search resumes from it.
-        say: called with each line of progress.
     """
 
     config: RunConfig
@@ -80,7 +81,6 @@ class SearchTask:
     candidates: Sequence[Candidate]
     seed: int
     folder: Path
-    say: Say
 
     @property
     def scoring_cost(self) -> float:
@@ -135,7 +135,7 @@ class SearchTask:
             candidate.repetition,
         )
         write_json(self._file(candidate, stage), asdict(result))
-        self.say(f"{stage}: plan {candidate}: dev {100 * result.score:.2f}")
+        LOGGER.info(f"{stage}: plan {candidate}: dev {100 * result.score:.2f}")
         return result
 
     def known(self, candidate: Candidate, stage: str) -> PlanScore | None:

@@ -1,5 +1,6 @@
 """`lookboth search`: find the best plan on dev data, report the evidence and train a labeler under it."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +19,9 @@ from lookboth.search.one_shot import search_layers, search_shared
 from lookboth.search.predictor import search_predictor
 from lookboth.search.search_task import SearchResult, SearchTask, build_evidence
 from lookboth.search.trials import hand_over_training, settings_of
-from lookboth.training import Say, Splits, Start, TrainedRun, require_single_process
+from lookboth.training import Splits, Start, TrainedRun, require_single_process
 
+LOGGER = logging.getLogger(__name__)
 Strategy = Callable[[SearchTask], SearchResult]
 STRATEGIES: dict[StrategyName, Strategy] = {
     "shared": search_shared,
@@ -32,7 +34,7 @@ STRATEGIES: dict[StrategyName, Strategy] = {
 _ALONE = ("halving", "predictor")  # strategies that train separate weights for every candidate
 
 
-def search_task(config: RunConfig, splits: Splits, seed: int, folder: Path, say: Say) -> SearchTask:
+def search_task(config: RunConfig, splits: Splits, seed: int, folder: Path) -> SearchTask:
     """Return the search described by a recipe.
 
     Args:
@@ -40,7 +42,6 @@ def search_task(config: RunConfig, splits: Splits, seed: int, folder: Path, say:
         splits: the data; test data is not read.
         seed: seed of trainings and draws.
         folder: folder for checkpoints and scores.
-        say: called with each line of progress.
 
     Raises:
         ConfigError: fewer than two candidates.
@@ -61,7 +62,7 @@ def search_task(config: RunConfig, splits: Splits, seed: int, folder: Path, say:
             f"repetition = {config.repetition}; found {', '.join(map(str, candidates))}. "
             f"Strategies that train each candidate separately: {', '.join(_ALONE)}."
         )
-    return SearchTask(config, splits, candidates, seed, folder, say)
+    return SearchTask(config, splits, candidates, seed, folder)
 
 
 def find_plan(task: SearchTask) -> Evidence:
@@ -72,20 +73,20 @@ def find_plan(task: SearchTask) -> Evidence:
     require_single_process("lookboth search")
     start = Start.now()
     strategy = task.config.search.strategy
-    task.say(f"{len(task.candidates)} candidates, strategy {strategy}")
+    LOGGER.info(f"{len(task.candidates)} candidates, strategy {strategy}")
     found = STRATEGIES[strategy](task)
     evidence = build_evidence(
         task, found, seconds=_whole_seconds(TrainingFolder(task.folder).seconds, start.seconds())
     )
-    task.say(evidence.summary())
+    LOGGER.info(evidence.summary())
     return evidence
 
 
-def train_searched(config: RunConfig, splits: Splits, seed: int, folder: Path, say: Say) -> TrainedRun:
+def train_searched(config: RunConfig, splits: Splits, seed: int, folder: Path) -> TrainedRun:
     """Search for a plan, train a labeler under it and write the evidence into the run folder."""
     from lookboth.training import train_classifier
 
-    task = search_task(config, splits, seed, RunFolder(folder).training.search.path, say)
+    task = search_task(config, splits, seed, RunFolder(folder).training.search.path)
     evidence = find_plan(task)
     num = task.candidates[0].plan.num_layers
     chosen = Candidate(MaskPlan.parse(evidence.chosen, num), evidence.repetition)
@@ -94,11 +95,11 @@ def train_searched(config: RunConfig, splits: Splits, seed: int, folder: Path, s
     )
     # Write it before run.json, whose presence marks the run as finished.
     _write(evidence, folder)
-    run = train_classifier(config.model_copy(update=settings_of(chosen)), splits, seed, folder, say)
+    run = train_classifier(config.model_copy(update=settings_of(chosen)), splits, seed, folder)
     evidence = replace(evidence, training_seconds=run.training_seconds)
     _write(evidence, folder)
     if (cost := evidence.cost()) is not None:
-        say(f"cost: {cost:.2f} trainings, the last one included")
+        LOGGER.info(f"cost: {cost:.2f} trainings, the last one included")
     return run
 
 

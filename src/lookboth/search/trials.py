@@ -7,6 +7,8 @@ from typing import Any
 
 from lookboth.config import RunConfig
 from lookboth.files import read_state, write_json
+from lookboth.labelers import Labeler
+from lookboth.progress import without_progress
 from lookboth.run_folder import TrainingFolder
 from lookboth.search.candidates import Candidate
 from lookboth.search.evidence import PlanScore
@@ -91,28 +93,39 @@ def _trial(
         return known
     clock = Start.now()
     config = config.model_copy(update=settings_of(candidate))
-    prepared = prepare_classifier(
-        config, task.splits, task.seed, TrainingFolder(folder).adaptation.path, lambda _: None
-    )
+    labeler = _trained(task, config, candidate, folder=folder, start=start, until=until)
+    write_json(TrainingFolder(folder).seconds, _seconds(folder) + clock.seconds())
+    return task.score(labeler, candidate, stage=stage)
+
+
+# A search logs one line per score instead.
+@without_progress()
+def _trained(
+    task: SearchTask,
+    config: RunConfig,
+    candidate: Candidate,
+    *,
+    folder: Path,
+    start: Path | None,
+    until: float,
+) -> Labeler:
+    prepared = prepare_classifier(config, task.splits, task.seed, TrainingFolder(folder).adaptation.path)
+    labeler, scored = prepared.labeler, config.training.evals_per_epoch
     if start is not None:
-        load_weights(prepared.labeler.model, start)
+        load_weights(labeler.model, start)
     # A diverged candidate gets a score near 0, which ranks it last.
     with suppress(Diverged):
         fit(
-            prepared.labeler.model,
+            labeler.model,
             prepared.batches,
             config=config.training,
             adapter=config.adapter,
             seed=task.seed,
             folder=folder,
-            score_dev=task.scorer(prepared.labeler, candidate)
-            if config.training.evals_per_epoch
-            else lambda: 0.0,
-            say=lambda _: None,
+            score_dev=task.scorer(labeler, candidate) if scored else lambda: 0.0,
             until=until,
         )
-    write_json(TrainingFolder(folder).seconds, _seconds(folder) + clock.seconds())
-    return task.score(prepared.labeler, candidate, stage=stage)
+    return labeler
 
 
 def _seconds(folder: Path) -> float:

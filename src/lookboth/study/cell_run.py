@@ -1,20 +1,23 @@
 """Running one cell of a study: train the cell's method on its data and write into its folder."""
 
+import logging
 import shutil
 import time
-from collections.abc import Callable
 from functools import lru_cache
 
 from filelock import FileLock
 
 from lookboth.config import RunConfig
 from lookboth.files import write_json
+from lookboth.progress import progress_to
 from lookboth.run_folder import RunFolder
 from lookboth.study.cells import TUNING, Cell
 from lookboth.training import Diverged, Splits, read_splits, train_one
 
+LOGGER = logging.getLogger(__name__)
 
-def run_cell(cell: Cell, say: Callable[[str], None]) -> None:
+
+def run_cell(cell: Cell) -> None:
     """Run `cell` unless it is finished; resume an interrupted one from its last checkpoint.
 
     The recipe is written first, so that a different recipe cannot resume these checkpoints. Weights that are
@@ -30,19 +33,17 @@ def run_cell(cell: Cell, say: Callable[[str], None]) -> None:
             return
         write_json(folder.recipe, cell.config.to_dict())
         _take_over(cell)
-        with folder.log.open("a", encoding="utf-8") as log:
-
-            def tell(line: str) -> None:
-                print(line, file=log, flush=True)
-                say(line)
-
+        with (
+            folder.log.open("a", encoding="utf-8") as log,
+            progress_to(lambda line: print(line, file=log, flush=True)),
+        ):
             tuning, start = (cell.config.study or {}).get("stage") == TUNING, time.monotonic()
             try:
-                train_one(cell.config, _splits(_data_key(cell.config)), cell.seed, cell.folder, say=tell)
+                train_one(cell.config, _splits(_data_key(cell.config)), cell.seed, cell.folder)
             except Diverged as error:
                 if not tuning:
                     raise
-                tell(f"{error} It counts as the worst choice.")
+                LOGGER.info(f"{error} It counts as the worst choice.")
                 end = {"config": cell.config.to_dict(), "seconds": time.monotonic() - start}
                 write_json(folder.diverged, end)
         if not tuning:

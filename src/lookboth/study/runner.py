@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from lookboth.config import require_supported
@@ -27,19 +27,17 @@ def run_study(
     *,
     workers: int | None = None,
     only: str = "*",
-    say: Callable[[str], None] = print,
 ) -> StudyState:
     """Run every unfinished cell of `study` and return the finished and failed cells.
 
     An interrupted study resumes when called again with the same `out`. Only dev scores choose values; test
-    data is read in the reported runs only.
+    data is read in the reported runs only. Without a terminal for a table, progress is logged at level INFO.
 
     Args:
         study: the study (`load_study`).
         out: output folder; `out/DATA/METHOD/seed-N/` gets run.json and predictions.jsonl.
         workers: number of runs in parallel; chosen from cores and free memory if None.
         only: comma-separated patterns of the settings to run, for example "ner/*,*/full".
-        say: receives progress messages if no terminal is available for a table.
 
     Raises:
         LookbothError: a setting is invalid or data cannot be read; raised before the first run.
@@ -51,7 +49,7 @@ def run_study(
     state = StudyState(settings, study.seeds)
     waiting = state.ready()
     count = min(workers or default_workers(), max(1, state.num_left()))
-    with Board(study.name, state, count, say) as board:
+    with Board(study.name, state, count) as board:
         if waiting:
             with WorkerPool(count, threads=max(1, (os.cpu_count() or 1) // count)) as pool:
                 _run_all(state, pool, board)

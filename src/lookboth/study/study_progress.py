@@ -1,7 +1,8 @@
 """The live table of a study: dev scores so far, current runs and estimated time left."""
 
+import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
@@ -11,22 +12,23 @@ if TYPE_CHECKING:
     from lookboth.study.study_state import StudyState
     from lookboth.study.worker_pool import Event
 
+LOGGER = logging.getLogger(__name__)
+
 
 class Board:
     """Context manager that shows the progress of a study.
 
-    On a terminal it redraws a table in place; elsewhere it reports one line per finished run. Test scores are
+    On a terminal it redraws a table in place; elsewhere it logs one line per finished run. Test scores are
     never shown: they belong in the report, after all choices are made.
 
     Args:
         name: name of the study.
         state: the state to show.
         workers: number of runs in parallel.
-        say: called with each line of progress.
     """
 
-    def __init__(self, name: str, state: "StudyState", workers: int, say: Callable[[str], None]) -> None:
-        self.name, self.state, self.workers, self.say = name, state, workers, say
+    def __init__(self, name: str, state: "StudyState", workers: int) -> None:
+        self.name, self.state, self.workers = name, state, workers
         self.notes: dict[str, str] = {}
         self.running: Sequence[Cell] = ()
         self.live: Any = None
@@ -62,7 +64,7 @@ class Board:
         else:
             text = f"{event.kind}: {event.text.strip().splitlines()[-1]}"
         if self.live is None:
-            self.say(f"{event.cell}: {text}; {self.headline()}")
+            LOGGER.info(f"{event.cell}: {text}; {self.headline()}")
 
     def headline(self) -> str:
         """Return the overall progress in one line."""

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from lookboth.errors import LookbothError
 from lookboth.memory import out_of_memory
+from lookboth.progress import progress_to
 from lookboth.study.cells import Cell
 
 
@@ -142,13 +143,14 @@ def _run(cell: Cell, pipe: Any, threads: int) -> tuple[str, str]:
     # At most one progress line per second: the table is redrawn once per second.
     last = [0.0]
 
-    def say(line: str) -> None:
+    def send(line: str) -> None:
         if time.monotonic() - last[0] > 1:
             last[0] = time.monotonic()
             pipe.send(("progress", line))
 
     try:
-        run_cell(cell, say)
+        with progress_to(send):
+            run_cell(cell)
     except ConnectionError:
         raise
     except LookbothError as error:

@@ -18,7 +18,6 @@ from .process_group import (
 )
 from .run_finishing import (
     DevScorer as DevScorer,
-    Say as Say,
     Start as Start,
     TrainedRun as TrainedRun,
     finish_run as finish_run,

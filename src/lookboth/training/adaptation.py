@@ -1,8 +1,9 @@
 """Domain adaptation: train the weights on raw text before training on labels."""
 
+import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ from lookboth.training.loss_callbacks import diverged
 from lookboth.training.process_group import ProcessGroup, gather_from_ranks, on_rank_zero
 from lookboth.training.trainer import fit
 from lookboth.types import Example
+
+LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,6 @@ def adapt_backbone(
     *,
     seed: int,
     folder: Path,
-    say: Callable[[str], None],
     texts: Sequence[Example] | None = None,
 ) -> AdaptationReport:
     """Train the trainable weights of `backbone` on the raw text of a recipe, in place.
@@ -84,7 +86,6 @@ def adapt_backbone(
         tokenizer: tokenizer of the backbone.
         seed: seed of batches, masked tokens and dropout.
         folder: folder for checkpoints, weights and report.
-        say: called with each line of progress.
         texts: result of `read_texts` for the recipe, if it was read before.
 
     Raises:
@@ -103,7 +104,7 @@ def adapt_backbone(
         return finished
     with under_plan(backbone, plan):
         texts = texts or read_texts(config)
-        report = _train(model, config, tokenizer, texts, seed=seed, folder=folder, say=say, plan=str(plan))
+        report = _train(model, config, tokenizer, texts, seed=seed, folder=folder, plan=str(plan))
     on_rank_zero(lambda: _save(model, backbone, tokenizer, config, folder))
     on_rank_zero(lambda: write_json(kept.adaptation_report, asdict(report)))
     return report
@@ -163,7 +164,6 @@ def _train(
     *,
     seed: int,
     folder: Path,
-    say: Callable[[str], None],
     plan: str,
 ) -> AdaptationReport:
     clock, section = time.monotonic(), text_section(config)
@@ -180,8 +180,8 @@ def _train(
     held_out = plan_texts(aside, once, tokenizer, vocab_size=vocab_size, seed=0)
     before = mean_loss(model, held_out)
     if (pairs := describe_pairs(model)) is not None:
-        say(f"adaptation: {pairs}")
-    say(
+        LOGGER.info(f"adaptation: {pairs}")
+    LOGGER.info(
         f"adaptation: {section.objective} under plan {plan}, {len(texts):,} texts, "
         f"{batches.num_tokens():,} tokens; {scored} {before:.3f}; "
         "dev below is the geometric mean probability of the correct token, in %"
@@ -194,14 +194,13 @@ def _train(
         folder=folder,
         # A higher score must be better: the geometric mean probability of the tokens to predict.
         score_dev=lambda: math.exp(-mean_loss(model, held_out)),
-        say=lambda line: say(f"adaptation: {line}"),
-        lr_key="adaptation.lr",
+        section="adaptation",
         adapter=config.adapter,
     )
     if history.best_score <= 0:
         raise diverged(f"infinite {scored}", lr_key="adaptation.lr", lr=section.lr)
     after = -math.log(history.best_score)
-    say(f"adaptation: {scored} {before:.3f} -> {after:.3f}")
+    LOGGER.info(f"adaptation: {scored} {before:.3f} -> {after:.3f}")
     return AdaptationReport(
         section.objective,
         plan,

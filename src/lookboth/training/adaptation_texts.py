@@ -20,7 +20,7 @@ from lookboth.data import (
     window_example,
 )
 from lookboth.errors import ConfigError, DataError
-from lookboth.training.batches import RunBatches, find_pad_id
+from lookboth.training.batches import RunBatches, find_pad_id, word_encoding
 from lookboth.training.objectives import Objective, find_mask_token
 from lookboth.training.splits import read_options, sample
 from lookboth.types import Example, TokenizedExample
@@ -116,7 +116,9 @@ def plan_texts(
         seed: seed of order and masking.
     """
     section = text_section(config)
-    encoder = WordEncoder(tokenizer, max_word_tokens=min(64, max(1, config.max_tokens // 4)))
+    # Every text occurs once: only labeling repeats it.
+    encoding = replace(word_encoding(config, tokenizer), repetition=0)
+    encoder = WordEncoder(tokenizer, encoding, max_word_tokens=min(64, max(1, config.max_tokens // 4)))
     objective = Objective(
         section.objective,
         encoder.encoding,

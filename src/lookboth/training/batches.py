@@ -1,12 +1,13 @@
 """Tokenized training data, and the batches of a whole run planned before it starts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
 from lookboth.config import RunConfig, TrainConfig
 from lookboth.data import (
+    Encoding,
     Layout,
     WordEncoder,
     build_batch,
@@ -18,8 +19,9 @@ from lookboth.data import (
     tokenize_texts,
     window_example,
 )
-from lookboth.errors import DataError
+from lookboth.errors import ConfigError, DataError
 from lookboth.memory import without_collection
+from lookboth.training.continuation import start_config
 from lookboth.types import Example, TokenizedExample
 
 
@@ -156,6 +158,34 @@ def step_tokens(batches: RunBatches, config: TrainConfig) -> list[int]:
 def only_batch(items: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the single ready-made batch of a list; a collate function for DataLoader."""
     return items[0]
+
+
+def word_encoding(config: RunConfig, tokenizer: Any) -> Encoding:
+    """Return the encoding of words in a recipe: that of the tokenizer with the recipe's changes, or of the labeler
+    that is trained further.
+
+    Raises:
+        ConfigError: leading_space = false, and this tokenizer adds word boundaries itself, or the labeler that is
+            trained further has leading spaces.
+    """
+    if (start := start_config(config)) is not None:
+        if start.encoding.word_prefix and not config.leading_space:
+            raise ConfigError(
+                "leading_space = false: the labeler to start from has leading spaces. Remove it."
+            )
+        return start.encoding
+    found = Encoding.detect(tokenizer)
+    if not (config.leading_space or found.word_prefix):
+        raise ConfigError(
+            f"leading_space = false: the tokenizer of {config.model} marks the start of a word itself, so there is no "
+            "space to leave out. Remove leading_space."
+        )
+    return replace(
+        found,
+        word_prefix=found.word_prefix if config.leading_space else "",
+        repetition=config.repetition,
+        prefix_each_copy=config.prefix_each_copy,
+    )
 
 
 def find_pad_id(tokenizer: Any) -> int:

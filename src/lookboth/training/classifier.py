@@ -1,5 +1,6 @@
 """The method "classifier": train a head over hidden states and the adapter of the backbone on labels."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +25,6 @@ from lookboth.training.run_finishing import (
     DevScorer,
     DistillationReport,
     LossScorer,
-    Say,
     Start,
     TrainedRun,
     finish_run,
@@ -35,6 +35,8 @@ from lookboth.training.splits import Splits
 from lookboth.training.trainer import fit, read_config_lines
 from lookboth.training.truncation import unscored_words
 from lookboth.types import Example, TokenizedExample
+
+LOGGER = logging.getLogger(__name__)
 
 
 class Prepared(NamedTuple):
@@ -56,7 +58,6 @@ def train_classifier(
     splits: Splits,
     seed: int,
     folder: Path,
-    say: Say,
     *,
     soft: SoftTargets | None = None,
     distillation: DistillationReport | None = None,
@@ -64,16 +65,16 @@ def train_classifier(
     """Train a head over hidden states and the adapter of the backbone.
 
     Args:
-        config, splits, seed, folder, say: as for every method.
+        config, splits, seed, folder: as for every method.
         soft: soft targets of the train examples, in distillation.
         distillation: the teachers, for run.json.
     """
     start = Start.now()
     adapted = RunFolder(folder).training.adaptation.path
-    prepared = prepare_classifier(config, splits, seed, adapted, say, soft=soft)
+    prepared = prepare_classifier(config, splits, seed, adapted, soft=soft)
     labeler, batches = prepared.labeler, prepared.batches
-    score_dev = _dev_scorer(labeler, splits.dev, config, say)
-    with keep_frozen_states(labeler.model, batches, config.training, say):
+    score_dev = _dev_scorer(labeler, splits.dev, config)
+    with keep_frozen_states(labeler.model, batches, config.training):
         history = fit(
             labeler.model,
             batches,
@@ -81,7 +82,6 @@ def train_classifier(
             seed=seed,
             folder=RunFolder(folder).training.path,
             score_dev=score_dev,
-            say=say,
             adapter=config.adapter,
         )
     # Sharded weights cannot be saved as a labeler, so load the best weights into a whole model.
@@ -97,7 +97,7 @@ def train_classifier(
     }
     run = TrainedRun(seed, folder, labeler, history, dev, tests, prepared.adaptation, seconds)
     run = run._replace(unscored=unscored_words(splits), distillation=distillation)
-    return finish_run(run, config, splits.files, start, say)
+    return finish_run(run, config, splits.files, start)
 
 
 def prepare_classifier(
@@ -105,7 +105,6 @@ def prepare_classifier(
     splits: Splits,
     seed: int,
     adapted: Path,
-    say: Say,
     *,
     soft: SoftTargets | None = None,
 ) -> Prepared:
@@ -116,7 +115,6 @@ def prepare_classifier(
         splits: the data; train and dev define the labels, train the batches.
         seed: seed of the initial weights and the order of the batches.
         adapted: folder of the adaptation to raw text; a finished adaptation is loaded from it.
-        say: called with each line of progress.
         soft: soft targets of the train examples, in distillation; they also define the labels.
     """
     from transformers import set_seed
@@ -126,7 +124,7 @@ def prepare_classifier(
     adaptation = None
     if config.adaptation is not None:
         backbone = labeler.model.backbone
-        adaptation = adapt_backbone(config, backbone, labeler.tokenizer, seed=seed, folder=adapted, say=say)
+        adaptation = adapt_backbone(config, backbone, labeler.tokenizer, seed=seed, folder=adapted)
     pieces = tokenize_examples(splits.train, labeler.encoder, tags=labeler.config.tags, config=config)
     if soft is not None:
         soft.require_labels(labeler.config.labels)
@@ -135,7 +133,7 @@ def prepare_classifier(
     shape_loss(labeler.model.head, config.training, pieces)
     batches = RunBatches.build(pieces, config=config, seed=seed, pad_id=find_pad_id(labeler.tokenizer))
     batches = batches if soft is None else soft.add_to(batches)
-    _announce(labeler, batches, config, say)
+    _announce(labeler, batches, config)
     return Prepared(labeler, batches, adaptation)
 
 
@@ -143,12 +141,12 @@ def _labels(splits: Splits, soft: SoftTargets | None) -> Sequence[str]:
     return labels_of([*splits.train, *splits.dev]) if soft is None else soft.labels
 
 
-def _dev_scorer(labeler: Labeler, dev: Sequence[Example], config: RunConfig, say: Say) -> DevScorer:
+def _dev_scorer(labeler: Labeler, dev: Sequence[Example], config: RunConfig) -> DevScorer:
     """Return a scorer of the current weights, higher is better: by labels, or by dev loss."""
     if config.training.choose_by == "score":
         return DevScorer(lambda: _evaluate(labeler, dev))
     pieces = tokenize_examples(dev, labeler.encoder, tags=labeler.config.tags, config=config)
-    say("The lowest dev loss chooses the epoch; dev below is exp(-loss), in %.")
+    LOGGER.info("The lowest dev loss chooses the epoch; dev below is exp(-loss), in %.")
     return LossScorer(
         lambda: _evaluate(labeler, dev),
         lambda: _mean_loss(labeler, pieces, config.training.batch_tokens),
@@ -179,10 +177,10 @@ def _evaluate(labeler: Labeler, examples: Sequence[Example]) -> Evaluation:
         return evaluate_labeler(share_labeling(labeler), examples)
 
 
-def _announce(labeler: Labeler, batches: RunBatches, config: RunConfig, say: Say) -> None:
+def _announce(labeler: Labeler, batches: RunBatches, config: RunConfig) -> None:
     for line in read_config_lines(config, batches, labeler.model):
-        say(line)
+        LOGGER.info(line)
     unseen = sorted(labeler.encoder.words_without_token)
     if unseen:
         some = ", ".join(map(repr, unseen[:5]))
-        say(f"{len(unseen)} words have no token of their own ({some}); they are still labeled.")
+        LOGGER.info(f"{len(unseen)} words have no token of their own ({some}); they are still labeled.")

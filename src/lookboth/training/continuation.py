@@ -19,7 +19,18 @@ from lookboth.labelers import (
 from lookboth.models import read_adapter
 
 # The weights depend on these settings, so the recipe must not name other values.
-_FIXED = ("model", "revision", "task", "scheme", "label_on", "repetition", "exit_layer", "head", "adapter")
+_FIXED = (
+    "model",
+    "revision",
+    "task",
+    "scheme",
+    "label_on",
+    "repetition",
+    "prefix_each_copy",
+    "exit_layer",
+    "head",
+    "adapter",
+)
 # These only have the labeler's value as default.
 _DEFAULTS = ("plan", "max_tokens", "overlap")
 
@@ -96,6 +107,7 @@ def _settings(folder: Path, config: RunConfig) -> dict[str, Any]:
         **({} if saved.task == "classification" else {"scheme": saved.scheme}),
         "label_on": saved.label_on,
         "repetition": saved.encoding.repetition,
+        "prefix_each_copy": saved.encoding.prefix_each_copy,
         "exit_layer": saved.exit_layer,
         "head": saved.head.model_dump(mode="json"),
         "adapter": _adapter(folder, saved),

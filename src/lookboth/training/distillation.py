@@ -1,5 +1,6 @@
 """The method "distill": saved labelers teach a classifier on labeled data and on text without labels."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,17 +13,18 @@ from lookboth.models import SoftLoss
 from lookboth.training.adaptation_texts import hold_out, refuse_evaluated
 from lookboth.training.classifier import train_classifier
 from lookboth.training.ensemble import Ensemble, require_section
-from lookboth.training.run_finishing import DistillationReport, Say, TrainedRun, labels_of
+from lookboth.training.run_finishing import DistillationReport, TrainedRun, labels_of
 from lookboth.training.soft_targets import SoftTargets
 from lookboth.training.splits import Splits, read_options
 from lookboth.training.truncation import truncate_examples
 from lookboth.types import Example
 
+LOGGER = logging.getLogger(__name__)
 # Texts scored against the teachers without dev data: F1 needs more of them than a mean loss.
 _MAX_AGREEMENT = 500
 
 
-def train_distilled(config: RunConfig, splits: Splits, seed: int, folder: Path, say: Say) -> TrainedRun:
+def train_distilled(config: RunConfig, splits: Splits, seed: int, folder: Path) -> TrainedRun:
     """Train a classifier on the tag distributions of the teachers and, where there are any, on gold labels.
 
     Hinton, Vinyals, Dean 2015, "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531). The student has the
@@ -36,10 +38,10 @@ def train_distilled(config: RunConfig, splits: Splits, seed: int, folder: Path, 
     _require_known([*splits.train, *splits.dev], ensemble.labels)
     texts, aside = _divide(read_distill_texts(config), hold_out_dev=not splits.dev)
     examples = [*splits.train, *texts]
-    outputs = ensemble.log_probs([*examples, *aside], folder, say)
+    outputs = ensemble.log_probs([*examples, *aside], folder)
     log_probs, of_aside = outputs[: len(examples)], outputs[len(examples) :]
     if aside:
-        splits = splits._replace(dev=_agreement(ensemble, aside, of_aside, say))
+        splits = splits._replace(dev=_agreement(ensemble, aside, of_aside))
     # The labels of texts are placeholders, which `SoftTargets.without_gold` replaces.
     pairs = zip(texts, log_probs[len(splits.train) :], strict=True)
     taught = [ensemble.label(example, rows) for example, rows in pairs]
@@ -50,7 +52,6 @@ def train_distilled(config: RunConfig, splits: Splits, seed: int, folder: Path, 
         splits._replace(train=[*splits.train, *taught]),
         seed,
         folder,
-        say,
         soft=SoftTargets(ensemble.labels, log_probs, len(splits.train), loss),
         distillation=DistillationReport(
             {teacher.name: teacher.digest for teacher in ensemble.teachers},
@@ -92,12 +93,12 @@ def _divide(texts: Sequence[Example], *, hold_out_dev: bool) -> tuple[list[Examp
 
 
 def _agreement(
-    ensemble: Ensemble, aside: Sequence[Example], log_probs: Sequence[np.ndarray], say: Say
+    ensemble: Ensemble, aside: Sequence[Example], log_probs: Sequence[np.ndarray]
 ) -> list[Example]:
     """Return the held-out texts with the labels of the teachers, without those that have no readable answer."""
     pairs = zip(aside, log_probs, strict=True)
     dev = [ensemble.label(example, rows) for example, rows in pairs if not np.isnan(rows).any()]
-    say(
+    LOGGER.info(
         f"no dev data: {len(dev):,} held-out texts with the labels of the teachers are scored, so dev below is the "
         "agreement with the teachers"
     )

@@ -11,7 +11,6 @@ from lookboth.data import decode_tags, tags_for_labels
 from lookboth.errors import ConfigError
 from lookboth.inference import decode_tags_constrained
 from lookboth.run_folder import RunFolder
-from lookboth.training.run_finishing import Say
 from lookboth.training.teacher_outputs import teacher_outputs
 from lookboth.training.teachers import Teacher, find_teachers
 from lookboth.types import Example
@@ -46,13 +45,12 @@ class Ensemble:
             return self.labels
         return tags_for_labels(self.labels, self.config.scheme)
 
-    def log_probs(self, examples: Sequence[Example], folder: Path, say: Say) -> list[np.ndarray]:
+    def log_probs(self, examples: Sequence[Example], folder: Path) -> list[np.ndarray]:
         """Return the log of the mean probabilities for each example, (w, num_tags) in half precision.
 
         Args:
             examples: the texts, none of them empty.
             folder: run folder of the student; without distill.cache the outputs are stored next to it.
-            say: called with each line of progress.
 
         Raises:
             DataError, ModelError: see `teacher_outputs` and `predict_log_probs`.
@@ -64,9 +62,7 @@ class Ensemble:
         for teacher in self.teachers:
             order = [teacher.tag_set.tags.index(tag) for tag in self.tags]
             precision = self.config.training.precision
-            found = teacher_outputs(
-                teacher, examples, section=section, cache=cache, precision=precision, say=say
-            )
+            found = teacher_outputs(teacher, examples, section=section, cache=cache, precision=precision)
             of_teachers.append([rows[:, order] for rows in found])
         return [average(rows) for rows in zip(*of_teachers, strict=True)]
 

@@ -1,5 +1,6 @@
 """Cached states of frozen layers: each text passes them once, and the trained layers start from the cache."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from lookboth.models import LabelerModel
 from lookboth.training.batches import RunBatches
 from lookboth.training.process_group import ProcessGroup, shards_weights
 
+LOGGER = logging.getLogger(__name__)
 Key = tuple[tuple[Reach, ...], bytes]  # reach of the frozen layers, and the tokens of a text
 
 
@@ -27,7 +29,7 @@ class Obstacle(NamedTuple):
 
 
 def keep_frozen_states(
-    model: LabelerModel, batches: RunBatches, config: TrainConfig, say: Callable[[str], None]
+    model: LabelerModel, batches: RunBatches, config: TrainConfig
 ) -> AbstractContextManager[Any]:
     """Return a context in which `model` runs its frozen lower layers once per text, or a null context.
 
@@ -37,7 +39,6 @@ def keep_frozen_states(
         model: the model with its adapter, under the plan of training.
         batches: batches of the whole training.
         config: training section of the recipe.
-        say: called with each line of progress.
 
     Raises:
         ConfigError: training.cache_frozen = true and the states cannot be cached.
@@ -55,11 +56,13 @@ def keep_frozen_states(
         states.spare = int(config.cache_gb * 1e9) - needed
         obstacle = _too_large(needed, config.cache_gb) if states.spare < 0 else None
     if obstacle is None:
-        say(f"states of the {num_frozen} frozen layers are computed once per text: {needed / 1e9:.2f} GB")
+        LOGGER.info(
+            f"states of the {num_frozen} frozen layers are computed once per text: {needed / 1e9:.2f} GB"
+        )
         return states
     if wanted is True:
         raise ConfigError(f"training.cache_frozen = true: {obstacle.why}. {obstacle.remedy}.")
-    say(f"states of the {num_frozen} frozen layers are not cached: {obstacle.why}")
+    LOGGER.info(f"states of the {num_frozen} frozen layers are not cached: {obstacle.why}")
     return nullcontext()
 
 

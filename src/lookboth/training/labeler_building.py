@@ -1,13 +1,12 @@
 """Building an untrained labeler from a recipe: backbone under the plan, adapter, fresh head."""
 
-import dataclasses
 import inspect
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from lookboth.compat import checkpoints_in_old_format
 from lookboth.config import RunConfig
-from lookboth.data import Encoding, tags_for_labels
+from lookboth.data import tags_for_labels
 from lookboth.errors import ConfigError, ModelError
 from lookboth.labelers import Labeler, LabelerConfig, check_special_tokens
 from lookboth.masking import MaskPlan, is_stock, max_positions, steady_positions
@@ -23,6 +22,7 @@ from lookboth.models import (
     use_plan,
 )
 from lookboth.training.adapters import add_adapter
+from lookboth.training.batches import word_encoding
 from lookboth.training.continuation import (
     start_adapter,
     start_backbone,
@@ -102,7 +102,6 @@ def build_labeler(config: RunConfig, *, labels: Sequence[str], device: str | Non
     start = start_config(config)
     # A continued labeler keeps its labels and the way its words are tokenized.
     labels = labels if start is None else sorted({*labels, *start.labels})
-    encoding = Encoding.detect(base.tokenizer) if start is None else start.encoding
     of_texts = config.task == "classification"
     labeler_config = LabelerConfig(
         base=config.model,
@@ -113,7 +112,7 @@ def build_labeler(config: RunConfig, *, labels: Sequence[str], device: str | Non
         tags=tuple(labels) if of_texts else tags_for_labels(labels, config.scheme),
         scheme="plain" if of_texts else config.scheme,
         label_on=config.label_on,
-        encoding=dataclasses.replace(encoding, repetition=config.repetition),
+        encoding=word_encoding(config, base.tokenizer),
         adapter=config.adapter.kind,
         double_quant=config.adapter.double_quant,
         head=config.head,
@@ -190,10 +189,8 @@ def _check_positions(backbone: Any, tokenizer: Any, config: RunConfig) -> None:
     blocks = config.adaptation.blocks if config.adaptation is not None else None
     if blocks is not None and blocks > longest:
         raise ConfigError(f"adaptation.blocks = {blocks}: {why}. Set adaptation.blocks = {longest}.")
-    encoding, copies = Encoding.detect(tokenizer), config.repetition + 1
-    special = len(encoding.prefix_ids) + len(encoding.suffix_ids)
-    # Every copy of the words takes its own positions; special tokens occur once.
-    most = special + (longest - special) // copies
+    # Every copy of the words takes its own positions.
+    most = word_encoding(config, tokenizer).longest_text(longest)
     if config.max_tokens > most:
         repeated, other = "", ""
         if config.repetition:

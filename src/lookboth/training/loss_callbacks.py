@@ -1,8 +1,9 @@
 """Trainer callbacks that watch the loss: one reports progress, one stops a diverged training."""
 
+import logging
 import math
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, MutableMapping, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from lookboth.errors import ConfigError
 from lookboth.training.process_group import gather_from_ranks
 
+LOGGER = logging.getLogger(__name__)
 _MEASURED = 3  # steps whose duration is extrapolated
 _SHORTEST_REPORTED = 10  # seconds; shorter trainings get no estimate
 
@@ -68,11 +70,23 @@ class DivergenceCheck(TrainerCallback):
         raise diverged(found, lr_key=self.lr_key, lr=self.lr)
 
 
+class SectionLog(logging.LoggerAdapter[logging.Logger]):
+    """Logs the progress of a training; messages start with its section of the recipe unless that is [training]."""
+
+    def __init__(self, section: str) -> None:
+        super().__init__(LOGGER, {})
+        self.prefix = "" if section == "training" else f"{section}: "
+
+    def process(self, msg: object, kwargs: MutableMapping[str, Any]) -> tuple[str, MutableMapping[str, Any]]:
+        """Return the message with its section."""
+        return f"{self.prefix}{msg}", kwargs
+
+
 class ProgressReporter(TrainerCallback):
     """Reports an early estimate of the duration, then step, loss and time left at every log."""
 
-    def __init__(self, say: Callable[[str], None], step_tokens: Sequence[int]) -> None:
-        self.say, self.step_tokens = say, step_tokens
+    def __init__(self, log: SectionLog, step_tokens: Sequence[int]) -> None:
+        self.log, self.step_tokens = log, step_tokens
         self.start: tuple[int, float] = (0, 0.0)
         self.second: float | None = None
 
@@ -97,7 +111,7 @@ class ProgressReporter(TrainerCallback):
             seconds = (time.monotonic() - self.second) / max(1, measured) * left
             if seconds < _SHORTEST_REPORTED:
                 return
-            self.say(
+            self.log.info(
                 f"about {format_duration(seconds)} for the {state.max_steps - state.global_step:,} steps left, without "
                 "dev scoring"
             )
@@ -115,7 +129,7 @@ class ProgressReporter(TrainerCallback):
             return
         step, clock = self.start
         left = (time.monotonic() - clock) / (state.global_step - step) * (state.max_steps - state.global_step)
-        self.say(
+        self.log.info(
             f"step {state.global_step}/{state.max_steps}: loss {float(logs['loss']):.4f}, "
             f"{left // 60:.0f}:{left % 60:02.0f} left"
         )

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from lookboth.compat import launch_settings
 from lookboth.errors import ConfigError, DataError, LookbothError
+from lookboth.progress import silence_progress
 
 T = TypeVar("T")
 # Time for which one process may keep the others waiting, for example while rank 0 scores dev data. A crash does not
@@ -52,6 +53,8 @@ def join_process_group() -> ProcessGroup:
 
         check_launch(torch.cuda.device_count())
         PartialState(cpu=not torch.cuda.is_available(), timeout=TIMEOUT)
+    if not group.is_rank_zero:
+        silence_progress()
     return group
 
 

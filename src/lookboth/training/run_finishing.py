@@ -2,6 +2,7 @@
 predictions.
 """
 
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,7 @@ from lookboth.training.process_group import on_rank_zero
 from lookboth.training.trainer import History
 from lookboth.types import Example
 
-Say = Callable[[str], None]
+LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +137,7 @@ class LossScorer(DevScorer):
         return self.evaluate()
 
 
-def finish_run(
-    run: TrainedRun, config: RunConfig, files: Mapping[str, Path], start: Start, say: Say
-) -> TrainedRun:
+def finish_run(run: TrainedRun, config: RunConfig, files: Mapping[str, Path], start: Start) -> TrainedRun:
     """Write the labeler, verify it by reading it back, then write predictions.jsonl and, last, run.json.
 
     Args:
@@ -146,18 +145,19 @@ def finish_run(
         config: the recipe.
         files: data files by role.
         start: start time of the run.
-        say: called with each line of progress.
 
     Raises:
         ModelError: the saved labeler differs from the one in memory (see `read_back`); run.json is not
             written.
     """
     if run.history.steps and run.history.best_score == 0:
-        say("Nothing was learned: the dev score is 0. Train longer, raise training.lr, or look at the data.")
+        LOGGER.warning(
+            "Nothing was learned: the dev score is 0. Train longer, raise training.lr, or look at the data."
+        )
     run.labeler.config = replace(run.labeler.config, scores=_card_scores(run, config))
     on_rank_zero(lambda: _write(run, config, files, start))
     for name, evaluation in {"dev": run.dev, **run.tests}.items():
-        say(f"\n{name}\n{evaluation.describe()}")
+        LOGGER.info(f"\n{name}\n{evaluation.describe()}")
     return run
 
 

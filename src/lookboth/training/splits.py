@@ -74,6 +74,7 @@ def read_options(config: RunConfig) -> ReadOptions:
         scheme=data.scheme,
         text_field=data.text_field,
         label_field=data.label_field,
+        labels=data.labels,
         encoding=data.encoding,
         head=config.scheme,
         repair=data.repair,

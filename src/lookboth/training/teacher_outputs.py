@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +20,7 @@ from lookboth.training.process_group import on_rank_zero
 from lookboth.training.teachers import Teacher, predict_log_probs
 from lookboth.types import Example
 
+LOGGER = logging.getLogger(__name__)
 _SUFFIX = ".safetensors"
 _KEY_BYTES = 16
 # Words per file: a killed run loses the outputs of at most one file.
@@ -32,7 +34,6 @@ def teacher_outputs(
     section: DistillConfig,
     cache: Path,
     precision: str,
-    say: Callable[[str], None],
 ) -> list[np.ndarray]:
     """Return the teacher's log probabilities of each example in half precision, one (w, num_tags) array each.
 
@@ -45,15 +46,14 @@ def teacher_outputs(
         section: the section [distill] of the recipe.
         cache: folder of the outputs of all teachers.
         precision: precision of the teacher's computation.
-        say: called with each line of progress.
 
     Raises:
         DataError: the outputs would be larger than `section.cache_gb`.
     """
     folder = cache / f"{teacher.digest[:32]}-{precision}"
     distinct = {text_key(example, teacher): example for example in examples}
-    _require_size(teacher, distinct, section, folder, say)
-    on_rank_zero(lambda: _compute_missing(teacher, distinct, folder, precision, say))
+    _require_size(teacher, distinct, section, folder)
+    on_rank_zero(lambda: _compute_missing(teacher, distinct, folder, precision))
     found = read_outputs(folder, distinct, len(teacher.tag_set.tags))
     return [found[text_key(example, teacher)] for example in examples]
 
@@ -85,7 +85,6 @@ def _require_size(
     distinct: Mapping[bytes, Example],
     section: DistillConfig,
     folder: Path,
-    say: Callable[[str], None],
 ) -> None:
     """Report the size of the outputs before they are computed, and refuse it if it is too large."""
     num_words, num_tags = sum(map(_num_rows(teacher), distinct.values())), len(teacher.tag_set.tags)
@@ -96,7 +95,7 @@ def _require_size(
             f"{what}, and distill.cache_gb = {section.cache_gb:g}. Set a larger value, or use a part of the text, for "
             "example distill.texts = 'NAME:train[:10%]'."
         )
-    say(f"{what} in {folder}")
+    LOGGER.info(f"{what} in {folder}")
 
 
 def _num_rows(teacher: Teacher) -> Callable[[Example], int]:
@@ -109,7 +108,6 @@ def _compute_missing(
     distinct: Mapping[bytes, Example],
     folder: Path,
     precision: str,
-    say: Callable[[str], None],
 ) -> None:
     """Compute and write the outputs that are not on disk."""
     stored = read_outputs(folder, distinct, len(teacher.tag_set.tags))
@@ -117,7 +115,7 @@ def _compute_missing(
     todo = [[key for key in part if key not in stored] for part in _parts(distinct)]
     todo = [part for part in todo if part]
     if not todo:
-        say(f"outputs of the teacher {teacher.name!r} are complete; it is not loaded")
+        LOGGER.info(f"outputs of the teacher {teacher.name!r} are complete; it is not loaded")
         return
     labeler = open_labeler(teacher.folder, precision=precision)
     total, done, shown = sum(map(len, todo)), 0, 0
@@ -128,7 +126,7 @@ def _compute_missing(
         # One line per tenth.
         if 10 * done // total > shown:
             shown = 10 * done // total
-            say(f"outputs of the teacher {teacher.name!r}: {done:,} of {total:,} texts")
+            LOGGER.info(f"outputs of the teacher {teacher.name!r}: {done:,} of {total:,} texts")
 
 
 def _parts(distinct: Mapping[bytes, Example]) -> list[list[bytes]]:

@@ -23,7 +23,7 @@ from lookboth.training.checkpoints import last_checkpoint, load_weights, without
 from lookboth.training.distributed_work import SharedBatches
 from lookboth.training.footprint import memory_lines
 from lookboth.training.lora_places import describe_pairs
-from lookboth.training.loss_callbacks import Diverged, DivergenceCheck, ProgressReporter
+from lookboth.training.loss_callbacks import Diverged, DivergenceCheck, ProgressReporter, SectionLog
 from lookboth.training.optimizing import GroupedTrainer, lr_factors, optimizer_arguments
 from lookboth.training.process_group import (
     ProcessGroup,
@@ -63,9 +63,8 @@ def fit(
     seed: int,
     folder: Path,
     score_dev: Callable[[], float],
-    say: Callable[[str], None] = print,
     until: float = 1.0,
-    lr_key: str = "training.lr",
+    section: str = "training",
     adapter: AdapterConfig | None = None,
 ) -> History:
     """Train `model` in place and leave it with the weights of the best dev score.
@@ -80,10 +79,9 @@ def fit(
         seed: seed of dropout (the batches have their own).
         folder: folder for checkpoints, history and the best weights.
         score_dev: returns the dev score of the current weights, higher is better.
-        say: called with each line of progress.
         until: share of the steps after which to pause with the current weights; a later call with the same
             folder resumes.
-        lr_key: recipe key of config.lr, for messages.
+        section: section of the recipe that `config` is from, for messages.
         adapter: the adapter section of a recipe, for its own learning rates.
 
     Raises:
@@ -97,8 +95,9 @@ def fit(
     pause = _Pause(max(1, round(until * steps)), steps)
     scored = _evaluation_steps(batches, config)
     averager = Averager(model, config, folder)
-    keeper = _KeepBest(model, folder, score_dev, scored, config.patience, say, averager)
-    watch = DivergenceCheck(model, {*scored, pause.step}, lr_key=lr_key, lr=config.lr)
+    log = SectionLog(section)
+    keeper = _KeepBest(model, folder, score_dev, scored, config.patience, log, averager)
+    watch = DivergenceCheck(model, {*scored, pause.step}, lr_key=f"{section}.lr", lr=config.lr)
     if keeper.finished():
         keeper.restore_best()
         return keeper.history
@@ -112,7 +111,7 @@ def fit(
             args=_arguments(config, folder, seed, group, accumulation=shared.parts_of_each),
             train_dataset=batches if group.size == 1 else shared,
             data_collator=only_batch,
-            callbacks=[watch, averager, keeper, ProgressReporter(say, step_tokens(batches, config)), pause],
+            callbacks=[watch, averager, keeper, ProgressReporter(log, step_tokens(batches, config)), pause],
         )
         trainer.remove_callback(PrinterCallback)
         if shards_weights() and not trainer.is_fsdp_enabled:
@@ -125,7 +124,7 @@ def fit(
         except Diverged as error:
             if keeper.history.best_score <= 0:
                 raise
-            say(f"{error} The weights of step {keeper.history.best_step} are kept.")
+            log.warning(f"{error} The weights of step {keeper.history.best_step} are kept.")
     # A paused training keeps its current weights, because its score is that of this moment.
     if not pause.reached:
         keeper.restore_best()
@@ -158,10 +157,10 @@ class _KeepBest(TrainerCallback):
         score_dev: Callable[[], float],
         at_steps: set[int],
         patience: int | None,
-        say: Callable[[str], None],
+        log: SectionLog,
         averager: Averager,
     ) -> None:
-        self.model, self.folder, self.score_dev, self.say = model, TrainingFolder(folder), score_dev, say
+        self.model, self.folder, self.score_dev, self.log = model, TrainingFolder(folder), score_dev, log
         self.averager = averager
         self.at_steps, self.patience = at_steps, patience
         self.history = History()
@@ -184,7 +183,9 @@ class _KeepBest(TrainerCallback):
             on_rank_zero(lambda: write_json(self.folder.history, asdict(history)))
             # The checkpoint and the history must describe the same step, or a resumed run would score it twice.
             control.should_save = True
-            self.say(f"step {step}: dev {100 * history.scores[-1]:.2f} (best {100 * history.best_score:.2f})")
+            self.log.info(
+                f"step {step}: dev {100 * history.scores[-1]:.2f} (best {100 * history.best_score:.2f})"
+            )
         return control
 
     def _score(self, step: int) -> None:

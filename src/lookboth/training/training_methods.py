@@ -5,10 +5,10 @@ from importlib import import_module
 from pathlib import Path
 
 from lookboth.config import MethodName, RunConfig
-from lookboth.training.run_finishing import Say, TrainedRun
+from lookboth.training.run_finishing import TrainedRun
 from lookboth.training.splits import Splits
 
-Method = Callable[[RunConfig, Splits, int, Path, Say], TrainedRun]
+Method = Callable[[RunConfig, Splits, int, Path], TrainedRun]
 
 # "module:function", imported on use: the method modules import this package, so it must not import them.
 METHODS: dict[MethodName, str] = {

@@ -1,6 +1,7 @@
 """Entry points of training: read the data, train one labeler per seed, write one folder per seed."""
 
 import gc
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,23 +21,25 @@ from lookboth.training.folder_claim import claim_folder
 from lookboth.training.footprint import require_memory
 from lookboth.training.labeler_building import build_base
 from lookboth.training.process_group import join_process_group, on_rank_zero, require_shared, shards_weights
-from lookboth.training.run_finishing import Say, Start, TrainedRun
+from lookboth.training.run_finishing import Start, TrainedRun
 from lookboth.training.splits import Splits, read_splits
 from lookboth.training.teachers import find_teachers
 from lookboth.training.training_methods import find_method
 from lookboth.training.truncation import truncate_splits
 from lookboth.types import Example
 
+LOGGER = logging.getLogger(__name__)
 
-def train(config: RunConfig, out: str | Path, *, say: Say = print) -> list[TrainedRun]:
+
+def train(config: RunConfig, out: str | Path) -> list[TrainedRun]:
     """Train one labeler per seed and write each into its own folder below `out`.
 
-    An interrupted run resumes from its last checkpoint when called again with the same `out`.
+    An interrupted run resumes from its last checkpoint when called again with the same `out`. Progress is logged
+    to the loggers below "lookboth" at level INFO.
 
     Args:
         config: a recipe (`load_recipe`).
         out: output folder; `out/seed-N/` gets run.json, predictions.jsonl and labeler/.
-        say: receives progress messages, one line each.
 
     Returns:
         One run per seed. After training on a GPU, all labelers but the last are on the CPU.
@@ -52,25 +55,28 @@ def train(config: RunConfig, out: str | Path, *, say: Say = print) -> list[Train
     data = {"train": splits.train, "dev": splits.dev}
     if config.adaptation is not None and config.adaptation.text:
         data["text"] = read_texts(config)
+    out = Path(out)
     teachers = {}
     if config.distill is not None:
         found = find_teachers(config, [RunFolder.of_seed(out, seed).path for seed in config.training.seeds])
         teachers = {teacher.name: teacher.digest for teacher in found}
         data["distill texts"] = read_distill_texts(config)
-    say = _gather(out, config, data, say, teachers)
+    _gather(out, config, data, teachers)
     runs: list[TrainedRun] = []
     for seed in config.training.seeds:
         if runs:
             _leave_gpu(runs[-1])
-        runs.append(train_one(config, splits, seed, RunFolder.of_seed(out, seed).path, say=say))
+        runs.append(train_one(config, splits, seed, RunFolder.of_seed(out, seed).path))
     if len(runs) > 1:
         for name in runs[0].tests:
             mean, sd = mean_and_sd([run.tests[name].scores.headline for run in runs])
-            say(f"{name}: {100 * mean:.2f} ± {100 * (sd or 0):.2f} (mean and sd over {len(runs)} seeds)")
+            LOGGER.info(
+                f"{name}: {100 * mean:.2f} ± {100 * (sd or 0):.2f} (mean and sd over {len(runs)} seeds)"
+            )
     return runs
 
 
-def adapt(config: RunConfig, out: str | Path, *, say: Say = print) -> AdaptationReport:
+def adapt(config: RunConfig, out: str | Path) -> AdaptationReport:
     """Run only the adaptation of a recipe, with its first seed, and write the trained weights into `out`.
 
     Another recipe can use `out/adapter` as adapter.start_from; with adapter.kind = "full" it can use
@@ -79,7 +85,6 @@ def adapt(config: RunConfig, out: str | Path, *, say: Say = print) -> Adaptation
     Args:
         config: a recipe with the section [adaptation].
         out: output folder; also gets run.json.
-        say: receives progress messages, one line each.
 
     Raises:
         LookbothError: as in `train`.
@@ -88,12 +93,10 @@ def adapt(config: RunConfig, out: str | Path, *, say: Say = print) -> Adaptation
 
     out, seed, start = Path(out), config.training.seeds[0], Start.now()
     texts = read_texts(config)
-    say = _gather(out, config, {"text": texts}, say)
+    _gather(out, config, {"text": texts})
     set_seed(seed)
     base = build_base(config)
-    report = adapt_backbone(
-        config, base.backbone, base.tokenizer, seed=seed, folder=out, say=say, texts=texts
-    )
+    report = adapt_backbone(config, base.backbone, base.tokenizer, seed=seed, folder=out, texts=texts)
     on_rank_zero(
         lambda: write_run(
             out,
@@ -109,11 +112,11 @@ def adapt(config: RunConfig, out: str | Path, *, say: Say = print) -> Adaptation
     return report
 
 
-def train_one(config: RunConfig, splits: Splits, seed: int, folder: Path, *, say: Say = print) -> TrainedRun:
+def train_one(config: RunConfig, splits: Splits, seed: int, folder: Path) -> TrainedRun:
     """Train one labeler by the recipe's method; see `train`."""
-    splits = truncate_splits(splits, config, say)
+    splits = truncate_splits(splits, config)
     require_memory(config)
-    return find_method(config.method)(config, splits, seed, folder, say)
+    return find_method(config.method)(config, splits, seed, folder)
 
 
 def _leave_gpu(run: TrainedRun) -> None:
@@ -129,23 +132,21 @@ def _gather(
     out: Path,
     config: RunConfig,
     data: Mapping[str, Sequence[Example]],
-    say: Say,
     teachers: Mapping[str, str] = MappingProxyType({}),
-) -> Say:
-    """Connect the processes, claim the folder for them, and return a `say` that logs only on rank 0."""
+) -> None:
+    """Connect the processes and claim the folder for them."""
     if shards_weights():
         _check_sharding(config)
     group = join_process_group()
     on_rank_zero(lambda: claim_folder(out, config, data, teachers))
     require_shared(RunFolder(out).recipe)
-    if group.size > 1 and group.is_rank_zero:
-        say(f"{group.size} processes share each optimizer step")
+    if group.size > 1:
+        LOGGER.info(f"{group.size} processes share each optimizer step")
     gpus = torch.cuda.device_count()
     # A search runs in a single process.
     if group.size == 1 and gpus > 1 and config.method != "search":
         command = f"torchrun --nproc-per-node {gpus} -m lookboth ..."
-        say(f"{gpus} GPUs found, one is used. To use all: {command} (docs/distributed.md)")
-    return say if group.is_rank_zero else lambda _: None
+        LOGGER.info(f"{gpus} GPUs found, one is used. To use all: {command} (docs/distributed.md)")
 
 
 def _check_sharding(config: RunConfig) -> None:

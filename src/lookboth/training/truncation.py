@@ -1,25 +1,28 @@
 """Texts truncated to max_tokens instead of read in windows, as in several papers: `truncate = true`."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
 from lookboth.config import RunConfig
-from lookboth.data import Encoding, WordEncoder, text_and_offsets
+from lookboth.data import WordEncoder, text_and_offsets
 from lookboth.errors import ConfigError
 from lookboth.models import load_tokenizer
+from lookboth.training.batches import word_encoding
 from lookboth.training.splits import Splits
 from lookboth.types import Example
 
+LOGGER = logging.getLogger(__name__)
 
-def truncate_splits(splits: Splits, config: RunConfig, say: Callable[[str], None]) -> Splits:
+
+def truncate_splits(splits: Splits, config: RunConfig) -> Splits:
     """Return the data of a recipe with every text truncated to `max_tokens` tokens.
 
     Args:
         splits: the data as read.
         config: a recipe; without `truncate` the splits are returned unchanged.
-        say: called with each line of progress.
 
     Raises:
         ConfigError: the tokenizer does not report character offsets.
@@ -39,8 +42,8 @@ def truncate_splits(splits: Splits, config: RunConfig, say: Callable[[str], None
         if number:
             total = _num_words(pairs[name][0])
             done = "trained on" if name == "train" else "scored"
-            say(
-                f"Warning: truncate = true: {number:,} of {total:,} words of {name} are beyond "
+            LOGGER.warning(
+                f"truncate = true: {number:,} of {total:,} words of {name} are beyond "
                 f"{config.max_tokens} tokens and are not {done}."
             )
     return splits._replace(train=train, dev=dev, tests=tests, unscored=lost)
@@ -55,8 +58,8 @@ def _cutter(config: RunConfig) -> Callable[[Sequence[Example]], list[Example]]:
     tokenizer = load_tokenizer(
         config.model, revision=config.revision, trust_remote_code=config.trust_remote_code
     )
-    encoding = Encoding.detect(tokenizer)
-    budget = config.max_tokens - len(encoding.prefix_ids) - len(encoding.suffix_ids)
+    encoding = word_encoding(config, tokenizer)
+    budget = config.max_tokens - encoding.special_tokens()
     if config.task == "classification":
         return lambda examples: [_cut_text(example, tokenizer, budget) for example in examples]
     encoder = WordEncoder(tokenizer, encoding, max_word_tokens=min(64, max(1, config.max_tokens // 4)))

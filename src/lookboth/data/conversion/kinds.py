@@ -100,7 +100,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         ),
         "json": Kind(
             read_json,
-            (*_OVER_OFFSETS, "text_field", "label_field", "scheme"),
+            (*_OVER_OFFSETS, "text_field", "label_field", "scheme", "labels"),
             "JSON with tokens and tags, or texts and spans",
         ),
         "label-studio": Kind(

@@ -108,7 +108,7 @@ def read_json(path: str | Path, options: ConvertOptions, *, repair: bool = False
 
     Args:
         path: the file, UTF-8.
-        options: `several`, `offsets`, `text_field`, `label_field` and `scheme`.
+        options: `several`, `offsets`, `text_field`, `label_field`, `scheme` and `labels`.
         repair: as in `read_jsonl`.
 
     Raises:
@@ -119,6 +119,7 @@ def read_json(path: str | Path, options: ConvertOptions, *, repair: bool = False
         scheme=options.scheme,
         text_field=options.text_field,
         label_field=options.label_field,
+        labels=options.labels,
         several=options.several,
         counting=options.counting,
         repair=repair,

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from lookboth.data import (
     JSONL_SUFFIXES,
+    PARQUET_SUFFIXES,
     UNPACKING_ERRORS,
     is_text_with_entities,
     open_unpacked,
@@ -58,7 +59,7 @@ class Sample(NamedTuple):
 
 def take_sample(path: Path) -> Sample:
     """Return the beginning of a file or folder; a file that cannot be read has none."""
-    if path.is_dir():
+    if path.is_dir() or suffix_of(path) in PARQUET_SUFFIXES:
         return Sample(path)
     if suffix_of(path) in JSONL_SUFFIXES:
         try:
