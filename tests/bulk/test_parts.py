@@ -16,7 +16,7 @@ from pyarrow import parquet
 from lookboth.bulk import parts as parts_module
 from lookboth.bulk.bulk_options import BulkOptions
 from lookboth.bulk.input_files import find_files
-from lookboth.bulk.parts import plan_parts
+from lookboth.bulk.parts import divide_into_parts
 from lookboth.bulk.rows import read_rows
 from lookboth.bulk.storage import open_place
 from lookboth.errors import DataError
@@ -243,7 +243,7 @@ def test_input_that_changed_is_refused(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("one\n")
     folder, files = find_files(open_place(str(path)), None)
-    parts = plan_parts(folder, files, BulkOptions())
+    parts = divide_into_parts(folder, files, BulkOptions())
     path.write_text("other\n")
     with pytest.raises(DataError, match=r"a\.txt: changed or removed"):
         list(read_rows(folder, files[0], parts[0], BulkOptions()))

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 import lookboth
-from lookboth.data.packing import MAX_PADDING, build_batch, cheapest_batches, padding_share, plan_batches
+from lookboth.data.packing import MAX_PADDING, build_batch, cheapest_batches, padding_share, schedule_batches
 from lookboth.types import TokenizedExample
 
 LAYOUTS = ("bucketed", "packed")
@@ -27,7 +27,7 @@ def rows_of(batch, lengths, layout):
 @pytest.mark.parametrize("layout", LAYOUTS)
 @given(lengths=all_lengths, max_tokens=max_tokens, seed=seeds)
 def test_every_example_once_and_no_batch_too_large(layout, lengths, max_tokens, seed):
-    batches = plan_batches(lengths, max_tokens=max_tokens, layout=layout, seed=seed)
+    batches = schedule_batches(lengths, max_tokens=max_tokens, layout=layout, seed=seed)
     assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
     for batch in batches:
         assert batch
@@ -36,7 +36,7 @@ def test_every_example_once_and_no_batch_too_large(layout, lengths, max_tokens, 
 
 @given(lengths=all_lengths, max_tokens=max_tokens, seed=seeds)
 def test_padding_stays_under_the_limit(lengths, max_tokens, seed):
-    batches = plan_batches(lengths, max_tokens=max_tokens, seed=seed)
+    batches = schedule_batches(lengths, max_tokens=max_tokens, seed=seed)
     assert padding_share(lengths, batches) <= MAX_PADDING
 
 
@@ -68,7 +68,7 @@ def test_no_cut_is_cheaper_to_predict(lengths, room, start_tokens):
 
 @given(lengths=all_lengths, max_tokens=max_tokens)
 def test_predicting_never_costs_more_than_the_batches_of_training(lengths, max_tokens):
-    cheap, usual = (plan(lengths, max_tokens=max_tokens) for plan in (cheapest_batches, plan_batches))
+    cheap, usual = (plan(lengths, max_tokens=max_tokens) for plan in (cheapest_batches, schedule_batches))
     assert cost(cheap, lengths, 128) <= cost(usual, lengths, 128)
 
 
@@ -84,7 +84,7 @@ ADVERSARIAL = {
 @pytest.mark.parametrize("lengths", ADVERSARIAL.values(), ids=ADVERSARIAL.keys())
 def test_padding_on_adversarial_lengths(lengths):
     for seed in (None, 0, 1):
-        batches = plan_batches(lengths, max_tokens=1024, seed=seed)
+        batches = schedule_batches(lengths, max_tokens=1024, seed=seed)
         computed = sum(rows_of(batch, lengths, "bucketed") for batch in batches)
         assert 1 - sum(lengths) / computed <= MAX_PADDING
         assert padding_share(lengths, batches) == pytest.approx(1 - sum(lengths) / computed)
@@ -95,7 +95,7 @@ def test_padding_and_number_of_batches_on_wnut17():
     sentences = WNUT17.read_text(encoding="utf-8").strip().split("\n\n")
     lengths = [len(sentence.splitlines()) for sentence in sentences]
     assert len(lengths) > 3000
-    batches = plan_batches(lengths, max_tokens=1024, seed=0)
+    batches = schedule_batches(lengths, max_tokens=1024, seed=0)
     assert padding_share(lengths, batches) <= MAX_PADDING
     assert len(batches) <= 1.05 * sum(lengths) / 1024  # hardly more batches than the tokens need
 
@@ -104,7 +104,7 @@ def test_padding_and_number_of_batches_on_wnut17():
 def test_few_sentences_make_few_batches(room):
     rng = random.Random(0)
     lengths = [min(400, int(rng.lognormvariate(3, 0.6))) + 1 for _ in range(1000)]
-    batches = plan_batches(lengths, max_tokens=room, seed=0)
+    batches = schedule_batches(lengths, max_tokens=room, seed=0)
     assert padding_share(lengths, batches) <= MAX_PADDING
     assert len(batches) <= 1.5 * sum(lengths) / room + 10
 
@@ -114,7 +114,7 @@ def test_the_seed_decides_the_order(layout):
     lengths = [1 + i % 40 for i in range(400)]
 
     def plan(seed):
-        return plan_batches(lengths, max_tokens=256, layout=layout, seed=seed)
+        return schedule_batches(lengths, max_tokens=256, layout=layout, seed=seed)
 
     assert plan(1) == plan(1)
     assert plan(None) == plan(None)

@@ -5,7 +5,7 @@ import time
 from hypothesis import assume, example, given, strategies as st
 
 from lookboth.data.alignment import Encoding
-from lookboth.data.windows import Window, plan_windows, window_example
+from lookboth.data.windows import Window, divide_into_windows, window_example
 
 ENCODING = Encoding(word_prefix=" ", prefix_ids=(1,), suffix_ids=(2, 3), fallback_id=0)
 
@@ -23,7 +23,7 @@ def window_settings(draw):
 @given(window_settings())
 def test_every_word_is_labeled_once_in_order(setting):
     lengths, max_tokens, overlap = setting
-    windows = plan_windows(lengths, max_tokens=max_tokens, overlap=overlap)
+    windows = divide_into_windows(lengths, max_tokens=max_tokens, overlap=overlap)
     labeled = [word for w in windows for word in range(w.label_start, w.label_end)]
     assert labeled == list(range(len(lengths)))
     for w in windows:
@@ -33,7 +33,7 @@ def test_every_word_is_labeled_once_in_order(setting):
 @given(window_settings())
 def test_no_window_is_too_long(setting):
     lengths, max_tokens, overlap = setting
-    for w in plan_windows(lengths, max_tokens=max_tokens, overlap=overlap):
+    for w in divide_into_windows(lengths, max_tokens=max_tokens, overlap=overlap):
         assert sum(lengths[w.start : w.end]) <= max_tokens
 
 
@@ -42,7 +42,7 @@ def test_no_window_is_too_long(setting):
 @given(window_settings())
 def test_inner_borders_have_context_where_there_is_room(setting):
     lengths, max_tokens, overlap = setting
-    for w in plan_windows(lengths, max_tokens=max_tokens, overlap=overlap):
+    for w in divide_into_windows(lengths, max_tokens=max_tokens, overlap=overlap):
         left, right = sum(lengths[w.start : w.label_start]), sum(lengths[w.label_end : w.end])
         total = sum(lengths[w.start : w.end])
         if w.start > 0:  # one more word of left context is over the overlap, or does not fit
@@ -55,14 +55,14 @@ def test_inner_borders_have_context_where_there_is_room(setting):
 @given(st.integers(0, 60), st.integers(1, 20))
 def test_context_on_both_sides_of_every_inner_word(num_words, overlap):
     """With one token a word the promise is exact: `overlap` words on both sides, or the end of the text."""
-    for w in plan_windows([1] * num_words, max_tokens=3 * overlap + 1, overlap=overlap):
+    for w in divide_into_windows([1] * num_words, max_tokens=3 * overlap + 1, overlap=overlap):
         assert w.start == max(0, w.label_start - overlap)
         assert w.end == num_words or w.end >= w.label_end + overlap
 
 
 @given(st.lists(st.integers(1, 50), max_size=40), st.integers(1, 20))
 def test_a_word_over_the_limit_gets_its_own_window(lengths, max_tokens):
-    windows = plan_windows(lengths, max_tokens=max_tokens, overlap=max_tokens // 3)
+    windows = divide_into_windows(lengths, max_tokens=max_tokens, overlap=max_tokens // 3)
     assert [i for w in windows for i in range(w.label_start, w.label_end)] == list(range(len(lengths)))
     for w in windows:
         assert sum(lengths[w.start : w.end]) <= max_tokens or w.end == w.start + 1
@@ -93,16 +93,16 @@ def test_window_examples_hold_the_words_they_say(setting, labeled):
 def test_short_texts_are_not_cut(setting):
     lengths, _, overlap = setting
     assume(lengths)
-    assert plan_windows(lengths, max_tokens=sum(lengths) + 1, overlap=min(overlap, sum(lengths) // 2)) == [
-        Window(0, 0, len(lengths), len(lengths))
-    ]
+    assert divide_into_windows(
+        lengths, max_tokens=sum(lengths) + 1, overlap=min(overlap, sum(lengths) // 2)
+    ) == [Window(0, 0, len(lengths), len(lengths))]
 
 
 def test_work_is_linear():
     """100,000 words take no more than a moment, and ten times the words about ten times the windows."""
     lengths = [1 + index % 3 for index in range(100_000)]
     started = time.process_time()
-    windows = plan_windows(lengths, max_tokens=509, overlap=64)
+    windows = divide_into_windows(lengths, max_tokens=509, overlap=64)
     assert time.process_time() - started < 2
     computed = sum(w.end - w.start for w in windows)
     assert computed < 1.5 * len(lengths)

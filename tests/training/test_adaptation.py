@@ -20,7 +20,7 @@ from lookboth.models.language_model import LanguageModel, load_language_model
 from lookboth.models.loading import load_backbone
 from lookboth.training import adaptation, adaptation_texts as texts, trainer
 from lookboth.training.adaptation import adapt_backbone, mean_loss
-from lookboth.training.adaptation_texts import hold_out, plan_texts, read_texts
+from lookboth.training.adaptation_texts import hold_out, read_texts, schedule_texts
 from lookboth.training.labeler_building import build_base
 from lookboth.training.objectives import Objective
 from lookboth.training.training_runs import adapt, train
@@ -185,7 +185,7 @@ def test_blocks_hold_the_texts_in_order_and_drop_the_rest(folder, data):
     config = recipe(folder / "tied", data, objective="clm", blocks=32, epochs=1)
     base = build_base(config, device="cpu")
     read = read_texts(config)
-    batches = plan_texts(read, config, base.tokenizer, vocab_size=100, seed=0)
+    batches = schedule_texts(read, config, base.tokenizer, vocab_size=100, seed=0)
     encoder = WordEncoder(base.tokenizer)
     joined = [token for text in read for token in encoder.encode(text.words).input_ids]
     assert [token for piece in batches.pieces for token in piece.input_ids] == joined[
@@ -349,10 +349,10 @@ def test_steps_go_before_epochs(folder, data):
         config = recipe(
             folder / "tied", data, "training.accumulation=2", f"training.layout={layout}", steps=31, epochs=1
         )
-        batches = plan_texts(words, config, tokenizer, vocab_size=400, seed=0)
+        batches = schedule_texts(words, config, tokenizer, vocab_size=400, seed=0)
         assert len(batches) == batches.epoch_ends[-1] == 62
     assert batches[5]["input_ids"].equal(batches[5]["input_ids"])  # what is hidden does not change
-    other = plan_texts(words, config, tokenizer, vocab_size=400, seed=1)
+    other = schedule_texts(words, config, tokenizer, vocab_size=400, seed=1)
     assert batches[0]["labels"].tolist() != other[0]["labels"].tolist()
 
 
@@ -362,11 +362,13 @@ def test_text_is_the_train_sentences_and_dev_and_test_are_never_read(folder, dat
     monkeypatch.setattr(
         readers, "read_dataset", lambda path, *a, **k: read.append(str(path)) or original(path, *a, **k)
     )
-    plan = texts.plan_texts
+    schedule = texts.schedule_texts
     monkeypatch.setattr(
         adaptation,
-        "plan_texts",
-        lambda words, *a, **k: tokenized.update(w for e in words for w in e.words) or plan(words, *a, **k),
+        "schedule_texts",
+        lambda words, *a, **k: (
+            tokenized.update(w for e in words for w in e.words) or schedule(words, *a, **k)
+        ),
     )
     config = recipe(folder / "tied", data, steps=1)
     adapt(config, tmp_path / "a")
@@ -415,7 +417,7 @@ def test_whole_texts_are_tokenized_as_classification_does(folder, tmp_path):
         (tmp_path / f"{split}.tsv").write_text("".join(rows), encoding="utf-8")
     config = parse_config(recipe(folder / "tied", tmp_path).to_dict(), ["task=classification"])
     examples = read_texts(config)
-    batches = plan_texts(examples, config, tiny_tokenizer("byte-bos"), vocab_size=400, seed=0)
+    batches = schedule_texts(examples, config, tiny_tokenizer("byte-bos"), vocab_size=400, seed=0)
     encoder = WordEncoder(tiny_tokenizer("byte-bos"))
     expected = tokenize_texts([example.text for example in examples], encoder, label_on="last")
     assert [piece.input_ids for piece in batches.pieces] == [piece.input_ids for piece in expected]
@@ -433,7 +435,7 @@ def test_smollm2_predicts_english(tmp_path):
     )
     base = build_base(config, device="cpu")
     model = adaptation._language_model(config, base.backbone)
-    batches = plan_texts(read_texts(config), config, base.tokenizer, vocab_size=49152, seed=0)
+    batches = schedule_texts(read_texts(config), config, base.tokenizer, vocab_size=49152, seed=0)
     assert 2 < mean_loss(model, batches) < 5
 
 

@@ -55,7 +55,7 @@ def build(config):
     return build_labeler(config, labels=["LOC", "PER"], device="cpu")
 
 
-def plan_batches(labeler, config, examples=TRAIN):
+def schedule_batches(labeler, config, examples=TRAIN):
     pieces = tokenize_examples(examples, labeler.encoder, tags=labeler.config.tags, config=config)
     return RunBatches.build(pieces, config=config, seed=0, pad_id=0)
 
@@ -63,7 +63,7 @@ def plan_batches(labeler, config, examples=TRAIN):
 def trained(config, folder, *, dev=DEV):
     """A labeler trained by a recipe as `train_classifier` does it, its history, and the states it kept, if any."""
     labeler = build(config)
-    batches = plan_batches(labeler, config)
+    batches = schedule_batches(labeler, config)
 
     def score_dev():
         with under_plan(labeler.model.backbone, labeler.config.plan):
@@ -107,7 +107,7 @@ PLANS = ("causal", "0011", "full", "0,2,1,*")
 def test_kept_states_change_nothing(folders, tmp_path, family, plan, layout):
     config = recipe(folders[family], plan=plan, training={"layout": layout})
     cut = assert_same_training(config, tmp_path)
-    batches = plan_batches(build(config), config)
+    batches = schedule_batches(build(config), config)
     assert cut >= len(batches) - batches.epoch_ends[0] + 1  # the whole second epoch, and dev after it
 
 
@@ -201,7 +201,7 @@ def inputs_of_lowest(labeler, batch):
 def test_nothing_goes_backward_below_the_lowest_trained_layer(tiny_llama_folder, checkpointing):
     config = recipe(tiny_llama_folder, plan="0011", training={"gradient_checkpointing": checkpointing})
     labeler = build(config)
-    number, wanted = inputs_of_lowest(labeler, plan_batches(labeler, config)[0])
+    number, wanted = inputs_of_lowest(labeler, schedule_batches(labeler, config)[0])
     assert number == 2
     assert wanted
     assert not any(wanted)
@@ -279,7 +279,7 @@ def refusal(config, monkeypatch=None, change=lambda labeler: None):
     said = []
     labeler = build(config)
     change(labeler)
-    batches = plan_batches(labeler, config)
+    batches = schedule_batches(labeler, config)
     with progress_to(said.append):
         auto = keep_frozen_states(labeler.model, batches, config.training)
     assert not isinstance(auto, FrozenStates)
@@ -342,10 +342,10 @@ def test_methods_without_a_head_keep_nothing(tiny_llama_folder, tmp_path):
 def test_states_are_kept_by_text_and_reach_within_their_room(tiny_llama_folder):
     config = recipe(tiny_llama_folder, plan="full")
     labeler = build(config)
-    batches = plan_batches(labeler, config)
+    batches = schedule_batches(labeler, config)
     states = FrozenStates(labeler.model, 2)
     first, again = batches[0], replace(batches, schedule=[batches.schedule[0][::-1]], layout="packed")[0]
-    one, other = plan_batches(labeler, config, DEV[:1])[0], plan_batches(labeler, config, DEV[1:2])[0]
+    one, other = schedule_batches(labeler, config, DEV[:1])[0], schedule_batches(labeler, config, DEV[1:2])[0]
     with states, torch.no_grad():
         labeler.model.train()
         labeler.model(**first)

@@ -1,4 +1,4 @@
-"""A bulk run: plan or resume it, label the missing parts and return the totals."""
+"""A bulk run: divide or resume it, label the missing parts and return the totals."""
 
 import signal
 import threading
@@ -14,7 +14,7 @@ from lookboth.bulk.cluster import connected, label_parts
 from lookboth.bulk.input_files import find_files
 from lookboth.bulk.manifest import Manifest, decided
 from lookboth.bulk.part_results import OutFolder
-from lookboth.bulk.parts import plan_parts
+from lookboth.bulk.parts import divide_into_parts
 from lookboth.bulk.rows import require_keys
 from lookboth.bulk.storage import Place, open_place
 from lookboth.bulk.worker import WorkerSpec
@@ -176,7 +176,7 @@ def _begin_or_resume(folder: OutFolder, root: Place, wanted: Manifest) -> Manife
             f"{folder.place.path} belongs to a run with other options: {'; '.join(different)}. "
             "Use the options of that run, or another output folder."
         )
-    parts = plan_parts(root, wanted.files, wanted.options)
+    parts = divide_into_parts(root, wanted.files, wanted.options)
     require_keys(root, wanted.files, wanted.options)
     manifest = replace(wanted, parts=tuple(parts))
     folder.write_manifest(manifest)

@@ -43,7 +43,7 @@ class Part(NamedTuple):
     size: int
 
 
-def plan_parts(folder: Place, files: Sequence[InputFile], options: BulkOptions) -> list[Part]:
+def divide_into_parts(folder: Place, files: Sequence[InputFile], options: BulkOptions) -> list[Part]:
     """Return the parts of all files, in order; every row is in exactly one part.
 
     Text files are read once to find their lines, so that every worker uses the same row numbers.

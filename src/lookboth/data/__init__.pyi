@@ -52,7 +52,7 @@ from .packing import (
     build_batch as build_batch,
     cheapest_batches as cheapest_batches,
     padding_share as padding_share,
-    plan_batches as plan_batches,
+    schedule_batches as schedule_batches,
     split_evenly as split_evenly,
 )
 from .problems import ProblemLog as ProblemLog, StrictLog as StrictLog, require_clean as require_clean

@@ -57,7 +57,7 @@ class PackedBatch:
         return {name: getattr(self, name) for name in fields if getattr(self, name) is not None}
 
 
-def plan_batches(
+def schedule_batches(
     lengths: Sequence[int],
     *,
     max_tokens: int,

@@ -17,7 +17,7 @@ class Window(NamedTuple):
     end: int
 
 
-def plan_windows(word_lengths: Sequence[int], *, max_tokens: int, overlap: int) -> list[Window]:
+def divide_into_windows(word_lengths: Sequence[int], *, max_tokens: int, overlap: int) -> list[Window]:
     """Return windows of at most `max_tokens` tokens with about `overlap` tokens of context on each side.
 
     Every word is labeled in exactly one window. The cost is linear in the number of words.
@@ -27,7 +27,7 @@ def plan_windows(word_lengths: Sequence[int], *, max_tokens: int, overlap: int) 
         max_tokens: token budget of one window, special tokens not counted.
         overlap: tokens of context at each inner border; less than half of `max_tokens`.
 
-    >>> plan_windows([1] * 6, max_tokens=4, overlap=1)
+    >>> divide_into_windows([1] * 6, max_tokens=4, overlap=1)
     [Window(start=0, label_start=0, label_end=3, end=4), Window(start=2, label_start=3, label_end=6, end=6)]
     """
     ends = [0, *accumulate(word_lengths)]
@@ -66,7 +66,7 @@ def window_example(
         encoding: special tokens (they count towards `max_tokens`) and repetition.
         labels: the tag id of each word, shape (w,), or None.
         example: index of the example, copied to the result.
-        max_tokens, overlap: in tokens, as in `plan_windows`; the copies of sequence repetition are not counted.
+        max_tokens, overlap: in tokens, as in `divide_into_windows`; the copies of sequence repetition are not counted.
     """
     budget = max_tokens - encoding.special_tokens()
     if sum(map(len, word_ids)) <= budget:
@@ -81,7 +81,7 @@ def window_example(
             first_word=w.label_start,
             context=(w.label_start - w.start, w.end - w.label_end),
         )
-        for w in plan_windows(lengths, max_tokens=budget, overlap=overlap)
+        for w in divide_into_windows(lengths, max_tokens=budget, overlap=overlap)
     ]
 
 

@@ -6,7 +6,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, overload
 
 from lookboth.config import TrainConfig
-from lookboth.data import padding_share, plan_batches
+from lookboth.data import padding_share, schedule_batches
 from lookboth.generative.demonstrations import Demonstrations
 from lookboth.generative.prompts import PromptWriter
 from lookboth.training import RunBatches
@@ -73,13 +73,13 @@ class TrainingExampleBatches(RunBatches):
     def of(
         cls, lessons: TrainingExamples, *, config: TrainConfig, seed: int, pad_id: int
     ) -> "TrainingExampleBatches":
-        """Plan `training.epochs` epochs, each with its own examples and shuffle."""
+        """Schedule `training.epochs` epochs, each with its own examples and shuffle."""
         lengths = [len(lesson) for lesson in lessons]
-        plan: list[list[int]] = []
+        schedule: list[list[int]] = []
         ends: list[int] = []
         for epoch, share in enumerate(_epoch_shares(config.epochs)):
             first = epoch * len(lessons.queries)
-            batches = plan_batches(
+            batches = schedule_batches(
                 lengths[first : first + len(lessons.queries)],
                 max_tokens=config.batch_tokens,
                 layout=config.layout,
@@ -88,9 +88,9 @@ class TrainingExampleBatches(RunBatches):
             )
             # A partial epoch trains on a random part, because batches are shuffled.
             kept = batches if share == 1 else batches[: max(1, round(share * len(batches)))]
-            plan += [[first + index for index in batch] for batch in kept]
-            ends.append(len(plan))
-        return cls(lessons, plan, tuple(ends), config.layout, pad_id, lengths)
+            schedule += [[first + index for index in batch] for batch in kept]
+            ends.append(len(schedule))
+        return cls(lessons, schedule, tuple(ends), config.layout, pad_id, lengths)
 
     def tensors(self, pieces: Sequence[TokenizedExample]) -> dict[str, Any]:
         """Return these examples as the keyword arguments of `LanguageModel.forward`."""

@@ -13,7 +13,7 @@ from lookboth.serving.settings import ServerSettings
 
 # Tokens per second assumed for a model whose speed was not measured.
 _FIRST_GUESS = 500.0
-# Share of a request's time limit that may be planned. The rest is a reserve, as the server may become slower.
+# Share of a request's time limit that its estimate may fill. The rest is a reserve, as the server may become slower.
 _SURE_SHARE = 0.75
 # Weight of one full batch in the moving average of the speed.
 _LEARNED = 0.3

@@ -26,8 +26,8 @@ from lookboth.training.adaptation_texts import (
     TextBatches,
     adaptation_training,
     hold_out,
-    plan_texts,
     read_texts,
+    schedule_texts,
     text_section,
 )
 from lookboth.training.checkpoints import load_weights
@@ -173,11 +173,11 @@ def _train(
     # Without a choice of weights nothing is held out: the loss is that of a sample of the training texts.
     if section.keep == "last":
         texts, scored = list(read), f"loss on {len(aside)} training texts"
-    batches = plan_texts(texts, config, tokenizer, vocab_size=vocab_size, seed=seed)
+    batches = schedule_texts(texts, config, tokenizer, vocab_size=vocab_size, seed=seed)
     # The held-out texts are scored once per evaluation, however many epochs the training has.
     once = config.model_copy(update={"adaptation": section.model_copy(update={"epochs": 1, "steps": None})})
     # The same masked tokens in every evaluation, so that losses are comparable.
-    held_out = plan_texts(aside, once, tokenizer, vocab_size=vocab_size, seed=0)
+    held_out = schedule_texts(aside, once, tokenizer, vocab_size=vocab_size, seed=0)
     before = mean_loss(model, held_out)
     if (pairs := describe_pairs(model)) is not None:
         LOGGER.info(f"adaptation: {pairs}")

@@ -1,4 +1,4 @@
-"""The raw text of a recipe: reading it, holding out a part and planning batches."""
+"""The raw text of a recipe: reading it, holding out a part and scheduling batches."""
 
 import random
 from collections.abc import Iterable, Iterator, Sequence
@@ -102,7 +102,7 @@ def hold_out(texts: Sequence[Example], *, at_most: int = MAX_HELD_OUT) -> tuple[
     return shuffled[num_held_out:], shuffled[:num_held_out]
 
 
-def plan_texts(
+def schedule_texts(
     texts: Sequence[Example], config: RunConfig, tokenizer: Any, *, vocab_size: int, seed: int
 ) -> TextBatches:
     """Return batches for `adaptation.epochs` epochs, tokenized as in labeling.
@@ -129,7 +129,7 @@ def plan_texts(
         in_blocks=section.blocks is not None,
     )
     pieces = _tokenize(texts, encoder, config)
-    batches = _plan(pieces, config, seed=seed, pad_id=find_pad_id(tokenizer))
+    batches = _schedule(pieces, config, seed=seed, pad_id=find_pad_id(tokenizer))
     return TextBatches(**vars(batches), objective=objective, seed=seed)
 
 
@@ -150,19 +150,19 @@ def adaptation_training(config: RunConfig) -> TrainConfig:
     return config.training.model_copy(update={**own, "patience": None})
 
 
-def _plan(pieces: Sequence[TokenizedExample], config: RunConfig, *, seed: int, pad_id: int) -> RunBatches:
-    """Plan `adaptation.epochs` epochs, or the batches of `adaptation.steps` steps."""
+def _schedule(pieces: Sequence[TokenizedExample], config: RunConfig, *, seed: int, pad_id: int) -> RunBatches:
+    """Schedule `adaptation.epochs` epochs, or the batches of `adaptation.steps` steps."""
     training, steps = adaptation_training(config), text_section(config).steps
 
-    def plan(epochs: float) -> RunBatches:
+    def schedule(epochs: float) -> RunBatches:
         changed = config.model_copy(update={"training": training.model_copy(update={"epochs": epochs})})
         return RunBatches.build(pieces, config=changed, seed=seed, pad_id=pad_id)
 
     if steps is None:
-        return plan(training.epochs)
+        return schedule(training.epochs)
     wanted = steps * training.accumulation
     # Two epochs more than computed: the number of packed rows varies between epochs.
-    batches = plan(wanted // len(plan(1)) + 2)
+    batches = schedule(wanted // len(schedule(1)) + 2)
     ends = (*(end for end in batches.epoch_ends if end < wanted), wanted)
     return replace(batches, schedule=batches.schedule[:wanted], epoch_ends=ends)
 

@@ -1,4 +1,4 @@
-"""Tokenized training data, and the batches of a whole run planned before it starts."""
+"""Tokenized training data, and the batches of a whole run, scheduled before it starts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,8 +13,8 @@ from lookboth.data import (
     build_batch,
     encode_spans,
     padding_share,
-    plan_batches,
     require_one_label,
+    schedule_batches,
     text_of,
     tokenize_texts,
     window_example,
@@ -67,7 +67,7 @@ def tokenize_examples(
 class RunBatches:
     """All batches of a run in order, as a map-style dataset: item i is the i-th batch.
 
-    The plan depends only on lengths and seed, so a resumed run gets the same batches.
+    The schedule depends only on lengths and seed, so a resumed run gets the same batches.
 
     Args:
         pieces: the training data.
@@ -85,27 +85,27 @@ class RunBatches:
     def build(
         cls, pieces: Sequence[TokenizedExample], *, config: RunConfig, seed: int, pad_id: int
     ) -> "RunBatches":
-        """Plan `training.epochs` epochs, each with its own shuffle."""
+        """Schedule `training.epochs` epochs, each with its own shuffle."""
         training = config.training
         lengths = [len(piece) for piece in pieces]
-        plan: list[list[int]] = []
+        schedule: list[list[int]] = []
         ends: list[int] = []
         left = training.epochs
         # Fractional epochs add up with rounding errors.
         while left > 1e-9:
             # Distinct for all run seeds and epochs, because no training has 10,007 epochs.
             epoch_seed = seed * 10_007 + len(ends)
-            epoch = plan_batches(
+            epoch = schedule_batches(
                 lengths,
                 max_tokens=training.batch_tokens,
                 layout=training.layout,
                 seed=epoch_seed,
                 size=training.batch_sentences,
             )
-            plan += epoch if left >= 1 else epoch[: max(1, round(left * len(epoch)))]
-            ends.append(len(plan))
+            schedule += epoch if left >= 1 else epoch[: max(1, round(left * len(epoch)))]
+            ends.append(len(schedule))
             left -= 1
-        return cls(pieces, plan, tuple(ends), training.layout, pad_id)
+        return cls(pieces, schedule, tuple(ends), training.layout, pad_id)
 
     def __len__(self) -> int:
         """Return the number of batches."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from lookboth.config import RunConfig
-from lookboth.data import build_batch, plan_batches
+from lookboth.data import build_batch, schedule_batches
 from lookboth.evaluation import Evaluation, evaluate_labeler
 from lookboth.labelers import Labeler
 from lookboth.masking import under_plan
@@ -159,11 +159,11 @@ def _mean_loss(labeler: Labeler, pieces: Sequence[TokenizedExample], batch_token
     training.
     """
     model, training = labeler.model, labeler.model.training
-    plan = plan_batches([len(piece) for piece in pieces], max_tokens=batch_tokens)
+    batches = schedule_batches([len(piece) for piece in pieces], max_tokens=batch_tokens)
     total = 0.0
     model.eval()
     with under_plan(model.backbone, labeler.config.plan):
-        for batch in plan:
+        for batch in batches:
             tensors = build_batch([pieces[i] for i in batch]).tensors()
             placed = {name: tensor.to(labeler.device) for name, tensor in tensors.items()}
             # `num_items_in_batch=1` makes the loss a sum over words.

@@ -111,7 +111,8 @@ def _compute_missing(
 ) -> None:
     """Compute and write the outputs that are not on disk."""
     stored = read_outputs(folder, distinct, len(teacher.tag_set.tags))
-    # Files are planned over all texts, so that a resumed run computes the same batches as an uninterrupted one.
+    # Texts are divided into files before any is skipped, so that a resumed run computes the same batches as an
+    # uninterrupted one.
     todo = [[key for key in part if key not in stored] for part in _parts(distinct)]
     todo = [part for part in todo if part]
     if not todo:

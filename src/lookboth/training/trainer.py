@@ -1,4 +1,4 @@
-"""The training loop: the stock transformers.Trainer over planned batches, keeping the best dev score."""
+"""The training loop: the stock transformers.Trainer over scheduled batches, keeping the best dev score."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -148,7 +148,7 @@ def read_config_lines(config: RunConfig, batches: RunBatches, model: nn.Module) 
 
 
 class _KeepBest(TrainerCallback):
-    """Scores dev data at the planned steps, saves the best weights and stops when patience runs out."""
+    """Scores dev data at the scheduled steps, saves the best weights and stops when patience runs out."""
 
     def __init__(
         self,
@@ -241,7 +241,7 @@ def _arguments(
 ) -> TrainingArguments:
     arguments = TrainingArguments(
         output_dir=str(TrainingFolder(folder).checkpoints),
-        # The dataset is the planned sequence of batches of all epochs, and one item is one ready-made batch.
+        # The dataset is the schedule of batches of all epochs, and one item is one ready-made batch.
         num_train_epochs=1,
         per_device_train_batch_size=1,
         train_sampling_strategy="sequential",
