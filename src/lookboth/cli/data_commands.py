@@ -104,11 +104,21 @@ def convert(
         typer.echo(f"written: {out}, {export_file(kind, source, out, reading)} texts")
         return
     asked = {name: getattr(reading, name) for name in ("text_field", "label_field", "scheme", "labels")}
-    if reading != ReadOptions(encoding=reading.encoding, repair=reading.repair, **asked):
+    if reading != ReadOptions(
+        encoding=reading.encoding, repair=reading.repair, splitter=reading.splitter, **asked
+    ):
         raise ConfigError(
             "column options are only for --export; `convert KIND` knows the columns. Remove them."
         )
     options = replace(options, **asked)
-    report = convert_file(kind, source, out, options, repair=reading.repair, encoding=reading.encoding)
+    report = convert_file(
+        kind,
+        source,
+        out,
+        options,
+        repair=reading.repair,
+        encoding=reading.encoding,
+        splitter=reading.splitter,
+    )
     typer.echo(report.describe())
     typer.echo(f"written: {out}")

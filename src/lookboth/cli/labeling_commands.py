@@ -122,7 +122,7 @@ def predict(
     quiet_libraries()
     labeler = open_labeler(model, device=device, precision=precision)
     least = saved_thresholds(labeler.config) if thresholds else {}
-    found = label_examples(labeler, examples)
+    found = label_examples(labeler, labeler.split_again(examples))
     scheme = labeler.config.scheme
     kept = (keep_above(keep_above(each, min_score, scheme), least, scheme) for each in found)
     _give(kept, output, out)
@@ -168,7 +168,7 @@ def suggest(
     examples = read_inputs(source, sys.stdin.buffer, encoding)
     quiet_libraries()
     labeler = require_scores(open_labeler(model, device=device, precision=precision), "asked for this")
-    chosen = choose(labeler, examples, num_texts=count, measure=by, pool=pool)
+    chosen = choose(labeler, labeler.split_again(examples), num_texts=count, measure=by, pool=pool)
     if output is not Format.jsonl:
         _give((suggestion.prediction for suggestion in chosen), output, out)
     elif out is not None:

@@ -60,6 +60,16 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
         ],
         None,
     ),
+    "splitter": (
+        Annotated[
+            str | None,
+            typer.Option(
+                help="Splitter of raw text into words: char, jieba (Chinese), pythainlp (Thai), fugashi (Japanese) or "
+                "spacy:LANGUAGE. Default: that of the labeler, else rules for languages with blanks between words."
+            ),
+        ],
+        None,
+    ),
     "encoding": (EncodingOption, None),
 }
 

@@ -74,6 +74,11 @@ class DataConfig(Section):
         description="Column (JSON lines: key) of the labels in classification, and of the tags in hub data sets; "
         "default: the usual names.",
     )
+    splitter: str | None = Field(
+        default=None,
+        description="Splitter of raw text into words, saved with the labeler: char, jieba, pythainlp, fugashi or "
+        "spacy:LANGUAGE; default: rules for languages with blanks between words.",
+    )
     labels: tuple[str, ...] | None = Field(
         default=None,
         description="Names of class numbers, counted from 0, in JSON, Parquet and hub data; default: the names that "

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lookboth.types import TokenizedExample
+from lookboth.data.splitters import example_of_words, named_splitter
+from lookboth.types import Example, TokenizedExample
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _PROBES = ("the", "word")
@@ -30,6 +31,7 @@ class Encoding:
         repetition: number of extra copies of the words. The last copy is labeled; it can attend to the whole text in
             the copies before it (sequence repetition; Kukić et al. 2026).
         prefix_each_copy: whether the special tokens before the text are before every copy, not the first one only.
+        splitter: name of the splitter of raw text into words, as in `splitters.named_splitter`.
     """
 
     word_prefix: str
@@ -38,6 +40,7 @@ class Encoding:
     fallback_id: int
     repetition: int = 0
     prefix_each_copy: bool = False
+    splitter: str = ""
 
     @classmethod
     def detect(cls, tokenizer: Any) -> "Encoding":
@@ -60,6 +63,7 @@ class Encoding:
             data["fallback_id"],
             data.get("repetition", 0),
             data.get("prefix_each_copy", False),
+            data.get("splitter", ""),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -94,6 +98,9 @@ class WordEncoder:
             first and last tokens and still gets a tag.
         num_tokens: vocabulary size of the model. Larger ids, which some tokenizers return for text that spells out a
             special token, are replaced by the fallback. None: no limit.
+
+    Raises:
+        ConfigError: the splitter of words is unknown, or its library is not installed.
     """
 
     # Words; keeps the cache at tens of megabytes. Clearing it costs only time.
@@ -112,7 +119,13 @@ class WordEncoder:
         self.max_word_tokens = max_word_tokens
         self.num_tokens = num_tokens
         self.words_without_token: set[str] = set()
+        # A missing library is reported here, when a labeler is loaded, and not at its first text.
+        named_splitter(self.encoding.splitter)
         self._cache: dict[str, tuple[int, ...]] = {}
+
+    def read_text(self, text: str, source: str = "") -> Example:
+        """Return an example with the words of a raw text by the splitter of the encoding."""
+        return example_of_words(text, self.encoding.splitter, source)
 
     def encode_words(self, words: Iterable[str]) -> list[tuple[int, ...]]:
         """Return the token ids of each word, at least one per word."""

@@ -25,6 +25,7 @@ class ProblemLog:
         self.repair = repair
         self.unit = unit
         self._found: list[tuple[int, Problem]] = []
+        self._once: set[str] = set()
 
     def where(self, line: int) -> str:
         """Return "name:line", or "name:record 3"."""
@@ -43,6 +44,12 @@ class ProblemLog:
         fatal = fatal and not (self.repair and repaired)
         message, repaired = map(_printable, (message, repaired))
         self._found.append((line, Problem(self.where(line), message, kind, repaired, fatal)))
+
+    def add_once(self, line: int, kind: str, message: str) -> None:
+        """Log a warning about the whole file, unless one of its kind is logged."""
+        if kind not in self._once:
+            self._once.add(kind)
+            self.add(line, kind, message, fatal=False)
 
     def problems(self) -> tuple[Problem, ...]:
         """Return the problems in file order."""

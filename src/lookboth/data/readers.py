@@ -20,6 +20,7 @@ from lookboth.data.packed_files import suffix_of
 from lookboth.data.parquet import open_parquet
 from lookboth.data.problems import ProblemLog
 from lookboth.data.split_finding import BUILTIN_FOLDER, PLAIN, find_file
+from lookboth.data.splitters import split_with
 from lookboth.data.suffixes import (
     JSONL_SUFFIXES,
     PARQUET_SUFFIXES,
@@ -42,6 +43,7 @@ class ReadOptions:
         scheme: tag scheme; None: detected.
         text_field, label_field: columns or keys of texts or words, and of labels, tags or spans; None: the usual names.
         labels: names of class numbers, counted from 0; None: the names that hub data and Parquet files have.
+        splitter: splitter of raw text into words, as in `splitters.named_splitter`; None: the default.
         head: scheme of the head that will use the data, or None; see `tag_reading.choose_reading`.
         encoding: encoding of files; None: that of their byte order mark, else UTF-8.
         repair: apply repairs instead of reporting their problems as fatal.
@@ -55,6 +57,7 @@ class ReadOptions:
     text_field: str | None = None
     label_field: str | None = None
     labels: tuple[str, ...] | None = None
+    splitter: str | None = None
     head: str | None = None
     encoding: str | None = None
     repair: bool = False
@@ -70,11 +73,11 @@ def read_dataset(path: str | Path, options: ReadOptions | None = None) -> Datase
 
     Raises:
         DataError: if the file must be converted first, its suffix is unknown, or it cannot be read at all.
-        ConfigError: if the scheme or the encoding is unknown.
+        ConfigError: if the scheme, the encoding or the splitter is unknown, or a library is missing.
     """
     options = options or ReadOptions()
     suffix = suffix_of(path)
-    with encoded_as(options.encoding):
+    with encoded_as(options.encoding), split_with(options.splitter):
         kind = recognize(path) if options.kind == "labeling" else None
         if kind is not None and _named_keys(options) <= set(KINDS[kind].options):
             found = ConvertOptions(text_field=options.text_field, label_field=options.label_field)
@@ -156,7 +159,8 @@ def read_split(source: str | Path, split: str, options: ReadOptions | None = Non
         if options.scheme is None and folder.name in PLAIN and folder.parent == BUILTIN_FOLDER.resolve():
             options = replace(options, scheme="plain")
         return read_dataset(file, options)
-    return _read_table(open_hub(str(source), split), options)
+    with split_with(options.splitter):
+        return _read_table(open_hub(str(source), split), options)
 
 
 def read_text(path: str | Path) -> Dataset:

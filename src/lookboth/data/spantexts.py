@@ -13,7 +13,7 @@ from lookboth.data.charspans import (
 from lookboth.data.counting import Counting, differing_readings
 from lookboth.data.problems import ProblemLog
 from lookboth.data.sentences import Sentence, check_string
-from lookboth.data.words import split_words
+from lookboth.data.splitters import is_unsplit, split_read_text
 
 
 def text_sentence(
@@ -59,17 +59,27 @@ def sentence_over(
         number: line or number of the record.
         log: receives the problems.
         tokens: the record's own words: strings in text order, or objects with "start" and "end" (spaCy, Prodigy);
-            None: the words of `split_words`.
+            None: the words of the splitter that is active (`splitters.split_with`).
         several: how ranges with several labels are resolved, as in `settle_labels`.
     """
     offsets = own_offsets(tokens, text, number, log) if tokens is not None else None
     if offsets is None:
-        offsets = tuple(split_words(text))
+        offsets = tuple(split_read_text(text))
+        _note_unsplit(text, number, log)
     words = tuple(text[start:end] for start, end in offsets)
     found = settle_labels(spans, several)
     return Sentence(
         words, (number,), None, spans_over_words(found, text, offsets, number, log), text, offsets
     )
+
+
+def _note_unsplit(text: str, number: int, log: ProblemLog) -> None:
+    """Log once per file that a text has a script without blanks and no splitter was named."""
+    if is_unsplit(text):
+        found = (
+            f"{text[:40]!r} has letters of Thai, Lao, Khmer or Burmese, which have no blanks between words"
+        )
+        log.add_once(number, "splitter", f"{found}; name a splitter: --splitter pythainlp, spacy:th or char")
 
 
 def _doubt_offsets(places: list[tuple[int, int]], text: str, number: int, log: ProblemLog) -> None:

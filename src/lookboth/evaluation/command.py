@@ -2,14 +2,13 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from lookboth.data import ReadOptions, map_labels, read_source, split_name
 from lookboth.evaluation.evaluate import Evaluation, evaluate_labeler
 from lookboth.evaluation.runfile import write_predictions, write_run
-from lookboth.inference import saved_thresholds
+from lookboth.inference import reading_for, saved_thresholds
 from lookboth.labelers import open_labeler
 
 
@@ -42,8 +41,7 @@ def evaluate_on(
     split = split_name(source)[1]
     labeler = open_labeler(model, device=device, precision=precision)
     least = saved_thresholds(labeler.config) if thresholds else None
-    config = labeler.config
-    how = replace(options or ReadOptions(), task=config.task, head=config.scheme)
+    how = reading_for(labeler, options)
     dataset = read_source(source, options=how)
     examples = map_labels(dataset.examples, label_map or {})
     evaluation = evaluate_labeler(labeler, examples, min_score=least)

@@ -20,7 +20,14 @@ from lookboth.evaluation.calibration import (
 )
 from lookboth.evaluation.evaluate import gold_tags, require_gold
 from lookboth.files import write_json
-from lookboth.inference import Confidence, example_scores, label_examples, label_with_probs, log_probs_of
+from lookboth.inference import (
+    Confidence,
+    example_scores,
+    label_examples,
+    label_with_probs,
+    log_probs_of,
+    reading_for,
+)
 from lookboth.labelers import CONFIG_FILE, Labeler, open_labeler, read_settings, require_head
 from lookboth.types import Example, Prediction
 
@@ -130,7 +137,7 @@ def calibrate_folder(
     if not file.is_file():
         raise ModelError(f"{model}: not the folder of a saved labeler; the calibration is written into it.")
     labeler = require_head(open_labeler(model, device=device), "calibrated")
-    how = replace(options or ReadOptions(), task=labeler.config.task, head=labeler.config.scheme)
+    how = reading_for(labeler, options)
     dataset = read_source(source, "dev", how)
     examples = map_labels(dataset.examples, label_map or {})
     result = calibrate(labeler, examples, precision=precision, coverage=coverage, data=source)

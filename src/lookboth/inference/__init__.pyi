@@ -39,5 +39,6 @@ from .suggestions import render_suggestions as render_suggestions, suggest as su
 from .text_labeler import (
     HeadLabeler as HeadLabeler,
     TextLabeler as TextLabeler,
+    reading_for as reading_for,
     require_scores as require_scores,
 )

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from lookboth.data import example_from_text, text_and_offsets, text_of
+from lookboth.data import text_and_offsets, text_of
 from lookboth.inference.decoding import choose_labels, decode_tags_constrained, span_scores, tag_sets
 from lookboth.inference.pieces import cut_texts, cut_words, join_texts, join_words, piece_scores
 from lookboth.types import Example, PredictedSpan, Prediction
@@ -11,7 +11,7 @@ from lookboth.types import Example, PredictedSpan, Prediction
 if TYPE_CHECKING:
     import numpy as np
 
-    from lookboth.inference.protocols import ChunkLabeler, WordScorer
+    from lookboth.inference.protocols import ChunkLabeler, TextReader, WordScorer
 
 # A chunk fits in memory and is large enough to sort texts into batches of similar length.
 _CHUNK_WORDS = 100_000
@@ -19,10 +19,10 @@ _CHUNK_TEXTS = 4096
 
 
 def label_texts(
-    labeler: "ChunkLabeler", texts: Iterable[str], *, batch_tokens: int | None = None
+    labeler: "TextReader", texts: Iterable[str], *, batch_tokens: int | None = None
 ) -> Iterator[Prediction]:
     """Yield the prediction for each raw text, in order; texts may be empty or of any length."""
-    examples = (example_from_text(text) for text in texts)
+    examples = map(labeler.read_text, texts)
     return label_examples(labeler, examples, batch_tokens=batch_tokens)
 
 

@@ -62,6 +62,13 @@ class ChunkLabeler(Protocol):
         """Yield the prediction for each example, in order."""
 
 
+class TextReader(ChunkLabeler, Protocol):
+    """A labeler that splits raw text into words."""
+
+    def read_text(self, text: str) -> Example:
+        """Return an example with the words of a raw text, split as in training."""
+
+
 class WordScorer(Protocol):
     """A labeler that computes a score of each tag for each word."""
 

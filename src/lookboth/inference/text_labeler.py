@@ -2,10 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from lookboth.data import ReadOptions, example_from_text
 from lookboth.errors import ModelError, PlanError
 from lookboth.inference.pipeline import label_chunk, label_texts, label_words
 from lookboth.memory import LARGE_BATCH, SMALL_BATCH
@@ -84,6 +86,21 @@ class TextLabeler(ABC):
         """Return statistics of predictions for run.json, in addition to their scores."""
         return {}
 
+    @property
+    def splitter(self) -> str:
+        """Name of the splitter of raw text into words; "" is `split_words`."""
+        return ""
+
+    def read_text(self, text: str, source: str = "") -> Example:
+        """Return an example with the words of a raw text, split as in training."""
+        return example_from_text(text, source)
+
+    def split_again(self, examples: Iterable[Example]) -> Iterable[Example]:
+        """Return examples with the words of this labeler in place of those that `split_words` found in their texts."""
+        if not self.splitter:
+            return examples
+        return (e if e.text is None else self.read_text(e.text, e.source) for e in examples)
+
     def push_to_hub(self, name: str, *, private: bool = False) -> str:
         """Upload the labeler to the Hugging Face Hub under `name` and return its URL."""
         from huggingface_hub import HfApi
@@ -126,6 +143,15 @@ class HeadLabeler(TextLabeler):
     config: "LabelingConfig"
     encoder: "WordEncoder"
 
+    @property
+    def splitter(self) -> str:
+        """Name of the splitter of raw text into words, as trained."""
+        return self.encoder.encoding.splitter
+
+    def read_text(self, text: str, source: str = "") -> Example:
+        """Return an example with the words of a raw text, split as in training."""
+        return self.encoder.read_text(text, source)
+
     @abstractmethod
     def score(self, pieces: Sequence[TokenizedExample]) -> "np.ndarray":
         """Return the head's scores for every word of one batch, (w, num_tags).
@@ -156,3 +182,10 @@ def require_scores(labeler: TextLabeler, what: str) -> HeadLabeler:
     if not isinstance(labeler, HeadLabeler):
         raise ModelError(f"a generative labeler cannot be {what}; this needs a labeler with a head.")
     return labeler
+
+
+def reading_for(labeler: TextLabeler, options: ReadOptions | None) -> ReadOptions:
+    """Return how labeled data are read for a labeler: by its task, for its head and, by default, with its splitter."""
+    options = options or ReadOptions()
+    config, splitter = labeler.config, options.splitter or labeler.splitter or None
+    return replace(options, task=config.task, head=config.scheme, splitter=splitter)

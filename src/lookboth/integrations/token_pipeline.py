@@ -8,7 +8,6 @@ from transformers import TokenClassificationPipeline
 from transformers.pipelines import AggregationStrategy
 
 from lookboth.compat import read_pipeline_call
-from lookboth.data import example_from_text
 from lookboth.errors import ModelError
 from lookboth.inference import chunks, label_with_probs, span_scores
 from lookboth.types import Example, Prediction, Span
@@ -58,7 +57,8 @@ class LookbothTokenPipeline(TokenClassificationPipeline):
         sentences, split = call.inputs, call.is_split
         if split and isinstance(sentences, list) and not all(isinstance(one, list) for one in sentences):
             sentences = [sentences]
-        read = (_read(sentence, split, call.delimiter) for sentence in _items(sentences))
+        labeler = cast("HeadLabeler", self.model.lookboth_labeler)
+        read = (_read(labeler, sentence, split, call.delimiter) for sentence in _items(sentences))
         found = self._label(read, **call.options)
         if isinstance(inputs, str):
             return next(found)
@@ -90,9 +90,9 @@ def _items(sentences: Any) -> Iterator[Any]:
         yield from (sentences[index] for index in range(len(sentences)))
 
 
-def _read(sentence: str | Sequence[str], split: bool, delimiter: str) -> Example:
+def _read(labeler: "HeadLabeler", sentence: str | Sequence[str], split: bool, delimiter: str) -> Example:
     if isinstance(sentence, str) and not split:
-        return example_from_text(sentence)
+        return labeler.read_text(sentence)
     if isinstance(sentence, str) or not split or not all(isinstance(word, str) for word in sentence):
         wanted = "a list of words" if split else "a string; for words, type: is_split_into_words=True"
         raise ModelError(f"{sentence!r:.60}: each input must be {wanted}.")

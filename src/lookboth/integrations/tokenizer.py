@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers.tokenization_utils_base import BatchEncoding
 from transformers.tokenization_utils_tokenizers import PreTrainedTokenizerFast
 
-from lookboth.data import Encoding, WordEncoder, example_from_text, text_and_offsets, tokenize_texts
+from lookboth.data import Encoding, WordEncoder, text_and_offsets, tokenize_texts
 from lookboth.types import Example
 
 # Keys of tokenizer_config.json; TEXT_KEY is present only in labelers of whole texts.
@@ -58,7 +58,7 @@ class LookbothTokenizer(PreTrainedTokenizerFast):
         encoder = WordEncoder(self, Encoding.from_dict(self.init_kwargs[ENCODING_KEY]))
         if TEXT_KEY in self.init_kwargs:
             return self._encode_whole(text if isinstance(text, str) else " ".join(text), encoder)
-        example = example_from_text(text) if isinstance(text, str) else Example(words=tuple(text))
+        example = encoder.read_text(text) if isinstance(text, str) else Example(words=tuple(text))
         _, words, ranges = text_and_offsets(example)
         tokens = encoder.encode(words)
         offsets = torch.zeros(1, len(tokens), 2, dtype=torch.long)

@@ -59,4 +59,5 @@ def _encoding_from_dict(data: Mapping[str, Any]) -> Encoding:
         fallback_id=setting(data, "fallback_id", int),
         repetition=optional(data, "repetition", int, 0, most=100),
         prefix_each_copy=optional(data, "prefix_each_copy", bool, False),
+        splitter=optional(data, "splitter", str, "", most=100),
     )

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lookboth.data import example_from_text
 from lookboth.inference import (
     HeadLabeler,
     TextLabeler,
@@ -83,7 +82,7 @@ class WindowStepper:
 
     def cut(self, text: str) -> CutText:
         """Return the text with one step per window."""
-        example = example_from_text(text)
+        example = self._labeler.read_text(text)
         pieces = tokenize_for(self._labeler, [example])
         return CutText(example, tuple(Step(len(piece), piece) for piece in pieces))
 
@@ -109,7 +108,7 @@ class PartStepper:
 
     def cut(self, text: str) -> CutText:
         """Return the text with one step per part."""
-        example = example_from_text(text)
+        example = self._labeler.read_text(text)
         parts = self._labeler.cut(example)
         return CutText(example, tuple(Step(self._tokens(part), (first, part)) for first, part in parts))
 

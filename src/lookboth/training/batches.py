@@ -173,7 +173,7 @@ def word_encoding(config: RunConfig, tokenizer: Any) -> Encoding:
             raise ConfigError(
                 "leading_space = false: the labeler to start from has leading spaces. Remove it."
             )
-        return start.encoding
+        return replace(start.encoding, splitter=config.data.splitter or start.encoding.splitter)
     found = Encoding.detect(tokenizer)
     if not (config.leading_space or found.word_prefix):
         raise ConfigError(
@@ -185,6 +185,7 @@ def word_encoding(config: RunConfig, tokenizer: Any) -> Encoding:
         word_prefix=found.word_prefix if config.leading_space else "",
         repetition=config.repetition,
         prefix_each_copy=config.prefix_each_copy,
+        splitter=config.data.splitter or "",
     )
 
 

@@ -47,6 +47,9 @@ def continued(config: RunConfig) -> RunConfig:
     saved = _settings(start_folder(config), config)
     given = config.model_dump(mode="json", exclude_unset=True)
     kept = {key: saved[key] for key in _DEFAULTS if key not in given}
+    splitter = read_config(start_folder(config)).encoding.splitter
+    if splitter and config.data.splitter is None:
+        kept["data"] = {**given.get("data", {}), "splitter": splitter}
     fixed = {key: saved[key] for key in _FIXED}
     if wrong := _conflicts(given, fixed):
         key, found, wanted = wrong[0]

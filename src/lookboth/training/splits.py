@@ -75,6 +75,7 @@ def read_options(config: RunConfig) -> ReadOptions:
         text_field=data.text_field,
         label_field=data.label_field,
         labels=data.labels,
+        splitter=data.splitter,
         encoding=data.encoding,
         head=config.scheme,
         repair=data.repair,

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from lookboth.data import DataReport, count_split, encoded_as, require_clean
+from lookboth.data import DataReport, count_split, encoded_as, require_clean, split_with
 from lookboth.data.conversion.convert_options import ConvertOptions
 from lookboth.data.conversion.kinds import KINDS
 from lookboth.data.conversion.writing import write_data
@@ -21,6 +21,7 @@ def convert(
     *,
     repair: bool = False,
     encoding: str | None = None,
+    splitter: str | None = None,
 ) -> DataReport:
     """Convert a file of published or annotated data, and read the result back to check that nothing changed.
 
@@ -31,9 +32,10 @@ def convert(
         options: options of the kind; None: its defaults.
         repair: leave out or repair data that cannot be converted instead of stopping; the report lists all of it.
         encoding: encoding of the source, as in `encoded_as`; the output is UTF-8.
+        splitter: splitter of raw text into words, as in `named_splitter`; None: the default.
 
     Raises:
-        ConfigError: if the kind is unknown, an option does not apply to it, or the output is the source.
+        ConfigError: if the kind or the splitter is unknown, an option does not apply, or the output is the source.
         DataError: if the file cannot be read, or holds data that cannot be converted and `repair` is not set.
     """
     found = KINDS.get(kind)
@@ -46,7 +48,7 @@ def convert(
         allowed = ", ".join(map(_option, found.options)) or "none"
         raise ConfigError(f"{_option(wrong)} does not apply to {kind}; its options: {allowed}. Leave it out.")
     require_other_file(source, out)
-    with encoded_as(encoding):
+    with encoded_as(encoding), split_with(splitter):
         converted = found.read(source, options, repair=repair)
     dataset = converted.dataset
     require_clean(dataset)

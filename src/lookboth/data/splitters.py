@@ -1,0 +1,193 @@
+"""Word splitters that a user names, for scripts without blanks between words, such as Thai, Chinese and Japanese.
+
+Libraries are imported only for the splitter that is named.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import lru_cache
+from types import MappingProxyType
+
+from lookboth.data.words import split_words
+from lookboth.errors import ConfigError
+from lookboth.types import Example
+
+Split = Callable[[str], list[tuple[int, int]]]
+DEFAULT = ""
+_SPACY = "spacy:"
+# Joiners belong to the character before them.
+_JOINERS = "\u200c\u200d"
+# Thai, Lao, Burmese, Khmer: several letters in a row, without blanks between words.
+_UNSPLIT = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]{8,}")
+# Characters; a piece that is found further away is another occurrence.
+_MOST_SKIPPED = 20
+_splitter: ContextVar[str] = ContextVar("splitter", default=DEFAULT)
+
+
+def named_splitter(name: str) -> Split:
+    """Return the function that splits a text into character ranges of words, as `split_words` does.
+
+    Args:
+        name: "" (`split_words`), "char", "jieba", "pythainlp", "fugashi" or "spacy:LANGUAGE".
+
+    Raises:
+        ConfigError: if the name is unknown, or its library is not installed.
+
+    >>> named_splitter("char")("北京 ok")
+    [(0, 1), (1, 2), (3, 4), (4, 5)]
+    """
+    if name == DEFAULT:
+        return split_words
+    pieces = _pieces_function(name)
+    return lambda text: list(_places(text, pieces(text)))
+
+
+def example_of_words(text: str, splitter: str = DEFAULT, source: str = "") -> Example:
+    """Return an example with the words of a text by the named splitter, and their offsets.
+
+    Raises:
+        ConfigError: as in `named_splitter`.
+    """
+    offsets = tuple(named_splitter(splitter)(text))
+    words = tuple(text[start:end] for start, end in offsets)
+    return Example(words=words, text=text, offsets=offsets, source=source)
+
+
+@contextmanager
+def split_with(splitter: str | None) -> Iterator[None]:
+    """Split texts that are read inside a `with` block with this splitter; None changes nothing.
+
+    Raises:
+        ConfigError: as in `named_splitter`.
+    """
+    if splitter is None:
+        yield
+        return
+    named_splitter(splitter)
+    token = _splitter.set(splitter)
+    try:
+        yield
+    finally:
+        _splitter.reset(token)
+
+
+def split_read_text(text: str) -> list[tuple[int, int]]:
+    """Return the words of a text that a reader reads, with the splitter of `split_with`."""
+    return named_splitter(_splitter.get())(text)
+
+
+def is_unsplit(text: str) -> bool:
+    """Return whether the splitter of `split_with` is the default one and a text has a script without blanks.
+
+    >>> is_unsplit("กรุงเทพมหานคร"), is_unsplit("Oslo")
+    (True, False)
+    """
+    return _splitter.get() == DEFAULT and _UNSPLIT.search(text) is not None
+
+
+@lru_cache(maxsize=8)
+def _pieces_function(name: str) -> Callable[[str], Iterable[str]]:
+    """Return the function that cuts a text into consecutive pieces, with or without the blanks between them."""
+    if name.startswith(_SPACY):
+        return _spacy(name)
+    make = _LIBRARIES.get(name)
+    if make is None:
+        known = ", ".join([*_LIBRARIES, f"{_SPACY}LANGUAGE"])
+        raise ConfigError(f"the word splitter {name!r} does not exist; allowed are {known}.")
+    return make()
+
+
+def _spacy(name: str) -> Callable[[str], Iterable[str]]:
+    language = name.removeprefix(_SPACY)
+    try:
+        import spacy
+    except ImportError:
+        raise _missing(name, "spaCy", "lookboth[spacy]") from None
+    try:
+        pipeline = spacy.blank(language)
+    # spaCy raises ImportError for an unknown language and for a missing library of a known one.
+    except (ImportError, OSError) as error:
+        found = f"the word splitter {name!r}: spaCy has no such language, or a library of it is missing"
+        raise ConfigError(f"{found}: {error!s:.300}") from error
+    # The limit protects parsers and taggers, which a blank pipeline does not have.
+    pipeline.max_length = 10**9
+    return lambda text: [token.text for token in pipeline.make_doc(text)]
+
+
+def _chars() -> Callable[[str], Iterable[str]]:
+    return _clusters
+
+
+def _clusters(text: str) -> Iterator[str]:
+    """Yield each character with the marks that follow it."""
+    start = 0
+    for place, char in enumerate(text):
+        if place > start and not (unicodedata.category(char).startswith("M") or char in _JOINERS):
+            yield text[start:place]
+            start = place
+    if text:
+        yield text[start:]
+
+
+def _jieba() -> Callable[[str], Iterable[str]]:
+    try:
+        import jieba
+    except ImportError:
+        raise _missing("jieba", "jieba", "lookboth[chinese]") from None
+    # It logs the loading of its dictionary at level DEBUG, to a handler of its own.
+    jieba.setLogLevel("WARNING")
+    return jieba.lcut
+
+
+def _pythainlp() -> Callable[[str], Iterable[str]]:
+    try:
+        from pythainlp.tokenize import word_tokenize
+    except ImportError:
+        raise _missing("pythainlp", "PyThaiNLP", "lookboth[thai]") from None
+    return lambda text: word_tokenize(text, engine="newmm", keep_whitespace=True)
+
+
+def _fugashi() -> Callable[[str], Iterable[str]]:
+    try:
+        from fugashi import Tagger
+
+        tagger = Tagger()
+    # Tagger raises RuntimeError without a dictionary.
+    except (ImportError, RuntimeError):
+        raise _missing("fugashi", "fugashi with a dictionary", "lookboth[japanese]") from None
+    return lambda text: [word.surface for word in tagger(text)]
+
+
+def _missing(name: str, library: str, extra: str) -> ConfigError:
+    return ConfigError(f"the word splitter {name!r} needs {library}. Install it: pip install '{extra}'.")
+
+
+_LIBRARIES: Mapping[str, Callable[[], Callable[[str], Iterable[str]]]] = MappingProxyType(
+    {"char": _chars, "jieba": _jieba, "pythainlp": _pythainlp, "fugashi": _fugashi}
+)
+
+
+def _places(text: str, pieces: Iterable[str]) -> Iterator[tuple[int, int]]:
+    """Yield the ranges of consecutive pieces, without blanks; what a library changes or drops is split by itself.
+
+    >>> list(_places("a b（c", ["a", "b", "(", "c"]))
+    [(0, 1), (2, 3), (3, 4), (4, 5)]
+    """
+    position = 0
+    for piece in pieces:
+        shown = piece.strip()
+        start = text.find(shown, position) if shown else -1
+        # Some libraries normalize characters; a piece that is not next is left to the words around it.
+        if start < 0 or len(text[position:start].strip()) > _MOST_SKIPPED:
+            continue
+        yield from _between(text, position, start)
+        yield start, start + len(shown)
+        position = start + len(shown)
+    yield from _between(text, position, len(text))
+
+
+def _between(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    yield from ((start + first, start + last) for first, last in split_words(text[start:end]))
