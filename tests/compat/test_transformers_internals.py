@@ -31,6 +31,7 @@ from lookboth.compat import (
     chooses_by_name,
     find_attention,
     interface_call,
+    keep_first_keys,
     make_cache,
     read_gguf_weights,
     read_pipeline_call,
@@ -307,3 +308,16 @@ def test_a_pipeline_call_is_read_as_the_stock_pipeline_reads_it(token_pipeline: 
     assert given.options["aggregation_strategy"] == "max"
     assert read_pipeline_call(token_pipeline, "a", {}).delimiter == " "
     assert read_pipeline_call(token_pipeline, (text for text in ("a", "b")), {}).inputs is not None
+
+
+def test_each_layer_of_a_cache_keeps_its_own_number_of_keys() -> None:
+    cache = DynamicCache()
+    for layer in range(2):
+        cache.update(torch.arange(4.0).reshape(1, 1, 4, 1), torch.arange(4.0).reshape(1, 1, 4, 1), layer)
+    keep_first_keys(cache, 0, 3)
+    keep_first_keys(cache, 1, 4)
+    keep_first_keys(cache, 2, 1)
+    assert [cache.get_seq_length(layer) for layer in range(2)] == [3, 4]
+    keys, values = cache.update(torch.full((1, 1, 1, 1), 9.0), torch.full((1, 1, 1, 1), 8.0), 0)
+    assert keys.flatten().tolist() == [0, 1, 2, 9]
+    assert values.flatten().tolist() == [0, 1, 2, 8]

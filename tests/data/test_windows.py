@@ -5,7 +5,7 @@ import time
 from hypothesis import assume, example, given, strategies as st
 
 from lookboth.data.alignment import Encoding
-from lookboth.data.windows import Window, divide_into_windows, window_example
+from lookboth.data.windows import MovingWindow, Window, divide_into_windows, window_example
 
 ENCODING = Encoding(word_prefix=" ", prefix_ids=(1,), suffix_ids=(2, 3), fallback_id=0)
 
@@ -106,3 +106,41 @@ def test_work_is_linear():
     assert time.process_time() - started < 2
     computed = sum(w.end - w.start for w in windows)
     assert computed < 1.5 * len(lengths)
+
+
+@given(window_settings(), st.integers(0, 20))
+def test_a_moving_window_makes_the_windows_of_the_whole_text(setting, look_ahead):
+    lengths, max_tokens, overlap = setting
+    words = [tuple([index] * length) for index, length in enumerate(lengths)]
+    expected = divide_into_windows(lengths, max_tokens=max_tokens, overlap=overlap, look_ahead=look_ahead)
+    window, waiting = MovingWindow(max_tokens=max_tokens, overlap=overlap, look_ahead=look_ahead), words[::-1]
+    label_start, found = 0, []
+    while waiting:
+        start = label_start - len(window.context)
+        while waiting and window.takes(waiting[-1]):
+            waiting.pop()
+        end = label_start + len(window.words)
+        if waiting:
+            count, others = window.move(waiting[-1])
+            waiting += others[::-1]
+        else:
+            count = len(window.words)
+        found.append(Window(start, label_start, label_start + count, end))
+        label_start += count
+    assert found == expected
+
+
+@given(window_settings(), st.integers(0, 20))
+def test_with_finite_look_ahead_a_word_is_labeled_where_its_look_ahead_first_fits(setting, look_ahead):
+    """So a stream can return its tag, whatever follows: a longer text labels the word in the same window."""
+    lengths, max_tokens, overlap = setting
+    assume(look_ahead <= overlap)
+    windows = divide_into_windows(lengths, max_tokens=max_tokens, overlap=overlap, look_ahead=look_ahead)
+    for cut in range(len(lengths)):
+        shorter = divide_into_windows(
+            lengths[:cut], max_tokens=max_tokens, overlap=overlap, look_ahead=look_ahead
+        )
+        for w in shorter:
+            for word in range(w.label_start, w.label_end):
+                if sum(lengths[word + 1 : min(cut, w.end)]) >= look_ahead:
+                    assert any((o.start, o.label_start) == w[:2] and word < o.label_end for o in windows)

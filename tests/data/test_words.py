@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from lookboth.data.readers import read_split
-from lookboth.data.words import MAX_WORD_CHARS, split_words
+from lookboth.data.words import MAX_WORD_CHARS, TextSplitter, split_words
 
 
 def words(text):
@@ -96,3 +96,35 @@ def test_words_of_tweets_are_mostly_those_of_the_annotators():
             cut += starts[span.start] not in begins or starts[last] + len(example.words[last]) not in ends
     assert same / total > 0.95
     assert cut / num_spans < 0.01
+
+
+@given(
+    st.lists(
+        TRICKY | st.sampled_from(["No.", "J.", "can", "not", "n't", "w/", "http://", "中", "文"]), max_size=30
+    ),
+    st.data(),
+)
+def test_pieces_of_a_text_have_the_words_of_the_whole_text(parts, data):
+    text, splitter, found, start = "".join(parts), TextSplitter(), [], 0
+    while start < len(text):
+        end = start + data.draw(st.integers(1, 12))
+        found += splitter.push(text[start:end])
+        start = end
+    found += splitter.finish()
+    assert [(start, end) for _, start, end in found] == split_words(text)
+    assert all(text[start:end] == word for word, start, end in found)
+
+
+def test_words_are_returned_when_nothing_can_change_them():
+    splitter = TextSplitter()
+    assert [[word for word, _, _ in splitter.push(char)] for char in "Dr. J. B, 北京是"] == [
+        [], [], [], [], ["Dr."], [], [], ["J."], [], ["B", ","], [], ["北"], ["京"],
+    ]  # fmt: skip
+
+
+def test_a_piece_without_spaces_costs_a_bounded_time():
+    splitter, started = TextSplitter(), time.process_time()
+    found = [word for _ in range(300) for word in splitter.push("ab" * 50)]
+    assert time.process_time() - started < 2
+    assert len("".join(word for word, _, _ in found)) > 27_000
+    assert len(splitter._text) < 3000

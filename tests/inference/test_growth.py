@@ -37,6 +37,7 @@ class Drawn:
             encoding=self.encoder.encoding,
             max_tokens=512,
             overlap=64,
+            look_ahead=None,
             label_on="last",
             threshold=None,
             confidence=Confidence(coverage=0.9, quantiles=dict.fromkeys(TAGS, 0.5)),

@@ -28,6 +28,7 @@ from .transformers_internals import (
     chooses_by_name as chooses_by_name,
     find_attention as find_attention,
     interface_call as interface_call,
+    keep_first_keys as keep_first_keys,
     make_cache as make_cache,
     read_gguf_weights as read_gguf_weights,
     read_pipeline_call as read_pipeline_call,

@@ -109,6 +109,16 @@ def make_cache(layers: Iterable[tuple[Tensor, Tensor]]) -> DynamicCache:
     return cache
 
 
+def keep_first_keys(cache: DynamicCache, layer: int, count: int) -> None:
+    """Remove the keys and values of one layer after its first `count` tokens; a layer without any keeps none.
+
+    Relies on `cache.layers` and `DynamicLayer.crop`. The public `cache.crop` removes the same number in every layer.
+    """
+    layers: list[Any] = cache.layers
+    if layer < len(layers):
+        layers[layer].crop(min(0, count - layers[layer].get_seq_length()))
+
+
 def read_gguf_weights(file: Path, model: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
     """Return the weights in a GGUF file by the names they have in `model`, dequantized to `dtype`.
 

@@ -102,5 +102,9 @@ from .whole_texts import (
     tokenize_texts as tokenize_texts,
     window_texts as window_texts,
 )
-from .windows import window_example as window_example
-from .words import example_from_text as example_from_text, split_words as split_words
+from .windows import MovingWindow as MovingWindow, window_example as window_example
+from .words import (
+    TextSplitter as TextSplitter,
+    example_from_text as example_from_text,
+    split_words as split_words,
+)

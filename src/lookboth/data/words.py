@@ -21,6 +21,8 @@ Word F1 on the original text of the treebanks: EWT dev 99.1, EWT test 99.1, PUD 
 """
 
 import re
+from collections.abc import Callable
+from itertools import takewhile
 
 from lookboth.types import Example
 
@@ -101,6 +103,12 @@ _ALTERNATIVES = (
     r"\S",
 )
 _WORD = re.compile("|".join(f"(?:{alternative})" for alternative in _ALTERNATIVES))
+_SPACE = re.compile(r"\s")
+# A Han or kana character that the next character does not change.
+_IDEOGRAPH_ALONE = re.compile(rf"[{_IDEOGRAPH}][{_MARKS}]{{0,8}}(?=[^.{_MARKS}])")
+# Characters; no alternative reads further from the start of a word.
+_LONGEST_MATCH = MAX_WORD_CHARS + 100
+_LOOK_BEHIND = 2  # characters that an alternative reads before a word
 
 
 def split_words(text: str) -> list[tuple[int, int]]:
@@ -126,3 +134,47 @@ def example_from_text(text: str, source: str = "") -> Example:
     offsets = tuple(split_words(text))
     words = tuple(text[start:end] for start, end in offsets)
     return Example(words=words, text=text, offsets=offsets, source=source)
+
+
+class TextSplitter:
+    """Splits a text that arrives in pieces into the words that `split_words` finds in the whole text.
+
+    A word is returned when nothing that follows can change it: after the next white space, and after a period one
+    character later, because `J.` and `No.` depend on the next word. A Han or kana character is returned with the
+    next character.
+
+    >>> splitter = TextSplitter()
+    >>> splitter.push("In Lon"), splitter.push("don, "), splitter.finish()
+    ([('In', 0, 2)], [('London', 3, 9), (',', 9, 10)], [])
+    """
+
+    def __init__(self) -> None:
+        self._text = ""
+        # Offset of `_text` in the whole text, and where its first word that was not returned may begin.
+        self._base = self._start = 0
+
+    def push(self, piece: str) -> list[tuple[str, int, int]]:
+        """Return the next words that are complete, each with its character range in the whole text."""
+        self._text += piece
+        return self._take(self._is_settled)
+
+    def finish(self) -> list[tuple[str, int, int]]:
+        """Return the remaining words; the text ends here."""
+        return self._take(lambda start, end: True)
+
+    def _take(self, is_settled: Callable[[int, int], bool]) -> list[tuple[str, int, int]]:
+        spans = (match.span() for match in _WORD.finditer(self._text, self._start))
+        settled = list(takewhile(lambda span: is_settled(*span), spans))
+        words = [(self._text[start:end], self._base + start, self._base + end) for start, end in settled]
+        if settled:
+            self._start = settled[-1][1]
+        cut = max(0, self._start - _LOOK_BEHIND)
+        self._text, self._base, self._start = self._text[cut:], self._base + cut, self._start - cut
+        return words
+
+    def _is_settled(self, start: int, end: int) -> bool:
+        text = self._text
+        if start + _LONGEST_MATCH <= len(text) or _IDEOGRAPH_ALONE.match(text, start):
+            return True
+        space = _SPACE.search(text, end)
+        return space is not None and (text[space.start() - 1] != "." or space.end() < len(text))

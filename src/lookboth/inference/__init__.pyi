@@ -19,6 +19,7 @@ from .labeling_config import (
     require_allowed as require_allowed,
 )
 from .likelihoods import FORBIDDEN as FORBIDDEN, Likelihood as Likelihood
+from .online_decoding import decode_online as decode_online
 from .pieces import (
     join_scores as join_scores,
     join_texts as join_texts,
@@ -36,9 +37,11 @@ from .pipeline import (
     word_log_probs as word_log_probs,
 )
 from .suggestions import render_suggestions as render_suggestions, suggest as suggest
+from .tagged_text import StreamUpdate as StreamUpdate, TaggedWord as TaggedWord
 from .text_labeler import (
     HeadLabeler as HeadLabeler,
     TextLabeler as TextLabeler,
     reading_for as reading_for,
     require_scores as require_scores,
 )
+from .word_stream import WindowScorer as WindowScorer, WordStream as WordStream

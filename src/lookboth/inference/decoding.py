@@ -10,7 +10,7 @@ from lookboth.types import Prediction, Span, TextLabel
 if TYPE_CHECKING:
     import numpy as np
 
-_FORBIDDEN = -1e9
+FORBIDDEN = -1e9
 
 
 def decode_tags_constrained(
@@ -25,14 +25,28 @@ def decode_tags_constrained(
         tags, scheme: as in `allowed_transitions`.
         transitions: learned transition scores, shape (n + 1, n + 1), as in `Likelihood.transitions`.
     """
-    import numpy as np
 
     allowed = allowed_transitions(tags, scheme)
     # For most texts the best tag of each word is already well-formed, and Viterbi is not needed.
     best = scores.argmax(axis=1)
     if len(best) == 0 or (transitions is None and _is_allowed(best, allowed)):
         return [int(tag) for tag in best]
-    return _viterbi(scores, np.where(allowed, 0.0 if transitions is None else transitions, _FORBIDDEN))
+    return _viterbi(scores, transition_scores(tags, scheme, transitions))
+
+
+def transition_scores(
+    tags: tuple[str, ...], scheme: str, transitions: "np.ndarray | None" = None
+) -> "np.ndarray":
+    """Return the score of each transition in fp64, (n + 1, n + 1); those the scheme forbids are very low.
+
+    Args:
+        tags, scheme, transitions: as in `decode_tags_constrained`.
+    """
+    import numpy as np
+
+    allowed = allowed_transitions(tags, scheme)
+    # fp64, because a path sums the scores of a whole text.
+    return np.where(allowed, 0.0 if transitions is None else transitions.astype(float), FORBIDDEN)
 
 
 def span_scores(log_probs: "np.ndarray", tag_ids: Sequence[int], spans: Sequence[Span]) -> list[float]:

@@ -90,6 +90,12 @@ class LabelingConfig:
         return tuple(dict.fromkeys(tag.partition("-")[2] for tag in self.tags if tag != "O"))
 
     @property
+    def look_ahead(self) -> int | None:
+        """Number of tokens to the right that the state of a word depends on; None: no limit."""
+        # With repetition, the labeled copy attends to the whole text in the copies before it.
+        return None if self.encoding.repetition else self.plan.total_look_ahead()
+
+    @property
     def max_word_tokens(self) -> int:
         """Maximum number of tokens per word; the middle of a longer word is removed."""
         # Without a limit, one very long word, such as a URL, could fill a window.

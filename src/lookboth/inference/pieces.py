@@ -46,6 +46,7 @@ def cut_words(labeler: "WordScorer", sentences: Sequence[Sequence[str]]) -> list
             example=index,
             max_tokens=config.max_tokens,
             overlap=config.overlap,
+            look_ahead=config.look_ahead,
         )
         if words
     ]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lookboth.inference.labeling_config import LabelingConfig
     from lookboth.inference.likelihoods import Likelihood
     from lookboth.inference.protocols import LabelerSettings, LabelerWeights
+    from lookboth.inference.word_stream import WordStream
     from lookboth.masking import MaskPlan
 
 
@@ -127,6 +128,23 @@ class TextLabeler(ABC):
     ) -> list[Prediction]:
         """Label sentences given as words; every word gets exactly one tag."""
         return list(label_words(self, sentences, batch_tokens=batch_tokens))
+
+    def open_stream(self, *, lag: int | None = None) -> "WordStream":
+        """Return a stream that labels one text while it arrives, word by word.
+
+        The plan must have finite look-ahead in every layer. The tags are those of `predict` for the whole text; a tag
+        is returned when its look-ahead has arrived and no later word can change it.
+
+        Args:
+            lag: words after a scored word that may still change its tag. None: as many as needed for the tags of
+                `predict`, mostly one to three. 0: none; each word gets the best tag that may follow the one before.
+
+        Raises:
+            ModelError: this kind of labeler needs the whole text.
+        """
+        raise ModelError(
+            "this labeler needs the whole text, so it cannot label a stream. Use a torch labeler with a head."
+        )
 
     def stream(self, texts: Iterable[str], *, batch_tokens: int | None = None) -> Iterator[Prediction]:
         """Yield predictions in the order of `texts`, which are read as needed."""

@@ -180,6 +180,7 @@ class LookbothForTokenClassification(_SavedLabeler):
                 example=number,
                 max_tokens=config.max_tokens,
                 overlap=config.overlap,
+                look_ahead=config.look_ahead,
             )
         ]
         log_probs = log_probs_of(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,14 @@ import torch
 
 from lookboth.data import WordEncoder, build_batch
 from lookboth.errors import ModelError
-from lookboth.inference import HeadLabeler, Likelihood, TextLabeler, require_scores
+from lookboth.inference import HeadLabeler, Likelihood, TextLabeler, WordStream, require_scores
 from lookboth.labelers.folders import find_folder
 from lookboth.labelers.labeler_config import KIND_KEY, LabelerConfig, read_settings
 from lookboth.labelers.saving import load_parts, save_parts
+from lookboth.labelers.streaming import prove_once, require_streamable
 from lookboth.masking import MaskPlan, under_plan
 from lookboth.memory import LARGE_BATCH
-from lookboth.models import LabelerModel, fold_adapter
+from lookboth.models import IncrementalScorer, LabelerModel, fold_adapter
 from lookboth.types import TokenizedExample
 
 
@@ -113,18 +115,28 @@ class Labeler(HeadLabeler):
     def score(self, pieces: Sequence[TokenizedExample]) -> np.ndarray:
         """Return the head's scores for every word of one batch, (w, num_tags), under the plan of `config`."""
         inputs = {key: value.to(self.device) for key, value in build_batch(pieces).tensors().items()}
-        # eval() visits all modules, so it is called only if needed.
-        if was_training := self.model.training:
-            self.model.eval()
-        with torch.inference_mode(), under_plan(self.model.backbone, self.config.plan):
+        with self.model.predicting(self.config.plan):
             scores: np.ndarray = self.model(**inputs)["logits"].cpu().numpy()
-        if was_training:
-            self.model.train()
         return scores
 
     def likelihood(self) -> Likelihood:
         """Return the head's conversion of scores to probabilities."""
         return self.model.head.likelihood()
+
+    def open_stream(self, *, lag: int | None = None) -> WordStream:
+        """Return a stream that labels one text while it arrives; see `TextLabeler.open_stream`.
+
+        The first stream under a plan compares incremental passes with a whole pass on random tokens.
+
+        Raises:
+            PlanError: a layer has unlimited look-ahead, or this model cannot be run incrementally.
+            ModelError: the labeler's task, head, repetition or windows need the whole text.
+            ConfigError: the lag is negative.
+        """
+        require_streamable(self.config, self.model.backbone, lag)
+        prove_once(self.model, self.config.plan)
+        open_window = partial(IncrementalScorer, self.model, self.config.encoding, self.config.plan)
+        return WordStream(self.config, self.encoder, self.likelihood(), open_window, lag=lag)
 
     @property
     def planned_model(self) -> Any:

@@ -45,6 +45,7 @@ class AppliedPlan:
         rules: the rule of every attention module, nearest the input first.
         parameters: names of the backbone's forward parameters, in order.
         confirmed: whether one forward pass has used the plan's attention in every layer.
+        incremental: whether the current pass is incremental, in which layers without final rows do not run.
         hooks: the hooks that were registered with modules of the model.
     """
 
@@ -54,6 +55,7 @@ class AppliedPlan:
     rules: list[LayerRule]
     parameters: list[str]
     confirmed: bool = False
+    incremental: bool = False
     hooks: list[RemovableHandle] = field(default_factory=list)
 
 
@@ -290,7 +292,7 @@ def _after_forward(backbone: Any, args: tuple[Any, ...], output: Any) -> None:
     set_current_segments(None)
     state: AppliedPlan = getattr(backbone, STATE)
     # One complete pass is enough, because the layers do not change afterwards.
-    if state.confirmed or is_torchdynamo_compiling() or _drops_layers(backbone):
+    if state.confirmed or state.incremental or is_torchdynamo_compiling() or _drops_layers(backbone):
         return
     missed = [str(layer) for layer, rule in enumerate(state.rules) if not rule.visited]
     if missed:

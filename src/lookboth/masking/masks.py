@@ -38,6 +38,8 @@ class LayerMasks:
         # A plan has few distinct reaches, so layers of the same reach share one mask.
         self._built: dict[Reach, Any] = {}
         self._texts: Texts | None = None
+        # Masks of some rows only, by first row and end, for incremental passes.
+        self.of_rows: dict[tuple[int, int], LayerMasks] = {}
 
     def bind(
         self, segments: Tensor | None, *, is_encoder: bool = False, prompt: Tensor | None = None
@@ -159,7 +161,9 @@ class LayerMasks:
         stock: IndexFunction = self.arguments["mask_function"]
         if reach == 0:
             return stock
-        segments, prompt = stock_segments(self.arguments), self._prompt
+        # All keys have a segment, also where the queries are only the last rows of a text (`incremental.RowMasks`).
+        every_key = {**self.arguments, "q_length": self.arguments["kv_length"]}
+        segments, prompt = stock_segments(every_key), self._prompt
 
         def widened(b: Any, h: Any, q: Any, kv: Any) -> Any:
             right = (kv > q) & (segments[b, q] == segments[b, kv])

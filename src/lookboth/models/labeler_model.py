@@ -1,5 +1,7 @@
 """The model of a labeler, backbone and head: computes the tag scores of each word from token ids."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
@@ -8,7 +10,7 @@ from torch import nn
 from lookboth.config import HeadConfig
 from lookboth.errors import ConfigError
 from lookboth.inference import LabelOn
-from lookboth.masking import first_position
+from lookboth.masking import MaskPlan, first_position, under_plan
 from lookboth.models.arithmetic import compute_in
 from lookboth.models.heads import build_head
 from lookboth.models.soft_loss import NO_LABEL, SoftLoss
@@ -75,6 +77,17 @@ class LabelerModel(nn.Module):
         # The head is small, so fp32 costs little, and its updates are not rounded.
         self.head = head.to(device=next(backbone.parameters()).device, dtype=torch.float32)
 
+    @contextmanager
+    def predicting(self, plan: MaskPlan) -> Iterator[None]:
+        """Run under a plan, without dropout and gradients, inside the context."""
+        # eval() visits all modules, so it is called only if needed.
+        if was_training := self.training:
+            self.eval()
+        with torch.inference_mode(), under_plan(self.backbone, plan):
+            yield
+        if was_training:
+            self.train()
+
     @property
     def module(self) -> nn.Module:
         """The module with all weights, which is the model itself."""
@@ -136,6 +149,17 @@ class LabelerModel(nn.Module):
             return self.head.loss(logits, labels, num_words)
         hard = self.head.loss(logits, labels.masked_fill(labels == NO_LABEL, -100), num_words)
         return self.soft_loss.mix(hard, logits, soft_targets)
+
+    def score_words(self, states: torch.Tensor, first: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
+        """Return the logits of the words of one text, (w, num_tags), from states of the last layer.
+
+        Args:
+            states: states of tokens, shape (t, hidden).
+            first, last: the first and last token of each word, shape (w,).
+        """
+        words = self._word_states(states, first, last).float()
+        logits: torch.Tensor = self.head(self.dropout(words), first.new_tensor([len(first)]))
+        return logits
 
     def _read_states(self, output: Any, first: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
         """Return the head's input for each word, (w, hidden) in fp32: the last layer, or a mix of all layers."""
