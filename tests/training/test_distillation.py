@@ -1,6 +1,7 @@
 """Distillation: what a student learns from, what is stored of the teachers, and what is refused."""
 
 import json
+from dataclasses import replace
 from shutil import copytree
 from types import SimpleNamespace
 
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 from lookboth import GenerativeLabeler, Labeler, train
 from lookboth.cli import app
 from lookboth.config import RunConfig, parse_config
-from lookboth.data import read_unlabeled
+from lookboth.data import ReadOptions, read_unlabeled
 from lookboth.errors import ConfigError, DataError, ModelError
 from lookboth.generative.generative_building import build_generative
 from lookboth.inference import word_log_probs
@@ -133,6 +134,33 @@ def test_words_without_gold_tags_have_the_soft_loss_only(tiny_llama_folder):
     target = batch["soft_targets"].log_softmax(-1)
     divergence = (target.exp() * (target - log_student)).sum()
     torch.testing.assert_close(output["loss"], (0.25 * hard + 0.75 * divergence) / 9)
+
+
+def test_windows_of_a_student_have_the_targets_of_their_words(tiny_llama_folder):
+    encoder = tiny_labeler(tiny_llama_folder).encoder
+    config = parse_config({"data": {"train": "x"}, "max_tokens": 32, "overlap": 8, "training": TRAINING})
+    examples = [Example(WORDS[:3]), Example(tuple(WORDS * 5))]
+    pieces = tokenize_examples(examples, encoder, tags=("O",), config=config)
+    assert len(pieces) > 3
+    log_probs = [np.arange(3)[:, None], 10 + np.arange(5 * len(WORDS))[:, None]]
+    soft = SoftTargets(("O",), log_probs, 0, SoftLoss(1.0, 1.0))
+    batches = soft.add_to(RunBatches.build(pieces, config=config, seed=0, pad_id=0))
+    found = batches.tensors(pieces)["soft_targets"]
+    np.testing.assert_array_equal(found, np.concatenate(log_probs))
+    other_way = batches.tensors(pieces[::-1])["soft_targets"]
+    assert sorted(other_way[:, 0].tolist()) == sorted(found[:, 0].tolist())
+
+
+def test_a_piece_without_a_place_in_the_loss_has_no_targets(tiny_llama_folder):
+    encoder = tiny_labeler(tiny_llama_folder).encoder
+    config = parse_config({"data": {"train": "x"}, "training": TRAINING})
+    pieces = tokenize_examples([Example(WORDS[:3])] * 2, encoder, tags=("O",), config=config)
+    pieces[1] = replace(pieces[1], labels=(-100,) * 3)
+    batches = SoftTargets(("O",), [np.zeros((3, 1))] * 2, 0, SoftLoss(1.0, 1.0)).add_to(
+        RunBatches.build(pieces, config=config, seed=0, pad_id=0)
+    )
+    found = batches.tensors(pieces)["soft_targets"]
+    assert found.isnan()[:, 0].tolist() == [False] * 3 + [True] * 3
 
 
 def test_the_mean_of_teachers_is_over_probabilities_and_those_that_answered():
@@ -386,6 +414,12 @@ def test_json_records_with_a_text_alone_are_raw_text(tmp_path):
         read_unlabeled(str(file))
 
 
+def test_labeled_texts_of_classification_are_texts(tmp_path):
+    (tmp_path / "train.tsv").write_text("text\tlabel\nAda was born\tlife\n")
+    (example,) = read_unlabeled(str(tmp_path / "train.tsv"), options=ReadOptions(task="classification"))
+    assert (example.words, example.text_labels) == (("Ada", "was", "born"), ())
+
+
 def test_labeled_sentences_keep_their_words_and_lose_their_labels(tmp_path):
     file = tmp_path / "train.conll"
     file.write_text("don't\tB-LOC\nU.K.-based\tO\n")
@@ -400,6 +434,7 @@ def test_labeled_sentences_keep_their_words_and_lose_their_labels(tmp_path):
     ("keys", "error", "said"),
     [
         ({"teachers": ("missing",)}, ModelError, "missing': no such folder"),
+        ({"teachers": ("run",)}, ModelError, r"not a saved labeler\. Name its labeler: .*run/seed-0/labeler"),
         (
             {"teachers": ("one", "other")},
             ConfigError,
@@ -431,6 +466,7 @@ def test_labeled_sentences_keep_their_words_and_lose_their_labels(tmp_path):
 )
 def test_what_cannot_be_distilled(folder, tiny_llama_folder, tmp_path, keys, error, said):
     (tmp_path / "EMPTY.jsonl").write_text('{"text": " "}')
+    (folder / "run" / "seed-0" / "labeler").mkdir(parents=True, exist_ok=True)
     (tmp_path / "ONE.txt").write_text("Ada was born\n")
     (tmp_path / "DEV.conll").write_text("London\tB-LOC\n\nAda\tO\n")
     (tmp_path / "ORG.conll").write_text("Toyota\tB-ORG\n\nAda\tO\n")

@@ -20,7 +20,7 @@ from lookboth.data.split_finding import BUILTIN, find_file, source_path, split_f
 from lookboth.data.suffixes import JSON_LINES_SUFFIXES, Kind
 from lookboth.data.words import example_from_text
 from lookboth.errors import DataError
-from lookboth.types import Dataset, Example
+from lookboth.types import Dataset, Example, Task
 
 MIN_PIECE = 8
 _MARK = re.compile(r" @([-,.])@(?: |$)")
@@ -46,9 +46,9 @@ def read_raw_text(
         source: a file, folder, built-in name or hub id, with or without ":split" or a part of it.
         default_split: the split to read if the source names none.
         kind: task of the data. None: built-in data by their own task; .txt files, JSON records without labels, folders
-            with a .txt file for the split and hub data sets as text; other data as labeled words.
-        options: how labeled data are read (the task is ignored), the encoding of files, and the text column of hub
-            data sets.
+            with a .txt file for the split and hub data sets as text; .csv files as labeled texts; other data by
+            the task of `options`.
+        options: how labeled data are read, the encoding of files, and the text column of hub data sets.
 
     Raises:
         DataError: the data do not exist or have errors, or a .txt file holds columns of words and tags.
@@ -88,7 +88,7 @@ def _read(source: str, default_split: str, kind: Kind | None, options: ReadOptio
     with encoded_as(options.encoding):
         items = _texts_of_records(name, options) if kind is None else None
         if items is None:
-            kind = kind or BUILTIN.get(name) or _guess_kind(name, whole_split(split))
+            kind = kind or BUILTIN.get(name) or _guess_kind(name, whole_split(split), options.kind)
             items = _read_kind(name, whole_split(split), kind, options)
     return list(take_part(items, split))
 
@@ -117,13 +117,13 @@ def undo_wikitext(texts: Iterable[str]) -> Iterator[str]:
         yield from (piece.strip() for piece in pieces if len(pieces) == 1 or len(piece.split()) >= MIN_PIECE)
 
 
-def _guess_kind(name: str, split: str) -> Kind:
+def _guess_kind(name: str, split: str, task: Task) -> Kind:
     path = source_path(name)
     if path.is_file():
         suffix = suffix_of(path)
-        return "text" if suffix == ".txt" else "classification" if suffix == ".csv" else "labeling"
+        return "text" if suffix == ".txt" else "classification" if suffix == ".csv" else task
     if path.is_dir() and not is_saved_folder(path):
-        return "text" if split_files(path, split, "text") else "labeling"
+        return "text" if split_files(path, split, "text") else task
     return "text"
 
 

@@ -11,6 +11,7 @@ from lookboth.labelers.labeling_settings import confidence_from_dict, labeling_f
 from lookboth.labelers.saved_settings import MAX_LAYERS, card_scores, optional, setting
 from lookboth.labelers.upgrades import FORMAT_VERSION, upgrade_settings
 from lookboth.models import check_folder, read_object
+from lookboth.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from lookboth.config import HeadConfig
@@ -97,13 +98,22 @@ def read_settings(folder: Path) -> dict[str, Any]:
     try:
         data = read_object(file)
     except FileNotFoundError as error:
-        raise ModelError(f"{folder}: {CONFIG_FILE} is missing, so this is not a saved labeler.") from error
+        hint = _labeler_inside(folder)
+        raise ModelError(
+            f"{folder}: {CONFIG_FILE} is missing, so this is not a saved labeler.{hint}"
+        ) from error
     if data.get("model_type") != "lookboth":
         raise ModelError(
             f"{file}: not a lookboth labeler (model_type is {data.get('model_type')!r:.100}). "
             "To train one on this model, type: lookboth train --model FOLDER ..."
         )
     return upgrade_settings(data, file)
+
+
+def _labeler_inside(folder: Path) -> str:
+    """Return " Name its labeler: ..." for the folder of a run or of its seeds, "" for any other folder."""
+    found = (run.labeler for run in (RunFolder(folder), *RunFolder.of_seeds(folder)))
+    return next((f" Name its labeler: {labeler}" for labeler in found if labeler.is_dir()), "")
 
 
 def parse_settings(

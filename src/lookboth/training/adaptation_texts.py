@@ -72,10 +72,12 @@ def read_texts(config: RunConfig) -> list[Example]:
     """Return the texts for adaptation; texts of the recipe's dev and test data are refused.
 
     Raises:
-        ConfigError: adaptation.text names dev or test data of the recipe.
+        ConfigError: adaptation.text names dev or test data of the recipe, or there is no text.
         DataError: there are fewer than two texts.
     """
     data, options, wanted = config.data, read_options(config), text_section(config).text
+    if not wanted and not data.train:
+        raise ConfigError("adaptation.text: the recipe has no train sentences to adapt to. Name text.")
     if wanted:
         refuse_evaluated(config, wanted, "adaptation.text")
         raw = [text for source in wanted for text in read_raw_text(source, options=options)]

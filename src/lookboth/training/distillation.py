@@ -12,10 +12,11 @@ from lookboth.errors import DataError
 from lookboth.models import SoftLoss
 from lookboth.training.adaptation_texts import hold_out, refuse_evaluated
 from lookboth.training.classifier import train_classifier
-from lookboth.training.ensemble import Ensemble, require_section
+from lookboth.training.ensemble import Ensemble
 from lookboth.training.run_finishing import DistillationReport, TrainedRun, labels_of
 from lookboth.training.soft_targets import SoftTargets
 from lookboth.training.splits import Splits, read_options
+from lookboth.training.teachers import require_section
 from lookboth.training.truncation import truncate_examples
 from lookboth.types import Example
 

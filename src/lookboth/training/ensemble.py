@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from lookboth.config import DistillConfig, RunConfig
+from lookboth.config import RunConfig
 from lookboth.data import decode_tags, tags_for_labels
-from lookboth.errors import ConfigError
 from lookboth.inference import decode_tags_constrained
 from lookboth.run_folder import RunFolder
 from lookboth.training.teacher_outputs import teacher_outputs
-from lookboth.training.teachers import Teacher, find_teachers
+from lookboth.training.teachers import Teacher, find_teachers, require_section
 from lookboth.types import Example
 
 
@@ -61,8 +60,7 @@ class Ensemble:
         of_teachers = []
         for teacher in self.teachers:
             order = [teacher.tag_set.tags.index(tag) for tag in self.tags]
-            precision = self.config.training.precision
-            found = teacher_outputs(teacher, examples, section=section, cache=cache, precision=precision)
+            found = teacher_outputs(teacher, examples, config=self.config, cache=cache)
             of_teachers.append([rows[:, order] for rows in found])
         return [average(rows) for rows in zip(*of_teachers, strict=True)]
 
@@ -73,19 +71,6 @@ class Ensemble:
             return replace(example, text_labels=(self.tags[int(scores[0].argmax())],))
         found = decode_tags_constrained(scores, self.tags, self.config.scheme)
         return replace(example, spans=tuple(decode_tags([self.tags[i] for i in found], self.config.scheme)))
-
-
-def require_section(config: RunConfig) -> DistillConfig:
-    """Return the section [distill] of a recipe.
-
-    Raises:
-        ConfigError: the recipe has none.
-    """
-    if config.distill is None:
-        raise ConfigError(
-            "the recipe has no section [distill]. Set for example distill.teachers = ['FOLDER']."
-        )
-    return config.distill
 
 
 def average(outputs: Sequence[np.ndarray]) -> np.ndarray:

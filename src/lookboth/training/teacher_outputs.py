@@ -11,13 +11,13 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from lookboth.config import DistillConfig
+from lookboth.config import DistillConfig, RunConfig
 from lookboth.data import text_of
 from lookboth.errors import DataError
 from lookboth.files import write_whole
 from lookboth.labelers import open_labeler
 from lookboth.training.process_group import on_rank_zero
-from lookboth.training.teachers import Teacher, predict_log_probs
+from lookboth.training.teachers import Teacher, predict_log_probs, require_section
 from lookboth.types import Example
 
 LOGGER = logging.getLogger(__name__)
@@ -31,9 +31,8 @@ def teacher_outputs(
     teacher: Teacher,
     examples: Sequence[Example],
     *,
-    section: DistillConfig,
+    config: RunConfig,
     cache: Path,
-    precision: str,
 ) -> list[np.ndarray]:
     """Return the teacher's log probabilities of each example in half precision, one (w, num_tags) array each.
 
@@ -43,17 +42,16 @@ def teacher_outputs(
     Args:
         teacher: the teacher.
         examples: the texts, none of them empty; labels are ignored.
-        section: the section [distill] of the recipe.
+        config: a recipe with the section [distill]; teachers compute in the precision of the training.
         cache: folder of the outputs of all teachers.
-        precision: precision of the teacher's computation.
 
     Raises:
-        DataError: the outputs would be larger than `section.cache_gb`.
+        DataError: the outputs would be larger than `distill.cache_gb`.
     """
-    folder = cache / f"{teacher.digest[:32]}-{precision}"
+    folder = cache / f"{teacher.digest[:32]}-{config.training.precision}"
     distinct = {text_key(example, teacher): example for example in examples}
-    _require_size(teacher, distinct, section, folder)
-    on_rank_zero(lambda: _compute_missing(teacher, distinct, folder, precision))
+    _require_size(teacher, distinct, require_section(config), folder)
+    on_rank_zero(lambda: _compute_missing(teacher, distinct, folder, config))
     found = read_outputs(folder, distinct, len(teacher.tag_set.tags))
     return [found[text_key(example, teacher)] for example in examples]
 
@@ -107,7 +105,7 @@ def _compute_missing(
     teacher: Teacher,
     distinct: Mapping[bytes, Example],
     folder: Path,
-    precision: str,
+    config: RunConfig,
 ) -> None:
     """Compute and write the outputs that are not on disk."""
     stored = read_outputs(folder, distinct, len(teacher.tag_set.tags))
@@ -118,7 +116,9 @@ def _compute_missing(
     if not todo:
         LOGGER.info(f"outputs of the teacher {teacher.name!r} are complete; it is not loaded")
         return
-    labeler = open_labeler(teacher.folder, precision=precision)
+    labeler = open_labeler(
+        teacher.folder, precision=config.training.precision, trust_remote_code=config.trust_remote_code
+    )
     total, done, shown = sum(map(len, todo)), 0, 0
     for part in todo:
         rows = predict_log_probs(teacher, labeler, [distinct[key] for key in part])

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lookboth.config import RunConfig
+from lookboth.config import DistillConfig, RunConfig
 from lookboth.data import tags_for_labels
 from lookboth.errors import ConfigError, ModelError
 from lookboth.inference import HeadLabeler, LabelingConfig, TextLabeler, example_scores, log_probs_of
@@ -55,6 +55,19 @@ class Teacher(NamedTuple):
     tag_set: TagSet
 
 
+def require_section(config: RunConfig) -> DistillConfig:
+    """Return the section [distill] of a recipe.
+
+    Raises:
+        ConfigError: the recipe has none.
+    """
+    if config.distill is None:
+        raise ConfigError(
+            "the recipe has no section [distill]. Set for example distill.teachers = ['FOLDER']."
+        )
+    return config.distill
+
+
 def find_teachers(config: RunConfig, folders: Iterable[Path]) -> list[Teacher]:
     """Return the teachers of a recipe with the section [distill]; no weights are loaded.
 
@@ -66,9 +79,8 @@ def find_teachers(config: RunConfig, folders: Iterable[Path]) -> list[Teacher]:
         ModelError: a teacher does not exist or is not a saved labeler.
         ConfigError: teachers with different tags, another task or scheme than the recipe, or in a run folder.
     """
-    names = config.distill.teachers if config.distill else ()
     teachers = []
-    for name in names:
+    for name in require_section(config).teachers:
         folder = find_folder(name)
         for run in folders:
             _require_apart(name, folder.resolve(), run.resolve())
