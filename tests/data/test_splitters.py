@@ -94,6 +94,19 @@ def test_texts_are_read_with_the_splitter_and_own_tokens_stay(fake_jieba, tmp_pa
     assert "4 words" in result.output
 
 
+def test_words_are_cut_at_the_borders_of_spans_on_request(tmp_path):
+    path, out = tmp_path / "a.jsonl", tmp_path / "out.jsonl"
+    spans = [[5, 9, "GENE"], [16, 17, "X"]]
+    path.write_text(json.dumps({"text": "anti-IL10 and abcd", "spans": spans}))
+    assert "see --cut-words" in read_dataset(path).problems[0].message
+    dataset = read_dataset(path, ReadOptions(cut_words=True))
+    assert dataset.examples[0].words == ("anti-", "IL10", "and", "ab", "c", "d")
+    assert [(s.start, s.label) for s in dataset.examples[0].spans] == [(1, "GENE"), (4, "X")]
+    assert [problem.fatal for problem in dataset.problems] == [False, False]
+    assert CliRunner().invoke(app, ["convert", "json", str(path), str(out), "--cut-words"]).exit_code == 0
+    assert read_dataset(out).examples[0].words == dataset.examples[0].words
+
+
 def test_a_script_without_blanks_is_named_once(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text("".join(json.dumps({"text": THAI + str(n), "spans": []}) + "\n" for n in range(3)))

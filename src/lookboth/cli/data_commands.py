@@ -105,7 +105,11 @@ def convert(
         return
     asked = {name: getattr(reading, name) for name in ("text_field", "label_field", "scheme", "labels")}
     if reading != ReadOptions(
-        encoding=reading.encoding, repair=reading.repair, splitter=reading.splitter, **asked
+        encoding=reading.encoding,
+        repair=reading.repair,
+        splitter=reading.splitter,
+        cut_words=reading.cut_words,
+        **asked,
     ):
         raise ConfigError(
             "column options are only for --export; `convert KIND` knows the columns. Remove them."
@@ -119,6 +123,7 @@ def convert(
         repair=reading.repair,
         encoding=reading.encoding,
         splitter=reading.splitter,
+        cut_words=reading.cut_words,
     )
     typer.echo(report.describe())
     typer.echo(f"written: {out}")

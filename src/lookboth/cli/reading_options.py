@@ -70,6 +70,16 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
         ],
         None,
     ),
+    "cut_words": (
+        Annotated[
+            bool,
+            typer.Option(
+                "--cut-words",
+                help="Cut a word where a span begins or ends inside it (anti-|IL10), instead of reporting the span.",
+            ),
+        ],
+        False,
+    ),
     "encoding": (EncodingOption, None),
 }
 

@@ -79,6 +79,11 @@ class DataConfig(Section):
         description="Splitter of raw text into words, saved with the labeler: char, jieba, pythainlp, fugashi or "
         "spacy:LANGUAGE; default: rules for languages with blanks between words.",
     )
+    cut_words: bool = Field(
+        default=False,
+        description="Cut a word where a span begins or ends inside it, instead of reporting the span; each cut is "
+        "a warning.",
+    )
     labels: tuple[str, ...] | None = Field(
         default=None,
         description="Names of class numbers, counted from 0, in JSON, Parquet and hub data; default: the names that "

@@ -141,7 +141,12 @@ def spans_over_words(
             log.add(line, "cut-word", message, "the span is left out")
             continue
         if any(inside):
-            log.add(line, "cut-word", f"{span.quote(text)} cuts a word of {whole!r}", f"widened to {whole!r}")
+            log.add(
+                line,
+                "cut-word",
+                f"{span.quote(text)} cuts a word of {whole!r}; see --cut-words",
+                f"widened to {whole!r}",
+            )
         moved.append((Span(first, stop, span.label), span))
     return _without_overlaps(moved, text, line, log)
 

@@ -44,6 +44,7 @@ class ReadOptions:
         text_field, label_field: columns or keys of texts or words, and of labels, tags or spans; None: the usual names.
         labels: names of class numbers, counted from 0; None: the names that hub data and Parquet files have.
         splitter: splitter of raw text into words, as in `splitters.named_splitter`; None: the default.
+        cut_words: whether words are cut where a span begins or ends inside them, instead of reporting the span.
         head: scheme of the head that will use the data, or None; see `tag_reading.choose_reading`.
         encoding: encoding of files; None: that of their byte order mark, else UTF-8.
         repair: apply repairs instead of reporting their problems as fatal.
@@ -58,6 +59,7 @@ class ReadOptions:
     label_field: str | None = None
     labels: tuple[str, ...] | None = None
     splitter: str | None = None
+    cut_words: bool = False
     head: str | None = None
     encoding: str | None = None
     repair: bool = False
@@ -77,7 +79,7 @@ def read_dataset(path: str | Path, options: ReadOptions | None = None) -> Datase
     """
     options = options or ReadOptions()
     suffix = suffix_of(path)
-    with encoded_as(options.encoding), split_with(options.splitter):
+    with encoded_as(options.encoding), split_with(options.splitter, cut_words=options.cut_words):
         kind = recognize(path) if options.kind == "labeling" else None
         if kind is not None and _named_keys(options) <= set(KINDS[kind].options):
             found = ConvertOptions(text_field=options.text_field, label_field=options.label_field)
@@ -159,7 +161,7 @@ def read_split(source: str | Path, split: str, options: ReadOptions | None = Non
         if options.scheme is None and folder.name in PLAIN and folder.parent == BUILTIN_FOLDER.resolve():
             options = replace(options, scheme="plain")
         return read_dataset(file, options)
-    with split_with(options.splitter):
+    with split_with(options.splitter, cut_words=options.cut_words):
         return _read_table(open_hub(str(source), split), options)
 
 

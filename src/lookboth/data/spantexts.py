@@ -1,6 +1,6 @@
 """Conversion of texts with character spans to sentences of words with word spans."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lookboth.data.charspans import (
@@ -13,7 +13,7 @@ from lookboth.data.charspans import (
 from lookboth.data.counting import Counting, differing_readings
 from lookboth.data.problems import ProblemLog
 from lookboth.data.sentences import Sentence, check_string
-from lookboth.data.splitters import is_unsplit, split_read_text
+from lookboth.data.splitters import cut_at, is_unsplit, split_read_text
 
 
 def text_sentence(
@@ -66,11 +66,31 @@ def sentence_over(
     if offsets is None:
         offsets = tuple(split_read_text(text))
         _note_unsplit(text, number, log)
-    words = tuple(text[start:end] for start, end in offsets)
     found = settle_labels(spans, several)
+    offsets = _cut(offsets, found, text, number, log)
+    words = tuple(text[start:end] for start, end in offsets)
     return Sentence(
         words, (number,), None, spans_over_words(found, text, offsets, number, log), text, offsets
     )
+
+
+def _cut(
+    offsets: tuple[tuple[int, int], ...],
+    spans: Sequence[CharSpan],
+    text: str,
+    number: int,
+    log: ProblemLog,
+) -> tuple[tuple[int, int], ...]:
+    """Return the words, cut at the borders of spans if the user asks for it; log each cut."""
+    borders = {border: span for span in spans for border in (span.start, span.end)}
+    cut = cut_at(offsets, borders)
+    whole = dict(offsets)
+    for start, end in cut:
+        if whole.get(start, end) != end:
+            word, span = text[start : whole[start]], borders[end].quote(text)
+            message = f"{span} cuts {word!r:.60}, which stays one word in prediction"
+            log.add(number, "cut-word", message, fatal=False)
+    return tuple(cut)
 
 
 def _note_unsplit(text: str, number: int, log: ProblemLog) -> None:

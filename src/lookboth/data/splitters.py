@@ -5,10 +5,12 @@ Libraries are imported only for the splitter that is named.
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
+from itertools import pairwise
 from types import MappingProxyType
 
 from lookboth.data.words import split_words
@@ -25,6 +27,7 @@ _UNSPLIT = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]{8,}")
 # Characters; a piece that is found further away is another occurrence.
 _MOST_SKIPPED = 20
 _splitter: ContextVar[str] = ContextVar("splitter", default=DEFAULT)
+_cuts_words: ContextVar[bool] = ContextVar("cuts_words", default=False)
 
 
 def named_splitter(name: str) -> Split:
@@ -57,26 +60,46 @@ def example_of_words(text: str, splitter: str = DEFAULT, source: str = "") -> Ex
 
 
 @contextmanager
-def split_with(splitter: str | None) -> Iterator[None]:
-    """Split texts that are read inside a `with` block with this splitter; None changes nothing.
+def split_with(splitter: str | None, *, cut_words: bool = False) -> Iterator[None]:
+    """Split texts that are read inside a `with` block with this splitter.
+
+    Args:
+        splitter: as in `named_splitter`; None: the one that is active.
+        cut_words: whether a word is cut where a span begins or ends inside it.
 
     Raises:
         ConfigError: as in `named_splitter`.
     """
-    if splitter is None:
-        yield
-        return
-    named_splitter(splitter)
-    token = _splitter.set(splitter)
+    name = _splitter.get() if splitter is None else splitter
+    named_splitter(name)
+    tokens = _splitter.set(name), _cuts_words.set(cut_words or _cuts_words.get())
     try:
         yield
     finally:
-        _splitter.reset(token)
+        _splitter.reset(tokens[0])
+        _cuts_words.reset(tokens[1])
 
 
 def split_read_text(text: str) -> list[tuple[int, int]]:
     """Return the words of a text that a reader reads, with the splitter of `split_with`."""
     return named_splitter(_splitter.get())(text)
+
+
+def cut_at(offsets: Sequence[tuple[int, int]], borders: Iterable[int]) -> list[tuple[int, int]]:
+    """Return the words, cut at each border inside one if `split_with` asks for it.
+
+    >>> with split_with(None, cut_words=True):
+    ...     cut_at([(0, 9), (10, 12)], [5, 9, 10])
+    [(0, 5), (5, 9), (10, 12)]
+    """
+    if not _cuts_words.get():
+        return [*offsets]
+    places = sorted(set(borders))
+    return [
+        piece
+        for start, end in offsets
+        for piece in pairwise((start, *places[bisect_right(places, start) : bisect_left(places, end)], end))
+    ]
 
 
 def is_unsplit(text: str) -> bool:

@@ -76,6 +76,7 @@ def read_options(config: RunConfig) -> ReadOptions:
         label_field=data.label_field,
         labels=data.labels,
         splitter=data.splitter,
+        cut_words=data.cut_words,
         encoding=data.encoding,
         head=config.scheme,
         repair=data.repair,

@@ -22,6 +22,7 @@ def convert(
     repair: bool = False,
     encoding: str | None = None,
     splitter: str | None = None,
+    cut_words: bool = False,
 ) -> DataReport:
     """Convert a file of published or annotated data, and read the result back to check that nothing changed.
 
@@ -32,7 +33,7 @@ def convert(
         options: options of the kind; None: its defaults.
         repair: leave out or repair data that cannot be converted instead of stopping; the report lists all of it.
         encoding: encoding of the source, as in `encoded_as`; the output is UTF-8.
-        splitter: splitter of raw text into words, as in `named_splitter`; None: the default.
+        splitter, cut_words: as in `ReadOptions`.
 
     Raises:
         ConfigError: if the kind or the splitter is unknown, an option does not apply, or the output is the source.
@@ -48,7 +49,7 @@ def convert(
         allowed = ", ".join(map(_option, found.options)) or "none"
         raise ConfigError(f"{_option(wrong)} does not apply to {kind}; its options: {allowed}. Leave it out.")
     require_other_file(source, out)
-    with encoded_as(encoding), split_with(splitter):
+    with encoded_as(encoding), split_with(splitter, cut_words=cut_words):
         converted = found.read(source, options, repair=repair)
     dataset = converted.dataset
     require_clean(dataset)
