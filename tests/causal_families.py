@@ -9,10 +9,14 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 NUM_LAYERS = 4
 MAX_WEIGHTS = 3_000_000  # a family whose own sizes were not taken is not built
+_TOKENIZER = tiny_tokenizer("byte-bos")
+VOCABULARY = len(_TOKENIZER) + 8  # tokens; some families' tokenizer classes add tokens of their own
 SIZES: dict[str, Any] = {
-    "vocab_size": len(tiny_tokenizer("byte-bos")), "hidden_size": 32, "intermediate_size": 48,
+    "vocab_size": VOCABULARY, "hidden_size": 32, "intermediate_size": 48,
     "num_hidden_layers": NUM_LAYERS, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8,
-    "max_position_embeddings": 256, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "initializer_range": 0.2,
+    "max_position_embeddings": 256, "initializer_range": 0.2,
+    # The vector of the padding token is 0, and a norm of it multiplies gradients by 1000: it is not in any text.
+    "pad_token_id": VOCABULARY - 1, "bos_token_id": _TOKENIZER.bos_token_id, "eos_token_id": _TOKENIZER.eos_token_id,
 }  # fmt: skip
 EXPERTS: dict[str, Any] = {
     "moe_intermediate_size": 16, "num_experts": 4, "num_local_experts": 4, "n_routed_experts": 4,
@@ -58,6 +62,10 @@ NEEDS: dict[str, dict[str, Any]] = {
     "falcon_h1": {
         "mamba_chunk_size": 8, "mamba_d_ssm": 32, "mamba_n_heads": 4, "mamba_d_head": 8, "mamba_d_state": 4,
     },
+    # Unlike its heads, experts are not part of this family: equal numbers of both would be taken for experts.
+    "recurrent_gemma": dict.fromkeys(EXPERTS),
+    # Each cycle repeats both stacks, which multiplies the rounding of merged weights.
+    "hrm_text": {"H_cycles": 1, "L_cycles": 2},
     "granitemoeshared": {"shared_intermediate_size": 16},
 }  # fmt: skip
 

@@ -9,7 +9,7 @@ from tiny import tiny_tokenizer
 
 from lookboth.config.recipe_files import parse_config
 from lookboth.data.packing import build_batch
-from lookboth.errors import PlanError
+from lookboth.errors import ModelError, PlanError
 from lookboth.inference.pipeline import word_log_probs
 from lookboth.labelers.labeler import Labeler
 from lookboth.labelers.reading_back import read_back
@@ -74,7 +74,10 @@ def check(family, folder):
     paired = paired_weights(labeler.model)
     number = {name: int(match[1]) for name in paired if (match := re.search(r"\.(\d+)\.", name))}
     last = max(number.values())
-    top = paired_weights(untrained(folder / "base", plan, layers=f"top:{NUM_LAYERS // (last + 1)}").model)
+    try:
+        top = paired_weights(untrained(folder / "base", plan, layers=f"top:{NUM_LAYERS // (last + 1)}").model)
+    except PlanError as error:
+        pytest.skip(f"trained on all layers; adapter.layers was refused: {error}")
     assert top == {name for name in number if number[name] == last}
 
 
@@ -94,4 +97,9 @@ def test_all_families(family, tmp_path):
     try:
         check(family, tmp_path)
     except PlanError as error:
+        pytest.skip(f"refused: {error}")
+    except ModelError as error:
+        # X-MOD does not run without the language of its text.
+        if "cannot be run on text" not in str(error):
+            raise
         pytest.skip(f"refused: {error}")

@@ -2,11 +2,14 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 
 _NEWLINE, _EMPTY = "\\n", "\\0"
 MAX_WORD_CHARS = 200  # characters; longer words are usually data errors and would fill the prompt
+# Words; texts of the default generative.max_tokens are shorter.
+MAX_ALIGNED = 1000
+_STRETCH = 200  # words; an answer may add or leave out half of it in a row
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -83,14 +86,48 @@ def normalize(words: Sequence[str]) -> list[str]:
 def align_words(written: Sequence[str], words: Sequence[str]) -> list[int | None]:
     """Return the index in `words` of each copied word; None for a word that is not there.
 
-    It aligns the common subsequence of difflib, so an extra or missing word does not shift the others.
+    It aligns the common subsequence of difflib, so an extra or missing word does not shift the others. difflib takes
+    quadratic time, so answers and texts of more than MAX_ALIGNED words are aligned stretch by stretch.
 
     >>> align_words(["a", "x", "b"], ["a", "b", "c"])
     [0, None, 1]
     """
-    result: list[int | None] = [None] * len(written)
     if written == words:
         return list(range(len(words)))
-    for block in SequenceMatcher(a=written, b=words, autojunk=False).get_matching_blocks():
-        result[block.a : block.a + block.size] = range(block.b, block.b + block.size)
+    result: list[int | None] = [None] * len(written)
+    short = max(len(written), len(words)) <= MAX_ALIGNED
+    for a, b, size in _common_parts(written, words) if short else _common_stretches(written, words):
+        result[a : a + size] = range(b, b + size)
     return result
+
+
+def _common_parts(written: Sequence[str], words: Sequence[str]) -> Iterator[tuple[int, int, int]]:
+    """Yield (index in `written`, index in `words`, length) of the common parts, in order."""
+    for block in SequenceMatcher(a=written, b=words, autojunk=False).get_matching_blocks():
+        if block.size:
+            yield block.a, block.b, block.size
+
+
+def _common_stretches(written: Sequence[str], words: Sequence[str]) -> Iterator[tuple[int, int, int]]:
+    """Yield common parts as `_common_parts` does, in linear time: of the next words only, from each difference on."""
+    a = b = 0
+    while a < len(written) and b < len(words):
+        same = _num_equal(written, words, a, b)
+        if same:
+            yield a, b, same
+        a, b = a + same, b + same
+        for first, place, size in _common_parts(written[a : a + _STRETCH], words[b : b + _STRETCH]):
+            yield a + first, b + place, size
+            step = first + size, place + size
+            # The words after the middle are aligned again, with the words that follow them.
+            if max(step) >= _STRETCH // 2:
+                break
+        else:
+            step = (_STRETCH // 2, _STRETCH // 2)
+        a, b = a + step[0], b + step[1]
+
+
+def _num_equal(written: Sequence[str], words: Sequence[str], a: int, b: int) -> int:
+    """Return the number of equal words from the indices `a` and `b` on."""
+    longest = min(len(written) - a, len(words) - b)
+    return next((i for i in range(longest) if written[a + i] != words[b + i]), longest)
