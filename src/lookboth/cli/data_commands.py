@@ -46,7 +46,7 @@ def convert(
         typer.Argument(
             help="Published data: ace05, aste, atis, bioc, cluener, conll2003, conll2012, massive, nlupp, pubtator, "
             "semeval-absa, seq-in, snips, wikiner; annotation tools: brat, doccano, gliner, label-studio, "
-            "label-studio-conll, opennlp, prodigy, rasa, rasa-text, spacy, spacy-json, webanno; "
+            "label-studio-conll, opennlp, prodigy, rasa, rasa-text, row-table, spacy, spacy-json, webanno; "
             "json: JSON that lookboth reads directly."
         ),
     ],

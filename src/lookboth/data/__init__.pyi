@@ -31,6 +31,7 @@ from .jsonfile import (
     without_repeated_keys as without_repeated_keys,
 )
 from .jsonl import is_rejected as is_rejected, read_jsonl as read_jsonl
+from .labeled_rows import Table as Table, read_word_rows as read_word_rows
 from .lines import (
     json_line as json_line,
     read_bytes as read_bytes,
@@ -76,6 +77,7 @@ from .schemes import (
     tags_for_labels as tags_for_labels,
 )
 from .sentences import Sentence as Sentence, build_dataset as build_dataset
+from .separators import delimiter_of as delimiter_of
 from .sources import (
     licence_of as licence_of,
     map_labels as map_labels,

@@ -90,8 +90,8 @@ def parse_tagged(
         names: names of the two keys or columns, for messages.
     """
     # Some tables have words and tags as strings.
-    if isinstance(tokens, str) and isinstance(tags, str):
-        tokens, tags = tokens.split(), tags.split()
+    if isinstance(tokens, str) and isinstance(tags, str | list):
+        tokens, tags = tokens.split(), tags.split() if isinstance(tags, str) else tags
     for name, values in zip(names, (tokens, tags), strict=True):
         if not isinstance(values, list):
             return f"{name!r} is {'null' if values is None else repr(values)[:40]}, not a list of strings"

@@ -82,7 +82,7 @@ def read_dataset(path: str | Path, options: ReadOptions | None = None) -> Datase
     with encoded_as(options.encoding), split_with(options.splitter, cut_words=options.cut_words):
         kind = recognize(path) if options.kind == "labeling" else None
         if kind is not None and _named_keys(options) <= set(KINDS[kind].options):
-            found = ConvertOptions(text_field=options.text_field, label_field=options.label_field)
+            found = _options_of(kind, options)
             return read_direct(kind, path, found, repair=options.repair).dataset
         if suffix not in SUFFIXES[options.kind]:
             raise DataError(f"{path}: {unknown_suffix(suffix, options.kind)}")
@@ -134,6 +134,13 @@ def _read_format(path: str | Path, suffix: str, options: ReadOptions) -> Dataset
         repair=options.repair,
         head=options.head,
     )
+
+
+def _options_of(kind: str, options: ReadOptions) -> ConvertOptions:
+    """Return the options of reading that apply to a kind."""
+    shared = ("text_field", "label_field", "scheme", "labels")
+    given = {name: getattr(options, name) for name in shared if name in KINDS[kind].options}
+    return ConvertOptions(**given)
 
 
 def _named_keys(options: ReadOptions) -> set[str]:

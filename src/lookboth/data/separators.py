@@ -32,7 +32,7 @@ class Splitter:
     def of(cls, lines: Sequence[str], separator: str | None = None, *, quoted: bool = False) -> "Splitter":
         """Detect the separator of these lines; for CSV (`quoted`) a comma, semicolon or tab."""
         if separator is not None or quoted:
-            return cls(separator or _delimiter(lines), quoted=quoted)
+            return cls(separator or delimiter_of(lines), quoted=quoted)
         tabbed = any("\t" in line for line in lines)
         # Wide spaces separate columns only if most lines have no other separator.
         shown = [line for line in lines if line.strip()]
@@ -71,7 +71,7 @@ def looks_like_tag(cell: str) -> bool:
     return _TAG.fullmatch(cell) is not None
 
 
-def _delimiter(lines: Sequence[str]) -> str:
+def delimiter_of(lines: Sequence[str]) -> str:
     """Return the delimiter that splits most lines into the same number of columns; ties: most columns."""
     shown = [line for line in lines[:_LINES_LOOKED_AT] if line.strip()]
 

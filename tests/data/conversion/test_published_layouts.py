@@ -64,6 +64,11 @@ nlu:
   - text: |
       from [Bergen](city:bergen)
 """
+KAGGLE = """Sentence #,Sentence,POS,Tag
+Sentence: 1,Ann Lee ran,"['NNP', 'NNP', 'VBD']","['B-PER', 'I-PER', 'O']"
+Sentence: 2,"no , sir","['DT', ',', 'NN']","['O', 'O', 'O']"
+"""
+SPAN_ROWS = "text,entities\nin Oslo,\"[(3, 7, 'LOC')]\"\nno,[]\n"
 RASA_MD = "## intent:book\n- to [Oslo](city)\n\n## synonym:x\n- [no](entity)\n## intent: other\n* bye\n"
 FILES = {
     "pubtator": ("a.txt", PUBTATOR, "pubtator", PUBTATOR_SPANS),
@@ -77,6 +82,9 @@ FILES = {
     "snips": ("a.json", json.dumps(SNIPS), "snips", [[("some jazz", "genre")]]),
     "snips-nlu": ("a.json", json.dumps(NLU, indent=1), "snips", [[("lamp", "what")]]),
     "rasa yaml": ("nlu.yml", RASA_YAML, "rasa-text", [[("Oslo", "city"), ("two", "count")], [], [("Bergen", "city")]]),
+    "kaggle rows": ("a.csv", KAGGLE, "row-table", [[("Ann Lee", "PER")], []]),
+    "rows of strings": ("a.tsv", "id\ttokens\tslots\n1\tto oslo\tO B-city\n", "row-table", [[("oslo", "city")]]),
+    "rows of spans": ("a.csv", SPAN_ROWS, "row-table", [[("Oslo", "LOC")], []]),
     "rasa markdown": ("nlu.md", RASA_MD, "rasa-text", [[("Oslo", "city")], []]),
 }  # fmt: skip
 
@@ -135,6 +143,7 @@ def test_what_is_not_converted_is_counted(tmp_path):
         ("a.txt", ASTE.replace("[4]", "[99]"), "outside the sentence"),
         ("a.txt", ASTE.replace("'NEG')", "'NEG'"), "not a list of triplets"),
         ("a.iob", ATIS.replace(" atis_flight", ""), "6 words and 5 tags"),
+        ("a.csv", KAGGLE.replace(", 'O']\"\nS", "]\"\nS"), "3 sentence but 2 tags"),
         ("nlu.yml", RASA_YAML.replace('"entity": "count", ', ""), "label None is not a name"),
     ],
 )  # fmt: skip
@@ -198,6 +207,18 @@ def test_seq_in_folders_are_splits(tmp_path):
     write(tmp_path / "train", "seq.out", "O O B-city\n")
     with pytest.raises(DataError, match=r"2 lines, but seq\.out has 1"):
         read_split(tmp_path, "train")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "Sentence #,Word,Tag\n1,Ann,B-PER\n,ran,O\n",
+        "text,label\nvery good,not bad\n",
+        "word,tag\nAnn,B-PER\n",
+    ],
+)
+def test_other_tables_are_no_texts_in_rows(content, tmp_path):
+    assert recognize(write(tmp_path, "a.csv", content)) is None
 
 
 def test_documents_are_kept_on_request(tmp_path):

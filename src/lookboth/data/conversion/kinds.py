@@ -32,6 +32,7 @@ from lookboth.data.conversion.marked_slots import read_rasa_text
 from lookboth.data.conversion.prodigy import read_prodigy
 from lookboth.data.conversion.pubtator import read_pubtator
 from lookboth.data.conversion.recognizers import Sample, take_sample
+from lookboth.data.conversion.row_tables import read_row_table
 from lookboth.data.conversion.semeval import read_semeval
 from lookboth.data.conversion.slot_files import read_atis, read_seq_in, read_snips
 from lookboth.data.conversion.webanno import read_webanno
@@ -133,6 +134,13 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             _OVER_TEXT,
             "training data of Rasa (YAML or Markdown)",
             looks.is_rasa_text,
+            is_direct=True,
+        ),
+        "row-table": Kind(
+            read_row_table,
+            ("text_field", "label_field", "scheme", "labels"),
+            "a CSV or TSV with one text per row",
+            looks.is_row_table,
             is_direct=True,
         ),
         "semeval-absa": Kind(

@@ -23,6 +23,7 @@ from lookboth.data.conversion.inline import WIKINER_LINE
 from lookboth.data.conversion.label_studio import has_sentences_as_words
 from lookboth.data.conversion.marked_slots import MARKDOWN_HEAD, YAML_HEAD, YAML_SUFFIXES
 from lookboth.data.conversion.pubtator import PUBTATOR_LINE
+from lookboth.data.conversion.row_tables import SUFFIXES as TABLE_SUFFIXES, has_texts_in_rows
 from lookboth.data.conversion.slot_files import TAGS_FILE, WORDS_FILE, find_utterances
 from lookboth.data.conversion.webanno import FORMAT
 from lookboth.errors import DataError
@@ -232,6 +233,11 @@ def is_seq_in(sample: Sample) -> bool:
     folder = sample.path if sample.path.is_dir() else sample.path.parent
     named = sample.path.is_dir() or sample.path.name == WORDS_FILE
     return named and all((folder / name).is_file() for name in (WORDS_FILE, TAGS_FILE))
+
+
+def is_row_table(sample: Sample) -> bool:
+    """Return whether a table has a text with its labels in each row."""
+    return suffix_of(sample.path) in TABLE_SUFFIXES and has_texts_in_rows(sample.lines)
 
 
 def is_rasa_text(sample: Sample) -> bool:
