@@ -44,8 +44,8 @@ def convert(
     kind: Annotated[
         str,
         typer.Argument(
-            help="Published data: ace05, aste, atis, bioc, cluener, conll2003, conll2012, massive, nlupp, pubtator, "
-            "semeval-absa, seq-in, snips, wikiner; annotation tools: brat, doccano, gliner, label-studio, "
+            help="Published data: ace05, aste, atis, bioc, cluener, conll2003, conll2012, conllu, massive, nlupp, "
+            "pubtator, semeval-absa, seq-in, snips, wikiner; annotation tools: brat, doccano, gliner, label-studio, "
             "label-studio-conll, opennlp, prodigy, rasa, rasa-text, row-table, spacy, spacy-json, webanno; "
             "json: JSON that lookboth reads directly."
         ),

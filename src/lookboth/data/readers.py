@@ -80,7 +80,7 @@ def read_dataset(path: str | Path, options: ReadOptions | None = None) -> Datase
     options = options or ReadOptions()
     suffix = suffix_of(path)
     with encoded_as(options.encoding), split_with(options.splitter, cut_words=options.cut_words):
-        kind = recognize(path) if options.kind == "labeling" else None
+        kind = recognize(path) if options.kind == "labeling" and not _names_columns(options) else None
         if kind is not None and _named_keys(options) <= set(KINDS[kind].options):
             found = _options_of(kind, options)
             return read_direct(kind, path, found, repair=options.repair).dataset
@@ -141,6 +141,10 @@ def _options_of(kind: str, options: ReadOptions) -> ConvertOptions:
     shared = ("text_field", "label_field", "scheme", "labels")
     given = {name: getattr(options, name) for name in shared if name in KINDS[kind].options}
     return ConvertOptions(**given)
+
+
+def _names_columns(options: ReadOptions) -> bool:
+    return (options.word_column, options.tag_column) != (0, -1)
 
 
 def _named_keys(options: ReadOptions) -> set[str]:

@@ -103,7 +103,7 @@ def cut_at(offsets: Sequence[tuple[int, int]], borders: Iterable[int]) -> list[t
 
 
 def is_unsplit(text: str) -> bool:
-    """Return whether the splitter of `split_with` is the default one and a text has a script without blanks.
+    """Return whether a text has a script without blanks, and `split_with` names no splitter.
 
     >>> is_unsplit("กรุงเทพมหานคร"), is_unsplit("Oslo")
     (True, False)

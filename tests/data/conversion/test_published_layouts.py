@@ -64,6 +64,17 @@ nlu:
   - text: |
       from [Bergen](city:bergen)
 """
+CONLLU_WORDS = (("Ann", "A"), ("Lee", "B"), ("ran", "C"), ("home", "D"))
+CONLLU = (
+    "# global.Entity = eid-etype-head\n# sent_id = 1\n1-2\tAnnLee"
+    + 8 * "\t_"
+    + "\n"
+    + "".join(f"{n}\t{form}" + 7 * "\t_" + f"\t{misc}\n" for n, (form, misc) in enumerate(CONLLU_WORDS, 1))
+)
+MISC = {
+    "brackets": ("Entity=(e1-person-1", "SpaceAfter=No|Entity=e1)", "_", "Entity=(e2-place-1)"),
+    "tags": ("NE=B-person", "SpaceAfter=No|NE=I-person", "_", "NE=B-place"),
+}
 KAGGLE = """Sentence #,Sentence,POS,Tag
 Sentence: 1,Ann Lee ran,"['NNP', 'NNP', 'VBD']","['B-PER', 'I-PER', 'O']"
 Sentence: 2,"no , sir","['DT', ',', 'NN']","['O', 'O', 'O']"

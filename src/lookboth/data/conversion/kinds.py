@@ -13,6 +13,7 @@ from lookboth.data.conversion.bioc import read_bioc
 from lookboth.data.conversion.brat import read_brat
 from lookboth.data.conversion.conll2003 import read_conll2003
 from lookboth.data.conversion.conll2012 import read_conll2012
+from lookboth.data.conversion.conllu import read_conllu
 from lookboth.data.conversion.convert_options import Converted, ConvertOptions
 from lookboth.data.conversion.docbin import read_docbin
 from lookboth.data.conversion.doccano import read_doccano
@@ -94,6 +95,9 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "conll2003": Kind(read_conll2003, ("column", "documents"), "the four columns of CoNLL-2003"),
         "conll2012": Kind(
             read_conll2012, ("documents",), "the columns of CoNLL-2012", looks.is_conll2012, is_direct=True
+        ),
+        "conllu": Kind(
+            read_conllu, _OVER_TEXT, "CoNLL-U with entities in MISC", looks.is_conllu, is_direct=True
         ),
         "doccano": Kind(read_doccano, _OVER_OFFSETS, "a doccano export (JSONL)", looks.is_doccano),
         "gliner": Kind(

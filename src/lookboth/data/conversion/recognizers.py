@@ -18,6 +18,7 @@ from lookboth.data import (
 )
 from lookboth.data.conversion.aste import MARK
 from lookboth.data.conversion.conll2012 import BEGIN
+from lookboth.data.conversion.conllu import ENTITY, NUM_COLUMNS, TAG
 from lookboth.data.conversion.docbin import SUFFIX as DOCBIN_SUFFIX
 from lookboth.data.conversion.inline import WIKINER_LINE
 from lookboth.data.conversion.label_studio import has_sentences_as_words
@@ -185,6 +186,12 @@ def is_nlupp(sample: Sample) -> bool:
 def is_label_studio_conll(sample: Sample) -> bool:
     """Return whether columns of Label Studio have sentences as words."""
     return has_sentences_as_words(sample.lines)
+
+
+def is_conllu(sample: Sample) -> bool:
+    """Return whether the last of ten columns has entities."""
+    last = [cells[-1] for line in sample.lines if len(cells := line.split("\t")) == NUM_COLUMNS]
+    return any(ENTITY.search(cell) or TAG.search(cell) for cell in last)
 
 
 def is_docbin(sample: Sample) -> bool:
