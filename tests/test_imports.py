@@ -13,7 +13,7 @@ SOURCE = Path(lookboth.__file__).parent
 # From the bottom up. A folder may import from every folder before its own group.
 ORDER = (
     {"errors", "types"},
-    {"files", "memory", "progress", "quiet", "run_folder"},
+    {"files", "html_pages", "memory", "progress", "quiet", "run_folder"},
     {"compat"},
     {"masking"},
     {"data"},

@@ -150,7 +150,7 @@ def run_script(sentences, steps):
         if own
     ]
     given_to_node = {
-        "script": (files("lookboth.reporting") / "assets" / "errors.js").read_text(encoding="utf-8"),
+        "script": (files("lookboth.reporting") / "templates" / "errors.js").read_text(encoding="utf-8"),
         "kind": ["boundary", "type", "missed", "invented"],
         "label": ["LOC", "PER"],
         "articles": articles,

@@ -5,8 +5,6 @@ from .decoding import (
     span_scores as span_scores,
 )
 from .formats import (
-    escape_html as escape_html,
-    label_hue as label_hue,
     render as render,
     require_place as require_place,
     write_pieces as write_pieces,

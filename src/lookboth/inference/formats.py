@@ -1,6 +1,5 @@
 """Output formats: predictions as text, JSON lines, CoNLL columns, HTML or pre-annotations, written as a stream."""
 
-import html
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -10,12 +9,11 @@ from lookboth.data import json_line
 from lookboth.data.conversion import STREAMS, TOOLS, mark_prediction, write_marked
 from lookboth.errors import ConfigError, DataError
 from lookboth.files import write_whole
+from lookboth.html_pages import label_hue, load_macros, storable
 from lookboth.types import PredictedSpan, Prediction
 
 FORMATS = ("text", "jsonl", "conll", "html", *STREAMS)
 
-# JSON input may contain lone surrogates, which UTF-8 cannot encode.
-_SURROGATES = re.compile("[\ud800-\udfff]")
 # Control characters are shown as symbols (U+2400 block), so that a labeled text cannot control the reader's terminal.
 _CONTROL_PICTURES = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n\r"}
 _CONTROL_PICTURES |= {0x7F: 0x2421} | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
@@ -112,7 +110,7 @@ def _render_text(predictions: Iterable[Prediction], color: bool) -> Iterator[str
     for prediction in predictions:
         pieces = [_labels_before(prediction)]
         for text, span in _split_at_spans(prediction):
-            shown = _storable(text).translate(_CONTROL_PICTURES)
+            shown = storable(text).translate(_CONTROL_PICTURES)
             if span is not None:
                 shown = f"[{shown} {span.label} {span.score:.2f}]"
             if span is not None and color:
@@ -128,7 +126,7 @@ def _labels_before(prediction: Prediction) -> str:
     if prediction.labels is None:
         return ""
     shown = ", ".join(f"{label} {score:.2f}" for label, score in prediction.labels)
-    return _storable(shown or "-").translate(_CONTROL_PICTURES) + "\t"
+    return storable(shown or "-").translate(_CONTROL_PICTURES) + "\t"
 
 
 def _render_conll(prediction: Prediction) -> str:
@@ -144,86 +142,29 @@ def _render_conll(prediction: Prediction) -> str:
                 "Use the format 'jsonl'."
             )
     pairs = zip(prediction.words, prediction.tags, strict=True)
-    return "".join(f"{_storable(word)}\t{tag}\n" for word, tag in pairs) + "\n"
-
-
-_HTML_HEAD = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>lookboth predictions</title>
-<style>
-:root { color-scheme: light dark; }
-body { max-width: 46rem; margin: 2rem auto; padding: 0 1rem; font: 1.05rem/1.9 system-ui, sans-serif;
-  color: #1a1a1a; background: #fff; }
-.text { white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; padding: .7rem 0;
-  border-bottom: 1px solid #8884; }
-mark { unicode-bidi: isolate; }
-mark::after { unicode-bidi: plaintext; }
-mark { color: #111; background: hsl(var(--hue) 85% 86%); border-radius: .25rem; padding: .1rem .3rem;
-  -webkit-box-decoration-break: clone; box-decoration-break: clone; }
-mark[data-label]::after { content: attr(data-label); margin-inline-start: .4em; font-size: .68em;
-  font-weight: 700; letter-spacing: .03em; }
-footer { padding: 1rem 0; font-size: .9rem; }
-footer ul { display: flex; flex-wrap: wrap; gap: .4rem 1rem; margin: 0; padding: 0; list-style: none; }
-@media (prefers-color-scheme: dark) {
-  body { color: #e8e8e8; background: #16181c; }
-  mark { color: #f5f5f5; background: hsl(var(--hue) 45% 27%); }
-}
-</style>
-</head>
-<body>
-<main>
-"""
+    return "".join(f"{storable(word)}\t{tag}\n" for word, tag in pairs) + "\n"
 
 
 def _render_html(predictions: Iterable[Prediction]) -> Iterator[str]:
-    """Yield the head of a page, one paragraph per prediction, and a list of the labels.
+    """Yield the pieces of a page: head, one paragraph per prediction, and a list of the labels.
 
     The style sheet displays a label from an attribute. The text of the page is therefore exactly the labeled text,
     also when a reader copies it.
     """
     counts: Counter[str] = Counter()
-    hues: dict[str, int] = {}
-    yield _HTML_HEAD
 
-    def mark(label: str, score: float, text: str) -> str:
-        counts[label] += 1
-        hue = hues.setdefault(label, label_hue(len(hues)))
-        shown = escape_html(label)
-        return f'<mark style="--hue:{hue}" data-label="{shown}" title="{shown} {score:.2f}">{escape_html(text)}</mark>'
+    def hue(label: str) -> int:
+        # Hues are assigned in the order of first occurrence, because labels are not known in advance.
+        return label_hue(list(counts).index(label))
 
+    page = load_macros("lookboth.inference", "predictions.html", hue=hue)
+    yield str(page["head"]())
     for prediction in predictions:
-        pieces = [mark(label, score, "") + " " for label, score in prediction.labels or ()]
-        pieces += (
-            escape_html(text) if span is None else mark(span.label, span.score, text)
-            for text, span in _split_at_spans(prediction)
-        )
-        # The language of a text is unknown, and its direction may differ from that of the page.
-        yield f'<p class="text" lang="" dir="auto">{"".join(pieces)}</p>\n'
-    items = (
-        f'<li><mark style="--hue:{hues[label]}">{escape_html(label)}</mark> {count}</li>\n'
-        for label, count in sorted(counts.items())
-    )
-    legend = f'<footer>\n<ul aria-label="Number by label">\n{"".join(items)}</ul>\n</footer>\n'
-    yield f"</main>\n{legend if counts else ''}</body>\n</html>\n"
-
-
-def label_hue(index: int) -> int:
-    """Return the hue of a label in degrees; steps of the golden angle separate any number of labels."""
-    return round(210 + index * 137.508) % 360
-
-
-def escape_html(text: str) -> str:
-    """Escape text so that HTML displays every character of it."""
-    # A parser reads a bare carriage return as a line feed and drops a null character.
-    return html.escape(_storable(text)).replace("\r", "&#13;").replace("\0", "\ufffd")
-
-
-def _storable(text: str) -> str:
-    """Replace lone surrogates, which UTF-8 cannot encode, with the replacement character."""
-    return _SURROGATES.sub("\ufffd", text)
+        labels, parts = prediction.labels or (), list(_split_at_spans(prediction))
+        counts.update(label for label, _ in labels)
+        counts.update(span.label for _, span in parts if span is not None)
+        yield str(page["paragraph"](labels, parts))
+    yield str(page["foot"](counts))
 
 
 def _split_at_spans(prediction: Prediction) -> Iterator[tuple[str, PredictedSpan | None]]:

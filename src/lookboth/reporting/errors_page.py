@@ -3,13 +3,40 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
+from typing import Literal, NamedTuple
 
 from lookboth.evaluation import ErrorKind, ScoredSentence, SpanPair, pair_spans
-from lookboth.inference import escape_html, label_hue
+from lookboth.html_pages import label_hue, load_template
 from lookboth.types import Span
 
 Hues = Mapping[str, int]
+
+
+class _Piece(NamedTuple):
+    """A piece of a sentence: "text", the start of a mark ("right" or "wrong", with its hue), or its "end" (a label)."""
+
+    kind: Literal["text", "right", "wrong", "end"]
+    text: str
+    hue: int = 0
+
+
+class _Error(NamedTuple):
+    """One mistake: its kind, its labels as JSON for the script, and (side, text, label) of each span."""
+
+    kind: str
+    labels: str
+    spans: Sequence[tuple[str, str, str]]
+
+
+class _Article(NamedTuple):
+    """One sentence: its number, text in lower case, source, both sides in pieces, and mistakes."""
+
+    number: int
+    text: str
+    source: str
+    gold: Sequence[_Piece]
+    predicted: Sequence[_Piece]
+    errors: Sequence[_Error]
 
 
 def render_errors_page(title: str, facts: Mapping[str, str], sentences: Sequence[ScoredSentence]) -> str:
@@ -34,121 +61,53 @@ def render_errors_page(title: str, facts: Mapping[str, str], sentences: Sequence
         for number, (sentence, own) in enumerate(zip(sentences, wrong, strict=True), start=1)
         if own
     )
-    return "".join(
-        [
-            _head(title),
-            f"<h1>{escape_html(title)}</h1>\n",
-            _facts({**facts, "mistakes": counted}),
-            _form({str(kind): kinds[kind] for kind in ErrorKind}, dict(sorted(labels.items()))),
-            f'<p id="status" role="status">{counted}.</p>\n{_pager("top")}<main id="sentences">\n',
-            *articles,
-            f"</main>\n{_pager('bottom')}<script>\n{_asset('errors.js')}</script>\n</body>\n</html>\n",
-        ]
+    return load_template("lookboth.reporting", "errors.html").render(
+        title=title,
+        facts={**facts, "mistakes": counted},
+        kinds={str(kind): kinds[kind] for kind in ErrorKind},
+        labels=dict(sorted(labels.items())),
+        counted=counted,
+        articles=articles,
     )
 
 
-def _head(title: str) -> str:
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape_html(title)}</title>\n<style>\n{_asset('errors.css')}</style>\n</head>\n<body>\n"
-        '<a class="skip" href="#sentences">Skip to the sentences</a>\n'
+def _article(number: int, sentence: ScoredSentence, errors: Sequence[SpanPair], hues: Hues) -> _Article:
+    wrong_gold, wrong_predicted = {pair.gold for pair in errors}, {pair.predicted for pair in errors}
+    return _Article(
+        number,
+        " ".join(sentence.words).lower(),
+        sentence.source,
+        _marked(sentence.words, sentence.gold, wrong_gold, hues),
+        _marked(sentence.words, sentence.predicted, wrong_predicted, hues),
+        [_error(pair, sentence.words) for pair in errors],
     )
 
 
-def _facts(facts: Mapping[str, str]) -> str:
-    rows = "".join(
-        f"<dt>{escape_html(name)}</dt><dd>{escape_html(value)}</dd>\n" for name, value in facts.items()
-    )
-    return f"<dl>\n{rows}</dl>\n"
+def _error(pair: SpanPair, words: Sequence[str]) -> _Error:
+    sides = (("gold", pair.gold), ("predicted", pair.predicted))
+    spans = [
+        (name, " ".join(words[span.start : span.end]), span.label) for name, span in sides if span is not None
+    ]
+    return _Error(str(pair.kind), json.dumps(_labels(pair), ensure_ascii=False), spans)
 
 
-def _form(kinds: Mapping[str, int], labels: Mapping[str, int]) -> str:
-    """Return the filters; hidden until the script runs, as they need it."""
-    return (
-        '<form id="filters" aria-label="Filters" hidden>\n'
-        + _boxes("kind", "Kind of mistake", kinds)
-        + _boxes("label", "Label, gold or predicted", labels)
-        + '<label>Words in the sentence: <input type="search" name="words" autocomplete="off"></label>\n</form>\n'
-    )
-
-
-def _pager(place: str) -> str:
-    """Return the page buttons; hidden until the script divides the sentences into pages."""
-    buttons = " ".join(
-        f'<button type="button" data-step="{step}">{text}</button>'
-        for step, text in ((-1, "Previous page"), (1, "Next page"))
-    )
-    return f'<nav class="pages" id="pages-{place}" aria-label="Pages, {place}" hidden>{buttons}</nav>\n'
-
-
-def _boxes(name: str, legend: str, counts: Mapping[str, int]) -> str:
-    boxes = "\n".join(
-        f'<label><input type="checkbox" name="{name}" value="{escape_html(value)}" checked> {escape_html(value)} '
-        f'<span class="count">{count}</span></label>'
-        for value, count in counts.items()
-    )
-    buttons = "".join(
-        f'<button type="button" data-name="{name}" data-tick="{tick}">{tick}'
-        f'<span class="hidden-visually"> of: {legend}</span></button> '
-        for tick in ("all", "none")
-    )
-    return f"<fieldset>\n<legend>{legend}</legend>\n{boxes}\n{buttons}\n</fieldset>\n"
-
-
-def _article(number: int, sentence: ScoredSentence, errors: Sequence[SpanPair], hues: Hues) -> str:
-    sides = (
-        ("Gold", sentence.gold, {pair.gold for pair in errors}),
-        ("Predicted", sentence.predicted, {pair.predicted for pair in errors}),
-    )
-    text = escape_html(" ".join(sentence.words).lower())
-    source = f' <span class="source">{escape_html(sentence.source)}</span>' if sentence.source else ""
-    shown = "".join(
-        f'<section class="side"><h3>{name}</h3><p lang="" dir="auto">{_marked(sentence.words, spans, wrong, hues)}</p>'
-        "</section>\n"
-        for name, spans, wrong in sides
-    )
-    items = "".join(_error(pair, sentence.words) for pair in errors)
-    return (
-        f'<article data-text="{text}">\n<h2>Sentence {number}{source}</h2>\n<div class="sides">\n{shown}</div>\n'
-        f'<ul class="errors">\n{items}</ul>\n</article>\n'
-    )
-
-
-def _error(pair: SpanPair, words: Sequence[str]) -> str:
-    sides = [("gold", pair.gold), ("predicted", pair.predicted)]
-    spans = "; ".join(f"{name} {_span_text(span, words)}" for name, span in sides if span is not None)
-    labels = escape_html(json.dumps(_labels(pair), ensure_ascii=False))
-    return f'<li data-kind="{pair.kind}" data-labels="{labels}"><span class="kind">{pair.kind}</span>: {spans}</li>\n'
-
-
-def _span_text(span: Span, words: Sequence[str]) -> str:
-    text = " ".join(words[span.start : span.end])
-    return f'<q lang="" dir="auto">{escape_html(text)}</q> <b>{escape_html(span.label)}</b>'
-
-
-def _marked(words: Sequence[str], spans: Sequence[Span], wrong: set[Span | None], hues: Hues) -> str:
-    """Return the words with each span marked; nested spans become nested marks."""
+def _marked(words: Sequence[str], spans: Sequence[Span], wrong: set[Span | None], hues: Hues) -> list[_Piece]:
+    """Return the words with the start and end of each span; nested spans become nested marks."""
     ends: list[Span] = []
     starts = sorted(set(spans), key=lambda span: (span.start, -span.end, span.label))
-    pieces: list[str] = []
+    pieces: list[_Piece] = []
     for place, word in enumerate(words):
-        pieces.append(" " if place else "")
+        pieces.append(_Piece("text", " " if place else ""))
         while starts and starts[0].start == place:
             span = starts.pop(0)
             # HTML elements cannot overlap, so a span is cut at the end of the span around it.
             end = min([span.end, *(outer.end for outer in ends)])
             ends.append(span._replace(end=end))
-            pieces.append(_open(span, hues, wrong=span in wrong))
-        pieces.append(escape_html(word))
+            pieces.append(_Piece("wrong" if span in wrong else "right", "", hues[span.label]))
+        pieces.append(_Piece("text", word))
         while ends and ends[-1].end == place + 1:
-            pieces.append(f' <span class="label">{escape_html(ends.pop().label)}</span></mark>')
-    return "".join(pieces)
-
-
-def _open(span: Span, hues: Hues, *, wrong: bool) -> str:
-    note = '<span class="hidden-visually">wrong: </span>' if wrong else ""
-    return f'<mark{" class=wrong" if wrong else ""} style="--hue:{hues[span.label]}">{note}'
+            pieces.append(_Piece("end", ends.pop().label))
+    return pieces
 
 
 def _labels(pair: SpanPair) -> list[str]:
@@ -158,7 +117,3 @@ def _labels(pair: SpanPair) -> list[str]:
 
 def _all_labels(sentences: Sequence[ScoredSentence]) -> Counter[str]:
     return Counter(span.label for s in sentences for spans in (s.gold, s.predicted) for span in spans)
-
-
-def _asset(name: str) -> str:
-    return (files("lookboth.reporting") / "assets" / name).read_text(encoding="utf-8")

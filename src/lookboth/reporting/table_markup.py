@@ -1,11 +1,12 @@
 """Tables and their rendering as Markdown, LaTeX, CSV and HTML."""
 
 import csv
-import html
 import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from lookboth.html_pages import load_template
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -95,16 +96,7 @@ def to_csv(table: Table) -> str:
 
 def to_html(table: Table) -> str:
     """Return the table as HTML with caption and row headers, in a box that scrolls horizontally."""
-    head = "".join(
-        f'<th scope="col"{" class=name" if place < table.num_headers else ""}>{html.escape(title)}</th>'
-        for place, title in enumerate(table.columns)
-    )
-    rows = "\n".join(f"<tr>{_html_cells(row, table.num_headers)}</tr>" for row in table.rows)
-    caption = html.escape(table.caption)
-    return (
-        f'<div class="table" role="region" tabindex="0" aria-label="{html.escape(table.name)}">\n'
-        f"<table>\n<caption>{caption}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>\n</div>\n"
-    )
+    return load_template("lookboth.reporting", "table.html").render(table=table)
 
 
 def escape_markdown(text: str) -> str:
@@ -119,10 +111,3 @@ def escape_latex(text: str) -> str:
 
 def _markdown_row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(map(escape_markdown, cells))} |"
-
-
-def _html_cells(row: Sequence[str], num_headers: int) -> str:
-    cells = [html.escape(cell) for cell in row]
-    heads = [f'<th scope="row">{cell}</th>' for cell in cells[:1]]
-    names = [f'<td class="name">{cell}</td>' for cell in cells[1:num_headers]]
-    return "".join(heads + names + [f"<td>{cell}</td>" for cell in cells[num_headers:]])
