@@ -409,3 +409,62 @@ def test_ctrl_c_says_that_a_run_goes_on(monkeypatch, capsys):
         module.main()
     assert end.value.code == 130
     assert capsys.readouterr().err.startswith("error: interrupted; ")
+
+
+@pytest.fixture(scope="module")
+def open_folder(tiny_llama_folder, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("open") / "labeler"
+    tiny_labeler(tiny_llama_folder, plan="0011", head={"kind": "open"}).save_pretrained(folder)
+    return folder
+
+
+def test_labels_are_named_on_the_command_line(run, data, open_folder, tmp_path):
+    text, named = "Ada was in London", 'company, "product: sold, or rented"'
+    options = ["--format", "conll", "--precision", "fp32"]
+    file = tmp_path / "labels.toml"
+    file.write_text('company = ""\nproduct = "sold, or rented"\n', encoding="utf-8")
+    status, out, err = run("fix-labels", open_folder, tmp_path / "fixed", "--labels", named)
+    assert status == 0, err
+    assert "with the labels company, product" in out
+    outputs = [
+        run("predict", text, "--model", folder, *options, *labels)[1]
+        for folder, *labels in (
+            (open_folder, "--labels", named),
+            (open_folder, "--labels", file),
+            (tmp_path / "fixed",),
+        )
+    ]
+    assert outputs[0] == outputs[1] == outputs[2]
+    assert "-company" in outputs[0] + outputs[1] or "-product" in outputs[0]
+
+    status, out, err = run("evaluate", data, "--model", open_folder, "--out", tmp_path / "scored")
+    assert status == 0, err
+    record = json.loads((tmp_path / "scored" / "run.json").read_text(encoding="utf-8"))
+    assert record["config"]["labels"] == ["LOC", "PER"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["predict", "a text", "--model", "{fixed}", "--labels", "company"],
+            "labels of this labeler are fixed",
+        ),
+        (
+            ["evaluate", "{data}", "--model", "{fixed}", "--labels", "company"],
+            "labels of this labeler are fixed",
+        ),
+        (["fix-labels", "{fixed}", "{out}", "--labels", "company"], "labels of this labeler are fixed"),
+        (["predict", "a text", "--model", "{open}", "--labels", "a,,b"], "label 2 has an empty name"),
+        (["predict", "a text", "--model", "{open}", "--labels", "a, a"], "'a' is named twice"),
+        (["calibrate", "{open}", "{data}"], "an open labeler cannot be calibrated"),
+    ],
+)
+def test_labels_that_cannot_be_named_are_refused(
+    run, data, labeler_folder, open_folder, tmp_path, arguments, message
+):
+    places = {"fixed": labeler_folder, "open": open_folder, "data": data, "out": tmp_path / "out"}
+    status, _, err = run(*(argument.format(**places) for argument in arguments))
+    assert status == 1
+    assert message in err
+    assert "Traceback" not in err

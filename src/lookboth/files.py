@@ -3,13 +3,14 @@
 import json
 import os
 import stat
+import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, TypeVar
 
-from lookboth.errors import ConfigError
+from lookboth.errors import ConfigError, first_line
 
 State = TypeVar("State")
 
@@ -118,3 +119,24 @@ def require_other_file(source: str | Path, out: str | Path) -> None:
 
 def _is_stream(path: Path) -> bool:
     return str(path).startswith(_OPENED) or (path.exists() and not path.is_file())
+
+
+def read_toml(path: Path, missing: str) -> dict[str, Any]:
+    """Return the content of a TOML file.
+
+    Args:
+        path: the file.
+        missing: message if the file does not exist.
+
+    Raises:
+        ConfigError: the file cannot be read, or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: {missing}") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}.") from error
+    # Not TOML, not UTF-8, a number of 5,000 digits; 1,000 brackets exceed the recursion limit.
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: not a TOML file: {first_line(error)}.") from error

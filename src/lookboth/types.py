@@ -31,6 +31,8 @@ class Example:
         offsets: (start, end) of each word in `text`, end exclusive; empty if `text` is None.
         source: "file:line" of the first word, for messages.
         text_labels: labels of the whole text, in text classification; several in a multi-label task.
+        label_set: the labels that were annotated in its data, each as "name" or "name: description"; empty if unknown.
+            Only open labelers use it.
     """
 
     words: tuple[str, ...]
@@ -39,6 +41,7 @@ class Example:
     offsets: tuple[tuple[int, int], ...] = ()
     source: str = ""
     text_labels: tuple[str, ...] = ()
+    label_set: tuple[str, ...] = ()
 
     def labels(self) -> tuple[str, ...]:
         """Return the labels of all spans and of the whole text, in order, with repetitions."""
@@ -64,6 +67,7 @@ class TokenizedExample:
             0 or 1 for each tag, shape (w, num_tags). None for prediction.
         example: index of its Example.
         first_word: index in the Example of the first word of the window (0 in the first window).
+        asked: numbers of the label texts that an open labeler in training is asked for; None for other labelers.
     """
 
     input_ids: tuple[int, ...]
@@ -71,6 +75,8 @@ class TokenizedExample:
     labels: tuple[int | tuple[int, ...], ...] | None = None
     example: int = 0
     first_word: int = 0
+    # Not shown: only training of open labelers sets it.
+    asked: tuple[int, ...] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         """Return the number of tokens."""

@@ -54,10 +54,12 @@ def test_numbers_without_names_are_named_by_an_option(tmp_path):
     line = tmp_path / "a.jsonl"
     line.write_text(json.dumps({"tokens": ["Ann"], "tags": [1]}))
     for file in (path, line):
-        assert "name the classes of the numbers from 0: --labels" in read_dataset(file).problems[0].message
-    assert spans_of(read_dataset(path, ReadOptions(labels=tuple(TAGS)))) == [[("Ann Lee", "PER")], []]
-    assert spans_of(read_dataset(line, ReadOptions(labels=tuple(TAGS)))) == [[("Ann", "PER")]]
-    few = read_dataset(path, ReadOptions(labels=("O", "B-PER")))
+        assert (
+            "name the classes of the numbers from 0: --class-names" in read_dataset(file).problems[0].message
+        )
+    assert spans_of(read_dataset(path, ReadOptions(class_names=tuple(TAGS)))) == [[("Ann Lee", "PER")], []]
+    assert spans_of(read_dataset(line, ReadOptions(class_names=tuple(TAGS)))) == [[("Ann", "PER")]]
+    few = read_dataset(path, ReadOptions(class_names=("O", "B-PER")))
     assert "item 2 of 'ner_tags' is 2" in few.problems[0].message
 
 

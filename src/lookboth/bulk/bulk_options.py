@@ -26,6 +26,7 @@ class BulkOptions:
         thresholds: leave out spans below the labeler's calibrated thresholds.
         precision: as for `Labeler.from_pretrained`.
         max_chars: a row with a longer text is invalid.
+        labels: labels of an open labeler, each as "name" or "name: description"; empty: those of its training.
         part_bytes, part_rows: size of a part, the unit that is written and resumed; a part ends with the row that
             reaches one of the two.
 
@@ -43,6 +44,7 @@ class BulkOptions:
     max_chars: int = 1_000_000
     part_bytes: int = 512 * 1024
     part_rows: int = 10_000
+    labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _require_known("input format", self.input_format, INPUT_FORMATS)
@@ -61,7 +63,7 @@ class BulkOptions:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
-        return {**asdict(self), "keep": list(self.keep)}
+        return {**asdict(self), "keep": list(self.keep), "labels": list(self.labels)}
 
 
 @dataclass(frozen=True)

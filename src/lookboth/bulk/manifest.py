@@ -54,7 +54,10 @@ class Manifest:
             data = json.loads(text)
             if data["format"] != FORMAT:
                 raise DataError(f"{where}: format {data['format']}; this version of lookboth reads {FORMAT}.")
-            options = BulkOptions(**{**data["options"], "keep": tuple(data["options"]["keep"])})
+            found = data["options"]
+            # Runs that were started by earlier versions have no labels.
+            lists = {"keep": tuple(found["keep"]), "labels": tuple(found.get("labels", ()))}
+            options = BulkOptions(**found | lists)
             files = tuple(InputFile(**file) for file in data["files"])
             return cls(options, data["model"], files, tuple(Part(*part) for part in data["parts"]))
         # RecursionError: JSON that is nested too deeply.

@@ -199,9 +199,11 @@ class PartLabeler:
                 f"the labeler {self.job.model or 'shipped'!r} of the worker {self.worker} differs from the one on the "
                 "machine that started the run. Install the same version and files on all machines."
             )
-        return Labeler.from_pretrained(
-            self.job.model, device=self.device, precision=self._manifest.options.precision, merge=True
+        options = self._manifest.options
+        labeler = Labeler.from_pretrained(
+            self.job.model, device=self.device, precision=options.precision, merge=True
         )
+        return labeler.with_labels(options.labels) if options.labels else labeler
 
     @cached_property
     def _least(self) -> Any:

@@ -72,6 +72,14 @@ ThresholdsOption = Annotated[
     bool,
     typer.Option("--thresholds", help="Drop predictions below the labeler's thresholds (see calibrate)."),
 ]
+LabelsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--labels",
+        help="Labels of an open labeler: NAME or NAME: DESCRIPTION, separated by commas, in quotes if they contain "
+        "one; or a TOML file.",
+    ),
+]
 TrustOption = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run Python code that comes with the model.")
 ]

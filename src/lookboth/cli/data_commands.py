@@ -103,7 +103,7 @@ def convert(
             )
         typer.echo(f"written: {out}, {export_file(kind, source, out, reading)} texts")
         return
-    asked = {name: getattr(reading, name) for name in ("text_field", "label_field", "scheme", "labels")}
+    asked = {name: getattr(reading, name) for name in ("text_field", "label_field", "scheme", "class_names")}
     if reading != ReadOptions(
         encoding=reading.encoding,
         repair=reading.repair,

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lookboth.cli.app import DeviceOption, Format, LabelerOption, PrecisionOption, ThresholdsOption, app
+from lookboth.cli.app import (
+    DeviceOption,
+    Format,
+    LabelerOption,
+    LabelsOption,
+    PrecisionOption,
+    ThresholdsOption,
+    app,
+)
 from lookboth.cli.reading_options import EncodingOption, reads_labeled_data
 from lookboth.errors import ConfigError
 from lookboth.memory import BULK_BATCH, LARGE_BATCH, SMALL_BATCH
@@ -36,6 +44,7 @@ def evaluate(
         str, typer.Argument(help="File, folder, built-in name or hub id; 'name:split' for a split.")
     ],
     model: LabelerOption = None,
+    labels: LabelsOption = None,
     out: Annotated[Path | None, typer.Option(help="Folder for run.json and predictions.jsonl.")] = None,
     label_map: MapOption = None,
     reading: "ReadOptions | None" = None,
@@ -56,6 +65,7 @@ def evaluate(
         thresholds=thresholds,
         device=device,
         precision=precision,
+        labels=labels,
     )
     typer.echo(evaluation.describe())
     typer.echo(evaluation.describe_confidence())
@@ -103,6 +113,7 @@ def predict(
         ),
     ],
     model: LabelerOption = None,
+    labels: LabelsOption = None,
     output: Annotated[Format, typer.Option("--format", "-f", help="Output format.")] = Format.text,
     out: OutOption = None,
     min_score: Annotated[
@@ -120,7 +131,7 @@ def predict(
     _require_place(source, output, out)
     examples = read_inputs(source, sys.stdin.buffer, encoding)
     quiet_libraries()
-    labeler = open_labeler(model, device=device, precision=precision)
+    labeler = open_labeler(model, device=device, precision=precision, labels=labels)
     least = saved_thresholds(labeler.config) if thresholds else {}
     found = label_examples(labeler, labeler.split_again(examples))
     scheme = labeler.config.scheme
@@ -137,6 +148,7 @@ def suggest(
         ),
     ],
     model: LabelerOption = None,
+    labels: LabelsOption = None,
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="Number of texts.")] = 100,
     by: Annotated[
         str, typer.Option(help="Measure of uncertainty: entropy, least-confidence or margin.")
@@ -167,7 +179,8 @@ def suggest(
     _require_place(source, output, out)
     examples = read_inputs(source, sys.stdin.buffer, encoding)
     quiet_libraries()
-    labeler = require_scores(open_labeler(model, device=device, precision=precision), "asked for this")
+    opened = open_labeler(model, device=device, precision=precision, labels=labels)
+    labeler = require_scores(opened, "asked for this")
     chosen = choose(labeler, labeler.split_again(examples), num_texts=count, measure=by, pool=pool)
     if output is not Format.jsonl:
         _give((suggestion.prediction for suggestion in chosen), output, out)
@@ -186,6 +199,7 @@ def bulk(
         str, typer.Argument(help="Folder for the result, path or URL; the same command again resumes.")
     ],
     model: LabelerOption = None,
+    labels: LabelsOption = None,
     column: Annotated[str, typer.Option(help="Column of the texts.")] = "text",
     keep: Annotated[
         list[str] | None,
@@ -236,6 +250,7 @@ def bulk(
     """Label files and folders of any size, on one machine or a Ray cluster; resumable."""
     try:
         from lookboth.bulk import BulkOptions, ProgressLine, Workers, run_bulk
+        from lookboth.data import parse_labels
     except ModuleNotFoundError as error:
         raise ConfigError(f"bulk needs {error.name}. Type: pip install 'lookboth[bulk]'") from error
     options = BulkOptions(
@@ -248,6 +263,7 @@ def bulk(
         precision=precision,
         max_chars=max_chars,
         part_bytes=part_bytes,
+        labels=() if labels is None else tuple(map(str, parse_labels(labels))),
     )
     means = Workers(workers, gpus_per_worker, cpus_per_worker, address, batch_tokens)
     result = run_bulk(source, out, options, means, model=model, report=ProgressLine())

@@ -1,11 +1,11 @@
-"""Commands about models: inspect, prove, merge, and the demo."""
+"""Commands about models: inspect, prove, merge, fix-labels, export, and the demo."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lookboth.cli.app import ModelArgument, PlanOption, PrecisionOption, TrustOption, app
+from lookboth.cli.app import LabelsOption, ModelArgument, PlanOption, PrecisionOption, TrustOption, app
 from lookboth.cli.reading_options import reads_labeled_data
 from lookboth.quiet import quiet_libraries
 
@@ -79,6 +79,20 @@ def merge(
 
     quiet_libraries()
     typer.echo(merge_to_folder(labeler, out, precision=precision))
+
+
+@app.command()
+def fix_labels(
+    labeler: Annotated[str, typer.Argument(help="Saved open labeler: folder or hub id.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the labeler with fixed labels.")],
+    labels: LabelsOption = None,
+    precision: PrecisionOption = "fp32",
+) -> None:
+    """Save an open labeler with fixed labels, as an ordinary labeler to export, calibrate or train further."""
+    from lookboth.labelers import fix_labels_to_folder
+
+    quiet_libraries()
+    typer.echo(fix_labels_to_folder(labeler, out, labels, precision=precision))
 
 
 @app.command()

@@ -50,7 +50,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
         ],
         None,
     ),
-    "labels": (
+    "class_names": (
         Annotated[
             str | None,
             typer.Option(
@@ -92,8 +92,8 @@ def reads_labeled_data(command: Callable[..., None]) -> Callable[..., None]:
         from lookboth.data import ReadOptions
 
         options = {name: given.pop(name) for name in _OPTIONS}
-        if options["labels"] is not None:
-            options["labels"] = tuple(name.strip() for name in options["labels"].split(","))
+        if options["class_names"] is not None:
+            options["class_names"] = tuple(name.strip() for name in options["class_names"].split(","))
         command(reading=ReadOptions(**options), **given)
 
     parameters: list[inspect.Parameter] = []

@@ -23,7 +23,6 @@ from .recipe_files import (
     overlay as overlay,
     parse_config as parse_config,
     parse_section as parse_section,
-    read_toml as read_toml,
 )
 from .training_sections import (
     AdapterConfig as AdapterConfig,

@@ -116,6 +116,11 @@ class RunConfig(Section):
         validate_default=True,
         description="The head, which maps word states to tags.",
     )
+    labels: dict[str, str] = Field(
+        default_factory=dict,
+        description='Open head: descriptions of labels, as in PER = "a human being". They replace those of labels.toml '
+        "in the folder of the data.",
+    )
     generative: GenerativeConfig = Field(
         default_factory=GenerativeConfig, description="How a model generates labels."
     )
@@ -181,6 +186,8 @@ class RunConfig(Section):
     def _head_fits_what_is_labeled(cls, value: HeadConfig, info: ValidationInfo) -> HeadConfig:
         if value.kind == "multi_label" and info.data.get("task") != "classification":
             raise ValueError("a word has one tag; head.kind = 'multi_label' needs task = 'classification'")
+        if value.kind == "open" and info.data.get("task") != "labeling":
+            raise ValueError("kind = 'open' labels words; set task = 'labeling', or another kind")
         label_on = info.data.get("label_on")
         if label_on in {"mean_special", "max_score"} and (
             info.data.get("task") != "classification" or info.data.get("repetition")
@@ -193,6 +200,15 @@ class RunConfig(Section):
             raise ValueError(
                 f"kind = {value.kind!r} does not score single tokens; label_on = 'max_score' needs 'linear' or "
                 f"'multi_label'"
+            )
+        return value
+
+    @field_validator("training")
+    @classmethod
+    def _head_has_this_loss(cls, value: TrainConfig, info: ValidationInfo) -> TrainConfig:
+        if value.choose_by == "loss" and "head" in info.data and info.data["head"].kind == "open":
+            raise ValueError(
+                "choose_by = 'loss': the loss of an open head depends on the labels. Set 'score'"
             )
         return value
 

@@ -1,6 +1,5 @@
 """Recipe files and overrides: read, merged and checked; all mistakes are reported in one message."""
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -10,7 +9,8 @@ from pydantic import BaseModel, ValidationError
 from lookboth.config.explanations import explain
 from lookboth.config.overrides import set_value
 from lookboth.config.recipe import RunConfig
-from lookboth.errors import ConfigError, first_line
+from lookboth.errors import ConfigError
+from lookboth.files import read_toml
 
 Kind = TypeVar("Kind", bound=BaseModel)
 
@@ -23,27 +23,6 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     """
     values = read_toml(Path(path), "no such recipe. The folder recipes/ has the shipped ones.")
     return parse_config(values, overrides, where=str(path))
-
-
-def read_toml(path: Path, missing: str) -> dict[str, Any]:
-    """Return the content of a TOML file.
-
-    Args:
-        path: the file.
-        missing: message if the file does not exist.
-
-    Raises:
-        ConfigError: the file cannot be read, or is not TOML.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: {missing}") from error
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}.") from error
-    # Not TOML, not UTF-8, a number of 5,000 digits; 1,000 brackets exceed the recursion limit.
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: not a TOML file: {first_line(error)}.") from error
 
 
 def parse_config(

@@ -84,7 +84,7 @@ class DataConfig(Section):
         description="Cut a word where a span begins or ends inside it, instead of reporting the span; each cut is "
         "a warning.",
     )
-    labels: tuple[str, ...] | None = Field(
+    class_names: tuple[str, ...] | None = Field(
         default=None,
         description="Names of class numbers, counted from 0, in JSON, Parquet and hub data; default: the names that "
         "the data have.",
@@ -230,6 +230,18 @@ class TrainConfig(OptimizerConfig):
         lt=1,
         description="Fraction of each target that is distributed evenly over all tags.",
     )
+    hide_labels: float = Field(
+        default=0.25,
+        ge=0,
+        lt=0.5,
+        description="Open head: average fraction of the labels of its data that a text is not asked for. Words with "
+        "such a label count as words without label.",
+    )
+    step_labels: int = Field(
+        default=64,
+        ge=1,
+        description="Open head: maximum number of labels per batch; labels that occur in it come first.",
+    )
     head_dropout: float = Field(default=0.1, ge=0, lt=1, description="Dropout before the head.")
     evals_per_epoch: int = Field(
         default=1, ge=0, description="Number of dev evaluations per epoch; 0: only at the end."
@@ -292,7 +304,7 @@ class HeadConfig(Section):
         description="linear: one score per tag from the state of the word; crf: linear, with learned transition scores "
         "between tags; context_gate: linear, over states mixed with the state of the last word of the text; "
         "multi_label: linear, one independent probability per label, so that a text may have several labels (needs "
-        "task = 'classification').",
+        "task = 'classification'); open: scores from the texts of the labels, which are named at prediction time.",
     )
     layers: Literal["last", "mix"] = Field(
         default="last",

@@ -31,6 +31,14 @@ from .jsonfile import (
     without_repeated_keys as without_repeated_keys,
 )
 from .jsonl import is_rejected as is_rejected, read_jsonl as read_jsonl
+from .label_texts import (
+    Labels as Labels,
+    LabelText as LabelText,
+    describe_labels as describe_labels,
+    encode_label as encode_label,
+    join_label_texts as join_label_texts,
+    parse_labels as parse_labels,
+)
 from .labeled_rows import Table as Table, read_word_rows as read_word_rows
 from .lines import (
     json_line as json_line,

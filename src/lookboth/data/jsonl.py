@@ -99,7 +99,7 @@ def parse_tagged(
         if wrong is not None:
             value = values[wrong]
             numbers = (
-                "; name the classes of the numbers from 0: --labels O,B-PER,I-PER (in a recipe: data.labels)"
+                "; name the classes of the numbers from 0: --class-names O,B-PER,I-PER (in a recipe: data.class_names)"
                 if type(value) is int
                 else ""
             )

@@ -42,7 +42,7 @@ class ReadOptions:
         word_column, tag_column, separator: only for CoNLL columns.
         scheme: tag scheme; None: detected.
         text_field, label_field: columns or keys of texts or words, and of labels, tags or spans; None: the usual names.
-        labels: names of class numbers, counted from 0; None: the names that hub data and Parquet files have.
+        class_names: names of class numbers, counted from 0; None: the names that hub data and Parquet files have.
         splitter: splitter of raw text into words, as in `splitters.named_splitter`; None: the default.
         cut_words: whether words are cut where a span begins or ends inside them, instead of reporting the span.
         head: scheme of the head that will use the data, or None; see `tag_reading.choose_reading`.
@@ -57,7 +57,7 @@ class ReadOptions:
     scheme: str | None = None
     text_field: str | None = None
     label_field: str | None = None
-    labels: tuple[str, ...] | None = None
+    class_names: tuple[str, ...] | None = None
     splitter: str | None = None
     cut_words: bool = False
     head: str | None = None
@@ -99,7 +99,7 @@ def _read_table(table: Table, options: ReadOptions) -> Dataset:
         word_field=options.text_field,
         tag_field=options.label_field,
         scheme=options.scheme,
-        labels=options.labels,
+        labels=options.class_names,
         repair=options.repair,
         head=options.head,
     )
@@ -121,7 +121,7 @@ def _read_format(path: str | Path, suffix: str, options: ReadOptions) -> Dataset
             scheme=options.scheme,
             text_field=options.text_field,
             label_field=options.label_field,
-            labels=options.labels,
+            labels=options.class_names,
             repair=options.repair,
             head=options.head,
         )

@@ -1,15 +1,17 @@
 """Evaluate a saved labeler on a named data set and write the run folder."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lookboth.data import ReadOptions, map_labels, read_source, split_name
+from lookboth.data import Labels, ReadOptions, describe_labels, map_labels, read_source, split_name
+from lookboth.errors import DataError
 from lookboth.evaluation.evaluate import Evaluation, evaluate_labeler
 from lookboth.evaluation.runfile import write_predictions, write_run
 from lookboth.inference import reading_for, saved_thresholds
 from lookboth.labelers import open_labeler
+from lookboth.types import Example
 
 
 def evaluate_on(
@@ -22,6 +24,7 @@ def evaluate_on(
     thresholds: bool = False,
     device: str | None = None,
     precision: str = "auto",
+    labels: Labels | None = None,
 ) -> Evaluation:
     """Score a labeler on data named as in a recipe.
 
@@ -32,18 +35,22 @@ def evaluate_on(
         label_map: renames gold labels (see `map_labels`).
         options: how files are read; task and scheme of the head always come from the labeler.
         thresholds: drop predictions below the labeler's thresholds (measured by `lookboth calibrate`).
+        labels: labels of an open labeler, as in `Labeler.with_labels`; None: those of the data, with the descriptions
+            in the folder of the data.
 
     Raises:
         DataError, ModelError: the data or the labeler cannot be read.
-        ConfigError: the labeler has no thresholds.
+        ConfigError: the labeler has no thresholds, or the labels are not valid.
     """
     started, clock = datetime.now(UTC), time.monotonic()
     split = split_name(source)[1]
-    labeler = open_labeler(model, device=device, precision=precision)
-    least = saved_thresholds(labeler.config) if thresholds else None
+    labeler = open_labeler(model, device=device, precision=precision, labels=labels)
     how = reading_for(labeler, options)
     dataset = read_source(source, options=how)
     examples = map_labels(dataset.examples, label_map or {})
+    if labeler.takes_labels:
+        labeler = labeler.with_labels(_labels_of(examples, source))
+    least = saved_thresholds(labeler.config) if thresholds else None
     evaluation = evaluate_labeler(labeler, examples, min_score=least)
     if out is not None:
         # Data sets of the hub have no file to hash.
@@ -56,6 +63,7 @@ def evaluate_on(
                 "data": source,
                 "label_map": dict(label_map or {}),
                 "thresholds": thresholds,
+                "labels": list(labeler.config.labels),
                 "precision": str(labeler.model.compute_dtype),
             },
             scores={split: evaluation},
@@ -72,3 +80,17 @@ def evaluate_on(
             splits=[split] * len(evaluation.examples),
         )
     return evaluation
+
+
+def _labels_of(examples: Sequence[Example], source: str) -> tuple[str, ...]:
+    """Return the labels of the data, described as in its folder.
+
+    Raises:
+        DataError: the data has no labels.
+    """
+    found = sorted({label for example in examples for label in example.labels()})
+    if not found:
+        raise DataError(
+            f"{source}: has no labels, so an open labeler has nothing to find. Name them: --labels"
+        )
+    return describe_labels(source, found)

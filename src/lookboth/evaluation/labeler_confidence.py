@@ -28,7 +28,14 @@ from lookboth.inference import (
     log_probs_of,
     reading_for,
 )
-from lookboth.labelers import CONFIG_FILE, Labeler, open_labeler, read_settings, require_head
+from lookboth.labelers import (
+    CONFIG_FILE,
+    Labeler,
+    open_labeler,
+    read_settings,
+    require_fixed_labels,
+    require_head,
+)
 from lookboth.types import Example, Prediction
 
 # Fewer spans fit their own noise: with 20 a measured precision has a standard error of about 10 points.
@@ -137,6 +144,7 @@ def calibrate_folder(
     if not file.is_file():
         raise ModelError(f"{model}: not the folder of a saved labeler; the calibration is written into it.")
     labeler = require_head(open_labeler(model, device=device), "calibrated")
+    require_fixed_labels(labeler, "calibrated")
     how = reading_for(labeler, options)
     dataset = read_source(source, "dev", how)
     examples = map_labels(dataset.examples, label_map or {})

@@ -16,7 +16,7 @@ from lookboth.types import Example, Prediction, TokenizedExample
 if TYPE_CHECKING:
     import numpy as np
 
-    from lookboth.data import WordEncoder
+    from lookboth.data import Labels, WordEncoder
     from lookboth.inference.labeling_config import LabelingConfig
     from lookboth.inference.likelihoods import Likelihood
     from lookboth.inference.protocols import LabelerSettings, LabelerWeights
@@ -82,6 +82,22 @@ class TextLabeler(ABC):
             PlanError: the plan is invalid or does not fit, or the plan of this labeler cannot be changed.
         """
         raise PlanError(f"the plan of this labeler cannot be changed to {str(plan)!r}. Leave out the plan.")
+
+    @property
+    def takes_labels(self) -> bool:
+        """Whether `with_labels` names labels at prediction time."""
+        return False
+
+    def with_labels(self, labels: "Labels") -> "TextLabeler":
+        """Return a labeler for labels named now; see `Labeler.with_labels`.
+
+        Raises:
+            ModelError: the labels of this labeler are fixed.
+        """
+        raise ModelError(
+            f"the labels of this labeler are fixed: {', '.join(self.config.labels)}. To name labels at prediction "
+            "time, train one with head.kind = 'open'."
+        )
 
     def summarize(self, predictions: Sequence[Prediction]) -> dict[str, Any]:
         """Return statistics of predictions for run.json, in addition to their scores."""

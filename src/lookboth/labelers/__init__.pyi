@@ -1,7 +1,12 @@
 from .card import generative_card as generative_card
 from .folders import find_folder as find_folder, model_digest as model_digest
 from .inspect import inspect_model as inspect_model, prove_model as prove_model
-from .labeler import Labeler as Labeler, load_labeler as load_labeler, require_head as require_head
+from .labeler import (
+    Labeler as Labeler,
+    load_labeler as load_labeler,
+    require_fixed_labels as require_fixed_labels,
+    require_head as require_head,
+)
 from .labeler_config import (
     CONFIG_FILE as CONFIG_FILE,
     KIND_KEY as KIND_KEY,
@@ -13,7 +18,11 @@ from .labeler_config import (
     read_settings as read_settings,
 )
 from .labeling_settings import labeling_from_dict as labeling_from_dict, labeling_to_dict as labeling_to_dict
-from .merging import merge_labeler as merge_labeler, merge_to_folder as merge_to_folder
+from .merging import (
+    fix_labels_to_folder as fix_labels_to_folder,
+    merge_labeler as merge_labeler,
+    merge_to_folder as merge_to_folder,
+)
 from .opening import kind_of as kind_of, open_labeler as open_labeler, resolve as resolve
 from .reading_back import (
     read_back as read_back,

@@ -19,7 +19,7 @@ def model_card(config: "LabelerConfig") -> str:
     about = [
         f"# {'Text classifier' if of_texts else 'Sequence labeler'} on {config.base}",
         "",
-        f"Labels: {_names(config.labels)}. {_how_labeled(config)}",
+        f"{_which_labels(config)} {_how_labeled(config)}",
         "",
         f"Mask plan: `{config.plan}` over {config.plan.num_layers} layers. Adapter: {config.adapter}. "
         f"Head: {config.head}.",
@@ -84,6 +84,16 @@ _USAGE = (
 )
 
 
+def _which_labels(config: "LabelerConfig") -> str:
+    if not config.is_open:
+        return f"Labels: {_names(config.labels)}."
+    return (
+        'Labels are named at prediction time: `labeler.with_labels(["company", "product: something that is sold"])`, '
+        "or `lookboth predict TEXT --labels 'company, product'`. "
+        f"Labels of the training: {_names(config.known_labels)}."
+    )
+
+
 def _names(labels: Sequence[str]) -> str:
     # A label may contain line breaks, which would end the Markdown paragraph.
     return ", ".join(f"`{' '.join(label.split())}`" for label in labels)
@@ -139,7 +149,10 @@ def _licence(base: str, sources: Sequence[str]) -> list[str]:
 def _limits(config: Any, recipe: dict[str, Any]) -> list[str]:
     """Return the limits that follow from the settings; the publisher of a labeler may add others."""
     limits = [
-        f"It predicts the labels {_names(config.labels)} only, and is meant for text similar to its training data."
+        "It finds labels that are similar to those of its training best, and is meant for text similar to its "
+        "training data."
+        if getattr(config, "is_open", False)
+        else f"It predicts the labels {_names(config.labels)} only, and is meant for text similar to its training data."
     ]
     if config.adapter == "qlora":
         limits.append(

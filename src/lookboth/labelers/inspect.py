@@ -12,6 +12,7 @@ from lookboth.models import Precision, as_model_error, default_device, load_back
 if TYPE_CHECKING:
     import torch
 
+    from lookboth.labelers.labeler_config import LabelerConfig
     from lookboth.masking import Proof
 
 
@@ -95,8 +96,14 @@ def _inspect_labeler(name: str, plan: str | None) -> str:
     mask_plan = config.plan if plan is None else MaskPlan.parse(plan, config.plan.num_layers)
     return (
         f"{name}: labeler on {config.base}, {config.plan.num_layers} layers\n"
-        f"head {config.head}, adapter {config.adapter}, labels {', '.join(config.labels)}\n{picture(mask_plan)}"
+        f"head {config.head}, adapter {config.adapter}, {_labels_of(config)}\n{picture(mask_plan)}"
     )
+
+
+def _labels_of(config: "LabelerConfig") -> str:
+    if config.is_open:
+        return f"labels are named at prediction time; trained on {', '.join(config.known_labels)}"
+    return f"labels {', '.join(config.labels)}"
 
 
 def _random_model(

@@ -1,6 +1,6 @@
 """The torch labeler: a backbone with a mask plan, a head over word states, and a tokenizer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from lookboth.data import WordEncoder, build_batch
+from lookboth.data import Labels, WordEncoder, build_batch, parse_labels
 from lookboth.errors import ModelError
 from lookboth.inference import HeadLabeler, Likelihood, TextLabeler, WordStream, require_scores
+from lookboth.labelers.fixed_labels import LabelVectors, fix_labels
 from lookboth.labelers.folders import find_folder
 from lookboth.labelers.labeler_config import KIND_KEY, LabelerConfig, read_settings
 from lookboth.labelers.saving import load_parts, save_parts
@@ -19,7 +20,7 @@ from lookboth.labelers.streaming import prove_once, require_streamable
 from lookboth.masking import MaskPlan, under_plan
 from lookboth.memory import LARGE_BATCH
 from lookboth.models import IncrementalScorer, LabelerModel, fold_adapter
-from lookboth.types import TokenizedExample
+from lookboth.types import Example, Prediction, TokenizedExample
 
 
 class Labeler(HeadLabeler):
@@ -47,6 +48,7 @@ class Labeler(HeadLabeler):
             max_word_tokens=config.max_word_tokens,
             num_tokens=model.backbone.get_input_embeddings().weight.shape[0],
         )
+        self._vectors = LabelVectors(model, self.encoder, config)
 
     @classmethod
     def from_pretrained(
@@ -113,11 +115,31 @@ class Labeler(HeadLabeler):
         return LARGE_BATCH if self.model.compute_dtype == torch.bfloat16 else super().batch_tokens
 
     def score(self, pieces: Sequence[TokenizedExample]) -> np.ndarray:
-        """Return the head's scores for every word of one batch, (w, num_tags), under the plan of `config`."""
+        """Return the head's scores for every word of one batch, (w, num_tags), under the plan of `config`.
+
+        An open labeler scores the labels of its training; `with_labels` names others.
+        """
+        if self.config.is_open:
+            return self.with_labels(self.config.known_labels).score(pieces)
         inputs = {key: value.to(self.device) for key, value in build_batch(pieces).tensors().items()}
         with self.model.predicting(self.config.plan):
             scores: np.ndarray = self.model(**inputs)["logits"].cpu().numpy()
         return scores
+
+    def label_chunk(self, examples: Sequence[Example], *, batch_tokens: int | None) -> Iterator[Prediction]:
+        """Yield the prediction for each example, in order; see `TextLabeler.label_chunk`.
+
+        An open labeler finds in each example the labels of its `label_set`.
+        """
+        if not self.config.is_open:
+            return super().label_chunk(examples, batch_tokens=batch_tokens)
+        found: dict[int, Prediction] = {}
+        for labels in dict.fromkeys(example.label_set for example in examples):
+            places = [i for i, example in enumerate(examples) if example.label_set == labels]
+            labeler = self.with_labels(labels or self.config.known_labels)
+            chosen = [examples[i] for i in places]
+            found.update(zip(places, labeler.label_chunk(chosen, batch_tokens=batch_tokens), strict=True))
+        return (found[i] for i in range(len(examples)))
 
     def likelihood(self) -> Likelihood:
         """Return the head's conversion of scores to probabilities."""
@@ -147,6 +169,34 @@ class Labeler(HeadLabeler):
     def takes_plans(self) -> bool:
         """Whether `with_plan` returns a view under another plan."""
         return True
+
+    @property
+    def takes_labels(self) -> bool:
+        """Whether `with_labels` names labels at prediction time."""
+        return self.config.is_open
+
+    def with_labels(self, labels: Labels) -> "Labeler":
+        """Return an ordinary labeler with a linear head for labels named now; it shares the backbone.
+
+        Vectors of labels are cached, so that naming them again costs little. Save the result to export or calibrate
+        it, or to train it further.
+
+        Args:
+            labels: a list of "name" or "name: description"; a mapping from name to description; or a text with commas
+                as on the command line.
+
+        Raises:
+            ModelError: this is not an open labeler.
+            ConfigError: no label, an empty name, a name that occurs twice, or a text that is too long.
+
+        >>> labeler.with_labels(["company", "product: something that is sold"])  # doctest: +SKIP
+        """
+        if not self.config.is_open:
+            # This raises an error with the fixed labels.
+            super().with_labels(labels)
+        parsed = parse_labels(labels)
+        vectors = self._vectors.of([label.forms()[0] for label in parsed])
+        return Labeler(*fix_labels(self.config, self.model, parsed, vectors), self.tokenizer)
 
     def with_plan(self, plan: str | MaskPlan) -> "Labeler":
         """Return a view of this labeler under another plan; both share the weights and keep their plans.
@@ -195,6 +245,23 @@ def load_labeler(
     if merge:
         fold_adapter(labeler.model.backbone)
     return labeler
+
+
+def require_fixed_labels(labeler: TextLabeler, what: str) -> None:
+    """Refuse an open labeler.
+
+    Args:
+        labeler: the loaded labeler.
+        what: the operation that needs fixed labels, as a participle for the message ("exported").
+
+    Raises:
+        ModelError: the labels are named at prediction time.
+    """
+    if labeler.takes_labels:
+        raise ModelError(
+            f"an open labeler cannot be {what}, because its labels are named at prediction time. Fix them first: "
+            "lookboth fix-labels LABELER OUT --labels 'company, product'"
+        )
 
 
 def require_head(labeler: TextLabeler, what: str) -> Labeler:

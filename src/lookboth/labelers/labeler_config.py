@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from lookboth.errors import LookbothError, ModelError, first_line
 from lookboth.inference import Confidence, LabelingConfig, require_allowed
 from lookboth.labelers.labeling_settings import confidence_from_dict, labeling_from_dict, labeling_to_dict
-from lookboth.labelers.saved_settings import MAX_LAYERS, card_scores, optional, setting
+from lookboth.labelers.saved_settings import MAX_LAYERS, card_scores, optional, setting, strings
 from lookboth.labelers.upgrades import FORMAT_VERSION, upgrade_settings
 from lookboth.models import check_folder, read_object
 from lookboth.run_folder import RunFolder
@@ -44,6 +44,7 @@ class LabelerConfig(LabelingConfig):
         double_quant: whether the scales of a base in 4 bits were quantized as well.
         head: settings of the head.
         exit_layer: number of layers of the base that are used, and that the plan is for; None: all.
+        label_texts: labels of the training of an open head, each as "name" or "name: description".
     """
 
     base: str
@@ -53,6 +54,7 @@ class LabelerConfig(LabelingConfig):
     revision: str | None = None
     head: "HeadConfig" = field(default_factory=_default_head)
     exit_layer: int | None = None
+    label_texts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -61,6 +63,16 @@ class LabelerConfig(LabelingConfig):
             require_allowed(
                 "head.kind with label_on = 'max_score'", self.head.kind, ("linear", "multi_label")
             )
+
+    @property
+    def is_open(self) -> bool:
+        """Whether labels are named at prediction time."""
+        return self.head.kind == "open"
+
+    @property
+    def known_labels(self) -> tuple[str, ...]:
+        """The labels of the training, each as "name" or "name: description" for an open head."""
+        return self.label_texts or self.labels
 
     @property
     def threshold(self) -> float | None:
@@ -144,6 +156,7 @@ def config_to_dict(config: LabelerConfig) -> dict[str, Any]:
         **({} if config.double_quant else {"double_quant": False}),
         "head": config.head.model_dump(mode="json"),
         "exit_layer": config.exit_layer,
+        **({"label_texts": list(config.label_texts)} if config.label_texts else {}),
         "scores": config.scores,
     }
 
@@ -165,5 +178,6 @@ def config_from_dict(data: Mapping[str, Any]) -> LabelerConfig:
         double_quant=optional(data, "double_quant", bool, True),
         head=parse_section(HeadConfig, optional(data, "head", dict, {}), "head"),
         exit_layer=optional(data, "exit_layer", int, least=1, most=MAX_LAYERS),
+        label_texts=tuple(strings(data, "label_texts")) if data.get("label_texts") else (),
         scores=card_scores(data),
     )

@@ -1,13 +1,17 @@
-"""Merging of an adapter into its backbone, with a check that predictions do not change."""
+"""Labelers saved in another form: with the adapter merged, or with fixed labels; checked before they count."""
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lookboth.errors import ModelError
 from lookboth.labelers.labeler import Labeler, require_head
 from lookboth.labelers.opening import open_labeler
 from lookboth.labelers.reading_back import read_back
 from lookboth.models import LabelerModel, default_device, torch_dtype
+
+if TYPE_CHECKING:
+    from lookboth.data import Labels
 
 TOLERANCE = 1e-3
 _PROBE = (
@@ -82,3 +86,25 @@ def merge_to_folder(
     merged.save_pretrained(out)
     read_back(merged, Path(out))
     return f"merged into {out}; largest change of a tag probability {difference:.1e} (allowed {tolerance:g})"
+
+
+def fix_labels_to_folder(
+    labeler: str, out: str | Path, labels: "Labels | None" = None, *, precision: str = "fp32"
+) -> str:
+    """Save an open labeler with fixed labels as an ordinary labeler, and return a sentence on it.
+
+    Args:
+        labeler: folder or hub id.
+        out: folder for the labeler with fixed labels.
+        labels: the labels, as in `Labeler.with_labels`; None: those of its training.
+        precision: precision of the backbone while the labels are read.
+
+    Raises:
+        ModelError: the labels of the labeler are already fixed, or the written labeler differs from the one in memory.
+        ConfigError: the labels are not valid.
+    """
+    opened = require_head(open_labeler(labeler, precision=precision, merge=False), "saved with fixed labels")
+    fixed = opened.with_labels(labels or opened.config.known_labels)
+    fixed.save_pretrained(out)
+    read_back(fixed, Path(out))
+    return f"written: {out}, with the labels {', '.join(fixed.config.labels)}"

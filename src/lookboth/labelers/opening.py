@@ -2,12 +2,15 @@
 
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lookboth.errors import ModelError
 from lookboth.inference import TextLabeler
 from lookboth.labelers.folders import find_folder
 from lookboth.labelers.labeler_config import KIND_KEY, read_settings
+
+if TYPE_CHECKING:
+    from lookboth.data import Labels
 
 
 class LabelerKind(NamedTuple):
@@ -42,6 +45,7 @@ def open_labeler(
     base: str | None = None,
     merge: bool = True,
     trust_remote_code: bool = False,
+    labels: "Labels | None" = None,
 ) -> TextLabeler:
     """Open a saved labeler of any kind; an exported labeler does not need torch.
 
@@ -52,12 +56,14 @@ def open_labeler(
         base: path or hub id of the base model, if it is not where the labeler says; it must be the same model.
         merge: merge an adapter into the weights in memory: faster, and equal within rounding.
         trust_remote_code: run the base model's own code.
+        labels: labels of an open labeler, as in `Labeler.with_labels`; None: those of its training.
 
     Raises:
         ModelError: the folder is missing, incomplete, from a newer version, or does not fit its base; or a package that
-            its kind needs is not installed.
+            its kind needs is not installed; or labels are named and those of the labeler are fixed.
+        ConfigError: the labels are not valid.
     """
-    return load_folder(
+    labeler = load_folder(
         find_folder(name),
         device=device,
         precision=precision,
@@ -65,6 +71,7 @@ def open_labeler(
         merge=merge,
         trust_remote_code=trust_remote_code,
     )
+    return labeler if labels is None else labeler.with_labels(labels)
 
 
 def load_folder(folder: Path, **options: Any) -> TextLabeler:

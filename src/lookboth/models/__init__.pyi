@@ -8,7 +8,7 @@ from .adapter_files import (
 from .arithmetic import compute_in as compute_in
 from .builtin_models import BUILTIN as BUILTIN
 from .incremental_scorer import IncrementalScorer as IncrementalScorer
-from .labeler_model import LabelerModel as LabelerModel
+from .labeler_model import LABEL_POOLING as LABEL_POOLING, LabelerModel as LabelerModel
 from .language_model import LanguageModel as LanguageModel, load_language_model as load_language_model
 from .loading import (
     Precision as Precision,

@@ -12,9 +12,13 @@ from lookboth.errors import ConfigError
 from lookboth.inference import LabelOn
 from lookboth.masking import MaskPlan, first_position, under_plan
 from lookboth.models.arithmetic import compute_in
-from lookboth.models.heads import build_head
+from lookboth.models.heads import Head, build_head
 from lookboth.models.soft_loss import NO_LABEL, SoftLoss
 from lookboth.models.text_pass import layer_states, pass_over_text
+
+# Pooling of the tokens of a label. Under a bidirectional plan each of them attends to the whole text of the label;
+# under a causal one the mean still contains the last, and depends less on how the label ends.
+LABEL_POOLING: LabelOn = "mean"
 
 
 class ModelSettings(Protocol):
@@ -45,6 +49,7 @@ class LabelerModel(nn.Module):
         config: the head, its tags and the token of a word that is labeled.
         dropout: dropout rate before the head, in training.
         compute_dtype: dtype of the backbone's arithmetic; the head always computes in fp32.
+        head: the head; None: a new one with initial weights.
     """
 
     accepts_loss_kwargs = True  # transformers.Trainer then passes num_items_in_batch
@@ -56,6 +61,7 @@ class LabelerModel(nn.Module):
         *,
         dropout: float = 0.0,
         compute_dtype: torch.dtype = torch.float32,
+        head: Head | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -65,15 +71,7 @@ class LabelerModel(nn.Module):
         self.compute_dtype = compute_dtype
         self.first_position = first_position(backbone)
         self.dropout = nn.Dropout(dropout)
-        mixed = config.head.layers == "mix"
-        width, num_states = _states_of(backbone, compute_dtype, mixed=mixed)
-        head = build_head(
-            config.head,
-            hidden_size=width,
-            num_layers=num_states - 1,
-            tags=config.tags,
-            scheme=config.scheme,
-        )
+        head = head or _new_head(backbone, config, compute_dtype)
         # The head is small, so fp32 costs little, and its updates are not rounded.
         self.head = head.to(device=next(backbone.parameters()).device, dtype=torch.float32)
 
@@ -104,6 +102,7 @@ class LabelerModel(nn.Module):
         labels: torch.Tensor | None = None,
         soft_targets: torch.Tensor | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
+        **label_batch: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
         """Return {"logits": (w, num_tags)} and, with labels, {"loss": scalar}; shapes as in PackedBatch.
 
@@ -112,6 +111,40 @@ class LabelerModel(nn.Module):
         `num_items_in_batch` is the number of labels in all batches of one optimizer step. It divides the summed loss,
         so that gradient accumulation gives every word the same weight. `soft_targets` are the log probabilities of a
         teacher, (w, num_tags); `soft_loss` must then be set, and words with the label `NO_LABEL` have no gold tag.
+
+        `label_batch`, for an open head: the texts of its labels (see `OpenLabels.tensors`).
+        """
+        words = self.encode(input_ids, word_first, word_last, position_ids, attention_mask)
+        # Before the dropout: whether the frozen layers draw random numbers is seen from the generator.
+        vectors = self._label_vectors(**label_batch)
+        logits = self.head(self.dropout(words), num_words, **vectors)
+        # For max_score the rows of `words` are tokens, which are pooled here.
+        if self.label_on == "max_score":
+            logits = _largest(logits, _words_of_tokens(word_first, word_last, len(logits)), len(word_first))
+        output = {"logits": logits}
+        if labels is not None:
+            count = (labels != -100).sum() if num_items_in_batch is None else num_items_in_batch
+            # The minimum of 1 below: a batch without labels must not divide by zero.
+            summed = self._summed_loss(logits, labels, num_words, soft_targets)
+            output["loss"] = summed / torch.as_tensor(count, device=logits.device).clamp(min=1)
+        return output
+
+    def encode(
+        self,
+        input_ids: torch.Tensor,
+        first: torch.Tensor,
+        last: torch.Tensor,
+        position_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        *,
+        pooling: LabelOn | None = None,
+    ) -> torch.Tensor:
+        """Return the head's input for each word, (w, hidden) in fp32; shapes as in PackedBatch.
+
+        Args:
+            input_ids, position_ids, attention_mask: the tokens.
+            first, last: the first and last token of each word, `word_first` and `word_last` of PackedBatch.
+            pooling: the token that represents a word, or the pooling of its tokens; None: `label_on`.
         """
         # The model counts the positions of rows padded on the right itself; only packed rows need position ids.
         packed = {}
@@ -125,18 +158,7 @@ class LabelerModel(nn.Module):
                 **({"use_cache": False} if hasattr(self.backbone.config, "use_cache") else {}),
                 **({} if self.head.mix is None else {"output_hidden_states": True}),
             )
-        words = self._read_states(states, word_first, word_last)
-        logits = self.head(self.dropout(words), num_words)
-        # For max_score the rows of `words` are tokens, which are pooled here.
-        if self.label_on == "max_score":
-            logits = _largest(logits, _words_of_tokens(word_first, word_last, len(logits)), len(word_first))
-        output = {"logits": logits}
-        if labels is not None:
-            count = (labels != -100).sum() if num_items_in_batch is None else num_items_in_batch
-            # The minimum of 1 below: a batch without labels must not divide by zero.
-            summed = self._summed_loss(logits, labels, num_words, soft_targets)
-            output["loss"] = summed / torch.as_tensor(count, device=logits.device).clamp(min=1)
-        return output
+        return self._read_states(states, first, last, pooling)
 
     def _summed_loss(
         self,
@@ -161,29 +183,64 @@ class LabelerModel(nn.Module):
         logits: torch.Tensor = self.head(self.dropout(words), first.new_tensor([len(first)]))
         return logits
 
-    def _read_states(self, output: Any, first: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
+    def _label_vectors(
+        self,
+        label_input_ids: torch.Tensor | None = None,
+        label_first: torch.Tensor | None = None,
+        label_last: torch.Tensor | None = None,
+        label_position_ids: torch.Tensor | None = None,
+        label_attention_mask: torch.Tensor | None = None,
+        asked: torch.Tensor | None = None,
+    ) -> dict[str, torch.Tensor]:
+        """Return the additional arguments of an open head; none for other heads."""
+        if label_input_ids is None or label_first is None or label_last is None or asked is None:
+            return {}
+        vectors = self.encode(
+            label_input_ids,
+            label_first,
+            label_last,
+            label_position_ids,
+            label_attention_mask,
+            pooling=LABEL_POOLING,
+        )
+        return {"vectors": vectors, "asked": asked}
+
+    def _read_states(
+        self, output: Any, first: torch.Tensor, last: torch.Tensor, pooling: LabelOn | None
+    ) -> torch.Tensor:
         """Return the head's input for each word, (w, hidden) in fp32: the last layer, or a mix of all layers."""
         if self.head.mix is None:
-            return self._word_states(output.last_hidden_state.flatten(0, 1), first, last).float()
+            return self._word_states(output.last_hidden_state.flatten(0, 1), first, last, pooling).float()
         # Select words before the mix: autograd then keeps the states of words only, not those of all tokens.
         states = layer_states(output)
-        return self.head.mix(self._word_states(state.flatten(0, 1), first, last) for state in states)
+        return self.head.mix(self._word_states(state.flatten(0, 1), first, last, pooling) for state in states)
 
-    def _word_states(self, states: torch.Tensor, first: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
+    def _word_states(
+        self, states: torch.Tensor, first: torch.Tensor, last: torch.Tensor, pooling: LabelOn | None = None
+    ) -> torch.Tensor:
         """Select or pool token states, (tokens, hidden) -> (w, hidden); for max_score return them unchanged."""
-        if self.label_on == "max_score":
+        pooling = pooling or self.label_on
+        if pooling == "max_score":
             return states
-        if self.label_on == "first":
+        if pooling == "first":
             return states[first]
-        if self.label_on == "last":
+        if pooling == "last":
             return states[last]
         # Shapes must not depend on values, so that the graph can be exported.
         rows = _words_of_tokens(first, last, len(states))
         tokens = states.float()
-        if self.label_on == "max":
+        if pooling == "max":
             return _largest(tokens, rows, len(first))
         summed = tokens.new_zeros(len(first) + 1, states.shape[1]).index_add(0, rows, tokens)[:-1]
         return summed / (last - first + 1)[:, None]
+
+
+def _new_head(backbone: Any, config: ModelSettings, dtype: torch.dtype) -> Head:
+    """Return a head with initial weights for the states of `backbone`."""
+    width, num_states = _states_of(backbone, dtype, mixed=config.head.layers == "mix")
+    return build_head(
+        config.head, hidden_size=width, num_layers=num_states - 1, tags=config.tags, scheme=config.scheme
+    )
 
 
 def _states_of(backbone: Any, dtype: torch.dtype, *, mixed: bool) -> tuple[int, int]:

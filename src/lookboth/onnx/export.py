@@ -13,7 +13,15 @@ from lookboth.data import ReadOptions, example_from_text, read_source
 from lookboth.errors import ConfigError, ModelError
 from lookboth.files import write_whole
 from lookboth.inference import reading_for, tokenize_for
-from lookboth.labelers import Labeler, find_folder, merge_labeler, model_digest, open_labeler, require_head
+from lookboth.labelers import (
+    Labeler,
+    find_folder,
+    merge_labeler,
+    model_digest,
+    open_labeler,
+    require_fixed_labels,
+    require_head,
+)
 from lookboth.onnx.folder import MODEL_FILE, TOKENIZER_FILE, ExportedConfig, is_exported, write_config
 from lookboth.onnx.graph import graph_inputs, require_exporter, write_graph
 from lookboth.onnx.int8 import quantize_graph
@@ -65,6 +73,7 @@ def export_labeler(
     source = find_folder(model)
     # The reference is the labeler as it was trained: fp32 and with a separate adapter.
     labeler = require_head(open_labeler(source, device="cpu", precision="fp32", merge=False), "exported")
+    require_fixed_labels(labeler, "exported")
     data = data or DATA[labeler.config.task]
     how = reading_for(labeler, options)
     examples = read_source(data, options=how).examples

@@ -8,8 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from lookboth.config import overlay, read_toml
+from lookboth.config import overlay
 from lookboth.errors import ConfigError, did_you_mean
+from lookboth.files import read_toml
 
 Values = Mapping[str, Any]
 OWN_TUNING = "tune"  # key of a method, next to its recipe keys

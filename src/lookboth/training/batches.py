@@ -1,7 +1,7 @@
 """Tokenized training data, and the batches of a whole run, scheduled before it starts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -22,6 +22,7 @@ from lookboth.data import (
 from lookboth.errors import ConfigError, DataError
 from lookboth.memory import without_collection
 from lookboth.training.continuation import start_config
+from lookboth.training.open_labels import OpenLabels
 from lookboth.types import Example, TokenizedExample
 
 
@@ -73,6 +74,7 @@ class RunBatches:
         pieces: the training data.
         schedule: indices of the pieces of each batch.
         epoch_ends: number of batches up to the end of each epoch (the last epoch may be partial).
+        open_labels: the labels of an open head; None for other heads.
     """
 
     pieces: Sequence[TokenizedExample]
@@ -80,10 +82,17 @@ class RunBatches:
     epoch_ends: tuple[int, ...]
     layout: Layout
     pad_id: int
+    open_labels: OpenLabels | None = field(default=None, kw_only=True)
 
     @classmethod
     def build(
-        cls, pieces: Sequence[TokenizedExample], *, config: RunConfig, seed: int, pad_id: int
+        cls,
+        pieces: Sequence[TokenizedExample],
+        *,
+        config: RunConfig,
+        seed: int,
+        pad_id: int,
+        open_labels: OpenLabels | None = None,
     ) -> "RunBatches":
         """Schedule `training.epochs` epochs, each with its own shuffle."""
         training = config.training
@@ -105,7 +114,7 @@ class RunBatches:
             schedule += epoch if left >= 1 else epoch[: max(1, round(left * len(epoch)))]
             ends.append(len(schedule))
             left -= 1
-        return cls(pieces, schedule, tuple(ends), training.layout, pad_id)
+        return cls(pieces, schedule, tuple(ends), training.layout, pad_id, open_labels=open_labels)
 
     def __len__(self) -> int:
         """Return the number of batches."""
@@ -117,10 +126,13 @@ class RunBatches:
 
     def pieces_of(self, index: int) -> list[TokenizedExample]:
         """Return the pieces of one batch."""
-        return [self.pieces[i] for i in self.schedule[index]]
+        pieces = [self.pieces[i] for i in self.schedule[index]]
+        return pieces if self.open_labels is None else self.open_labels.draw(pieces, index)
 
     def tensors(self, pieces: Sequence[TokenizedExample]) -> dict[str, Any]:
         """Return these pieces as the keyword arguments of the model's `forward`."""
+        if self.open_labels is not None:
+            return self.open_labels.tensors(pieces, layout=self.layout, pad_id=self.pad_id)
         return build_batch(pieces, layout=self.layout, pad_id=self.pad_id).tensors()
 
     def piece_lengths(self) -> Sequence[int]:

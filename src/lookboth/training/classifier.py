@@ -21,6 +21,7 @@ from lookboth.training.class_weights import shape_loss
 from lookboth.training.distributed_work import share_labeling
 from lookboth.training.frozen_states import keep_frozen_states
 from lookboth.training.labeler_building import build_labeler
+from lookboth.training.open_labels import OpenLabels
 from lookboth.training.run_finishing import (
     DevScorer,
     DistillationReport,
@@ -28,6 +29,7 @@ from lookboth.training.run_finishing import (
     Start,
     TrainedRun,
     finish_run,
+    label_texts_of,
     labels_of,
 )
 from lookboth.training.soft_targets import SoftTargets
@@ -86,7 +88,7 @@ def train_classifier(
         )
     # Sharded weights cannot be saved as a labeler, so load the best weights into a whole model.
     if is_sharded(labeler.model):
-        labeler = build_labeler(config, labels=_labels(splits, soft))
+        labeler = _new_labeler(config, splits, soft)
         load_weights(labeler.model, RunFolder(folder).training.best)
     # Training may use its own plan (`train_plan`); scores are those of the plan of prediction.
     use_plan(labeler.model.backbone, labeler.config.plan)
@@ -120,7 +122,7 @@ def prepare_classifier(
     from transformers import set_seed
 
     set_seed(seed)
-    labeler = build_labeler(config, labels=_labels(splits, soft))
+    labeler = _new_labeler(config, splits, soft)
     adaptation = None
     if config.adaptation is not None:
         backbone = labeler.model.backbone
@@ -131,14 +133,37 @@ def prepare_classifier(
         pieces = soft.without_gold(pieces)
         labeler.model.soft_loss = soft.loss
     shape_loss(labeler.model.head, config.training, pieces)
-    batches = RunBatches.build(pieces, config=config, seed=seed, pad_id=find_pad_id(labeler.tokenizer))
+    batches = RunBatches.build(
+        pieces,
+        config=config,
+        seed=seed,
+        pad_id=find_pad_id(labeler.tokenizer),
+        open_labels=_open_labels(labeler, splits.train, config, seed),
+    )
     batches = batches if soft is None else soft.add_to(batches)
     _announce(labeler, batches, config)
     return Prepared(labeler, batches, adaptation)
 
 
-def _labels(splits: Splits, soft: SoftTargets | None) -> Sequence[str]:
-    return labels_of([*splits.train, *splits.dev]) if soft is None else soft.labels
+def _new_labeler(config: RunConfig, splits: Splits, soft: SoftTargets | None) -> Labeler:
+    examples = [*splits.train, *splits.dev]
+    labels = labels_of(examples) if soft is None else soft.labels
+    return build_labeler(config, labels=labels, label_texts=label_texts_of(examples))
+
+
+def _open_labels(
+    labeler: Labeler, examples: Sequence[Example], config: RunConfig, seed: int
+) -> OpenLabels | None:
+    if not labeler.config.is_open:
+        return None
+    return OpenLabels.build(
+        examples,
+        labeler.encoder,
+        labels=labeler.config.labels,
+        scheme=labeler.config.scheme,
+        config=config.training,
+        seed=seed,
+    )
 
 
 def _dev_scorer(labeler: Labeler, dev: Sequence[Example], config: RunConfig) -> DevScorer:

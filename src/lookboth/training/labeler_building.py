@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from lookboth.compat import checkpoints_in_old_format
 from lookboth.config import RunConfig
-from lookboth.data import tags_for_labels
+from lookboth.data import join_label_texts, tags_for_labels
 from lookboth.errors import ConfigError, ModelError
 from lookboth.labelers import Labeler, LabelerConfig, check_special_tokens
 from lookboth.masking import MaskPlan, is_stock, max_positions, steady_positions
@@ -87,7 +87,9 @@ def build_base(config: RunConfig, *, device: str | None = None) -> Base:
     return Base(backbone, tokenizer, plan, base_fingerprint)
 
 
-def build_labeler(config: RunConfig, *, labels: Sequence[str], device: str | None = None) -> Labeler:
+def build_labeler(
+    config: RunConfig, *, labels: Sequence[str], label_texts: Sequence[str] = (), device: str | None = None
+) -> Labeler:
     """Return an untrained labeler: backbone under the plan of training, adapter, fresh head.
 
     Its configuration has the plan of prediction; use `under_plan` to apply it temporarily.
@@ -95,13 +97,16 @@ def build_labeler(config: RunConfig, *, labels: Sequence[str], device: str | Non
     Args:
         config: a recipe.
         labels: labels of the head.
+        label_texts: the same as "name" or "name: description", for an open head.
         device: device of the weights; None for a GPU if there is one.
     """
     device = device or default_device()
     base = build_base(config, device=device)
     start = start_config(config)
     # A continued labeler keeps its labels and the way its words are tokenized.
-    labels = labels if start is None else sorted({*labels, *start.labels})
+    if start is not None:
+        labels = sorted({*labels, *start.labels})
+        label_texts = join_label_texts([*start.label_texts, *label_texts])
     of_texts = config.task == "classification"
     labeler_config = LabelerConfig(
         base=config.model,
@@ -117,6 +122,7 @@ def build_labeler(config: RunConfig, *, labels: Sequence[str], device: str | Non
         double_quant=config.adapter.double_quant,
         head=config.head,
         exit_layer=config.exit_layer,
+        label_texts=tuple(label_texts),
         max_tokens=config.max_tokens,
         overlap=config.overlap,
     )

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from lookboth.config import RunConfig
+from lookboth.data import LabelText, join_label_texts
 from lookboth.evaluation import Evaluation, write_predictions, write_run
 from lookboth.labelers import read_back
 from lookboth.run_folder import RunFolder
@@ -162,8 +163,16 @@ def finish_run(run: TrainedRun, config: RunConfig, files: Mapping[str, Path], st
 
 
 def labels_of(examples: Sequence[Example]) -> list[str]:
-    """Return the sorted labels of the examples."""
-    return sorted({label for example in examples for label in example.labels()})
+    """Return the sorted labels of the examples, those of their label sets included."""
+    sets = {label_set for example in examples for label_set in [example.label_set] if label_set}
+    named = {LabelText.parse(text).name for label_set in sets for text in label_set}
+    return sorted(named.union(label for example in examples for label in example.labels()))
+
+
+def label_texts_of(examples: Sequence[Example]) -> tuple[str, ...]:
+    """Return the labels of all label sets as "name" or "name: description", one text per name."""
+    sets = dict.fromkeys(example.label_set for example in examples)
+    return join_label_texts(text for label_set in sets for text in label_set)
 
 
 def _write(run: TrainedRun, config: RunConfig, files: Mapping[str, Path], start: Start) -> None:

@@ -1,15 +1,28 @@
 """The train, dev and test data of a recipe: reading, checking and mapping labels."""
 
 import random
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
 from lookboth.config import RunConfig
-from lookboth.data import ReadOptions, find_splits, map_labels, read_source, source_path, split_name
+from lookboth.data import (
+    ReadOptions,
+    describe_labels,
+    find_splits,
+    map_labels,
+    read_source,
+    source_path,
+    split_name,
+)
 from lookboth.errors import DataError
 from lookboth.types import Dataset, Example
+
+_BySource = dict[str, Sequence[Example]]
 
 
 class Splits(NamedTuple):
@@ -44,24 +57,46 @@ def read_splits(config: RunConfig) -> Splits:
             result[source] = map_labels(dataset.examples, data.label_map)
         return result
 
-    train = [example for examples in read(data.train, "train").values() for example in examples]
     dev_sources = data.dev or _default(config, "dev")
-    dev = [example for examples in read(dev_sources, "dev").values() for example in examples]
-    for split, sources, examples in (("train", data.train, train), ("dev", dev_sources, dev)):
-        if sources and not examples:
+    old_sources = () if config.start is None else config.start.rehearsal
+    parts = [read(data.train, "train"), read(dev_sources, "dev"), read(old_sources, "train")]
+    for split, sources, part in (("train", data.train, parts[0]), ("dev", dev_sources, parts[1])):
+        if sources and not any(part.values()):
             raise DataError(f"{', '.join(sources)}: no sentences in the {split} split.")
+    parts.append(read(_default(config, "test") if data.test is None else data.test, "test"))
+    if config.head.kind == "open":
+        parts = _add_label_sets(parts, config.labels)
+    train, dev, old = (list(chain.from_iterable(part.values())) for part in parts[:3])
     train = sample(train, data.max_train_sentences, data.sample_seed)
-    if config.start is not None and config.start.rehearsal:
-        old = [e for examples in read(config.start.rehearsal, "train").values() for e in examples]
-        count = round(config.start.rehearsal_share * len(train))
-        train += sample(old, count, data.sample_seed)
-    test = _default(config, "test") if data.test is None else data.test
+    if config.start is not None and old:
+        train += sample(old, round(config.start.rehearsal_share * len(train)), data.sample_seed)
     return Splits(
         train,
         sample(dev, data.max_dev_sentences, data.sample_seed),
-        read(test, "test"),
+        parts[3],
         files,
     )
+
+
+def _add_label_sets(parts: Sequence[_BySource], descriptions: Mapping[str, str]) -> list[_BySource]:
+    """Return the data with the labels of each source as the label set of its examples.
+
+    Args:
+        parts: examples by source, of each split.
+        descriptions: descriptions of labels in the recipe.
+    """
+    found: dict[str, set[str]] = defaultdict(set)
+    for part in parts:
+        for source, examples in part.items():
+            found[split_name(source)[0]].update(label for example in examples for label in example.labels())
+    sets = {name: describe_labels(name, sorted(labels), descriptions) for name, labels in found.items()}
+    return [
+        {
+            source: [replace(example, label_set=sets[split_name(source)[0]]) for example in examples]
+            for source, examples in part.items()
+        }
+        for part in parts
+    ]
 
 
 def read_options(config: RunConfig) -> ReadOptions:
@@ -74,7 +109,7 @@ def read_options(config: RunConfig) -> ReadOptions:
         scheme=data.scheme,
         text_field=data.text_field,
         label_field=data.label_field,
-        labels=data.labels,
+        class_names=data.class_names,
         splitter=data.splitter,
         cut_words=data.cut_words,
         encoding=data.encoding,

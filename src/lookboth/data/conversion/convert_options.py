@@ -27,7 +27,7 @@ class ConvertOptions:
             (`PER+VIP`; default: a problem).
         text_field: for label-studio: the key of the text in a task's data (default: the one that its regions fit); for
             json as in `read_jsonl`.
-        label_field, scheme, labels: for json: as in `read_jsonl`. label_field is also the layer, group or infon of
+        label_field, scheme, class_names: for json: as in `read_jsonl`. label_field is also the layer, group or infon of
             webanno, spacy and bioc.
 
     Raises:
@@ -43,7 +43,7 @@ class ConvertOptions:
     text_field: str | None = None
     label_field: str | None = None
     scheme: str | None = None
-    labels: tuple[str, ...] | None = None
+    class_names: tuple[str, ...] | None = None
 
     @property
     def counting(self) -> Counting | None:

@@ -59,7 +59,7 @@ def read_row_table(path: str | Path, options: ConvertOptions, *, repair: bool = 
         word_field=options.text_field and _name(options.text_field),
         tag_field=options.label_field and _name(options.label_field),
         scheme=options.scheme,
-        labels=options.labels,
+        labels=options.class_names,
         repair=repair,
     )
     return Converted(dataset)

@@ -6,12 +6,14 @@ from lookboth.models.heads.crf import CRFHead
 from lookboth.models.heads.head import Head, LinearHead
 from lookboth.models.heads.mix import LayerMix
 from lookboth.models.heads.multi_label import MultiLabelHead
+from lookboth.models.heads.open_head import OpenHead
 
 HEADS: dict[HeadKind, type[Head]] = {
     "linear": LinearHead,
     "crf": CRFHead,
     "context_gate": ContextGateHead,
     "multi_label": MultiLabelHead,
+    "open": OpenHead,
 }
 
 

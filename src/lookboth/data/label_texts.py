@@ -1,0 +1,178 @@
+"""Labels named at prediction time: a name with an optional description, as text that a model reads."""
+
+import csv
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from lookboth.data.alignment import join_words
+from lookboth.data.schemes import OUTSIDE
+from lookboth.data.sources import split_name
+from lookboth.data.split_finding import source_path
+from lookboth.data.splitters import named_splitter
+from lookboth.data.words import split_words
+from lookboth.errors import ConfigError
+from lookboth.files import read_toml
+from lookboth.types import TokenizedExample
+
+if TYPE_CHECKING:
+    from lookboth.data.alignment import WordEncoder
+
+LABELS_FILE = "labels.toml"  # descriptions of the labels of the data in its folder
+# Many times the labels of any data set; each label is a text that the model reads.
+MOST_LABELS = 1000
+# Tokens of a name with its description: about five lines.
+_MOST_TOKENS = 256
+# A colon inside a name ("a:b") is not followed by a space; the full-width colon never is.
+_COLON = re.compile(r":\s+|\uff1a\s*")
+Labels = str | Sequence[str] | Mapping[str, str]  # the argument of `parse_labels`
+
+
+class LabelText(NamedTuple):
+    """A label and its description, "" if there is none."""
+
+    name: str
+    description: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> "LabelText":
+        """Return the label of "name" or "name: description".
+
+        >>> LabelText.parse("product: something that is sold"), LabelText.parse("a:b")
+        (LabelText(name='product', description='something that is sold'), LabelText(name='a:b', description=''))
+        """
+        name, *rest = _COLON.split(" ".join(text.split()), maxsplit=1)
+        return cls(name.strip(), "".join(rest).strip())
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.description}" if self.description else self.name
+
+    def forms(self) -> tuple[str, ...]:
+        """Return the texts that can stand for the label, the whole one first.
+
+        >>> LabelText("literary_genre", "a kind of books").forms()
+        ('literary genre: a kind of books', 'literary genre', 'a kind of books')
+        """
+        name = self.name.replace("_", " ")
+        if not self.description:
+            return (name,)
+        return f"{name}: {self.description}", name, self.description
+
+
+def parse_labels(labels: Labels) -> tuple[LabelText, ...]:
+    """Return the labels, sorted by name.
+
+    Args:
+        labels: a list of "name" or "name: description"; a mapping from name to description ("": none); or a text, as
+            in `split_labels`.
+
+    Raises:
+        ConfigError: no label, too many, a name that is empty or not valid text, or two labels with one name.
+    """
+    if isinstance(labels, str):
+        labels = split_labels(labels)
+    if isinstance(labels, Mapping):
+        found = [LabelText(*(" ".join(part.split()) for part in item)) for item in labels.items()]
+    else:
+        found = [LabelText.parse(text) for text in labels]
+    if not 0 < len(found) <= MOST_LABELS:
+        raise ConfigError(f"{len(found)} labels are named; allowed are 1 to {MOST_LABELS:,}.")
+    for place, label in enumerate(found, 1):
+        _require_name(label, place)
+    names = [label.name for label in found]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"the label {twice!r} is named twice. Name each label once.")
+    return tuple(sorted(found))
+
+
+def split_labels(text: str) -> list[str]:
+    r"""Split labels of the command line: separated by commas or lines, quoted if they contain a comma.
+
+    The path of a file that ends in .toml stands for its labels: one NAME = "DESCRIPTION" per line.
+
+    >>> split_labels('company, "part: a piece, or a spare part"')
+    ['company', 'part: a piece, or a spare part']
+    """
+    if text.strip().endswith(".toml"):
+        return [str(label) for label in read_label_texts(Path(text.strip())).values()]
+    return [item for row in csv.reader(text.splitlines(), skipinitialspace=True) for item in row]
+
+
+def read_label_texts(file: Path) -> dict[str, LabelText]:
+    """Read descriptions of labels: a TOML file with one NAME = "DESCRIPTION" per label.
+
+    Raises:
+        ConfigError: the file is missing, is not TOML, or a description is not a text.
+    """
+    found = read_toml(file, 'no such file. Write one NAME = "DESCRIPTION" per line.')
+    for name, description in found.items():
+        if not isinstance(description, str):
+            raise ConfigError(
+                f'{file}: {name} is {description!r:.60}, not a text. Type: {name} = "DESCRIPTION"'
+            )
+    return {name: LabelText(name, " ".join(text.split())) for name, text in found.items()}
+
+
+def describe_labels(
+    source: str, labels: Sequence[str], descriptions: Mapping[str, str] | None = None
+) -> tuple[str, ...]:
+    """Return the labels of a data source as "name: description", or "name" without a description.
+
+    Args:
+        source: a file, folder, built-in name or hub id; a folder may contain descriptions in labels.toml.
+        labels: names of labels.
+        descriptions: descriptions by name, which replace those of the folder.
+
+    Raises:
+        ConfigError: labels.toml is not valid.
+    """
+    file = source_path(split_name(source)[0]) / LABELS_FILE
+    known = read_label_texts(file) if file.is_file() else {}
+    known = known | {name: LabelText(name, text) for name, text in (descriptions or {}).items()}
+    return tuple(str(known.get(label, LabelText(label))) for label in labels)
+
+
+def join_label_texts(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return the labels of several sets, sorted, each with one of its descriptions.
+
+    >>> join_label_texts(["PER", "LOC: a place", "PER: a human being"])
+    ('LOC: a place', 'PER: a human being')
+    """
+    # A description replaces none, because "" sorts first.
+    return tuple(map(str, {label.name: label for label in sorted(map(LabelText.parse, set(texts)))}.values()))
+
+
+def encode_label(encoder: "WordEncoder", text: str) -> TokenizedExample:
+    """Return a text of a label with all its tokens as one word; with repetition, the last copy.
+
+    Raises:
+        ConfigError: the text is too long.
+    """
+    words = [text[start:end] for start, end in named_splitter(encoder.encoding.splitter)(text)]
+    whole = join_words(encoder.encode_words(words), encoder.encoding)
+    first, end = whole.word_tokens[0][0], whole.word_tokens[-1][1]
+    if end - first > _MOST_TOKENS:
+        raise ConfigError(
+            f"the label {text!r:.60} has {end - first} tokens; allowed are {_MOST_TOKENS}. Shorten its description."
+        )
+    return TokenizedExample(input_ids=whole.input_ids, word_tokens=((first, end),))
+
+
+def _require_name(label: LabelText, place: int) -> None:
+    """Refuse a name that is empty, means "no label", or is not valid text."""
+    try:
+        str(label).encode()
+    except UnicodeEncodeError:
+        raise ConfigError(
+            f"label {place} contains half of a surrogate pair, which is not valid text."
+        ) from None
+    if not split_words(label.name):
+        raise ConfigError(
+            f"label {place} has an empty name. Type a name: 'company', or 'company: DESCRIPTION'."
+        )
+    if label.name == OUTSIDE:
+        raise ConfigError(
+            f"label {place} is {OUTSIDE!r}, which is the tag of words without label. Rename it."
+        )

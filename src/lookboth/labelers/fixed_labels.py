@@ -1,0 +1,95 @@
+"""Fixed labels: an open labeler with named labels becomes an ordinary labeler with a linear head."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from lookboth.data import LabelText, WordEncoder, build_batch, cheapest_batches, encode_label, tags_for_labels
+from lookboth.inference import Confidence
+from lookboth.masking import under_plan
+from lookboth.memory import SMALL_BATCH
+from lookboth.models import LABEL_POOLING, LabelerModel
+from lookboth.models.heads import OpenHead
+
+if TYPE_CHECKING:
+    from lookboth.labelers.labeler_config import LabelerConfig
+
+# Vectors; tens of megabytes at most.
+_CACHE_LIMIT = 2000
+
+
+class LabelVectors:
+    """The vectors of labels by text, computed once while the weights do not change.
+
+    Args:
+        model: an open model.
+        encoder: encoder of the words of a label.
+        config: settings of the labeler; labels are read under its plan.
+    """
+
+    def __init__(self, model: LabelerModel, encoder: WordEncoder, config: "LabelerConfig") -> None:
+        self._model, self._encoder, self._config = model, encoder, config
+        self._cache: dict[str, torch.Tensor] = {}
+
+    def of(self, texts: Sequence[str]) -> torch.Tensor:
+        """Return the vector of each text, (L, hidden).
+
+        Raises:
+            ConfigError: a text is too long.
+        """
+        # In training the weights change with every step.
+        if self._model.training or len(self._cache) + len(texts) > _CACHE_LIMIT:
+            self._cache.clear()
+        missing = list(dict.fromkeys(text for text in texts if text not in self._cache))
+        self._cache.update(zip(missing, self._compute(missing), strict=True))
+        return torch.stack([self._cache[text] for text in texts])
+
+    @torch.no_grad()
+    def _compute(self, texts: Sequence[str]) -> Sequence[torch.Tensor]:
+        model, training = self._model, self._model.training
+        pieces = [encode_label(self._encoder, text) for text in texts]
+        found: dict[int, torch.Tensor] = {}
+        model.eval()
+        with under_plan(model.backbone, self._config.plan):
+            for batch in cheapest_batches(list(map(len, pieces)), max_tokens=SMALL_BATCH):
+                found.update(zip(batch, self._encode([pieces[i] for i in batch]), strict=True))
+        model.train(training)
+        return [found[i] for i in range(len(texts))]
+
+    def _encode(self, pieces: Sequence[Any]) -> Iterator[torch.Tensor]:
+        batch = build_batch(pieces).tensors()
+        device = next(self._model.head.parameters()).device
+        inputs = {name: batch[name].to(device) for name in ("input_ids", "position_ids", "attention_mask")}
+        first, last = batch["word_first"].to(device), batch["word_last"].to(device)
+        yield from self._model.encode(first=first, last=last, pooling=LABEL_POOLING, **inputs)
+
+
+def fix_labels(
+    config: "LabelerConfig", model: LabelerModel, labels: Sequence[LabelText], vectors: torch.Tensor
+) -> tuple["LabelerConfig", LabelerModel]:
+    """Return config and model of the ordinary labeler that an open labeler becomes with these labels.
+
+    The backbone is shared; the label vectors are the weights of the new linear head.
+
+    Args:
+        config, model: of the open labeler.
+        labels: the labels, sorted by name.
+        vectors: their vectors, shape (L, hidden).
+    """
+    tags = tags_for_labels([label.name for label in labels], config.scheme)
+    # Thresholds and quantiles belong to labels, and the temperature was measured on the old ones.
+    fixed = replace(
+        config,
+        tags=tags,
+        head=config.head.model_copy(update={"kind": "linear"}),
+        label_texts=(),
+        confidence=Confidence(),
+    )
+    assert isinstance(model.head, OpenHead)
+    head = model.head.fixed(vectors, tags)
+    made = LabelerModel(model.backbone, fixed, compute_dtype=model.compute_dtype, head=head)
+    # Not `train`, which would also change the mode of the shared backbone.
+    made.training = made.head.training = made.dropout.training = model.training
+    return fixed, made

@@ -1,0 +1,213 @@
+"""Open labelers: labels named at prediction time become the weights of a linear head."""
+
+import numpy as np
+import pytest
+import torch
+from tiny import tiny_labeler
+
+from lookboth.data.label_texts import describe_labels, encode_label, parse_labels, split_labels
+from lookboth.data.packing import build_batch
+from lookboth.data.schemes import find_tag_errors
+from lookboth.errors import ConfigError, ModelError
+from lookboth.inference.pipeline import word_scores
+from lookboth.labelers.inspect import inspect_model
+from lookboth.labelers.labeler import Labeler
+from lookboth.labelers.merging import merge_labeler
+from lookboth.models.heads.head import LinearHead
+from lookboth.types import Example
+
+SENTENCES = (("Ada", "lived", "in", "London", "."), ("Toyota",), ("what", "is", "it", "?"))
+LONG = tuple(word for sentence in SENTENCES for word in sentence) * 20
+LABELS = ["company", "product: something that is sold"]
+
+
+@pytest.fixture(params=["causal", "0011"])
+def labeler(request, tiny_llama_folder):
+    """An open labeler under each plan."""
+    return tiny_labeler(tiny_llama_folder, head={"kind": "open"}, plan=request.param)
+
+
+def scores(labeler, sentences=SENTENCES):
+    return np.concatenate(word_scores(labeler, sentences))
+
+
+def column_of(labeler, tag):
+    return scores(labeler)[:, labeler.config.tags.index(tag)]
+
+
+@pytest.mark.parametrize("scheme", ["IOB2", "IOBES", "plain"])
+@pytest.mark.parametrize("layers", ["last", "mix"])
+def test_fixed_labels_are_a_linear_head_with_their_vectors_as_weights(tiny_llama_folder, scheme, layers):
+    labeler = tiny_labeler(tiny_llama_folder, head={"kind": "open", "layers": layers}, scheme=scheme)
+    model, pieces = labeler.model, [labeler.encoder.encode(words) for words in SENTENCES]
+    texts = build_batch([encode_label(labeler.encoder, text) for text in LABELS])
+    names = ("input_ids", "attention_mask")
+    with torch.no_grad():
+        label_batch = {f"label_{name}": getattr(texts, name) for name in names}
+        open_scores = model(
+            **build_batch(pieces).tensors(),
+            **label_batch,
+            label_first=texts.word_first,
+            label_last=texts.word_last,
+            asked=torch.ones(3, 2, dtype=torch.bool),
+        )["logits"]
+    fixed = labeler.with_labels(LABELS)
+    assert type(fixed.model.head) is LinearHead
+    assert fixed.config.head.kind == "linear"
+    assert fixed.config.labels == ("company", "product")
+    np.testing.assert_allclose(fixed.score(pieces), open_scores.numpy(), atol=1e-5)
+
+
+def test_labels_do_not_depend_on_their_order_or_on_other_labels(labeler):
+    one, other = labeler.with_labels(LABELS), labeler.with_labels([*LABELS[::-1], "animal", "zebra"])
+    for tag in one.config.tags:
+        np.testing.assert_allclose(column_of(one, tag), column_of(other, tag), atol=1e-5)
+
+
+def test_a_description_changes_the_scores_of_its_label_only(labeler):
+    one, other = labeler.with_labels(LABELS), labeler.with_labels(["company: a firm", LABELS[1]])
+    assert np.abs(column_of(one, "B-company") - column_of(other, "B-company")).max() > 1e-3
+    np.testing.assert_allclose(column_of(one, "B-product"), column_of(other, "B-product"), atol=1e-5)
+
+
+def test_vectors_are_computed_once_until_the_model_is_trained(labeler, monkeypatch):
+    read = []
+    encode = labeler.model.encode
+    monkeypatch.setattr(labeler.model, "encode", lambda *a, **k: read.append(k) or encode(*a, **k))
+    before = labeler.with_labels(LABELS)
+    labeler.with_labels(LABELS[::-1])
+    assert len(read) == 1
+    labeler.model.train()
+    with torch.no_grad():
+        for name, weights in labeler.model.named_parameters():
+            if "lora_B" in name:
+                weights.mul_(2)
+    after = labeler.with_labels(LABELS)
+    assert len(read) == 2
+    assert not torch.allclose(before.model.head.weight, after.model.head.weight)
+    assert labeler.model.training
+    assert all(module.training for module in labeler.model.modules())
+
+
+def test_saved_and_loaded_it_says_the_same_and_names_its_labels(labeler, tmp_path):
+    labeler.config = labeler.config.__class__(
+        **{**vars(labeler.config), "label_texts": ("LOC: a place", "PER")}
+    )
+    labeler.save_pretrained(tmp_path / "open")
+    again = Labeler.from_pretrained(tmp_path / "open", precision="fp32", device="cpu")
+    assert again.config == labeler.config
+    for named in (lambda which: which, lambda which: which.with_labels(LABELS)):
+        np.testing.assert_allclose(scores(named(again)), scores(named(labeler)), atol=1e-5)
+    assert "labels are named at prediction time; trained on LOC: a place, PER" in inspect_model(
+        str(tmp_path / "open")
+    )
+    card = (tmp_path / "open" / "README.md").read_text(encoding="utf-8")
+    assert "Labels are named at prediction time" in card
+    assert "`LOC: a place`, `PER`" in card
+    assert ".with_labels([" in card
+
+
+def test_fixed_labels_are_saved_as_an_ordinary_labeler(labeler, tmp_path):
+    fixed = labeler.with_labels(LABELS)
+    fixed.save_pretrained(tmp_path)
+    again = Labeler.from_pretrained(tmp_path, precision="fp32", device="cpu")
+    assert again.config == fixed.config
+    np.testing.assert_allclose(scores(again), scores(fixed), atol=1e-5)
+    with pytest.raises(ModelError, match="labels of this labeler are fixed: company, product"):
+        again.with_labels(["thing"])
+
+
+def test_fixed_labels_can_be_trained_further(labeler):
+    fixed = labeler.with_labels(LABELS)
+    start = fixed.model.head.weight.detach().clone()
+    pieces = [fixed.encoder.encode(SENTENCES[0], labels=[1, 0, 0, 3, 0])]
+    fixed.model.train()
+    optimizer = torch.optim.AdamW([w for w in fixed.model.parameters() if w.requires_grad], lr=0.01)
+    losses = []
+    for _ in range(10):
+        optimizer.zero_grad()
+        loss = fixed.model(**build_batch(pieces).tensors())["loss"]
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert not torch.equal(fixed.model.head.weight, start)
+    assert losses[-1] < losses[0] / 2
+
+
+def test_merged_it_says_the_same(labeler):
+    before = scores(labeler.with_labels(LABELS))
+    np.testing.assert_allclose(scores(merge_labeler(labeler).with_labels(LABELS)), before, atol=1e-4)
+
+
+def test_each_text_gets_the_labels_of_its_label_set(labeler):
+    sets = [("LOC",), ("company", "product: something that is sold"), ()]
+    examples = [Example(words, label_set=labels) for words, labels in zip(SENTENCES, sets, strict=True)]
+    found = [one.tags for one in labeler.label_chunk(examples, batch_tokens=None)]
+    for example, tags in zip(examples, found, strict=True):
+        named = labeler.with_labels(example.label_set or labeler.config.labels)
+        assert named.predict_words([example.words])[0].tags == tags
+
+
+@pytest.mark.parametrize("count", [1, 200])
+def test_any_number_of_labels_is_decoded_to_well_formed_tags(labeler, count):
+    named = labeler.with_labels([f"label_{number}" for number in range(count)])
+    assert len(named.config.labels) == count
+    for prediction in named.predict_words([*SENTENCES, LONG]):
+        assert not find_tag_errors(prediction.tags, "IOB2")
+
+
+def test_a_view_under_another_plan_reads_labels_under_it(tiny_llama_folder):
+    labeler = tiny_labeler(tiny_llama_folder, head={"kind": "open"}, plan="causal")
+    other = tiny_labeler(tiny_llama_folder, head={"kind": "open"}, plan="0011")
+    viewed = labeler.with_plan("0011").with_labels(LABELS)
+    np.testing.assert_allclose(scores(viewed), scores(other.with_labels(LABELS)), atol=1e-5)
+
+
+def test_labels_of_any_script_with_commas_and_colons_are_read():
+    text = 'a:b, "research, development", product: something sold,  \u4ea7\u54c1\uff1a\u51fa\u552e\u7684\u4e1c\u897f'
+    assert [tuple(label) for label in parse_labels(text)] == [
+        ("a:b", ""),
+        ("product", "something sold"),
+        ("research, development", ""),
+        ("\u4ea7\u54c1", "\u51fa\u552e\u7684\u4e1c\u897f"),
+    ]
+    assert parse_labels({"b": "", "a": "of two\nlines"}) == (("a", "of two lines"), ("b", ""))
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([], "0 labels are named"),
+        ("", "0 labels are named"),
+        (["company", " "], "label 2 has an empty name"),
+        ("company,,product", "label 2 has an empty name"),
+        ([": a firm"], "label 1 has an empty name"),
+        (["company", "company: a firm"], "'company' is named twice"),
+        (["O"], "label 1 is 'O'"),
+        (["\ud800"], "surrogate"),
+        ([str(number) for number in range(1001)], "allowed are 1 to 1,000"),
+        ("missing.toml", "missing.toml: no such file"),
+    ],
+)
+def test_labels_that_cannot_be_named_are_refused(labels, message):
+    with pytest.raises(ConfigError, match=message):
+        parse_labels(labels)
+
+
+def test_a_description_of_a_page_is_refused(labeler):
+    with pytest.raises(ConfigError, match="tokens; allowed are 256"):
+        labeler.with_labels(["company: " + "a firm of any size " * 80])
+
+
+def test_descriptions_are_read_from_a_file_and_from_the_folder_of_the_data(tmp_path):
+    file = tmp_path / "labels.toml"
+    file.write_text('PER = "a human being"\n"creative work" = "a book, or a song"\n', encoding="utf-8")
+    assert split_labels(str(file)) == ["PER: a human being", "creative work: a book, or a song"]
+    assert describe_labels(str(tmp_path), ["LOC", "PER"], {"LOC": "a place"}) == (
+        "LOC: a place",
+        "PER: a human being",
+    )
+    assert describe_labels("wnut17:dev", ["person"]) == ("person: a human being, real or fictional",)
+    file.write_text("PER = 1\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="PER is 1, not a text"):
+        describe_labels(f"{tmp_path}:train", ["PER"])
