@@ -95,6 +95,7 @@ FILES = {
     "rasa yaml": ("nlu.yml", RASA_YAML, "rasa-text", [[("Oslo", "city"), ("two", "count")], [], [("Bergen", "city")]]),
     "kaggle rows": ("a.csv", KAGGLE, "row-table", [[("Ann Lee", "PER")], []]),
     "rows of strings": ("a.tsv", "id\ttokens\tslots\n1\tto oslo\tO B-city\n", "row-table", [[("oslo", "city")]]),
+    "rows of numpy": ("a.csv", "text;tags\n\"a b\";\"['O' 'B-X']\"\n", "row-table", [[("b", "X")]]),
     "rows of spans": ("a.csv", SPAN_ROWS, "row-table", [[("Oslo", "LOC")], []]),
     "rasa markdown": ("nlu.md", RASA_MD, "rasa-text", [[("Oslo", "city")], []]),
 }  # fmt: skip
@@ -128,6 +129,7 @@ def test_a_layout_is_recognized_read_and_converted(case, tmp_path):
 def test_what_is_not_converted_is_counted(tmp_path):
     for name, content, said in (
         ("a.txt", PUBTATOR, "1 relations"),
+        ("nlu.yml", RASA_YAML.replace('"value": "2"', '"role": "from"'), "roles and groups"),
         ("a.xml", BIOC, "1 relations"),
         ("b.txt", ASTE, "2 opinion terms"),
         ("a.tsv", WEBANNO, "Chunk.chunkValue (1)"),

@@ -44,7 +44,7 @@ def read_aste(path: str | Path, options: ConvertOptions, *, repair: bool = False
             log.add(number, "columns", f"{sentence}; {_ALLOWED}", _LEFT_OUT)
         else:
             sentences.append(sentence)
-    if opinions:
+    if opinions.total():
         message = f"{opinions.total()} opinion terms are not converted; spans are the aspect terms"
         log.add(1, "other-results", message, fatal=False)
     return Converted(build_dataset(sentences, None, log))

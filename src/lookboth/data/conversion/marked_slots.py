@@ -15,6 +15,7 @@ _RASA = re.compile(r"\[(?P<text>[^\]\[]+)\](?:\((?P<name>[^():]+)(?::[^()]*)?\)|
 MARKDOWN_HEAD = re.compile(r"##\s*(intent|synonym|regex|lookup)\s*:\s*(.*)")
 YAML_HEAD = re.compile(r"nlu\s*:")
 YAML_SUFFIXES = (".yml", ".yaml")
+_ROLE = re.compile(r"[\"'](?:role|group)[\"']\s*:")
 _BULLET = re.compile(r"\s*[-*+]\s+(.*)")
 
 
@@ -76,6 +77,10 @@ def unmark(marked: str, pattern: re.Pattern[str], label_of: Callable[[re.Match[s
 
 
 def _sentence(utterance: _Utterance, options: ConvertOptions, log: ProblemLog) -> Sentence:
+    if any(match["object"] and _ROLE.search(match["object"]) for match in _RASA.finditer(utterance.marked)):
+        log.add(
+            utterance.number, "other-results", "roles and groups of entities are not converted", fatal=False
+        )
     text, spans = unmark(utterance.marked, _RASA, _rasa_label)
     return text_sentence(text, spans, utterance.number, log, several=options.several)
 

@@ -56,7 +56,7 @@ def read_row_table(path: str | Path, options: ConvertOptions, *, repair: bool = 
 
     dataset = read_word_rows(
         Table(str(path), str(path), names, {}, records),
-        word_field=options.text_field and _name(options.text_field),
+        word_field=_name(options.text_field) if options.text_field else _only_text(names),
         tag_field=options.label_field and _name(options.label_field),
         scheme=options.scheme,
         labels=options.class_names,
@@ -76,6 +76,12 @@ def has_texts_in_rows(lines: Sequence[str]) -> bool:
     return any(_LIST.fullmatch(cell) or _TAGS.fullmatch(cell.strip()) for cell in cells)
 
 
+def _only_text(names: Sequence[str]) -> str | None:
+    """Return the only column of texts; None if several are there."""
+    found = [name for name in names if name in _TEXTS]
+    return found[0] if len(found) == 1 else None
+
+
 def _rows(lines: Sequence[str]) -> list[list[str]]:
     content = io.StringIO("\n".join(lines))
     return [row for row in csv.reader(content, delimiter=delimiter_of(lines)) if row]
@@ -90,8 +96,10 @@ def _value(cell: str) -> Any:
     """Return the list in a cell; other cells are text."""
     if not _LIST.fullmatch(cell):
         return cell
+    # NumPy writes no commas between strings.
+    listed = cell if "," in cell else re.sub(r"(['\"])\s+(?=['\"])", r"\1, ", cell)
     try:
-        return _as_lists(ast.literal_eval(cell.strip()))
+        return _as_lists(ast.literal_eval(listed.strip()))
     # A text in square brackets.
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return cell
