@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from shutil import copytree
 from types import SimpleNamespace
 
@@ -24,13 +25,14 @@ from lookboth.run_folder import RunFolder
 from lookboth.study.cell_run import _data_key as data_key
 from lookboth.training import teacher_outputs as outputs_on_disk
 from lookboth.training.batches import RunBatches, tokenize_examples
-from lookboth.training.distillation import _divide as divide, read_distill_texts
+from lookboth.training.distillation import _agreement as agreement, _divide as divide, read_distill_texts
 from lookboth.training.ensemble import Ensemble, average
 from lookboth.training.folder_claim import claim_folder
 from lookboth.training.labeler_building import build_labeler
 from lookboth.training.soft_targets import SoftTargets
 from lookboth.training.splits import read_splits
 from lookboth.training.teachers import EXCLUDED, find_teachers
+from lookboth.training.truncation import truncate_examples
 from lookboth.types import Example, Span
 
 WORDS = [
@@ -255,6 +257,30 @@ def test_every_word_of_a_text_in_many_windows_has_a_target(folder, tmp_path):
     (rows,) = ensemble.log_probs([long], tmp_path / "out")
     assert len(rows) == len(long.words)
     np.testing.assert_allclose(np.exp(rows.astype(float)), teacher_probs(folder, [long.words])[0], atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["one", "crf"])
+def test_an_example_without_words_has_no_rows(folder, tmp_path, name):
+    ensemble = Ensemble.of(recipe(folder, "x", teachers=(name,)), tmp_path / "out")
+    found = ensemble.log_probs([Example(()), Example(WORDS[:2])], tmp_path / "out")
+    assert [len(rows) for rows in found] == [0, 2]
+
+
+def test_held_out_texts_that_the_teachers_cannot_answer_are_not_scored():
+    ensemble = Ensemble(recipe(Path("x"), "x"), [SimpleNamespace(tag_set=SimpleNamespace(labels=("LOC",)))])
+    texts = [Example(("London",)), Example(("Ada",))]
+    rows = [np.log(np.array([[0.2, 0.7, 0.1]])), np.full((1, 3), np.nan)]
+    assert agreement(ensemble, texts, rows) == [Example(("London",), (Span(0, 1, "LOC"),))]
+    with pytest.raises(DataError, match=r"no readable answer to the 1 held-out texts.*data\.dev"):
+        agreement(ensemble, texts[1:], rows[1:])
+
+
+def test_truncated_texts_are_reported(folder, tiny_llama_folder, caplog):
+    config = recipe(folder, tiny_llama_folder, truncate=True, max_tokens=32)
+    with caplog.at_level("WARNING"):
+        (cut,) = truncate_examples([Example(tuple(WORDS * 9))], config, "distill.texts")
+    assert 0 < len(cut.words) < 32
+    assert "of 162 words of distill.texts are beyond 32 tokens and are not trained on" in caplog.text
 
 
 def test_a_generative_teacher_gives_hard_tags(tmp_path):

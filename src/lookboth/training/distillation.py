@@ -37,30 +37,35 @@ def train_distilled(config: RunConfig, splits: Splits, seed: int, folder: Path) 
     """
     ensemble = Ensemble.of(config, folder)
     _require_known([*splits.train, *splits.dev], ensemble.labels)
-    texts, aside = _divide(read_distill_texts(config), hold_out_dev=not splits.dev)
-    examples = [*splits.train, *texts]
-    outputs = ensemble.log_probs([*examples, *aside], folder)
-    log_probs, of_aside = outputs[: len(examples)], outputs[len(examples) :]
-    if aside:
-        splits = splits._replace(dev=_agreement(ensemble, aside, of_aside))
+    read = truncate_examples(read_distill_texts(config), config, "distill.texts")
+    texts, aside = _divide(read, hold_out_dev=not splits.dev)
+    number = len(splits.train) + len(texts)
+    outputs = ensemble.log_probs([*splits.train, *texts, *aside], folder)
     # The labels of texts are placeholders, which `SoftTargets.without_gold` replaces.
-    pairs = zip(texts, log_probs[len(splits.train) :], strict=True)
-    taught = [ensemble.label(example, rows) for example, rows in pairs]
+    of_texts = zip(texts, outputs[len(splits.train) : number], strict=True)
+    labeled = [ensemble.label(example, rows) for example, rows in of_texts]
     section = require_section(config)
     loss = SoftLoss(section.temperature, section.weight)
     return train_classifier(
         config,
-        splits._replace(train=[*splits.train, *taught]),
+        splits._replace(
+            train=[*splits.train, *labeled],
+            dev=splits.dev or _agreement(ensemble, aside, outputs[number:]),
+        ),
         seed,
         folder,
-        soft=SoftTargets(ensemble.labels, log_probs, len(splits.train), loss),
-        distillation=DistillationReport(
-            {teacher.name: teacher.digest for teacher in ensemble.teachers},
-            labeled=len(splits.train),
-            texts=len(texts),
-            words=sum(len(example.words) for example in examples),
-            dev="agreement" if aside else "gold",
-        ),
+        soft=SoftTargets(ensemble.labels, outputs[:number], len(splits.train), loss),
+        distillation=_report(ensemble, splits, texts),
+    )
+
+
+def _report(ensemble: Ensemble, splits: Splits, texts: Sequence[Example]) -> DistillationReport:
+    return DistillationReport(
+        {teacher.name: teacher.digest for teacher in ensemble.teachers},
+        labeled=len(splits.train),
+        texts=len(texts),
+        words=sum(len(example.words) for example in (*splits.train, *texts)),
+        dev="gold" if splits.dev else "agreement",
     )
 
 
@@ -81,7 +86,7 @@ def read_distill_texts(config: RunConfig) -> list[Example]:
         texts += found
     if len(texts) == 1:
         raise DataError(f"distill.texts = {sources[0]!r}: 1 text; two or more are needed.")
-    return list(truncate_examples(texts, config))
+    return texts
 
 
 def _divide(texts: Sequence[Example], *, hold_out_dev: bool) -> tuple[list[Example], list[Example]]:
@@ -96,9 +101,18 @@ def _divide(texts: Sequence[Example], *, hold_out_dev: bool) -> tuple[list[Examp
 def _agreement(
     ensemble: Ensemble, aside: Sequence[Example], log_probs: Sequence[np.ndarray]
 ) -> list[Example]:
-    """Return the held-out texts with the labels of the teachers, without those that have no readable answer."""
+    """Return the held-out texts with the labels of the teachers, without those that have no readable answer.
+
+    Raises:
+        DataError: no text is left.
+    """
     pairs = zip(aside, log_probs, strict=True)
     dev = [ensemble.label(example, rows) for example, rows in pairs if not np.isnan(rows).any()]
+    if not dev:
+        raise DataError(
+            f"no dev data, and the teachers have no readable answer to the {len(aside)} held-out texts. Name labeled "
+            "dev data: data.dev."
+        )
     LOGGER.info(
         f"no dev data: {len(dev):,} held-out texts with the labels of the teachers are scored, so dev below is the "
         "agreement with the teachers"

@@ -38,20 +38,32 @@ def truncate_splits(splits: Splits, config: RunConfig) -> Splits:
         **{f"test:{name}": (splits.tests[name], tests[name]) for name in tests},
     }
     lost = {name: _num_words(before) - _num_words(after) for name, (before, after) in pairs.items()}
-    for name, number in lost.items():
-        if number:
-            total = _num_words(pairs[name][0])
-            done = "trained on" if name == "train" else "scored"
-            LOGGER.warning(
-                f"truncate = true: {number:,} of {total:,} words of {name} are beyond "
-                f"{config.max_tokens} tokens and are not {done}."
-            )
+    for name, (before, _) in pairs.items():
+        _warn(config, name, lost[name], before, "trained on" if name == "train" else "scored")
     return splits._replace(train=train, dev=dev, tests=tests, unscored=lost)
 
 
-def truncate_examples(examples: Sequence[Example], config: RunConfig) -> Sequence[Example]:
-    """Return examples truncated as in `truncate_splits`; without `truncate` they are returned unchanged."""
-    return _cutter(config)(examples) if config.truncate else examples
+def truncate_examples(examples: Sequence[Example], config: RunConfig, name: str) -> Sequence[Example]:
+    """Return training examples truncated as in `truncate_splits`; without `truncate` they are returned unchanged.
+
+    Args:
+        examples: the examples.
+        config: a recipe.
+        name: their source, for the message.
+    """
+    if not config.truncate:
+        return examples
+    cut = _cutter(config)(examples)
+    _warn(config, name, _num_words(examples) - _num_words(cut), examples, "trained on")
+    return cut
+
+
+def _warn(config: RunConfig, name: str, lost: int, examples: Sequence[Example], done: str) -> None:
+    if lost:
+        LOGGER.warning(
+            f"truncate = true: {lost:,} of {_num_words(examples):,} words of {name} are beyond "
+            f"{config.max_tokens} tokens and are not {done}."
+        )
 
 
 def _cutter(config: RunConfig) -> Callable[[Sequence[Example]], list[Example]]:
