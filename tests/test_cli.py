@@ -333,6 +333,51 @@ def test_predict_reads_text_file_and_input(run, labeler_folder, tmp_path, output
     assert run("predict", "Ada Lovelace", *options)[0] == 0
 
 
+@pytest.fixture(scope="session")
+def streaming_folder(tiny_llama_folder, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("streaming") / "labeler"
+    tiny_labeler(tiny_llama_folder, plan="0,1,0,1").save_pretrained(folder)
+    return folder
+
+
+def test_predict_streams_standard_input(run, streaming_folder):
+    text = "\ufeffAda  Lovelace was in London 👩‍👩‍👧‍👦\n\nthe fox\n"
+    options = ["--model", streaming_folder, "--precision", "fp32", "--format"]
+    whole = {each: run("predict", text[1:], *options, each)[1] for each in ("conll", "jsonl", "text")}
+    found = {each: run("predict", "-", "--stream", *options, each, stdin=text.encode()) for each in whole}
+    assert all(status == 0 for status, _, _ in found.values())
+    assert found["conll"][1] == whole["conll"].removesuffix("\n")
+    updates = [json.loads(line) for line in found["jsonl"][1].splitlines()]
+    assert [span for update in updates for span in update["spans"]] == json.loads(whole["jsonl"])["spans"]
+    assert all(line.rstrip("\n") in whole["text"] for line in found["text"][1].splitlines())
+    greedy = run("predict", "-", "--stream", "--lag", 0, *options, "conll", stdin=text.encode())[1]
+    assert len(greedy.splitlines()) == len(found["conll"][1].splitlines())
+
+
+def test_a_stream_labels_the_text_before_an_invalid_byte(run, streaming_folder):
+    options = ["--stream", "--model", streaming_folder, "--format", "conll"]
+    status, out, err = run("predict", "-", *options, stdin="Ada was caf\u00e9".encode("latin1"))
+    assert (status, [line.split("\t")[0] for line in out.splitlines()]) == (1, ["Ada", "was", "caf"])
+    assert "byte 0xe9 is not utf-8" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["a text", "--stream"], "predict - --stream"),
+        (["-", "--stream", "--out", "x.txt"], "predict - --stream"),
+        (["-", "--stream", "--format", "html"], "text, conll, jsonl"),
+        (["-", "--lag", "1"], "--stream --lag 0"),
+        (["-", "--stream", "--model", "{labeler}"], "plan = 'causal'"),
+    ],
+    ids=str,
+)
+def test_what_does_not_stream_is_one_line(run, labeler_folder, options, message):
+    named = [str(option).replace("{labeler}", str(labeler_folder)) for option in options]
+    status, _, err = run("predict", *named, stdin=b"Ada")
+    assert (status, message in err, len(err.strip().splitlines())) == (1, True, 1), err
+
+
 def test_predicted_offsets_are_into_the_lines(run, labeler_folder):
     lines = ["Ada  Lovelace was in London", "", "  the fox in York\t"]
     options = ["--model", labeler_folder, "--format", "jsonl"]

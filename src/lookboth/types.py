@@ -102,12 +102,28 @@ class PredictedSpan(NamedTuple):
     end_char: int
     score: float
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values: character offsets, label, text and score."""
+        return {
+            "start": self.start_char,
+            "end": self.end_char,
+            "label": self.label,
+            "text": self.text,
+            "score": round(self.score, 4),
+        }
+
 
 class TextLabel(NamedTuple):
     """A label of a whole text with its probability under the model, in [0, 1]."""
 
     label: str
     score: float
+
+
+def is_above(score: float | Mapping[str, float | None], label: str, found: float) -> bool:
+    """Whether the score `found` of a span or label reaches a minimum, as in `Prediction.above`."""
+    least = score.get(label, 0.0) if isinstance(score, Mapping) else score
+    return least is not None and found >= least
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,15 +159,11 @@ class Prediction:
             score: minimum score of all labels, or of each label. None as the score of a label removes all its spans;
                 a label without an entry is kept.
         """
-
-        def kept(label: str, found: float) -> bool:
-            least = score.get(label, 0.0) if isinstance(score, Mapping) else score
-            return least is not None and found >= least
-
-        spans = tuple(span for span in self.spans if kept(span.label, span.score))
+        spans = tuple(span for span in self.spans if is_above(score, span.label, span.score))
         if self.labels is None:
             return replace(self, spans=spans)
-        return replace(self, spans=spans, labels=tuple(item for item in self.labels if kept(*item)))
+        labels = tuple(item for item in self.labels if is_above(score, *item))
+        return replace(self, spans=spans, labels=labels)
 
     def labeled_spans(self) -> tuple[PredictedSpan, ...]:
         """Return the spans, with each label of the whole text as a span over all words."""
@@ -168,16 +180,7 @@ class Prediction:
             return {"text": self.text, "labels": labels, **sets}
         return {
             "text": self.text,
-            "spans": [
-                {
-                    "start": s.start_char,
-                    "end": s.end_char,
-                    "label": s.label,
-                    "text": s.text,
-                    "score": round(s.score, 4),
-                }
-                for s in self.spans
-            ],
+            "spans": [span.to_dict() for span in self.spans],
             **self._sets_to_dict(),
         }
 

@@ -163,6 +163,10 @@ def test_misuse_is_an_error(folder):
     stream.finish()
     with pytest.raises(ConfigError, match="finished"):
         stream.push("Ada")
+    labeler.encoder.encoding = replace(labeler.encoder.encoding, splitter="jieba")
+    with pytest.raises(ConfigError, match="'jieba', which needs the whole text"):
+        labeler.open_stream().push_text("Ada")
+    labeler.encoder.encoding = replace(labeler.encoder.encoding, splitter="")
     text = labeler.open_stream()
     text.push_text("Ada ")
     with pytest.raises(ConfigError, match="was given pieces of text"):

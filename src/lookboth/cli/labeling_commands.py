@@ -23,7 +23,10 @@ from lookboth.quiet import quiet_libraries
 from lookboth.types import Prediction
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from lookboth.data import ReadOptions
+    from lookboth.inference import StreamUpdate, TextLabeler
 
 MapOption = Annotated[
     list[str] | None,
@@ -120,19 +123,44 @@ def predict(
         float, typer.Option(min=0.0, max=1.0, help="Drop spans and labels below this score.")
     ] = 0.0,
     thresholds: ThresholdsOption = False,
+    stream: Annotated[
+        bool,
+        typer.Option(
+            "--stream",
+            help="Label standard input as one text while it arrives (docs/streaming.md); formats: text, conll, jsonl.",
+        ),
+    ] = False,
+    lag: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="With --stream: words after which a tag is final; 0: at once. Default: when it is sure.",
+        ),
+    ] = None,
     encoding: EncodingOption = None,
     device: DeviceOption = None,
     precision: PrecisionOption = "auto",
 ) -> None:
     """Label a text, a file or standard input."""
-    from lookboth.inference import keep_above, label_examples, read_inputs, saved_thresholds
+    from lookboth.inference import (
+        keep_above,
+        label_examples,
+        read_inputs,
+        render_updates,
+        saved_thresholds,
+    )
     from lookboth.labelers import open_labeler
 
     _require_place(source, output, out)
+    _require_stream(source, output, out, stream, lag)
     examples = read_inputs(source, sys.stdin.buffer, encoding)
     quiet_libraries()
     labeler = open_labeler(model, device=device, precision=precision, labels=labels)
     least = saved_thresholds(labeler.config) if thresholds else {}
+    if stream:
+        updates = _label_stream(labeler, lag, encoding)
+        _print_pieces(render_updates((one.above(min_score).above(least) for one in updates), output.value))
+        return
     found = label_examples(labeler, labeler.split_again(examples))
     scheme = labeler.config.scheme
     kept = (keep_above(keep_above(each, min_score, scheme), least, scheme) for each in found)
@@ -311,6 +339,25 @@ def serve(
         allowed_hosts=allowed_host or (),
         log_texts=log_texts,
     )
+
+
+def _require_stream(source: str, output: Format, out: Path | None, stream: bool, lag: int | None) -> None:
+    """Refuse options that do not fit together with --stream."""
+    from lookboth.inference import require_stream_format
+
+    if stream:
+        require_stream_format(output.value)
+    if stream and (source != "-" or out is not None):
+        raise ConfigError("--stream labels standard input and prints. Type: lookboth predict - --stream")
+    if lag is not None and not stream:
+        raise ConfigError("--lag is for texts that arrive. Type: lookboth predict - --stream --lag 0")
+
+
+def _label_stream(labeler: "TextLabeler", lag: int | None, encoding: str | None) -> "Iterator[StreamUpdate]":
+    """Return what becomes final while standard input arrives."""
+    from lookboth.inference import label_pieces, read_pieces
+
+    return label_pieces(labeler.open_stream(lag=lag), read_pieces(sys.stdin.buffer, encoding))
 
 
 def _pairs(items: list[str]) -> dict[str, str]:

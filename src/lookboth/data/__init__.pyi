@@ -22,7 +22,12 @@ from .counting import (
     find_said as find_said,
     is_true as is_true,
 )
-from .encodings import encoded_as as encoded_as, preview as preview, require_encoding as require_encoding
+from .encodings import (
+    REPLACE as REPLACE,
+    encoded_as as encoded_as,
+    preview as preview,
+    require_encoding as require_encoding,
+)
 from .jsonfile import (
     is_text_with_entities as is_text_with_entities,
     open_records as open_records,

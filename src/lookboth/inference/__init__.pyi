@@ -34,6 +34,12 @@ from .pipeline import (
     predict_from_scores as predict_from_scores,
     word_log_probs as word_log_probs,
 )
+from .stream_formats import (
+    label_pieces as label_pieces,
+    read_pieces as read_pieces,
+    render_updates as render_updates,
+    require_stream_format as require_stream_format,
+)
 from .suggestions import render_suggestions as render_suggestions, suggest as suggest
 from .tagged_text import StreamUpdate as StreamUpdate, TaggedWord as TaggedWord
 from .text_labeler import (

@@ -1,14 +1,14 @@
 """The text of a stream with its final tags: character offsets of words, and the spans that closed."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lookboth.data import decode_tags
 from lookboth.inference.decoding import span_scores
-from lookboth.types import PredictedSpan, Span
+from lookboth.types import PredictedSpan, Span, is_above
 
 if TYPE_CHECKING:
     from lookboth.inference.labeling_config import LabelingConfig
@@ -50,6 +50,20 @@ class StreamUpdate:
     def tags(self) -> list[str]:
         """The tags of the words."""
         return [word.tag for word in self.words]
+
+    def above(self, score: float | Mapping[str, float | None]) -> "StreamUpdate":
+        """Return the update without spans that score below `score`, as `Prediction.above`; tags do not change."""
+        return replace(
+            self, spans=tuple(span for span in self.spans if is_above(score, span.label, span.score))
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values: words with tags, and spans, both with character offsets."""
+        words = [
+            {"start": word.start_char, "end": word.end_char, "text": word.text, "tag": word.tag}
+            for word in self.words
+        ]
+        return {"words": words, "spans": [span.to_dict() for span in self.spans]}
 
 
 class TaggedText:

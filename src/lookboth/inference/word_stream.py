@@ -91,9 +91,14 @@ class WordStream:
         nothing else can change it (`TextSplitter`). Character offsets refer to the whole text.
 
         Raises:
-            ConfigError: the stream is finished, or was given words before.
+            ConfigError: the stream is finished or was given words before, or the labeler has another splitter.
         """
         self._require_open()
+        if self._encoder.encoding.splitter:
+            raise ConfigError(
+                f"This labeler splits text with {self._encoder.encoding.splitter!r}, which needs the whole text. Split "
+                "the text into words and give them to push."
+            )
         if self._splitter is None and self._tagged.has_words:
             raise ConfigError(
                 "This stream was given words; push takes more, push_text takes pieces of text only."
