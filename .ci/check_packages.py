@@ -169,6 +169,7 @@ def check_sdist(sdist: Path) -> None:
     wanted = {
         "src",
         "pyproject.toml",
+        "setup.py",
         "README.md",
         "LICENSE",
         "CHANGELOG.md",

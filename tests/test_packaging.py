@@ -91,6 +91,13 @@ def test_the_page_on_installing_lists_every_extra():
     assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == sorted(EXTRAS.keys() - NOT_FOR_USERS)
 
 
+def test_the_long_description_has_no_relative_links():
+    command = [sys.executable, "setup.py", "--quiet", "--long-description"]
+    text = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert re.findall(r"\]\((?!https?:|#)", text) == []
+    assert "installing, guide: ten minutes" in text
+
+
 def test_every_import_is_declared():
     declared = {re.split(r"[\W]", name.replace("-", "_"), maxsplit=1)[0] for name in PROJECT["dependencies"]}
     known = declared | {module for names in MODULES.values() for module in names} | {"lookboth", "yaml"}
