@@ -211,11 +211,11 @@ class DistillConfig(Section):
         "read without labels; 'source:split' selects a split.",
     )
     temperature: float = Field(
-        default=2.0,
+        default=1.0,
         gt=0,
         allow_inf_nan=False,
-        description="Divides the scores of teacher and student in the soft loss; above 1: tags with a low probability "
-        "count more.",
+        description="Divides the scores of teacher and student in the soft loss; above 1, tags with a low probability "
+        "count more, which needs a longer training.",
     )
     weight: float = Field(
         default=0.9,
