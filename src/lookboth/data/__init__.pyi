@@ -1,4 +1,5 @@
 from .alignment import Encoding as Encoding, WordEncoder as WordEncoder, join_words as join_words
+from .batch_facts import BatchFacts as BatchFacts, place_inputs as place_inputs
 from .charspans import (
     END_KEYS as END_KEYS,
     LABEL_KEYS as LABEL_KEYS,

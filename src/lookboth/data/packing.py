@@ -7,6 +7,7 @@ from functools import lru_cache
 from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Any, Literal
 
+from lookboth.data.batch_facts import BatchFacts
 from lookboth.types import TokenizedExample
 
 if TYPE_CHECKING:
@@ -55,6 +56,18 @@ class PackedBatch:
             "labels",
         )
         return {name: getattr(self, name) for name in fields if getattr(self, name) is not None}
+
+    @property
+    def facts(self) -> BatchFacts:
+        """What the host knows of this batch."""
+        is_packed = self.attention_mask is None and len(self.examples) > 1
+        num_tokens = sum(map(len, self.examples))
+        num_words = tuple(len(example.word_tokens) for example in self.examples)
+        return BatchFacts(is_packed, num_tokens < self.input_ids.numel(), num_words)
+
+    def inputs(self) -> dict[str, Any]:
+        """Return the model's keyword arguments with the facts of the batch."""
+        return {**self.tensors(), "facts": self.facts}
 
 
 def schedule_batches(

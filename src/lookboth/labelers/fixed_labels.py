@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lookboth.data import LabelText, WordEncoder, build_batch, cheapest_batches, encode_label, tags_for_labels
+from lookboth.data import (
+    LabelText,
+    WordEncoder,
+    build_batch,
+    cheapest_batches,
+    encode_label,
+    place_inputs,
+    tags_for_labels,
+)
 from lookboth.inference import Confidence
 from lookboth.masking import under_plan
 from lookboth.memory import SMALL_BATCH
@@ -59,11 +67,11 @@ class LabelVectors:
         return [found[i] for i in range(len(texts))]
 
     def _encode(self, pieces: Sequence[Any]) -> Iterator[torch.Tensor]:
-        batch = build_batch(pieces).tensors()
-        device = next(self._model.head.parameters()).device
-        inputs = {name: batch[name].to(device) for name in ("input_ids", "position_ids", "attention_mask")}
-        first, last = batch["word_first"].to(device), batch["word_last"].to(device)
-        yield from self._model.encode(first=first, last=last, pooling=LABEL_POOLING, **inputs)
+        batch = place_inputs(build_batch(pieces).inputs(), next(self._model.head.parameters()).device)
+        places = batch["word_first"], batch["word_last"], batch["position_ids"], batch["attention_mask"]
+        yield from self._model.encode(
+            batch["input_ids"], *places, pooling=LABEL_POOLING, facts=batch["facts"]
+        )
 
 
 def fix_labels(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lookboth.data import Labels, WordEncoder, build_batch, parse_labels
+from lookboth.data import Labels, WordEncoder, build_batch, parse_labels, place_inputs
 from lookboth.errors import ModelError
 from lookboth.inference import HeadLabeler, Likelihood, TextLabeler, WordStream, require_scores
 from lookboth.labelers.fixed_labels import LabelVectors, fix_labels
@@ -121,7 +121,7 @@ class Labeler(HeadLabeler):
         """
         if self.config.is_open:
             return self.with_labels(self.config.known_labels).score(pieces)
-        inputs = {key: value.to(self.device) for key, value in build_batch(pieces).tensors().items()}
+        inputs = place_inputs(build_batch(pieces).inputs(), self.device)
         with self.model.predicting(self.config.plan):
             scores: np.ndarray = self.model(**inputs)["logits"].cpu().numpy()
         return scores

@@ -15,7 +15,12 @@ from .gates import set_gates as set_gates
 from .incremental import IncrementalPass as IncrementalPass, require_finite as require_finite
 from .incremental_proof import prove_incremental as prove_incremental
 from .notation import Reach as Reach, check_layers as check_layers, read_layers as read_layers
-from .packed_rows import find_segments as find_segments, only_prompt_looks_right as only_prompt_looks_right
+from .packed_rows import (
+    KnownRows as KnownRows,
+    find_segments as find_segments,
+    only_prompt_looks_right as only_prompt_looks_right,
+    with_known_rows as with_known_rows,
+)
 from .plan import MaskPlan as MaskPlan, check_plan as check_plan, group_plans as group_plans
 from .plan_picture import picture as picture
 from .proof import Proof as Proof, prove as prove

@@ -10,7 +10,7 @@ from transformers.utils.import_utils import is_tracing
 
 from lookboth.errors import PlanError
 from lookboth.masking.notation import Reach, kind_of
-from lookboth.masking.packed_rows import stock_segments
+from lookboth.masking.packed_rows import known_rows, no_skip, stock_segments
 from lookboth.masking.varlen import VARLEN, Texts, window
 
 IndexFunction = Callable[[Any, Any, Any, Any], Any]
@@ -31,7 +31,11 @@ class LayerMasks:
 
     def __init__(self, backend: str, arguments: dict[str, Any]) -> None:
         self.backend = backend
-        self.arguments = arguments
+        # Read here: checkpointed layers run again after the forward pass has ended.
+        self._known = known_rows()
+        # Without padding the mask of it is not needed, and nothing has to look for padding.
+        unpadded = self._known is not None and not self._known.is_padded
+        self.arguments = arguments | ({"attention_mask": None} if unpadded else {})
         self._segments: Any = _UNBOUND
         self._is_encoder = False
         self._prompt: Tensor | None = None
@@ -98,7 +102,7 @@ class LayerMasks:
         stock_mask: Any = ALL_MASK_ATTENTION_FUNCTIONS[self.backend]
         # The stock mask itself, so that a plan of zeros computes exactly what the stock model computes.
         if reach == (None if self._is_encoder else 0) and self._segments is None:
-            return stock_mask(**self.arguments)
+            return stock_mask(**self.arguments | no_skip(self._known, self.arguments))
         self._check_no_past(reach)
         # Flash attention gets the reach through `is_causal` and packed texts through position ids, not by a mask.
         if "flash" in self.backend:
@@ -183,7 +187,8 @@ class LayerMasks:
         # For a text of one token the two kinds of mask are equal.
         if not self._is_encoder or self.arguments["q_length"] == 1:
             return
-        zero = torch.zeros((), dtype=torch.long, device=self.arguments["device"])
+        # On the CPU: reading the answer from a GPU would wait for it.
+        zero = torch.zeros((), dtype=torch.long)
         attends_right = self.arguments["mask_function"](zero, zero, zero, zero + 1)
         if not is_tracing(attends_right) and not bool(attends_right):
             raise PlanError(
@@ -207,6 +212,8 @@ class LayerMasks:
             or (local is not None and self.arguments["kv_length"] >= local)
         ):
             return False
+        if self._known is not None:
+            return not self._known.is_padded
         # While tracing, the values of the mask are unknown, and the graph must be valid for any padding.
         return padding is None or (not is_tracing(padding) and bool(padding.all()))
 

@@ -7,7 +7,7 @@ texts of a packed row would silently attend to each other. Position ids that lea
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +17,45 @@ from lookboth.errors import PlanError
 
 # One forward pass per thread: replicas of DataParallel run in threads and share their modules.
 _FORWARD = threading.local()
+
+
+class KnownRows(NamedTuple):
+    """What the caller of a forward pass knows of its rows, so that the device is not asked for it.
+
+    Args:
+        is_packed: whether a row holds several texts.
+        is_padded: whether a row has padding.
+    """
+
+    is_packed: bool
+    is_padded: bool
+
+
+def known_rows() -> KnownRows | None:
+    """Return what is known of the rows of this thread's forward pass; None: nothing."""
+    return getattr(_FORWARD, "known", None)
+
+
+def no_skip(known: KnownRows | None, arguments: Mapping[str, Any]) -> dict[str, bool]:
+    """Return arguments with which a stock mask function does not ask the device whether rows have padding.
+
+    It skips the mask only if there is none.
+    """
+    if known is None or not known.is_padded:
+        return {}
+    skips = ("allow_is_causal_skip", "allow_is_bidirectional_skip")
+    return {name: False for name in skips if name in arguments}
+
+
+@contextmanager
+def with_known_rows(known: KnownRows | None) -> Iterator[None]:
+    """Run forward passes inside this context with what is known of their rows."""
+    before = known_rows()
+    _FORWARD.known = known
+    try:
+        yield
+    finally:
+        _FORWARD.known = before
 
 
 def current_segments() -> Tensor | None:
@@ -69,7 +108,8 @@ def find_segments(position_ids: Any, attention_mask: Any, length: int | None = N
     >>> find_segments(torch.tensor([[0, 1, 0, 1]]).expand(3, 1, 4), None)
     tensor([[0, 0, 1, 1]])
     """
-    if position_ids is None:
+    known = known_rows()
+    if position_ids is None or (known is not None and not known.is_packed):
         return None
     axes = _axes(position_ids, length)
     # A row of one token, such as a step of generation, contains no border.
@@ -83,7 +123,7 @@ def find_segments(position_ids: Any, attention_mask: Any, length: int | None = N
         attended = torch.ones_like(axes[0], dtype=torch.bool) if attended is None else attended
         borders = _restarts(axes, attended.to(axes.device))
     # None instead of one segment lets the backend keep its stock mask, which is faster.
-    if not is_tracing(borders) and not bool(borders.any()):
+    if known is None and not is_tracing(borders) and not bool(borders.any()):
         return None
     return torch.nn.functional.pad(borders.cumsum(-1), (1, 0))
 

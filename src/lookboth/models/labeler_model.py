@@ -8,13 +8,14 @@ import torch
 from torch import nn
 
 from lookboth.config import HeadConfig
+from lookboth.data import BatchFacts
 from lookboth.errors import ConfigError
 from lookboth.inference import LabelOn
-from lookboth.masking import MaskPlan, first_position, under_plan
+from lookboth.masking import MaskPlan, first_position, under_plan, with_known_rows
 from lookboth.models.arithmetic import compute_in
 from lookboth.models.heads import Head, build_head
 from lookboth.models.soft_loss import NO_LABEL, SoftLoss
-from lookboth.models.text_pass import layer_states, pass_over_text
+from lookboth.models.text_pass import layer_states, pass_over_text, rows_of
 
 # Pooling of the tokens of a label. Under a bidirectional plan each of them attends to the whole text of the label;
 # under a causal one the mean still contains the last, and depends less on how the label ends.
@@ -102,6 +103,7 @@ class LabelerModel(nn.Module):
         labels: torch.Tensor | None = None,
         soft_targets: torch.Tensor | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
+        facts: BatchFacts | None = None,
         **label_batch: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
         """Return {"logits": (w, num_tags)} and, with labels, {"loss": scalar}; shapes as in PackedBatch.
@@ -111,10 +113,11 @@ class LabelerModel(nn.Module):
         `num_items_in_batch` is the number of labels in all batches of one optimizer step. It divides the summed loss,
         so that gradient accumulation gives every word the same weight. `soft_targets` are the log probabilities of a
         teacher, (w, num_tags); `soft_loss` must then be set, and words with the label `NO_LABEL` have no gold tag.
+        With `facts` the device is not asked for what the host knows.
 
         `label_batch`, for an open head: the texts of its labels (see `OpenLabels.tensors`).
         """
-        words = self.encode(input_ids, word_first, word_last, position_ids, attention_mask)
+        words = self.encode(input_ids, word_first, word_last, position_ids, attention_mask, facts=facts)
         # Before the dropout: whether the frozen layers draw random numbers is seen from the generator.
         vectors = self._label_vectors(**label_batch)
         logits = self.head(self.dropout(words), num_words, **vectors)
@@ -125,7 +128,9 @@ class LabelerModel(nn.Module):
         if labels is not None:
             count = (labels != -100).sum() if num_items_in_batch is None else num_items_in_batch
             # The minimum of 1 below: a batch without labels must not divide by zero.
-            summed = self._summed_loss(logits, labels, num_words, soft_targets)
+            # A CRF plans its passes on the host.
+            on_host = num_words if facts is None else torch.tensor(facts.num_words)
+            summed = self._summed_loss(logits, labels, on_host, soft_targets)
             output["loss"] = summed / torch.as_tensor(count, device=logits.device).clamp(min=1)
         return output
 
@@ -138,6 +143,7 @@ class LabelerModel(nn.Module):
         attention_mask: torch.Tensor | None = None,
         *,
         pooling: LabelOn | None = None,
+        facts: BatchFacts | None = None,
     ) -> torch.Tensor:
         """Return the head's input for each word, (w, hidden) in fp32; shapes as in PackedBatch.
 
@@ -145,12 +151,13 @@ class LabelerModel(nn.Module):
             input_ids, position_ids, attention_mask: the tokens.
             first, last: the first and last token of each word, `word_first` and `word_last` of PackedBatch.
             pooling: the token that represents a word, or the pooling of its tokens; None: `label_on`.
+            facts: what the host knows of the batch.
         """
         # The model counts the positions of rows padded on the right itself; only packed rows need position ids.
         packed = {}
         if attention_mask is None and position_ids is not None:
             packed["position_ids"] = position_ids + self.first_position
-        with compute_in(self.compute_dtype, self.backbone):
+        with compute_in(self.compute_dtype, self.backbone), with_known_rows(rows_of(facts)):
             states = self.backbone(
                 input_ids=input_ids,
                 attention_mask=attention_mask,

@@ -8,11 +8,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from lookboth.data import BatchFacts
 from lookboth.errors import ModelError
-from lookboth.masking import first_position
+from lookboth.masking import first_position, with_known_rows
 from lookboth.models.arithmetic import compute_in
 from lookboth.models.loading import from_hub, load_config
 from lookboth.models.shortening import cut_config
+from lookboth.models.text_pass import rows_of
 from lookboth.quiet import without_load_report
 
 
@@ -42,6 +44,7 @@ class LanguageModel(nn.Module):
         position_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
+        facts: BatchFacts | None = None,
     ) -> dict[str, torch.Tensor]:
         """Return {"loss": mean over predictions, "logits": (p, vocabulary)}.
 
@@ -50,12 +53,14 @@ class LanguageModel(nn.Module):
             positions: flat index into b * t of each predicting position, shape (p,).
             labels: the target token of each of these positions, shape (p,).
             num_items_in_batch: number of predictions in all batches of one optimizer step; it divides the summed loss.
+            facts: what the host knows of the batch, so that the device is not asked for it.
         """
         # The model counts the positions of rows padded on the right itself; only packed rows need position ids.
         packed = {}
         if attention_mask is None and position_ids is not None:
             packed["position_ids"] = position_ids + self.first_position
-        with compute_in(self.compute_dtype, self.model), self._states_only_at(positions):
+        known, arithmetic = with_known_rows(rows_of(facts)), compute_in(self.compute_dtype, self.model)
+        with known, arithmetic, self._states_only_at(positions):
             logits = self.model(
                 input_ids=input_ids,
                 attention_mask=attention_mask,

@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lookboth.data import BatchFacts
 from lookboth.errors import ModelError
+from lookboth.masking import KnownRows
 from lookboth.models.arithmetic import compute_in
 from lookboth.models.untrusted import as_model_error
 
@@ -47,6 +49,11 @@ def modules_that_read_text(backbone: nn.Module) -> set[str]:
     with _calls(backbone) as called:
         pass_over_text(backbone)
     return called
+
+
+def rows_of(facts: BatchFacts | None) -> KnownRows | None:
+    """Return what a batch's facts say of its rows, for the masks; None without facts."""
+    return None if facts is None else KnownRows(facts.is_packed, facts.is_padded)
 
 
 def layer_states(output: Any) -> list[Tensor]:

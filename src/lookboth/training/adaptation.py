@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from lookboth.config import RunConfig
+from lookboth.data import place_inputs
 from lookboth.errors import ConfigError
 from lookboth.files import read_state, write_json
 from lookboth.labelers import (
@@ -118,7 +119,7 @@ def mean_loss(model: LanguageModel, batches: TextBatches) -> float:
     device = next(model.parameters()).device
     group, summed, count = ProcessGroup.current(), 0.0, 0.0
     for index in range(group.rank, len(batches), group.size):
-        tensors = {name: tensor.to(device) for name, tensor in batches[index].items()}
+        tensors = place_inputs(batches[index], device)
         predictions = len(tensors["labels"])
         summed += float(model(**tensors)["loss"]) * predictions
         count += predictions

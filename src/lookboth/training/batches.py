@@ -133,7 +133,7 @@ class RunBatches:
         """Return these pieces as the keyword arguments of the model's `forward`."""
         if self.open_labels is not None:
             return self.open_labels.tensors(pieces, layout=self.layout, pad_id=self.pad_id)
-        return build_batch(pieces, layout=self.layout, pad_id=self.pad_id).tensors()
+        return build_batch(pieces, layout=self.layout, pad_id=self.pad_id).inputs()
 
     def piece_lengths(self) -> Sequence[int]:
         """Return the number of tokens of each piece."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from lookboth.config import RunConfig
-from lookboth.data import build_batch, schedule_batches
+from lookboth.data import build_batch, place_inputs, schedule_batches
 from lookboth.evaluation import Evaluation, evaluate_labeler
 from lookboth.labelers import Labeler
 from lookboth.masking import under_plan
@@ -189,8 +189,7 @@ def _mean_loss(labeler: Labeler, pieces: Sequence[TokenizedExample], batch_token
     model.eval()
     with under_plan(model.backbone, labeler.config.plan):
         for batch in batches:
-            tensors = build_batch([pieces[i] for i in batch]).tensors()
-            placed = {name: tensor.to(labeler.device) for name, tensor in tensors.items()}
+            placed = place_inputs(build_batch([pieces[i] for i in batch]).inputs(), labeler.device)
             # `num_items_in_batch=1` makes the loss a sum over words.
             total += float(model(**placed, num_items_in_batch=1)["loss"])
     model.train(training)

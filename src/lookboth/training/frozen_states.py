@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lookboth.compat import replace_forward
 from lookboth.config import TrainConfig
+from lookboth.data import place_inputs
 from lookboth.errors import ConfigError, first_line
 from lookboth.masking import STATE, Reach, find_segments, find_stack, is_stock
 from lookboth.models import LabelerModel
@@ -255,7 +256,7 @@ def _try_out(states: FrozenStates, batches: RunBatches, *, training: bool = True
     error = ""
     with torch.no_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []), states:
         for number in (0, len(batches) // 2, 0):
-            inputs = {name: tensor.to(device) for name, tensor in batches[number].items()}
+            inputs = place_inputs(batches[number], device)
             # The same dropout in the head, so that outputs can be compared.
             torch.manual_seed(0)
             start = _random_state(device)

@@ -108,7 +108,7 @@ class OpenLabels:
             [self.texts[text] for text in texts], layout=layout, pad_id=pad_id
         ).tensors()
         return {
-            **build_batch(joined, layout=layout, pad_id=pad_id).tensors(),
+            **build_batch(joined, layout=layout, pad_id=pad_id).inputs(),
             **{
                 f"label_{name.removeprefix('word_')}": label_batch[name]
                 for name in label_batch.keys() - {"num_words"}

@@ -55,7 +55,7 @@ class CRFHead(LinearHead):
         tag_ids = torch.arange(scores.shape[1], device=scores.device)
         agreeing = scores.masked_fill(known & (labels[:, None] != tag_ids), FORBIDDEN)
         # One batch for both sums: over all sequences of a text, and over those that agree with its labels.
-        plan = _Plan.of(torch.cat([num_words, num_words]))
+        plan = _Plan.of(torch.cat([num_words, num_words])).to(scores.device)
         log_z = _log_partition(torch.cat([scores, agreeing]), self._training_steps(), plan)
         all_sequences, labeled = log_z.chunk(2)
         return (all_sequences - labeled).sum()
@@ -86,7 +86,7 @@ class _Plan(NamedTuple):
 
     @classmethod
     def of(cls, num_words: torch.Tensor) -> "_Plan":
-        """Return the order for texts with the given numbers of words, shape (s,)."""
+        """Return the order for texts with the given numbers of words, shape (s,), on the device of these."""
         # Longest first: the texts that still have a word at a step are then the first rows.
         lengths, texts = num_words.sort(descending=True, stable=True)
         starts = (num_words.cumsum(0) - num_words)[texts]
@@ -95,6 +95,10 @@ class _Plan(NamedTuple):
         order = (starts + step)[has_word]
         ends = num_words.cumsum(0)[num_words > 0] - 1
         return cls(order, has_word.sum(1).tolist(), order.argsort()[ends])
+
+    def to(self, device: torch.device) -> "_Plan":
+        """Return the plan with its indices on `device`."""
+        return self._replace(order=self.order.to(device), last=self.last.to(device))
 
 
 def _normalized(scores: torch.Tensor) -> torch.Tensor:
