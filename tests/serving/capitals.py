@@ -15,6 +15,7 @@ class Capitals:
 
     config = SimpleNamespace(labels=("NAME", "LETTER"), task="labeling", plan=None, confidence=Confidence())
     takes_plans = False
+    takes_labels = False
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -31,7 +32,7 @@ class Shy(Capitals):
 
 class Mood:
     config = SimpleNamespace(labels=("good", "bad"), task="classification", plan=None)
-    takes_plans = False
+    takes_plans = takes_labels = False
 
     def stream(self, texts, *, batch_tokens):
         for text in texts:
@@ -59,6 +60,24 @@ class Words(Capitals):
 LONG_NAME = "a-model-whose-name-is-longer-than-the-screen-of-a-phone-is-wide-seed-0-best-of-five"
 
 
+class Open(Capitals):
+    """Gives the first label that is named to capitalized words."""
+
+    takes_labels = True
+
+    def with_labels(self, labels):
+        named = Open()
+        named.config = SimpleNamespace(
+            **{**vars(self.config), "labels": tuple(n.split(":")[0] for n in labels)}
+        )
+        return named
+
+    def stream(self, texts, *, batch_tokens):
+        for found in super().stream(texts, batch_tokens=batch_tokens):
+            spans = tuple(span._replace(label=self.config.labels[0]) for span in found.spans)
+            yield replace(found, spans=spans)
+
+
 @pytest.fixture(scope="module")
 def browser():
     with playwright.sync_playwright() as driver:
@@ -69,7 +88,14 @@ def browser():
 
 @pytest.fixture(scope="module")
 def url():
-    labelers = {"capitals": Capitals(), "shy": Shy(), "mood": Mood(), "many": Many(), LONG_NAME: Words()}
+    labelers = {
+        "capitals": Capitals(),
+        "shy": Shy(),
+        "mood": Mood(),
+        "many": Many(),
+        "open": Open(),
+        LONG_NAME: Words(),
+    }
     with running(labelers, text_chars=200) as (_, port):
         yield f"http://127.0.0.1:{port}/"
 
@@ -339,3 +365,19 @@ _CONTRASTS = """() => {
   }
   return ratios;
 }"""
+
+
+def test_labels_of_an_open_labeler_are_typed(page):
+    field = page.get_by_label("Labels to find")
+    assert not field.is_visible()
+    page.get_by_label("Model", exact=True).select_option("open")
+    field.fill("company: a firm, or a shop; place")
+    label(page, "Ann saw Rome")
+    assert [mark.split(",")[0] for mark in marks(page)] == ["Ann", "Rome"]
+    assert all(", company, score" in mark for mark in marks(page))
+    assert page.locator("#legend").inner_text().split()[0] == "company"
+    field.fill("")
+    field.press("Enter")
+    page.locator("mark", has_text="NAME").first.wait_for()
+    page.get_by_label("Model", exact=True).select_option("capitals")
+    assert not field.is_visible()

@@ -460,3 +460,40 @@ def test_a_model_in_the_current_folder_is_called_by_the_folders_name(tmp_path, m
     assert name_models(["inner/"]) == {"inner": "inner/"}
     assert name_models(["./inner/.."]) == {"ner": "./inner/.."}
     assert name_models(["x=."]) == {"x": "."}
+
+
+def test_labels_of_an_open_labeler_are_named_by_the_request(serve, tiny_llama_folder):
+    labeler = tiny_labeler(tiny_llama_folder, plan="0011", head={"kind": "open"})
+    client = serve({"open": labeler, "fixed": tiny_labeler(tiny_llama_folder)})
+    texts, named = ["Ada Lovelace was born in London", "Toyota"], ["product: sold, or rented", "company"]
+    assert [model["open"] for model in client.get("/v1/models").json()] == [True, False]
+
+    def spans(**wanted):
+        return label(client, texts=texts, **wanted).json()["predictions"]
+
+    def expected(found):
+        return [prediction.to_dict() for prediction in found.predict(texts)]
+
+    for _ in range(2):
+        assert spans(labels=named) == expected(labeler.with_labels(named))
+        assert spans() == expected(labeler)
+    assert spans(labels=named, plan="causal") == expected(labeler.with_plan("causal").with_labels(named))
+    assert spans(labels=named, min_score={"company": 1.0, "product": 1.0}) == [
+        {"text": text, "spans": []} for text in texts
+    ]
+    for wanted in ({"labels": ["a", "a"]}, {"labels": [" "]}, {"labels": named, "min_score": {"PER": 0.5}}):
+        assert refusal(label(client, text="x", **wanted))[0] == 422
+    assert refusal(label(client, text="x", labels=["a: " + "b " * 600]))[0] == 422
+    assert refusal(label(client, text="x", labels=["a" * 50_001]))[0] == 413
+    # A labeler with fixed labels only selects among them.
+    assert refusal(label(client, text="x", model="fixed", labels=named))[0] == 422
+
+
+def test_views_of_many_requests_are_bounded(tiny_llama_folder):
+    labeler = tiny_labeler(tiny_llama_folder, head={"kind": "open"})
+    models = ServedModels({"open": labeler})
+    for number in range(20):
+        work = models.find(None, None, [f"label {number}"])
+        (text,) = models.cut(work, ["Ada"])
+        models.join(work, text, models.compute(work, text.steps))
+    assert len(models._views) == 16

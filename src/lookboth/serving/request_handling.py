@@ -59,8 +59,11 @@ class Labeling:
         """
         body = await request.body()
         wanted = read_request(body, request.headers.get("content-type", ""), self.settings)
-        work, texts = self.models.find(wanted.model, wanted.plan), wanted.all_texts()
-        wanted.check(self.models.labelers[work.model].config)
+        work, texts = self.models.find(wanted.model, wanted.plan, wanted.labels), wanted.all_texts()
+        if work.labels is not None:
+            # The labels are named, so there are no others to leave out.
+            wanted = wanted.model_copy(update={"labels": None})
+        wanted.check(self.models.labelers[work.model].config, self.models.labels_of(work))
         log = {"model": work.model, "texts": len(texts), "chars": sum(map(len, texts))}
         request.state.log |= log | ({"text": texts} if self.log_texts else {})
         return await self._answer_or_cancel(self._answer(work, texts, wanted), request)

@@ -1,6 +1,6 @@
 """The JSON of `/v1/label`: schemas of request and response, and the checks of a request."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Annotated, Any
 
@@ -45,14 +45,22 @@ class LabelRequest(BaseModel):
     thresholds: bool = Field(
         default=False, description="Apply the labeler's calibrated thresholds as minimum scores."
     )
-    labels: list[str] | None = Field(default=None, description="Only these labels; default: all.")
+    labels: list[str] | None = Field(
+        default=None,
+        description="Only these labels; default: all. An open labeler finds these, each as `name` or "
+        "`name: description`; default: those of its training.",
+    )
 
     def all_texts(self) -> list[str]:
         """Return all texts as a list."""
         return [self.text] if self.text is not None else list(self.texts or ())
 
-    def check(self, config: Any) -> None:
+    def check(self, config: Any, known: Sequence[str]) -> None:
         """Check labels and thresholds against a labeler's configuration.
+
+        Args:
+            config: configuration of the labeler.
+            known: labels of the labeler, or those named for an open one.
 
         Raises:
             Refusal: 422, the labeler does not have a label.
@@ -60,8 +68,8 @@ class LabelRequest(BaseModel):
         """
         scores = self.min_score if isinstance(self.min_score, dict) else {}
         for label in (*(self.labels or ()), *scores):
-            if label not in config.labels:
-                allowed = f"labels: {', '.join(config.labels)}"
+            if label not in known:
+                allowed = f"labels: {', '.join(known)}"
                 raise invalid(f"the model has no label {label[:100]!r}", allowed)
         if self.thresholds:
             saved_thresholds(config)
@@ -147,6 +155,10 @@ def read_request(body: bytes, content_type: str, settings: ServerSettings) -> La
         given = "neither" if request.text is None else "both"
         raise invalid(f"{given} of the keys text and texts are given", "exactly one of them")
     _check_sizes(request.all_texts(), settings)
+    # An open labeler reads the labels, which together may be as long as one text.
+    if (chars := sum(map(len, request.labels or ()))) > settings.text_chars:
+        allowed = f"{settings.text_chars} characters"
+        raise too_large("labels", f"{chars} characters", allowed, "Shorten their descriptions.")
     return request
 
 

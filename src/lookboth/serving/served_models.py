@@ -2,16 +2,18 @@
 
 import os
 import time
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lookboth.data import LabelText, parse_labels
 from lookboth.errors import ConfigError
 from lookboth.inference import HeadLabeler
 from lookboth.masking import MaskPlan
 from lookboth.memory import LARGE_BATCH, SMALL_BATCH
 from lookboth.serving.refusals import invalid
-from lookboth.serving.steps import CutText, Step, stepper_of
+from lookboth.serving.steps import CutText, Step, Stepper, stepper_of
 from lookboth.serving.thread import ModelThread
 from lookboth.types import Prediction
 
@@ -19,13 +21,22 @@ if TYPE_CHECKING:
     from lookboth.inference import TextLabeler
 
 SHIPPED = "shipped"
+# Labelers under other plans or with named labels that are kept; each costs little, as the backbone is shared.
+_MOST_VIEWS = 16
 
 
 class Work(NamedTuple):
-    """Model and mask plan of a request; only texts with equal `Work` share a batch. None: the model's own plan."""
+    """Model, mask plan and labels of a request; only texts with equal `Work` share a batch.
+
+    Args:
+        model: name of the model.
+        plan: mask plan; None: the model's own.
+        labels: labels named for an open labeler, each as "name" or "name: description"; None: the model's own.
+    """
 
     model: str
     plan: MaskPlan | None = None
+    labels: tuple[str, ...] | None = None
 
 
 class ServedModels:
@@ -51,25 +62,36 @@ class ServedModels:
         self.default = next(iter(self.labelers))
         self.batch_tokens = batch_tokens
         self._steppers = {name: stepper_of(labeler) for name, labeler in self.labelers.items()}
+        self._views: OrderedDict[Work, Stepper] = OrderedDict()
 
-    def find(self, model: str | None, plan: str | None) -> Work:
-        """Return the model and plan of a request.
+    def find(self, model: str | None, plan: str | None, labels: Sequence[str] | None = None) -> Work:
+        """Return the model, plan and named labels of a request; only open labelers take labels.
 
         Raises:
             Refusal: 422, the model is unknown or its plan cannot be changed.
             PlanError: the plan is invalid or does not fit the model.
+            ConfigError: the labels of an open labeler are not valid.
         """
         name = self.default if model is None else model
         if name not in self.labelers:
             raise invalid(f"there is no model {name[:100]!r}", f"model: {', '.join(self.labelers)}")
-        if plan is None:
-            return Work(name)
         labeler = self.labelers[name]
+        named = None
+        if labels is not None and labeler.takes_labels:
+            named = tuple(map(str, parse_labels(labels)))
+        if plan is None:
+            return Work(name, labels=named)
         own = labeler.config.plan
         if own is None or not labeler.takes_plans:
             raise invalid(f"the plan of the model {name!r} cannot be changed", "this model without a plan")
         wanted = MaskPlan.parse(plan, own.num_layers)
-        return Work(name, None if wanted == own else wanted)
+        return Work(name, None if wanted == own else wanted, named)
+
+    def labels_of(self, work: Work) -> Sequence[str]:
+        """Return the names of the labels of a request."""
+        if work.labels is None:
+            return self.labelers[work.model].config.labels
+        return [LabelText.parse(text).name for text in work.labels]
 
     def cut(self, work: Work, texts: Sequence[str]) -> list[CutText]:
         """Cut texts into steps; call it from one thread at a time, which may differ from the models' thread."""
@@ -78,17 +100,28 @@ class ServedModels:
 
     def compute(self, work: Work, steps: Sequence[Step]) -> list[Any]:
         """Return the result of each step; call it from the models' thread only, as all plans share the weights."""
-        stepper = self._steppers[work.model]
-        if work.plan is not None:
-            labeler: Any = self.labelers[work.model]
-            stepper = stepper_of(labeler.with_plan(work.plan))
+        stepper = self._stepper(work)
         # Padding counts as tokens. With half as many again as budget, the steps of a batch stay one padded batch
         # and are not split into a full and a small one.
         return stepper.compute(steps, batch_tokens=self.batch_tokens * 3 // 2)
 
     def join(self, work: Work, text: CutText, results: Sequence[Any]) -> Prediction:
-        """Return the prediction of a text from the results of its steps."""
-        return self._steppers[work.model].join(text, results)
+        """Return the prediction of a text from the results of its steps; call it from the models' thread only."""
+        return self._stepper(work).join(text, results)
+
+    def _stepper(self, work: Work) -> Stepper:
+        """Return the stepper of the labeler under the plan and with the labels of a request."""
+        if work.plan is None and work.labels is None:
+            return self._steppers[work.model]
+        if work not in self._views:
+            labeler: Any = self.labelers[work.model]
+            labeler = labeler if work.plan is None else labeler.with_plan(work.plan)
+            labeler = labeler if work.labels is None else labeler.with_labels(work.labels)
+            self._views[work] = stepper_of(labeler)
+        self._views.move_to_end(work)
+        if len(self._views) > _MOST_VIEWS:
+            self._views.popitem(last=False)
+        return self._views[work]
 
     def warm_up(self, name: str) -> None:
         """Label a short text, so that the first request is not slower, and measure the speed of a model with a head."""
@@ -114,6 +147,7 @@ class ServedModels:
             {
                 "name": name,
                 "labels": list(labeler.config.labels),
+                "open": labeler.takes_labels,
                 "task": labeler.config.task,
                 "plan": str(labeler.config.plan) if labeler.takes_plans else None,
                 "default": name == self.default,

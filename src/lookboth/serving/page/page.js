@@ -66,6 +66,8 @@ function showPlan(side) {
   input.disabled = plan === null;
   input.placeholder = plan ?? "none";
   if (plan === null) input.value = "";
+  const used = at("compare").checked ? [0, 1] : [0];
+  at("labels-field").hidden = !used.some((one) => modelOf(one)?.open);
   at("plan-hint").hidden = at("plan-0").disabled && (at("plan-1").disabled || !at("compare").checked);
 }
 
@@ -99,11 +101,16 @@ async function submit(event) {
 }
 
 async function askSide(side, text, signal) {
-  const { name, plan } = modelOf(side);
+  const { name, plan, open, labels } = modelOf(side);
   const wanted = at(`plan-${side}`).value.trim();
-  const answer = await ask("v1/label", { text, model: name, ...(wanted ? { plan: wanted } : {}) }, signal);
-  return { model: name, plan: wanted || plan, prediction: answer.predictions[0] };
+  const named = open ? namedLabels() : [];
+  const body = { text, model: name, ...(wanted ? { plan: wanted } : {}), ...(named.length ? { labels: named } : {}) };
+  const answer = await ask("v1/label", body, signal);
+  const names = named.length ? named.map((label) => label.split(/:\s|：/)[0].trim()) : labels;
+  return { model: name, plan: wanted || plan, labels: names, prediction: answer.predictions[0] };
 }
+
+const namedLabels = () => at("labels").value.split(";").map((label) => label.trim()).filter(Boolean);
 
 function again() {
   if (!at("results").hidden) submit();
@@ -132,8 +139,7 @@ const foundBy = ({ prediction }) => prediction.spans ?? prediction.labels;
 const identity = ({ start, end, label }) => `${start} ${end} ${label}`;
 
 function knownLabels() {
-  const names = state.sides.map(({ model }) => model);
-  return [...new Set(state.models.filter(({ name }) => names.includes(name)).flatMap(({ labels }) => labels))];
+  return [...new Set(state.sides.flatMap(({ labels }) => labels))];
 }
 
 function classesOf(label) {
@@ -352,4 +358,5 @@ for (const side of [0, 1]) {
   });
   at(`plan-${side}`).addEventListener("change", again);
 }
+at("labels").addEventListener("change", again);
 loadModels();
