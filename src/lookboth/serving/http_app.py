@@ -10,6 +10,7 @@ from fastapi.responses import FileResponse, JSONResponse
 from fastapi.security import HTTPBearer
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 import lookboth
@@ -20,17 +21,15 @@ from lookboth.serving.observing import Observer
 from lookboth.serving.refusals import Refusal, RefusalBody, invalid
 from lookboth.serving.request_handling import Labeling
 from lookboth.serving.request_limits import RequestLimiter
-from lookboth.serving.requests import LabelRequest, LabelResponse
+from lookboth.serving.requests import LabelRequest, LabelResponse, PieceRequest, StreamRequest
 from lookboth.serving.served_models import ServedModels
 from lookboth.serving.server_metrics import Metrics
 from lookboth.serving.settings import ServerSettings
+from lookboth.serving.streams import Streams
 
-_BODY = {
-    "required": True,
-    "content": {"application/json": {"schema": LabelRequest.model_json_schema()}},
-}
 _STATUS = {
     400: "The Host header does not name this server.",
+    404: "The stream does not exist.",
     401: "The key is missing or wrong.",
     408: "The request did not arrive in time.",
     413: "The request, a text or the number of texts is too large.",
@@ -43,6 +42,11 @@ _STATUS = {
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": RefusalBody, "description": text} for status, text in _STATUS.items()
 }
+
+
+def _body_of(kind: type[BaseModel]) -> dict[str, Any]:
+    """Return the description of a JSON body for /docs."""
+    return {"required": True, "content": {"application/json": {"schema": kind.model_json_schema()}}}
 
 
 def build_app(
@@ -94,7 +98,9 @@ def build_app(
     _add_error_answers(app)
     # This only documents the key in /docs; `RequestLimiter` checks it, before the body is read.
     documented_key = [Security(HTTPBearer(auto_error=False))] if api_key else []
+    streams = Streams(models, settings, batcher)
     app.include_router(_labeling_routes(labeling), dependencies=documented_key)
+    app.include_router(_stream_routes(streams), dependencies=documented_key)
     _add_probes(app, batcher, metrics)
     _add_page(app)
     return app
@@ -107,7 +113,7 @@ def _labeling_routes(labeling: Labeling) -> APIRouter:
         "/label",
         summary="Label one or many texts",
         responses={200: {"model": LabelResponse}, **_REFUSALS},
-        openapi_extra={"requestBody": _BODY},
+        openapi_extra={"requestBody": _body_of(LabelRequest)},
     )
     async def label(request: Request) -> Response:
         return await labeling.answer(request)
@@ -115,6 +121,31 @@ def _labeling_routes(labeling: Labeling) -> APIRouter:
     @router.get("/models", summary="List the models with their labels and mask plans")
     def list_models() -> list[dict[str, Any]]:
         return labeling.models.describe()
+
+    return router
+
+
+def _stream_routes(streams: Streams) -> APIRouter:
+    router = APIRouter(prefix="/v1/streams")
+
+    @router.post(
+        "",
+        summary="Open a stream, to label text while it arrives; the answer is server-sent events",
+        responses={200: {"content": {"text/event-stream": {}}}, **_REFUSALS},
+        openapi_extra={"requestBody": _body_of(StreamRequest)},
+    )
+    async def open_stream(request: Request) -> Response:
+        return await streams.open(request)
+
+    @router.post(
+        "/{stream}",
+        status_code=202,
+        summary="Give a stream its next text; what becomes final is an event of the stream",
+        responses=_REFUSALS,
+        openapi_extra={"requestBody": _body_of(PieceRequest)},
+    )
+    async def push(stream: str, request: Request) -> Response:
+        return await streams.push(stream, request)
 
     return router
 

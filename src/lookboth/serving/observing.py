@@ -21,7 +21,17 @@ from lookboth.serving.server_metrics import Metrics
 LOGGER = logging.getLogger("lookboth.serving")
 # Only these paths become labels of the metrics. A label per requested path would let clients fill the memory.
 PATHS = frozenset(
-    {"/", "/v1/label", "/v1/models", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"}
+    {
+        "/",
+        "/v1/label",
+        "/v1/streams",
+        "/v1/models",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/docs",
+        "/openapi.json",
+    }
 )
 # Other ids are replaced, as a client's header could otherwise put any text into the log.
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}")

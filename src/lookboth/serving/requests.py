@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -134,27 +134,58 @@ class LabelResponse(BaseModel):
     predictions: list[LabeledText]
 
 
+class StreamRequest(BaseModel):
+    """The body of a request that opens a stream."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"lag": 0}]})
+
+    model: str | None = Field(default=None, description="Name of a model; default: the first.")
+    plan: str | None = Field(
+        default=None, max_length=1000, description="Label under another mask plan, with finite look-ahead."
+    )
+    lag: int | None = Field(
+        default=None,
+        ge=0,
+        le=1000,
+        description="Words after which a tag is final; default: as many as needed for the tags of `/v1/label`.",
+    )
+
+
+class PieceRequest(BaseModel):
+    """The body of a request that gives a stream its next text."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"text": "Ada "}]})
+
+    text: str = Field(default="", description="The next piece of the text, of any length.")
+    finish: bool = Field(default=False, description="Whether the text ends here.")
+
+
+_Body = TypeVar("_Body", bound=BaseModel)
+
+
+def read_body(body: bytes, content_type: str, kind: type[_Body]) -> _Body:
+    """Parse the body of a request.
+
+    Raises:
+        Refusal: 415 the content type is not JSON; 422 the request is invalid.
+    """
+    return _validate(_read_object(body, content_type), kind)
+
+
 def read_request(body: bytes, content_type: str, settings: ServerSettings) -> LabelRequest:
-    """Parse the body of a request and check it against the limits.
+    """Parse the body of a label request and check it against the limits.
 
     Raises:
         Refusal: 415 the content type is not JSON; 422 the request is invalid; 413 too many or too long texts.
     """
-    if content_type.partition(";")[0].strip().lower() != "application/json":
-        raise Refusal(
-            415, "invalid", f"the content type is {content_type[:100]!r}", "application/json",
-            "Send the header Content-Type: application/json.",
-        )  # fmt: skip
-    found = _parse(body)
+    found = _read_object(body, content_type)
     _check_counts(found, settings)
-    try:
-        request = LabelRequest.model_validate(found)
-    except ValidationError as error:
-        raise _refuse(error) from None
+    request = _validate(found, LabelRequest)
     if (request.text is None) == (request.texts is None):
         given = "neither" if request.text is None else "both"
         raise invalid(f"{given} of the keys text and texts are given", "exactly one of them")
-    _check_sizes(request.all_texts(), settings)
+    for index, text in enumerate(request.all_texts()):
+        check_size(f"text {index}", text, settings)
     # An open labeler reads the labels, which together may be as long as one text.
     if (chars := sum(map(len, request.labels or ()))) > settings.text_chars:
         allowed = f"{settings.text_chars} characters"
@@ -162,19 +193,46 @@ def read_request(body: bytes, content_type: str, settings: ServerSettings) -> La
     return request
 
 
+def check_size(what: str, text: str, settings: ServerSettings) -> None:
+    """Refuse a text that is too long.
+
+    Raises:
+        Refusal: 413.
+    """
+    if len(text) > settings.text_chars:
+        found, allowed = f"{len(text)} characters", f"{settings.text_chars} characters"
+        raise too_large(what, found, allowed, "Cut it into paragraphs and send these.")
+
+
+def _read_object(body: bytes, content_type: str) -> dict[str, Any]:
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        raise Refusal(
+            415, "invalid", f"the content type is {content_type[:100]!r}", "application/json",
+            "Send the header Content-Type: application/json.",
+        )  # fmt: skip
+    return _parse(body)
+
+
+def _validate(found: dict[str, Any], kind: type[_Body]) -> _Body:
+    if len(found) > len(kind.model_fields):
+        unknown = next(key for key in found if key not in kind.model_fields)
+        raise invalid(f"the request has {len(found)} keys, {unknown[:100]!r} among them", _allowed(kind))
+    try:
+        return kind.model_validate(found)
+    except ValidationError as error:
+        raise _refuse(error, kind) from None
+
+
 def _parse(body: bytes) -> dict[str, Any]:
     """Return the JSON object in a body."""
     try:
         return _OBJECT.validate_json(body)
     except ValidationError as error:
-        raise _refuse(error) from None
+        raise _refuse(error, LabelRequest) from None
 
 
 def _check_counts(found: dict[str, Any], settings: ServerSettings) -> None:
-    """Refuse too many keys or entries before validation, which would spend time on each and on its message."""
-    if len(found) > len(LabelRequest.model_fields):
-        unknown = next(key for key in found if key not in LabelRequest.model_fields)
-        raise invalid(f"the request has {len(found)} keys, {unknown[:100]!r} among them", _allowed())
+    """Refuse too many entries before validation, which would spend time on each and on its message."""
     texts = found.get("texts")
     if isinstance(texts, list) and len(texts) > settings.texts:
         raise too_large(
@@ -187,24 +245,13 @@ def _check_counts(found: dict[str, Any], settings: ServerSettings) -> None:
             )
 
 
-def _check_sizes(texts: list[str], settings: ServerSettings) -> None:
-    for index, text in enumerate(texts):
-        if len(text) > settings.text_chars:
-            raise too_large(
-                f"text {index}",
-                f"{len(text)} characters",
-                f"{settings.text_chars} characters",
-                "Cut it into paragraphs and send these.",
-            )
-
-
-def _refuse(error: ValidationError) -> Refusal:
+def _refuse(error: ValidationError, kind: type[BaseModel]) -> Refusal:
     details = error.errors(include_url=False, include_context=False, include_input=False)
-    return invalid(_explain(details), _allowed())
+    return invalid(_explain(details), _allowed(kind))
 
 
-def _allowed() -> str:
-    return f"a JSON object of {', '.join(LabelRequest.model_fields)}"
+def _allowed(kind: type[BaseModel]) -> str:
+    return f"a JSON object of {', '.join(kind.model_fields)}"
 
 
 def _explain(details: Iterable[Any]) -> str:

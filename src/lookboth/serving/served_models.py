@@ -15,7 +15,6 @@ from lookboth.memory import LARGE_BATCH, SMALL_BATCH
 from lookboth.serving.refusals import invalid
 from lookboth.serving.steps import CutText, Step, Stepper, stepper_of
 from lookboth.serving.thread import ModelThread
-from lookboth.types import Prediction
 
 if TYPE_CHECKING:
     from lookboth.inference import TextLabeler
@@ -32,11 +31,13 @@ class Work(NamedTuple):
         model: name of the model.
         plan: mask plan; None: the model's own.
         labels: labels named for an open labeler, each as "name" or "name: description"; None: the model's own.
+        stream: id of the stream that the steps belong to; None: they label whole texts.
     """
 
     model: str
     plan: MaskPlan | None = None
     labels: tuple[str, ...] | None = None
+    stream: str | None = None
 
 
 class ServedModels:
@@ -100,24 +101,32 @@ class ServedModels:
 
     def compute(self, work: Work, steps: Sequence[Step]) -> list[Any]:
         """Return the result of each step; call it from the models' thread only, as all plans share the weights."""
+        if work.stream is not None:
+            return [step.piece() for step in steps]
         stepper = self._stepper(work)
         # Padding counts as tokens. With half as many again as budget, the steps of a batch stay one padded batch
         # and are not split into a full and a small one.
         return stepper.compute(steps, batch_tokens=self.batch_tokens * 3 // 2)
 
-    def join(self, work: Work, text: CutText, results: Sequence[Any]) -> Prediction:
-        """Return the prediction of a text from the results of its steps; call it from the models' thread only."""
-        return self._stepper(work).join(text, results)
+    def labeler(self, work: Work) -> Any:
+        """Return the labeler under the plan and with the labels of a request; call it from the models' thread only."""
+        labeler: Any = self.labelers[work.model]
+        labeler = labeler if work.plan is None else labeler.with_plan(work.plan)
+        return labeler if work.labels is None else labeler.with_labels(work.labels)
+
+    def join(self, work: Work, text: CutText, results: Sequence[Any]) -> Any:
+        """Return the prediction of a text from the results of its steps; for a stream, the result of its one step.
+
+        Call it from the models' thread only.
+        """
+        return results[0] if work.stream is not None else self._stepper(work).join(text, results)
 
     def _stepper(self, work: Work) -> Stepper:
         """Return the stepper of the labeler under the plan and with the labels of a request."""
         if work.plan is None and work.labels is None:
             return self._steppers[work.model]
         if work not in self._views:
-            labeler: Any = self.labelers[work.model]
-            labeler = labeler if work.plan is None else labeler.with_plan(work.plan)
-            labeler = labeler if work.labels is None else labeler.with_labels(work.labels)
-            self._views[work] = stepper_of(labeler)
+            self._views[work] = stepper_of(self.labeler(work))
         self._views.move_to_end(work)
         if len(self._views) > _MOST_VIEWS:
             self._views.popitem(last=False)

@@ -32,6 +32,11 @@ class ServerSettings(BaseModel):
     stop_seconds: float = Field(
         default=20.0, ge=0, description="Seconds to finish accepted requests when the server stops."
     )
+    streams: int = Field(default=16, gt=0, description="Streams open at once.")
+    stream_chars: int = Field(default=1_000_000, gt=0, description="Characters of one stream.")
+    stream_seconds: float = Field(
+        default=60.0, gt=0, description="Seconds without text after which a stream is closed."
+    )
     batch_tokens: int | None = Field(
         default=None,
         gt=0,
