@@ -64,7 +64,7 @@ def test_batch_mates_and_saving_change_nothing(tiny_writer_folder, tmp_path, dec
     )
     together = labeler.predict(TEXTS)
     labeler.save_pretrained(tmp_path)
-    loaded = GenerativeLabeler.from_pretrained(tmp_path, device="cpu", precision="fp32")
+    loaded = GenerativeLabeler.from_pretrained(tmp_path, device="cpu", precision="fp32", merge=False)
     for text, prediction in zip(TEXTS, together, strict=True):
         for other in (labeler, loaded):
             (alone,) = other.predict(text)
@@ -184,7 +184,7 @@ def test_an_encoder_cannot_write(tmp_path):
 def test_retrieving_labelers_keep_their_sentences(tiny_writer_folder, tmp_path):
     labeler = build(tiny_writer_folder, "generative.demonstrations=bm25", "generative.k=1")
     labeler.save_pretrained(tmp_path)
-    loaded = GenerativeLabeler.from_pretrained(tmp_path, device="cpu", precision="fp32")
+    loaded = GenerativeLabeler.from_pretrained(tmp_path, device="cpu", precision="fp32", merge=False)
     assert loaded.demonstrations.pool == POOL
     one, other = (loaded.prompts([Example(words)])[0] for words in (("fox",), ("York",)))
     assert one.prefix_ids != other.prefix_ids

@@ -110,7 +110,7 @@ def test_predictions_do_not_depend_on_company_and_are_saved(tiny_writer_folder, 
     causal = build(tiny_writer_folder, None, method="icl")
     texts = ["Ada was in New York !", "fox", "the fox the fox the fox"]
     labeler.save_pretrained(tmp_path)
-    loaded = GenerativeLabeler.from_pretrained(tmp_path, device="cpu", precision="fp32")
+    loaded = GenerativeLabeler.from_pretrained(tmp_path, device="cpu", precision="fp32", merge=False)
     together = scores_of(labeler.predict(texts))
     assert together == pytest.approx(scores_of(p for text in texts for p in labeler.predict(text)), abs=1e-4)
     assert together == pytest.approx(scores_of(loaded.predict(texts)), abs=1e-4)

@@ -347,6 +347,6 @@ def test_real_minilm_is_proved_trained_and_loaded(tmp_path):
     (run,) = train(parse_config(recipe), tmp_path)
     assert str(run.labeler.config.plan) == "full"
     assert run.dev.scores.headline > 0.2
-    loaded = Labeler.from_pretrained(run.folder / "labeler", device="cpu", precision="fp32")
+    loaded = Labeler.from_pretrained(run.folder / "labeler", device="cpu", precision="fp32", merge=False)
     text = "Angela Merkel met Barack Obama in Berlin."
     assert loaded.predict(text)[0].tags == run.labeler.predict(text)[0].tags

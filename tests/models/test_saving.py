@@ -80,7 +80,7 @@ def test_saved_and_loaded_labelers_agree(base, kind, plan, tmp_path, monkeypatch
     (tmp_path / "elsewhere").mkdir()
     shutil.move(tmp_path / "saved", tmp_path / "elsewhere" / "moved")
     monkeypatch.chdir(tmp_path / "elsewhere")
-    loaded = Labeler.from_pretrained("./moved", device="cpu", precision="fp32")
+    loaded = Labeler.from_pretrained("./moved", device="cpu", precision="fp32", merge=False)
     assert loaded.config == labeler.config
     assert_same(labeler, loaded)
     assert loaded.predict("Ada was in London") == labeler.predict("Ada was in London")
@@ -130,12 +130,22 @@ def test_merged_predictions_agree(base, plan, tmp_path):
     before = word_log_probs(labeler, SENTENCES)
     said = merge_to_folder(str(tmp_path / "lora"), tmp_path / "merged")
     assert "largest change" in said
-    merged = Labeler.from_pretrained(tmp_path / "merged", device="cpu", precision="fp32")
+    merged = Labeler.from_pretrained(tmp_path / "merged", device="cpu", precision="fp32", merge=False)
     assert merged.config.adapter == "merged"
     assert merged.config.plan == labeler.config.plan
     for left, right in zip(before, word_log_probs(merged, SENTENCES), strict=True):
         np.testing.assert_allclose(np.exp(left), np.exp(right), atol=1e-3)
     shutil.rmtree(tmp_path / "lora")
+
+
+@pytest.mark.parametrize("load", [Labeler.from_pretrained, lookboth.open_labeler])
+def test_python_labels_with_the_weights_of_the_command_line(base, load, tmp_path):
+    tiny_labeler(base, plan="0011", adapter="lora").save_pretrained(tmp_path)
+    merged = load(tmp_path, device="cpu", precision="fp32")
+    assert any(getattr(module, "merged", False) for module in merged.model.modules())
+    with pytest.raises(ModelError, match=r"training would not change it.*merge=False"):
+        merged.model.train()
+    load(tmp_path, device="cpu", precision="fp32", merge=False).model.train()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -147,7 +157,9 @@ def test_a_labeler_can_be_merged_as_it_is_loaded(base, kind, tmp_path):
     merged.save_pretrained(tmp_path / "again")
     for file in tmp_path.rglob("adapter_model.safetensors"):
         assert load_file(file).keys() == load_file(tmp_path / "adapter" / file.name).keys()
-    assert_same(Labeler.from_pretrained(tmp_path / "again", device="cpu", precision="fp32"), labeler)
+    assert_same(
+        Labeler.from_pretrained(tmp_path / "again", device="cpu", precision="fp32", merge=False), labeler
+    )
     for name, module in merged.model.named_modules():  # the pairs are passed by
         if name.endswith("lora_A"):
             module.register_forward_hook(lambda *_: pytest.fail("a LoRA pair was computed"))
@@ -204,7 +216,7 @@ def test_a_qlora_labeler_is_loaded_in_4_bits_where_that_can_be(
 
 
 def test_over_the_unquantised_base_a_qlora_adapter_is_folded(saved_qlora):
-    expected = Labeler.from_pretrained(saved_qlora, device="cpu", precision="fp32")
+    expected = Labeler.from_pretrained(saved_qlora, device="cpu", precision="fp32", merge=False)
     folded = Labeler.from_pretrained(saved_qlora, device="cpu", precision="fp32", merge=True)
     assert_same(folded, expected, atol=1e-4)
     pairs = [module for module in folded.model.backbone.modules() if hasattr(module, "lora_A")]
@@ -318,7 +330,7 @@ def test_broken_folders_are_refused_by_name(case, saved):
     spoil, named = BROKEN[case]
     spoil(saved)
     with pytest.raises(LookbothError) as caught:
-        Labeler.from_pretrained(saved, device="cpu", precision="fp32")
+        Labeler.from_pretrained(saved, device="cpu", precision="fp32", merge=False)
     assert named in str(caught.value)
     assert "\n" not in str(caught.value).strip()
 
@@ -354,7 +366,7 @@ def test_names_of_nothing(name, tmp_path, monkeypatch):
 def test_half_size_adapters_stay_close(base, tmp_path):
     labeler = tiny_labeler(base)
     labeler.save_pretrained(tmp_path / "half", dtype=torch.bfloat16)
-    loaded = Labeler.from_pretrained(tmp_path / "half", device="cpu", precision="fp32")
+    loaded = Labeler.from_pretrained(tmp_path / "half", device="cpu", precision="fp32", merge=False)
     assert_same(labeler, loaded, atol=0.2)
 
 
@@ -390,4 +402,4 @@ def test_what_is_pushed_to_the_hub_loads_from_it_by_name(base, tmp_path, monkeyp
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, allow_patterns: str(hub / name))
     labeler = tiny_labeler(base, plan="0011")
     assert labeler.push_to_hub("me/tagger") == "https://hub/me/tagger"
-    assert_same(labeler, Labeler.from_pretrained("me/tagger", precision="fp32"))
+    assert_same(labeler, Labeler.from_pretrained("me/tagger", precision="fp32", merge=False))

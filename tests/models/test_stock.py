@@ -47,7 +47,9 @@ def test_a_causal_model_without_plans_is_trained_saved_and_loaded(folder, tmp_pa
     assert {name.split("layers.")[-1].split("h.")[-1][0] for name in paired_weights(run.labeler.model)} == {
         "2"
     }
-    loaded = Labeler.from_pretrained(tmp_path / "run/seed-0/labeler", device="cpu", precision="fp32")
+    loaded = Labeler.from_pretrained(
+        tmp_path / "run/seed-0/labeler", device="cpu", precision="fp32", merge=False
+    )
     assert loaded.config.plan.is_causal
     assert is_stock(loaded.model)
     assert get_plan(loaded.model) is None

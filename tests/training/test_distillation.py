@@ -93,7 +93,7 @@ def weights(out):
 
 
 def teacher_probs(folder, texts, name="one"):
-    labeler = Labeler.from_pretrained(folder / name, precision="fp32")
+    labeler = Labeler.from_pretrained(folder / name, precision="fp32", merge=False)
     return [np.exp(rows) for rows in word_log_probs(labeler, texts)]
 
 

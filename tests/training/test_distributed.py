@@ -149,7 +149,7 @@ def test_the_command_writes_one_run_and_says_it_once(launched):
     assert len((folder / "predictions.jsonl").read_text().splitlines()) == 30
     assert launched.out.count(f"labeler: {folder}") == 1
     assert launched.out.count("token accuracy") == 5  # dev and test with and without shards, dev of "sift"
-    labeler = Labeler.from_pretrained(folder / "labeler", device="cpu", precision="fp32")
+    labeler = Labeler.from_pretrained(folder / "labeler", device="cpu", precision="fp32", merge=False)
     assert len(labeler.predict("the quick near house")) == 1
 
 

@@ -49,7 +49,7 @@ def test_each_copy_begins_with_the_special_tokens_when_asked_for(tiny_llama_fold
     assert list(piece.input_ids) == copy * 3
     assert piece.word_tokens[0][0] == 2 * len(copy) + 1
     labeler.save_pretrained(tmp_path)
-    again = Labeler.from_pretrained(tmp_path, precision="fp32")
+    again = Labeler.from_pretrained(tmp_path, precision="fp32", merge=False)
     assert again.config.encoding == labeler.config.encoding
     np.testing.assert_allclose(
         word_log_probs(again, [WORDS])[0], word_log_probs(labeler, [WORDS])[0], atol=1e-5
@@ -95,7 +95,7 @@ def test_only_repetition_lets_a_causal_model_see_what_follows(tiny_llama_folder,
 def test_repetition_comes_back_with_a_saved_labeler(tiny_llama_folder, tmp_path):
     labeler = build(tiny_llama_folder, repetition=1, exit_layer=2, plan="01,")
     labeler.save_pretrained(tmp_path)
-    again = Labeler.from_pretrained(tmp_path, precision="fp32")
+    again = Labeler.from_pretrained(tmp_path, precision="fp32", merge=False)
     assert again.config.encoding.repetition == 1
     assert again.config.plan.num_layers == again.config.exit_layer == 2
     long = WORDS * 30  # several windows

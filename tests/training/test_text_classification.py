@@ -132,7 +132,7 @@ def test_a_toy_task_is_learned_and_comes_back_from_disk(tiny_llama_folder, tmp_p
         example.text
         for example in read_source(str(data), options=ReadOptions(task="classification")).examples
     ]
-    again = Labeler.from_pretrained(run.folder / "labeler", device="cpu", precision="fp32")
+    again = Labeler.from_pretrained(run.folder / "labeler", device="cpu", precision="fp32", merge=False)
     assert again.config == run.labeler.config
     assert [p.to_dict() for p in again.predict(texts)] == [p.to_dict() for p in run.labeler.predict(texts)]
     evaluation = evaluate_on(str(data), str(run.folder / "labeler"), out=tmp_path / "test", device="cpu")
@@ -164,7 +164,9 @@ def test_the_command_line_trains_and_another_process_predicts(tiny_llama_folder,
     assert "always " in trained.output
     assert "bootstrap interval of accuracy" in trained.output
     folder = tmp_path / "run" / "seed-0" / "labeler"
-    (wanted,) = Labeler.from_pretrained(folder, device="cpu", precision="fp32").predict("the fox said")
+    (wanted,) = Labeler.from_pretrained(folder, device="cpu", precision="fp32", merge=False).predict(
+        "the fox said"
+    )
     command = [
         sys.executable,
         "-m",

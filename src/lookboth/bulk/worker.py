@@ -200,9 +200,7 @@ class PartLabeler:
                 "machine that started the run. Install the same version and files on all machines."
             )
         options = self._manifest.options
-        labeler = Labeler.from_pretrained(
-            self.job.model, device=self.device, precision=options.precision, merge=True
-        )
+        labeler = Labeler.from_pretrained(self.job.model, device=self.device, precision=options.precision)
         return labeler.with_labels(options.labels) if options.labels else labeler
 
     @cached_property

@@ -83,6 +83,7 @@ class GenerativeLabeler(TextLabeler):
         device: str | None = None,
         precision: str = "auto",
         base: str | None = None,
+        merge: bool = True,
         trust_remote_code: bool = False,
     ) -> "GenerativeLabeler":
         """Load a generative labeler from a folder or the Hub.
@@ -99,7 +100,13 @@ class GenerativeLabeler(TextLabeler):
                 f"{folder}: not a generative labeler. Type: lookboth.open_labeler({str(folder)!r})"
             )
         return load_generative(
-            folder, data, device=device, precision=precision, base=base, trust_remote_code=trust_remote_code
+            folder,
+            data,
+            device=device,
+            precision=precision,
+            base=base,
+            merge=merge,
+            trust_remote_code=trust_remote_code,
         )
 
     def prompts(self, examples: Sequence[Example]) -> list[Prompt]:
@@ -176,7 +183,7 @@ def load_generative(
     device: str | None = None,
     precision: str = "auto",
     base: str | None = None,
-    merge: bool = False,
+    merge: bool = True,
     trust_remote_code: bool = False,
     backbone: Any = None,
 ) -> GenerativeLabeler:

@@ -82,9 +82,7 @@ class _SavedLabeler(PreTrainedModel):
             raise ModelError(
                 f"{pretrained_model_name_or_path}: {found}. Type: pipeline({pipeline!r}, model=FOLDER)"
             )
-        loaded = Labeler.from_pretrained(
-            pretrained_model_name_or_path, device="cpu", precision=precision, merge=True
-        )
+        loaded = Labeler.from_pretrained(pretrained_model_name_or_path, device="cpu", precision=precision)
         return cls(config, require_head(loaded, "loaded by transformers")).eval()
 
     def save_pretrained(self, save_directory: str | Path, *_: Any, **__: Any) -> None:  # type: ignore[override]

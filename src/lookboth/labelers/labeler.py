@@ -58,7 +58,7 @@ class Labeler(HeadLabeler):
         device: str | None = None,
         precision: str = "auto",
         base: str | None = None,
-        merge: bool = False,
+        merge: bool = True,
         trust_remote_code: bool = False,
     ) -> "Labeler":
         """Load a labeler with a head from a folder or the Hub.
@@ -70,7 +70,8 @@ class Labeler(HeadLabeler):
             device: "cpu", "cuda", ...; None: a GPU if available.
             precision: "auto", "bf16", "fp16" or "fp32"; "auto" loads a QLoRA labeler in 4 bits if that is possible.
             base: path or hub id of the base model, if it is not where the labeler says; it must be the same model.
-            merge: merge an adapter into the weights: a fifth faster, and equal within rounding.
+            merge: merge an adapter into the weights in memory, as every command that labels does: a fifth faster,
+                and equal within rounding. False: keep the adapter apart, to train it further.
             trust_remote_code: run the base model's own code.
 
         Raises:
@@ -222,7 +223,7 @@ def load_labeler(
     device: str | None = None,
     precision: str = "auto",
     base: str | None = None,
-    merge: bool = False,
+    merge: bool = True,
     trust_remote_code: bool = False,
     backbone: Any = None,
 ) -> Labeler:

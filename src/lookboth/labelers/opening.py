@@ -54,7 +54,8 @@ def open_labeler(
         device: "cpu", "cuda", ...; None: a GPU if available, for an exported labeler the CPU.
         precision: "auto", "bf16", "fp16" or "fp32"; the precision of an exported labeler is fixed.
         base: path or hub id of the base model, if it is not where the labeler says; it must be the same model.
-        merge: merge an adapter into the weights in memory: faster, and equal within rounding.
+        merge: merge an adapter into the weights in memory: faster, and equal within rounding. False: keep it
+            apart, to train it further.
         trust_remote_code: run the base model's own code.
         labels: labels of an open labeler, as in `Labeler.with_labels`; None: those of its training.
 

@@ -157,6 +157,8 @@ def _load(labeler: TrainedLabeler, folder: Path, trust_remote_code: bool) -> Any
         folder,
         device=str(labeler.device),
         precision=_precision(own),
+        # The pairs are compared one by one.
+        merge=False,
         trust_remote_code=trust_remote_code,
         backbone=backbone,
     )

@@ -176,8 +176,21 @@ def _read_settings(file: Path, weights: dict[str, torch.Tensor]) -> AdapterSetti
 def fold_adapter(backbone: Any) -> None:
     """Merge the adapter into the weights in memory, if there is one and the weights are not in 4 bits.
 
-    Inference is a fifth faster and equal within rounding. Saving still writes the adapter separately. Do not train
-    the model afterwards.
+    Inference is a fifth faster and equal within rounding. Saving still writes the adapter separately. The model cannot
+    be trained afterwards, see `require_trainable`.
     """
     if hasattr(backbone, "merge_adapter") and not getattr(backbone, "is_quantized", False):
         backbone.merge_adapter()
+
+
+def require_trainable(backbone: Any) -> None:
+    """Check that the adapter was not merged into the weights, where it would not get gradients.
+
+    Raises:
+        ModelError: the adapter was merged.
+    """
+    if any(getattr(module, "merged", False) is True for module in backbone.modules()):
+        raise ModelError(
+            "the adapter is merged into the weights of this labeler, so training would not change it. "
+            "Load it with merge=False: Labeler.from_pretrained(FOLDER, merge=False)"
+        )

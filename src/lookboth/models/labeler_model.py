@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import torch
 from torch import nn
@@ -12,6 +12,7 @@ from lookboth.data import BatchFacts
 from lookboth.errors import ConfigError
 from lookboth.inference import LabelOn
 from lookboth.masking import MaskPlan, first_position, under_plan, with_known_rows
+from lookboth.models.adapter_files import require_trainable
 from lookboth.models.arithmetic import compute_in
 from lookboth.models.heads import Head, build_head
 from lookboth.models.soft_loss import NO_LABEL, SoftLoss
@@ -75,6 +76,16 @@ class LabelerModel(nn.Module):
         head = head or _new_head(backbone, config, compute_dtype)
         # The head is small, so fp32 costs little, and its updates are not rounded.
         self.head = head.to(device=next(backbone.parameters()).device, dtype=torch.float32)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training or evaluation mode.
+
+        Raises:
+            ModelError: training mode, and the adapter was merged into the weights.
+        """
+        if mode:
+            require_trainable(self.backbone)
+        return super().train(mode)
 
     @contextmanager
     def predicting(self, plan: MaskPlan) -> Iterator[None]:

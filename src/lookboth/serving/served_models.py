@@ -188,9 +188,7 @@ def load_models(
     sources = name_models(names)
     thread = ModelThread()
     labelers = {
-        name: thread.submit(
-            Labeler.from_pretrained, source, device=device, precision=precision, merge=True
-        ).result()
+        name: thread.submit(Labeler.from_pretrained, source, device=device, precision=precision).result()
         for name, source in sources.items()
     }
     on_cpu = all(str(labeler.device) == "cpu" for labeler in labelers.values())
