@@ -163,6 +163,14 @@ def test_a_view_under_another_plan_reads_labels_under_it(tiny_llama_folder):
     np.testing.assert_allclose(scores(viewed), scores(other.with_labels(LABELS)), atol=1e-5)
 
 
+def test_a_stream_finds_the_labels_of_the_training(tiny_llama_folder):
+    labeler = tiny_labeler(tiny_llama_folder, head={"kind": "open"}, plan="causal")
+    for found, named in ((labeler, labeler), (labeler.with_labels(LABELS), labeler.with_labels(LABELS))):
+        stream = found.open_stream()
+        tags = [*stream.push(SENTENCES[0]).tags, *stream.finish().tags]
+        assert tuple(tags) == named.predict_words(SENTENCES[:1])[0].tags
+
+
 def test_labels_of_any_script_with_commas_and_colons_are_read():
     text = 'a:b, "research, development", product: something sold,  \u4ea7\u54c1\uff1a\u51fa\u552e\u7684\u4e1c\u897f'
     assert [tuple(label) for label in parse_labels(text)] == [

@@ -11,7 +11,8 @@ from lookboth.config.recipe_files import parse_config
 from lookboth.config.training_sections import TrainConfig
 from lookboth.errors import ConfigError
 from lookboth.training import trainer
-from lookboth.training.batches import tokenize_examples
+from lookboth.training.batches import RunBatches, tokenize_examples
+from lookboth.training.distributed_work import SharedBatches
 from lookboth.training.open_labels import OpenLabels
 from lookboth.training.splits import read_splits
 from lookboth.training.training_runs import train
@@ -160,6 +161,23 @@ def test_packed_rows_score_like_padded_rows(labeler):
     torch.testing.assert_close(packed, padded, atol=1e-4, rtol=1e-4)
 
 
+def test_processes_share_the_labels_of_a_step(labeler):
+    made, pieces = open_labels(labeler)
+    batches = RunBatches(pieces, [[0, 1, 2], [2, 1]], (2,), "bucketed", 0, open_labels=made)
+    whole = labeler.model(**batches[0], num_items_in_batch=1)["loss"]
+    shared = SharedBatches(batches, accumulation=1, processes=2)
+    parts = [labeler.model(**shared[part], num_items_in_batch=1)["loss"] for part in range(2)]
+    torch.testing.assert_close(sum(parts), whole, atol=1e-4, rtol=1e-4)
+
+
+def test_a_part_without_labels_has_a_loss(labeler):
+    made, pieces = open_labels(labeler, step_labels=1)
+    drawn = [piece for piece in made.draw(pieces, 0) if not piece.asked]
+    assert drawn
+    loss = labeler.model(**made.tensors(drawn[:1], layout="bucketed", pad_id=0))["loss"]
+    assert torch.isfinite(loss)
+
+
 def write_data(folder: Path) -> None:
     parts = {
         "people": "Ada\tB-PER\nlived\tO\nin\tO\nNew\tB-LOC\nYork\tI-LOC\n\n",
@@ -197,6 +215,7 @@ def test_data_sets_train_together_and_a_killed_run_ends_as_if_it_had_not_been(
     splits = read_splits(config)
     people, firms = ("LOC: a town", "PER: a human being"), ("company", "thing")
     assert {example.label_set for example in splits.train} == {people, firms}
+    assert splits.files[f"labels:{tmp_path / 'people'}"] == tmp_path / "people" / "labels.toml"
     assert {example.label_set for example in splits.tests[str(tmp_path / "firms")]} == {firms}
     (whole,) = train(config, tmp_path / "whole")
     assert whole.labeler.config.label_texts == (*people, *firms)

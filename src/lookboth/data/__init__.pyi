@@ -43,6 +43,7 @@ from .label_texts import (
     describe_labels as describe_labels,
     encode_label as encode_label,
     join_label_texts as join_label_texts,
+    labels_file as labels_file,
     parse_labels as parse_labels,
 )
 from .labeled_rows import Table as Table, read_word_rows as read_word_rows

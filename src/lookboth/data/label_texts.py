@@ -115,6 +115,12 @@ def read_label_texts(file: Path) -> dict[str, LabelText]:
     return {name: LabelText(name, " ".join(text.split())) for name, text in found.items()}
 
 
+def labels_file(source: str) -> Path | None:
+    """Return the file with the descriptions of the labels of a data source, if it has one."""
+    file = source_path(split_name(source)[0]) / LABELS_FILE
+    return file if file.is_file() else None
+
+
 def describe_labels(
     source: str, labels: Sequence[str], descriptions: Mapping[str, str] | None = None
 ) -> tuple[str, ...]:
@@ -128,8 +134,8 @@ def describe_labels(
     Raises:
         ConfigError: labels.toml is not valid.
     """
-    file = source_path(split_name(source)[0]) / LABELS_FILE
-    known = read_label_texts(file) if file.is_file() else {}
+    file = labels_file(source)
+    known = {} if file is None else read_label_texts(file)
     known = known | {name: LabelText(name, text) for name, text in (descriptions or {}).items()}
     return tuple(str(known.get(label, LabelText(label))) for label in labels)
 

@@ -149,13 +149,16 @@ class Labeler(HeadLabeler):
     def open_stream(self, *, lag: int | None = None) -> WordStream:
         """Return a stream that labels one text while it arrives; see `TextLabeler.open_stream`.
 
-        The first stream under a plan compares incremental passes with a whole pass on random tokens.
+        The first stream under a plan compares incremental passes with a whole pass on random tokens. The stream of an
+        open labeler finds the labels of its training.
 
         Raises:
             PlanError: a layer has unlimited look-ahead, or this model cannot be run incrementally.
             ModelError: the labeler's task, head, repetition or windows need the whole text.
             ConfigError: the lag is negative.
         """
+        if self.config.is_open:
+            return self.with_labels(self.config.known_labels).open_stream(lag=lag)
         require_streamable(self.config, self.model.backbone, lag)
         prove_once(self.model, self.config.plan)
         open_window = partial(IncrementalScorer, self.model, self.config.encoding, self.config.plan)

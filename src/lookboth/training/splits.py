@@ -14,6 +14,7 @@ from lookboth.data import (
     ReadOptions,
     describe_labels,
     find_splits,
+    labels_file,
     map_labels,
     read_source,
     source_path,
@@ -66,6 +67,9 @@ def read_splits(config: RunConfig) -> Splits:
     parts.append(read(_default(config, "test") if data.test is None else data.test, "test"))
     if config.head.kind == "open":
         parts = _add_label_sets(parts, config.labels)
+        # Other descriptions train another labeler, so they are recorded like the data.
+        described = {source: labels_file(source) for part in parts for source in part}
+        files |= {f"labels:{source}": file for source, file in described.items() if file is not None}
     train, dev, old = (list(chain.from_iterable(part.values())) for part in parts[:3])
     train = sample(train, data.max_train_sentences, data.sample_seed)
     if config.start is not None and old:
