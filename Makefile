@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: setup encoders gemma qwen qwen-large demo test lint types clean bench check-packages image check-image bench-bulk bench-gpu coverage docs
+.PHONY: setup encoders gemma qwen qwen-large demo test lint types clean bench check-packages image check-image bench-bulk bench-gpu coverage docs try-recipes
 
 setup: $(READY)
 
@@ -41,6 +41,10 @@ demo: setup
 # Two processes of one thread each: on tiny models that is nearly twice as fast as one process of two threads.
 test: lint types
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet --numprocesses 2 --dist loadfile
+
+# Every method of every recipe and study once, on tiny random models of the families they name; about half an hour.
+try-recipes: setup
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python tests/study/try_recipes.py $(ONLY)
 
 # The same with the share of lines that the tests run; pyproject.toml has the least share allowed.
 coverage: setup

@@ -10,9 +10,9 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from encoders import save_encoder
 from tiny import tiny_config, tiny_tokenizer
-from transformers import AutoConfig, AutoModelForCausalLM
+from tiny_runs import DEEP, model_like
+from transformers import AutoModelForCausalLM
 
 from lookboth import Labeler
 from lookboth.config.recipe_files import overlay
@@ -190,33 +190,6 @@ def test_one_cell_of_texts_runs_on_a_tiny_model(tmp_path, monkeypatch, tiny_llam
     assert {"dev", "test"} <= {name.partition(":")[0] for name in run["scores"]}
 
 
-FAMILIES = {"llama": "llama", "mistral": "mistral", "gemma-2": "gemma2", "gemma": "gemma", "qwen3": "qwen3"}
-
-
-def tiny_of(name, folder):
-    """Return a folder with a tiny model of the family that a study's model is of."""
-    low = name.lower()
-    if "bert" in low:
-        return save_encoder(folder, "ModernBert" if "modern" in low else "Roberta")
-    family = next(family for part, family in FAMILIES.items() if part in low)
-    tokenizer = tiny_tokenizer("byte-bos")
-    config = AutoConfig.for_model(
-        family,
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=30,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-        max_position_embeddings=512,
-    )
-    model = AutoModelForCausalLM.from_config(config)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
 def qlora_cells(folder):
     """Yield a recipe of each model, depth and adapter that a published study trains over 4 bits."""
     seen = set()
@@ -235,8 +208,7 @@ def test_every_cell_over_4_bits_is_built_on_a_tiny_model_of_its_family(tmp_path)
     bitsandbytes = pytest.importorskip("bitsandbytes")
     folders, built = {}, 0
     for config in qlora_cells(tmp_path / "out"):
-        if config.model not in folders:
-            folders[config.model] = tiny_of(config.model, tmp_path / str(len(folders)))
+        folders[config.model] = model_like(config.model, tmp_path, DEEP)
         tiny = config.model_copy(update={"model": str(folders[config.model]), "max_tokens": 32, "overlap": 0})
         labeler = build_labeler(tiny, labels=["PER", "LOC"], device="cpu")
         kinds = {type(m) for m in labeler.model.backbone.modules()}
