@@ -1,6 +1,7 @@
 """The page of mistakes: every mistake once, nothing lost or executed, filters that count right."""
 
 import json
+import re
 import shutil
 import subprocess
 from collections import Counter
@@ -196,3 +197,17 @@ def test_filters_show_what_is_ticked_and_count_what_ticking_would_show():
     assert one_label["counts"] == {"boundary": 1, "type": 1, "missed": 0, "invented": 0, "LOC": 3, "PER": 2}
     assert search["hidden"] == [True, False]
     assert nothing["hidden"] == [True, True]
+
+
+def test_only_the_sentence_decides_its_direction():
+    words = ("\u05d3\u05d5\u05d3", "met", "Rome")
+    page = render_errors_page("", {}, [ScoredSentence(words, (Span(0, 1, "PER"),), ())])
+    (side,) = re.findall(r'<h3>Gold</h3><p lang="" dir="auto">(.*?)</p>', page, re.DOTALL)
+    # A browser ignores the text of <bdi> when it chooses the direction of the paragraph.
+    decides = re.sub(r"<bdi.*?</bdi>|<[^>]*>", "", side)
+    assert decides.strip().startswith(words[0])
+
+
+def test_a_printed_page_has_no_controls():
+    style = files("lookboth.reporting").joinpath("templates/errors.css").read_text(encoding="utf-8")
+    assert "form, .skip, .pages, #status { display: none; }" in style.partition("@media print")[2]
