@@ -5,18 +5,20 @@ import os
 import shutil
 import signal
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from tiny import tiny_labeler
 
 from lookboth.bulk import bulk_run as run
 from lookboth.bulk.bulk_options import BulkOptions, Workers
 from lookboth.bulk.bulk_run import run_bulk
 from lookboth.bulk.encoding import encode_json_lines
+from lookboth.bulk.manifest import Manifest
 from lookboth.bulk.part_results import OutFolder, Receipt
 from lookboth.bulk.rows import Row
 from lookboth.bulk.storage import open_place
@@ -510,3 +512,30 @@ def test_receipts_say_where_and_how_long(bulk, texts, tmp_path):
     assert sorted(receipts) == list(range(6))
     assert all(isinstance(receipt, Receipt) and receipt.seconds >= 0 for receipt in receipts.values())
     assert receipts[0].worker.endswith(f":{os.getpid()}")
+
+
+def test_labels_of_an_open_labeler_are_named_and_belong_to_the_run(
+    texts, tiny_llama_folder, monkeypatch, tmp_path
+):
+    labeler = tiny_labeler(tiny_llama_folder, head={"kind": "open"})
+    labeler.save_pretrained(tmp_path / "open")
+    monkeypatch.setattr(run, "connected", lambda workers: nullcontext())
+
+    def label_parts(job, parts, workers):
+        yield from map(PartLabeler(job).label_part, parts)
+
+    monkeypatch.setattr(run, "label_parts", label_parts)
+    out, named = tmp_path / "out", ("company", "product: sold, or rented")
+    run_bulk(texts, out, replace(SMALL, labels=named), model=tmp_path / "open")
+    found = {span["label"] for row in read_lines(out) for span in row["spans"]}
+    assert found
+    assert found <= {"company", "product"}
+    with pytest.raises(ConfigError, match="labels was"):
+        run_bulk(texts, out, SMALL, model=tmp_path / "open")
+
+
+def test_a_run_that_an_earlier_version_began_has_no_labels():
+    manifest = Manifest(SMALL, "digest", ())
+    data = json.loads(manifest.to_json())
+    del data["options"]["labels"]
+    assert Manifest.from_json(json.dumps(data), "manifest.json") == manifest
