@@ -24,7 +24,7 @@ ORDER = (
     {"evaluation", "integrations", "bulk"},
     {"training", "onnx"},
     {"generative", "search"},
-    {"study"},
+    {"study", "audit"},
     {"serving", "reporting"},
     {"demo"},
     {"cli"},

@@ -1,3 +1,4 @@
+from .audit import audit_data as audit_data
 from .bulk import run_bulk as run_bulk
 from .config import RunConfig as RunConfig, load_recipe as load_recipe, parse_config as parse_config
 from .data import check_data as check_data, read_split as read_split

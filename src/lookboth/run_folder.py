@@ -74,6 +74,11 @@ class RunFolder:
         return [cls(path) for path in sorted(out.glob("seed-*"))]
 
     @classmethod
+    def of_fold(cls, out: Path, number: int) -> "RunFolder":
+        """Return the folder in `out` for one of several folds, counted from 0."""
+        return cls(out / f"fold-{number}")
+
+    @classmethod
     def below(cls, root: Path) -> list["RunFolder"]:
         """Return the folders of all finished runs at any depth, sorted by path."""
         return [cls(file.parent) for file in sorted(root.rglob(RUN_FILE))]
@@ -122,6 +127,11 @@ class RunFolder:
     def teacher_outputs(self) -> Path:
         """Folder of the stored outputs of teachers, for the runs with all seeds in this folder."""
         return self.path / "teacher_outputs"
+
+    @property
+    def out_of_fold(self) -> Path:
+        """Tag probabilities for the sentences of a fold that the run was not trained on."""
+        return self.path / "out_of_fold.npz"
 
     @property
     def diverged(self) -> Path:

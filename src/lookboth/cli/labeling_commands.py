@@ -159,7 +159,7 @@ def predict(
     least = saved_thresholds(labeler.config) if thresholds else {}
     if stream:
         updates = _label_stream(labeler, lag, encoding)
-        _print_pieces(render_updates((one.above(min_score).above(least) for one in updates), output.value))
+        print_pieces(render_updates((one.above(min_score).above(least) for one in updates), output.value))
         return
     found = label_examples(labeler, labeler.split_again(examples))
     scheme = labeler.config.scheme
@@ -215,7 +215,7 @@ def suggest(
     elif out is not None:
         write_pieces(render_suggestions(chosen), out)
     else:
-        _print_pieces(render_suggestions(chosen))
+        print_pieces(render_suggestions(chosen))
 
 
 @app.command()
@@ -387,10 +387,10 @@ def _give(predictions: Iterable[Prediction], output: Format, out: Path | None) -
     if out is not None:
         write_predictions(predictions, output.value, out)
     else:
-        _print_pieces(render(predictions, output.value))
+        print_pieces(render(predictions, output.value))
 
 
-def _print_pieces(pieces: Iterable[str]) -> None:
+def print_pieces(pieces: Iterable[str]) -> None:
     """Print text that may contain lone surrogates, each piece as soon as it is ready."""
     for piece in pieces:
         sys.stdout.buffer.write(piece.encode("utf-8", "backslashreplace"))

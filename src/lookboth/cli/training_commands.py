@@ -67,7 +67,7 @@ def train(
         "data.repair": repair,
         "start.labeler": start,
     }
-    config = _recipe("train", source, given, settings or [])
+    config = read_recipe("train", source, given, settings or [])
     if estimate:
         typer.echo(estimate_memory(config).describe())
         return
@@ -162,7 +162,7 @@ def search(
         "search.strategy": strategy,
         "search.budget": budget,
     }
-    config = _recipe("search", source, given, settings or [])
+    config = read_recipe("search", source, given, settings or [])
     quiet_libraries()
     with progress_to(typer.echo):
         runs = run_training(config, out)
@@ -221,7 +221,9 @@ def _echo(line: str) -> None:
         typer.echo(line)
 
 
-def _recipe(command: str, source: str | None, given: dict[str, Any], settings: Sequence[str]) -> "RunConfig":
+def read_recipe(
+    command: str, source: str | None, given: dict[str, Any], settings: Sequence[str]
+) -> "RunConfig":
     """Return the recipe, changed first by the given options, then by --set.
 
     Args:

@@ -7,8 +7,12 @@ from .classifier import (
 )
 from .continuation import continued as continued
 from .distributed_work import share_labeling as share_labeling
+from .folder_claim import claim_folder as claim_folder, hash_examples as hash_examples
 from .footprint import estimate as estimate
-from .frozen_states import share_lower_states as share_lower_states
+from .frozen_states import (
+    share_frozen_states as share_frozen_states,
+    share_lower_states as share_lower_states,
+)
 from .labeler_building import Base as Base, build_base as build_base
 from .loss_callbacks import Diverged as Diverged
 from .process_group import (
@@ -23,7 +27,12 @@ from .run_finishing import (
     finish_run as finish_run,
     labels_of as labels_of,
 )
-from .splits import Splits as Splits, read_splits as read_splits
+from .splits import (
+    Splits as Splits,
+    read_options as read_options,
+    read_splits as read_splits,
+    sample as sample,
+)
 from .teachers import describe_teacher as describe_teacher
 from .trainer import History as History, fit as fit, read_config_lines as read_config_lines
-from .training_runs import adapt as adapt, train as train, train_one as train_one
+from .training_runs import adapt as adapt, leave_gpu as leave_gpu, train as train, train_one as train_one

@@ -1,8 +1,9 @@
 """Cached states of frozen layers: each text passes them once, and the trained layers start from the cache."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -20,6 +21,8 @@ from lookboth.training.process_group import ProcessGroup, shards_weights
 
 LOGGER = logging.getLogger(__name__)
 Key = tuple[tuple[Reach, ...], bytes]  # reach of the frozen layers, and the tokens of a text
+# Cached states by number of frozen layers and text, while several trainings share them.
+_SHARED: ContextVar[dict[int, dict[Key, Tensor]] | None] = ContextVar("_SHARED", default=None)
 
 
 class Obstacle(NamedTuple):
@@ -27,6 +30,19 @@ class Obstacle(NamedTuple):
 
     why: str
     remedy: str = "Leave it out"
+
+
+@contextmanager
+def share_frozen_states() -> Iterator[None]:
+    """Let all trainings inside the context share the states of frozen layers, so that each text passes them once.
+
+    All trainings must have the same backbone, plan and precision; only their texts, labels and seeds may differ.
+    """
+    token = _SHARED.set({})
+    try:
+        yield
+    finally:
+        _SHARED.reset(token)
 
 
 def keep_frozen_states(
@@ -57,6 +73,7 @@ def keep_frozen_states(
         states.spare = int(config.cache_gb * 1e9) - needed
         obstacle = _too_large(needed, config.cache_gb) if states.spare < 0 else None
     if obstacle is None:
+        states.share(int(config.cache_gb * 1e9))
         LOGGER.info(
             f"states of the {num_frozen} frozen layers are computed once per text: {needed / 1e9:.2f} GB"
         )
@@ -122,10 +139,21 @@ class FrozenStates:
         self.backbone: Any = find_stack(model.backbone).backbone
         self.token_bytes = self.spare = self.num_cut = 0
         self._kept: dict[Key, Tensor] = {}
+        self._is_shared = False
         self._texts: _Texts | None = None
         self._given: Tensor | None = None  # states the frozen layers return in this pass, (b, t, hidden)
         self._computed: Any = None  # output of the last frozen layer in this pass
         self._undo: list[Callable[[], None]] = []
+
+    def share(self, limit: int) -> None:
+        """Use the states of the trainings around this one, if there are any, up to `limit` bytes in all.
+
+        Called after the trial, which must compute its own states.
+        """
+        shared = _SHARED.get()
+        if shared is not None:
+            self._kept, self._is_shared = shared.setdefault(self.num_frozen, {}), True
+            self.spare = limit - sum(states.nbytes for states in self._kept.values())
 
     def __enter__(self) -> "FrozenStates":
         backbone = self.model.backbone
@@ -138,7 +166,8 @@ class FrozenStates:
     def __exit__(self, *_: object) -> None:
         while self._undo:
             self._undo.pop()()
-        self._kept.clear()
+        if not self._is_shared:
+            self._kept.clear()
 
     def _before(self, backbone: Any, args: tuple[Any, ...], inputs: dict[str, Any]) -> None:
         """Identify the texts of a batch and lay out their states if all are cached."""
@@ -166,9 +195,11 @@ class FrozenStates:
         # The cache is in CPU memory: GPU memory is needed for training.
         flat = states.detach()[texts.attended.to(states.device)].cpu()
         for key, part in zip(texts.keys, flat.split(texts.lengths), strict=True):
-            if key in self._kept or not (self.model.training or part.nbytes <= self.spare):
+            # Space for the training texts of a single training is already reserved.
+            reserved = self.model.training and not self._is_shared
+            if key in self._kept or not (reserved or part.nbytes <= self.spare):
                 continue
-            self.spare -= 0 if self.model.training else part.nbytes
+            self.spare -= 0 if reserved else part.nbytes
             self._kept[key] = part.clone()
 
     def _bypass(self, forward: Callable[..., Any]) -> Callable[..., Any]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from lookboth.config import RunConfig
 from lookboth.data import (
@@ -23,6 +23,7 @@ from lookboth.data import (
 from lookboth.errors import DataError
 from lookboth.types import Dataset, Example
 
+_T = TypeVar("_T")
 _BySource = dict[str, Sequence[Example]]
 
 
@@ -122,12 +123,12 @@ def read_options(config: RunConfig) -> ReadOptions:
     )
 
 
-def sample(examples: list[Example], limit: int | None, seed: int) -> list[Example]:
-    """Return `limit` random examples; all of them, in order, without a limit."""
+def sample(items: list[_T], limit: int | None, seed: int) -> list[_T]:
+    """Return `limit` random items; all of them, in order, without a limit."""
     if limit is None:
-        return examples
-    random.Random(seed).shuffle(examples)
-    return examples[:limit]
+        return items
+    random.Random(seed).shuffle(items)
+    return items[:limit]
 
 
 def _default(config: RunConfig, split: str) -> tuple[str, ...]:

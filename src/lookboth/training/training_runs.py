@@ -65,7 +65,7 @@ def train(config: RunConfig, out: str | Path) -> list[TrainedRun]:
     runs: list[TrainedRun] = []
     for seed in config.training.seeds:
         if runs:
-            _leave_gpu(runs[-1])
+            leave_gpu(runs[-1])
         runs.append(train_one(config, splits, seed, RunFolder.of_seed(out, seed).path))
     if len(runs) > 1:
         for name in runs[0].tests:
@@ -119,7 +119,7 @@ def train_one(config: RunConfig, splits: Splits, seed: int, folder: Path) -> Tra
     return find_method(config.method)(config, splits, seed, folder)
 
 
-def _leave_gpu(run: TrainedRun) -> None:
+def leave_gpu(run: TrainedRun) -> None:
     """Move a finished labeler to the CPU and free its GPU memory for the next seed."""
     run.labeler.model.to("cpu")
     # The Trainer and its optimizer form a reference cycle, which only the collector frees.
