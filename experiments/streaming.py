@@ -4,6 +4,9 @@ The study (recipes/studies/streaming.toml) trains plans with 0 to 16 tokens of l
 each labeler the script measures test F1, offline and with the greedy tags of a stream (lag 0), and the number of words
 that the default decoding waits for. It also measures the processor time per word of a stream, and of labeling the text
 so far again at each word.
+
+Without a folder it measures times only, of the shipped labeler under the plans of the study: times do not depend on
+training.
 """
 
 import argparse
@@ -24,6 +27,14 @@ from lookboth.run_folder import RunFolder
 from lookboth.types import Example
 
 WORDS = 100  # words of the text that is timed
+PLANS = (  # those of the study
+    "causal",
+    "0,0,0,0,0,0,0,0,1,0,0,0,0,0,0",
+    "0,0,0,0,1,0,0,0",
+    "0,0,1,0",
+    "0,0,2,0",
+    "0011",
+)
 EVERY = 10  # the text so far is labeled at every tenth word only
 
 
@@ -32,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("runs", type=Path, help="folder of the study, with labelers")
+    parser.add_argument("runs", type=Path, nargs="?", help="folder of the study, with labelers")
     parser.add_argument("--data", default="wikigold:test", help="labeled test data")
     parser.add_argument("--out", type=Path, required=True, help="folder for streaming.json")
     options = parser.parse_args()
@@ -40,35 +51,46 @@ def main() -> None:
     torch.set_num_threads(1)
     name, _, split = options.data.partition(":")
     examples = read_split(name, split).examples
-    rows = [
-        measure(run, examples) for run in RunFolder.below(options.runs) if (run.path / "labeler").is_dir()
-    ]
+    if options.runs is None:
+        shipped = Labeler.from_pretrained(device="cpu", precision="fp32", merge=True)
+        rows = [times(shipped.with_plan(plan), words_of(examples)) for plan in PLANS]
+    else:
+        folders = [run.path / "labeler" for run in RunFolder.below(options.runs)]
+        rows = [measure(folder, examples) for folder in folders if folder.is_dir()]
     rows.sort(key=lambda row: (row["look_ahead"] is None, row["look_ahead"], row["plan"]))
-    write_whole(options.out / "streaming.json", [json.dumps(rows, indent=1) + "\n"])
+    file = "times.json" if options.runs is None else "streaming.json"
+    write_whole(options.out / file, [json.dumps(rows, indent=1) + "\n"])
     for row in rows:
         print(json.dumps(row))
 
 
-def measure(run: RunFolder, examples: Sequence[Example]) -> dict[str, Any]:
-    """Return the measurements of one labeler; those of streams are None if its plan has no limit."""
-    labeler = Labeler.from_pretrained(run.path / "labeler", device="cpu", precision="fp32", merge=True)
-    words = [word for example in examples for word in example.words][:WORDS]
+def words_of(examples: Sequence[Example]) -> list[str]:
+    """Return the words of the text that is timed."""
+    return [word for example in examples for word in example.words][:WORDS]
+
+
+def measure(folder: Path, examples: Sequence[Example]) -> dict[str, Any]:
+    """Return the scores, waits and times of one labeler; those of a stream are None if its plan has no limit."""
+    labeler = Labeler.from_pretrained(folder, device="cpu", precision="fp32", merge=True)
+    scores, words = example_scores(labeler, examples), words_of(examples)
+    row = times(labeler, words) | {"f1": f1_of(labeler, examples, scores, None)}
+    if labeler.config.look_ahead is None:
+        return row
+    return row | {
+        "f1_greedy": f1_of(labeler, examples, scores, 0),
+        "words_waited": words_waited(labeler, words),
+    }
+
+
+def times(labeler: Labeler, words: Sequence[str]) -> dict[str, Any]:
+    """Return milliseconds of processor time per word."""
     look_ahead = labeler.config.look_ahead
-    scores = example_scores(labeler, examples)
-    row = {
+    return {
         "plan": str(labeler.config.plan),
         "look_ahead": look_ahead,
-        "f1": f1_of(labeler, examples, scores, None),
-        "f1_greedy": None,
-        "words_waited": None,
-        "ms_stream": None,
+        "ms_stream": None if look_ahead is None else milliseconds_streamed(labeler, words),
         "ms_again": milliseconds_again(labeler, words),
     }
-    if look_ahead is None:
-        return row
-    waited, spent = stream_words(labeler, words)
-    greedy = f1_of(labeler, examples, scores, 0)
-    return row | {"f1_greedy": greedy, "words_waited": waited, "ms_stream": spent}
 
 
 def f1_of(labeler: Labeler, examples: Sequence[Example], scores: Sequence[Any], lag: int | None) -> float:
@@ -79,19 +101,25 @@ def f1_of(labeler: Labeler, examples: Sequence[Example], scores: Sequence[Any], 
     return round(score_spans([example.spans for example in examples], found).micro.f1, 4)
 
 
-def stream_words(labeler: Labeler, words: Sequence[str]) -> tuple[float, float]:
-    """Return the mean number of words a scored word waits for its tag, and milliseconds per word."""
+def words_waited(labeler: Labeler, words: Sequence[str]) -> float:
+    """Return the mean number of words that a scored word waits for its tag under the default decoding."""
     greedy, stream = labeler.open_stream(lag=0), labeler.open_stream()
     scored = tagged = waiting = 0
-    spent = 0.0
     for word in words:
-        start = time.process_time()
         tagged += len(stream.push(word).tags)
-        spent += time.process_time() - start
         scored += len(greedy.push(word).tags)
         # Little's law: the mean wait is the mean number of waiting words, as one word arrives per step.
         waiting += scored - tagged
-    return round(waiting / len(words), 2), round(1000 * spent / len(words), 1)
+    return round(waiting / len(words), 2)
+
+
+def milliseconds_streamed(labeler: Labeler, words: Sequence[str]) -> float:
+    """Return the milliseconds per word of a stream."""
+    stream = labeler.open_stream()
+    start = time.process_time()
+    for word in words:
+        stream.push(word)
+    return round(1000 * (time.process_time() - start) / len(words), 1)
 
 
 def milliseconds_again(labeler: Labeler, words: Sequence[str]) -> float:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 from capitals import Capitals
 from running import running
+from tiny import tiny_labeler
 
 from lookboth.types import PredictedSpan, Prediction, TextLabel
 
@@ -189,7 +190,14 @@ def test_all_can_be_reached_by_keyboard_alone(page):
         if reached[-1] == "label":
             page.keyboard.press("Enter")
             page.locator("mark").wait_for()
-    assert reached[:5] == ["model-0", "compare", "example", "label", "threshold"]  # no plan to choose here
+    assert reached[:6] == [
+        "model-0",
+        "compare",
+        "live",
+        "example",
+        "label",
+        "threshold",
+    ]  # no plan to choose here
     assert {"MARK", "BUTTON", "SUMMARY"} <= set(reached)
 
 
@@ -381,3 +389,27 @@ def test_labels_of_an_open_labeler_are_typed(page):
     page.locator("mark", has_text="NAME").first.wait_for()
     page.get_by_label("Model", exact=True).select_option("capitals")
     assert not field.is_visible()
+
+
+def test_a_text_is_labeled_while_it_is_typed(browser, tiny_llama_folder):
+    labeler = tiny_labeler(tiny_llama_folder, plan="causal")
+    # Labelers must not run in two threads at once, so the expected spans come from a labeler of their own.
+    own = tiny_labeler(tiny_llama_folder, plan="causal")
+    with running({"one": labeler, "full": labeler.with_plan("full")}, stop_seconds=1) as (_, port):
+        page = browser.new_page()
+        page.goto(f"http://127.0.0.1:{port}/")
+        page.get_by_label("Label as I type").check()
+        text = "Ada Lovelace was born in London and worked with Charles Babbage "
+        for typed in (text, text + "the fox ", "the word is read " + text):
+            page.get_by_label("Text", exact=True).fill("")
+            page.get_by_label("Text", exact=True).press_sequentially(typed)
+            spans = own.open_stream(lag=0).push_text(typed).spans
+            expected = [f"{span.text}, {span.label}" for span in spans]
+            assert expected
+            last = page.locator(".pane mark").nth(len(expected) - 1)
+            last.wait_for()
+            assert [mark.rpartition(", score")[0] for mark in marks(page)] == expected
+        page.get_by_label("Model", exact=True).select_option("full")
+        page.get_by_label("Text", exact=True).press_sequentially("x")
+        page.get_by_text("has no limit in layers").wait_for()
+        page.close()

@@ -149,7 +149,8 @@ class TextLabeler(ABC):
         """Return a stream that labels one text while it arrives, word by word.
 
         The plan must have finite look-ahead in every layer. The tags are those of `predict` for the whole text; a tag
-        is returned when its look-ahead has arrived and no later word can change it.
+        is returned when its look-ahead has arrived and no later word can change it. Several streams of a labeler may
+        take turns, in one thread.
 
         Args:
             lag: words after a scored word that may still change its tag. None: as many as needed for the tags of

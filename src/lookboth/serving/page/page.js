@@ -1,6 +1,8 @@
 // The page: sends a text to this server and shows the predictions of its labelers. Nothing is loaded from elsewhere.
 // Results are built from text nodes only, never from HTML strings, so that no text can inject code.
 
+import { Live } from "./live.js";
+
 const EXAMPLE =
   "Ada Lovelace met Charles Babbage in London in 1833. Years later 🎩 Luigi Menabrea of the University of Turin " +
   "wrote about his engine, and Lovelace translated the article for Taylor's Scientific Memoirs.";
@@ -32,15 +34,16 @@ class Refused extends Error {
   }
 }
 
-async function ask(path, body, signal) {
+async function send(path, body, signal) {
   const headers = { "Content-Type": "application/json" };
   if (at("key").value) headers.Authorization = `Bearer ${at("key").value}`;
   const options = body ? { method: "POST", headers, body: JSON.stringify(body), signal } : { headers, signal };
   const answer = await fetch(path, options);
-  const found = await answer.json();
-  if (!answer.ok) throw new Refused(answer.status, found);
-  return found;
+  if (!answer.ok) throw new Refused(answer.status, await answer.json());
+  return answer;
 }
+
+const ask = async (path, body, signal) => (await send(path, body, signal)).json();
 
 async function loadModels() {
   try {
@@ -108,6 +111,24 @@ async function askSide(side, text, signal) {
   const answer = await ask("v1/label", body, signal);
   const names = named.length ? named.map((label) => label.split(/:\s|：/)[0].trim()) : labels;
   return { model: name, plan: wanted || plan, labels: names, prediction: answer.predictions[0] };
+}
+
+const live = new Live(send, showLive, explain);
+
+function follow() {
+  const { name } = modelOf(0) ?? {};
+  if (!at("live").checked || !name) return;
+  const wanted = at("plan-0").value.trim();
+  explain(null);
+  live.follow(at("text").value, { model: name, ...(wanted ? { plan: wanted } : {}) });
+}
+
+function showLive(text, spans) {
+  const { name, plan, labels } = modelOf(0);
+  state.sides = [{ model: name, plan: at("plan-0").value.trim() || plan, labels, prediction: { text, spans } }];
+  at("results").hidden = false;
+  at("empty").hidden = true;
+  showAll();
 }
 
 const namedLabels = () => at("labels").value.split(";").map((label) => label.trim()).filter(Boolean);
@@ -359,4 +380,6 @@ for (const side of [0, 1]) {
   at(`plan-${side}`).addEventListener("change", again);
 }
 at("labels").addEventListener("change", again);
+at("text").addEventListener("input", follow);
+at("live").addEventListener("change", () => (at("live").checked ? follow() : live.stop()));
 loadModels();
