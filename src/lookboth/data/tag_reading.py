@@ -117,8 +117,8 @@ def _without_positions(tags: Counter[str], head: str | None) -> TagReading | Ref
     # Numbers and signs are another column, such as the heads of a dependency tree.
     if all(tag in SIGNS or tag.replace(".", "").isdigit() for tag in labeled):
         return Refusal(labeled[0], only_signs(tags))
-    odd = [tag for tag in labeled if not is_standard(tag)]
-    return Refusal(odd[0], _io_or_plain(odd[:3]))
+    invalid = [tag for tag in labeled if not is_standard(tag)]
+    return Refusal(invalid[0], _io_or_plain(invalid[:3]))
 
 
 def _io_or_plain(tags: Sequence[str]) -> str:

@@ -61,14 +61,14 @@ def _fit(
 ) -> History:
     settings, language = labeler.config.generative, labeler.model.language
     whole = _whole(labeler, labeler.demonstrations.pool)
-    lessons = TrainingExamples(
+    examples = TrainingExamples(
         labeler.writer,
         Demonstrations(whole, settings, seed=seed),
         num_epochs=num_epochs(config.training.epochs),
         loss=settings.loss,
     )
     pad_id = find_pad_id(labeler.tokenizer)
-    batches = TrainingExampleBatches.of(lessons, config=config.training, seed=seed, pad_id=pad_id)
+    batches = TrainingExampleBatches.of(examples, config=config.training, seed=seed, pad_id=pad_id)
     for line in read_config_lines(config, batches, language):
         LOGGER.info(line)
     return fit(

@@ -52,8 +52,7 @@ class TrainingExamples(Sequence[TokenizedExample]):
             return [self[i] for i in range(*index.indices(len(self)))]
         # Index order is epoch after epoch over the same queries.
         query = index % len(self.queries)
-        lesson = self.writer.training_example(self.queries[query], self.shown[index], self.loss)
-        ids, predicting = lesson
+        ids, predicting = self.writer.training_example(self.queries[query], self.shown[index], self.loss)
         return TokenizedExample(
             ids, tuple((p, p + 1) for p in predicting), tuple(ids[p + 1] for p in predicting), query
         )
@@ -71,16 +70,16 @@ class TrainingExampleBatches(RunBatches):
 
     @classmethod
     def of(
-        cls, lessons: TrainingExamples, *, config: TrainConfig, seed: int, pad_id: int
+        cls, examples: TrainingExamples, *, config: TrainConfig, seed: int, pad_id: int
     ) -> "TrainingExampleBatches":
         """Schedule `training.epochs` epochs, each with its own examples and shuffle."""
-        lengths = [len(lesson) for lesson in lessons]
+        lengths = [len(example) for example in examples]
         schedule: list[list[int]] = []
         ends: list[int] = []
         for epoch, share in enumerate(_epoch_shares(config.epochs)):
-            first = epoch * len(lessons.queries)
+            first = epoch * len(examples.queries)
             batches = schedule_batches(
-                lengths[first : first + len(lessons.queries)],
+                lengths[first : first + len(examples.queries)],
                 max_tokens=config.batch_tokens,
                 layout=config.layout,
                 seed=seed * 10_007 + epoch,
@@ -90,7 +89,7 @@ class TrainingExampleBatches(RunBatches):
             kept = batches if share == 1 else batches[: max(1, round(share * len(batches)))]
             schedule += [[first + index for index in batch] for batch in kept]
             ends.append(len(schedule))
-        return cls(lessons, schedule, tuple(ends), config.layout, pad_id, lengths)
+        return cls(examples, schedule, tuple(ends), config.layout, pad_id, lengths)
 
     def tensors(self, pieces: Sequence[TokenizedExample]) -> dict[str, Any]:
         """Return these examples as the keyword arguments of `LanguageModel.forward`."""

@@ -52,7 +52,7 @@ def modules_that_read_text(backbone: nn.Module) -> set[str]:
 
 
 def rows_of(facts: BatchFacts | None) -> KnownRows | None:
-    """Return what a batch's facts say of its rows, for the masks; None without facts."""
+    """Return the facts of a batch about its rows, for the masks; None without facts."""
     return None if facts is None else KnownRows(facts.is_packed, facts.is_padded)
 
 

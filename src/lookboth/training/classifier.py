@@ -45,7 +45,7 @@ class Prepared(NamedTuple):
     """Starting point of a training.
 
     Args:
-        labeler: untrained labeler under the plan of training, adapted to raw text if the recipe says so.
+        labeler: untrained labeler under the plan of training; with the section [adaptation], adapted to its raw text.
         batches: batches of the whole training.
         adaptation: report of the adaptation, if any.
     """

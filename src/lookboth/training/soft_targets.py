@@ -40,7 +40,7 @@ class TaughtBatches(RunBatches):
 
 
 class SoftTargets(NamedTuple):
-    """What the teachers say about the training examples.
+    """The tag distributions of the teachers for the training examples.
 
     Args:
         labels: labels of the student.

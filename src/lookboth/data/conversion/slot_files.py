@@ -82,7 +82,7 @@ def read_atis(path: str | Path, options: ConvertOptions, *, repair: bool = False
 
 
 def _atis(words: list[str], tags: list[str], number: int, log: ProblemLog) -> Sentence | None:
-    # The intent stands where EOS would have its tag.
+    # The intent is in the place of the tag of EOS.
     if words[0] != "BOS" or words[-1] != "EOS" or len(words) != len(tags):
         found = f"{len(words)} words and {len(tags)} tags"
         log.add(number, "columns", f"{found}, or no BOS and EOS; {_ATIS}", _LEFT_OUT)
