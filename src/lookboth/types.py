@@ -33,6 +33,9 @@ class Example:
         text_labels: labels of the whole text, in text classification; several in a multi-label task.
         label_set: the labels that were annotated in its data, each as "name" or "name: description"; empty if unknown.
             Only open labelers use it.
+        document: words of all texts of its document, in order, the same object for each of them; empty if it is a
+            document of its own. Labelers with `context` read them with the text.
+        place: index of the text in `document`.
     """
 
     words: tuple[str, ...]
@@ -42,6 +45,9 @@ class Example:
     source: str = ""
     text_labels: tuple[str, ...] = ()
     label_set: tuple[str, ...] = ()
+    # Neither compared nor shown: they are the content of other texts.
+    document: tuple[tuple[str, ...], ...] = field(default=(), compare=False, repr=False)
+    place: int = field(default=0, compare=False, repr=False)
 
     def labels(self) -> tuple[str, ...]:
         """Return the labels of all spans and of the whole text, in order, with repetitions."""
@@ -68,6 +74,8 @@ class TokenizedExample:
         example: index of its Example.
         first_word: index in the Example of the first word of the window (0 in the first window).
         asked: numbers of the label texts that an open labeler in training is asked for; None for other labelers.
+        shares_row: whether examples with this same object as `input_ids` are one row of a batch: the sentences of a
+            document that is read in one window.
     """
 
     input_ids: tuple[int, ...]
@@ -77,6 +85,7 @@ class TokenizedExample:
     first_word: int = 0
     # Not shown: only training of open labelers sets it.
     asked: tuple[int, ...] | None = field(default=None, repr=False)
+    shares_row: bool = field(default=False, repr=False)
 
     def __len__(self) -> int:
         """Return the number of tokens."""

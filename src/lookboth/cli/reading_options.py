@@ -1,15 +1,31 @@
 """Options for reading labeled data, collected into one `ReadOptions` argument."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from enum import StrEnum
 from functools import wraps
 from typing import Annotated, Any
 
 import typer
 
+
+class DocumentBorders(StrEnum):
+    """Borders of documents that a user names."""
+
+    file = "file"
+    blank_lines = "blank_lines"
+
+
 EncodingOption = Annotated[
     str | None,
     typer.Option(help="Encoding of files: cp1252, gb18030, ... Default: by the byte order mark, else UTF-8."),
+]
+DocumentsOption = Annotated[
+    DocumentBorders | None,
+    typer.Option(
+        help="Documents, for labelers with context: file (a file is one document) or blank_lines (several blank lines "
+        "end a document). Default: the borders that the format has."
+    ),
 ]
 RepairOption = Annotated[
     bool,
@@ -81,32 +97,40 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
         False,
     ),
     "encoding": (EncodingOption, None),
+    "documents": (DocumentsOption, None),
 }
 
 
 def reads_labeled_data(command: Callable[..., None]) -> Callable[..., None]:
-    """Replace the parameter `reading`, a ReadOptions, of a command by one option per field."""
+    """Replace the parameter `reading`, a ReadOptions, of a command by one option per field.
+
+    An option that the command declares itself is passed to the command.
+    """
+    own = inspect.signature(command).parameters
+    names = [name for name in _OPTIONS if name not in own]
 
     @wraps(command)
     def run(**given: Any) -> None:
         from lookboth.data import ReadOptions
 
-        options = {name: given.pop(name) for name in _OPTIONS}
+        options = {name: given.pop(name) for name in names}
         if options["class_names"] is not None:
             options["class_names"] = tuple(name.strip() for name in options["class_names"].split(","))
+        if options.get("documents") is not None:
+            options["documents"] = options["documents"].value
         command(reading=ReadOptions(**options), **given)
 
     parameters: list[inspect.Parameter] = []
-    for parameter in inspect.signature(command).parameters.values():
-        parameters += _options() if parameter.name == "reading" else [parameter]
+    for parameter in own.values():
+        parameters += _options(names) if parameter.name == "reading" else [parameter]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
 
 
-def _options() -> list[inspect.Parameter]:
+def _options(names: Sequence[str]) -> list[inspect.Parameter]:
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     return [
-        inspect.Parameter(name, kind, annotation=annotation, default=default)
-        for name, (annotation, default) in _OPTIONS.items()
+        inspect.Parameter(name, kind, annotation=_OPTIONS[name][0], default=_OPTIONS[name][1])
+        for name in names
     ]

@@ -39,6 +39,7 @@ def _of_words_only(config: RunConfig) -> dict[str, tuple[bool, str]]:
             config.repetition > 0,
             "a decoder generates after it has read the whole text; leave it out",
         ),
+        "context": (bool(config.context), "a prompt has one text; leave it out"),
         "leading_space": (not config.leading_space, "prompts are tokenized as text; leave it out"),
         "data.splitter": (config.data.splitter is not None, "it is saved with labelers that have a head"),
         "truncate": (config.truncate, "long texts are split into parts; leave it out"),

@@ -1,7 +1,7 @@
 """The whole recipe: model, mask plan, tag scheme, windows, and the sections."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -86,6 +86,11 @@ class RunConfig(Section):
         validate_default=True,
         description="Number of context tokens on each inner side of a window; less than half of max_tokens.",
     )
+    context: Annotated[int, Field(ge=0)] | Literal["document"] = Field(
+        default=0,
+        description='Tokens of its document that are read with a sentence, most on each side (FLERT); "document": as '
+        "many as fit in max_tokens. Only the words of the sentence are labeled.",
+    )
     method: MethodName = Field(
         default="classifier",
         description="classifier: a head over the states of words, or of the whole text; search: a classifier under the "
@@ -169,6 +174,13 @@ class RunConfig(Section):
     def _labels_words(cls, value: bool, info: ValidationInfo) -> bool:
         if not value and info.data.get("task") == "classification":
             raise ValueError("applies to words; a whole text is tokenized with its own spaces. Remove it")
+        return value
+
+    @field_validator("context")
+    @classmethod
+    def _has_sentences(cls, value: int | str, info: ValidationInfo) -> int | str:
+        if value and info.data.get("task") == "classification":
+            raise ValueError("applies to labels of words; a whole text is read whole. Remove it")
         return value
 
     @field_validator("overlap")

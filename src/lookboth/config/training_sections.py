@@ -9,7 +9,7 @@ from lookboth.config.allowed_names import HeadKind
 from lookboth.config.optimizer import OptimizerConfig
 from lookboth.config.plan_text import LayersText, accepted_by
 from lookboth.config.section import Section
-from lookboth.data import require_encoding, resolve_scheme
+from lookboth.data import Documents, require_encoding, resolve_scheme
 
 
 class DataConfig(Section):
@@ -83,6 +83,11 @@ class DataConfig(Section):
         default=False,
         description="Cut a word where a span begins or ends inside it, instead of reporting the span; each cut is "
         "a warning.",
+    )
+    documents: Documents | None = Field(
+        default=None,
+        description="Borders of documents, for context. file: a file is one document; blank_lines: several blank lines "
+        "end a document; default: the borders that the format has (-DOCSTART-, # newdoc, document numbers).",
     )
     class_names: tuple[str, ...] | None = Field(
         default=None,

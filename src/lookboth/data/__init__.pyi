@@ -12,6 +12,7 @@ from .charspans import (
 )
 from .checks import DataReport as DataReport, check_data as check_data, count_split as count_split
 from .conll import read_conll as read_conll, stream_words as stream_words
+from .contexts import Context as Context, WindowSizes as WindowSizes, tokenize_words as tokenize_words
 from .counting import (
     COUNTINGS as COUNTINGS,
     Claim as Claim,
@@ -22,6 +23,17 @@ from .counting import (
     find_counting as find_counting,
     find_said as find_said,
     is_true as is_true,
+)
+from .documents import (
+    NAME_BORDERS as NAME_BORDERS,
+    NO_DOCUMENTS as NO_DOCUMENTS,
+    Documents as Documents,
+    as_one_document as as_one_document,
+    document_starts as document_starts,
+    has_documents as has_documents,
+    join_documents as join_documents,
+    report_no_documents as report_no_documents,
+    within_part as within_part,
 )
 from .encodings import (
     REPLACE as REPLACE,
@@ -67,6 +79,7 @@ from .packing import (
     build_arrays as build_arrays,
     build_batch as build_batch,
     cheapest_batches as cheapest_batches,
+    group_rows as group_rows,
     padding_share as padding_share,
     schedule_batches as schedule_batches,
     split_evenly as split_evenly,

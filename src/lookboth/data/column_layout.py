@@ -12,6 +12,7 @@ from lookboth.data.tag_styles import is_standard
 
 _COMMENT = re.compile(r"#(\s|$|[\w:.]+\s*=)")
 _DOCUMENT = re.compile(r"-DOCSTART-|#begin document|#end document|###MEDLINE:")
+_NEW_DOCUMENT = re.compile(r"#\s*newdoc\b")
 _MARKUP = re.compile(r"</?[A-Za-z][\w:.-]*(\s[^<>]*)?>")
 _WORD_WITH_TAG = re.compile(r".+[/_][A-Za-z][\w-]*")
 _RULER = re.compile(r"(#{2,}|={3,}|-{3,}|\*{3,}|_{3,}).*")
@@ -111,6 +112,11 @@ class Columns:
 def is_border(row: Sequence[str]) -> bool:
     """Return whether a row separates documents: -DOCSTART-, #begin document (CoNLL-2012), ###MEDLINE: (JNLPBA)."""
     return bool(_DOCUMENT.match(" ".join(row[:2])))
+
+
+def begins_document(row: Sequence[str]) -> bool:
+    """Return whether a comment begins a document: `# newdoc` (CoNLL-U)."""
+    return bool(_NEW_DOCUMENT.match(" ".join(row[:2])))
 
 
 def is_inner_comment(row: Sequence[str], columns: Columns) -> bool:

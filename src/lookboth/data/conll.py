@@ -9,6 +9,7 @@ from pathlib import Path
 from lookboth.data.column_layout import (
     Columns,
     Places,
+    begins_document,
     carries_tags,
     find_other_layer,
     find_standard_tags,
@@ -17,6 +18,7 @@ from lookboth.data.column_layout import (
     is_inner_comment,
     take_header,
 )
+from lookboth.data.documents import Documents
 from lookboth.data.lines import read_lines
 from lookboth.data.packed_files import suffix_of
 from lookboth.data.problems import ProblemLog
@@ -53,11 +55,12 @@ def read_conll(
     separator: str | None = None,
     repair: bool = False,
     head: str | None = None,
+    documents: Documents | None = None,
 ) -> Dataset:
     """Read a file of columns; the result lists every problem, and none stops the reading.
 
-    `-DOCSTART-` lines end a sentence and are not words. `# ...` lines before the first word of a sentence are comments
-    unless they have the columns of a word. Only .csv files have quoting.
+    `-DOCSTART-` lines end a sentence and a document and are not words. `# ...` lines before the first word of a
+    sentence are comments unless they have the columns of a word. Only .csv files have quoting.
 
     Args:
         path: the file, decoded as in `lines.read_lines`.
@@ -66,6 +69,8 @@ def read_conll(
         separator: column separator; None: tabs on lines that have one, else blanks.
         repair: apply the repair of each invalid line instead of reporting the line as fatal.
         head: scheme of the head that will use the data; see `tag_reading.choose_reading`.
+        documents: "blank_lines": several blank lines end a document; otherwise -DOCSTART- and `# newdoc` do. Without
+            any border, each sentence is a document of its own.
 
     Raises:
         DataError: if the file cannot be read at all.
@@ -87,7 +92,8 @@ def read_conll(
         return Dataset((), problems=log.problems(), name=log.name)
     if not _has_words(rows, columns, log):
         return Dataset((), problems=log.problems(), name=log.name)
-    sentences = _drop_marks(list(_Assembler(columns, log).assemble(rows)), log)
+    assembler = _Assembler(columns, log, ends_at_blanks=documents == "blank_lines")
+    sentences = _drop_marks(assembler.in_documents(assembler.assemble(rows)), log)
     _note_oddities(rows, columns, sentences, log)
     dataset = build_dataset(sentences, scheme, log, head=head)
     other = find_standard_tags(rows, columns)
@@ -117,7 +123,8 @@ def stream_words(lines: Iterable[str], log: ProblemLog) -> Iterator[Sentence]:
     places = take_header(rows, ProblemLog(log.name), Places(0, -1))
     columns = Columns.of(rows, places, blanks=splitter.blanks)
     columns = replace(columns, word=find_words(rows, columns)[1])
-    sentences = _WordAssembler(columns, log).assemble(chain(rows, map(splitter.split, lines)))
+    assembler = _WordAssembler(columns, log)
+    sentences = assembler.assemble(chain(rows, map(splitter.split, lines)))
     return (sentence for sentence in sentences if sentence.words)
 
 
@@ -170,27 +177,45 @@ def _has_words(rows: list[list[str]], columns: Columns, log: ProblemLog) -> bool
 
 @dataclass
 class _Assembler:
-    """Builds sentences from rows and logs invalid rows."""
+    """Builds sentences from rows and logs invalid rows.
+
+    Args:
+        columns: the layout.
+        log: receives the problems.
+        ends_at_blanks: whether several blank lines end a document.
+    """
 
     columns: Columns
     log: ProblemLog
+    ends_at_blanks: bool = False
     ended: list[Sentence] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
     tags: list[str] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
     comment_line: int = 0
     sentence: str = ""
+    blanks: int = 0
+    document: int = 0
+
+    def in_documents(self, sentences: Iterable[Sentence]) -> list[Sentence]:
+        """Return the sentences; without a border between documents, each is a document of its own."""
+        found = list(sentences)
+        return found if self.document else [replace(sentence, document=None) for sentence in found]
 
     def assemble(self, rows: Iterable[list[str]]) -> Iterator[Sentence]:
         """Yield each sentence when it ends."""
         for number, row in enumerate(rows, 1):
+            self.blanks = 0 if row else self.blanks + 1
             if not row:
                 self._end_sentence()
+                self.document += self.ends_at_blanks and self.blanks == 2
             elif is_border(row):
                 self.comment_line = 0
                 self._end_sentence()
+                self.document += 1
             elif not self.words and self.columns.is_comment(row):
                 self.comment_line = number
+                self.document += begins_document(row)
             elif is_inner_comment(row, self.columns):
                 self.log.add(number, "columns", _INNER_COMMENT, "the line is left out")
             elif not self.columns.is_range(row):
@@ -237,7 +262,8 @@ class _Assembler:
 
     def _end_sentence(self) -> None:
         if self.words:
-            self.ended.append(Sentence(tuple(self.words), tuple(self.lines), tuple(self.tags)))
+            words, lines, tags = tuple(self.words), tuple(self.lines), tuple(self.tags)
+            self.ended.append(Sentence(words, lines, tags, document=self.document))
         elif self.comment_line:
             self.ended.append(Sentence((), (self.comment_line,), ()))
         self.words, self.tags, self.lines, self.comment_line = [], [], [], 0

@@ -13,7 +13,19 @@ OTHER_TAG_FIELDS = ("pos_tags", "upos")
 # Labels of whole texts. First label_text: some data sets have a number in label and its name in label_text.
 LABEL_FIELDS = ("label_text", "label", "labels")
 OTHER_FIELDS = "name others: --text-field, --label-field (in a recipe: data.text_field, data.label_field)"
+# Name or number of the document of a text.
+DOCUMENT_FIELDS = ("document", "document_id", "doc_id", "doc_key")
 NO_LABELS: tuple[object, ...] = (None, "", "O", [])
+
+
+def document_of(record: Mapping[str, Any]) -> str | int | None:
+    """Return the name or number of the document of a record; None if it has none.
+
+    >>> document_of({"text": "so", "document_id": "a7"}), document_of({"document": {"title": "so"}})
+    ('a7', None)
+    """
+    named = (record[key] for key in DOCUMENT_FIELDS if key in record)
+    return next((name for name in named if isinstance(name, str | int)), None)
 
 
 class FieldNames(NamedTuple):

@@ -1,12 +1,13 @@
 """Reader of JSON records with tokens and tags, or with a text and its spans."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lookboth.data.charspans import LABEL_KEYS
 from lookboth.data.counting import Counting
-from lookboth.data.fields import JsonFields, are_spans, choose_fields
+from lookboth.data.fields import JsonFields, are_spans, choose_fields, document_of
 from lookboth.data.jsonfile import open_records
 from lookboth.data.problems import ProblemLog
 from lookboth.data.sentences import Sentence, build_dataset
@@ -34,7 +35,8 @@ def read_jsonl(
     A record is `{"tokens": [str], "tags": [str]}`, or `{"text": str, "spans": [...]}` with spans as in
     `charspans.parse_char_spans` and offsets in characters, end exclusive. `fields` lists other names of these keys; one
     choice is made for the whole file. If a text has its own "tokens", these are its words. Records with Prodigy's
-    "answer" reject or ignore are left out.
+    "answer" reject or ignore are left out. Texts with the same "document" (`fields.DOCUMENT_FIELDS`) are one document,
+    in the order of the file.
 
     Args:
         path: the file, decoded as in `lines.read_lines`.
@@ -64,7 +66,7 @@ def read_jsonl(
             record, fields, number, log, labels=labels, several=several, counting=counting
         )
         if isinstance(sentence, Sentence):
-            sentences.append(sentence)
+            sentences.append(replace(sentence, document=document_of(record)))
         else:
             log.add(number, "json", sentence, "the record is left out")
     return build_dataset(sentences, scheme, log, head=head)

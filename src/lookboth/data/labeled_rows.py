@@ -1,11 +1,13 @@
 """Readers of rows with named columns: data sets of the Hugging Face hub and Parquet files."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from lookboth.data.charspans import LABEL_KEYS
 from lookboth.data.classification import LabeledText, build_text_dataset, parse_labels
 from lookboth.data.fields import (
+    DOCUMENT_FIELDS,
     OTHER_FIELDS,
     OTHER_TAG_FIELDS,
     SPAN_FIELDS,
@@ -15,6 +17,7 @@ from lookboth.data.fields import (
     FieldNames,
     are_spans,
     choose_tag_field,
+    document_of,
 )
 from lookboth.data.jsonl import name_classes, parse_tagged
 from lookboth.data.problems import ProblemLog
@@ -52,7 +55,7 @@ def read_word_rows(
     repair: bool = False,
     head: str | None = None,
 ) -> Dataset:
-    """Read words with tags, or texts with character spans.
+    """Read words with tags, or texts with character spans; rows with the same "document" are one document.
 
     Args:
         table: the rows.
@@ -78,7 +81,12 @@ def read_word_rows(
     else:
         words = _choose_field(word_field, WORD_FIELDS, table, "text")
         sentences = [_tagged_row(row, (words, tags), names, number, log) for number, row in rows]
-    return build_dataset([s for s in sentences if s is not None], scheme, log, head=head)
+    placed = [
+        replace(sentence, document=document_of(row))
+        for sentence, (_, row) in zip(sentences, rows, strict=True)
+        if sentence is not None
+    ]
+    return build_dataset(placed, scheme, log, head=head)
 
 
 def read_text_rows(
@@ -139,7 +147,8 @@ def class_names(feature: Any) -> list[str] | None:
 
 
 def _usual(word_field: str | None, tags: str) -> set[str]:
-    return {tags, *WORD_FIELDS, *TEXT_FIELDS} if word_field is None else {tags, word_field, *WORD_FIELDS}
+    named = {*TEXT_FIELDS} if word_field is None else {word_field}
+    return {tags, *WORD_FIELDS, *DOCUMENT_FIELDS, *named}
 
 
 def _hold_spans(tags: str, rows: Iterable[tuple[int, Mapping[str, Any]]]) -> bool:

@@ -234,28 +234,31 @@ def build_arrays(
     """Return the model inputs of a batch as numpy arrays, named as in PackedBatch, without labels.
 
     Args:
-        examples: the examples, one per row or all in one packed row.
+        examples: the examples, one per row or all in one packed row; those that share a row occur in it once.
         layout: "bucketed", or "packed" (without `attention_mask`).
         pad_id: token id of the padding.
     """
     import numpy as np
 
-    longest = max(map(len, examples))
-    packed = layout == "packed"
-    starts = _starts(examples) if packed else [row * longest for row in range(len(examples))]
-    shape = (1, sum(map(len, examples))) if packed else (len(examples), longest)
+    rows = group_rows(examples)
+    lengths = [len(examples[row[0]]) for row in rows]
+    longest, packed = max(lengths), layout == "packed"
+    begins = [*accumulate(lengths, initial=0)] if packed else range(0, longest * len(rows), longest)
+    starts = {index: begin for row, begin in zip(rows, begins, strict=False) for index in row}
+    shape = (1, sum(lengths)) if packed else (len(rows), longest)
     ids = np.full(shape, pad_id, dtype=np.int64)
     positions = np.zeros(shape, dtype=np.int64)
     mask = np.zeros(shape, dtype=bool)
-    for example, start in zip(examples, starts, strict=True):
+    for index, start in sorted(starts.items()):
+        example = examples[index]
         place = slice(start, start + len(example))
         ids.reshape(-1)[place] = example.input_ids
         positions.reshape(-1)[place] = np.arange(len(example))
         mask.reshape(-1)[place] = True
     words = [
         (start + first, start + end - 1)
-        for example, start in zip(examples, starts, strict=True)
-        for first, end in example.word_tokens
+        for index, start in sorted(starts.items())
+        for first, end in examples[index].word_tokens
     ]
     word_first, word_last = np.array(words, dtype=np.int64).reshape(-1, 2).T.copy()
     return {
@@ -266,6 +269,14 @@ def build_arrays(
         "word_last": word_last,
         "num_words": np.array([len(example.word_tokens) for example in examples], dtype=np.int64),
     }
+
+
+def group_rows(examples: Sequence[TokenizedExample]) -> list[list[int]]:
+    """Return the indices of the examples of each row: those that share a row, or a single one."""
+    rows: dict[int, list[int]] = {}
+    for index, example in enumerate(examples):
+        rows.setdefault(id(example.input_ids) if example.shares_row else -1 - index, []).append(index)
+    return list(rows.values())
 
 
 def padding_share(lengths: Sequence[int], batches: Sequence[Sequence[int]]) -> float:
@@ -292,11 +303,3 @@ def _fill(
         used += lengths[index]
     if batch:
         yield batch
-
-
-def _starts(examples: Sequence[TokenizedExample]) -> list[int]:
-    starts, total = [], 0
-    for example in examples:
-        starts.append(total)
-        total += len(example)
-    return starts

@@ -11,6 +11,7 @@ from lookboth.data.conversion import (
     read_direct,
     recognize,
 )
+from lookboth.data.documents import Documents, as_one_document
 from lookboth.data.encodings import encoded_as
 from lookboth.data.hub import open_hub
 from lookboth.data.jsonl import read_jsonl
@@ -45,6 +46,8 @@ class ReadOptions:
         class_names: names of class numbers, counted from 0; None: the names that hub data and Parquet files have.
         splitter: splitter of raw text into words, as in `splitters.named_splitter`; None: the default.
         cut_words: whether words are cut where a span begins or ends inside them, instead of reporting the span.
+        documents: "file": a file (or split) is one document; "blank_lines": only for CoNLL columns, several blank lines
+            end a document; None: the borders of the format.
         head: scheme of the head that will use the data, or None; see `tag_reading.choose_reading`.
         encoding: encoding of files; None: that of their byte order mark, else UTF-8.
         repair: apply repairs instead of reporting their problems as fatal.
@@ -60,6 +63,7 @@ class ReadOptions:
     class_names: tuple[str, ...] | None = None
     splitter: str | None = None
     cut_words: bool = False
+    documents: Documents | None = None
     head: str | None = None
     encoding: str | None = None
     repair: bool = False
@@ -83,10 +87,17 @@ def read_dataset(path: str | Path, options: ReadOptions | None = None) -> Datase
         kind = recognize(path) if options.kind == "labeling" and not _names_columns(options) else None
         if kind is not None and _named_keys(options) <= set(KINDS[kind].options):
             found = _options_of(kind, options)
-            return read_direct(kind, path, found, repair=options.repair).dataset
+            return _in_documents(read_direct(kind, path, found, repair=options.repair).dataset, options)
         if suffix not in SUFFIXES[options.kind]:
             raise DataError(f"{path}: {unknown_suffix(suffix, options.kind)}")
-        return _read_format(path, suffix, options)
+        return _in_documents(_read_format(path, suffix, options), options)
+
+
+def _in_documents(dataset: Dataset, options: ReadOptions) -> Dataset:
+    """Return the data as one document if the options say so."""
+    if options.documents != "file":
+        return dataset
+    return replace(dataset, examples=as_one_document(dataset.examples))
 
 
 def _read_table(table: Table, options: ReadOptions) -> Dataset:
@@ -133,6 +144,7 @@ def _read_format(path: str | Path, suffix: str, options: ReadOptions) -> Dataset
         separator=options.separator,
         repair=options.repair,
         head=options.head,
+        documents=options.documents,
     )
 
 
@@ -173,7 +185,7 @@ def read_split(source: str | Path, split: str, options: ReadOptions | None = Non
             options = replace(options, scheme="plain")
         return read_dataset(file, options)
     with split_with(options.splitter, cut_words=options.cut_words):
-        return _read_table(open_hub(str(source), split), options)
+        return _in_documents(_read_table(open_hub(str(source), split), options), options)
 
 
 def read_text(path: str | Path) -> Dataset:

@@ -4,6 +4,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from lookboth.data.documents import join_documents
 from lookboth.data.problems import ProblemLog
 from lookboth.data.schemes import decode_tags, find_tag_errors, repair_tags
 from lookboth.data.tag_reading import TagReading, choose_reading
@@ -23,6 +24,7 @@ class Sentence:
         tags: the tag of each word; None if the sentence has spans.
         spans: labeled spans over the words, if there are no tags.
         text, offsets: as in `Example`.
+        document: name or number of its document; None: a document of its own.
     """
 
     words: tuple[str, ...]
@@ -31,6 +33,7 @@ class Sentence:
     spans: tuple[Span, ...] = ()
     text: str | None = None
     offsets: tuple[tuple[int, int], ...] = ()
+    document: str | int | None = None
 
     def line(self, word: int) -> int:
         """Return the line of a word."""
@@ -55,14 +58,16 @@ def build_dataset(
     if isinstance(reading, Refusal):
         log.add(_first_line(sentences, reading.tag), "tag-style", reading.message)
         return Dataset((), problems=log.problems(), name=log.name)
-    examples = []
+    examples, documents = [], []
     for sentence in sentences:
         if sentence.words:
             examples.append(_build_example(sentence, reading, log))
+            documents.append(sentence.document)
         else:
             log.add(
                 sentence.line(0), "empty-sentence", "the sentence has no words; it is left out", fatal=False
             )
+    examples = join_documents(examples, documents)
     return Dataset(examples=examples, scheme=reading.scheme, problems=log.problems(), name=log.name)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from lookboth.data.documents import within_part
 from lookboth.data.problems import require_clean
 from lookboth.data.readers import ReadOptions, read_split
 from lookboth.data.split_finding import BUILTIN, BUILTIN_FOLDER
@@ -69,7 +70,7 @@ def read_source(
 
 
 def read_part(name: str, split: str, options: ReadOptions) -> Dataset:
-    """Read a split or a part of it; the result has the problems of the whole split.
+    """Read a split or a part of it; the result has the problems of the whole split, and documents end at the part.
 
     Args:
         name, options: as in `read_split`.
@@ -79,7 +80,9 @@ def read_part(name: str, split: str, options: ReadOptions) -> Dataset:
         DataError: if the source or the split does not exist.
     """
     dataset = read_split(name, whole_split(split), options)
-    return replace(dataset, examples=take_part(dataset.examples, split))
+    if split == whole_split(split):
+        return dataset
+    return replace(dataset, examples=within_part(take_part(dataset.examples, split)))
 
 
 def licence_of(source: str) -> str:

@@ -5,7 +5,15 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lookboth.data import Labels, ReadOptions, describe_labels, map_labels, read_source, split_name
+from lookboth.data import (
+    Labels,
+    ReadOptions,
+    describe_labels,
+    map_labels,
+    read_source,
+    report_no_documents,
+    split_name,
+)
 from lookboth.errors import DataError
 from lookboth.evaluation.evaluate import Evaluation, evaluate_labeler
 from lookboth.evaluation.runfile import write_predictions, write_run
@@ -48,6 +56,8 @@ def evaluate_on(
     how = reading_for(labeler, options)
     dataset = read_source(source, options=how)
     examples = map_labels(dataset.examples, label_map or {})
+    if labeler.reads_documents:
+        report_no_documents(examples, source)
     if labeler.takes_labels:
         labeler = labeler.with_labels(_labels_of(examples, source))
     least = saved_thresholds(labeler.config) if thresholds else None

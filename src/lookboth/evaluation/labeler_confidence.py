@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lookboth.data import ReadOptions, map_labels, read_source
+from lookboth.data import ReadOptions, map_labels, read_source, report_no_documents
 from lookboth.errors import ConfigError, DataError, ModelError
 from lookboth.evaluation.calibration import (
     Reliability,
@@ -148,6 +148,8 @@ def calibrate_folder(
     how = reading_for(labeler, options)
     dataset = read_source(source, "dev", how)
     examples = map_labels(dataset.examples, label_map or {})
+    if labeler.reads_documents:
+        report_no_documents(examples, source)
     result = calibrate(labeler, examples, precision=precision, coverage=coverage, data=source)
     settings = read_settings(Path(model))
     settings["confidence"] = result.confidence.to_dict()

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from lookboth.data import Encoding
+from lookboth.data import Context, Encoding, WindowSizes
 from lookboth.errors import ModelError
 from lookboth.inference.confidence import Confidence
 from lookboth.masking import MaskPlan
@@ -37,6 +37,8 @@ class LabelingConfig:
         encoding: the encoding of words as tokens.
         task: whether words or whole texts are labeled.
         max_tokens, overlap: length and overlap of the windows of long inputs, in tokens.
+        context: most tokens of its document that are read with a sentence on each side; "document": as many as fit in
+            `max_tokens`.
         confidence: calibration of the probabilities.
         scores: scores of the labeler by data set, for its card.
 
@@ -52,6 +54,7 @@ class LabelingConfig:
     task: Task = "labeling"
     max_tokens: int = 512
     overlap: int = 64
+    context: Context = 0
     confidence: Confidence = field(default_factory=Confidence)
     scores: Mapping[str, Any] = field(default_factory=dict)
 
@@ -69,6 +72,8 @@ class LabelingConfig:
                 f"max_tokens is {self.max_tokens} and overlap {self.overlap}; max_tokens must exceed two overlaps "
                 f"plus {special} special tokens."
             )
+        if self.context and self.task == "classification":
+            raise ModelError(f"context is {self.context!r}, which needs task = 'labeling'.")
 
     @property
     def threshold(self) -> float | None:
@@ -94,6 +99,16 @@ class LabelingConfig:
         """Number of tokens to the right that the state of a word depends on; None: no limit."""
         # With repetition, the labeled copy attends to the whole text in the copies before it.
         return None if self.encoding.repetition else self.plan.total_look_ahead()
+
+    @property
+    def window_sizes(self) -> WindowSizes:
+        """Sizes of the windows of sentences."""
+        return WindowSizes(
+            max_tokens=self.max_tokens,
+            overlap=self.overlap,
+            context=self.context,
+            look_ahead=self.look_ahead,
+        )
 
     @property
     def max_word_tokens(self) -> int:

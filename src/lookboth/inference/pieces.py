@@ -1,10 +1,9 @@
 """Cuts texts into pieces (windows) for the model, and joins the scores of pieces to scores of texts."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from typing import TYPE_CHECKING
 
-from lookboth.data import cheapest_batches, text_of, tokenize_texts, window_example
+from lookboth.data import cheapest_batches, group_rows, text_of, tokenize_texts, tokenize_words
 from lookboth.types import Example, TokenizedExample
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ def tokenize_for(labeler: "WordScorer", examples: Sequence[Example]) -> list[Tok
     """Tokenize examples into pieces: one per example, or several windows for a long one."""
     if labeler.config.task == "classification":
         return cut_texts(labeler, [text_of(example) for example in examples])
-    return cut_words(labeler, [example.words for example in examples])
+    return cut_words(labeler, examples)
 
 
 def cut_texts(labeler: "WordScorer", texts: Sequence[str]) -> list[TokenizedExample]:
@@ -32,24 +31,9 @@ def cut_texts(labeler: "WordScorer", texts: Sequence[str]) -> list[TokenizedExam
     )
 
 
-def cut_words(labeler: "WordScorer", sentences: Sequence[Sequence[str]]) -> list[TokenizedExample]:
-    """Tokenize sentences given as words into pieces, in order; sentences without words are skipped."""
-    config = labeler.config
-    # One call for the words of all sentences: the tokenizer encodes a large batch much faster.
-    word_ids = iter(labeler.encoder.encode_words(word for words in sentences for word in words))
-    return [
-        piece
-        for index, words in enumerate(sentences)
-        for piece in window_example(
-            list(islice(word_ids, len(words))),
-            config.encoding,
-            example=index,
-            max_tokens=config.max_tokens,
-            overlap=config.overlap,
-            look_ahead=config.look_ahead,
-        )
-        if words
-    ]
+def cut_words(labeler: "WordScorer", examples: Sequence[Example]) -> list[TokenizedExample]:
+    """Tokenize sentences into pieces, in order; sentences without words are skipped."""
+    return tokenize_words(examples, labeler.encoder, labeler.config.window_sizes)
 
 
 def piece_scores(
@@ -63,8 +47,9 @@ def piece_scores(
         batch_tokens: tokens per batch; None: a default for the device.
     """
     budget = batch_tokens or labeler.batch_tokens
-    for indices in cheapest_batches([len(piece) for piece in pieces], max_tokens=budget):
-        batch = [pieces[i] for i in indices]
+    rows = [[pieces[index] for index in row] for row in group_rows(pieces)]
+    for indices in cheapest_batches([len(row[0]) for row in rows], max_tokens=budget):
+        batch = [piece for index in indices for piece in rows[index]]
         scores, start = labeler.score(batch), 0
         for piece in batch:
             yield piece, scores[start : start + len(piece.word_tokens)]

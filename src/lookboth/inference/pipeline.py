@@ -87,10 +87,16 @@ def predict_from_scores(
 def example_scores(
     labeler: "WordScorer", examples: Sequence[Example], *, batch_tokens: int | None = None
 ) -> "list[np.ndarray]":
-    """Return the head's scores of each example: (w, num_tags), for a whole text (1, num_labels)."""
+    """Return the head's scores of each example: (w, num_tags), for a whole text (1, num_labels).
+
+    Sentences of similar length share a batch; long ones are cut into overlapping windows. A labeler with `context`
+    reads each sentence with the words around it in its document.
+    """
     if labeler.config.task == "classification":
         return text_scores(labeler, [text_of(example) for example in examples], batch_tokens=batch_tokens)
-    return word_scores(labeler, [example.words for example in examples], batch_tokens=batch_tokens)
+    pieces = cut_words(labeler, examples)
+    num_words = [len(example.words) for example in examples]
+    return join_words(labeler, num_words, piece_scores(labeler, pieces, batch_tokens))
 
 
 def word_log_probs(
@@ -103,12 +109,9 @@ def word_log_probs(
 def word_scores(
     labeler: "WordScorer", sentences: Sequence[Sequence[str]], *, batch_tokens: int | None = None
 ) -> "list[np.ndarray]":
-    """Return the head's scores of every word, one (w, num_tags) array per sentence.
-
-    Sentences of similar length share a batch; long ones are cut into overlapping windows.
-    """
-    pieces = cut_words(labeler, sentences)
-    return join_words(labeler, list(map(len, sentences)), piece_scores(labeler, pieces, batch_tokens))
+    """Return the head's scores of every word, one (w, num_tags) array per sentence."""
+    examples = [Example(tuple(words)) for words in sentences]
+    return example_scores(labeler, examples, batch_tokens=batch_tokens)
 
 
 def text_log_probs(

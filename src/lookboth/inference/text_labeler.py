@@ -99,6 +99,11 @@ class TextLabeler(ABC):
             "time, train one with head.kind = 'open'."
         )
 
+    @property
+    def reads_documents(self) -> bool:
+        """Whether a text is read with the texts around it in its document."""
+        return False
+
     def summarize(self, predictions: Sequence[Prediction]) -> dict[str, Any]:
         """Return statistics of predictions for run.json, in addition to their scores."""
         return {}
@@ -177,6 +182,11 @@ class HeadLabeler(TextLabeler):
 
     config: "LabelingConfig"
     encoder: "WordEncoder"
+
+    @property
+    def reads_documents(self) -> bool:
+        """Whether a text is read with the texts around it in its document."""
+        return bool(self.config.context)
 
     @property
     def splitter(self) -> str:

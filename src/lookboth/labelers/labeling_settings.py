@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lookboth.data import Encoding
+from lookboth.data import Context, Encoding
 from lookboth.inference import Confidence, LabelingConfig
 from lookboth.labelers.saved_settings import MAX_LAYERS, numbered, optional, setting, token_ids
 from lookboth.masking import MaskPlan
@@ -22,6 +22,8 @@ def labeling_to_dict(config: LabelingConfig) -> dict[str, Any]:
         "encoding": config.encoding.to_dict(),
         "max_tokens": config.max_tokens,
         "overlap": config.overlap,
+        # Written only if it differs from the default, for labelers saved before this key existed.
+        **({"context": config.context} if config.context else {}),
         "confidence": config.confidence.to_dict(),
     }
 
@@ -42,8 +44,13 @@ def labeling_from_dict(data: Mapping[str, Any]) -> dict[str, Any]:
         "task": optional(data, "task", str, "labeling"),
         "max_tokens": setting(data, "max_tokens", int, least=1),
         "overlap": setting(data, "overlap", int),
+        "context": _context_from_dict(data),
         "confidence": confidence_from_dict(data),
     }
+
+
+def _context_from_dict(data: Mapping[str, Any]) -> Context:
+    return "document" if data.get("context") == "document" else optional(data, "context", int, 0)
 
 
 def confidence_from_dict(data: Mapping[str, Any]) -> Confidence:

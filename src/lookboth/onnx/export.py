@@ -129,7 +129,9 @@ def write_files(
     if weights == "int8":
         quantize_files(folder, tokenize_for(labeler, examples[:_SAMPLE]) or probe)
     config = labeler.config
-    fields = ("plan", "tags", "scheme", "label_on", "encoding", "task", "max_tokens", "overlap", "confidence")
+    fields = (
+        "plan", "tags", "scheme", "label_on", "encoding", "task", "max_tokens", "overlap", "context", "confidence",
+    )  # fmt: skip
     exported = ExportedConfig(
         **{name: getattr(config, name) for name in fields},
         weights=weights,

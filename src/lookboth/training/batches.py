@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import Any
 
 from lookboth.config import RunConfig, TrainConfig
 from lookboth.data import (
     Encoding,
     Layout,
+    WindowSizes,
     WordEncoder,
     build_batch,
     encode_spans,
@@ -17,7 +17,7 @@ from lookboth.data import (
     schedule_batches,
     text_of,
     tokenize_texts,
-    window_example,
+    tokenize_words,
 )
 from lookboth.errors import ConfigError, DataError
 from lookboth.memory import without_collection
@@ -28,9 +28,21 @@ from lookboth.types import Example, TokenizedExample
 
 @without_collection()
 def tokenize_examples(
-    examples: Sequence[Example], encoder: WordEncoder, *, tags: Sequence[str], config: RunConfig
+    examples: Sequence[Example],
+    encoder: WordEncoder,
+    *,
+    tags: Sequence[str],
+    config: RunConfig,
+    look_ahead: int | None = None,
 ) -> list[TokenizedExample]:
     """Return the examples as token ids with one tag id per word (or text); long examples become several windows.
+
+    Args:
+        examples: the examples.
+        encoder: the encoder of words.
+        tags: the tag (label) of each output.
+        config: the recipe.
+        look_ahead: tokens of context to the right that the state of a word depends on; None: no limit.
 
     Raises:
         DataError: an example has a label that is not in `tags`, or several labels for a single-label head.
@@ -46,22 +58,11 @@ def tokenize_examples(
             max_tokens=config.max_tokens,
             overlap=config.overlap,
         )
-    # One call for all words: fast tokenizers work in parallel within a call.
-    word_ids = iter(encoder.encode_words(word for example in examples for word in example.words))
-    pieces: list[TokenizedExample] = []
-    for index, example in enumerate(examples):
-        tokens = list(islice(word_ids, len(example.words)))
-        # Empty texts have nothing to train on.
-        if tokens:
-            pieces += window_example(
-                tokens,
-                encoder.encoding,
-                labels=_tag_ids(example, tag_ids, config.scheme),
-                example=index,
-                max_tokens=config.max_tokens,
-                overlap=config.overlap,
-            )
-    return pieces
+    labels = [_tag_ids(example, tag_ids, config.scheme) for example in examples]
+    sizes = WindowSizes(
+        max_tokens=config.max_tokens, overlap=config.overlap, context=config.context, look_ahead=look_ahead
+    )
+    return tokenize_words(examples, encoder, sizes, labels=labels)
 
 
 @dataclass

@@ -127,7 +127,7 @@ def prepare_classifier(
     if config.adaptation is not None:
         backbone = labeler.model.backbone
         adaptation = adapt_backbone(config, backbone, labeler.tokenizer, seed=seed, folder=adapted)
-    pieces = tokenize_examples(splits.train, labeler.encoder, tags=labeler.config.tags, config=config)
+    pieces = _tokenize(labeler, splits.train, config)
     if soft is not None:
         soft.require_labels(labeler.config.labels)
         pieces = soft.without_gold(pieces)
@@ -143,6 +143,16 @@ def prepare_classifier(
     batches = batches if soft is None else soft.add_to(batches)
     _announce(labeler, batches, config)
     return Prepared(labeler, batches, adaptation)
+
+
+def _tokenize(labeler: Labeler, examples: Sequence[Example], config: RunConfig) -> list[TokenizedExample]:
+    # Without context, windows of training have both sides; the plan of training may also attend further than that of
+    # prediction.
+    knows_reach = config.context and config.train_plan is None
+    look_ahead = labeler.config.look_ahead if knows_reach else None
+    return tokenize_examples(
+        examples, labeler.encoder, tags=labeler.config.tags, config=config, look_ahead=look_ahead
+    )
 
 
 def _new_labeler(config: RunConfig, splits: Splits, soft: SoftTargets | None) -> Labeler:
@@ -170,7 +180,7 @@ def _dev_scorer(labeler: Labeler, dev: Sequence[Example], config: RunConfig) -> 
     """Return a scorer of the current weights, higher is better: by labels, or by dev loss."""
     if config.training.choose_by == "score":
         return DevScorer(lambda: _evaluate(labeler, dev))
-    pieces = tokenize_examples(dev, labeler.encoder, tags=labeler.config.tags, config=config)
+    pieces = _tokenize(labeler, dev, config)
     LOGGER.info("The lowest dev loss chooses the epoch; dev below is exp(-loss), in %.")
     return LossScorer(
         lambda: _evaluate(labeler, dev),

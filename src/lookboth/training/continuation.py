@@ -32,7 +32,7 @@ _FIXED = (
     "adapter",
 )
 # These only have the labeler's value as default.
-_DEFAULTS = ("plan", "max_tokens", "overlap")
+_DEFAULTS = ("plan", "max_tokens", "overlap", "context")
 
 
 def continued(config: RunConfig) -> RunConfig:
@@ -117,6 +117,7 @@ def _settings(folder: Path, config: RunConfig) -> dict[str, Any]:
         "plan": str(saved.plan),
         "max_tokens": saved.max_tokens,
         "overlap": saved.overlap,
+        "context": saved.context,
     }
 
 

@@ -34,7 +34,9 @@ def claim_folder(
     run = RunFolder(out)
     out.mkdir(parents=True, exist_ok=True)
     recipe = config.to_dict()
-    hashes = {role: hash_examples(examples) for role, examples in data.items()}
+    hashes = {
+        role: hash_examples(examples, documents=bool(config.context)) for role, examples in data.items()
+    }
     hashes |= {f"teacher {name}": digest for name, digest in teachers.items()}
     # Without trained results there is nothing to mix up, so the folder may change its recipe.
     if _is_begun(run):
@@ -53,8 +55,12 @@ def claim_folder(
     write_json(run.data_hashes, hashes)
 
 
-def hash_examples(examples: Sequence[Example]) -> str:
+def hash_examples(examples: Sequence[Example], *, documents: bool = False) -> str:
     """Return a hash of texts and labels in order; file names and line numbers do not count.
+
+    Args:
+        examples: the texts.
+        documents: whether the other texts of their documents count.
 
     >>> one, same = (Example(("so", "it", "is"), source=source) for source in ("a:1", "b:7"))
     >>> hash_examples([one]) == hash_examples([same]) != hash_examples([same, same])
@@ -64,6 +70,11 @@ def hash_examples(examples: Sequence[Example]) -> str:
     for example in examples:
         content = (example.words, example.spans, example.text, example.text_labels)
         digest.update(json.dumps(content).encode())
+    if documents:
+        found = {id(example.document): example.document for example in examples}
+        numbers = {key: number for number, key in enumerate(found)}
+        places = [(numbers[id(example.document)], example.place) for example in examples]
+        digest.update(json.dumps([places, *found.values()]).encode())
     return digest.hexdigest()
 
 

@@ -125,6 +125,7 @@ def build_labeler(
         label_texts=tuple(label_texts),
         max_tokens=config.max_tokens,
         overlap=config.overlap,
+        context=config.context,
     )
     check_special_tokens(labeler_config, base.backbone, f"model {config.model!r}: its tokenizer")
     model = LabelerModel(

@@ -11,12 +11,16 @@ from typing import NamedTuple, TypeVar
 
 from lookboth.config import RunConfig
 from lookboth.data import (
+    NAME_BORDERS,
+    NO_DOCUMENTS,
     ReadOptions,
     describe_labels,
     find_splits,
+    has_documents,
     labels_file,
     map_labels,
     read_source,
+    report_no_documents,
     source_path,
     split_name,
 )
@@ -66,6 +70,10 @@ def read_splits(config: RunConfig) -> Splits:
         if sources and not any(part.values()):
             raise DataError(f"{', '.join(sources)}: no sentences in the {split} split.")
     parts.append(read(_default(config, "test") if data.test is None else data.test, "test"))
+    if config.context:
+        _require_documents(parts[0], config)
+        for source, examples in chain.from_iterable(part.items() for part in parts[1:]):
+            report_no_documents(examples, source)
     if config.head.kind == "open":
         parts = _add_label_sets(parts, config.labels)
         # Other descriptions train another labeler, so they are recorded like the data.
@@ -81,6 +89,15 @@ def read_splits(config: RunConfig) -> Splits:
         parts[3],
         files,
     )
+
+
+def _require_documents(train: Mapping[str, Sequence[Example]], config: RunConfig) -> None:
+    """Refuse to train with context on sentences without documents, which would have none."""
+    if train and not any(map(has_documents, train.values())):
+        raise DataError(
+            f"{', '.join(train)}: context = {config.context!r}, but {NO_DOCUMENTS}. {NAME_BORDERS} "
+            "Or leave context out."
+        )
 
 
 def _add_label_sets(parts: Sequence[_BySource], descriptions: Mapping[str, str]) -> list[_BySource]:
@@ -117,6 +134,7 @@ def read_options(config: RunConfig) -> ReadOptions:
         class_names=data.class_names,
         splitter=data.splitter,
         cut_words=data.cut_words,
+        documents=data.documents,
         encoding=data.encoding,
         head=config.scheme,
         repair=data.repair,

@@ -1,0 +1,76 @@
+"""Documents: the texts around a text, which labelers with `context` read with it."""
+
+import logging
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
+from itertools import count
+from typing import Literal
+
+from lookboth.types import Example
+
+LOGGER = logging.getLogger(__name__)
+NO_DOCUMENTS = "the data have no borders of documents (-DOCSTART-, # newdoc, document numbers)"
+NAME_BORDERS = (
+    "If sentences that follow each other in a file belong together, set documents to file, or to blank_lines where "
+    "several blank lines end a document: --documents (in a recipe: data.documents)."
+)
+# How the borders of documents are found if not by the marks of the format.
+Documents = Literal["file", "blank_lines"]
+
+
+def join_documents(examples: Sequence[Example], names: Sequence[Hashable]) -> list[Example]:
+    """Return the examples with the words of their documents.
+
+    Args:
+        examples: the texts, in order.
+        names: the document of each text; equal names are one document, and None is a document of its own.
+
+    >>> texts = [Example(("so",)), Example(("what",)), Example(("Oslo",))]
+    >>> [example.document for example in join_documents(texts, [1, 1, None])]
+    [(('so',), ('what',)), (('so',), ('what',)), ()]
+    """
+    words: dict[Hashable, list[tuple[str, ...]]] = {}
+    for example, name in zip(examples, names, strict=True):
+        words.setdefault(name, []).append(example.words)
+    documents = {name: tuple(texts) for name, texts in words.items() if name is not None}
+    places = {name: count() for name in documents}
+    return [
+        replace(example, document=documents[name], place=next(places[name])) if name is not None else example
+        for example, name in zip(examples, names, strict=True)
+    ]
+
+
+def as_one_document(examples: Sequence[Example]) -> list[Example]:
+    """Return consecutive texts as one document."""
+    return join_documents(examples, [0] * len(examples))
+
+
+def within_part(examples: Sequence[Example]) -> list[Example]:
+    """Return a part of a data set whose documents have no texts outside the part."""
+    return join_documents(
+        examples, [id(example.document) if example.document else None for example in examples]
+    )
+
+
+def has_documents(examples: Sequence[Example]) -> bool:
+    """Return whether a text has other texts in its document."""
+    return any(len(example.document) > 1 for example in examples)
+
+
+def report_no_documents(examples: Sequence[Example], source: str) -> None:
+    """Log a warning if no text has other texts in its document, so that a labeler with `context` reads none."""
+    if examples and not has_documents(examples):
+        LOGGER.warning(f"{source}: {NO_DOCUMENTS}, so each sentence is read alone. {NAME_BORDERS}")
+
+
+def document_starts(examples: Sequence[Example]) -> tuple[int, ...]:
+    """Return the indices of the first text of each document; none if no borders are known."""
+    if not any(example.document for example in examples):
+        return ()
+    before: tuple[tuple[str, ...], ...] | None = None
+    starts = []
+    for index, example in enumerate(examples):
+        if not example.document or example.document is not before:
+            starts.append(index)
+        before = example.document
+    return tuple(starts)
