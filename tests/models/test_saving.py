@@ -123,6 +123,14 @@ def test_a_saved_adapter_is_small_and_complete(base, saved):
     assert "0011" in card
 
 
+def test_a_labeler_that_was_merged_as_it_was_loaded_can_be_merged_for_good(base, tmp_path):
+    labeler = tiny_labeler(base, plan="0011")
+    labeler.save_pretrained(tmp_path)
+    merged = merge_labeler(Labeler.from_pretrained(tmp_path, device="cpu", precision="fp32"))
+    assert_same(merged, labeler, atol=1e-4)
+    assert not any("lora_" in name for name, _ in merged.model.named_parameters())
+
+
 @pytest.mark.parametrize("plan", ["0011", "full"])
 def test_merged_predictions_agree(base, plan, tmp_path):
     labeler = tiny_labeler(base, plan=plan)

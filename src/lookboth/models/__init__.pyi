@@ -1,6 +1,7 @@
 from .adapter_files import (
     WEIGHTS_FILE as WEIGHTS_FILE,
     fold_adapter as fold_adapter,
+    is_folded as is_folded,
     load_adapter as load_adapter,
     read_adapter as read_adapter,
     save_adapter as save_adapter,

@@ -183,13 +183,18 @@ def fold_adapter(backbone: Any) -> None:
         backbone.merge_adapter()
 
 
+def is_folded(backbone: Any) -> bool:
+    """Return whether `fold_adapter` merged the adapter into the weights in memory."""
+    return any(getattr(module, "merged", False) is True for module in backbone.modules())
+
+
 def require_trainable(backbone: Any) -> None:
     """Check that the adapter was not merged into the weights, where it would not get gradients.
 
     Raises:
         ModelError: the adapter was merged.
     """
-    if any(getattr(module, "merged", False) is True for module in backbone.modules()):
+    if is_folded(backbone):
         raise ModelError(
             "the adapter is merged into the weights of this labeler, so training would not change it. "
             "Load it with merge=False: Labeler.from_pretrained(FOLDER, merge=False)"
