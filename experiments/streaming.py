@@ -12,8 +12,10 @@ training.
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -26,7 +28,9 @@ from lookboth.inference import decode_online, example_scores
 from lookboth.run_folder import RunFolder
 from lookboth.types import Example
 
-WORDS = 100  # words of the text that is timed
+LENGTHS = (20, 100, 300)  # words of a text before the word that is timed; all fit in one window
+TIMED = 20  # words
+REPEATS = 3
 PLANS = (  # those of the study
     "causal",
     "0,0,0,0,0,0,0,0,1,0,0,0,0,0,0",
@@ -35,7 +39,6 @@ PLANS = (  # those of the study
     "0,0,2,0",
     "0011",
 )
-EVERY = 10  # the text so far is labeled at every tenth word only
 
 
 def main() -> None:
@@ -66,7 +69,7 @@ def main() -> None:
 
 def words_of(examples: Sequence[Example]) -> list[str]:
     """Return the words of the text that is timed."""
-    return [word for example in examples for word in example.words][:WORDS]
+    return [word for example in examples for word in example.words][: LENGTHS[-1] + TIMED]
 
 
 def measure(folder: Path, examples: Sequence[Example]) -> dict[str, Any]:
@@ -83,13 +86,15 @@ def measure(folder: Path, examples: Sequence[Example]) -> dict[str, Any]:
 
 
 def times(labeler: Labeler, words: Sequence[str]) -> dict[str, Any]:
-    """Return milliseconds of processor time per word."""
+    """Return milliseconds of processor time per word, after each of `LENGTHS` words."""
     look_ahead = labeler.config.look_ahead
+    streams = look_ahead is not None
     return {
         "plan": str(labeler.config.plan),
         "look_ahead": look_ahead,
-        "ms_stream": None if look_ahead is None else milliseconds_streamed(labeler, words),
-        "ms_again": milliseconds_again(labeler, words),
+        "after_words": LENGTHS,
+        "ms_stream": [milliseconds_streamed(labeler, words, n) for n in LENGTHS] if streams else None,
+        "ms_again": [milliseconds_again(labeler, words[:n]) for n in LENGTHS],
     }
 
 
@@ -113,22 +118,25 @@ def words_waited(labeler: Labeler, words: Sequence[str]) -> float:
     return round(waiting / len(words), 2)
 
 
-def milliseconds_streamed(labeler: Labeler, words: Sequence[str]) -> float:
-    """Return the milliseconds per word of a stream."""
+def milliseconds_streamed(labeler: Labeler, words: Sequence[str], before: int) -> float:
+    """Return the median milliseconds of a word in a stream that already has `before` words."""
     stream = labeler.open_stream()
-    start = time.process_time()
-    for word in words:
-        stream.push(word)
-    return round(1000 * (time.process_time() - start) / len(words), 1)
+    stream.push(words[:before])
+    return round(
+        median(seconds(partial(stream.push, word)) for word in words[before : before + TIMED]) * 1000, 1
+    )
 
 
 def milliseconds_again(labeler: Labeler, words: Sequence[str]) -> float:
-    """Return the milliseconds per word if the whole text so far is labeled at each word."""
-    labeler.predict_words([words])
-    start, ends = time.process_time(), range(EVERY, len(words) + 1, EVERY)
-    for end in ends:
-        labeler.predict_words([words[:end]])
-    return round(1000 * (time.process_time() - start) / len(ends), 1)
+    """Return the median milliseconds of labeling all words."""
+    return round(1000 * median(seconds(partial(labeler.predict_words, [words])) for _ in range(REPEATS)), 1)
+
+
+def seconds(call: Callable[[], object]) -> float:
+    """Return the processor time of a call in seconds."""
+    start = time.process_time()
+    call()
+    return time.process_time() - start
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ def streaming(monkeypatch):
     spec = importlib.util.spec_from_file_location("streaming", ROOT / "experiments" / "streaming.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    monkeypatch.setattr(module, "WORDS", 20)
+    monkeypatch.setattr(module, "LENGTHS", (2, 10))
     return module
 
 
@@ -45,7 +45,8 @@ def test_every_labeler_is_measured(streaming, tiny_llama_folder, tmp_path, monke
         None,
     )
     assert ahead["words_waited"] > 0
-    assert ahead["ms_stream"] > 0
+    assert len(ahead["ms_stream"]) == len(full["ms_again"]) == 2
+    assert min(ahead["ms_stream"] + full["ms_again"]) > 0
     for row, plan in ((ahead, "0,1,0,1"), (full, "full")):
         evaluation = evaluate_labeler(labelers[plan], read_split(str(data), "test").examples, interval=False)
         assert row["f1"] == pytest.approx(evaluation.scores.micro.f1, abs=1e-4)

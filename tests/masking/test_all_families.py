@@ -10,10 +10,14 @@ from all_families import FAMILIES, QUICK, REFUSES, tiny_family
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from lookboth.errors import PlanError
-from lookboth.masking.attention import apply_plan
+from lookboth.masking.attention import apply_plan, own_plan
+from lookboth.masking.incremental import IncrementalPass
+from lookboth.masking.incremental_proof import prove_incremental
+from lookboth.masking.plan import MaskPlan
 from lookboth.masking.proof import prove
 
 LARGEST = 300_000_000  # weights of a model that is built in memory
+_LARGEST_STREAM = 3_000_000  # weights; a stream takes many passes
 CASES = [
     pytest.param(name, marks=() if name in QUICK else (pytest.mark.slow, pytest.mark.sweep), id=name)
     for name in FAMILIES
@@ -57,3 +61,27 @@ def refusal(model: Any, config: Any, plan: str) -> PlanError | None:
         return error
     assert proof.ok, proof.describe()
     return None
+
+
+@pytest.mark.slow
+@pytest.mark.sweep
+@pytest.mark.parametrize("name", sorted(set(FAMILIES) - REFUSES))
+def test_a_stream_is_right_or_refused(name: str) -> None:
+    """The check at the opening of a stream refuses every family whose incremental passes would be wrong."""
+    config, model = smallest(name, "eager")
+    if sum(weight.numel() for weight in model.parameters()) > _LARGEST_STREAM:
+        pytest.skip("too large for this test")
+    torch.manual_seed(0)
+    model = transformers.AutoModel.from_config(config).eval()
+    num_layers = own_plan(model).num_layers
+    apply_plan(model, MaskPlan((1,) * num_layers))
+    try:
+        prove_incremental(model)
+    except PlanError:
+        return
+    ids = torch.randint(5, 90, (1, 40))
+    text = IncrementalPass(model)
+    found = [text.push(ids[0, start : start + 3].tolist()) for start in range(0, 40, 3)]
+    with torch.inference_mode():
+        whole = model(input_ids=ids, use_cache=False).last_hidden_state[0]
+    assert torch.allclose(torch.cat([*found, text.close()]), whole, atol=1e-4 * float(whole.abs().max()))
