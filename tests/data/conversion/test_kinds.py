@@ -197,6 +197,12 @@ def test_what_is_read_as_it_is_looks_like_no_other_kind(name, tmp_path):
     assert recognize(write(tmp_path, name, PLAIN[name])) is None
 
 
+def test_one_word_per_line_is_not_one_sentence_per_word(tmp_path):
+    path = write(tmp_path, "a.conll", "Anna|B-PER\nMoss|I-PER\n\nshe|O\n")
+    assert recognize(path) is None
+    assert not check_data([path]).ok
+
+
 def test_keys_that_are_named_go_before_what_a_file_looks_like(tmp_path):
     path = write(tmp_path, "a.jsonl", [{"text": "Anna", "label": [[0, 4, "PER"]], "other": []}])
     options = ReadOptions(text_field="text", label_field="label")

@@ -160,7 +160,8 @@ def is_wikiner(sample: Sample) -> bool:
     """Return whether every line has words with tags."""
     # The last line may be truncated.
     lines = [line for line in sample.lines[:-1] or sample.lines if line.strip()]
-    return bool(lines) and all(map(WIKINER_LINE.fullmatch, lines))
+    # One word per line is a table with another separator: each line would become a sentence.
+    return any(len(line.split()) > 1 for line in lines) and all(map(WIKINER_LINE.fullmatch, lines))
 
 
 def is_opennlp(sample: Sample) -> bool:
