@@ -5,7 +5,9 @@ import json
 import pytest
 
 from lookboth.data import ReadOptions, read_dataset, read_source
-from lookboth.data.documents import document_starts, has_documents
+from lookboth.data.conversion import KINDS, ConvertOptions, convert
+from lookboth.data.documents import document_numbers, has_documents
+from lookboth.errors import DataError
 
 TAGGED = "Ann\tB-PER\n\nran\tO\n"
 
@@ -72,12 +74,66 @@ def test_documents_end_at_the_border_of_a_part(tmp_path):
     assert texts_of(read_source(f"{tmp_path}:train")) == ["abcd"] * 4
 
 
-def test_starts_of_documents(tmp_path):
+def test_numbers_of_documents(tmp_path):
     path = write(tmp_path / "a.conll", columns("-DOCSTART-\n", "", "-DOCSTART-\n", ""))
     examples = read_dataset(path).examples
-    assert document_starts(examples) == (0, 2)
+    assert document_numbers(examples) == [1, 1, 2, 2]
     assert has_documents(examples)
     assert not has_documents(examples[:0])
     alone = read_dataset(write(tmp_path / "b.conll", TAGGED)).examples
-    assert document_starts(alone) == ()
+    assert document_numbers(alone) == []
     assert not has_documents(alone)
+
+
+CONLL2012_LINE = "x 0 0 {word} NN * - - - - (PER) -\n"
+CONVERTED = {
+    "bioc": "<collection><document><id>1</id>"
+    + "".join(f"<passage><offset>0</offset><text>{word}</text></passage>" for word in "ab")
+    + "</document><document><id>2</id><passage><offset>0</offset><text>c</text></passage></document></collection>",
+    "conll2003": "-DOCSTART- -X- O O\n\na NN O O\n\nb NN O O\n\n-DOCSTART- -X- O O\n\nc NN O O\n",
+    "conll2012": "".join(
+        f"#begin document ({words})\n" + "".join(CONLL2012_LINE.format(word=word) + "\n" for word in words)
+        for words in ("ab", "c")
+    ),
+    "conllu": "".join(
+        f"{border}1\t{word}\t_\t_\t_\t_\t_\t_\t_\tEntity=(e1-person-1)\n\n"
+        for border, word in (("# newdoc id = 1\n", "a"), ("", "b"), ("# newdoc id = 2\n", "c"))
+    ),
+    "pubtator": "1|t|a\n1|a|b\n1\t0\t1\ta\tX\n\n2|t|c\n2\t0\t1\tc\tX\n",
+    "json": "".join(
+        json.dumps({"tokens": [word], "tags": ["O"], "doc_id": name}) + "\n"
+        for word, name in zip("abc", ("x", "x", "y"), strict=True)
+    ),
+}
+
+
+@pytest.mark.parametrize("suffix", [".conll", ".jsonl"])
+@pytest.mark.parametrize("kind", CONVERTED)
+def test_converted_files_keep_the_borders_when_asked_for(kind, suffix, tmp_path):
+    path, out = write(tmp_path / "in.txt", CONVERTED[kind]), tmp_path / f"out{suffix}"
+    convert(kind, path, out, ConvertOptions(documents=True))
+    assert texts_of(read_dataset(out)) == ["ab", "ab", "c"]
+    assert texts_of(KINDS[kind].read(path, ConvertOptions(), repair=False).dataset) == ["ab", "ab", "c"]
+    convert(kind, path, out)
+    assert texts_of(read_dataset(out)) == ["", "", ""]
+
+
+def test_a_file_of_brat_and_of_webanno_is_a_document(tmp_path):
+    for name, text in (("1", "a\nb\n"), ("2", "c\n")):
+        write(tmp_path / f"{name}.txt", text)
+        write(tmp_path / f"{name}.ann", "T1\tPER 0 1\t" + text[0] + "\n")
+    assert texts_of(read_dataset(tmp_path)) == ["ab", "ab", "c"]
+    tokens = "".join(f"#Text={word}\n1-1\t0-1\t{word}\tPER\n\n" for word in "ab")
+    path = write(tmp_path / "a.tsv", f"#FORMAT=WebAnno TSV 3.3\n#T_SP=custom.NamedEntity|value\n\n\n{tokens}")
+    assert texts_of(read_dataset(path)) == ["ab", "ab"]
+
+
+def test_columns_cannot_hold_documents_whose_texts_are_apart(tmp_path):
+    records = [
+        {"tokens": [word], "tags": ["O"], "document": name} for word, name in zip("aba", "xyx", strict=True)
+    ]
+    path = write(tmp_path / "a.jsonl", "".join(json.dumps(record) + "\n" for record in records))
+    with pytest.raises(DataError, match=r"\.jsonl"):
+        convert("json", path, tmp_path / "out.conll", ConvertOptions(documents=True))
+    convert("json", path, tmp_path / "out.jsonl", ConvertOptions(documents=True))
+    assert texts_of(read_dataset(tmp_path / "out.jsonl")) == ["aa", "b", "aa"]

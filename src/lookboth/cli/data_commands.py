@@ -56,7 +56,11 @@ def convert(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write: .conll or .jsonl.")],
     column: Annotated[str | None, typer.Option(help="conll2003: ner, chunk or pos. Default: ner.")] = None,
     documents: Annotated[
-        bool, typer.Option("--documents", help="conll2003, conll2012, pubtator, bioc: keep document borders.")
+        bool,
+        typer.Option(
+            "--documents",
+            help="bioc, brat, conll2003, conll2012, conllu, json, pubtator, webanno: keep document borders.",
+        ),
     ] = False,
     polarities: Annotated[
         int | None,

@@ -11,6 +11,7 @@ from .charspans import (
     spans_over_words as spans_over_words,
 )
 from .checks import DataReport as DataReport, check_data as check_data, count_split as count_split
+from .column_layout import begins_document as begins_document
 from .conll import read_conll as read_conll, stream_words as stream_words
 from .contexts import Context as Context, WindowSizes as WindowSizes, tokenize_words as tokenize_words
 from .counting import (
@@ -29,7 +30,7 @@ from .documents import (
     NO_DOCUMENTS as NO_DOCUMENTS,
     Documents as Documents,
     as_one_document as as_one_document,
-    document_starts as document_starts,
+    document_numbers as document_numbers,
     has_documents as has_documents,
     join_documents as join_documents,
     report_no_documents as report_no_documents,

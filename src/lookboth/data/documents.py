@@ -63,14 +63,15 @@ def report_no_documents(examples: Sequence[Example], source: str) -> None:
         LOGGER.warning(f"{source}: {NO_DOCUMENTS}, so each sentence is read alone. {NAME_BORDERS}")
 
 
-def document_starts(examples: Sequence[Example]) -> tuple[int, ...]:
-    """Return the indices of the first text of each document; none if no borders are known."""
+def document_numbers(examples: Sequence[Example]) -> list[int]:
+    """Return the number of the document of each text, from 1; none if no borders are known.
+
+    >>> texts = [Example((word,)) for word in ("so", "what", "Oslo")]
+    >>> document_numbers(join_documents(texts, ["a", "a", None])), document_numbers(texts)
+    ([1, 1, 2], [])
+    """
     if not any(example.document for example in examples):
-        return ()
-    before: tuple[tuple[str, ...], ...] | None = None
-    starts = []
-    for index, example in enumerate(examples):
-        if not example.document or example.document is not before:
-            starts.append(index)
-        before = example.document
-    return tuple(starts)
+        return []
+    keys = [id(example.document) if example.document else ~place for place, example in enumerate(examples)]
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(keys), 1)}
+    return [numbers[key] for key in keys]

@@ -150,7 +150,7 @@ def _read_format(path: str | Path, suffix: str, options: ReadOptions) -> Dataset
 
 def _options_of(kind: str, options: ReadOptions) -> ConvertOptions:
     """Return the options of reading that apply to a kind."""
-    shared = ("text_field", "label_field", "scheme", "labels")
+    shared = ("text_field", "label_field", "scheme", "class_names")
     given = {name: getattr(options, name) for name in shared if name in KINDS[kind].options}
     return ConvertOptions(**given)
 

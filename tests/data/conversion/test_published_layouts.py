@@ -237,7 +237,7 @@ def test_other_tables_are_no_texts_in_rows(content, tmp_path):
 def test_documents_are_kept_on_request(tmp_path):
     path, out = write(tmp_path, "a.txt", PUBTATOR), tmp_path / "out.conll"
     convert("pubtator", path, out, ConvertOptions(documents=True))
-    assert out.read_text().count("-DOCSTART-") == 1
+    assert out.read_text().count("-DOCSTART-") == 2
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Reader of BioC XML: documents of passages, whose annotations have offsets into the document."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -34,15 +35,14 @@ def read_bioc(path: str | Path, options: ConvertOptions, *, repair: bool = False
     if not documents:
         raise DataError(f"{path}: no <document> in <{root.tag}>; BioC has <collection><document><passage>.")
     sentences: list[Sentence] = []
-    starts = []
-    for document, line in zip(documents, lines, strict=True):
-        starts.append(len(sentences))
+    for name, (document, line) in enumerate(zip(documents, lines, strict=True)):
         for unit, annotations in _units(document):
-            sentences += _sentences(unit, annotations, line, options, log)
+            found = _sentences(unit, annotations, line, options, log)
+            sentences += [replace(sentence, document=name) for sentence in found]
     relations = sum(1 for _ in root.iter("relation"))
     if relations:
         log.add(1, "other-results", f"not spans, and not converted: {relations} relations", fatal=False)
-    return Converted(build_dataset(sentences, "IOB2", log), tuple(starts[1:]) if options.documents else ())
+    return Converted(build_dataset(sentences, "IOB2", log))
 
 
 def _units(

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from lookboth.data import CharSpan, ProblemLog, build_dataset, read_whole
+from lookboth.data import CharSpan, ProblemLog, as_one_document, build_dataset, read_whole
 from lookboth.data.conversion.brat_entities import read_entities
 from lookboth.data.conversion.convert_options import Converted, ConvertOptions
 from lookboth.data.conversion.line_units import line_sentences
@@ -158,4 +158,5 @@ def _read_document(file: Path, several: str | None, *, repair: bool) -> Dataset:
         entities += read_entities(annotations, text, log)
         problems += log.problems()
     dataset = build_dataset(line_sentences(text, entities, text_log, several=several), "IOB2", text_log)
-    return Dataset(dataset.examples, "IOB2", (*problems, *dataset.problems), str(file))
+    examples = as_one_document(dataset.examples)
+    return Dataset(examples, "IOB2", (*problems, *dataset.problems), str(file))

@@ -1,7 +1,6 @@
 """Reader of CoNLL-2003 as published: word, part of speech, chunk and entity, separated by blanks, with IOB1 tags."""
 
 import re
-from bisect import bisect_left
 from pathlib import Path
 
 from lookboth.data import ProblemLog, read_conll, read_lines
@@ -21,7 +20,7 @@ def read_conll2003(path: str | Path, options: ConvertOptions, *, repair: bool = 
 
     Args:
         path: eng.train, eng.testa, eng.testb, or a copy with the same four columns.
-        options: `column` and `documents`.
+        options: `column`.
         repair: repair ill-formed tags instead of reporting them as fatal.
 
     Raises:
@@ -35,10 +34,4 @@ def read_conll2003(path: str | Path, options: ConvertOptions, *, repair: bool = 
             raise DataError(f"{path}:{number}: {count} columns; a line of CoNLL-2003 has four: {wanted}.")
     column = options.column or "ner"
     scheme = "plain" if column == "pos" else None
-    dataset = read_conll(path, tag_column=COLUMNS[column], scheme=scheme, repair=repair)
-    if not options.documents:
-        return Converted(dataset)
-    first_lines = [int(example.source.rpartition(":")[2]) for example in dataset.examples]
-    borders = [number for number, line in enumerate(lines, 1) if line.startswith(DOCUMENT)]
-    starts = {bisect_left(first_lines, border) for border in borders}
-    return Converted(dataset, tuple(sorted(starts - {len(first_lines)})))
+    return Converted(read_conll(path, tag_column=COLUMNS[column], scheme=scheme, repair=repair))

@@ -1,6 +1,7 @@
 """Reader of CoNLL-2012 (OntoNotes): columns with entities in brackets, `(PERSON* *)`, documents between comments."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from lookboth.data import ProblemLog, Sentence, build_dataset, read_lines
@@ -19,7 +20,7 @@ def read_conll2012(path: str | Path, options: ConvertOptions, *, repair: bool = 
 
     Args:
         path: a file *_conll, UTF-8.
-        options: `documents`.
+        options: none.
         repair: leave out sentences that cannot be read instead of reporting them as fatal.
 
     Raises:
@@ -27,18 +28,17 @@ def read_conll2012(path: str | Path, options: ConvertOptions, *, repair: bool = 
     """
     log = ProblemLog(str(path), repair=repair)
     sentences: list[Sentence] = []
-    starts = set()
+    document = 0
     for number, rows in _blocks(read_lines(path, log)):
         if not rows:
-            starts.add(len(sentences))
+            document += 1
             continue
         sentence = _read_sentence(number, rows)
         if isinstance(sentence, str):
             log.add(number, "columns", sentence, _LEFT_OUT)
         else:
-            sentences.append(sentence)
-    borders = tuple(sorted(starts - {len(sentences)})) if options.documents else ()
-    return Converted(build_dataset(sentences, "IOB2", log), borders)
+            sentences.append(replace(sentence, document=document))
+    return Converted(build_dataset(sentences, "IOB2", log))
 
 
 def _blocks(lines: list[str]) -> Iterator[tuple[int, list[list[str]]]]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lookboth.data import ProblemLog, Sentence, build_dataset, read_conll, read_lines
+from lookboth.data import ProblemLog, Sentence, begins_document, build_dataset, read_conll, read_lines
 from lookboth.data.conversion.convert_options import Converted, ConvertOptions
 from lookboth.data.conversion.wordspans import WordSpan, word_spans
 
@@ -26,6 +26,7 @@ class _Word(NamedTuple):
     line: int
     form: str
     brackets: str
+    document: int | None
 
 
 def read_conllu(path: str | Path, options: ConvertOptions, *, repair: bool = False) -> Converted:
@@ -55,15 +56,19 @@ def read_conllu(path: str | Path, options: ConvertOptions, *, repair: bool = Fal
 
 def _sentences(lines: Sequence[str], log: ProblemLog) -> Iterator[list[_Word]]:
     words: list[_Word] = []
+    marked = any(begins_document([line]) for line in lines)
+    document = 0 if marked else None
     for number, line in enumerate([*lines, ""], 1):
         cells = line.split("\t")
+        if document is not None and begins_document([line]):
+            document += 1
         if not line.strip():
             if words:
                 yield words
             words = []
         elif len(cells) == NUM_COLUMNS and _WORD_ID.fullmatch(cells[0]):
             found = ENTITY.search(cells[-1])
-            words.append(_Word(number, cells[1], found[1] if found else ""))
+            words.append(_Word(number, cells[1], found[1] if found else "", document))
         elif len(cells) != NUM_COLUMNS and not line.startswith("#"):
             message = f"{len(cells)} columns; CoNLL-U has {NUM_COLUMNS}"
             log.add(number, "columns", message, "the line is left out")
@@ -91,7 +96,8 @@ def _sentence(
         log.add(words[0].line, "span", message, "it is left out")
     forms = tuple(word.form for word in words)
     found = word_spans(spans, forms, words[0].line, log, several=several)
-    return Sentence(forms, tuple(word.line for word in words), None, found)
+    lines = tuple(word.line for word in words)
+    return Sentence(forms, lines, None, found, document=words[0].document)
 
 
 def _close(spans: list[WordSpan], span: WordSpan, name: str, word: _Word, log: ProblemLog) -> None:

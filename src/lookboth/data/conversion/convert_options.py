@@ -18,7 +18,8 @@ class ConvertOptions:
 
     Args:
         column: for conll2003: "ner" (default), "chunk" or "pos".
-        documents: for conll2003 and conll2012: keep document borders as -DOCSTART- lines (default: no).
+        documents: for kinds with documents: keep their borders, as -DOCSTART- lines or as "document" numbers in JSON
+            (default: no).
         polarities: for semeval-absa: 3 (default) leaves terms of conflicting polarity unlabeled, 4 keeps them, 0
             labels all terms "aspect".
         label: for ace05: "full" (default: Conflict:Attack), "type" (Conflict) or "subtype" (Attack).
@@ -65,12 +66,6 @@ class ConvertOptions:
 
 
 class Converted(NamedTuple):
-    """Published data as examples.
-
-    Args:
-        dataset: the examples and the problems found.
-        documents: indices of the first example of each document, if document borders are kept.
-    """
+    """Published data as examples, with the problems found."""
 
     dataset: Dataset
-    documents: tuple[int, ...] = ()

@@ -50,10 +50,9 @@ def convert(
         raise ConfigError(f"{_option(wrong)} does not apply to {kind}; its options: {allowed}. Leave it out.")
     require_other_file(source, out)
     with encoded_as(encoding), split_with(splitter, cut_words=cut_words):
-        converted = found.read(source, options, repair=repair)
-    dataset = converted.dataset
+        dataset = found.read(source, options, repair=repair).dataset
     require_clean(dataset)
-    write_data(converted, out)
+    write_data(dataset, out, documents=bool(options.documents))
     return DataReport((count_split(kind, dataset),), tuple(dataset.problems))
 
 

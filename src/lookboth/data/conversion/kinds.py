@@ -86,7 +86,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         ),
         "brat": Kind(
             read_brat,
-            _OVER_TEXT,
+            (*_OVER_TEXT, "documents"),
             "brat's standoff: a document, or a folder of them",
             looks.is_brat,
             is_direct=True,
@@ -97,7 +97,11 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             read_conll2012, ("documents",), "the columns of CoNLL-2012", looks.is_conll2012, is_direct=True
         ),
         "conllu": Kind(
-            read_conllu, _OVER_TEXT, "CoNLL-U with entities in MISC", looks.is_conllu, is_direct=True
+            read_conllu,
+            (*_OVER_TEXT, "documents"),
+            "CoNLL-U with entities in MISC",
+            looks.is_conllu,
+            is_direct=True,
         ),
         "doccano": Kind(read_doccano, _OVER_OFFSETS, "a doccano export (JSONL)", looks.is_doccano),
         "gliner": Kind(
@@ -105,7 +109,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         ),
         "json": Kind(
             read_json,
-            (*_OVER_OFFSETS, "text_field", "label_field", "scheme", "labels"),
+            (*_OVER_OFFSETS, "text_field", "label_field", "scheme", "class_names", "documents"),
             "JSON with tokens and tags, or texts and spans",
         ),
         "label-studio": Kind(
@@ -142,7 +146,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         ),
         "row-table": Kind(
             read_row_table,
-            ("text_field", "label_field", "scheme", "labels"),
+            ("text_field", "label_field", "scheme", "class_names"),
             "a CSV or TSV with one text per row",
             looks.is_row_table,
             is_direct=True,
@@ -170,7 +174,11 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             is_direct=True,
         ),
         "webanno": Kind(
-            read_webanno, (*_OVER_TEXT, "label_field"), "WebAnno TSV 3", looks.is_webanno, is_direct=True
+            read_webanno,
+            (*_OVER_TEXT, "label_field", "documents"),
+            "WebAnno TSV 3",
+            looks.is_webanno,
+            is_direct=True,
         ),
         "wikiner": Kind(
             read_wikiner, (), "WikiNER's word|POS|tag in the text", looks.is_wikiner, is_direct=True

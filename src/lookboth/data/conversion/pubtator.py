@@ -6,6 +6,7 @@ with offsets into title and abstract joined by one character (BC5CDR, NCBI Disea
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,17 +41,17 @@ def read_pubtator(path: str | Path, options: ConvertOptions, *, repair: bool = F
     """
     log = ProblemLog(str(path), repair=repair)
     sentences: list[Sentence] = []
-    starts, num_others = [], 0
+    num_others = 0
     for document in _documents(read_lines(path, log), log):
         records = [_record(row) for _, row in document.rows if _is_annotation(row)]
         num_others += len(document.rows) - len(records)
         text = "\n".join(document.passages)
         spans = parse_char_spans(records, text, document.number, log, options.counting)
-        starts.append(len(sentences))
-        sentences += line_sentences(text, spans, log, several=options.several, number=document.number)
+        found = line_sentences(text, spans, log, several=options.several, number=document.number)
+        sentences += [replace(sentence, document=document.number) for sentence in found]
     if num_others:
         log.add(1, "other-results", f"not spans, and not converted: {num_others} relations", fatal=False)
-    return Converted(build_dataset(sentences, "IOB2", log), tuple(starts[1:]) if options.documents else ())
+    return Converted(build_dataset(sentences, "IOB2", log))
 
 
 def _documents(lines: list[str], log: ProblemLog) -> Iterator[_Document]:

@@ -7,11 +7,11 @@ Other characters of a value are escaped with a backslash (https://webanno.github
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from lookboth.data import ProblemLog, Sentence, build_dataset, read_lines
+from lookboth.data import ProblemLog, Sentence, as_one_document, build_dataset, read_lines
 from lookboth.data.conversion.convert_options import Converted, ConvertOptions
 from lookboth.data.conversion.wordspans import WordSpan, word_spans
 from lookboth.errors import DataError
@@ -72,7 +72,9 @@ def read_webanno(path: str | Path, options: ConvertOptions, *, repair: bool = Fa
         return Converted(build_dataset([], "IOB2", log))
     seen: set[str] = set()
     read = [_sentence(rows, feature, options.several, seen, log) for rows in sentences]
-    return Converted(build_dataset(read, "IOB2", log))
+    dataset = build_dataset(read, "IOB2", log)
+    # WebAnno exports one document per file.
+    return Converted(replace(dataset, examples=as_one_document(dataset.examples)))
 
 
 def _features(lines: Sequence[str]) -> list[_Feature]:

@@ -1,11 +1,11 @@
 """Writer of examples as CoNLL columns or JSON lines, with a check that they are read back unchanged."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
-from lookboth.data import ReadOptions, encode_spans, read_dataset, split_words
-from lookboth.data.conversion.convert_options import Converted
+from lookboth.data import ReadOptions, document_numbers, encode_spans, read_dataset, split_words
 from lookboth.errors import DataError
 from lookboth.files import whole_file
 from lookboth.types import Dataset, Example
@@ -13,47 +13,53 @@ from lookboth.types import Dataset, Example
 SUFFIXES = (".conll", ".jsonl")
 
 
-def write_data(data: Converted, out: str | Path) -> None:
+def write_data(data: Dataset, out: str | Path, *, documents: bool = False) -> None:
     """Write examples to a file, read it back, and replace an older file only if the examples are unchanged.
 
     Args:
-        data: the examples; document borders become -DOCSTART- lines, or "document" numbers in JSON.
+        data: the examples.
+        documents: write the borders of documents as -DOCSTART- lines, or as "document" numbers in JSON.
         out: `.conll` (word, tab, IOB2 or plain tag) or `.jsonl` (the raw text, if there is one, with its spans).
 
     Raises:
         DataError: if the suffix is neither, the file cannot be written, or the examples are not read back unchanged
-            (a word that contains a tab, say).
+            (a word that contains a tab, say), or the texts of a document are not next to each other in columns.
     """
     path = Path(out)
     if path.suffix not in SUFFIXES:
         raise DataError(f"{out}: converted data are written as {' or '.join(SUFFIXES)}. Name such a file.")
-    scheme = "plain" if data.dataset.scheme == "plain" else "IOB2"
-    lines = _columns(data, scheme) if path.suffix == ".conll" else _objects(data, scheme)
+    scheme = "plain" if data.scheme == "plain" else "IOB2"
+    numbers = document_numbers(data.examples) if documents else []
+    if path.suffix == ".conll" and numbers != sorted(numbers):
+        raise DataError(
+            f"{out}: the texts of a document are not next to each other in the source. Write .jsonl."
+        )
+    lines = _columns(data, scheme, numbers) if path.suffix == ".conll" else _objects(data, scheme, numbers)
     try:
         with whole_file(path) as work:
             content = "".join(f"{line}\n" for line in lines)
             work.write_text(content, encoding="utf-8", errors="backslashreplace", newline="\n")
             # Compared before the file replaces an older one.
-            _compare(data.dataset, read_dataset(work, ReadOptions(scheme=scheme)), path)
+            _compare(data, read_dataset(work, ReadOptions(scheme=scheme)), path)
     except OSError as error:
         raise DataError(f"{out}: cannot be written: {error.strerror}. Name another file.") from error
 
 
-def _columns(data: Converted, scheme: str) -> Iterator[str]:
-    for number, example in enumerate(data.dataset.examples):
-        if number in data.documents:
+def _columns(data: Dataset, scheme: str, documents: Sequence[int]) -> Iterator[str]:
+    for example, before, number in zip_longest(
+        data.examples, (None, *documents)[: len(documents)], documents
+    ):
+        if before != number:
             yield from ("-DOCSTART-\tO", "")
         tags = encode_spans(example.spans, len(example.words), scheme)
         yield from (f"{word}\t{tag}" for word, tag in zip(example.words, tags, strict=True))
         yield ""
 
 
-def _objects(data: Converted, scheme: str) -> Iterator[str]:
-    document = 0
-    for number, example in enumerate(data.dataset.examples):
-        document += number in data.documents
+def _objects(data: Dataset, scheme: str, documents: Sequence[int]) -> Iterator[str]:
+    for example, number in zip_longest(data.examples, documents):
         record = _with_text(example) if example.text is not None else _with_tags(example, scheme)
-        yield json.dumps(record | ({"document": document} if data.documents else {}), ensure_ascii=False)
+        yield json.dumps(record | ({"document": number} if documents else {}), ensure_ascii=False)
 
 
 def _with_tags(example: Example, scheme: str) -> dict[str, object]:
