@@ -1,12 +1,15 @@
 """Document context: sentences scored in one window with the sentences around them."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from tiny import CORPUS, tiny_labeler
+from typer.testing import CliRunner
 
+from lookboth.cli import app
 from lookboth.data.alignment import WordEncoder, join_words
 from lookboth.data.contexts import WindowSizes, tokenize_words
 from lookboth.data.documents import as_one_document, join_documents
@@ -165,3 +168,70 @@ def test_predictions_and_evaluation_use_the_windows_of_the_saved_labeler(labeler
 def test_whole_texts_have_no_context(labelers):
     with pytest.raises(ModelError, match="context"):
         changed(labelers["0011"], task="classification", context=5)
+
+
+@pytest.fixture(scope="module")
+def saved(labelers, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("context")
+    changed(labelers["0011"], context="document").save_pretrained(folder)
+    return folder
+
+
+def tags_of(predictions):
+    return [prediction.tags for prediction in predictions]
+
+
+def test_python_labels_a_document(labelers):
+    labeler = changed(labelers["0011"], context="document")
+    sentences, texts = [e.words for e in SENTENCES], [" ".join(e.words) for e in SENTENCES]
+    joined = tags_of(label_examples(labeler, DOCUMENT))
+    assert tags_of(labeler.predict_words(sentences, document=True)) == joined
+    assert tags_of(labeler.predict(texts, document=True)) == joined
+    assert tags_of(labeler.predict_words(sentences)) == tags_of(label_examples(labeler, SENTENCES))
+    assert tags_of(labeler.predict(texts[0], document=True)) == tags_of(labeler.predict(texts[0]))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "names"),
+    [
+        ("a.txt", [], [None] * 4),
+        ("a.txt", ["--documents", "file"], [0] * 4),
+        ("a.jsonl", [], [0, 1, 0, None]),
+        ("a.conll", [], [0, 1, 1, 1]),
+        ("a.conll", ["--documents", "blank_lines"], [0, 1, 1, 2]),
+        ("b.conll", [], [None] * 4),
+    ],
+)
+def test_the_command_reads_documents_of_files(saved, tmp_path, name, options, names):
+    path = tmp_path / name
+    if name == "a.txt":
+        path.write_text("".join(" ".join(e.words) + "\n" for e in SENTENCES))
+    elif name == "a.jsonl":
+        records = [
+            {"tokens": e.words} | ({} if n is None else {"document": n})
+            for e, n in zip(SENTENCES, names, strict=True)
+        ]
+        path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    else:
+        marks = ("", "-DOCSTART-\n", "", "\n") if name == "a.conll" else ("",) * 4
+        path.write_text(
+            "".join(mark + "\n".join(e.words) + "\n\n" for mark, e in zip(marks, SENTENCES, strict=True))
+        )
+    result = CliRunner().invoke(app, ["predict", str(path), "--model", str(saved), "-f", "jsonl", *options])
+    assert result.exit_code == 0, result.output
+    labeler = Labeler.from_pretrained(saved)
+    wanted = [p.to_dict()["spans"] for p in label_examples(labeler, join_documents(SENTENCES, names))]
+    found = [json.loads(line)["spans"] for line in result.stdout.splitlines()]
+    assert [[s["label"] for s in spans] for spans in found] == [
+        [s["label"] for s in spans] for spans in wanted
+    ]
+    scores = [[[s["score"] for spans in each for s in spans]] for each in (found, wanted)]
+    np.testing.assert_allclose(scores[0], scores[1], atol=2e-3)
+
+
+def test_documents_for_a_labeler_without_context_are_refused(labelers, tmp_path):
+    labelers["causal"].save_pretrained(tmp_path / "plain")
+    (tmp_path / "a.txt").write_text("Ada Lovelace\n")
+    asked = ["predict", str(tmp_path / "a.txt"), "--model", str(tmp_path / "plain"), "--documents", "file"]
+    result = CliRunner().invoke(app, asked)
+    assert "context = 0" in str(result.exception)

@@ -8,6 +8,7 @@ import pytest
 from tiny import tiny_tokenizer
 
 from lookboth.data.alignment import Encoding, WordEncoder
+from lookboth.data.contexts import WindowSizes
 from lookboth.data.words import example_from_text
 from lookboth.generative.codecs.codec_registry import CODECS
 from lookboth.inference.confidence import Confidence
@@ -37,7 +38,7 @@ class Drawn:
             encoding=self.encoder.encoding,
             max_tokens=512,
             overlap=64,
-            look_ahead=None,
+            window_sizes=WindowSizes(max_tokens=512, overlap=64),
             label_on="last",
             threshold=None,
             confidence=Confidence(coverage=0.9, quantiles=dict.fromkeys(TAGS, 0.5)),

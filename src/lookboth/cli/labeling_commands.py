@@ -16,11 +16,11 @@ from lookboth.cli.app import (
     ThresholdsOption,
     app,
 )
-from lookboth.cli.reading_options import EncodingOption, reads_labeled_data
+from lookboth.cli.reading_options import DocumentsOption, EncodingOption, reads_labeled_data
 from lookboth.errors import ConfigError
 from lookboth.memory import BULK_BATCH, LARGE_BATCH, SMALL_BATCH
 from lookboth.quiet import quiet_libraries
-from lookboth.types import Prediction
+from lookboth.types import Example, Prediction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -138,6 +138,7 @@ def predict(
         ),
     ] = None,
     encoding: EncodingOption = None,
+    documents: DocumentsOption = None,
     device: DeviceOption = None,
     precision: PrecisionOption = "auto",
 ) -> None:
@@ -153,7 +154,10 @@ def predict(
 
     _require_place(source, output, out)
     _require_stream(source, output, out, stream, lag)
-    examples = read_inputs(source, sys.stdin.buffer, encoding)
+    if stream and documents is not None:
+        raise ConfigError("--documents: a stream is one text, without texts around it. Leave the option out.")
+    # Refuses a missing file before the labeler is loaded.
+    read_inputs(source, sys.stdin.buffer, encoding)
     quiet_libraries()
     labeler = open_labeler(model, device=device, precision=precision, labels=labels)
     least = saved_thresholds(labeler.config) if thresholds else {}
@@ -161,7 +165,7 @@ def predict(
         updates = _label_stream(labeler, lag, encoding)
         print_pieces(render_updates((one.above(min_score).above(least) for one in updates), output.value))
         return
-    found = label_examples(labeler, labeler.split_again(examples))
+    found = label_examples(labeler, _examples(labeler, source, encoding, documents))
     scheme = labeler.config.scheme
     kept = (keep_above(keep_above(each, min_score, scheme), least, scheme) for each in found)
     _give(kept, output, out)
@@ -191,6 +195,7 @@ def suggest(
     output: Annotated[Format, typer.Option("--format", "-f", help="Output format.")] = Format.jsonl,
     out: OutOption = None,
     encoding: EncodingOption = None,
+    documents: DocumentsOption = None,
     device: DeviceOption = None,
     precision: PrecisionOption = "auto",
 ) -> None:
@@ -205,11 +210,14 @@ def suggest(
     from lookboth.labelers import open_labeler
 
     _require_place(source, output, out)
-    examples = read_inputs(source, sys.stdin.buffer, encoding)
+    # Refuses a missing file before the labeler is loaded.
+    read_inputs(source, sys.stdin.buffer, encoding)
     quiet_libraries()
     opened = open_labeler(model, device=device, precision=precision, labels=labels)
     labeler = require_scores(opened, "asked for this")
-    chosen = choose(labeler, labeler.split_again(examples), num_texts=count, measure=by, pool=pool)
+    chosen = choose(
+        labeler, _examples(labeler, source, encoding, documents), num_texts=count, measure=by, pool=pool
+    )
     if output is not Format.jsonl:
         _give((suggestion.prediction for suggestion in chosen), output, out)
     elif out is not None:
@@ -351,6 +359,24 @@ def _require_stream(source: str, output: Format, out: Path | None, stream: bool,
         raise ConfigError("--stream labels standard input and prints. Type: lookboth predict - --stream")
     if lag is not None and not stream:
         raise ConfigError("--lag is for texts that arrive. Type: lookboth predict - --stream --lag 0")
+
+
+def _examples(
+    labeler: "TextLabeler", source: str, encoding: str | None, documents: DocumentsOption
+) -> "Iterable[Example]":
+    """Return the texts of an input, joined to documents if the labeler reads them."""
+    from lookboth.data import join_documents
+    from lookboth.inference import read_documents, read_inputs
+
+    if labeler.reads_documents:
+        found, names = read_documents(source, sys.stdin.buffer, encoding, documents=documents)
+        return join_documents(list(labeler.split_again(found)), names)
+    if documents is not None:
+        raise ConfigError(
+            f"--documents {documents.value}: this labeler reads each text alone, because it was trained with "
+            "context = 0. Leave the option out."
+        )
+    return labeler.split_again(read_inputs(source, sys.stdin.buffer, encoding))
 
 
 def _label_stream(labeler: "TextLabeler", lag: int | None, encoding: str | None) -> "Iterator[StreamUpdate]":

@@ -42,6 +42,7 @@ from .encodings import (
     preview as preview,
     require_encoding as require_encoding,
 )
+from .fields import document_of as document_of
 from .jsonfile import (
     is_text_with_entities as is_text_with_entities,
     open_records as open_records,

@@ -106,7 +106,9 @@ def read_conll(
     return replace(dataset, problems=log.problems())
 
 
-def stream_words(lines: Iterable[str], log: ProblemLog) -> Iterator[Sentence]:
+def stream_words(
+    lines: Iterable[str], log: ProblemLog, *, ends_at_blanks: bool = False
+) -> Iterator[Sentence]:
     """Yield sentences while their lines are read, with the tag "O" for every word; tag columns are optional.
 
     The column layout is detected from the first lines. If the first column numbers the words, the words are in the
@@ -115,6 +117,8 @@ def stream_words(lines: Iterable[str], log: ProblemLog) -> Iterator[Sentence]:
     Args:
         lines: lines of columns.
         log: receives the problems.
+        ends_at_blanks: whether several blank lines end a document. Documents are numbered from 0, so all numbers are 0
+            if there are no borders.
     """
     lines = iter(lines)
     first = list(islice(lines, _LINES_LOOKED_AT))
@@ -123,7 +127,7 @@ def stream_words(lines: Iterable[str], log: ProblemLog) -> Iterator[Sentence]:
     places = take_header(rows, ProblemLog(log.name), Places(0, -1))
     columns = Columns.of(rows, places, blanks=splitter.blanks)
     columns = replace(columns, word=find_words(rows, columns)[1])
-    assembler = _WordAssembler(columns, log)
+    assembler = _WordAssembler(columns, log, ends_at_blanks=ends_at_blanks)
     sentences = assembler.assemble(chain(rows, map(splitter.split, lines)))
     return (sentence for sentence in sentences if sentence.words)
 

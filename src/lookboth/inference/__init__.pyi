@@ -10,7 +10,7 @@ from .formats import (
     write_pieces as write_pieces,
     write_predictions as write_predictions,
 )
-from .inputs import read_inputs as read_inputs
+from .inputs import read_documents as read_documents, read_inputs as read_inputs
 from .labeling_config import (
     LabelingConfig as LabelingConfig,
     LabelOn as LabelOn,

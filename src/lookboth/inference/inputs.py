@@ -9,6 +9,7 @@ from lookboth.data import (
     FILE_SUFFIXES,
     JSONL_SUFFIXES,
     StrictLog,
+    document_of,
     example_from_text,
     parse_objects,
     stream_file,
@@ -23,11 +24,13 @@ _OBJECTS = {*JSONL_SUFFIXES}
 # In training data these suffixes contain columns; here they contain raw text.
 _WORDS = {*CONLL_SUFFIXES} - {".txt", ".tsv", ".csv"}
 _NAMES_A_FILE = {*FILE_SUFFIXES, ".text"}
+# An example and the name of its document; None: it is a document of its own.
+_Named = tuple[Example, str | int | None]
 _ALLOWED = 'write {"text": "..."} or {"tokens": ["...", "..."]}'
 
 
 def read_inputs(source: str, stdin: BinaryIO, encoding: str | None = None) -> Iterator[Example]:
-    """Yield the examples in `source`.
+    """Yield the examples in `source`, each a document of its own.
 
     Args:
         source: a text; the name of a file, pipe or device; or "-" for standard input. The content of a file depends
@@ -42,6 +45,30 @@ def read_inputs(source: str, stdin: BinaryIO, encoding: str | None = None) -> It
         DataError: the file does not exist or is a folder; or a line cannot be decoded, is not JSON, has neither text
             nor tokens, or has other columns than the lines before.
     """
+    return (example for example, _ in _named(source, stdin, encoding))
+
+
+def read_documents(
+    source: str, stdin: BinaryIO, encoding: str | None = None, *, documents: str | None = None
+) -> tuple[list[Example], list[str | int | None]]:
+    """Return all examples in `source` and the names of their documents, for `join_documents`.
+
+    Args:
+        source, stdin, encoding: as in `read_inputs`, also for the errors.
+        documents: "file": the source is one document; "blank_lines": several blank lines end a document in columns;
+            None: the borders in columns, and "document" in JSON. A text without any is a document of its own.
+    """
+    pairs = list(_named(source, stdin, encoding, ends_at_blanks=documents == "blank_lines"))
+    names = [0 if documents == "file" else name for _, name in pairs]
+    if documents != "file" and suffix_of(source) in _WORDS and not any(names):
+        names = [None] * len(names)
+    return [example for example, _ in pairs], names
+
+
+def _named(
+    source: str, stdin: BinaryIO, encoding: str | None, *, ends_at_blanks: bool = False
+) -> Iterator[_Named]:
+    """Yield each example with the name of its document."""
     if source == "-":
         return _texts(stream_lines(stdin, "standard input", encoding), "standard input")
     if os.path.isdir(source):
@@ -52,10 +79,11 @@ def read_inputs(source: str, stdin: BinaryIO, encoding: str | None = None) -> It
     # A name that does not exist is a text to label, unless it looks like a mistyped file name.
     if not os.path.exists(source):
         _refuse_missing_file(source)
-        return iter([example_from_text(source)])
-    suffix = suffix_of(source)
-    read = _sentences if suffix in _WORDS else _objects if suffix in _OBJECTS else _texts
-    return read(stream_file(source, encoding), source)
+        return iter([(example_from_text(source), None)])
+    suffix, lines = suffix_of(source), stream_file(source, encoding)
+    if suffix in _WORDS:
+        return _sentences(lines, source, ends_at_blanks=ends_at_blanks)
+    return _objects(lines, source) if suffix in _OBJECTS else _texts(lines, source)
 
 
 def _refuse_missing_file(source: str) -> None:
@@ -65,24 +93,24 @@ def _refuse_missing_file(source: str) -> None:
         )
 
 
-def _texts(lines: Iterable[str], name: str) -> Iterator[Example]:
+def _texts(lines: Iterable[str], name: str) -> Iterator[_Named]:
     for number, line in enumerate(lines, start=1):
-        yield example_from_text(line, f"{name}:{number}")
+        yield example_from_text(line, f"{name}:{number}"), None
 
 
-def _sentences(lines: Iterable[str], name: str) -> Iterator[Example]:
+def _sentences(lines: Iterable[str], name: str, *, ends_at_blanks: bool) -> Iterator[_Named]:
     log = StrictLog(name)
-    for sentence in stream_words(lines, log):
-        yield Example(sentence.words, source=log.where(sentence.line(0)))
+    for sentence in stream_words(lines, log, ends_at_blanks=ends_at_blanks):
+        yield Example(sentence.words, source=log.where(sentence.line(0))), sentence.document
 
 
-def _objects(lines: Iterable[str], name: str) -> Iterator[Example]:
+def _objects(lines: Iterable[str], name: str) -> Iterator[_Named]:
     log = StrictLog(name)
     for number, record in parse_objects(lines, log, _ALLOWED):
         text, tokens = record.get("text"), record.get("tokens")
         if isinstance(text, str):
-            yield example_from_text(text, log.where(number))
+            yield example_from_text(text, log.where(number)), document_of(record)
         elif isinstance(tokens, list) and all(isinstance(token, str) for token in tokens):
-            yield Example(tuple(tokens), source=log.where(number))
+            yield Example(tuple(tokens), source=log.where(number)), document_of(record)
         else:
             log.add(number, "json", 'no "text" (a string) and no "tokens" (a list of strings) in the object')

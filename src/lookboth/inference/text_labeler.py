@@ -7,9 +7,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from lookboth.data import ReadOptions, example_from_text
+from lookboth.data import ReadOptions, as_one_document, example_from_text
 from lookboth.errors import ModelError, PlanError
-from lookboth.inference.pipeline import label_chunk, label_texts, label_words
+from lookboth.inference.pipeline import label_chunk, label_examples, label_texts, label_words
 from lookboth.memory import LARGE_BATCH, SMALL_BATCH
 from lookboth.types import Example, Prediction, TokenizedExample
 
@@ -134,21 +134,42 @@ class TextLabeler(ABC):
             api.create_repo(name, private=private, exist_ok=True)
             return str(api.upload_folder(repo_id=name, folder_path=folder))
 
-    def predict(self, texts: str | Iterable[str], *, batch_tokens: int | None = None) -> list[Prediction]:
+    def predict(
+        self, texts: str | Iterable[str], *, batch_tokens: int | None = None, document: bool = False
+    ) -> list[Prediction]:
         """Label raw texts of any length; character offsets refer to the strings as passed.
 
         Args:
             texts: one text or several.
             batch_tokens: tokens per batch; None: a default for the device.
+            document: whether the texts are one document, in order, for a labeler with `context`; otherwise each text is
+                a document of its own.
         """
+        if document and not isinstance(texts, str):
+            return self._predict_document(map(self.read_text, texts), batch_tokens)
         # A string is also an iterable of strings, its characters.
         return list(self.stream([texts] if isinstance(texts, str) else texts, batch_tokens=batch_tokens))
 
     def predict_words(
-        self, sentences: Iterable[Sequence[str]], *, batch_tokens: int | None = None
+        self,
+        sentences: Iterable[Sequence[str]],
+        *,
+        batch_tokens: int | None = None,
+        document: bool = False,
     ) -> list[Prediction]:
-        """Label sentences given as words; every word gets exactly one tag."""
+        """Label sentences given as words; every word gets exactly one tag.
+
+        Args:
+            sentences: the words of each sentence.
+            batch_tokens, document: as in `predict`.
+        """
+        if document:
+            return self._predict_document((Example(tuple(words)) for words in sentences), batch_tokens)
         return list(label_words(self, sentences, batch_tokens=batch_tokens))
+
+    def _predict_document(self, examples: Iterable[Example], batch_tokens: int | None) -> list[Prediction]:
+        joined = as_one_document(list(examples))
+        return list(label_examples(self, joined, batch_tokens=batch_tokens))
 
     def open_stream(self, *, lag: int | None = None) -> "WordStream":
         """Return a stream that labels one text while it arrives, word by word.
