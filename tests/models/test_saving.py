@@ -25,8 +25,8 @@ from lookboth.labelers.labeler import Labeler
 from lookboth.labelers.labeler_config import read_config
 from lookboth.labelers.merging import merge_labeler, merge_to_folder
 from lookboth.labelers.saving import load_backbone_and_tokenizer
-from lookboth.models import fold_adapter
 from lookboth.models.builtin_models import BUILTIN
+from lookboth.models.folding import fold_adapter, has_adapter
 
 KINDS = ("lora", "full", "head")
 SENTENCES = (
@@ -150,7 +150,7 @@ def test_merged_predictions_agree(base, plan, tmp_path):
 def test_python_labels_with_the_weights_of_the_command_line(base, load, tmp_path):
     tiny_labeler(base, plan="0011", adapter="lora").save_pretrained(tmp_path)
     merged = load(tmp_path, device="cpu", precision="fp32")
-    assert any(getattr(module, "merged", False) for module in merged.model.modules())
+    assert not any(hasattr(module, "lora_A") for module in merged.model.modules())
     with pytest.raises(ModelError, match=r"training would not change it.*merge=False"):
         merged.model.train()
     load(tmp_path, device="cpu", precision="fp32", merge=False).model.train()
@@ -219,7 +219,7 @@ def test_a_qlora_labeler_is_loaded_in_4_bits_where_that_can_be(
 ):
     installed(monkeypatch, there)
     config = replace(read_config(saved_qlora), adapter=adapter)
-    load_backbone_and_tokenizer(saved_qlora, config, device, precision, False)
+    load_backbone_and_tokenizer(saved_qlora, config, device, precision, False, merge=False)
     assert [kwargs["four_bit"] for kwargs in asked_for] == [four_bit]
 
 
@@ -227,9 +227,8 @@ def test_over_the_unquantised_base_a_qlora_adapter_is_folded(saved_qlora):
     expected = Labeler.from_pretrained(saved_qlora, device="cpu", precision="fp32", merge=False)
     folded = Labeler.from_pretrained(saved_qlora, device="cpu", precision="fp32", merge=True)
     assert_same(folded, expected, atol=1e-4)
-    pairs = [module for module in folded.model.backbone.modules() if hasattr(module, "lora_A")]
-    assert pairs
-    assert all(pair.merged for pair in pairs)
+    assert has_adapter(folded.model.backbone)
+    assert not any(hasattr(module, "lora_A") for module in folded.model.backbone.modules())
 
 
 def test_weights_in_4_bits_are_not_folded(base):

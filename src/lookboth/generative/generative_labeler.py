@@ -20,7 +20,6 @@ from lookboth.generative.prompts import Prompt, PromptWriter
 from lookboth.inference import TextLabeler
 from lookboth.labelers import KIND_KEY, find_folder, read_settings
 from lookboth.memory import LARGE_BATCH
-from lookboth.models import fold_adapter
 from lookboth.types import Example, PredictedSpan, Prediction, Span
 
 _SENTENCE_ENDS = frozenset(".!?。")
@@ -202,11 +201,10 @@ def load_generative(
         device=device,
         precision=precision,
         base=base,
+        merge=merge,
         trust_remote_code=trust_remote_code,
         backbone=backbone,
     )
-    if merge:
-        fold_adapter(model.backbone)
     labeler = GenerativeLabeler(config, model, tokenizer, pool)
     # The saved pool is already the draw; drawing from it again would change the demonstrations.
     labeler.demonstrations.as_saved()

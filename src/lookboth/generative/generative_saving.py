@@ -59,6 +59,7 @@ def load_parts(
     device: str | None,
     precision: str,
     base: str | None,
+    merge: bool,
     trust_remote_code: bool,
     backbone: Any = None,
 ) -> tuple[GenerativeLabelerConfig, GenerativeModel, Any, list[Example]]:
@@ -75,7 +76,7 @@ def load_parts(
     device = device or default_device()
     choice: Precision = precision  # type: ignore[assignment]
     backbone, tokenizer = load_backbone_and_tokenizer(
-        folder, config, device, choice, trust_remote_code, backbone=backbone
+        folder, config, device, choice, trust_remote_code, merge=merge, backbone=backbone
     )
     # Full fine-tuning also changes the vocabulary head, which is saved with the backbone.
     name = str((folder / BACKBONE_FOLDER).absolute()) if config.adapter == "full" else config.base

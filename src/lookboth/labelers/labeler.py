@@ -19,7 +19,7 @@ from lookboth.labelers.saving import load_parts, save_parts
 from lookboth.labelers.streaming import prove_once, require_streamable
 from lookboth.masking import MaskPlan, under_plan
 from lookboth.memory import LARGE_BATCH
-from lookboth.models import IncrementalScorer, LabelerModel, fold_adapter
+from lookboth.models import IncrementalScorer, LabelerModel
 from lookboth.types import Example, Prediction, TokenizedExample
 
 
@@ -242,13 +242,11 @@ def load_labeler(
         device=device,
         precision=precision,
         base=base,
+        merge=merge,
         trust_remote_code=trust_remote_code,
         backbone=backbone,
     )
-    labeler = Labeler(*parts)
-    if merge:
-        fold_adapter(labeler.model.backbone)
-    return labeler
+    return Labeler(*parts)
 
 
 def require_fixed_labels(labeler: TextLabeler, what: str) -> None:

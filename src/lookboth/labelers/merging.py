@@ -8,7 +8,7 @@ from lookboth.errors import ModelError
 from lookboth.labelers.labeler import Labeler, require_head
 from lookboth.labelers.opening import open_labeler
 from lookboth.labelers.reading_back import read_back
-from lookboth.models import LabelerModel, default_device, is_folded, torch_dtype
+from lookboth.models import LabelerModel, default_device, has_adapter, merge_for_good, torch_dtype
 
 if TYPE_CHECKING:
     from lookboth.data import Labels
@@ -30,7 +30,7 @@ def merge_labeler(labeler: Labeler) -> Labeler:
         ModelError: the labeler does not have an adapter, or its backbone is in 4 bits, which would round the sum.
     """
     backbone = labeler.model.backbone
-    if not hasattr(backbone, "merge_and_unload"):
+    if not has_adapter(backbone):
         raise ModelError(
             f"nothing to merge: this labeler was trained with adapter = {labeler.config.adapter!r}."
         )
@@ -39,8 +39,7 @@ def merge_labeler(labeler: Labeler) -> Labeler:
             "a labeler in 4 bits cannot be merged. Load it over the unquantised base: "
             "Labeler.from_pretrained(FOLDER, precision='fp32')."
         )
-    # A labeler that was merged as it was loaded has the merged weights already.
-    merged = backbone.unload() if is_folded(backbone) else backbone.merge_and_unload()
+    merged = merge_for_good(backbone)
     config = replace(labeler.config, adapter="merged")
     # A new model around the merged backbone, with a copy of the trained head.
     model = LabelerModel(merged, config, compute_dtype=labeler.model.compute_dtype)

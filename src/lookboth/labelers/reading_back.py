@@ -1,6 +1,5 @@
 """Loads a saved labeler again and compares it with the labeler in memory, before a run counts as finished."""
 
-import copy
 import gc
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from lookboth.labelers.labeler import Labeler
 from lookboth.labelers.opening import load_folder
 from lookboth.labelers.saving import BACKBONE_FOLDER
 from lookboth.masking import PREFIX, remove_plan
-from lookboth.models import Precision, load_adapter, load_backbone
+from lookboth.models import Precision, load_adapter, load_backbone, sharing_copy
 from lookboth.types import Prediction
 
 TEXT = ("Ada", "Lovelace", "met", "Charles", "Babbage", "in", "London", ".")
@@ -137,13 +136,7 @@ def require_same_weights(ours: nn.Module, theirs: nn.Module) -> None:
 
 def without_adapter(backbone: Any) -> Any:
     """Return a model without adapter and mask plan that shares its weights with `backbone`."""
-    # Recurrent layers keep their last state as an attribute, and deepcopy refuses tensors with a gradient.
-    kept = [
-        value for module in backbone.modules() for value in vars(module).values() if torch.is_tensor(value)
-    ]
-    # As the memo of deepcopy, this makes the copy refer to the original tensors.
-    shared = {id(tensor): tensor for tensor in (*backbone.parameters(), *backbone.buffers(), *kept)}
-    twin = copy.deepcopy(backbone, shared)
+    twin = sharing_copy(backbone)
     return remove_plan(twin.unload() if hasattr(twin, "peft_config") else twin).eval()
 
 

@@ -77,6 +77,7 @@ def load_parts(
     device: str | None,
     precision: str,
     base: str | None,
+    merge: bool,
     trust_remote_code: bool,
     backbone: Any = None,
 ) -> tuple[LabelerConfig, LabelerModel, Any]:
@@ -84,7 +85,7 @@ def load_parts(
 
     Args:
         folder: folder of the labeler; data: its `config.json`.
-        device, precision, base, trust_remote_code: see `Labeler.from_pretrained`.
+        device, precision, base, merge, trust_remote_code: see `Labeler.from_pretrained`.
         backbone: a backbone in memory, without adapter and plan; None: load it.
 
     Raises:
@@ -96,7 +97,7 @@ def load_parts(
     device = device or default_device()
     choice: Precision = precision  # type: ignore[assignment]
     backbone, tokenizer = load_backbone_and_tokenizer(
-        folder, config, device, choice, trust_remote_code, backbone=backbone
+        folder, config, device, choice, trust_remote_code, merge=merge, backbone=backbone
     )
     check_special_tokens(config, backbone, str(folder / CONFIG_FILE))
     use_plan(backbone, config.plan)
@@ -139,7 +140,14 @@ def _save_tokenizer(config: LabelerConfig, tokenizer: Any, folder: Path) -> None
 
 
 def load_backbone_and_tokenizer(
-    folder: Path, config: Any, device: str, precision: Precision, trust: bool, *, backbone: Any = None
+    folder: Path,
+    config: Any,
+    device: str,
+    precision: Precision,
+    trust: bool,
+    *,
+    merge: bool,
+    backbone: Any = None,
 ) -> tuple[Any, Any]:
     """Load the backbone (with its adapter) and the tokenizer of a saved labeler.
 
@@ -149,7 +157,7 @@ def load_backbone_and_tokenizer(
     Args:
         folder: folder of the labeler.
         config: settings with base, revision, fingerprint, exit_layer and adapter.
-        device, precision: see `Labeler.from_pretrained`; trust: run the base model's own code.
+        device, precision, merge: see `Labeler.from_pretrained`; trust: run the base model's own code.
         backbone: a backbone in memory, without adapter; None: load it.
 
     Raises:
@@ -181,7 +189,7 @@ def load_backbone_and_tokenizer(
             f"has {found}. Load the base it was trained on: Labeler.from_pretrained(..., base='PATH OR HUB ID')."
         )
     if config.adapter in {"lora", "qlora"}:
-        backbone = load_adapter(backbone, folder / ADAPTER_FOLDER)
+        backbone = load_adapter(backbone, folder / ADAPTER_FOLDER, merge=merge)
     own = (folder / "tokenizer_config.json").is_file()
     tokenizer = load_saved_tokenizer(folder) if own else load_tokenizer(config.base)
     return backbone, tokenizer

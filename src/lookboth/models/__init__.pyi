@@ -1,13 +1,16 @@
 from .adapter_files import (
     WEIGHTS_FILE as WEIGHTS_FILE,
-    fold_adapter as fold_adapter,
-    is_folded as is_folded,
     load_adapter as load_adapter,
     read_adapter as read_adapter,
     save_adapter as save_adapter,
 )
 from .arithmetic import compute_in as compute_in
 from .builtin_models import BUILTIN as BUILTIN
+from .folding import (
+    has_adapter as has_adapter,
+    merge_for_good as merge_for_good,
+    sharing_copy as sharing_copy,
+)
 from .incremental_scorer import IncrementalScorer as IncrementalScorer
 from .labeler_model import LABEL_POOLING as LABEL_POOLING, LabelerModel as LabelerModel
 from .language_model import LanguageModel as LanguageModel, load_language_model as load_language_model

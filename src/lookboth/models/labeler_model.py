@@ -12,8 +12,8 @@ from lookboth.data import BatchFacts
 from lookboth.errors import ConfigError
 from lookboth.inference import LabelOn
 from lookboth.masking import MaskPlan, first_position, under_plan, with_known_rows
-from lookboth.models.adapter_files import require_trainable
 from lookboth.models.arithmetic import compute_in
+from lookboth.models.folding import require_trainable
 from lookboth.models.heads import Head, build_head
 from lookboth.models.soft_loss import NO_LABEL, SoftLoss
 from lookboth.models.text_pass import layer_states, pass_over_text, rows_of

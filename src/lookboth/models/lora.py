@@ -54,18 +54,7 @@ def fill_pairs(model: Any, weights: Mapping[str, torch.Tensor], *, dtype: torch.
         ModelError: names or shapes differ.
     """
     pairs = {_saved_name(name): name for name in _pairs(model)}
-    missing, unknown = pairs.keys() - weights.keys(), weights.keys() - pairs.keys()
-    if missing or unknown:
-        raise ModelError(
-            f"{len(missing)} LoRA weights are missing and {len(unknown)} unknown, for example "
-            f"{min(missing | unknown)!r}."
-        )
-    for name, place in pairs.items():
-        shape = model.get_parameter(place).shape
-        if weights[name].shape != shape:
-            raise ModelError(
-                f"{name} has shape {tuple(weights[name].shape)}, the model needs {tuple(shape)}."
-            )
+    check_pairs({name: model.get_parameter(place).shape for name, place in pairs.items()}, weights)
     device = model.get_input_embeddings().weight.device
     state = {place: weights[name].to(device, dtype) for name, place in pairs.items()}
     model.load_state_dict(state, strict=False, assign=True)
@@ -73,6 +62,28 @@ def fill_pairs(model: Any, weights: Mapping[str, torch.Tensor], *, dtype: torch.
     lost = [name for name, value in _pairs(model).items() if not _is_same(value, state[name])]
     if lost:
         raise ModelError(f"{len(lost)} LoRA weights were not loaded by the model, for example {min(lost)!r}.")
+
+
+def check_pairs(shapes: Mapping[str, tuple[int, ...]], weights: Mapping[str, torch.Tensor]) -> None:
+    """Check that each pair has a weight of its shape, and each weight a pair.
+
+    Args:
+        shapes: shapes that the model needs, by PEFT's names; weights: weights by the same names.
+
+    Raises:
+        ModelError: names or shapes differ.
+    """
+    missing, unknown = shapes.keys() - weights.keys(), weights.keys() - shapes.keys()
+    if missing or unknown:
+        raise ModelError(
+            f"{len(missing)} LoRA weights are missing and {len(unknown)} unknown, for example "
+            f"{min(missing | unknown)!r}."
+        )
+    for name, shape in shapes.items():
+        if weights[name].shape != shape:
+            raise ModelError(
+                f"{name} has shape {tuple(weights[name].shape)}, the model needs {tuple(shape)}."
+            )
 
 
 def paired_weights(model: nn.Module) -> set[str]:
