@@ -42,12 +42,19 @@ def audit(
         ),
     ] = Format.text,
     out: Annotated[Path, typer.Option(help="Folder for folds, findings and page.")] = Path("runs/audit"),
+    apply: Annotated[
+        Path | None,
+        typer.Option(help="Decisions downloaded from the page: write the corrected data into --out."),
+    ] = None,
     settings: SettingsOption = None,
     repair: RepairOption = False,
 ) -> None:
-    """Find probable errors in the labels of a data set."""
+    """Find probable errors in the labels of a data set, and apply decisions about them."""
     if output in (Format.conll, Format.html, Format.brat):
         raise ConfigError(f"--format {output}: allowed are text, jsonl, doccano, label-studio and prodigy.")
+    if apply is not None:
+        _apply(apply, out, [source, data, model, plan, labeler, *(settings or [])])
+        return
     quiet_libraries()
     from lookboth.audit import audit_data
 
@@ -56,7 +63,16 @@ def audit(
         result = audit_data(config, out, num_folds=folds, labeler=labeler)
     _write(result, out)
     _print(result, output, count)
-    typer.echo(f"{result.describe()}\nfindings: {out / 'findings.jsonl'}", err=True)
+    typer.echo(f"{result.describe()}\npage: {out / 'review.html'}", err=True)
+
+
+def _apply(decisions: Path, out: Path, others: list[str | None]) -> None:
+    from lookboth.audit import apply_decisions
+
+    if any(others):
+        raise ConfigError("--apply reads the data that the decisions name. Type: lookboth audit --apply FILE")
+    with progress_to(lambda line: typer.echo(line, err=True)):
+        typer.echo(apply_decisions(decisions, out).describe())
 
 
 def _audited_recipe(
@@ -81,8 +97,10 @@ def _audited_recipe(
 def _write(result: "Audit", out: Path) -> None:
     from lookboth.audit import render_lines
     from lookboth.inference import write_pieces
+    from lookboth.reporting import write_review_page
 
     write_pieces(render_lines(result.findings), out / "findings.jsonl")
+    write_review_page(result, out / "review.html")
 
 
 def _print(result: "Audit", output: Format, count: int) -> None:

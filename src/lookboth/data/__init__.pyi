@@ -94,6 +94,7 @@ from .readers import (
     read_split as read_split,
     read_text as read_text,
 )
+from .relabeling import relabel_file as relabel_file
 from .repeated_keys import parse_json as parse_json, repeated_key as repeated_key
 from .schemes import (
     OUTSIDE as OUTSIDE,

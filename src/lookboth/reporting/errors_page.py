@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Literal, NamedTuple
 
 from lookboth.evaluation import ErrorKind, ScoredSentence, SpanPair, pair_spans
@@ -12,7 +12,7 @@ from lookboth.types import Span
 Hues = Mapping[str, int]
 
 
-class _Piece(NamedTuple):
+class Piece(NamedTuple):
     """A piece of a sentence: "text", the start of a mark ("right" or "wrong", with its hue), or its "end" (a label)."""
 
     kind: Literal["text", "right", "wrong", "end"]
@@ -34,8 +34,8 @@ class _Article(NamedTuple):
     number: int
     text: str
     source: str
-    gold: Sequence[_Piece]
-    predicted: Sequence[_Piece]
+    gold: Sequence[Piece]
+    predicted: Sequence[Piece]
     errors: Sequence[_Error]
 
 
@@ -77,8 +77,8 @@ def _article(number: int, sentence: ScoredSentence, errors: Sequence[SpanPair], 
         number,
         " ".join(sentence.words).lower(),
         sentence.source,
-        _marked(sentence.words, sentence.gold, wrong_gold, hues),
-        _marked(sentence.words, sentence.predicted, wrong_predicted, hues),
+        mark_words(sentence.words, sentence.gold, wrong_gold, hues),
+        mark_words(sentence.words, sentence.predicted, wrong_predicted, hues),
         [_error(pair, sentence.words) for pair in errors],
     )
 
@@ -91,22 +91,24 @@ def _error(pair: SpanPair, words: Sequence[str]) -> _Error:
     return _Error(str(pair.kind), json.dumps(_labels(pair), ensure_ascii=False), spans)
 
 
-def _marked(words: Sequence[str], spans: Sequence[Span], wrong: set[Span | None], hues: Hues) -> list[_Piece]:
+def mark_words(
+    words: Sequence[str], spans: Sequence[Span], wrong: Set[Span | None], hues: Hues
+) -> list[Piece]:
     """Return the words with the start and end of each span; nested spans become nested marks."""
     ends: list[Span] = []
     starts = sorted(set(spans), key=lambda span: (span.start, -span.end, span.label))
-    pieces: list[_Piece] = []
+    pieces: list[Piece] = []
     for place, word in enumerate(words):
-        pieces.append(_Piece("text", " " if place else ""))
+        pieces.append(Piece("text", " " if place else ""))
         while starts and starts[0].start == place:
             span = starts.pop(0)
             # HTML elements cannot overlap, so a span is cut at the end of the span around it.
             end = min([span.end, *(outer.end for outer in ends)])
             ends.append(span._replace(end=end))
-            pieces.append(_Piece("wrong" if span in wrong else "right", "", hues[span.label]))
-        pieces.append(_Piece("text", word))
+            pieces.append(Piece("wrong" if span in wrong else "right", "", hues[span.label]))
+        pieces.append(Piece("text", word))
         while ends and ends[-1].end == place + 1:
-            pieces.append(_Piece("end", ends.pop().label))
+            pieces.append(Piece("end", ends.pop().label))
     return pieces
 
 

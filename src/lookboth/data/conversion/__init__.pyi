@@ -9,3 +9,4 @@ from .kinds import (
     recognize as recognize,
 )
 from .marked import mark_prediction as mark_prediction
+from .writing import write_data as write_data
