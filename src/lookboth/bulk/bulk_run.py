@@ -84,27 +84,38 @@ def run_bulk(
         read_confidence(model_folder).require_thresholds()
     root, files = find_files(place, options.input_format)
     wanted = Manifest(decided(options, files), model_digest(model_folder), tuple(files))
+    local = None if model is None else str(model_folder.absolute() if Path(model).is_dir() else model)
+    job = WorkerSpec(_for_workers(source), root.path, _for_workers(out), local)
     folder.prepare()
     with folder.lock():
         # This run has the lock, so no worker of an earlier run is active.
         folder.clear_work()
         manifest = _begin_or_resume(folder, root, wanted)
-        done = folder.receipts(manifest)
-        meter = Meter([part.size for part in manifest.parts], tuple(done.values()))
-        missing = [number for number in range(len(manifest.parts)) if number not in done]
-        if missing:
-            local = None if model is None else str(model_folder.absolute() if Path(model).is_dir() else model)
-            job = WorkerSpec(_for_workers(source), root.path, _for_workers(out), local)
-            _label(job, missing, workers, meter, report)
-            # Only killed workers have left files here; no worker is running now.
-            folder.clear_work()
-    total = meter.progress()
+        total = _label_missing(job, folder, manifest, workers, report)
     if total.parts < total.all_parts:
         raise LookbothError(
             f"{total.all_parts - total.parts} parts were not written. Type the same command again to resume."
         )
     _require_labeled(total, str(source), folder)
     return BulkResult(str(out), folder.bad_folder, total)
+
+
+def _label_missing(
+    job: WorkerSpec,
+    folder: OutFolder,
+    manifest: Manifest,
+    workers: Workers,
+    report: Callable[[Progress], None] | None,
+) -> Progress:
+    """Label the parts without a receipt, and return the totals of all parts."""
+    done = folder.receipts(manifest)
+    meter = Meter([part.size for part in manifest.parts], tuple(done.values()))
+    missing = [number for number in range(len(manifest.parts)) if number not in done]
+    if missing:
+        _label(job, missing, workers, meter, report)
+        # Only killed workers have left files here; no worker is running now.
+        folder.clear_work()
+    return meter.progress()
 
 
 def _require_labeled(total: Progress, source: str, folder: OutFolder) -> None:

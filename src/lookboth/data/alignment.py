@@ -249,6 +249,7 @@ def _special_tokens(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the special tokens that the tokenizer adds before and after a text."""
     plain = _ids(tokenizer, _PROBES[1])
     full = list(tokenizer(_PROBES[1], verbose=False)["input_ids"])
+    # The special tokens are those around the tokens of the word alone.
     for start in range(len(full) - len(plain) + 1):
         if full[start : start + len(plain)] == plain:
             return tuple(full[:start]), tuple(full[start + len(plain) :])

@@ -129,6 +129,7 @@ def spans_over_words(
     starts, ends = [start for start, _ in offsets], [end for _, end in offsets]
     moved = []
     for span in spans:
+        # The first word that ends after the start, and the first word that begins at or after the end.
         first, stop = bisect_right(ends, span.start), bisect_left(starts, span.end)
         if first >= stop:
             log.add(line, "span", f"{span.quote(text)} covers no word", "the span is left out")
@@ -169,6 +170,7 @@ def _without_overlaps(
             if (source.start, source.end) == (rival.start, rival.end):
                 message += "; lookboth convert has --several first and --several joined"
             log.add(line, "overlap", message, f"{source.quote(text)} is left out")
+    # Back in the order of the text.
     return tuple(sorted(span for span, _ in kept))
 
 
@@ -184,6 +186,7 @@ def _find_span(record: Any) -> _RawSpan | str:
         return _not_a_span(record)
     if _MISSING in (start, end, label):
         return _not_a_span(record)
+    # `isinstance` would accept True and False as offsets.
     if type(start) is not int or type(end) is not int:
         return f"span {start!r:.40}..{end!r:.40}: offsets are whole numbers"
     if isinstance(label, _Candidates):

@@ -106,6 +106,7 @@ def check_data(
 def _read_all(
     sources: Sequence[str | Path] | Mapping[str, str | Path], options: ReadOptions
 ) -> list[tuple[str, Dataset]]:
+    # A string is also a sequence, of characters.
     if isinstance(sources, str | Path):
         sources = [sources]
     read = []
@@ -163,6 +164,7 @@ def _check_labels(datasets: Sequence[tuple[str, Dataset]]) -> list[Problem]:
     first_seen: dict[str, str] = {}
     for split, dataset in datasets:
         for label, example in _first_examples(dataset).items():
+            # Without a train split no label can be missing in it.
             if in_train and label not in in_train:
                 message = f"label {label!r} of {split} does not occur in train; it cannot be learned"
                 found.append(Problem(example.source, message, "label-not-in-train", fatal=False))

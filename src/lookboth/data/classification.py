@@ -161,6 +161,7 @@ def _other_labels(record: Mapping[str, Any], names: FieldNames) -> str:
     """Return the message for a record whose "label" and "labels" differ, else ""."""
     usual = [key for key in ("label", "labels") if record.get(key) not in (None, "", [])]
     if (
+        # A key that the user named decides; the usual keys may contradict each other.
         names.label != LABEL_FIELDS
         or len(usual) < 2
         or len({parse_labels(record[key]) for key in usual}) == 1
@@ -184,6 +185,7 @@ def _csv_rows(path: str | Path, log: ProblemLog) -> Iterator[_Row]:
         for columns in reader:
             if columns:
                 rows.append(_Row(line, columns))
+            # A quoted cell may have several lines; a row is reported at its first one.
             line = reader.line_num + 1
     except csv.Error as error:
         log.add(line, "csv", f"not CSV from here on: {error}")

@@ -17,6 +17,7 @@ _BOM = "\ufeff"
 _WIDTHS: Mapping[str, Callable[[str], int]] = MappingProxyType(
     {
         "code points": lambda char: 1,
+        # Characters beyond U+FFFF are surrogate pairs.
         "UTF-16 units": lambda char: 1 + (char > "\uffff"),
         "UTF-8 bytes": lambda char: len(char.encode("utf-8", "surrogatepass")),
     }

@@ -151,6 +151,7 @@ def _values_of_whole(path: str | Path, lines: Sequence[str], allowed: str) -> li
         value = parse_json(content)
     except (ValueError, RecursionError) as error:
         values = _values_in_a_row(content)
+        # None: the lines are read one by one, and each line that is not JSON is reported.
         if values or len(filled) == 1 or _has_objects(filled):
             return values
         place = f":{error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
@@ -159,6 +160,7 @@ def _values_of_whole(path: str | Path, lines: Sequence[str], allowed: str) -> li
 
 
 def _items(value: Any, *, several_lines: bool) -> list[Any] | None:
+    # `without_repeated_keys` reports it as one invalid value.
     if isinstance(value, RepeatedKeyObject):
         return [value]
     if isinstance(value, list) and not is_text_with_entities(value):

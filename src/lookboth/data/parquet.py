@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 _SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})")
+# Pattern of the number of a shard, for `glob`.
 _ANY = "?????"
 
 

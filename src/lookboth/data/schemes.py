@@ -98,6 +98,7 @@ def find_tag_errors(tags: Sequence[str], scheme: str) -> list[tuple[int, str]]:
             (i, f"the tag is empty; a tag of {scheme} is any text") for i, tag in enumerate(tags) if not tag
         ]
     errors: list[tuple[int, str]] = []
+    # The last pair checks that no span is left open at the end of the sentence.
     for i, (previous, tag) in enumerate(pairwise((OUTSIDE, *tags, OUTSIDE))):
         left, here = _transition_errors(previous, tag, scheme)
         if left:
@@ -183,6 +184,7 @@ def _fold_tags(tags: Sequence[str], prefixes: str) -> list[tuple[str, str]]:
 def _begin_iob1_spans(folded: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """Rewrite IOB1 as IOB2; a 'B-' that does not follow its own label is ill-formed and becomes "O"."""
     result = []
+    # `previous` is the tag of the file, `written` its IOB2 form.
     written = previous = (OUTSIDE, "")
     for prefix, label in folded:
         if prefix == "I" and written[1] != label:
@@ -218,6 +220,7 @@ def _decode_strict(folded: list[tuple[str, str]], *, needs_end: bool) -> tuple[S
 
 def _decode_repaired(folded: list[tuple[str, str]]) -> tuple[Span, ...]:
     spans = []
+    # The empty tag added to the end closes a span that reaches it.
     start, before, label = 0, OUTSIDE, ""
     for i, (prefix, name) in enumerate([*folded, (OUTSIDE, "")]):
         if name and name == label and prefix in "IE" and before in "BI":
@@ -242,6 +245,7 @@ def _transition_errors(previous: str, tag: str, scheme: str) -> tuple[str, str]:
         here = f"tag {tag!r} follows {previous!r}; IOB1 writes 'B-' only after the same label"
     elif scheme != "IOB1" and prefix in "IE" and not (continues and prefix_before in "BI"):
         here = f"tag {tag!r} follows {previous!r}; {scheme} spans start with {_starts(scheme)}"
+    # Only schemes with four letters (IOBES, BILOU) mark the ends of spans.
     left_open = len(prefixes) == 4 and prefix_before in "BI" and not (continues and prefix in "IE")
     return (_never_ended(previous, tag, scheme) if left_open else ""), here
 

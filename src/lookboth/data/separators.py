@@ -92,4 +92,5 @@ def _csv_cells(line: str, delimiter: str) -> list[str]:
 
 
 def _strip(cells: Iterable[str]) -> list[str]:
+    # A cell of white space is kept, so that `build_dataset` reports a word without visible characters.
     return [cell.strip() or cell for cell in cells]

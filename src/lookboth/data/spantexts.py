@@ -86,6 +86,7 @@ def _cut(
     cut = cut_at(offsets, borders)
     whole = dict(offsets)
     for start, end in cut:
+        # A cut word is logged once, at its first piece.
         if whole.get(start, end) != end:
             word, span = text[start : whole[start]], borders[end].quote(text)
             message = f"{span} cuts {word!r:.60}, which stays one word in prediction"

@@ -32,6 +32,7 @@ SIGNS = frozenset(
     )
 )
 _LETTERS = "BIESLUMW"
+# Tried in this order: tags with a letter at both ends would also fit the layout "prefix".
 _SPELLINGS: tuple[tuple[Layout, str], ...] = (
     ("letter", ""),
     *(("both", separator) for separator in "-_:/.|"),
@@ -152,6 +153,7 @@ def _letter(position: str) -> str:
 def _are_positions(letters: set[str], *, has_outside: bool) -> bool:
     """Return whether the letters of all labeled tags can be positions: known, of one case, one of them a beginning."""
     upper = set(map(_letter, letters))
+    # `b` and `B` in one file are not positions.
     one_case = len(upper) == len(letters) and (letters == upper or not letters & upper)
     begins = "B" in upper or (has_outside and "I" in upper)
     return "" not in upper and one_case and begins and _fit_together(upper)
@@ -173,6 +175,7 @@ def is_standard(tag: str) -> bool:
 
 def standard_style(tags: Iterable[str]) -> TagStyle:
     """Return the standard style (`B-PER`) without checking the tags."""
+    # The letters of the schemes, without M and W.
     return TagStyle("prefix", letters=_meanings(_LETTERS[:6]), outside=_outside(tags))
 
 

@@ -101,6 +101,7 @@ def _one_word_each(
     """Yield each window as one word; `from_start` includes the prefix tokens in the first (`every`) window."""
     for number, window in enumerate(windows):
         first, end = window.word_tokens[0][0], window.word_tokens[-1][1]
+        # Each window has special tokens, but a mean over the text counts them once.
         begin = 0 if from_start and (every or number == 0) else first
         yield replace(window, word_tokens=((begin, end),), first_word=number)
 

@@ -63,33 +63,38 @@ def evaluate_on(
     least = saved_thresholds(labeler.config) if thresholds else None
     evaluation = evaluate_labeler(labeler, examples, min_score=least)
     if out is not None:
+        config = {
+            "command": "evaluate",
+            "labeler": model or "shipped",
+            "data": source,
+            "label_map": dict(label_map or {}),
+            "thresholds": thresholds,
+            "labels": list(labeler.config.labels),
+            "precision": str(labeler.model.compute_dtype),
+        }
         # Data sets of the hub have no file to hash.
-        is_file = Path(dataset.name).is_file()
+        files = {split: dataset.name} if Path(dataset.name).is_file() else {}
         write_run(
             out,
-            config={
-                "command": "evaluate",
-                "labeler": model or "shipped",
-                "data": source,
-                "label_map": dict(label_map or {}),
-                "thresholds": thresholds,
-                "labels": list(labeler.config.labels),
-                "precision": str(labeler.model.compute_dtype),
-            },
+            config=config,
             scores={split: evaluation},
             plan=labeler.config.plan,
             seed=labeler.config.scores.get("seed"),
             started=started,
             wall_seconds=time.monotonic() - clock,
-            data_files={split: dataset.name} if is_file else {},
+            data_files=files,
         )
-        write_predictions(
-            out,
-            evaluation.examples,
-            [p.labeled_spans() for p in evaluation.predictions],
-            splits=[split] * len(evaluation.examples),
-        )
+        _write_predictions(out, evaluation, split)
     return evaluation
+
+
+def _write_predictions(out: Path, evaluation: Evaluation, split: str) -> None:
+    write_predictions(
+        out,
+        evaluation.examples,
+        [prediction.labeled_spans() for prediction in evaluation.predictions],
+        splits=[split] * len(evaluation.examples),
+    )
 
 
 def _labels_of(examples: Sequence[Example], source: str) -> tuple[str, ...]:

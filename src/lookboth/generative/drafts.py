@@ -12,7 +12,8 @@ from lookboth.generative.key_values import Fed, Feed, KeyValues, Prefix, run_fee
 from lookboth.generative.token_grammar import GrammarPosition
 from lookboth.memory import SMALL_BATCH
 
-_PASS_COST = 32  # tokens; computing this many costs about as much as the fixed overhead of a forward pass
+# Tokens; computing this many costs about as much as the fixed overhead of a forward pass.
+_PASS_COST = 32
 
 
 class Decision(NamedTuple):
@@ -112,8 +113,10 @@ def draft_answer(hypothesis: Hypothesis) -> Draft:
     while position.allowed:
         token: int | None = position.allowed[0]
         if len(position.allowed) > 1:
+            # The scores of a token are the output of the model at the token before it.
             points.append(DecisionPoint(len(fed) - 1, position, len(tail)))
             token = position.draft
+        # Without a guess the model has to decide before the draft can be extended.
         if token is None:
             break
         fed.append(token)
@@ -171,6 +174,7 @@ class ScoredDraft(NamedTuple):
         """Return the hypothesis that takes the most probable token at every point."""
         for number, scored in enumerate(self.scored):
             token, log_probability = scored.best()
+            # After the first token that differs the draft follows another answer and its scores are void.
             if token != self.draft.guess(scored.point):
                 return self.branch(number, token, log_probability)
         return self.follow()
@@ -180,6 +184,7 @@ def finish(draft: Draft, decisions: tuple[Decision, ...]) -> Hypothesis:
     """Return the finished hypothesis of a complete draft."""
     old = draft.hypothesis
     total = math.fsum(decision.log_probability for decision in decisions)
+    # A finished answer is not extended, so it needs no keys and values.
     return Hypothesis(old.query, draft.position, None, (), (*old.tokens, *draft.tail), decisions, total)
 
 
@@ -213,6 +218,7 @@ def score_drafts(
 def _score_batch(model: Any, prefix: Prefix, drafts: Sequence[Draft]) -> Iterator[ScoredDraft]:
     """Yield the scored drafts of one batch."""
     positions = [point.position for draft in drafts for point in draft.points]
+    # Only tokens that are allowed somewhere in the batch get scores.
     vocabulary = sorted({token for position in positions for token in position.allowed})
     fed = run_feeds(model, prefix, [draft.feed for draft in drafts], vocabulary)
     scores = iter(_score(fed.logits, positions, vocabulary))

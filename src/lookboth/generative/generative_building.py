@@ -45,19 +45,29 @@ def build_generative(
     if settings.prompt_plan is not None:
         plan = MaskPlan.parse(settings.prompt_plan, base.plan.num_layers)
         apply_plan(base.backbone, plan)
-    language = PromptedLanguageModel(
-        load_language_model(
-            config.model,
-            bare_backbone(base.backbone),
-            revision=config.revision,
-            trust_remote_code=config.trust_remote_code,
-        ),
-        compute_dtype=torch_dtype(config.training.precision, device),
+    model = GenerativeModel(base.backbone, _language_model(config, base, device))
+    return GenerativeLabeler(
+        _labeler_config(config, base, labels, settings), model, base.tokenizer, pool, seed=seed
     )
-    for module in language.model.children():
-        if module is not bare_backbone(base.backbone):  # the vocabulary head
+
+
+def _language_model(config: RunConfig, base: Base, device: str) -> PromptedLanguageModel:
+    """Return the backbone with its vocabulary head, which is trainable only in full fine-tuning."""
+    backbone = bare_backbone(base.backbone)
+    model = load_language_model(
+        config.model, backbone, revision=config.revision, trust_remote_code=config.trust_remote_code
+    )
+    # The children of a language model are its backbone and its vocabulary head.
+    for module in model.children():
+        if module is not backbone:
             module.requires_grad_(config.adapter.kind == "full")
-    labeler_config = GenerativeLabelerConfig(
+    return PromptedLanguageModel(model, compute_dtype=torch_dtype(config.training.precision, device))
+
+
+def _labeler_config(
+    config: RunConfig, base: Base, labels: Sequence[str], settings: GenerativeConfig
+) -> GenerativeLabelerConfig:
+    return GenerativeLabelerConfig(
         base=config.model,
         revision=config.revision,
         fingerprint=base.fingerprint,
@@ -69,8 +79,6 @@ def build_generative(
         exit_layer=config.exit_layer,
         max_tokens=config.max_tokens,
     )
-    model = GenerativeModel(base.backbone, language)
-    return GenerativeLabeler(labeler_config, model, base.tokenizer, pool, seed=seed)
 
 
 def _settings(config: RunConfig, base: Base) -> GenerativeConfig:

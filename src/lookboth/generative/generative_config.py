@@ -53,6 +53,7 @@ class GenerativeLabelerConfig:
     max_tokens: int = 512
     scores: dict[str, Any] = field(default_factory=dict)
 
+    # The settings that `LabelerSettings` requires of every labeler and that all generative labelers share.
     task: ClassVar[Task] = "labeling"
     plan: ClassVar[None] = None
     multi_label: ClassVar[bool] = False
@@ -82,6 +83,7 @@ class GenerativeLabelerConfig:
             "scheme": self.scheme,
             "generative": self.generative.model_dump(mode="json"),
             "adapter": self.adapter,
+            # Written only if it differs from the default.
             **({} if self.double_quant else {"double_quant": False}),
             "exit_layer": self.exit_layer,
             "max_tokens": self.max_tokens,

@@ -243,6 +243,7 @@ def count_problems(predictions: Sequence[Prediction]) -> dict[str, float]:
     """
     counts = Counter(kind for prediction in predictions for kind in prediction.problems)
     broken = sum(bool({"unparseable", "unfinished"} & set(p.problems)) for p in predictions)
+    # Spans that were invented or have an unknown label are not among the spans of a prediction.
     named = sum(len(p.spans) for p in predictions) + counts["invented"] + counts["unknown_label"]
     return {
         "num_texts": len(predictions),
@@ -253,6 +254,7 @@ def count_problems(predictions: Sequence[Prediction]) -> dict[str, float]:
 
 
 def _part(example: Example, start: int, end: int) -> Example:
+    # Spans across the border of a part would have wrong lengths.
     inside = (span for span in example.spans if start <= span.start and span.end <= end)
     spans = tuple(Span(s.start - start, s.end - start, s.label) for s in inside)
     return Example(example.words[start:end], spans, source=example.source)

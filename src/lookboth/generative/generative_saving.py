@@ -41,6 +41,7 @@ def save_parts(
     """Write the parts of a generative labeler into `folder`, including the sentences used as demonstrations."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    # With the adapter "none" nothing was trained, so no weights are written.
     if config.adapter in {"lora", "qlora"}:
         save_adapter(model.backbone, folder / ADAPTER_FOLDER, base=config.base, revision=config.revision)
     elif config.adapter == "full":
@@ -72,6 +73,7 @@ def load_parts(
     """
     config = parse_settings(folder, data, GenerativeLabelerConfig.from_dict)
     if base is not None:
+        # The revision belongs to the hub id that `base` replaces.
         config = replace(config, base=base, revision=None)
     device = device or default_device()
     choice: Precision = precision  # type: ignore[assignment]
@@ -97,6 +99,7 @@ def _write_examples(file: Path, examples: Iterable[Example]) -> None:
 
 def _read_examples(file: Path) -> list[Example]:
     try:
+        # `splitlines` would also split at characters such as U+2028, which JSON leaves inside strings.
         rows = [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
         return [Example(tuple(row["words"]), tuple(Span(*span) for span in row["spans"])) for row in rows]
     except (OSError, ValueError, KeyError, TypeError) as error:

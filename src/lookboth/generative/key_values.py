@@ -96,6 +96,7 @@ def encode_prefix(model: Any, ids: Sequence[int]) -> Prefix:
     # Models reject an empty input.
     if not ids:
         return Prefix((), None)
+    # No token is wanted, so the vocabulary does not matter.
     fed = run_feeds(model, Prefix((), None), [Feed(None, ids, [])], [0])
     return Prefix(tuple(ids), KeyValues(fed.new.keys[:, 0], fed.new.values[:, 0]))
 
@@ -106,6 +107,7 @@ def common_prefix(texts: Sequence[Sequence[int]]) -> tuple[int, ...]:
     >>> common_prefix([[1, 2, 3], [1, 2, 4, 5], [1, 2]])
     (1,)
     """
+    # Models reject an empty input, so each text keeps a token of its own.
     limit = min((len(text) for text in texts), default=1) - 1
     length = next((i for i in range(limit) if len({text[i] for text in texts}) > 1), limit)
     return tuple(texts[0][:length]) if texts else ()
@@ -152,6 +154,7 @@ def attention_window(model: Any) -> int | None:
     """Return the smallest attention window of any layer in tokens; None if all layers have full attention."""
     config = model.config.get_text_config(decoder=True)
     kinds = getattr(config, "layer_types", None)
+    # Some configurations name a window that no layer uses.
     if (kinds and set(kinds) == {"full_attention"}) or getattr(config, "use_sliding_window", True) is False:
         return None
     windows = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]

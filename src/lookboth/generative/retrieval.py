@@ -82,6 +82,7 @@ class WordEmbeddingRetriever:
         vectors = self.embed(pool)
         lengths = [len(rows) for rows in vectors]
         self._words = np.concatenate(vectors)
+        # The words of all sentences are in one matrix; sentence i begins in row `_starts[i]`.
         self._starts = np.cumsum([0, *lengths[:-1]])
 
     def rank(self, queries: Sequence[Sequence[str]], count: int) -> list[list[int]]:

@@ -89,6 +89,7 @@ class GrammarPosition:
             for interpretation in self.interpretations
             if interpretation.drafted and interpretation.rest
         }
+        # Guesses that start with different tokens are not a guess.
         return guesses.pop() if len(guesses) == 1 else None
 
     def advance(self, token: int) -> "GrammarPosition":
@@ -99,6 +100,8 @@ class GrammarPosition:
                 interpretation.state, interpretation.rest[1:], interpretation.path, interpretation.drafted
             )
             for reading in _expand(self.grammar, moved):
+                # Interpretations with the same state and the same rest continue in the same way; the first
+                # one is kept.
                 interpretations.setdefault((reading.state, reading.rest), reading)
         return GrammarPosition(self.grammar, tuple(interpretations.values()))
 

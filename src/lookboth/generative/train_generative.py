@@ -24,6 +24,7 @@ from lookboth.training import (
     fit,
     labels_of,
     read_config_lines,
+    score_tests,
     share_labeling,
 )
 from lookboth.types import Example
@@ -49,10 +50,9 @@ def train_generative(config: RunConfig, splits: Splits, seed: int, folder: Path)
     history = History()
     if config.method != ICL:
         history = _fit(labeler, config, seed, folder, score_dev)
+    # With "icl" the history is empty, and dev data is scored here for the first time.
     dev = score_dev.at(history.best_score)
-    tests = {
-        name: evaluate_labeler(share_labeling(labeler), examples) for name, examples in splits.tests.items()
-    }
+    tests = score_tests(labeler, splits.tests)
     return finish_run(TrainedRun(seed, folder, labeler, history, dev, tests), config, splits.files, start)
 
 

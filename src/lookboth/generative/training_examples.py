@@ -107,6 +107,7 @@ class TrainingExampleBatches(RunBatches):
         start = 0
         for piece in pieces:
             prompt.view(-1)[start : start + piece.word_tokens[0][0] + 1] = True
+            # Texts of a packed row follow each other; otherwise each row has the width of the batch.
             start += len(piece) if self.layout == "packed" else input_ids.shape[1]
         return prompt
 
@@ -118,6 +119,7 @@ class TrainingExampleBatches(RunBatches):
         """Return the share of padding among all computed positions."""
         if self.layout == "packed":
             return 0.0
+        # A partial epoch leaves examples out, so the used ones are numbered without gaps.
         rows = sorted(i for batch in self.schedule for i in batch)
         place = {index: number for number, index in enumerate(rows)}
         return padding_share([self.lengths[i] for i in rows], [[place[i] for i in b] for b in self.schedule])

@@ -1,6 +1,6 @@
+from .applied_plan import STATE as STATE
 from .attention import (
     IS_STOCK as IS_STOCK,
-    STATE as STATE,
     apply_plan as apply_plan,
     change_backend as change_backend,
     fit_plan as fit_plan,

@@ -10,53 +10,26 @@ import copy
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from torch import nn
-from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedConfig, PreTrainedModel
-from transformers.utils.import_utils import is_torchdynamo_compiling
 
 from lookboth.compat import attention_name, set_attention_name
 from lookboth.errors import PlanError
 from lookboth.masking.adapter_plan import PLAN_KEY, adapter_plan, forget_plan, note_plan
-from lookboth.masking.backends import PREFIX, RULE, LayerRule, build_rules, register_backend
+from lookboth.masking.applied_plan import STATE, AppliedPlan, after_forward, before_forward
+from lookboth.masking.backends import PREFIX, RULE, build_rules, register_backend
 from lookboth.masking.own_attention import check_own_attention, hook_layers
-from lookboth.masking.packed_rows import find_segments, set_current_segments
 from lookboth.masking.plan import MaskPlan
 from lookboth.masking.structure import Stack, find_stack
 
-STATE = "lookboth_state"  # attribute of the backbone: its AppliedPlan
+# Attribute of a backbone whose configuration was copied.
 OWN_CONFIG = "lookboth_own_config"
-IS_STOCK = "lookboth_is_stock"  # attribute of a causal model that cannot take a plan and runs unchanged
+# Attribute of a causal model that cannot take a plan and runs unchanged.
+IS_STOCK = "lookboth_is_stock"
 
 Model = TypeVar("Model", bound=nn.Module)
-
-
-@dataclass(slots=True)
-class AppliedPlan:
-    """The changes `apply_plan` made to a backbone, so that they can be checked and undone.
-
-    Args:
-        plan: the active plan.
-        backend: the stock attention implementation that the plan uses.
-        use_cache: the previous value in the configuration; None where it was not changed.
-        rules: the rule of every attention module, nearest the input first.
-        parameters: names of the backbone's forward parameters, in order.
-        confirmed: whether one forward pass has used the plan's attention in every layer.
-        incremental: whether the current pass is incremental, in which layers without final rows do not run.
-        hooks: the hooks that were registered with modules of the model.
-    """
-
-    plan: MaskPlan
-    backend: str
-    use_cache: bool | None
-    rules: list[LayerRule]
-    parameters: list[str]
-    confirmed: bool = False
-    incremental: bool = False
-    hooks: list[RemovableHandle] = field(default_factory=list)
 
 
 def apply_plan(model: Model, plan: MaskPlan | str | None = None) -> Model:
@@ -260,50 +233,5 @@ def _switch_on(stack: Stack, state: AppliedPlan, name: str) -> None:
     set_attention_name(config, name)
     setattr(config, PLAN_KEY, state.plan.spelled_out())
     setattr(backbone, STATE, state)
-    state.hooks.append(backbone.register_forward_pre_hook(_before_forward, with_kwargs=True))
-    state.hooks.append(backbone.register_forward_hook(_after_forward))
-
-
-def _before_forward(backbone: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Check that the plan is still active and find the packed texts of the batch."""
-    state: AppliedPlan = getattr(backbone, STATE)
-    if attention_name(backbone.config.get_text_config(decoder=True)) != PREFIX + state.backend:
-        raise PlanError(
-            f"The attention implementation of {type(backbone).__name__} was changed after apply_plan, which "
-            f"deactivated plan '{state.plan}'. Call apply_plan(model, '{state.plan}') again, or "
-            "remove_plan(model)."
-        )
-    # Callers may pass position_ids and attention_mask by position.
-    given = dict(zip(state.parameters, args, strict=False)) | kwargs
-    set_current_segments(
-        find_segments(given.get("position_ids"), given.get("attention_mask"), _num_tokens(given))
-    )
-
-
-def _num_tokens(given: dict[str, Any]) -> int | None:
-    ids, states = given.get("input_ids"), given.get("inputs_embeds")
-    if ids is not None:
-        return int(ids.shape[-1])
-    return None if states is None else int(states.shape[1])
-
-
-def _after_forward(backbone: Any, args: tuple[Any, ...], output: Any) -> None:
-    """Check after the first forward pass that every layer used the plan's attention."""
-    set_current_segments(None)
-    state: AppliedPlan = getattr(backbone, STATE)
-    # One complete pass is enough, because the layers do not change afterwards.
-    if state.confirmed or state.incremental or is_torchdynamo_compiling() or _drops_layers(backbone):
-        return
-    missed = [str(layer) for layer, rule in enumerate(state.rules) if not rule.visited]
-    if missed:
-        raise PlanError(
-            f"{type(backbone).__name__} ran layers {', '.join(missed)} without the plan's attention: they "
-            "use their own attention code and the plan has no effect there. This model cannot take a plan; "
-            "call remove_plan(model)."
-        )
-    state.confirmed = True
-
-
-def _drops_layers(backbone: Any) -> bool:
-    """Whether this forward pass may have skipped whole layers (LayerDrop, as in OPT)."""
-    return backbone.training and getattr(backbone.config, "layerdrop", 0) > 0
+    state.hooks.append(backbone.register_forward_pre_hook(before_forward, with_kwargs=True))
+    state.hooks.append(backbone.register_forward_hook(after_forward))

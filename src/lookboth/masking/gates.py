@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from lookboth.errors import PlanError
-from lookboth.masking.attention import STATE, AppliedPlan
+from lookboth.masking.applied_plan import STATE, AppliedPlan
 
 
 def set_gates(model: nn.Module, strengths: Tensor | None) -> None:

@@ -21,12 +21,14 @@ from transformers import DynamicCache
 
 from lookboth.compat import keep_first_keys, replace_forward
 from lookboth.errors import PlanError
-from lookboth.masking.attention import STATE, get_plan
+from lookboth.masking.applied_plan import STATE
+from lookboth.masking.attention import get_plan
 from lookboth.masking.lagging_layers import LaggingLayer, LayerStep
 from lookboth.masking.plan import MaskPlan
 from lookboth.masking.structure import FAMILIES, Stack, find_stack, first_position
 
-BACKENDS = ("sdpa", "eager")  # other backends take a mask for whole texts only
+# Other backends take a mask for whole texts only.
+BACKENDS = ("sdpa", "eager")
 
 
 class IncrementalPass:

@@ -130,12 +130,7 @@ def varlen_attention(
         raise PlanError(
             "attn_implementation='varlen' works under a plan only. Call apply_plan(model, 'causal')."
         )
-    asked = [name for name in ("softcap", "s_aux", "position_bias") if kwargs.get(name) is not None]
-    asked += ["attention dropout"] if dropout else []
-    if asked:
-        raise PlanError(
-            f"{type(module).__name__} needs {', '.join(asked)}, which varlen does not support. {_INSTEAD}"
-        )
+    _require_supported(module, dropout, kwargs)
     texts, (size, heads, length, _) = attention_mask.texts, query.shape
     # The kernel takes all tokens of the batch in one dimension: (tokens, heads, head size).
     flat = [
@@ -159,6 +154,17 @@ def varlen_attention(
         padded = output.new_zeros(size * length, heads, output.shape[-1])
         output = padded.index_copy(0, texts.places, output)
     return output.reshape(size, length, heads, -1), None
+
+
+def _require_supported(module: Any, dropout: float, arguments: dict[str, Any]) -> None:
+    """Raise PlanError if the model needs a feature that torch's kernel does not have."""
+    # Caps on scores (Gemma 2), attention sinks (GPT-OSS) and biases by position.
+    asked = [name for name in ("softcap", "s_aux", "position_bias") if arguments.get(name) is not None]
+    asked += ["attention dropout"] if dropout else []
+    if asked:
+        raise PlanError(
+            f"{type(module).__name__} needs {', '.join(asked)}, which varlen does not support. {_INSTEAD}"
+        )
 
 
 def _as_autocast(*states: Tensor) -> list[Tensor]:

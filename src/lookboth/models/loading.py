@@ -97,13 +97,7 @@ def load_backbone(
     from lookboth.models.shortening import first_layers
 
     _check_device(device)
-    # Only safetensors, because pickled weights can execute code when they are loaded.
-    kwargs: dict[str, Any] = {"dtype": torch_dtype(precision, device), "use_safetensors": True}
-    attn_implementation = attn_implementation or _faster_attention(kwargs["dtype"], device)
-    if attn_implementation:
-        from lookboth.masking import VARLEN  # noqa: F401  (importing it registers the backend with transformers)
-
-        kwargs["attn_implementation"] = attn_implementation
+    kwargs = _load_arguments(torch_dtype(precision, device), device, attn_implementation)
     if four_bit:
         kwargs |= _four_bit(device, kwargs["dtype"], double_quant)
     if num_layers is not None:
@@ -112,10 +106,7 @@ def load_backbone(
     # For a shortened model transformers would list the weights of all removed layers.
     with nullcontext() if num_layers is None else without_load_report():
         model = from_hub(AutoModel, name, revision=revision, trust_remote_code=trust_remote_code, **kwargs)
-    model = _without_vocabulary(model)
-    if getattr(model, "pooler", None) is not None:
-        # The pooler of an encoder summarizes a text for classification; heads read the states instead.
-        model.pooler = None
+    model = _only_layers(model)
     if kwargs["dtype"] == torch.float16:
         _keep_embeddings(model, name, revision=revision, trust_remote_code=trust_remote_code)
     if four_bit:
@@ -125,12 +116,26 @@ def load_backbone(
     return (model if four_bit else model.to(device)).eval()
 
 
-def _without_vocabulary(model: Any) -> Any:
-    """Return the text model inside a model with a vocabulary head, which AutoModel returns for Llama 4."""
+def _load_arguments(dtype: Any, device: str, attn_implementation: str | None) -> dict[str, Any]:
+    # Only safetensors, because pickled weights can execute code when they are loaded.
+    arguments: dict[str, Any] = {"dtype": dtype, "use_safetensors": True}
+    attn_implementation = attn_implementation or _faster_attention(dtype, device)
+    if attn_implementation:
+        from lookboth.masking import VARLEN  # noqa: F401  (importing it registers the backend with transformers)
+
+        arguments["attn_implementation"] = attn_implementation
+    return arguments
+
+
+def _only_layers(model: Any) -> Any:
+    """Return the text model without vocabulary head, which AutoModel returns for Llama 4, and without pooler."""
     while model.get_output_embeddings() is not None:
         inner = model.get_decoder()
         # get_decoder() of Llama 4's language model returns the model itself.
         model = model.model if inner is model else inner
+    if getattr(model, "pooler", None) is not None:
+        # The pooler of an encoder summarizes a text for classification; heads read the states instead.
+        model.pooler = None
     return model
 
 
@@ -152,7 +157,7 @@ def _keep_embeddings(model: Any, name: str, *, revision: str | None, trust_remot
             revision=revision,
             trust_remote_code=trust_remote_code,
         )
-    first, table = _without_vocabulary(first), model.get_input_embeddings()
+    first, table = _only_layers(first), model.get_input_embeddings()
     table.weight = torch.nn.Parameter(first.get_input_embeddings().weight.detach().to(table.weight.device))
     table.register_forward_hook(_half_outside_autocast)
 

@@ -71,9 +71,7 @@ def export_labeler(
     _check_place(out)
     require_exporter()
     source = find_folder(model)
-    # The reference is the labeler as it was trained: fp32 and with a separate adapter.
-    labeler = require_head(open_labeler(source, device="cpu", precision="fp32", merge=False), "exported")
-    require_fixed_labels(labeler, "exported")
+    labeler = _open_reference(source)
     data = data or DATA[labeler.config.task]
     how = reading_for(labeler, options)
     examples = read_source(data, options=how).examples
@@ -86,11 +84,10 @@ def export_labeler(
             merged, work, weights=weights, examples=examples, source=_describe(model, source, labeler)
         )
         exported = OnnxLabeler.from_pretrained(work, threads=threads)
-        after = find(exported, examples)
         speed = race([merged, exported], examples)
         parity = compare(
             before,
-            after,
+            find(exported, examples),
             examples,
             data=_without_folders(data),
             words_per_second=(speed[0], speed[1]),
@@ -100,6 +97,13 @@ def export_labeler(
         write_config(work, replace(exported.config, parity=parity.to_dict()))
         _move_into_place(work, out)
     return parity
+
+
+def _open_reference(folder: Path) -> Labeler:
+    """Return the labeler as it was trained, in fp32 and with a separate adapter, to compare the export with."""
+    labeler = require_head(open_labeler(folder, device="cpu", precision="fp32", merge=False), "exported")
+    require_fixed_labels(labeler, "exported")
+    return labeler
 
 
 def write_files(

@@ -76,23 +76,8 @@ def build_app(
         speeds=models.speeds,
     )
     labeling = Labeling(models, settings, batcher, metrics, log_texts)
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        yield
-        # In a thread, because `close` waits for accepted requests and would block the event loop that answers them.
-        await asyncio.to_thread(batcher.close)
-        labeling.text_thread.shutdown(wait=False, cancel_futures=True)
-
-    app = FastAPI(
-        title="lookboth",
-        version=lookboth.__version__,
-        docs_url=None,
-        redoc_url=None,
-        # A redirect would lead to the host that the request names, which may be any.
-        redirect_slashes=False,
-        lifespan=lifespan,
-    )
+    app = _bare_app(batcher, labeling)
+    # The middleware added last is the outermost: the observer also counts the requests that the limiter refuses.
     app.add_middleware(RequestLimiter, settings=settings, api_key=api_key, allowed_hosts=allowed_hosts)
     app.add_middleware(Observer, metrics=metrics)
     _add_error_answers(app)
@@ -104,6 +89,28 @@ def build_app(
     _add_probes(app, batcher, metrics)
     _add_page(app)
     return app
+
+
+def _bare_app(batcher: Batcher, labeling: Labeling) -> FastAPI:
+    """Return an application without routes that stops the worker at its end."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        # In a thread, because `close` waits for accepted requests and would block the event loop that answers them.
+        await asyncio.to_thread(batcher.close)
+        labeling.text_thread.shutdown(wait=False, cancel_futures=True)
+
+    return FastAPI(
+        title="lookboth",
+        version=lookboth.__version__,
+        # /docs is a page of this package: FastAPI's own pages load scripts from the internet.
+        docs_url=None,
+        redoc_url=None,
+        # A redirect would lead to the host that the request names, which may be any.
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
 
 
 def _labeling_routes(labeling: Labeling) -> APIRouter:

@@ -6,7 +6,7 @@ from .classifier import (
     train_classifier as train_classifier,
 )
 from .continuation import continued as continued
-from .distributed_work import share_labeling as share_labeling
+from .distributed_work import score_tests as score_tests, share_labeling as share_labeling
 from .folder_claim import claim_folder as claim_folder, hash_examples as hash_examples
 from .footprint import estimate as estimate
 from .frozen_states import (

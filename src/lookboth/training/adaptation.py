@@ -101,6 +101,7 @@ def adapt_backbone(
     if (
         finished := read_state(kept.adaptation_report, lambda stored: AdaptationReport(**stored))
     ) is not None:
+        # A run that was killed after its adaptation continues with these weights.
         load_weights(model, kept.best)
         return finished
     with under_plan(backbone, plan):
@@ -157,6 +158,41 @@ def _language_model(config: RunConfig, backbone: Any) -> LanguageModel:
     return LanguageModel(model, compute_dtype=torch_dtype(config.training.precision, device.type))
 
 
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """The texts of an adaptation.
+
+    Args:
+        trained, scored: batches of the training, and of one evaluation.
+        num_trained, num_held_out: number of texts.
+        loss_name: name of the loss over `scored`, for messages.
+    """
+
+    trained: TextBatches
+    scored: TextBatches
+    num_trained: int
+    num_held_out: int
+    loss_name: str
+
+
+def _divide(
+    read: Sequence[Example], config: RunConfig, tokenizer: Any, *, vocab_size: int, seed: int
+) -> _Texts:
+    """Divide the texts into those to train on and those to score."""
+    section = text_section(config)
+    # Scored once per evaluation, however many epochs the training has.
+    once = config.model_copy(update={"adaptation": section.model_copy(update={"epochs": 1, "steps": None})})
+    rest, aside = hold_out(read)
+    # Without a choice of weights nothing is held out: the loss is that of a sample of the training texts.
+    texts = rest if section.keep == "best" else list(read)
+    trained = schedule_texts(texts, config, tokenizer, vocab_size=vocab_size, seed=seed)
+    # The same masked tokens in every evaluation, so that losses are comparable.
+    scored = schedule_texts(aside, once, tokenizer, vocab_size=vocab_size, seed=0)
+    if section.keep == "best":
+        return _Texts(trained, scored, len(texts), len(aside), "held-out loss")
+    return _Texts(trained, scored, len(texts), 0, f"loss on {len(aside)} training texts")
+
+
 def _train(
     model: LanguageModel,
     config: RunConfig,
@@ -169,45 +205,36 @@ def _train(
 ) -> AdaptationReport:
     clock, section = time.monotonic(), text_section(config)
     vocab_size = model.model.get_input_embeddings().weight.shape[0]
-    texts, aside = hold_out(read)
-    scored = "held-out loss"
-    # Without a choice of weights nothing is held out: the loss is that of a sample of the training texts.
-    if section.keep == "last":
-        texts, scored = list(read), f"loss on {len(aside)} training texts"
-    batches = schedule_texts(texts, config, tokenizer, vocab_size=vocab_size, seed=seed)
-    # The held-out texts are scored once per evaluation, however many epochs the training has.
-    once = config.model_copy(update={"adaptation": section.model_copy(update={"epochs": 1, "steps": None})})
-    # The same masked tokens in every evaluation, so that losses are comparable.
-    held_out = schedule_texts(aside, once, tokenizer, vocab_size=vocab_size, seed=0)
-    before = mean_loss(model, held_out)
+    texts = _divide(read, config, tokenizer, vocab_size=vocab_size, seed=seed)
+    before = mean_loss(model, texts.scored)
     if (pairs := describe_pairs(model)) is not None:
         LOGGER.info(f"adaptation: {pairs}")
     LOGGER.info(
-        f"adaptation: {section.objective} under plan {plan}, {len(texts):,} texts, "
-        f"{batches.num_tokens():,} tokens; {scored} {before:.3f}; "
+        f"adaptation: {section.objective} under plan {plan}, {texts.num_trained:,} texts, "
+        f"{texts.trained.num_tokens():,} tokens; {texts.loss_name} {before:.3f}; "
         "dev below is the geometric mean probability of the correct token, in %"
     )
     history = fit(
         model,
-        batches,
+        texts.trained,
         config=adaptation_training(config),
         seed=seed,
         folder=folder,
         # A higher score must be better: the geometric mean probability of the tokens to predict.
-        score_dev=lambda: math.exp(-mean_loss(model, held_out)),
+        score_dev=lambda: math.exp(-mean_loss(model, texts.scored)),
         section="adaptation",
         adapter=config.adapter,
     )
     if history.best_score <= 0:
-        raise diverged(f"infinite {scored}", lr_key="adaptation.lr", lr=section.lr)
+        raise diverged(f"infinite {texts.loss_name}", lr_key="adaptation.lr", lr=section.lr)
     after = -math.log(history.best_score)
-    LOGGER.info(f"adaptation: {scored} {before:.3f} -> {after:.3f}")
+    LOGGER.info(f"adaptation: {texts.loss_name} {before:.3f} -> {after:.3f}")
     return AdaptationReport(
         section.objective,
         plan,
-        len(texts),
-        len(aside) if section.keep == "best" else 0,
-        batches.num_tokens(),
+        texts.num_trained,
+        texts.num_held_out,
+        texts.trained.num_tokens(),
         history.steps[-1],
         history.best_step,
         before,

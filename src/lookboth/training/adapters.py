@@ -50,6 +50,7 @@ def _add_lora(backbone: Any, config: AdapterConfig, trained: Path | None) -> Any
     from peft import prepare_model_for_kbit_training
 
     if config.kind == "qlora":
+        # Casts the weights that are not in 4 bits, such as norms, to fp32.
         backbone = prepare_model_for_kbit_training(backbone, use_gradient_checkpointing=False)
     if trained is not None:
         return _continue_lora(backbone, config, trained)
@@ -94,6 +95,7 @@ def _asked_for(backbone: Any, config: AdapterConfig) -> LoraPlaces:
     targets = config.target_modules
     if isinstance(targets, str):
         return find_places(backbone, config.layers)
+    # Embedding tables get LoRA pairs only if they are named.
     places = find_places(backbone, config.layers, embeddings=True)
     missing = [target for target in targets if not places.named([target]).names()]
     if missing:
@@ -163,4 +165,5 @@ def _load_start(model: Any, folder: Path, config: AdapterConfig) -> None:
 def _is_cut_off(name: str, model: Any) -> bool:
     """Return whether a weight belongs to a layer that `exit_layer` removed."""
     numbers = [int(part) for part in name.split(".") if part.isdigit()]
+    # The first number in the name of a weight is its layer.
     return bool(numbers) and numbers[0] >= model.config.get_text_config(decoder=True).num_hidden_layers

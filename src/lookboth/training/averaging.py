@@ -64,6 +64,7 @@ class Averager(TrainerCallback):
         if self.decay is not None:
             state = self.optimizer.state
             parameters = {name: p for name, p in self.model.named_parameters() if name in trained}
+            # A weight that has not had a gradient has no average and keeps its value.
             return {name: state[p][_EMA] for name, p in parameters.items() if _EMA in state[p]}
         return self._mean_of_evaluations(trained, step) if self.count > 1 else {}
 

@@ -152,6 +152,7 @@ class RunBatches:
         first_epoch = self.schedule[: self.epoch_ends[0]]
         used = self.piece_lengths()
         total = sum(used[i] for batch in first_epoch for i in batch)
+        # `padding_share` needs batches that contain all pieces; a partial epoch does not.
         return padding_share(used, first_epoch) if total == sum(used) else 0.0
 
 
@@ -218,6 +219,7 @@ def _only_tag(example: Example, tag_ids: dict[str, int]) -> int:
 
 def _each_tag(example: Example, tag_ids: dict[str, int]) -> tuple[int, ...]:
     present = _look_up(example.text_labels, tag_ids, example)
+    # A multi-label head learns a yes or no per label: a row of 0 and 1, shape (num_tags,).
     return tuple(int(index in present) for index in range(len(tag_ids)))
 
 

@@ -18,7 +18,7 @@ from lookboth.training.adaptation import AdaptationReport, adapt_backbone
 from lookboth.training.batches import RunBatches, find_pad_id, tokenize_examples
 from lookboth.training.checkpoints import is_sharded, load_weights
 from lookboth.training.class_weights import shape_loss
-from lookboth.training.distributed_work import share_labeling
+from lookboth.training.distributed_work import score_tests, share_labeling
 from lookboth.training.frozen_states import keep_frozen_states
 from lookboth.training.labeler_building import build_labeler
 from lookboth.training.open_labels import OpenLabels
@@ -34,7 +34,7 @@ from lookboth.training.run_finishing import (
 )
 from lookboth.training.soft_targets import SoftTargets
 from lookboth.training.splits import Splits
-from lookboth.training.trainer import fit, read_config_lines
+from lookboth.training.trainer import History, fit, read_config_lines
 from lookboth.training.truncation import unscored_words
 from lookboth.types import Example, TokenizedExample
 
@@ -76,16 +76,7 @@ def train_classifier(
     prepared = prepare_classifier(config, splits, seed, adapted, soft=soft)
     labeler, batches = prepared.labeler, prepared.batches
     score_dev = _dev_scorer(labeler, splits.dev, config)
-    with keep_frozen_states(labeler.model, batches, config.training):
-        history = fit(
-            labeler.model,
-            batches,
-            config=config.training,
-            seed=seed,
-            folder=RunFolder(folder).training.path,
-            score_dev=score_dev,
-            adapter=config.adapter,
-        )
+    history = _fit(labeler, batches, config, seed, folder, score_dev)
     # Sharded weights cannot be saved as a labeler, so load the best weights into a whole model.
     if is_sharded(labeler.model):
         labeler = _new_labeler(config, splits, soft)
@@ -94,9 +85,7 @@ def train_classifier(
     use_plan(labeler.model.backbone, labeler.config.plan)
     dev = score_dev.at(history.best_score)
     seconds = start.seconds()
-    tests = {
-        name: evaluate_labeler(share_labeling(labeler), examples) for name, examples in splits.tests.items()
-    }
+    tests = score_tests(labeler, splits.tests)
     run = TrainedRun(seed, folder, labeler, history, dev, tests, prepared.adaptation, seconds)
     run = run._replace(unscored=unscored_words(splits), distillation=distillation)
     return finish_run(run, config, splits.files, start)
@@ -121,6 +110,7 @@ def prepare_classifier(
     """
     from transformers import set_seed
 
+    # Before the labeler is created: the initial weights of head and adapter are random.
     set_seed(seed)
     labeler = _new_labeler(config, splits, soft)
     adaptation = None
@@ -132,6 +122,7 @@ def prepare_classifier(
         soft.require_labels(labeler.config.labels)
         pieces = soft.without_gold(pieces)
         labeler.model.soft_loss = soft.loss
+    # After `without_gold`: class weights count gold tags only.
     shape_loss(labeler.model.head, config.training, pieces)
     batches = RunBatches.build(
         pieces,
@@ -153,6 +144,26 @@ def _tokenize(labeler: Labeler, examples: Sequence[Example], config: RunConfig) 
     return tokenize_examples(
         examples, labeler.encoder, tags=labeler.config.tags, config=config, look_ahead=look_ahead
     )
+
+
+def _fit(
+    labeler: Labeler,
+    batches: RunBatches,
+    config: RunConfig,
+    seed: int,
+    folder: Path,
+    score_dev: DevScorer,
+) -> History:
+    with keep_frozen_states(labeler.model, batches, config.training):
+        return fit(
+            labeler.model,
+            batches,
+            config=config.training,
+            seed=seed,
+            folder=RunFolder(folder).training.path,
+            score_dev=score_dev,
+            adapter=config.adapter,
+        )
 
 
 def _new_labeler(config: RunConfig, splits: Splits, soft: SoftTargets | None) -> Labeler:

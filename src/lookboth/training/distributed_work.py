@@ -1,6 +1,6 @@
 """Distributing work over processes: equal parts of optimizer steps, and shares of texts to label."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from lookboth.data import split_evenly
+from lookboth.evaluation import Evaluation, evaluate_labeler
 from lookboth.inference import TextLabeler
 from lookboth.labelers import Labeler
 from lookboth.training.batches import RunBatches
@@ -15,7 +16,8 @@ from lookboth.training.checkpoints import is_sharded
 from lookboth.training.process_group import ProcessGroup, gather_from_ranks
 from lookboth.types import Example, Prediction, TokenizedExample
 
-BatchItem = tuple[int, int]  # index of a batch, index of a piece in it
+# Index of a batch, and index of a piece in it.
+BatchItem = tuple[int, int]
 
 
 @dataclass
@@ -137,6 +139,11 @@ def share_labeling(labeler: TextLabeler) -> TextLabeler:
     """
     in_step = isinstance(labeler, Labeler) and is_sharded(labeler.model)
     return labeler if ProcessGroup.current().size == 1 or in_step else SharedLabeler(labeler)
+
+
+def score_tests(labeler: TextLabeler, tests: Mapping[str, Sequence[Example]]) -> dict[str, Evaluation]:
+    """Return the scores of each test data set, by name; all processes share the labeling."""
+    return {name: evaluate_labeler(share_labeling(labeler), examples) for name, examples in tests.items()}
 
 
 def _without_labels(piece: TokenizedExample) -> TokenizedExample:

@@ -12,8 +12,12 @@ from lookboth.errors import ConfigError, PlanError
 from lookboth.masking import find_stack, read_layers
 from lookboth.models import OneDnnLinear, modules_that_read_text, paired_weights, stock_name
 
+# Compared by name: "Conv1D" is GPT-2's linear layer, the others are classes of bitsandbytes, which may not be
+# installed.
 _LINEAR_TYPES = {"Conv1D", "Linear4bit", "Linear8bitLt"}
+# Their weights also have three dimensions.
 _NO_EXPERTS = (nn.Conv1d, nn.ConvTranspose1d)
+# The first number in the name of a module is its layer.
 _LAYER = re.compile(r"(.*?\.)?(\d+)\.")
 
 

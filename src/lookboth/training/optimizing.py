@@ -33,6 +33,7 @@ class GroupedTrainer(LossScalingTrainer):
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Return the optimizer of transformers with its groups split by learning rate."""
+        # The Trainer calls this again for an optimizer that it already has; its groups are split already.
         made = self.optimizer is not None
         optimizer = super().create_optimizer(model)
         trained = model if model is not None else self.model

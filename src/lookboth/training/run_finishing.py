@@ -104,6 +104,7 @@ class DevScorer:
     def __call__(self) -> float:
         """Return the dev score of the current weights."""
         evaluation = self.evaluate()
+        # As in `History`, ties keep the earlier evaluation.
         if self.best is None or evaluation.scores.headline > self.best.scores.headline:
             self.best = evaluation
         return evaluation.scores.headline
@@ -131,6 +132,7 @@ class LossScorer(DevScorer):
     def __call__(self) -> float:
         """Return exp(-loss); 0 if the loss is NaN."""
         loss = self.loss()
+        # NaN fails both comparisons and scores 0.
         return math.exp(-loss) if loss > 0 else float(loss == 0)
 
     def at(self, score: float) -> Evaluation:
@@ -179,6 +181,7 @@ def _write(run: TrainedRun, config: RunConfig, files: Mapping[str, Path], start:
     folder = RunFolder(run.folder).labeler
     run.labeler.save_pretrained(folder)
     read_back(run.labeler, folder, trust_remote_code=config.trust_remote_code)
+    # After reading back: a folder with run.json holds a labeler that was verified.
     _write_results(run, config, files, start)
 
 

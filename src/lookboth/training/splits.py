@@ -107,6 +107,7 @@ def _add_label_sets(parts: Sequence[_BySource], descriptions: Mapping[str, str])
         parts: examples by source, of each split.
         descriptions: descriptions of labels in the recipe.
     """
+    # All splits of a source have the same label set.
     found: dict[str, set[str]] = defaultdict(set)
     for part in parts:
         for source, examples in part.items():

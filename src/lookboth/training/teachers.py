@@ -144,6 +144,7 @@ def predict_log_probs(
 
 
 def _parse_tag_set(data: Any) -> TagSet:
+    # Only generative labelers are saved without id2label.
     if "id2label" not in data:
         labels, scheme = tuple(strings(data, "labels")), setting(data, "scheme", str)
         return TagSet("labeling", scheme, labels, tuple(tags_for_labels(labels, scheme)))
@@ -173,6 +174,7 @@ def _require_same_tags(teachers: Sequence[Teacher]) -> None:
     for other in teachers[1:]:
         if other.digest == first.digest:
             raise ConfigError(f"teachers {first.name!r} and {other.name!r} are the same labeler. Remove one.")
+        # The order may differ: `Ensemble.log_probs` sorts the columns.
         one, two = set(first.tag_set.tags), set(other.tag_set.tags)
         if one != two or first.tag_set.scheme != other.tag_set.scheme:
             raise ConfigError(

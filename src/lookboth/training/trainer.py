@@ -104,31 +104,58 @@ def fit(
     if shards_weights():
         shard_by_layers(model, {type(layer).__name__ for layer in find_stack(model).layers})
     with without_frozen(model):
-        trainer = GroupedTrainer(
-            lr_factors=lr_factors(config, adapter or AdapterConfig()),
-            scale_losses=config.precision == "fp16",
-            model=model,
+        trainer = _build_trainer(
+            model,
+            batches if group.size == 1 else shared,
+            config,
+            adapter or AdapterConfig(),
             args=_arguments(config, folder, seed, group, accumulation=shared.parts_of_each),
-            train_dataset=batches if group.size == 1 else shared,
-            data_collator=only_batch,
+            # In this order: the averager updates the average that the keeper then scores.
             callbacks=[watch, averager, keeper, ProgressReporter(log, step_tokens(batches, config)), pause],
         )
-        trainer.remove_callback(PrinterCallback)
-        if shards_weights() and not trainer.is_fsdp_enabled:
-            raise ConfigError(
-                "FSDP: accelerate supports it on GPUs only, and this machine has none. Start without FSDP."
-            )
-        checkpoint = on_rank_zero(lambda: last_checkpoint(TrainingFolder(folder).checkpoints))
-        try:
-            trainer.train(resume_from_checkpoint=checkpoint)
-        except Diverged as error:
-            if keeper.history.best_score <= 0:
-                raise
-            log.warning(f"{error} The weights of step {keeper.history.best_step} are kept.")
+        _run(trainer, keeper)
     # A paused training keeps its current weights, because its score is that of this moment.
     if not pause.reached:
         keeper.restore_best()
     return keeper.history
+
+
+def _build_trainer(
+    model: nn.Module,
+    dataset: RunBatches | SharedBatches,
+    config: TrainConfig,
+    adapter: AdapterConfig,
+    *,
+    args: TrainingArguments,
+    callbacks: list[TrainerCallback],
+) -> GroupedTrainer:
+    trainer = GroupedTrainer(
+        lr_factors=lr_factors(config, adapter),
+        scale_losses=config.precision == "fp16",
+        model=model,
+        args=args,
+        train_dataset=dataset,
+        data_collator=only_batch,
+        callbacks=callbacks,
+    )
+    # `ProgressReporter` logs what this callback would print.
+    trainer.remove_callback(PrinterCallback)
+    if shards_weights() and not trainer.is_fsdp_enabled:
+        raise ConfigError(
+            "FSDP: accelerate supports it on GPUs only, and this machine has none. Start without FSDP."
+        )
+    return trainer
+
+
+def _run(trainer: GroupedTrainer, keeper: "_KeepBest") -> None:
+    """Train from the last checkpoint to the end; a divergence ends the training if there are weights to keep."""
+    checkpoint = on_rank_zero(lambda: last_checkpoint(keeper.folder.checkpoints))
+    try:
+        trainer.train(resume_from_checkpoint=checkpoint)
+    except Diverged as error:
+        if keeper.history.best_score <= 0:
+            raise
+        keeper.log.warning(f"{error} The weights of step {keeper.history.best_step} are kept.")
 
 
 def read_config_lines(config: RunConfig, batches: RunBatches, model: nn.Module) -> Sequence[str]:

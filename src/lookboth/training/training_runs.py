@@ -55,11 +55,11 @@ def train(config: RunConfig, out: str | Path) -> list[TrainedRun]:
     data = {"train": splits.train, "dev": splits.dev}
     if config.adaptation is not None and config.adaptation.text:
         data["text"] = read_texts(config)
-    out = Path(out)
     teachers = {}
     if config.distill is not None:
         found = find_teachers(config, [RunFolder.of_seed(out, seed).path for seed in config.training.seeds])
         teachers = {teacher.name: teacher.digest for teacher in found}
+        # Read here as well, so that faulty texts are reported before the folder is claimed.
         data["distill texts"] = read_distill_texts(config)
     _gather(out, config, data, teachers)
     runs: list[TrainedRun] = []
@@ -115,6 +115,7 @@ def adapt(config: RunConfig, out: str | Path) -> AdaptationReport:
 def train_one(config: RunConfig, splits: Splits, seed: int, folder: Path) -> TrainedRun:
     """Train one labeler by the recipe's method; see `train`."""
     splits = truncate_splits(splits, config)
+    # Before any weights are loaded.
     require_memory(config)
     return find_method(config.method)(config, splits, seed, folder)
 

@@ -74,6 +74,7 @@ def _cutter(config: RunConfig) -> Callable[[Sequence[Example]], list[Example]]:
     budget = config.max_tokens - encoding.special_tokens()
     if config.task == "classification":
         return lambda examples: [_cut_text(example, tokenizer, budget) for example in examples]
+    # The limit that labeling uses (`LabelingConfig.max_word_tokens`).
     encoder = WordEncoder(tokenizer, encoding, max_word_tokens=min(64, max(1, config.max_tokens // 4)))
     return lambda examples: [_cut_words(example, encoder, budget) for example in examples]
 

@@ -71,6 +71,7 @@ def _parse(
 def _triplets(content: str) -> list[tuple[list[int], list[int], str]] | None:
     try:
         found = ast.literal_eval(content)
+    # `literal_eval` raises the last two for deeply nested text.
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return None
     return found if isinstance(found, list) and all(map(_is_triplet, found)) else None

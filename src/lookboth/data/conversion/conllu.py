@@ -46,6 +46,7 @@ def read_conllu(path: str | Path, options: ConvertOptions, *, repair: bool = Fal
     log = ProblemLog(str(path), repair=repair)
     lines = read_lines(path, log)
     if not any(ENTITY.search(line.rpartition("\t")[2]) for line in lines):
+        # Without brackets the tags are features in MISC, which the reader of columns knows.
         return Converted(read_conll(path, word_column=1, tag_column=NUM_COLUMNS - 1, repair=repair))
     declared = next(
         (match[1].split("-") for line in lines if (match := _GLOBAL.match(line))), ["etype", "eid"]
@@ -58,6 +59,7 @@ def _sentences(lines: Sequence[str], log: ProblemLog) -> Iterator[list[_Word]]:
     words: list[_Word] = []
     marked = any(begins_document([line]) for line in lines)
     document = 0 if marked else None
+    # The empty line ends the last sentence.
     for number, line in enumerate([*lines, ""], 1):
         cells = line.split("\t")
         if document is not None and begins_document([line]):

@@ -64,6 +64,7 @@ def _piped(line: str, number: int) -> Sentence | str:
         return f"{line!r:.60} is not a WikiNER line; write word|POS|tag word|POS|tag"
     words, tags = [], []
     for item in line.split():
+        # From the right, because the word may contain the separator.
         parts = item.rsplit("|", 2)
         words.append(parts[0])
         tags.append(parts[-1])

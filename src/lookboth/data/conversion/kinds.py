@@ -59,6 +59,7 @@ class Kind(NamedTuple):
     is_direct: bool = False
 
 
+# Options of readers of spans over text; `offsets` where files may count in other units.
 _OVER_TEXT = ("several",)
 _OVER_OFFSETS = ("offsets", "several")
 KINDS: Mapping[str, Kind] = MappingProxyType(
@@ -206,6 +207,7 @@ def advise_conversion(name: str, path: str | Path) -> str:
     """
     source = Path(path)
     out = source.with_name(f"{stem_of(source)}.jsonl")
+    # The output must not replace the input.
     out = source.with_name(f"{stem_of(source)}.converted.jsonl") if out == source else out
     command = f"lookboth convert {name} {shlex.quote(str(source))} {shlex.quote(str(out))}"
     return f"{path}: this looks like {KINDS[name].describe}; type: {command}"

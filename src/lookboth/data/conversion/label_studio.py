@@ -159,6 +159,7 @@ def _num_held(task: Task, key: str) -> int:
 
 def _is_held(region: Region, text: str, texts: Sequence[str]) -> bool:
     if region.said is None:
+        # A region without a text can only be too long.
         return type(region.end) is int and region.end <= len(text)
     said = " ".join(region.said.replace("\\n", "\n").split())
     return any(said in one for one in texts)
@@ -192,6 +193,8 @@ def _record(region: Region, text: str, label: object) -> dict[str, Any]:
 
 def _html_spans(task: Task, source: str, shown: str) -> tuple[str, list[dict[str, Any]]] | None:
     """Return the text that HTML labels refer to (the source, or the text a browser shows) and their spans."""
+    # Exports differ in which offsets count which text: the first pair in which all regions cover their text
+    # is used.
     for text, places in ((source, "place"), (shown, "shown_place"), (shown, "place")):
         found = [(getattr(region, places), region) for region in task.regions]
         if all(_covers(text, place, region) for place, region in found):

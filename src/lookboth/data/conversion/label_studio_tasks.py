@@ -120,6 +120,7 @@ def _row(cells: Mapping[str, str | None]) -> dict[str, Any]:
     for key, cell in cells.items():
         try:
             task[key] = parse_json(cell) if cell is not None and cell.startswith(("[", "{")) else cell
+        # A text may begin with a bracket, too.
         except ValueError:
             task[key] = cell
     return task
@@ -169,6 +170,7 @@ def _made(task: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _annotations(task: Mapping[str, Any]) -> list[dict[str, Any]]:
+    # Versions before 1.0 write "completions".
     return _dicts(task.get("annotations", task.get("completions")))
 
 

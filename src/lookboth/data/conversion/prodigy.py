@@ -61,6 +61,7 @@ def write_prodigy(texts: Iterable[Marked]) -> Iterator[str]:
 
 
 def _tokens(marked: Marked) -> list[dict[str, Any]]:
+    # "ws" is whether white space follows the token, so the start of the next one is needed.
     ends = [start for start, _ in marked.offsets[1:]] + [len(marked.text)]
     return [
         {"text": marked.text[start:end], "start": start, "end": end, "id": number, "ws": end < following}

@@ -129,6 +129,7 @@ def _has_value(row: _Row, feature: _Feature) -> bool:
 
 def _sentences(lines: Sequence[str], log: ProblemLog) -> Iterator[list[_Row]]:
     rows: list[_Row] = []
+    # The empty line ends the last sentence.
     for number, line in enumerate([*lines, ""], 1):
         cells = line.split("\t")
         place = _PLACE.fullmatch(cells[0])
