@@ -19,14 +19,16 @@ from lookboth.types import TokenizedExample
 if TYPE_CHECKING:
     from lookboth.data.alignment import WordEncoder
 
-LABELS_FILE = "labels.toml"  # descriptions of the labels of the data in its folder
+# Descriptions of the labels of the data in its folder.
+LABELS_FILE = "labels.toml"
 # Many times the labels of any data set; each label is a text that the model reads.
 MOST_LABELS = 1000
 # Tokens of a name with its description: about five lines.
 _MOST_TOKENS = 256
 # A colon inside a name ("a:b") is not followed by a space; the full-width colon never is.
 _COLON = re.compile(r":\s+|\uff1a\s*")
-Labels = str | Sequence[str] | Mapping[str, str]  # the argument of `parse_labels`
+# The argument of `parse_labels`.
+Labels = str | Sequence[str] | Mapping[str, str]
 
 
 class LabelText(NamedTuple):

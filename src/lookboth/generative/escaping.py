@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 
 _NEWLINE, _EMPTY = "\\n", "\\0"
-MAX_WORD_CHARS = 200  # characters; longer words are usually data errors and would fill the prompt
+# Characters; longer words are usually data errors and would fill the prompt.
+MAX_WORD_CHARS = 200
 # Words; texts of the default generative.max_tokens are shorter.
 MAX_ALIGNED = 1000
-_STRETCH = 200  # words; an answer may add or leave out half of it in a row
+# Words; an answer may add or leave out half of it in a row.
+_STRETCH = 200
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 

@@ -7,8 +7,10 @@ import numpy as np
 
 from lookboth.data import allowed_transitions
 
-FORBIDDEN = -1e9  # finite, because the gradient of a logsumexp over -inf only is NaN
-_TEXTS_AT_ONCE = 256  # texts per batch of the chain, which needs texts x tags x tags numbers per step
+# Finite, because the gradient of a logsumexp over -inf only is NaN.
+FORBIDDEN = -1e9
+# Texts per batch of the chain, which needs texts x tags x tags numbers per step.
+_TEXTS_AT_ONCE = 256
 
 Kind = Literal["softmax", "sigmoid", "chain"]
 

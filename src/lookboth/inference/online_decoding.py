@@ -74,6 +74,7 @@ class OnlineDecoder:
         for pointers in reversed(self._back[len(self._back) - lag :] if lag else []):
             origins = pointers[origins]
         decided = int(origins[self._score.argmax()])
+        # No path may lead through another tag of the decided word.
         self._score = np.where(origins == decided, self._score, -np.inf)
         return self._decide(decided, lag)
 

@@ -129,6 +129,7 @@ class WordStream:
         return self._label([word for word, _, _ in words])
 
     def _label(self, words: Sequence[str]) -> StreamUpdate:
+        # Reversed, so that the next word is taken from the end.
         waiting = self._encoder.encode_words(words)[::-1]
         decided: list[int] = []
         while waiting:
@@ -152,6 +153,7 @@ class WordStream:
         num_owed = count - self._num_scored
         owed = self._decide(self._scorer.close()[:num_owed]) if num_owed else []
         self._scorer, self._num_scored = self._open_window(), 0
+        # The new window reads its context first; its words have their tags already.
         if self._window.context:
             self._scorer.push(self._window.context, context=True)
         return owed

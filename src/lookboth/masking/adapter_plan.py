@@ -11,7 +11,8 @@ from torch import nn
 from lookboth.compat import adapter_configs, forget_written, write_with_adapter
 from lookboth.errors import PlanError
 
-PLAN_KEY = "lookboth_plan"  # key of the configuration, and of an adapter's `auto_mapping`
+# Key of the configuration, and of an adapter's `auto_mapping`.
+PLAN_KEY = "lookboth_plan"
 
 
 def note_plan(module: Any, *_: Any) -> None:

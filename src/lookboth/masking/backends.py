@@ -19,7 +19,8 @@ from lookboth.masking.structure import Stack, stock_attention
 from lookboth.masking.varlen import VARLEN
 
 PREFIX = "lookboth_"
-RULE = "lookboth_rule"  # attribute of an attention module: its LayerRule
+# Attribute of an attention module: its LayerRule.
+RULE = "lookboth_rule"
 # Arguments that transformers passes to a mask function. The names are checked on each call: otherwise an argument that
 # is renamed upstream would silently take its default and change masks.
 NEEDED = {

@@ -14,7 +14,8 @@ from lookboth.masking.packed_rows import known_rows, no_skip, stock_segments
 from lookboth.masking.varlen import VARLEN, Texts, window
 
 IndexFunction = Callable[[Any, Any, Any, Any], Any]
-LEAST_STRENGTH = 1e-6  # lower bound of a gate, so that its logarithm is finite
+# Lower bound of a gate, so that its logarithm is finite.
+LEAST_STRENGTH = 1e-6
 # Not None, because None is a valid value: no packed texts.
 _UNBOUND = object()
 

@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from lookboth.masking.plan import MaskPlan
 
 ALLOWED, MASKED = "■", "·"
-GRID = 6  # tokens per side: enough to distinguish the kinds, and three grids fit on one line
+# Tokens per side: enough to distinguish the kinds, and three grids fit on one line.
+GRID = 6
 
 
 def picture(plan: "MaskPlan") -> str:

@@ -14,7 +14,8 @@ from lookboth.masking.plan import MaskPlan
 from lookboth.masking.probe import Probe, ProbeRun, flat_scores, ready_to_probe
 from lookboth.masking.proof_checks import Check, batch_checks, equality_checks, far_apart
 
-LONGEST = 48  # tokens; the probe runs one row per token, so its cost grows with the square
+# Tokens; the probe runs one row per token, so its cost grows with the square.
+LONGEST = 48
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from lookboth.masking.plan import MaskPlan
 from lookboth.masking.probe import Probe, ProbeRun
 
 PADS = 3  # tokens of padding
-TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-3}  # relative to the largest state; half precision: 5e-2
+# Relative to the largest state; half precision: 5e-2.
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-3}
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,8 @@ class IncrementalScorer:
         self._model, self._encoding, self._plan = model, encoding, plan
         with model.predicting(plan):
             self._text = IncrementalPass(model.backbone)
-        self._ranges: list[tuple[int, int]] = []  # token ranges of the words without scores
+        # Token ranges of the words without scores.
+        self._ranges: list[tuple[int, int]] = []
         # States of tokens from `_first_state` on; earlier ones are not needed any more.
         self._states: torch.Tensor | None = None
         self._first_state = 0

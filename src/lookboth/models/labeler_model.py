@@ -17,6 +17,7 @@ from lookboth.models.folding import require_trainable
 from lookboth.models.heads import Head, build_head
 from lookboth.models.soft_loss import NO_LABEL, SoftLoss
 from lookboth.models.text_pass import layer_states, pass_over_text, rows_of
+from lookboth.models.word_pooling import largest_per_word, pool_words, words_of_tokens
 
 # Pooling of the tokens of a label. Under a bidirectional plan each of them attends to the whole text of the label;
 # under a causal one the mean still contains the last, and depends less on how the label ends.
@@ -54,7 +55,8 @@ class LabelerModel(nn.Module):
         head: the head; None: a new one with initial weights.
     """
 
-    accepts_loss_kwargs = True  # transformers.Trainer then passes num_items_in_batch
+    # With it, transformers' Trainer passes num_items_in_batch.
+    accepts_loss_kwargs = True
 
     def __init__(
         self,
@@ -134,14 +136,16 @@ class LabelerModel(nn.Module):
         logits = self.head(self.dropout(words), num_words, **vectors)
         # For max_score the rows of `words` are tokens, which are pooled here.
         if self.label_on == "max_score":
-            logits = _largest(logits, _words_of_tokens(word_first, word_last, len(logits)), len(word_first))
+            logits = largest_per_word(
+                logits, words_of_tokens(word_first, word_last, len(logits)), len(word_first)
+            )
         output = {"logits": logits}
         if labels is not None:
             count = (labels != -100).sum() if num_items_in_batch is None else num_items_in_batch
-            # The minimum of 1 below: a batch without labels must not divide by zero.
             # A CRF plans its passes on the host.
             on_host = num_words if facts is None else torch.tensor(facts.num_words)
             summed = self._summed_loss(logits, labels, on_host, soft_targets)
+            # At least 1, because a batch without labels must not divide by zero.
             output["loss"] = summed / torch.as_tensor(count, device=logits.device).clamp(min=1)
         return output
 
@@ -176,7 +180,7 @@ class LabelerModel(nn.Module):
                 **({"use_cache": False} if hasattr(self.backbone.config, "use_cache") else {}),
                 **({} if self.head.mix is None else {"output_hidden_states": True}),
             )
-        return self._read_states(states, first, last, pooling)
+        return self._read_states(states, first, last, pooling or self.label_on)
 
     def _summed_loss(
         self,
@@ -197,7 +201,7 @@ class LabelerModel(nn.Module):
             states: states of tokens, shape (t, hidden).
             first, last: the first and last token of each word, shape (w,).
         """
-        words = self._word_states(states, first, last).float()
+        words = pool_words(states, first, last, self.label_on).float()
         logits: torch.Tensor = self.head(self.dropout(words), first.new_tensor([len(first)]))
         return logits
 
@@ -224,33 +228,14 @@ class LabelerModel(nn.Module):
         return {"vectors": vectors, "asked": asked}
 
     def _read_states(
-        self, output: Any, first: torch.Tensor, last: torch.Tensor, pooling: LabelOn | None
+        self, output: Any, first: torch.Tensor, last: torch.Tensor, pooling: LabelOn
     ) -> torch.Tensor:
         """Return the head's input for each word, (w, hidden) in fp32: the last layer, or a mix of all layers."""
         if self.head.mix is None:
-            return self._word_states(output.last_hidden_state.flatten(0, 1), first, last, pooling).float()
+            return pool_words(output.last_hidden_state.flatten(0, 1), first, last, pooling).float()
         # Select words before the mix: autograd then keeps the states of words only, not those of all tokens.
         states = layer_states(output)
-        return self.head.mix(self._word_states(state.flatten(0, 1), first, last, pooling) for state in states)
-
-    def _word_states(
-        self, states: torch.Tensor, first: torch.Tensor, last: torch.Tensor, pooling: LabelOn | None = None
-    ) -> torch.Tensor:
-        """Select or pool token states, (tokens, hidden) -> (w, hidden); for max_score return them unchanged."""
-        pooling = pooling or self.label_on
-        if pooling == "max_score":
-            return states
-        if pooling == "first":
-            return states[first]
-        if pooling == "last":
-            return states[last]
-        # Shapes must not depend on values, so that the graph can be exported.
-        rows = _words_of_tokens(first, last, len(states))
-        tokens = states.float()
-        if pooling == "max":
-            return _largest(tokens, rows, len(first))
-        summed = tokens.new_zeros(len(first) + 1, states.shape[1]).index_add(0, rows, tokens)[:-1]
-        return summed / (last - first + 1)[:, None]
+        return self.head.mix(pool_words(state.flatten(0, 1), first, last, pooling) for state in states)
 
 
 def _new_head(backbone: Any, config: ModelSettings, dtype: torch.dtype) -> Head:
@@ -280,30 +265,3 @@ def _states_of(backbone: Any, dtype: torch.dtype, *, mixed: bool) -> tuple[int, 
             f"{' and '.join(map(str, sorted(set(widths))))}. Set head.layers = 'last'."
         )
     return width, len(widths)
-
-
-def _largest(values: torch.Tensor, rows: torch.Tensor, num_words: int) -> torch.Tensor:
-    """Return the maximum of each column over the tokens of each word, (tokens, n) -> (w, n).
-
-    Args:
-        values: one row per token, shape (tokens, n).
-        rows: the output of `_words_of_tokens`.
-        num_words: number of words, w.
-    """
-    # One extra row collects the tokens outside words and is dropped.
-    least = values.new_full((num_words + 1, values.shape[1]), float("-inf"))
-    return least.scatter_reduce(0, rows[:, None].expand_as(values), values, "amax")[:-1]
-
-
-def _words_of_tokens(first: torch.Tensor, last: torch.Tensor, num_tokens: int) -> torch.Tensor:
-    """Return the index of each token's word, (tokens,), and w for tokens outside words.
-
-    Args:
-        first, last: the first and last token of each word, shape (w,), in the order of the text.
-        num_tokens: number of tokens.
-    """
-    zeros, ones = first.new_zeros(num_tokens + 1), torch.ones_like(first)
-    # A token is inside a word where more words have begun than ended before it.
-    begun = zeros.scatter_add(0, first, ones).cumsum(0)[:-1]
-    ended = zeros.scatter_add(0, last + 1, ones).cumsum(0)[:-1]
-    return torch.where(begun > ended, begun - 1, len(first))

@@ -28,7 +28,8 @@ class LanguageModel(nn.Module):
         compute_dtype: dtype of the arithmetic of backbone and head; the loss is always computed in fp32.
     """
 
-    accepts_loss_kwargs = True  # transformers.Trainer then passes num_items_in_batch
+    # With it, transformers' Trainer passes num_items_in_batch.
+    accepts_loss_kwargs = True
 
     def __init__(self, model: Any, *, compute_dtype: torch.dtype = torch.float32) -> None:
         super().__init__()

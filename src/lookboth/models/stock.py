@@ -8,7 +8,8 @@ from lookboth.errors import LookbothError, PlanError
 from lookboth.masking import IS_STOCK, MaskPlan, apply_plan, own_plan, remove_plan
 from lookboth.models.text_pass import pass_over_text
 
-_ROUNDING = 1e-3  # relative to the change of the last state; the order of sums may differ between passes
+# Relative to the change of the last state; the order of sums may differ between passes.
+_ROUNDING = 1e-3
 
 
 def plan_as_made(backbone: Any) -> MaskPlan:

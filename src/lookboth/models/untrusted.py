@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     import torch
 
 READ_SUFFIXES = frozenset({".json", ".jsonl", ".jinja", ".safetensors", ".txt", ".model"})
-MAX_JSON_BYTES = 200_000_000  # bytes; the largest tokenizers have about 40 MB
+# Bytes; the largest tokenizers have about 40 MB.
+MAX_JSON_BYTES = 200_000_000
 
 
 def check_folder(folder: Path) -> None:

@@ -8,8 +8,10 @@ from lookboth.config import split_repetition
 from lookboth.errors import ConfigError
 from lookboth.masking import MaskPlan, group_plans
 
-MAX_CANDIDATES = 256  # candidates; scoring more on dev data would cost more than the trainings
-SEARCHED_KEYS = ("plan", "repetition")  # recipe keys that a search sets
+# Candidates; scoring more on dev data would cost more than the trainings.
+MAX_CANDIDATES = 256
+# Recipe keys that a search sets.
+SEARCHED_KEYS = ("plan", "repetition")
 # The four best by mean rank in experiments with all 16 plans (docs/search.md).
 USUAL_PLANS = ("0011", "0110", "0111", "0101")
 

@@ -21,8 +21,10 @@ from lookboth.search.search_task import SearchResult, SearchTask, best_first
 from lookboth.search.trials import train_short
 from lookboth.training import Prepared, fit, prepare_classifier, share_lower_states
 
-_DRAWN_PER_LAYER = 4096  # plans; more than the batches of a usual training
-_CLIMBING = 0.5  # share of the search budget for dev passes in a search layer by layer
+# Plans; more than the batches of a usual training.
+_DRAWN_PER_LAYER = 4096
+# Share of the search budget for dev passes in a search layer by layer.
+_CLIMBING = 0.5
 _STAGE = "shared"
 
 

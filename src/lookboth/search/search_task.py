@@ -18,8 +18,10 @@ from lookboth.training import Splits
 from lookboth.types import Span
 
 LOGGER = logging.getLogger(__name__)
-_FORWARD = 1 / 3  # cost of a forward pass relative to a training step: the backward pass costs twice as much
-_AT_LEAST = 0.5  # minimum share of the search budget for training, even with large dev data
+# Cost of a forward pass relative to a training step: the backward pass costs twice as much.
+_FORWARD = 1 / 3
+# Minimum share of the search budget for training, even with large dev data.
+_AT_LEAST = 0.5
 NOISE = 0.05  # significance level of the comparison with the best plan
 
 

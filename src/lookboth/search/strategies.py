@@ -31,7 +31,8 @@ STRATEGIES: dict[StrategyName, Strategy] = {
     "predictor": search_predictor,
 }
 
-_ALONE = ("halving", "predictor")  # strategies that train separate weights for every candidate
+# Strategies that train separate weights for every candidate.
+_ALONE = ("halving", "predictor")
 
 
 def search_task(config: RunConfig, splits: Splits, seed: int, folder: Path) -> SearchTask:

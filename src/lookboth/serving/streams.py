@@ -23,7 +23,8 @@ from lookboth.types import Example
 
 # Tokens that a piece of text is estimated to have, for admission: one, and one for every four characters.
 _CHARS_PER_TOKEN = 4
-_SHORTEST_WAIT = 0.05  # seconds between two checks of a stream whose piece is being labeled
+# Seconds between two checks of a stream whose piece is being labeled.
+_SHORTEST_WAIT = 0.05
 
 
 @dataclass

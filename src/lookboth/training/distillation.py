@@ -39,6 +39,8 @@ def train_distilled(config: RunConfig, splits: Splits, seed: int, folder: Path) 
     _require_known([*splits.train, *splits.dev], ensemble.labels)
     read = truncate_examples(read_distill_texts(config), config, "distill.texts")
     texts, aside = _divide(read, hold_out_dev=not splits.dev)
+    # One pass of each teacher for all: the outputs of gold sentences come first, then texts, then held-out
+    # texts.
     number = len(splits.train) + len(texts)
     outputs = ensemble.log_probs([*splits.train, *texts, *aside], folder)
     # The labels of texts are placeholders, which `SoftTargets.without_gold` replaces.

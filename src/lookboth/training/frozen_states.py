@@ -20,7 +20,8 @@ from lookboth.training.batches import RunBatches
 from lookboth.training.process_group import ProcessGroup, shards_weights
 
 LOGGER = logging.getLogger(__name__)
-Key = tuple[tuple[Reach, ...], bytes]  # reach of the frozen layers, and the tokens of a text
+# Reach of the frozen layers, and the tokens of a text.
+Key = tuple[tuple[Reach, ...], bytes]
 # Cached states by number of frozen layers and text, while several trainings share them.
 _SHARED: ContextVar[dict[int, dict[Key, Tensor]] | None] = ContextVar("_SHARED", default=None)
 
@@ -141,8 +142,10 @@ class FrozenStates:
         self._kept: dict[Key, Tensor] = {}
         self._is_shared = False
         self._texts: _Texts | None = None
-        self._given: Tensor | None = None  # states the frozen layers return in this pass, (b, t, hidden)
-        self._computed: Any = None  # output of the last frozen layer in this pass
+        # States the frozen layers return in this pass, (b, t, hidden).
+        self._given: Tensor | None = None
+        # Output of the last frozen layer in this pass.
+        self._computed: Any = None
         self._undo: list[Callable[[], None]] = []
 
     def share(self, limit: int) -> None:
@@ -204,7 +207,8 @@ class FrozenStates:
 
     def _bypass(self, forward: Callable[..., Any]) -> Callable[..., Any]:
         """Return a forward function for a frozen layer: it returns the cached states if there are any."""
-        width = 0  # length of the tuple that the layer returns; 0: a tensor
+        # Length of the tuple that the layer returns; 0: a tensor.
+        width = 0
 
         def hand_on(*args: Any, **kwargs: Any) -> Any:
             nonlocal width
@@ -277,7 +281,8 @@ def _try_out(states: FrozenStates, batches: RunBatches, *, training: bool = True
     model, device = states.model, states.backbone.device
     last = find_stack(model.backbone).layers[states.num_frozen - 1]
     outputs: list[Tensor] = []
-    drawn: list[bool] = []  # in each pass, whether the frozen layers draw random numbers
+    # In each pass, whether the frozen layers draw random numbers.
+    drawn: list[bool] = []
     start = torch.empty(0)
     hooks = (
         model.backbone.register_forward_hook(lambda *a: outputs.append(a[2].last_hidden_state)),

@@ -5,7 +5,9 @@ import torch
 from tiny import tiny_labeler
 
 from lookboth.data.packing import build_batch
+from lookboth.models import labeler_model
 from lookboth.models.heads.mix import LayerMix
+from lookboth.models.word_pooling import pool_words
 
 WORDS = ("unquestionably", "in", "London")
 
@@ -27,7 +29,7 @@ def test_all_weight_on_one_layer_is_that_layer_normalized(folder, label_on, requ
             model.head.mix.weights.fill_(-100.0)
             model.head.mix.weights[number] = 100.0
             model.head.mix.scale.fill_(2.0)
-            words = model._word_states(layer[0], batch.word_first, batch.word_last)
+            words = pool_words(layer[0], batch.word_first, batch.word_last, model.label_on)
             wanted = model.head(2 * torch.nn.functional.layer_norm(words, (32,)), batch.num_words)
             torch.testing.assert_close(model(**batch.tensors())["logits"], wanted, atol=1e-4, rtol=1e-4)
 
@@ -54,12 +56,11 @@ def test_every_layer_gets_its_share_of_the_gradient(tiny_llama_folder):
     assert (labeler.model.head.mix.weights.grad != 0).all()
 
 
-def test_a_frozen_backbone_keeps_no_graph(tiny_llama_folder):
+def test_a_frozen_backbone_keeps_no_graph(tiny_llama_folder, monkeypatch):
     labeler = tiny_labeler(tiny_llama_folder, head={"layers": "mix"}, adapter="head")
     seen = []
     labeler.model.head.mix.register_forward_hook(lambda module, args, out: seen.append(out))
-    original = labeler.model._word_states
-    labeler.model._word_states = lambda *args: seen.append(original(*args)) or seen[-1]
+    monkeypatch.setattr(labeler_model, "pool_words", lambda *args: seen.append(pool_words(*args)) or seen[-1])
     labeler.model(**batch_of(labeler).tensors())
     assert [state.requires_grad for state in seen] == [False] * 5 + [True]
 

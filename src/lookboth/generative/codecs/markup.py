@@ -77,7 +77,8 @@ def _read_markup(answer: str) -> tuple[list[str], list[_Marked], list[AnswerProb
     words: list[str] = []
     marked: list[_Marked] = []
     broken: list[tuple[int, int]] = []
-    opened: tuple[int, int] | None = None  # word and character index of the opening bracket
+    # Word and character index of the opening bracket.
+    opened: tuple[int, int] | None = None
     bar: int | None = None  # character index of its label
     for token in _MARKUP_TOKEN.finditer(answer):
         if token[0] == "[":

@@ -22,7 +22,8 @@ class Head(nn.Module):
     `mix` is set if the head reads a mix of the states of all layers instead of the last layer.
     """
 
-    can_weigh = True  # whether the loss supports class weights and label smoothing
+    # Whether the loss supports class weights and label smoothing.
+    can_weigh = True
     # By weight, the number of its leading dimensions that go over the tags; they may have one more place at the end.
     per_tag: ClassVar[Mapping[str, int]] = {}
     tag_weights: torch.Tensor | None
