@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from lookboth.bulk import rows, worker
 from lookboth.bulk.bulk_options import BulkOptions
 from lookboth.cli import app
-from lookboth.cli.labeling_commands import bulk
+from lookboth.cli.service_commands import bulk
 
 PAGE = (Path(__file__).parents[2] / "docs" / "bulk.md").read_text(encoding="utf-8")
 
