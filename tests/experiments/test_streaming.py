@@ -38,12 +38,8 @@ def test_every_labeler_is_measured(streaming, tiny_llama_folder, tmp_path, monke
     monkeypatch.setattr(sys, "argv", ["streaming.py", *arguments])
     streaming.main()
     ahead, full = json.loads((tmp_path / "out" / "streaming.json").read_text())
-    assert (ahead["look_ahead"], full["look_ahead"], full["ms_stream"], full["f1_greedy"]) == (
-        2,
-        None,
-        None,
-        None,
-    )
+    assert (ahead["look_ahead"], full["look_ahead"], full["ms_stream"]) == (2, None, None)
+    assert "f1_greedy" in ahead
     assert ahead["words_waited"] > 0
     assert len(ahead["ms_stream"]) == len(full["ms_again"]) == 2
     assert min(ahead["ms_stream"] + full["ms_again"]) > 0
