@@ -3,9 +3,11 @@
 from dataclasses import replace
 
 import pytest
+from tiny import tiny_labeler
 
 from lookboth import train
 from lookboth.config import parse_config
+from lookboth.data.documents import as_one_document
 from lookboth.errors import ConfigError, DataError
 from lookboth.evaluation import evaluate_on
 from lookboth.labelers import Labeler
@@ -15,6 +17,9 @@ from lookboth.training.classifier import prepare_classifier
 from lookboth.training.continuation import continued
 from lookboth.training.folder_claim import hash_examples
 from lookboth.training.splits import read_splits
+from lookboth.training.teacher_outputs import text_key
+from lookboth.training.teachers import find_teachers
+from lookboth.types import Example
 
 SENTENCES = ("Ada\tB-PER\nlived\tO\n\n", "in\tO\nLondon\tB-LOC\n\n", "Babbage\tB-PER\nworked\tO\n\n")
 START = "-DOCSTART-\tO\n\n"
@@ -107,3 +112,16 @@ def test_data_with_other_borders_are_other_data(data, tiny_llama_folder):
 def test_context_that_cannot_be_used_is_refused(data, tiny_llama_folder, tmp_path, keys, said):
     with pytest.raises(ConfigError, match=said):
         train(recipe(data, tiny_llama_folder, **keys), tmp_path / "run")
+
+
+def test_outputs_of_a_teacher_are_stored_by_text_and_context(tiny_llama_folder, tmp_path):
+    labeler = tiny_labeler(tiny_llama_folder, max_tokens=64)
+    Labeler(replace(labeler.config, context=3), labeler.model, labeler.tokenizer).save_pretrained(tmp_path)
+    config = parse_config({"data": {"train": "x"}, "distill": {"teachers": [str(tmp_path)]}, "model": "x"})
+    (teacher,) = find_teachers(config, [])
+    assert teacher.context == 3
+    one, two = (as_one_document([Example((first,)), Example(("Ann",))])[1] for first in "ab")
+    keys = {text_key(example, teacher) for example in (one, two, Example(("Ann",)))}
+    assert len(keys) == 3
+    alone = teacher._replace(context=0)
+    assert text_key(one, alone) == text_key(two, alone) == text_key(Example(("Ann",)), teacher)

@@ -35,6 +35,7 @@ from .documents import (
     join_documents as join_documents,
     report_no_documents as report_no_documents,
     within_part as within_part,
+    words_around as words_around,
 )
 from .encodings import (
     REPLACE as REPLACE,

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
-from itertools import count
+from itertools import chain, count, islice
 from typing import Literal
 
 from lookboth.types import Example
@@ -61,6 +61,19 @@ def report_no_documents(examples: Sequence[Example], source: str) -> None:
     """Log a warning if no text has other texts in its document, so that a labeler with `context` reads none."""
     if examples and not has_documents(examples):
         LOGGER.warning(f"{source}: {NO_DOCUMENTS}, so each sentence is read alone. {NAME_BORDERS}")
+
+
+def words_around(example: Example, limit: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the words of its document before and after a text, at most the `limit` nearest on each side.
+
+    >>> texts = as_one_document([Example(("so", "it")), Example(("is",)), Example(("what", "?"))])
+    >>> words_around(texts[1], 1)
+    (('it',), ('what',))
+    """
+    document, place = example.document, example.place
+    before = chain.from_iterable(reversed(document[i]) for i in range(place - 1, -1, -1))
+    after = chain.from_iterable(document[i] for i in range(place + 1, len(document)))
+    return tuple(islice(before, limit))[::-1], tuple(islice(after, limit))
 
 
 def document_numbers(examples: Sequence[Example]) -> list[int]:

@@ -6,13 +6,14 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from lookboth.config import DistillConfig, RunConfig
-from lookboth.data import text_of
+from lookboth.data import text_of, words_around
 from lookboth.errors import DataError
 from lookboth.files import write_whole
 from lookboth.labelers import open_labeler
@@ -57,8 +58,13 @@ def teacher_outputs(
 
 
 def text_key(example: Example, teacher: Teacher) -> bytes:
-    """Return a hash of what the teacher reads of an example: its words, or its whole text."""
-    read = text_of(example) if teacher.tag_set.task == "classification" else example.words
+    """Return a hash of what the teacher reads of an example: its words, with context also those around it, or its
+    whole text.
+    """
+    read: Any = text_of(example) if teacher.tag_set.task == "classification" else example.words
+    if teacher.context and len(example.document) > 1:
+        # A word has at least one token, so these are all words that the teacher may read.
+        read = (read, words_around(example, teacher.context))
     return hashlib.sha256(json.dumps(read).encode()).digest()[:_KEY_BYTES]
 
 

@@ -47,12 +47,14 @@ class Teacher(NamedTuple):
         name: its name in the recipe; folder: where it is.
         digest: hash of all its files.
         tag_set: its tags, as saved.
+        context: most tokens of a document that it reads on each side of a sentence.
     """
 
     name: str
     folder: Path
     digest: str
     tag_set: TagSet
+    context: int = 0
 
 
 def require_section(config: RunConfig) -> DistillConfig:
@@ -84,7 +86,8 @@ def find_teachers(config: RunConfig, folders: Iterable[Path]) -> list[Teacher]:
         folder = find_folder(name)
         for run in folders:
             _require_apart(name, folder.resolve(), run.resolve())
-        teachers.append(Teacher(name, folder, model_digest(folder), read_tag_set(folder)))
+        settings = read_tag_set(folder), _read_context(folder)
+        teachers.append(Teacher(name, folder, model_digest(folder), *settings))
     _require_same_tags(teachers)
     _require_recipe(config, teachers[0])
     return teachers
@@ -109,6 +112,14 @@ def read_tag_set(folder: Path) -> TagSet:
         ModelError: `folder` is not a saved labeler.
     """
     return parse_settings(folder, read_settings(folder), _parse_tag_set)
+
+
+def _read_context(folder: Path) -> int:
+    """Return the most tokens of context that a saved labeler reads on each side; generative ones read none."""
+    settings = read_settings(folder)
+    if not settings.get("context"):
+        return 0
+    return LabelingConfig(**parse_settings(folder, settings, labeling_from_dict)).window_sizes.side
 
 
 def predict_log_probs(
