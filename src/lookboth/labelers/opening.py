@@ -8,6 +8,7 @@ from lookboth.errors import ModelError
 from lookboth.inference import TextLabeler
 from lookboth.labelers.folders import find_folder
 from lookboth.labelers.labeler_config import KIND_KEY, read_settings
+from lookboth.memory import without_collection
 
 if TYPE_CHECKING:
     from lookboth.data import Labels
@@ -75,8 +76,11 @@ def open_labeler(
     return labeler if labels is None else labeler.with_labels(labels)
 
 
+@without_collection()
 def load_folder(folder: Path, **options: Any) -> TextLabeler:
     """Load the labeler in a folder with the function of its kind.
+
+    The imports of torch and transformers create a million objects that stay alive; nothing is collected meanwhile.
 
     Args:
         folder: folder of the labeler.
