@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from alternate import Side, timed
 
-from lookboth.data.packing import cheapest_batches
+from lookboth.data.batch_scheduling import cheapest_batches
 from lookboth.data.sources import read_source
 from lookboth.inference.pieces import tokenize_for
 from lookboth.inference.pipeline import label_words

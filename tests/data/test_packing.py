@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 import lookboth
-from lookboth.data.packing import MAX_PADDING, build_batch, cheapest_batches, padding_share, schedule_batches
+from lookboth.data.batch_scheduling import MAX_PADDING, cheapest_batches, padding_share, schedule_batches
+from lookboth.data.packing import build_batch
 from lookboth.types import TokenizedExample
 
 LAYOUTS = ("bucketed", "packed")

@@ -10,7 +10,7 @@ from tiny import tiny_labeler
 from lookboth.config.recipe_files import parse_config
 from lookboth.config.training_sections import TrainConfig
 from lookboth.errors import ConfigError
-from lookboth.training import trainer
+from lookboth.training import best_weights
 from lookboth.training.batches import RunBatches, tokenize_examples
 from lookboth.training.distributed_work import SharedBatches
 from lookboth.training.open_labels import OpenLabels
@@ -225,7 +225,7 @@ def test_data_sets_train_together_and_a_killed_run_ends_as_if_it_had_not_been(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(trainer, "write_json", kill)
+        patched.setattr(best_weights, "write_json", kill)
         with pytest.raises(KeyboardInterrupt):
             train(config, tmp_path / "killed")
     (again,) = train(config, tmp_path / "killed")

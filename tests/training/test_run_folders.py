@@ -10,8 +10,8 @@ from test_distributed import write_data
 from lookboth.config.recipe_files import parse_config
 from lookboth.errors import DataError
 from lookboth.training import training_runs as run
+from lookboth.training.best_weights import History
 from lookboth.training.run_finishing import TrainedRun
-from lookboth.training.trainer import History
 
 
 @pytest.fixture

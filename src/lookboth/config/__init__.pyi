@@ -4,6 +4,7 @@ from .allowed_names import (
     MethodName as MethodName,
     StrategyName as StrategyName,
 )
+from .data_section import DataConfig as DataConfig
 from .method_rules import WITH_HEAD as WITH_HEAD, require_supported as require_supported
 from .method_sections import (
     AdaptationConfig as AdaptationConfig,
@@ -26,7 +27,6 @@ from .recipe_files import (
 )
 from .training_sections import (
     AdapterConfig as AdapterConfig,
-    DataConfig as DataConfig,
     HeadConfig as HeadConfig,
     TrainConfig as TrainConfig,
 )

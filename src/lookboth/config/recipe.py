@@ -7,6 +7,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from lookboth.config.allowed_names import MethodName
+from lookboth.config.data_section import DataConfig
 from lookboth.config.method_sections import (
     AdaptationConfig,
     DistillConfig,
@@ -16,7 +17,7 @@ from lookboth.config.method_sections import (
 )
 from lookboth.config.plan_text import MOST_REPETITIONS, PlanText
 from lookboth.config.section import Section
-from lookboth.config.training_sections import AdapterConfig, DataConfig, HeadConfig, TrainConfig
+from lookboth.config.training_sections import AdapterConfig, HeadConfig, TrainConfig
 
 
 class RunConfig(Section):

@@ -1,5 +1,13 @@
 from .alignment import Encoding as Encoding, WordEncoder as WordEncoder, join_words as join_words
 from .batch_facts import BatchFacts as BatchFacts, place_inputs as place_inputs
+from .batch_scheduling import (
+    START_TOKENS as START_TOKENS,
+    Layout as Layout,
+    cheapest_batches as cheapest_batches,
+    padding_share as padding_share,
+    schedule_batches as schedule_batches,
+    split_evenly as split_evenly,
+)
 from .charspans import (
     END_KEYS as END_KEYS,
     LABEL_KEYS as LABEL_KEYS,
@@ -77,15 +85,9 @@ from .packed_files import (
     suffix_of as suffix_of,
 )
 from .packing import (
-    START_TOKENS as START_TOKENS,
-    Layout as Layout,
     build_arrays as build_arrays,
     build_batch as build_batch,
-    cheapest_batches as cheapest_batches,
     group_rows as group_rows,
-    padding_share as padding_share,
-    schedule_batches as schedule_batches,
-    split_evenly as split_evenly,
 )
 from .problems import ProblemLog as ProblemLog, StrictLog as StrictLog, require_clean as require_clean
 from .rawtext import read_raw_text as read_raw_text, read_unlabeled as read_unlabeled

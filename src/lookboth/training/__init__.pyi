@@ -1,4 +1,5 @@
 from .batches import RunBatches as RunBatches, find_pad_id as find_pad_id
+from .best_weights import History as History
 from .checkpoints import load_weights as load_weights
 from .classifier import (
     Prepared as Prepared,
@@ -34,5 +35,5 @@ from .splits import (
     sample as sample,
 )
 from .teachers import describe_teacher as describe_teacher
-from .trainer import History as History, fit as fit, read_config_lines as read_config_lines
+from .trainer import fit as fit, read_config_lines as read_config_lines
 from .training_runs import adapt as adapt, leave_gpu as leave_gpu, train as train, train_one as train_one

@@ -16,6 +16,7 @@ from lookboth.models import use_plan
 from lookboth.run_folder import RunFolder
 from lookboth.training.adaptation import AdaptationReport, adapt_backbone
 from lookboth.training.batches import RunBatches, find_pad_id, tokenize_examples
+from lookboth.training.best_weights import History
 from lookboth.training.checkpoints import is_sharded, load_weights
 from lookboth.training.class_weights import shape_loss
 from lookboth.training.distributed_work import score_tests, share_labeling
@@ -34,7 +35,7 @@ from lookboth.training.run_finishing import (
 )
 from lookboth.training.soft_targets import SoftTargets
 from lookboth.training.splits import Splits
-from lookboth.training.trainer import History, fit, read_config_lines
+from lookboth.training.trainer import fit, read_config_lines
 from lookboth.training.truncation import unscored_words
 from lookboth.types import Example, TokenizedExample
 

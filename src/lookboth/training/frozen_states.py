@@ -1,10 +1,9 @@
 """Cached states of frozen layers: each text passes them once, and the trained layers start from the cache."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -14,14 +13,13 @@ from lookboth.compat import replace_forward
 from lookboth.config import TrainConfig
 from lookboth.data import place_inputs
 from lookboth.errors import ConfigError, first_line
-from lookboth.masking import STATE, Reach, find_segments, find_stack, is_stock
+from lookboth.masking import STATE, find_stack, is_stock
 from lookboth.models import LabelerModel
 from lookboth.training.batches import RunBatches
+from lookboth.training.cached_texts import CachedTexts, Key
 from lookboth.training.process_group import ProcessGroup, shards_weights
 
 LOGGER = logging.getLogger(__name__)
-# Reach of the frozen layers, and the tokens of a text.
-Key = tuple[tuple[Reach, ...], bytes]
 # Cached states by number of frozen layers and text, while several trainings share them.
 _SHARED: ContextVar[dict[int, dict[Key, Tensor]] | None] = ContextVar("_SHARED", default=None)
 
@@ -111,7 +109,8 @@ def count_frozen(backbone: nn.Module) -> int:
     layers = find_stack(backbone).layers
     trained = {id(weight) for weight in backbone.parameters() if weight.requires_grad}
     of_layers = [trained & {id(weight) for weight in layer.parameters()} for layer in layers]
-    if trained - set().union(*of_layers):  # embeddings, for example
+    # Trained weights outside the layers, such as embeddings, may be below all of them.
+    if trained - set().union(*of_layers):
         return 0
     return next((number for number, weights in enumerate(of_layers) if weights), len(layers))
 
@@ -141,7 +140,7 @@ class FrozenStates:
         self.token_bytes = self.spare = self.num_cut = 0
         self._kept: dict[Key, Tensor] = {}
         self._is_shared = False
-        self._texts: _Texts | None = None
+        self._texts: CachedTexts | None = None
         # States the frozen layers return in this pass, (b, t, hidden).
         self._given: Tensor | None = None
         # Output of the last frozen layer in this pass.
@@ -176,7 +175,7 @@ class FrozenStates:
         """Identify the texts of a batch and lay out their states if all are cached."""
         plan = self.backbone.__dict__.get(STATE)
         reach = () if plan is None else plan.plan.reach[: self.num_frozen]
-        self._texts, self._given = _Texts.of(inputs, reach), None
+        self._texts, self._given = CachedTexts.of(inputs, reach), None
         # A newly applied plan is confirmed by a pass through all layers.
         if (plan is None or plan.confirmed) and all(key in self._kept for key in self._texts.keys):
             self._given = self._texts.lay_out([self._kept[key] for key in self._texts.keys]).to(
@@ -190,7 +189,7 @@ class FrozenStates:
             self._keep(self._texts)
         self._texts = self._given = self._computed = None
 
-    def _keep(self, texts: "_Texts") -> None:
+    def _keep(self, texts: "CachedTexts") -> None:
         states = self._computed[0] if isinstance(self._computed, tuple) else self._computed
         if not isinstance(states, Tensor) or states.shape[:-1] != texts.attended.shape:
             return
@@ -219,42 +218,6 @@ class FrozenStates:
             return output
 
         return hand_on
-
-
-@dataclass(frozen=True, slots=True)
-class _Texts:
-    """The texts of one batch.
-
-    Args:
-        attended: shape (b, t), True at tokens; on the CPU, like the whole cache.
-        lengths: number of tokens of each text, row by row.
-        keys: cache key of each text.
-    """
-
-    attended: Tensor
-    lengths: list[int]
-    keys: Sequence[Key]
-
-    @classmethod
-    def of(cls, inputs: Mapping[str, Any], reach: tuple[Reach, ...]) -> "_Texts":
-        """Return the texts in the keyword arguments of a backbone: padded rows, or packed rows without a mask."""
-        ids, mask = inputs["input_ids"].cpu(), inputs.get("attention_mask")
-        attended = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask.bool().cpu()
-        numbers = torch.arange(len(ids))[:, None].expand_as(ids)
-        segments = find_segments(inputs.get("position_ids"), None) if mask is None else None
-        if segments is not None:
-            numbers = numbers * ids.shape[1] + segments.cpu()
-        lengths = torch.unique_consecutive(numbers[attended], return_counts=True)[1].tolist()
-        # Bytes of the token ids are smaller and hash faster than tuples of integers.
-        keys = [(reach, part.numpy().tobytes()) for part in ids[attended].split(lengths)]
-        return cls(attended, lengths, keys)
-
-    def lay_out(self, states: Sequence[Tensor]) -> Tensor:
-        """Arrange the states of each text, (length, hidden), as in the batch, (b, t, hidden)."""
-        flat = torch.cat(list(states))
-        given = flat.new_zeros(*self.attended.shape, flat.shape[-1])
-        given[self.attended] = flat
-        return given
 
 
 def _known_obstacle(model: LabelerModel, num_frozen: int) -> Obstacle | None:

@@ -18,8 +18,8 @@ from lookboth.evaluation import Evaluation, write_predictions, write_run
 from lookboth.labelers import read_back
 from lookboth.run_folder import RunFolder
 from lookboth.training.adaptation import AdaptationReport
+from lookboth.training.best_weights import History
 from lookboth.training.process_group import on_rank_zero
-from lookboth.training.trainer import History
 from lookboth.types import Example
 
 LOGGER = logging.getLogger(__name__)
