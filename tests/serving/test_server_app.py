@@ -4,6 +4,7 @@ import json
 import logging
 import re
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -497,3 +498,21 @@ def test_views_of_many_requests_are_bounded(tiny_llama_folder):
         (text,) = models.cut(work, ["Ada"])
         models.join(work, text, models.compute(work, text.steps))
     assert len(models._views) == 16
+
+
+def test_a_document_is_read_with_context(serve, tiny_llama_folder):
+    labeler = tiny_labeler(tiny_llama_folder, plan="0110")
+    labeler.config = replace(labeler.config, context="document")
+    client = serve({"tiny": labeler})
+    texts = ["Ada Lovelace was born", "", "in London", "and worked with Charles Babbage"]
+    for document in (True, False):
+        answer = label(client, texts=texts, document=document)
+        assert answer.status_code == 200, answer.text
+        spans = [[span["label"] for span in one["spans"]] for one in answer.json()["predictions"]]
+        wanted = labeler.predict(texts, document=document)
+        assert spans == [[span.label for span in one.spans] for one in wanted]
+        scores = [span["score"] for one in answer.json()["predictions"] for span in one["spans"]]
+        assert scores == pytest.approx([span.score for one in wanted for span in one.spans], abs=2e-3)
+    refused = label(serve({"plain": tiny_labeler(tiny_llama_folder)}), texts=texts, document=True)
+    assert refused.status_code == 422
+    assert "alone" in refused.text

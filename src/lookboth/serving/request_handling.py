@@ -64,6 +64,8 @@ class Labeling:
             # The labels are named, so there are no others to leave out.
             wanted = wanted.model_copy(update={"labels": None})
         wanted.check(self.models.labelers[work.model].config, self.models.labels_of(work))
+        if wanted.document:
+            self.models.require_context(work)
         log = {"model": work.model, "texts": len(texts), "chars": sum(map(len, texts))}
         request.state.log |= log | ({"text": texts} if self.log_texts else {})
         return await self._answer_or_cancel(self._answer(work, texts, wanted), request)
@@ -72,7 +74,7 @@ class Labeling:
         deadline = time.monotonic() + self.settings.timeout_seconds
         # A text has at least one token, so a full queue refuses the request here, before texts are tokenized.
         self.batcher.check(work, len(texts), deadline)
-        cut = await self._cut(work, texts)
+        cut = await (self._cut_document(work, texts) if wanted.document else self._cut(work, texts))
         predictions = await asyncio.wrap_future(self.batcher.submit(work, cut, deadline))
         self.metrics.texts.labels(work.model).inc(len(texts))
         return await self._in_text_thread(partial(self._render, work, predictions, wanted))
@@ -87,6 +89,12 @@ class Labeling:
         for group in _groups(texts):
             cut += await self._in_text_thread(partial(self.models.cut, work, group))
             self._check_tokens(cut, len(group))
+        return cut
+
+    async def _cut_document(self, work: Work, texts: Sequence[str]) -> list[CutText]:
+        """Cut the texts of one document into steps, all at once; refusals as in `_cut`."""
+        cut = await self._in_text_thread(partial(self.models.cut_document, work, texts))
+        self._check_tokens(cut, len(texts))
         return cut
 
     def _check_tokens(self, cut: Sequence[CutText], new: int) -> None:

@@ -33,6 +33,10 @@ class LabelRequest(BaseModel):
 
     text: str | None = Field(default=None, description="One text; give this or `texts`.")
     texts: list[str] | None = Field(default=None, description="Many texts.")
+    document: bool = Field(
+        default=False,
+        description="Whether `texts` are one document, in order; a model with context reads each with those around it.",
+    )
     model: str | None = Field(
         default=None, description="Name of a model (see `GET /v1/models`); default: the first."
     )

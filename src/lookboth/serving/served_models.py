@@ -13,7 +13,7 @@ from lookboth.inference import HeadLabeler
 from lookboth.masking import MaskPlan
 from lookboth.memory import LARGE_BATCH, SMALL_BATCH
 from lookboth.serving.refusals import invalid
-from lookboth.serving.steps import CutText, Step, Stepper, stepper_of
+from lookboth.serving.steps import CutText, Step, Stepper, WindowStepper, stepper_of
 from lookboth.serving.thread import ModelThread
 
 if TYPE_CHECKING:
@@ -98,6 +98,21 @@ class ServedModels:
         """Cut texts into steps; call it from one thread at a time, which may differ from the models' thread."""
         stepper = self._steppers[work.model]
         return [stepper.cut(text) for text in texts]
+
+    def cut_document(self, work: Work, texts: Sequence[str]) -> list[CutText]:
+        """Cut the texts of one document into steps, for a model that reads documents; threads as for `cut`."""
+        stepper = self._steppers[work.model]
+        assert isinstance(stepper, WindowStepper)
+        return stepper.cut_document(texts)
+
+    def require_context(self, work: Work) -> None:
+        """Refuse a document for a model that reads each text alone.
+
+        Raises:
+            Refusal: 422, the model was trained without context.
+        """
+        if not self.labelers[work.model].reads_documents:
+            raise invalid(f"the model {work.model!r} reads each text alone", "document: false")
 
     def compute(self, work: Work, steps: Sequence[Step]) -> list[Any]:
         """Return the result of each step; call it from the models' thread only, as all plans share the weights."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from lookboth.data import as_one_document
 from lookboth.inference import (
     HeadLabeler,
     TextLabeler,
@@ -82,13 +83,22 @@ class WindowStepper:
 
     def cut(self, text: str) -> CutText:
         """Return the text with one step per window."""
-        example = self._labeler.read_text(text)
-        pieces = tokenize_for(self._labeler, [example])
-        return CutText(example, tuple(Step(len(piece), piece) for piece in pieces))
+        return self._cut([self._labeler.read_text(text)])[0]
+
+    def cut_document(self, texts: Sequence[str]) -> list[CutText]:
+        """Return the texts of one document, each with one step per window."""
+        return self._cut(as_one_document([self._labeler.read_text(text) for text in texts]))
+
+    def _cut(self, examples: Sequence[Example]) -> list[CutText]:
+        steps: list[list[Step]] = [[] for _ in examples]
+        for piece in tokenize_for(self._labeler, examples):
+            # `join` gets the windows of one text.
+            steps[piece.example].append(Step(len(piece), replace(piece, example=0)))
+        return [CutText(example, tuple(own)) for example, own in zip(examples, steps, strict=True)]
 
     def compute(self, steps: Sequence[Step], *, batch_tokens: int) -> list[Any]:
         """Return the scores of each window, (w, num_tags)."""
-        # Each text was tokenized separately, so all pieces have the example 0. The batch needs distinct numbers.
+        # All pieces have the example 0. The batch needs distinct numbers.
         pieces = [replace(step.piece, example=number) for number, step in enumerate(steps)]
         scores = {piece.example: found for piece, found in piece_scores(self._labeler, pieces, batch_tokens)}
         return [scores[number] for number in range(len(steps))]
