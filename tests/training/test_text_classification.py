@@ -1,5 +1,6 @@
 """Classification of whole texts from data files to predictions, on tiny models."""
 
+import importlib
 import json
 import os
 import random
@@ -213,6 +214,8 @@ def test_the_threshold_is_that_of_the_recipe(tiny_llama_folder):
 def test_the_token_pipeline_says_what_to_use_instead(tiny_llama_folder, tmp_path):
     from transformers import pipeline
 
+    # The import registers labelers with transformers.
+    importlib.import_module("lookboth.integrations.transformers")
     untrained(tiny_llama_folder).save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="labels whole texts, not tokens"):
         pipeline("token-classification", model=str(tmp_path))
