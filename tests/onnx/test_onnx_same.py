@@ -1,5 +1,6 @@
 """What is exported finds what torch finds: every family, kind of plan, head and pooling, at any length and batch."""
 
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from making import MORE, SEVERAL, WORDS, export_to, make, make_classifier
 
+from lookboth.data.documents import as_one_document
 from lookboth.inference.pieces import tokenize_for
-from lookboth.inference.pipeline import text_scores, word_scores
+from lookboth.inference.pipeline import example_scores, text_scores, word_scores
 from lookboth.onnx import OnnxLabeler
 from lookboth.onnx.export import quantize_files
 from lookboth.onnx.folder import write_config
@@ -72,6 +74,19 @@ def assert_same(labeler, exported):
     assert len({float(rows.std()) for rows in scores}) == len(sentences)  # no text is like another
     for left, right in zip(scores, word_scores(exported, sentences), strict=True):
         np.testing.assert_allclose(right, left, atol=2e-4 * np.abs(left).max())
+
+
+@pytest.mark.parametrize("context", [5, "document"])
+def test_documents_are_read_with_the_same_context(pair, context):
+    words = LONG.split()
+    document = as_one_document([Example(tuple(words[i : i + 7])) for i in range(0, 35, 7)])
+    scores = []
+    for labeler in map(copy, pair):
+        labeler.config = replace(labeler.config, context=context)
+        scores.append(np.concatenate(example_scores(labeler, document)))
+    np.testing.assert_allclose(scores[1], scores[0], atol=2e-4 * np.abs(scores[0]).max())
+    alone = np.concatenate(example_scores(pair[0], document))
+    assert np.abs(scores[0] - alone).max() > 1e-3
 
 
 @settings(max_examples=25, deadline=None)
