@@ -132,8 +132,10 @@ class _Document:
         left = _nearest(self._before(place), most)
         right = _nearest(self._after(place), most)
         if self.sizes.look_ahead is not None:
+            # A word is right context if its first token is within the look-ahead.
             starts = accumulate(map(len, right), initial=0)
             right = right[: sum(start < self.sizes.look_ahead for start in islice(starts, len(right)))]
+        # Each side gets half of the budget, and what the other side leaves.
         right = _nearest(right, max(room // 2, room - sum(map(len, left))))
         return _nearest(left, room - sum(map(len, right))), right
 

@@ -53,6 +53,7 @@ class PackedBatch:
     @property
     def facts(self) -> BatchFacts:
         """What the host knows of this batch."""
+        # A packed row with a single text has ordinary masks.
         is_packed = self.attention_mask is None and len(self.examples) > 1
         num_tokens = sum(map(len, self.examples))
         num_words = tuple(len(example.word_tokens) for example in self.examples)
@@ -96,6 +97,7 @@ def build_arrays(
     lengths = [len(examples[row[0]]) for row in rows]
     longest, packed = max(lengths), layout == "packed"
     begins = [*accumulate(lengths, initial=0)] if packed else range(0, longest * len(rows), longest)
+    # Not strict: `accumulate` returns one border more, the end of the packed row.
     starts = {index: begin for row, begin in zip(rows, begins, strict=False) for index in row}
     shape = (1, sum(lengths)) if packed else (len(rows), longest)
     ids = np.full(shape, pad_id, dtype=np.int64)
@@ -108,6 +110,7 @@ def build_arrays(
         positions.reshape(-1)[place] = np.arange(len(example))
         mask.reshape(-1)[place] = True
     words = [
+        # Ends are exclusive in `word_tokens`, and `word_last` is the last token itself.
         (start + first, start + end - 1)
         for index, start in sorted(starts.items())
         for first, end in examples[index].word_tokens
@@ -127,5 +130,6 @@ def group_rows(examples: Sequence[TokenizedExample]) -> list[list[int]]:
     """Return the indices of the examples of each row: those that share a row, or a single one."""
     rows: dict[int, list[int]] = {}
     for index, example in enumerate(examples):
+        # Examples that share a row share the tuple of its tokens; keys of other rows are negative.
         rows.setdefault(id(example.input_ids) if example.shares_row else -1 - index, []).append(index)
     return list(rows.values())

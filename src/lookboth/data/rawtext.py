@@ -22,10 +22,13 @@ from lookboth.data.words import example_from_text
 from lookboth.errors import DataError
 from lookboth.types import Dataset, Example, Task
 
+# Words of a piece of WikiText between two lost words.
 MIN_PIECE = 8
+# WikiText writes `1 @,@ 000` for 1,000, `<unk>` for a rare word and `= Title =` for a heading.
 _MARK = re.compile(r" @([-,.])@(?: |$)")
 _LOST = re.compile(r"\S*<unk>\S*")
 _HEADING = re.compile(r"\s*=.*=\s*")
+# Lines from which columns of words and tags are recognized.
 _NUM_LOOKED_AT = 200
 
 

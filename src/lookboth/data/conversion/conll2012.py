@@ -44,6 +44,7 @@ def read_conll2012(path: str | Path, options: ConvertOptions, *, repair: bool = 
 def _blocks(lines: list[str]) -> Iterator[tuple[int, list[list[str]]]]:
     """Yield (first line, rows) of each sentence; the beginning of a document has no rows."""
     rows: list[list[str]] = []
+    # The empty line ends the last sentence.
     for number, line in enumerate([*lines, ""], 1):
         if line.strip() and not line.startswith("#"):
             rows.append(line.split())
