@@ -96,6 +96,14 @@ def test_the_right_side_of_a_causal_plan_costs_and_changes_nothing(labelers):
     check_close(labeler.score(pieces), labeler.score(both))
 
 
+def test_the_shared_row_of_a_document_hides_no_padding_of_another_row(labelers):
+    labeler = changed(labelers["0011"], context="document")
+    document = tokenize_words(DOCUMENT, labeler.encoder, labeler.config.window_sizes)
+    short = tokenize_words(SENTENCES[:1], labeler.encoder, labeler.config.window_sizes)
+    assert build_batch([*document, *short]).facts.is_padded
+    check_close(labeler.score([*document, *short])[-len(SENTENCES[0].words) :], labeler.score(short))
+
+
 @pytest.mark.parametrize("context", ["document", 7, 30, 500])
 @pytest.mark.parametrize("max_tokens", [40, 64, 100, 2000])
 @pytest.mark.parametrize("copies", [0, 2])

@@ -53,11 +53,11 @@ class PackedBatch:
     @property
     def facts(self) -> BatchFacts:
         """What the host knows of this batch."""
-        # A packed row with a single text has ordinary masks.
-        is_packed = self.attention_mask is None and len(self.examples) > 1
-        num_tokens = sum(map(len, self.examples))
+        # Examples that share a row have its tokens once.
+        lengths = [len(self.examples[row[0]]) for row in group_rows(self.examples)]
+        is_packed = self.attention_mask is None and len(lengths) > 1
         num_words = tuple(len(example.word_tokens) for example in self.examples)
-        return BatchFacts(is_packed, num_tokens < self.input_ids.numel(), num_words)
+        return BatchFacts(is_packed, sum(lengths) < self.input_ids.numel(), num_words)
 
     def inputs(self) -> dict[str, Any]:
         """Return the model's keyword arguments with the facts of the batch."""
