@@ -118,17 +118,17 @@ class _Document:
             own = self.whole.word_tokens[first : first + len(words)]
             tags = None if labels is None else tuple(labels)
             return [replace(self.whole, word_tokens=own, labels=tags, example=example, shares_row=True)]
-        room = self.sizes.max_tokens - self.encoding.special_tokens() - sum(map(len, words))
-        if room < 0:
+        budget = self.sizes.max_tokens - self.encoding.special_tokens() - sum(map(len, words))
+        if budget < 0:
             return _windows(words, self.encoding, self.sizes, labels, example)
-        left, right = self._sides(place, room)
+        left, right = self._sides(place, budget)
         whole = [*reversed(left), *words, *right]
         around = (len(left), len(right))
         return [join_words(whole, self.encoding, labels=labels, example=example, context=around)]
 
-    def _sides(self, place: int, room: int) -> tuple[list[_WordIds], list[_WordIds]]:
-        """Return the words to the left, nearest first, and to the right of a sentence, of at most `room` tokens."""
-        most = min(self.sizes.side, room)
+    def _sides(self, place: int, budget: int) -> tuple[list[_WordIds], list[_WordIds]]:
+        """Return the words to the left, nearest first, and to the right of a sentence, of at most `budget` tokens."""
+        most = min(self.sizes.side, budget)
         left = _nearest(self._before(place), most)
         right = _nearest(self._after(place), most)
         if self.sizes.look_ahead is not None:
@@ -136,8 +136,8 @@ class _Document:
             starts = accumulate(map(len, right), initial=0)
             right = right[: sum(start < self.sizes.look_ahead for start in islice(starts, len(right)))]
         # Each side gets half of the budget, and what the other side leaves.
-        right = _nearest(right, max(room // 2, room - sum(map(len, left))))
-        return _nearest(left, room - sum(map(len, right))), right
+        right = _nearest(right, max(budget // 2, budget - sum(map(len, left))))
+        return _nearest(left, budget - sum(map(len, right))), right
 
     def _before(self, place: int) -> Iterator[_WordIds]:
         return chain.from_iterable(reversed(self.sentences[i]) for i in range(place - 1, -1, -1))
