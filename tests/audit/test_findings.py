@@ -137,6 +137,14 @@ def test_smaller_shares_are_inside_larger_ones():
     assert parts[3] < parts[2] < parts[1] < parts[0]
 
 
+def test_sentences_of_a_document_stay_together_if_they_are_read_with_each_other():
+    documents = [tuple(e.words for e in TRUE[i : i + 3]) for i in range(0, len(TRUE), 3)]
+    examples = [replace(e, document=documents[i // 3], place=i % 3) for i, e in enumerate(TRUE)]
+    for fold in make_folds(examples, 4, 0, whole_documents=True):
+        parts = [{i // 3 for i in part} for part in fold]
+        assert not any(one & other for one, other in combinations(parts, 2))
+
+
 def test_too_few_sentences_are_refused():
     with pytest.raises(DataError, match="too few for 5 folds"):
         make_folds([TRUE[0]] * 50, 5, 0)

@@ -5,6 +5,7 @@ from .decisions import (
     decision_header as decision_header,
 )
 from .findings import Finding as Finding, FindingKind as FindingKind, find_errors as find_errors
+from .learning_curve import LearningCurve as LearningCurve, measure_learning_curve as measure_learning_curve
 from .out_of_fold import TagProbs as TagProbs
 from .rendering import (
     render_lines as render_lines,

@@ -67,17 +67,11 @@ def audit_data(
     Raises:
         LookbothError: the recipe cannot be audited, bad data, or as in `train`.
     """
-    _require_auditable(config)
     judge = None if labeler is None else _open_judge(labeler, config)
     if judge is not None:
         config = _reading_of(judge, config)
-    dataset = read_audited(config)
-    chosen = sorted(
-        sample(list(range(len(dataset.examples))), config.data.max_train_sentences, config.data.sample_seed)
-    )
+    dataset, chosen = choose_sentences(config)
     examples = [dataset.examples[index] for index in chosen]
-    if not any(example.spans for example in examples):
-        raise DataError(f"{dataset.name}: has no labels, so none can be wrong. Name labeled data.")
     if judge is None:
         probs = probs_of_folds(config, examples, Path(out), num_folds=num_folds)
     else:
@@ -87,6 +81,22 @@ def audit_data(
     ]
     f1 = sum(count_per_sentence([e.spans for e in examples], predicted_spans(probs)), Counts()).f1
     return Audit(source_of(config), hash_examples(dataset.examples), dataset, chosen, findings, f1)
+
+
+def choose_sentences(config: RunConfig) -> tuple[Dataset, list[int]]:
+    """Return the data of a recipe and the indices of its training sentences.
+
+    Raises:
+        ConfigError: the labels of such a recipe cannot be judged out of fold.
+        DataError: bad data, or data without labels.
+    """
+    _require_auditable(config)
+    dataset = read_audited(config)
+    numbers = list(range(len(dataset.examples)))
+    chosen = sorted(sample(numbers, config.data.max_train_sentences, config.data.sample_seed))
+    if not any(dataset.examples[index].spans for index in chosen):
+        raise DataError(f"{dataset.name}: has no labels, so none can be wrong. Name labeled data.")
+    return dataset, chosen
 
 
 def read_audited(config: RunConfig) -> Dataset:

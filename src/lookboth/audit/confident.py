@@ -40,13 +40,12 @@ def tag_thresholds(examples: Sequence[Example], probs: TagProbs) -> np.ndarray:
     return thresholds
 
 
-def suggest_spans(rows: np.ndarray, thresholds: np.ndarray, probs: TagProbs) -> tuple[Span, ...]:
+def suggest_spans(relative: np.ndarray, probs: TagProbs) -> tuple[Span, ...]:
     """Return the spans of the well-formed tagging with the largest probabilities relative to the thresholds.
 
     Args:
-        rows: log probabilities of the tags for each word, (w, num_tags).
-        thresholds: output of `tag_thresholds`.
+        relative: log probability of each tag minus the log of its threshold, for each word, (w, num_tags).
         probs: the tags and their scheme.
     """
-    ids = decode_tags_constrained(rows - np.log(thresholds), probs.tags, probs.scheme)
+    ids = decode_tags_constrained(relative, probs.tags, probs.scheme)
     return decode_tags([probs.tags[i] for i in ids], probs.scheme)

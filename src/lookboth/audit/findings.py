@@ -13,8 +13,8 @@ from lookboth.audit.out_of_fold import TagProbs
 from lookboth.types import Example, Span
 
 _NO_PLACES = Elsewhere()
-# Weight of the other places with the same words, chosen on errors planted in WikiGold (docs/audit.md).
-_WEIGHT_OF_OCCURRENCES = 0.5
+# Nats; weight of the other places with the same words, chosen on errors planted in WikiGold (docs/audit.md).
+_WEIGHT_OF_OCCURRENCES = 2.0
 
 
 class FindingKind(StrEnum):
@@ -37,7 +37,7 @@ class Finding:
         words: the words of the sentence.
         given: the spans as annotated, without those of other findings.
         suggested: the spans that would replace them; no words are in two findings.
-        score: higher is more probably wrong, in (-1.5, 1.5).
+        score: higher is more probably wrong, in nats; may be negative.
         elsewhere: how the same words are labeled at other places.
     """
 
@@ -86,8 +86,9 @@ def find_errors(examples: Sequence[Example], probs: TagProbs) -> list[Finding]:
     """Return the probable errors of the annotated spans, the most probable first.
 
     The suggestion for a sentence is its best tagging relative to the thresholds of confident learning. Given and
-    suggested spans that overlap form one finding. Its score is the mean probability of the suggested tags minus that of
-    the given tags, over the words where they differ, plus the balance of the other places with the same words.
+    suggested spans that overlap form one finding. Its score is the log probability of the suggested tags minus that of
+    the given tags, each relative to its threshold, averaged over the words where they differ, plus the balance of the
+    other places with the same words.
 
     Args:
         examples: the data with its spans.
@@ -98,9 +99,10 @@ def find_errors(examples: Sequence[Example], probs: TagProbs) -> list[Finding]:
     for number, (example, rows) in enumerate(zip(examples, probs.log_probs, strict=True)):
         if not example.words:
             continue
-        suggested = suggest_spans(rows, thresholds, probs)
+        relative = rows - np.log(thresholds)
+        suggested = suggest_spans(relative, probs)
         for given, other in _differences(example.spans, suggested):
-            score = _margin(given, other, rows, probs)
+            score = _log_ratio(given, other, relative, probs)
             found.append(Finding(number, example.source, example.words, given, other, score))
     places = Occurrences(examples, (words for finding in found for words in _texts(finding)))
     ranked = (_with_elsewhere(finding, places) for finding in found)
@@ -124,12 +126,19 @@ def _differences(
         end = max(end, span.end) if len(group) > 1 else span.end
 
 
-def _margin(given: Sequence[Span], suggested: Sequence[Span], rows: np.ndarray, probs: TagProbs) -> float:
-    """Return the mean probability of the suggested tags minus that of the given tags, where they differ."""
-    old, new = (tag_ids(spans, len(rows), probs) for spans in (given, suggested))
+def _log_ratio(
+    given: Sequence[Span], suggested: Sequence[Span], relative: np.ndarray, probs: TagProbs
+) -> float:
+    """Return the mean log ratio of the suggested to the given tags, where they differ.
+
+    Args:
+        given, suggested: the spans of a finding.
+        relative: log probabilities relative to the thresholds, (w, num_tags).
+        probs: the tags and their scheme.
+    """
+    old, new = (tag_ids(spans, len(relative), probs) for spans in (given, suggested))
     changed = np.flatnonzero(old != new)
-    means = [np.exp(rows[changed, ids[changed]].mean()) for ids in (new, old)]
-    return float(means[0] - means[1])
+    return float((relative[changed, new[changed]] - relative[changed, old[changed]]).mean())
 
 
 def _with_elsewhere(finding: Finding, places: Occurrences) -> Finding:

@@ -64,7 +64,7 @@ def probs_of_folds(
         LookbothError: as in `train`; or the folder belongs to another recipe, other data or other folds.
     """
     seed = config.training.seeds[0]
-    folds = make_folds(examples, num_folds, seed)
+    folds = make_folds(examples, num_folds, seed, whole_documents=bool(config.context))
     tags = tags_for_labels(labels_of(examples), config.scheme)
     log_probs = [np.zeros((0, len(tags)))] * len(examples)
     training = config.training.model_copy(update={"epochs": config.training.epochs * denominator})

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from math import exp
 
 from lookboth.audit.auditing import Audit
 from lookboth.audit.findings import Finding
@@ -32,8 +33,8 @@ def render_lines(findings: Iterable[Finding]) -> Iterator[str]:
 def suggested_predictions(audit: Audit) -> Iterator[Prediction]:
     """Yield each sentence with findings once, the most probable error first, with all suggestions applied.
 
-    The spans are pre-annotations for an annotation tool; the score of an unchanged span is 1, that of a suggested one
-    is lower.
+    The spans are pre-annotations for an annotation tool. The score of an unchanged span is 1, that of a suggested one
+    the logistic function of the score of its finding.
     """
     found: dict[int, list[Finding]] = {}
     for finding in audit.findings:
@@ -52,7 +53,7 @@ def replace_spans(spans: Sequence[Span], findings: Iterable[Finding]) -> tuple[S
 
 def _prediction(example: Example, findings: Sequence[Finding]) -> Prediction:
     text, words, offsets = text_and_offsets(example)
-    scores = {span: max(0.0, min(1.0, finding.score)) for finding in findings for span in finding.suggested}
+    scores = {span: 1 / (1 + exp(-finding.score)) for finding in findings for span in finding.suggested}
     spans = []
     for span in replace_spans(example.spans, findings):
         start, end = offsets[span.start][0], offsets[span.end - 1][1]

@@ -46,6 +46,10 @@ def audit(
         Path | None,
         typer.Option(help="Decisions downloaded from the page: write the corrected data into --out."),
     ] = None,
+    learning_curve: Annotated[
+        bool,
+        typer.Option("--learning-curve", help="Measure F1 with parts of the data instead, and extrapolate."),
+    ] = False,
     settings: SettingsOption = None,
     repair: RepairOption = False,
 ) -> None:
@@ -59,6 +63,9 @@ def audit(
     from lookboth.audit import audit_data
 
     config = _audited_recipe(source, data, model, plan, repair, settings or [])
+    if learning_curve:
+        _measure_curve(config, out, folds, labeler)
+        return
     with progress_to(lambda line: typer.echo(line, err=True)):
         result = audit_data(config, out, num_folds=folds, labeler=labeler)
     _write(result, out)
@@ -73,6 +80,18 @@ def _apply(decisions: Path, out: Path, others: list[str | None]) -> None:
         raise ConfigError("--apply reads the data that the decisions name. Type: lookboth audit --apply FILE")
     with progress_to(lambda line: typer.echo(line, err=True)):
         typer.echo(apply_decisions(decisions, out).describe())
+
+
+def _measure_curve(config: "RunConfig", out: Path, folds: int, labeler: str | None) -> None:
+    from lookboth.audit import measure_learning_curve
+    from lookboth.files import write_json
+
+    if labeler is not None:
+        raise ConfigError("--learning-curve trains labelers of its own. Leave out --labeler.")
+    with progress_to(lambda line: typer.echo(line, err=True)):
+        curve = measure_learning_curve(config, out, num_folds=folds)
+    write_json(out / "learning_curve.json", curve.to_dict())
+    typer.echo(curve.describe())
 
 
 def _audited_recipe(

@@ -62,5 +62,6 @@ from .significance import (
     bootstrap_seeds as bootstrap_seeds,
     paired_bootstrap as paired_bootstrap,
     randomize_seeds as randomize_seeds,
+    resampled_f1 as resampled_f1,
     sentence_counts as sentence_counts,
 )

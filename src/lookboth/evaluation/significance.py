@@ -72,7 +72,7 @@ def bootstrap_interval(
     >>> bootstrap_interval(gold, gold, num_resamples=50, seed=4).high
     1.0
     """
-    resampled = _micro_f1(_resample(sentence_counts(gold, predicted), num_resamples, seed))
+    resampled = resampled_f1(sentence_counts(gold, predicted), num_resamples=num_resamples, seed=seed)
     return _percentile_interval(resampled, level)
 
 
@@ -217,6 +217,19 @@ def randomize_seeds(
     # 1e-12 absorbs rounding: an exchange with exactly the observed difference must count as extreme.
     num_extreme = int((np.abs(shuffled) >= abs(observed) - 1e-12).sum())
     return Randomization(observed, p_value=(num_extreme + 1) / (num_shuffles + 1))
+
+
+def resampled_f1(counts: np.ndarray, *, num_resamples: int = 1000, seed: int = 0) -> np.ndarray:
+    """Return micro F1 of each resample of sentences: counts (n, ..., 3) to (num_resamples, ...).
+
+    Args:
+        counts: `sentence_counts`, for several labelers on the same sentences stacked along inner axes.
+        num_resamples, seed: as in `bootstrap_interval`.
+
+    Raises:
+        ConfigError: when `num_resamples` is out of range.
+    """
+    return _micro_f1(_resample(counts, num_resamples, seed))
 
 
 def _resample(counts: np.ndarray, num_resamples: int, seed: int) -> np.ndarray:
