@@ -63,6 +63,13 @@ def test_only_the_tags_of_changed_words_change(tmp_path, end, mark):
     assert first["where"].endswith("data.conll:4")
 
 
+@pytest.mark.parametrize("name", ["dev.conll", "test.iob2", "news.txt"])
+def test_files_of_every_split_are_audited(tmp_path, name):
+    data = tmp_path / name
+    data.write_text(COLUMNS)
+    assert apply_decisions(decided(data, TRUE), tmp_path / "out").file.name == f"corrected{data.suffix}"
+
+
 def test_rejected_and_skipped_findings_change_nothing(tmp_path):
     data = tmp_path / "data.conll"
     data.write_text(COLUMNS)

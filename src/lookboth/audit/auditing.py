@@ -11,7 +11,7 @@ import numpy as np
 from lookboth.audit.findings import Finding, find_errors
 from lookboth.audit.out_of_fold import TagProbs, probs_of_folds, probs_of_labeler
 from lookboth.config import RunConfig, require_supported
-from lookboth.data import decode_tags, map_labels, read_source
+from lookboth.data import decode_tags, map_labels, read_source, source_path, split_of
 from lookboth.errors import ConfigError, DataError
 from lookboth.evaluation import Counts, count_per_sentence
 from lookboth.inference import HeadLabeler, decode_tags_constrained, require_scores
@@ -100,12 +100,17 @@ def choose_sentences(config: RunConfig) -> tuple[Dataset, list[int]]:
 
 
 def read_audited(config: RunConfig) -> Dataset:
-    """Return the data that a recipe is trained on, with its label map applied; all sentences, in file order.
+    """Return the training data of a recipe, with its label map applied; all sentences, in file order.
+
+    A file whose name contains another split (dev.conll) is read as that split.
 
     Raises:
         DataError: bad data.
     """
-    dataset = read_source(config.data.train[0], "train", read_options(config))
+    source = config.data.train[0]
+    path = source_path(source)
+    split = split_of(path) if path.is_file() else None
+    dataset = read_source(source, split or "train", read_options(config))
     return replace(dataset, examples=map_labels(dataset.examples, config.data.label_map))
 
 

@@ -57,7 +57,7 @@ class LearningCurve:
         low, high = (100 * bound for bound in self.interval)
         gain = f"Twice the data is likely to bring {100 * self.gain:+.1f} F1 (95 % interval {low:+.1f} to {high:+.1f})"
         return "\n".join(
-            [*lines, f"{gain}, if the error goes on falling as a power of the number of sentences."]
+            [*lines, f"{gain}, if the error keeps falling as a power of the number of sentences."]
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -120,7 +120,7 @@ from .sources import (
     whole_split as whole_split,
 )
 from .spantexts import sentence_over as sentence_over, text_sentence as text_sentence
-from .split_finding import find_splits as find_splits, source_path as source_path
+from .split_finding import find_splits as find_splits, source_path as source_path, split_of as split_of
 from .splitters import named_splitter as named_splitter, split_with as split_with
 from .suffixes import (
     CONLL_SUFFIXES as CONLL_SUFFIXES,
