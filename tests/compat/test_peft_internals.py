@@ -1,6 +1,7 @@
 """Contracts with PEFT."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -141,3 +142,19 @@ def test_a_state_dict_is_asked_for_before_the_settings_are_written(tmp_path: Pat
     )
     model.save_pretrained(tmp_path)
     assert "lookboth_plan" in (tmp_path / "adapter_config.json").read_text()
+
+
+def test_casts_are_looked_for_only_where_peft_was_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = wrap_as_named(llama(), LoraConfig(r=2, target_modules=["layers.1.mlp.gate_proj"]), "default")
+
+    def flags() -> set[Any]:
+        return {
+            module.cast_input_dtype_enabled for module in model.modules() if getattr(module, "lora_A", None)
+        }
+
+    with monkeypatch.context() as without:
+        without.delitem(sys.modules, "peft")
+        cast_lora_inputs(model, when=False)
+    assert flags() == {True}
+    cast_lora_inputs(model, when=False)
+    assert flags() == {False}

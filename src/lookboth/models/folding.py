@@ -162,5 +162,6 @@ def _product(a: Tensor, b: Tensor, scaling: float, module: nn.Module) -> Tensor:
     if a.device.type == "cpu" and dtype in {torch.bfloat16, torch.float16}:
         # Some CPUs multiply slowly in half precision.
         a, b = a.float(), b.float()
-    product = b @ a
-    return ((product.T if isinstance(module, Conv1D) else product) * scaling).to(dtype)
+    # In place: the memory of a second product costs as much as computing it.
+    product = (b @ a).mul_(scaling)
+    return (product.T if isinstance(module, Conv1D) else product).to(dtype)
