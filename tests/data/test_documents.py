@@ -1,5 +1,6 @@
 """Borders of documents: kept by every reader whose format has them, and never crossed."""
 
+import io
 import json
 
 import pytest
@@ -7,7 +8,8 @@ import pytest
 from lookboth.data import ReadOptions, read_dataset, read_source
 from lookboth.data.conversion import KINDS, ConvertOptions, convert
 from lookboth.data.documents import document_numbers, has_documents
-from lookboth.errors import DataError
+from lookboth.errors import ConfigError, DataError
+from lookboth.inference import read_documents
 
 TAGGED = "Ann\tB-PER\n\nran\tO\n"
 
@@ -137,3 +139,13 @@ def test_columns_cannot_hold_documents_whose_texts_are_apart(tmp_path):
         convert("json", path, tmp_path / "out.conll", ConvertOptions(documents=True))
     convert("json", path, tmp_path / "out.jsonl", ConvertOptions(documents=True))
     assert texts_of(read_dataset(tmp_path / "out.jsonl")) == ["aa", "b", "aa"]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.txt"])
+def test_blank_lines_are_borders_of_columns_only(name, tmp_path):
+    path = write(tmp_path / name, json.dumps({"tokens": ["a"], "tags": ["O"]}) + "\n")
+    if name == "a.jsonl":
+        with pytest.raises(ConfigError, match="blank_lines"):
+            read_dataset(path, ReadOptions(documents="blank_lines"))
+    with pytest.raises(ConfigError, match="blank_lines"):
+        read_documents(str(path), io.BytesIO(), documents="blank_lines")

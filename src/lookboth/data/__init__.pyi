@@ -42,6 +42,7 @@ from .documents import (
     has_documents as has_documents,
     join_documents as join_documents,
     report_no_documents as report_no_documents,
+    require_columns as require_columns,
     within_part as within_part,
     words_around as words_around,
 )

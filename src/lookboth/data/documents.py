@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import chain, count, islice
 from typing import Literal
 
+from lookboth.errors import ConfigError
 from lookboth.types import Example
 
 LOGGER = logging.getLogger(__name__)
@@ -50,6 +51,19 @@ def within_part(examples: Sequence[Example]) -> list[Example]:
     return join_documents(
         examples, [id(example.document) if example.document else None for example in examples]
     )
+
+
+def require_columns(name: str, documents: str | None) -> None:
+    """Refuse blank lines as borders of documents in data that are not columns.
+
+    Raises:
+        ConfigError: `documents` is "blank_lines".
+    """
+    if documents == "blank_lines":
+        raise ConfigError(
+            f"{name}: documents = 'blank_lines' is for columns (.conll), in which blank lines end sentences. "
+            "Set 'file', or leave it out."
+        )
 
 
 def has_documents(examples: Sequence[Example]) -> bool:

@@ -11,7 +11,7 @@ from lookboth.data.conversion import (
     read_direct,
     recognize,
 )
-from lookboth.data.documents import Documents, as_one_document
+from lookboth.data.documents import Documents, as_one_document, require_columns
 from lookboth.data.encodings import encoded_as
 from lookboth.data.hub import open_hub
 from lookboth.data.jsonl import read_jsonl
@@ -23,6 +23,7 @@ from lookboth.data.problems import ProblemLog
 from lookboth.data.split_finding import BUILTIN_FOLDER, PLAIN, find_file
 from lookboth.data.splitters import split_with
 from lookboth.data.suffixes import (
+    CONLL_SUFFIXES,
     JSONL_SUFFIXES,
     PARQUET_SUFFIXES,
     SUFFIXES,
@@ -90,11 +91,18 @@ def read_dataset(path: str | Path, options: ReadOptions | None = None) -> Datase
             return _in_documents(read_direct(kind, path, found, repair=options.repair).dataset, options)
         if suffix not in SUFFIXES[options.kind]:
             raise DataError(f"{path}: {unknown_suffix(suffix, options.kind)}")
-        return _in_documents(_read_format(path, suffix, options), options)
+        columns = options.kind == "labeling" and suffix in CONLL_SUFFIXES
+        return _in_documents(_read_format(path, suffix, options), options, columns=columns)
 
 
-def _in_documents(dataset: Dataset, options: ReadOptions) -> Dataset:
-    """Return the data as one document if the options say so."""
+def _in_documents(dataset: Dataset, options: ReadOptions, *, columns: bool = False) -> Dataset:
+    """Return the data as one document if the options say so.
+
+    Raises:
+        ConfigError: blank lines are named as borders, and the data are not columns.
+    """
+    if not columns:
+        require_columns(dataset.name, options.documents)
     if options.documents != "file":
         return dataset
     return replace(dataset, examples=as_one_document(dataset.examples))

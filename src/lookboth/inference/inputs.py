@@ -12,6 +12,7 @@ from lookboth.data import (
     document_of,
     example_from_text,
     parse_objects,
+    require_columns,
     stream_file,
     stream_lines,
     stream_words,
@@ -58,9 +59,12 @@ def read_documents(
         documents: "file": the source is one document; "blank_lines": several blank lines end a document in columns;
             None: the borders in columns, and "document" in JSON. A text without any is a document of its own.
     """
+    columns = os.path.exists(source) and suffix_of(source) in _WORDS
+    if not columns:
+        require_columns(source, documents)
     pairs = list(_named(source, stdin, encoding, ends_at_blanks=documents == "blank_lines"))
     names = [0 if documents == "file" else name for _, name in pairs]
-    if documents != "file" and suffix_of(source) in _WORDS and not any(names):
+    if documents != "file" and columns and not any(names):
         names = [None] * len(names)
     return [example for example, _ in pairs], names
 
