@@ -15,8 +15,9 @@ SIZES: dict[str, Any] = {
     "vocab_size": VOCABULARY, "hidden_size": 32, "intermediate_size": 48,
     "num_hidden_layers": NUM_LAYERS, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8,
     "max_position_embeddings": 256, "initializer_range": 0.2,
-    # The vector of the padding token is 0, and a norm of it multiplies gradients by 1000: it is not in any text.
-    "pad_token_id": VOCABULARY - 1, "bos_token_id": _TOKENIZER.bos_token_id, "eos_token_id": _TOKENIZER.eos_token_id,
+    # The vector of the padding token is 0, and a norm of it multiplies gradients by 1000: "!" is in none of the texts.
+    "pad_token_id": _TOKENIZER.convert_tokens_to_ids("!"), "bos_token_id": _TOKENIZER.bos_token_id,
+    "eos_token_id": _TOKENIZER.eos_token_id,
 }  # fmt: skip
 EXPERTS: dict[str, Any] = {
     "moe_intermediate_size": 16, "num_experts": 4, "num_local_experts": 4, "n_routed_experts": 4,
