@@ -16,6 +16,7 @@ from lookboth.data.documents import as_one_document, join_documents
 from lookboth.data.packing import build_batch
 from lookboth.errors import ModelError
 from lookboth.inference.pipeline import example_scores, label_examples
+from lookboth.labelers.inspect import inspect_model
 from lookboth.labelers.labeler import Labeler
 from lookboth.types import Example
 
@@ -166,6 +167,8 @@ def test_predictions_and_evaluation_use_the_windows_of_the_saved_labeler(labeler
     labeler = changed(labelers["0011"], context=25, max_tokens=64)
     labeler.save_pretrained(tmp_path)
     again = Labeler.from_pretrained(tmp_path, precision="fp32")
+    assert "up to 25 tokens" in inspect_model(str(tmp_path))
+    assert "needs documents" in (tmp_path / "README.md").read_text()
     assert again.config.context == 25
     before, after = (list(label_examples(each, DOCUMENT)) for each in (labeler, again))
     assert [p.tags for p in before] == [p.tags for p in after]

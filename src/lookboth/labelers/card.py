@@ -160,6 +160,10 @@ def _limits(config: Any, recipe: dict[str, Any]) -> list[str]:
             "installed; otherwise it uses the unquantized base, and scores may differ."
         )
     limits.append(f"Texts longer than {config.max_tokens} tokens are labeled in pieces of that length.")
+    if config.context:
+        limits.append(
+            "It reads a sentence with the sentences around it, so it needs documents, not single sentences."
+        )
     measured = getattr(config, "confidence", None)
     if measured is not None and measured.data:
         limits.append(f"Its scores were calibrated on {measured.data}.")

@@ -96,8 +96,15 @@ def _inspect_labeler(name: str, plan: str | None) -> str:
     mask_plan = config.plan if plan is None else MaskPlan.parse(plan, config.plan.num_layers)
     return (
         f"{name}: labeler on {config.base}, {config.plan.num_layers} layers\n"
-        f"head {config.head}, adapter {config.adapter}, {_labels_of(config)}\n{picture(mask_plan)}"
+        f"head {config.head}, adapter {config.adapter}, {_labels_of(config)}{_context_of(config)}\n{picture(mask_plan)}"
     )
+
+
+def _context_of(config: "LabelerConfig") -> str:
+    if not config.context:
+        return ""
+    side = "as far as max_tokens allows" if config.context == "document" else f"up to {config.context} tokens"
+    return f"\ncontext: words of the document on each side of a sentence, {side}"
 
 
 def _labels_of(config: "LabelerConfig") -> str:
