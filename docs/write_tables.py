@@ -10,7 +10,10 @@ from statistics import fmean, stdev
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = tuple(ROOT / page for page in ("README.md", "ARCHITECTURE.md", "docs/speed.md", "docs/search.md"))
+PAGES = tuple(
+    ROOT / page
+    for page in ("README.md", "ARCHITECTURE.md", "docs/scale.md", "docs/search.md", "docs/speed.md")
+)
 RESULTS = ROOT / "experiments" / "results"
 ORDER = (
     "__init__",
@@ -250,6 +253,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "regret": lambda: written("plan_search/regret.md"),
     "tuned regret": lambda: written("plan_search_tuned/regret.md"),
     "repetition": repetition_table,
+    "scale": lambda: written("scale/ner.md"),
     "layer effects": lambda: written("random_plans/effects.md"),
 }
 
