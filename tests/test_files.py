@@ -91,13 +91,15 @@ def test_state_that_a_kill_has_cut_counts_as_not_there(tmp_path, content):
     assert read_state(file, lambda stored: float(stored["a"])) == 2.0
 
 
-# Files in a temporary folder that is moved as a whole, and a log that grows line by line.
+# Files in a temporary folder that is moved as a whole, files of `whole_file`, and a log that grows line by line.
 IN_PLACE = {
     "files.py",
     "models/builtin_models.py",
     "onnx/int8.py",
     "study/cell_run.py",
     "data/conversion/writing.py",
+    "audit/out_of_fold.py",
+    "data/relabeling.py",
 }
 
 

@@ -236,9 +236,13 @@ def test_evaluate_and_calibrate_score_what_predict_scores(plain, tmp_path, monke
     evaluated = evaluate_on(f"{data}:dev", str(folder), device="cpu", precision="bf16")
     words = [example.words for example in examples]
     assert [p.spans for p in evaluated.predictions] == [p.spans for p in predicting.predict_words(words)]
-    pairs = [module for module in used[0].model.backbone.modules() if hasattr(module, "lora_A")]
-    assert pairs
-    assert all(module.merged for module in pairs)
+    # The adapter is part of the weights: a multiplication per layer, as in prediction.
+    weights = [
+        dict(labeler.model.named_parameters()) for labeler in (used[0], open_labeler(folder, device="cpu"))
+    ]
+    assert weights[0].keys() == weights[1].keys()
+    assert not any("lora_" in name for name in weights[0])
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
 
 
 def tags_of(example):

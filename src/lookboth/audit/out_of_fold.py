@@ -92,9 +92,7 @@ def _fold_probs(
     config: RunConfig, examples: Sequence[Example], fold: Fold, folder: Path, tags: Sequence[str]
 ) -> list[np.ndarray]:
     """Return the log probabilities of the held-out sentences of a fold, (w, num_tags) each."""
-    parts = {
-        name: [examples[index] for index in indices] for name, indices in zip(fold._fields, fold, strict=True)
-    }
+    parts = {name: [examples[index] for index in indices] for name, indices in fold._asdict().items()}
     claim_folder(folder, config, parts)
     splits = Splits(parts["train"], parts["dev"], {}, {})
     per_seed = []

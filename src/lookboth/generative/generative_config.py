@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from lookboth.config import GenerativeConfig, parse_section
-from lookboth.data import SCHEMES, tags_for_labels
+from lookboth.data import SCHEMES, Context, tags_for_labels
 from lookboth.errors import ModelError
 from lookboth.inference import Confidence
 from lookboth.labelers import (
@@ -58,6 +58,7 @@ class GenerativeLabelerConfig:
     plan: ClassVar[None] = None
     multi_label: ClassVar[bool] = False
     confidence: ClassVar[Confidence] = Confidence()
+    context: ClassVar[Context] = 0
 
     def __post_init__(self) -> None:
         if not self.labels:
