@@ -18,6 +18,7 @@ from training import padded, recipe
 
 from lookboth.config.recipe import RunConfig
 from lookboth.data.alignment import Encoding, WordEncoder
+from lookboth.data.batch_facts import place_inputs
 from lookboth.data.schemes import tags_for_labels
 from lookboth.data.sources import read_source
 from lookboth.errors import LookbothError
@@ -180,11 +181,7 @@ class Bench:
         training = config.training.model_copy(update={"epochs": 1, "batch_tokens": self.batch_tokens})
         config = config.model_copy(update={"training": training})
         planned = RunBatches.build(self.pieces, config=config, seed=0, pad_id=0)
-        batches = (planned[i] for i in range(len(planned)))
-        return [
-            self._folded({name: tensor.to(self.device) for name, tensor in batch.items()})
-            for batch in batches
-        ]
+        return [self._folded(place_inputs(planned[i], self.device)) for i in range(len(planned))]
 
     def _folded(self, batch: dict[str, Any]) -> dict[str, Any]:
         return {**batch, "input_ids": batch["input_ids"] % VOCABULARY}

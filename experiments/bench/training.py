@@ -9,6 +9,7 @@ from torch import nn
 
 from lookboth.config.recipe import RunConfig
 from lookboth.config.recipe_files import parse_config
+from lookboth.data.batch_facts import place_inputs
 from lookboth.data.sources import read_source
 from lookboth.models.loading import load_config, load_tokenizer, resolve_model
 from lookboth.progress import progress_to
@@ -137,7 +138,7 @@ def _ours(config: RunConfig, examples: Sequence[Example], device: str) -> Callab
     planned = RunBatches.build(pieces, config=one_epoch, seed=0, pad_id=find_pad_id(labeler.tokenizer))
     with progress_to(print):
         keep_frozen_states(labeler.model, planned, config.training).__enter__()
-    batches = [{name: tensor.to(device) for name, tensor in planned[i].items()} for i in range(len(planned))]
+    batches = [place_inputs(planned[i], device) for i in range(len(planned))]
     return _round(labeler.model.train(), batches)
 
 

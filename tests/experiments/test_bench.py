@@ -1,6 +1,8 @@
-"""The benchmark's clockwork: every side as often as the others, ratios against the first."""
+"""The benchmark: sides alternate, ratios are against the first, and every side of the training table can be built."""
 
+import json
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -8,13 +10,23 @@ import pytest
 BENCH = Path(__file__).parent.parent.parent / "experiments" / "bench"
 
 
-@pytest.fixture
-def alternate(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCH))
-    sys.modules.pop("alternate", None)
-    import alternate
+MODULES = ("alternate", "training", "growth", "large")
 
-    return alternate
+
+@pytest.fixture
+def bench(monkeypatch):
+    """Return a function that imports a module of the benchmark."""
+    monkeypatch.syspath_prepend(str(BENCH))
+    for name in MODULES:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    yield import_module
+    for name in MODULES:
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def alternate(bench):
+    return bench("alternate")
 
 
 def test_sides_take_turns_and_the_first_is_the_measure(alternate):
@@ -35,3 +47,20 @@ def test_the_limit_counts_every_layer(alternate, monkeypatch):
     monkeypatch.setattr(alternate, "timed", lambda work: work() is None or 2.0)
     shapes = [(4, 8), (4, 8), (8, 4)]
     assert alternate.matmul_limit(shapes, 16, torch.float32, "cpu") == pytest.approx(6.0)
+
+
+def test_every_side_of_the_training_table_trains(bench, tiny_llama_folder):
+    sides = bench("training").sides(str(tiny_llama_folder), 12, "cpu")
+    assert len(sides) == 8
+    assert all(side.run() > 0 for side in sides)
+
+
+@pytest.mark.slow
+def test_the_script_for_large_models_trains_and_predicts(bench, monkeypatch, tmp_path):
+    """The sides that need a GPU fail, with a message that says so."""
+    options = f"large.py --shape tiny --device cpu --sentences 8 --rounds 1 --out {tmp_path}"
+    monkeypatch.setattr(sys, "argv", options.split())
+    bench("large").main()
+    rows = json.loads((tmp_path / "large_tiny.json").read_text())["tables"]["sides"]
+    assert len([row for row in rows if "seconds" in row]) == 5
+    assert all("GPU" in row["failed"] for row in rows if "failed" in row)
