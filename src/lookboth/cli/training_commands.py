@@ -57,7 +57,7 @@ def train(
     """Train a labeler from a recipe, from options, or from a recipe changed by options."""
     # Before the libraries are imported.
     quiet_libraries()
-    from lookboth.training import estimate as estimate_memory, train as run_training
+    from lookboth.training import estimate as estimate_memory
 
     given = {
         "model": model,
@@ -71,11 +71,7 @@ def train(
     if estimate:
         typer.echo(estimate_memory(config).describe())
         return
-    with progress_to(typer.echo):
-        runs = run_training(config, out)
-    for run in runs:
-        _echo(f"labeler: {run.folder / 'labeler'}")
-    leave_process_group()
+    _train(config, out)
 
 
 @app.command()
@@ -116,7 +112,7 @@ def distill(
     """Train a smaller labeler on the tag probabilities of saved ones, on text and on labeled data."""
     quiet_libraries()
     from lookboth.config import parse_config
-    from lookboth.training import describe_teacher, train as run_training
+    from lookboth.training import describe_teacher
 
     given = {
         **describe_teacher(teachers[0]),
@@ -128,11 +124,7 @@ def distill(
         "data.repair": repair,
     }
     config = parse_config({}, [*_overrides(given), *(settings or [])], where="options")
-    with progress_to(typer.echo):
-        runs = run_training(config, out)
-    for run in runs:
-        _echo(f"labeler: {run.folder / 'labeler'}")
-    leave_process_group()
+    _train(config, out)
 
 
 @app.command()
@@ -213,6 +205,17 @@ def report(
     from lookboth.reporting import write_report
 
     typer.echo(f"report: {write_report(folder, out, baseline=baseline) / 'index.html'}")
+
+
+def _train(config: "RunConfig", out: Path) -> None:
+    """Train and name the folders of the labelers."""
+    from lookboth.training import train as run_training
+
+    with progress_to(typer.echo):
+        runs = run_training(config, out)
+    for run in runs:
+        _echo(f"labeler: {run.folder / 'labeler'}")
+    leave_process_group()
 
 
 def _echo(line: str) -> None:
