@@ -24,6 +24,7 @@ from lookboth.labelers import saving
 from lookboth.labelers.labeler import Labeler
 from lookboth.labelers.labeler_config import read_config
 from lookboth.labelers.merging import merge_labeler, merge_to_folder
+from lookboth.labelers.opening import LoadOptions
 from lookboth.labelers.saving import load_backbone_and_tokenizer
 from lookboth.models.builtin_models import BUILTIN
 from lookboth.models.folding import fold_adapter, has_adapter
@@ -219,7 +220,9 @@ def test_a_qlora_labeler_is_loaded_in_4_bits_where_that_can_be(
 ):
     installed(monkeypatch, there)
     config = replace(read_config(saved_qlora), adapter=adapter)
-    load_backbone_and_tokenizer(saved_qlora, config, device, precision, False, merge=False)
+    load_backbone_and_tokenizer(
+        saved_qlora, config, LoadOptions(device=device, precision=precision, merge=False)
+    )
     assert [kwargs["four_bit"] for kwargs in asked_for] == [four_bit]
 
 

@@ -18,7 +18,7 @@ from lookboth.generative.generative_model import GenerativeModel
 from lookboth.generative.generative_saving import load_parts, save_parts
 from lookboth.generative.prompts import Prompt, PromptWriter
 from lookboth.inference import TextLabeler
-from lookboth.labelers import KIND_KEY, find_folder, read_settings
+from lookboth.labelers import KIND_KEY, LoadOptions, find_folder, read_settings
 from lookboth.memory import LARGE_BATCH
 from lookboth.types import Example, PredictedSpan, Prediction, Span
 
@@ -98,15 +98,14 @@ class GenerativeLabeler(TextLabeler):
             raise ModelError(
                 f"{folder}: not a generative labeler. Type: lookboth.open_labeler({str(folder)!r})"
             )
-        return load_generative(
-            folder,
-            data,
+        options = LoadOptions(
             device=device,
             precision=precision,
             base=base,
             merge=merge,
             trust_remote_code=trust_remote_code,
         )
+        return load_generative(folder, data, options)
 
     def prompts(self, examples: Sequence[Example]) -> list[Prompt]:
         """Return the prompt for each example; no example may exceed the prompt limit.
@@ -175,36 +174,13 @@ class GenerativeLabeler(TextLabeler):
         return Prediction(text, words, offsets, tags, tuple(found), problems=tuple(problems))
 
 
-def load_generative(
-    folder: Path,
-    data: Mapping[str, Any],
-    *,
-    device: str | None = None,
-    precision: str = "auto",
-    base: str | None = None,
-    merge: bool = True,
-    trust_remote_code: bool = False,
-    backbone: Any = None,
-) -> GenerativeLabeler:
+def load_generative(folder: Path, data: Mapping[str, Any], options: LoadOptions) -> GenerativeLabeler:
     """Load the generative labeler in `folder`; `data` is its `config.json`.
-
-    Args:
-        backbone: a loaded backbone without adapter and plan; None to read it from disk.
-        others: see `Labeler.from_pretrained`.
 
     Raises:
         ModelError: the folder is incomplete or does not fit its base.
     """
-    config, model, tokenizer, pool = load_parts(
-        folder,
-        data,
-        device=device,
-        precision=precision,
-        base=base,
-        merge=merge,
-        trust_remote_code=trust_remote_code,
-        backbone=backbone,
-    )
+    config, model, tokenizer, pool = load_parts(folder, data, options)
     labeler = GenerativeLabeler(config, model, tokenizer, pool)
     # The saved pool is already the draw; drawing from it again would change the demonstrations.
     labeler.demonstrations.as_saved()

@@ -14,17 +14,16 @@ from lookboth.labelers import (
     ADAPTER_FOLDER,
     BACKBONE_FOLDER,
     CONFIG_FILE,
+    LoadOptions,
+    compute_dtype,
     generative_card,
     load_backbone_and_tokenizer,
     parse_settings,
 )
 from lookboth.models import (
     LanguageModel,
-    Precision,
-    default_device,
     load_language_model,
     save_adapter,
-    torch_dtype,
 )
 from lookboth.types import Example, Span
 
@@ -54,39 +53,28 @@ def save_parts(
 
 
 def load_parts(
-    folder: Path,
-    data: Mapping[str, Any],
-    *,
-    device: str | None,
-    precision: str,
-    base: str | None,
-    merge: bool,
-    trust_remote_code: bool,
-    backbone: Any = None,
+    folder: Path, data: Mapping[str, Any], options: LoadOptions
 ) -> tuple[GenerativeLabelerConfig, GenerativeModel, Any, list[Example]]:
     """Return config, weights, tokenizer and demonstrations from the output of `save_parts`.
-
-    Args: see `load_generative`.
 
     Raises:
         ModelError: the folder is incomplete or does not fit its base.
     """
     config = parse_settings(folder, data, GenerativeLabelerConfig.from_dict)
-    if base is not None:
+    if options.base is not None:
         # The revision belongs to the hub id that `base` replaces.
-        config = replace(config, base=base, revision=None)
-    device = device or default_device()
-    choice: Precision = precision  # type: ignore[assignment]
-    backbone, tokenizer = load_backbone_and_tokenizer(
-        folder, config, device, choice, trust_remote_code, merge=merge, backbone=backbone
-    )
+        config = replace(config, base=options.base, revision=None)
+    backbone, tokenizer = load_backbone_and_tokenizer(folder, config, options)
     # Full fine-tuning also changes the vocabulary head, which is saved with the backbone.
     name = str((folder / BACKBONE_FOLDER).absolute()) if config.adapter == "full" else config.base
     language = LanguageModel(
         load_language_model(
-            name, bare_backbone(backbone), revision=config.revision, trust_remote_code=trust_remote_code
+            name,
+            bare_backbone(backbone),
+            revision=config.revision,
+            trust_remote_code=options.trust_remote_code,
         ),
-        compute_dtype=torch_dtype(choice, device),
+        compute_dtype=compute_dtype(options),
     )
     pool = _read_examples(folder / DEMONSTRATIONS_FILE)
     return config, GenerativeModel(backbone, language.eval()), tokenizer, pool

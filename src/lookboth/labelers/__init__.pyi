@@ -23,7 +23,12 @@ from .merging import (
     merge_labeler as merge_labeler,
     merge_to_folder as merge_to_folder,
 )
-from .opening import kind_of as kind_of, open_labeler as open_labeler, resolve as resolve
+from .opening import (
+    LoadOptions as LoadOptions,
+    kind_of as kind_of,
+    open_labeler as open_labeler,
+    resolve as resolve,
+)
 from .reading_back import (
     read_back as read_back,
     read_back_adapter as read_back_adapter,
@@ -43,6 +48,7 @@ from .saving import (
     ADAPTER_FOLDER as ADAPTER_FOLDER,
     BACKBONE_FOLDER as BACKBONE_FOLDER,
     check_special_tokens as check_special_tokens,
+    compute_dtype as compute_dtype,
     load_backbone_and_tokenizer as load_backbone_and_tokenizer,
     read_head as read_head,
 )

@@ -15,6 +15,7 @@ from lookboth.inference import HeadLabeler, Likelihood, TextLabeler, WordStream,
 from lookboth.labelers.fixed_labels import LabelVectors, fix_labels
 from lookboth.labelers.folders import find_folder
 from lookboth.labelers.labeler_config import KIND_KEY, LabelerConfig, read_settings
+from lookboth.labelers.opening import LoadOptions
 from lookboth.labelers.saving import load_parts, save_parts
 from lookboth.labelers.streaming import prove_once, require_streamable
 from lookboth.masking import MaskPlan, under_plan
@@ -85,15 +86,14 @@ class Labeler(HeadLabeler):
                 f"{folder}: a labeler of the kind {data[KIND_KEY]!r:.100} is not a torch labeler with a head. "
                 f"Type: lookboth.open_labeler({str(folder)!r})"
             )
-        return load_labeler(
-            folder,
-            data,
+        options = LoadOptions(
             device=device,
             precision=precision,
             base=base,
             merge=merge,
             trust_remote_code=trust_remote_code,
         )
+        return load_labeler(folder, data, options)
 
     def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype | None = None) -> None:
         """Save adapter, head, plan, tags and model card to one folder.
@@ -219,34 +219,12 @@ class Labeler(HeadLabeler):
             return Labeler(replace(self.config, plan=plan), self.model, self.tokenizer)
 
 
-def load_labeler(
-    folder: Path,
-    data: Mapping[str, Any],
-    *,
-    device: str | None = None,
-    precision: str = "auto",
-    base: str | None = None,
-    merge: bool = True,
-    trust_remote_code: bool = False,
-    backbone: Any = None,
-) -> Labeler:
+def load_labeler(folder: Path, data: Mapping[str, Any], options: LoadOptions) -> Labeler:
     """Load the labeler with a head that was saved to `folder`; `data` is its `config.json`.
 
-    Args:
-        backbone: a backbone in memory, without adapter and plan; None: load it.
-        others: see `Labeler.from_pretrained`, also for the errors.
+    Raises: see `Labeler.from_pretrained`.
     """
-    parts = load_parts(
-        folder,
-        data,
-        device=device,
-        precision=precision,
-        base=base,
-        merge=merge,
-        trust_remote_code=trust_remote_code,
-        backbone=backbone,
-    )
-    return Labeler(*parts)
+    return Labeler(*load_parts(folder, data, options))
 
 
 def require_fixed_labels(labeler: TextLabeler, what: str) -> None:

@@ -1,5 +1,6 @@
 """Opens saved labelers of any kind, and imports only the modules that this kind needs."""
 
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,12 +15,28 @@ if TYPE_CHECKING:
     from lookboth.data import Labels
 
 
+@dataclass(frozen=True)
+class LoadOptions:
+    """How to load a saved labeler; an exported labeler uses only the device.
+
+    Args:
+        device, precision, base, merge, trust_remote_code: see `open_labeler`.
+        backbone: a backbone in memory, without adapter and plan; None: load it.
+    """
+
+    device: str | None = None
+    precision: str = "auto"
+    base: str | None = None
+    merge: bool = True
+    trust_remote_code: bool = False
+    backbone: Any = None
+
+
 class LabelerKind(NamedTuple):
     """The functions of a kind of saved labeler, as "module:function".
 
     Args:
-        load: (folder, config.json, *, device, precision, base, merge, trust_remote_code,
-            backbone) -> TextLabeler.
+        load: (folder, config.json, LoadOptions) -> TextLabeler.
         describe: (name, config.json) -> output of `lookboth inspect`; None for the kind whose plan can be changed.
     """
 
@@ -65,29 +82,29 @@ def open_labeler(
             its kind needs is not installed; or labels are named and those of the labeler are fixed.
         ConfigError: the labels are not valid.
     """
-    labeler = load_folder(
-        find_folder(name),
+    options = LoadOptions(
         device=device,
         precision=precision,
         base=base,
         merge=merge,
         trust_remote_code=trust_remote_code,
     )
+    labeler = load_folder(find_folder(name), options)
     return labeler if labels is None else labeler.with_labels(labels)
 
 
 @without_collection()
-def load_folder(folder: Path, **options: Any) -> TextLabeler:
+def load_folder(folder: Path, options: LoadOptions) -> TextLabeler:
     """Load the labeler in a folder with the function of its kind.
 
     The imports of torch and transformers create a million objects that stay alive; nothing is collected meanwhile.
 
     Args:
         folder: folder of the labeler.
-        options: options of `open_labeler`, and `backbone`, a backbone in memory without adapter and plan.
+        options: how to load it.
     """
     data = read_settings(folder)
-    labeler: TextLabeler = resolve(kind_of(folder, data).load)(folder, data, **options)
+    labeler: TextLabeler = resolve(kind_of(folder, data).load)(folder, data, options)
     return labeler
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from lookboth.compat import attention_name
 from lookboth.errors import LookbothError, ModelError
 from lookboth.labelers.labeler import Labeler
-from lookboth.labelers.opening import load_folder
+from lookboth.labelers.opening import LoadOptions, load_folder
 from lookboth.labelers.saving import BACKBONE_FOLDER
 from lookboth.masking import PREFIX, remove_plan
 from lookboth.models import Precision, load_adapter, load_backbone, sharing_copy
@@ -146,8 +146,7 @@ def _load(labeler: TrainedLabeler, folder: Path, trust_remote_code: bool) -> Any
         backbone = _load_like(own, folder / BACKBONE_FOLDER, trust_remote_code)
     else:
         backbone = without_adapter(own)
-    loaded: Any = load_folder(
-        folder,
+    options = LoadOptions(
         device=str(labeler.device),
         precision=_precision(own),
         # The pairs are compared one by one.
@@ -155,6 +154,7 @@ def _load(labeler: TrainedLabeler, folder: Path, trust_remote_code: bool) -> Any
         trust_remote_code=trust_remote_code,
         backbone=backbone,
     )
+    loaded: Any = load_folder(folder, options)
     # The dtype is not saved with a labeler, and another dtype would change the probabilities.
     loaded.model.module.compute_dtype = labeler.model.compute_dtype
     return loaded

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -18,6 +18,7 @@ from lookboth.labelers.labeler_config import (
     config_to_dict,
     parse_settings,
 )
+from lookboth.labelers.opening import LoadOptions
 from lookboth.models import (
     LabelerModel,
     Precision,
@@ -71,37 +72,24 @@ def save_parts(
 
 
 def load_parts(
-    folder: Path,
-    data: Mapping[str, Any],
-    *,
-    device: str | None,
-    precision: str,
-    base: str | None,
-    merge: bool,
-    trust_remote_code: bool,
-    backbone: Any = None,
+    folder: Path, data: Mapping[str, Any], options: LoadOptions
 ) -> tuple[LabelerConfig, LabelerModel, Any]:
     """Load config, model and tokenizer of a saved labeler with a head, and apply the mask plan.
 
     Args:
         folder: folder of the labeler; data: its `config.json`.
-        device, precision, base, merge, trust_remote_code: see `Labeler.from_pretrained`.
-        backbone: a backbone in memory, without adapter and plan; None: load it.
+        options: how to load it.
 
     Raises:
         ModelError: the folder is incomplete or does not fit its base.
     """
     config = parse_settings(folder, data, config_from_dict)
-    if base is not None:
-        config = replace(config, base=base, revision=None)
-    device = device or default_device()
-    choice: Precision = precision  # type: ignore[assignment]
-    backbone, tokenizer = load_backbone_and_tokenizer(
-        folder, config, device, choice, trust_remote_code, merge=merge, backbone=backbone
-    )
+    if options.base is not None:
+        config = replace(config, base=options.base, revision=None)
+    backbone, tokenizer = load_backbone_and_tokenizer(folder, config, options)
     check_special_tokens(config, backbone, str(folder / CONFIG_FILE))
     use_plan(backbone, config.plan)
-    model = LabelerModel(backbone, config, compute_dtype=torch_dtype(choice, device))
+    model = LabelerModel(backbone, config, compute_dtype=compute_dtype(options))
     model.head.load_state_dict(_load_head(folder, model))
     return config, model.eval(), tokenizer
 
@@ -139,16 +127,7 @@ def _save_tokenizer(config: LabelerConfig, tokenizer: Any, folder: Path) -> None
     write_json(file, settings)
 
 
-def load_backbone_and_tokenizer(
-    folder: Path,
-    config: Any,
-    device: str,
-    precision: Precision,
-    trust: bool,
-    *,
-    merge: bool,
-    backbone: Any = None,
-) -> tuple[Any, Any]:
+def load_backbone_and_tokenizer(folder: Path, config: Any, options: LoadOptions) -> tuple[Any, Any]:
     """Load the backbone (with its adapter) and the tokenizer of a saved labeler.
 
     The base of a QLoRA adapter is loaded in 4 bits, as in training, if bitsandbytes is installed and the precision is
@@ -157,21 +136,22 @@ def load_backbone_and_tokenizer(
     Args:
         folder: folder of the labeler.
         config: settings with base, revision, fingerprint, exit_layer and adapter.
-        device, precision, merge: see `Labeler.from_pretrained`; trust: run the base model's own code.
-        backbone: a backbone in memory, without adapter; None: load it.
+        options: how to load them.
 
     Raises:
         ModelError: the base is missing or is a different model, or the adapter does not fit.
     """
+    device = options.device or default_device()
+    precision = cast(Precision, options.precision)
     if config.adapter in {"full", "merged"}:
-        backbone = backbone or load_backbone(
+        backbone = options.backbone or load_backbone(
             str((folder / BACKBONE_FOLDER).absolute()),
             precision=precision,
             device=device,
-            trust_remote_code=trust,
+            trust_remote_code=options.trust_remote_code,
         )
         return backbone, load_saved_tokenizer(folder)
-    backbone = backbone or load_backbone(
+    backbone = options.backbone or load_backbone(
         config.base,
         precision=precision,
         device=device,
@@ -179,7 +159,7 @@ def load_backbone_and_tokenizer(
         double_quant=config.double_quant,
         num_layers=config.exit_layer,
         revision=config.revision,
-        trust_remote_code=trust,
+        trust_remote_code=options.trust_remote_code,
     )
     # An adapter on another base would load without an error and predict nonsense.
     found = fingerprint(backbone)
@@ -189,10 +169,15 @@ def load_backbone_and_tokenizer(
             f"has {found}. Load the base it was trained on: Labeler.from_pretrained(..., base='PATH OR HUB ID')."
         )
     if config.adapter in {"lora", "qlora"}:
-        backbone = load_adapter(backbone, folder / ADAPTER_FOLDER, merge=merge)
+        backbone = load_adapter(backbone, folder / ADAPTER_FOLDER, merge=options.merge)
     own = (folder / "tokenizer_config.json").is_file()
     tokenizer = load_saved_tokenizer(folder) if own else load_tokenizer(config.base)
     return backbone, tokenizer
+
+
+def compute_dtype(options: LoadOptions) -> torch.dtype:
+    """Return the data type in which a labeler loaded with `options` computes."""
+    return torch_dtype(cast(Precision, options.precision), options.device or default_device())
 
 
 def read_head(folder: Path) -> dict[str, torch.Tensor]:

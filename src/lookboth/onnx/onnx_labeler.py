@@ -11,7 +11,7 @@ import numpy as np
 from lookboth.data import WordEncoder, build_arrays
 from lookboth.errors import ConfigError, ModelError
 from lookboth.inference import HeadLabeler, Likelihood
-from lookboth.labelers import CONFIG_FILE, read_settings
+from lookboth.labelers import CONFIG_FILE, LoadOptions, read_settings
 from lookboth.models import as_model_error
 from lookboth.onnx.folder import MODEL_FILE, TOKENIZER_FILE, ExportedConfig, check_files, read_config
 from lookboth.types import TokenizedExample
@@ -101,7 +101,7 @@ class OnnxLabeler(HeadLabeler):
             ConfigError: this build of onnxruntime does not support the device.
         """
         folder = Path(folder).expanduser()
-        return load_exported(folder, read_settings(folder), device=device, threads=threads)
+        return load_exported(folder, read_settings(folder), LoadOptions(device=device), threads=threads)
 
     @property
     def device(self) -> str:
@@ -135,22 +135,18 @@ class OnnxLabeler(HeadLabeler):
 
 
 def load_exported(
-    folder: Path,
-    data: Mapping[str, Any],
-    *,
-    device: str | None = None,
-    threads: int | None = None,
-    **_: object,
+    folder: Path, data: Mapping[str, Any], options: LoadOptions, *, threads: int | None = None
 ) -> OnnxLabeler:
     """Return the exported labeler in `folder`; `data` is its `config.json`.
 
     Args:
-        folder, device, threads: see `OnnxLabeler.from_pretrained`. Options of torch labelers are ignored.
+        folder, threads: see `OnnxLabeler.from_pretrained`.
+        options: how to load it; only the device counts.
     """
     config = read_config(folder, data)
     check_files(folder, config)
     # Only the kind of device counts; the number in "cuda:0" is ignored.
-    device = "cpu" if device is None else device.partition(":")[0]
+    device = "cpu" if options.device is None else options.device.partition(":")[0]
     model = _open_graph(folder / MODEL_FILE, config.weights, device, threads)
     return OnnxLabeler(config, model, _open_tokenizer(folder, config), folder=folder, device=device)
 
