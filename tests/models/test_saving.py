@@ -21,6 +21,7 @@ import lookboth
 from lookboth.errors import LookbothError, ModelError
 from lookboth.inference.pipeline import word_log_probs
 from lookboth.labelers import saving
+from lookboth.labelers.folders import SHIPPED_LABELERS, find_folder
 from lookboth.labelers.labeler import Labeler
 from lookboth.labelers.labeler_config import read_config
 from lookboth.labelers.merging import merge_labeler, merge_to_folder
@@ -413,3 +414,11 @@ def test_what_is_pushed_to_the_hub_loads_from_it_by_name(base, tmp_path, monkeyp
     labeler = tiny_labeler(base, plan="0011")
     assert labeler.push_to_hub("me/tagger") == "https://hub/me/tagger"
     assert_same(labeler, Labeler.from_pretrained("me/tagger", precision="fp32", merge=False))
+
+
+def test_a_shipped_name_means_a_folder_only_if_that_is_a_labeler(tmp_path, tiny_llama_folder, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "fast").mkdir()
+    assert find_folder("fast") == SHIPPED_LABELERS["fast"]
+    tiny_labeler(tiny_llama_folder).save_pretrained(tmp_path / "fast")
+    assert find_folder("fast") == Path("fast")

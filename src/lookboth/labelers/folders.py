@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 from lookboth.errors import ModelError, first_line
+from lookboth.labelers.labeler_config import is_labeler
 
 SHIPPED = Path(__file__).parent / "shipped"
 SHIPPED_LABELERS = {"shipped": SHIPPED, "fast": Path(__file__).parent / "shipped_fast"}
@@ -14,8 +15,8 @@ def find_folder(name: str | Path | None) -> Path:
     """Return the local folder of a labeler; a labeler on the Hub is downloaded.
 
     Args:
-        name: a folder, "shipped" (also None), "fast", or a hub id. An existing folder takes precedence over a shipped
-            labeler of the same name.
+        name: a folder, "shipped" (also None), "fast", or a hub id. The folder of a saved labeler takes precedence over
+            a shipped labeler of the same name.
 
     Raises:
         ModelError: the name is neither a folder nor a model that can be downloaded.
@@ -23,10 +24,12 @@ def find_folder(name: str | Path | None) -> Path:
     if name is None:
         return SHIPPED
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    shipped = SHIPPED_LABELERS.get(str(name))
+    # A folder may be called "fast" for other reasons.
+    if folder.is_dir() and (shipped is None or is_labeler(folder)):
         return folder
-    if str(name) in SHIPPED_LABELERS:
-        return SHIPPED_LABELERS[str(name)]
+    if shipped is not None:
+        return shipped
     # A hub id has exactly one slash; other names are mistyped folders.
     if folder.is_absolute() or str(name).startswith(".") or str(name).count("/") != 1:
         raise ModelError(
