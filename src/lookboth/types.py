@@ -31,8 +31,8 @@ class Example:
         offsets: (start, end) of each word in `text`, end exclusive; empty if `text` is None.
         source: "file:line" of the first word, for messages.
         text_labels: labels of the whole text, in text classification; several in a multi-label task.
-        label_set: the labels that were annotated in its data, each as "name" or "name: description"; empty if unknown.
-            Only open labelers use it.
+        label_set: the labels that are annotated in its data, each as "name" or, for open labelers, "name: description";
+            empty: all. Only these are scored, and words without label may have any other one.
         document: words of all texts of its document, in order, the same object for each of them; empty if it is a
             document of its own. Labelers with `context` read them with the text.
         place: index of the text in `document`.

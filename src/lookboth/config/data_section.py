@@ -1,6 +1,7 @@
 """The recipe section for data: sources, and how they are read."""
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -91,8 +92,23 @@ class DataConfig(Section):
         description="Names of class numbers, counted from 0, in JSON, Parquet and hub data; default: the names that "
         "the data have.",
     )
+    annotated: dict[str, tuple[str, ...] | Literal["all"]] = Field(
+        default_factory=dict,
+        description="Labels that each source annotates, named as after label_map, or 'all'. Words that a source "
+        "leaves without label may have any label that it does not annotate; default: every source annotates all labels.",
+    )
 
     @field_validator("train", "dev", "test", mode="before")
     @classmethod
     def _one_is_a_list(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
+
+    @field_validator("annotated")
+    @classmethod
+    def _names_labels(cls, value: Mapping[str, tuple[str, ...] | str]) -> Mapping[str, tuple[str, ...] | str]:
+        for source, labels in value.items():
+            if not labels or any(": " in label or label in {"", "O"} for label in labels):
+                raise ValueError(
+                    f"{source!r} has {labels!r}; name at least one label (not 'O', no ': ' in a name), or type 'all'"
+                )
+        return value

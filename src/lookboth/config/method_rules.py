@@ -21,6 +21,7 @@ def require_supported(config: RunConfig) -> None:
         ConfigError: with the setting to change.
     """
     _check_distillation(config)
+    _check_annotated(config)
     if config.method in WITH_HEAD:
         return
     refused = _of_words_only(config) | _of_heads_only(config) | _of_training_only(config)
@@ -49,6 +50,10 @@ def _of_words_only(config: RunConfig) -> dict[str, tuple[bool, str]]:
 
 def _of_heads_only(config: RunConfig) -> dict[str, tuple[bool, str]]:
     return {
+        "data.annotated": (
+            bool(config.data.annotated),
+            "an answer has all labels or none; leave it out",
+        ),
         "training.choose_by": (
             config.training.choose_by == "loss",
             "dev data is scored by the generated answers; leave it out",
@@ -100,6 +105,25 @@ def _check_distillation(config: RunConfig) -> None:
         raise ConfigError(
             f"head.kind = {head!r}: the soft loss needs a head that predicts one tag per word independently. "
             f"Allowed are {', '.join(_TEACHABLE)}. A teacher may have any head with one label per word or text."
+        )
+
+
+def _check_annotated(config: RunConfig) -> None:
+    """Check that the loss can leave open which label a word or text has."""
+    training, head = config.training, config.head.kind
+    if not config.data.annotated:
+        return
+    if config.task == "classification" and head != "multi_label":
+        raise ConfigError(
+            "data.annotated: a text has exactly one label, so each source annotates all of them. Leave it out, or set "
+            "head.kind = 'multi_label'."
+        )
+    if head in {"open", "multi_label"}:
+        return
+    if training.class_weights != "none" or training.label_smoothing:
+        raise ConfigError(
+            "data.annotated cannot be used with training.class_weights or training.label_smoothing: both need the one "
+            "right tag of each word. Leave them out."
         )
 
 

@@ -106,6 +106,7 @@ from .schemes import (
     decode_tags as decode_tags,
     encode_spans as encode_spans,
     find_tag_errors as find_tag_errors,
+    label_of as label_of,
     parse_tag as parse_tag,
     repair_tags as repair_tags,
     resolve_scheme as resolve_scheme,

@@ -53,6 +53,15 @@ def parse_tag(tag: str) -> tuple[str, str]:
     return prefix, label
 
 
+def label_of(tag: str, scheme: str) -> str:
+    """Return the label of a tag in the canonical spelling of `tags_for_labels`, "O" for no label.
+
+    >>> label_of("B-PER", "IOB2"), label_of("NOUN-X", "plain"), label_of("O", "IOBES")
+    ('PER', 'NOUN-X', 'O')
+    """
+    return tag if scheme in _WITHOUT_POSITION or tag == OUTSIDE else tag.partition("-")[2]
+
+
 def decode_tags(tags: Sequence[str], scheme: str, *, repair: bool = False) -> tuple[Span, ...]:
     """Decode the tags of one sentence to spans.
 

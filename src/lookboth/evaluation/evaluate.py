@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lookboth.data import encode_spans, require_one_label
+from lookboth.data import LabelText, encode_spans, require_one_label
 from lookboth.evaluation.calibration import Coverage, Reliability, decisions, measure_coverage, reliability
 from lookboth.evaluation.metrics import score_spans
 from lookboth.evaluation.scores import Scores
@@ -80,7 +80,7 @@ def evaluate_labeler(
 
     Args:
         labeler: any labeler; gold labels that it does not know count as missed.
-        examples: with gold spans, or labels of whole texts.
+        examples: with gold spans, or labels of whole texts. Labels outside the label set of an example are not counted.
         batch_tokens: tokens computed at once; None: a number that suits the device.
         interval: also resample sentences for a 95 % interval.
         min_score: lowest accepted score of each label, as in `Prediction.above`; predictions below it are dropped.
@@ -90,7 +90,10 @@ def evaluate_labeler(
     """
     require_gold(examples, labeler.config)
     of_texts = labeler.config.task == "classification"
-    predictions = list(_predict(labeler, examples, batch_tokens))
+    predictions = [
+        _only_annotated(prediction, example, labeler.config)
+        for prediction, example in zip(_predict(labeler, examples, batch_tokens), examples, strict=True)
+    ]
     if min_score is not None:
         # Applied to predictions as a user would, so that the scores are those after the thresholds.
         predictions = [keep_above(prediction, min_score, labeler.config.scheme) for prediction in predictions]
@@ -134,6 +137,15 @@ def gold_tags(example: Example, config: Any) -> Sequence[str]:
     if config.task == "classification":
         return example.text_labels
     return encode_spans(example.spans, len(example.words), config.scheme)
+
+
+def _only_annotated(prediction: Prediction, example: Example, config: Any) -> Prediction:
+    """Return a prediction without the labels that the data of its example do not annotate."""
+    if not example.label_set:
+        return prediction
+    annotated = {LabelText.parse(text).name for text in example.label_set}
+    others = dict.fromkeys(label for label in config.labels if label not in annotated)
+    return keep_above(prediction, others, config.scheme) if others else prediction
 
 
 def _coverage(examples: Sequence[Example], predictions: Sequence[Prediction], config: Any) -> Coverage | None:

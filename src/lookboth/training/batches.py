@@ -1,11 +1,12 @@
 """Tokenized training data, and the batches of a whole run, scheduled before it starts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lookboth.config import RunConfig, TrainConfig
 from lookboth.data import (
+    OUTSIDE,
     Encoding,
     Layout,
     WindowSizes,
@@ -21,6 +22,7 @@ from lookboth.data import (
 )
 from lookboth.errors import ConfigError, DataError
 from lookboth.memory import without_collection
+from lookboth.training.annotated_labels import open_tag_ids
 from lookboth.training.continuation import start_config
 from lookboth.training.open_labels import OpenLabels
 from lookboth.types import Example, TokenizedExample
@@ -48,6 +50,7 @@ def tokenize_examples(
         DataError: an example has a label that is not in `tags`, or several labels for a single-label head.
     """
     tag_ids = {tag: index for index, tag in enumerate(tags)}
+    open_ids = open_tag_ids(config, len(tags))
     if config.task == "classification":
         learn = _each_tag if config.head.kind == "multi_label" else _only_tag
         return tokenize_texts(
@@ -58,7 +61,7 @@ def tokenize_examples(
             max_tokens=config.max_tokens,
             overlap=config.overlap,
         )
-    labels = [_tag_ids(example, tag_ids, config.scheme) for example in examples]
+    labels = [_tag_ids(example, tag_ids, config.scheme, open_ids) for example in examples]
     sizes = WindowSizes(
         max_tokens=config.max_tokens, overlap=config.overlap, context=config.context, look_ahead=look_ahead
     )
@@ -208,8 +211,15 @@ def find_pad_id(tokenizer: Any) -> int:
     return next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
 
 
-def _tag_ids(example: Example, tag_ids: dict[str, int], scheme: str) -> list[int]:
-    return _look_up(encode_spans(example.spans, len(example.words), scheme), tag_ids, example)
+def _tag_ids(
+    example: Example, tag_ids: dict[str, int], scheme: str, open_ids: Mapping[tuple[str, ...], int]
+) -> list[int]:
+    """Return the tag id of each word; `open_ids` has that of words without label by label set."""
+    tags = encode_spans(example.spans, len(example.words), scheme)
+    outside = open_ids.get(example.label_set)
+    if outside is None:
+        return _look_up(tags, tag_ids, example)
+    return _look_up(tags, {**tag_ids, OUTSIDE: outside}, example)
 
 
 def _only_tag(example: Example, tag_ids: dict[str, int]) -> int:
@@ -219,8 +229,9 @@ def _only_tag(example: Example, tag_ids: dict[str, int]) -> int:
 
 def _each_tag(example: Example, tag_ids: dict[str, int]) -> tuple[int, ...]:
     present = _look_up(example.text_labels, tag_ids, example)
-    # A multi-label head learns a yes or no per label: a row of 0 and 1, shape (num_tags,).
-    return tuple(int(index in present) for index in range(len(tag_ids)))
+    known = example.label_set or tag_ids
+    # A multi-label head learns a yes or no per label: a row of 0, 1 and -100 (not annotated), shape (num_tags,).
+    return tuple(int(index in present) if tag in known else -100 for tag, index in tag_ids.items())
 
 
 def _look_up(tags: Sequence[str], tag_ids: dict[str, int], example: Example) -> list[int]:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from lookboth.config import TrainConfig
+from lookboth.data import label_of
 from lookboth.errors import ConfigError
 from lookboth.models.heads import Head
 from lookboth.types import TokenizedExample
@@ -20,7 +21,7 @@ def shape_loss(head: Head, config: TrainConfig, pieces: Iterable[TokenizedExampl
     Raises:
         ConfigError: a weight for a label that is not in the data, or a head that does not support it.
     """
-    labels = [_label(tag, head.scheme) for tag in head.tags]
+    labels = [label_of(tag, head.scheme) for tag in head.tags]
     if config.class_weights == "none":
         weights = None
     elif config.class_weights == "balanced":
@@ -66,7 +67,3 @@ def named_weights(labels: Sequence[str], weights: Mapping[str, float]) -> list[f
             f"allowed are {', '.join(dict.fromkeys(labels))}."
         )
     return [weights.get(label, 1.0) for label in labels]
-
-
-def _label(tag: str, scheme: str) -> str:
-    return tag if scheme == "plain" or tag == "O" else tag.partition("-")[2]

@@ -15,6 +15,7 @@ from lookboth.masking import under_plan
 from lookboth.models import use_plan
 from lookboth.run_folder import RunFolder
 from lookboth.training.adaptation import AdaptationReport, adapt_backbone
+from lookboth.training.annotated_labels import possible_tags
 from lookboth.training.batches import RunBatches, find_pad_id, tokenize_examples
 from lookboth.training.best_weights import History
 from lookboth.training.checkpoints import is_sharded, load_weights
@@ -124,7 +125,9 @@ def prepare_classifier(
         pieces = soft.without_gold(pieces)
         labeler.model.soft_loss = soft.loss
     # After `without_gold`: class weights count gold tags only.
-    shape_loss(labeler.model.head, config.training, pieces)
+    head = labeler.model.head
+    shape_loss(head, config.training, pieces)
+    head.allow_tags(possible_tags(config, labeler.config.tags))
     batches = RunBatches.build(
         pieces,
         config=config,

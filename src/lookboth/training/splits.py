@@ -1,9 +1,7 @@
 """The train, dev and test data of a recipe: reading, checking and mapping labels."""
 
 import random
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
@@ -14,7 +12,6 @@ from lookboth.data import (
     NAME_BORDERS,
     NO_DOCUMENTS,
     ReadOptions,
-    describe_labels,
     find_splits,
     has_documents,
     labels_file,
@@ -25,10 +22,10 @@ from lookboth.data import (
     split_name,
 )
 from lookboth.errors import DataError
+from lookboth.training.annotated_labels import add_label_sets, warn_of_unscored
 from lookboth.types import Dataset, Example
 
 _T = TypeVar("_T")
-_BySource = dict[str, Sequence[Example]]
 
 
 class Splits(NamedTuple):
@@ -74,12 +71,14 @@ def read_splits(config: RunConfig) -> Splits:
         _require_documents(parts[0], config)
         for source, examples in chain.from_iterable(part.items() for part in parts[1:]):
             report_no_documents(examples, source)
+    parts = [dict(part) for part in add_label_sets(parts, config)]
     if config.head.kind == "open":
-        parts = _add_label_sets(parts, config.labels)
         # Other descriptions train another labeler, so they are recorded like the data.
         described = {source: labels_file(source) for part in parts for source in part}
         files |= {f"labels:{source}": file for source, file in described.items() if file is not None}
     train, dev, old = (list(chain.from_iterable(part.values())) for part in parts[:3])
+    if data.annotated:
+        warn_of_unscored([*train, *old], dev)
     train = sample(train, data.max_train_sentences, data.sample_seed)
     if config.start is not None and old:
         train += sample(old, round(config.start.rehearsal_share * len(train)), data.sample_seed)
@@ -98,28 +97,6 @@ def _require_documents(train: Mapping[str, Sequence[Example]], config: RunConfig
             f"{', '.join(train)}: context = {config.context!r}, but {NO_DOCUMENTS}. {NAME_BORDERS} "
             "Or leave context out."
         )
-
-
-def _add_label_sets(parts: Sequence[_BySource], descriptions: Mapping[str, str]) -> list[_BySource]:
-    """Return the data with the labels of each source as the label set of its examples.
-
-    Args:
-        parts: examples by source, of each split.
-        descriptions: descriptions of labels in the recipe.
-    """
-    # All splits of a source have the same label set.
-    found: dict[str, set[str]] = defaultdict(set)
-    for part in parts:
-        for source, examples in part.items():
-            found[split_name(source)[0]].update(label for example in examples for label in example.labels())
-    sets = {name: describe_labels(name, sorted(labels), descriptions) for name, labels in found.items()}
-    return [
-        {
-            source: [replace(example, label_set=sets[split_name(source)[0]]) for example in examples]
-            for source, examples in part.items()
-        }
-        for part in parts
-    ]
 
 
 def read_options(config: RunConfig) -> ReadOptions:

@@ -43,17 +43,16 @@ class CRFHead(LinearHead):
 
         Args:
             scores: output of `forward`, shape (w, num_tags).
-            labels: tag ids, shape (w,). Where one is -100 the tag is unknown, and the likelihood sums over all tags
-                (Tsuboi et al. 2008, "Training Conditional Random Fields Using Incomplete Annotations").
+            labels: tag ids, shape (w,). Where one stands for several tags (`allow_tags`), or is -100 and stands for all,
+                the likelihood sums over them (Tsuboi et al. 2008, "Training Conditional Random Fields Using
+                Incomplete Annotations"; Greenberg et al. 2018, see `Head.loss`).
             num_words: words of each text, shape (s,).
         """
         # Without words there is nothing to score; the empty sum keeps the loss in the autograd graph.
         if not len(scores):
             return scores.sum()
         scores = _normalized(scores)
-        known = (labels != -100)[:, None]
-        tag_ids = torch.arange(scores.shape[1], device=scores.device)
-        agreeing = scores.masked_fill(known & (labels[:, None] != tag_ids), FORBIDDEN)
+        agreeing = scores.masked_fill(~self.agreeing(labels), FORBIDDEN)
         # One batch for both sums: over all sequences of a text, and over those that agree with its labels.
         plan = _Plan.of(torch.cat([num_words, num_words])).to(scores.device)
         log_z = _log_partition(torch.cat([scores, agreeing]), self._training_steps(), plan)

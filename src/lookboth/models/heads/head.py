@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lookboth.errors import ConfigError, ModelError
-from lookboth.inference import Likelihood
+from lookboth.inference import FORBIDDEN, Likelihood
 from lookboth.models.heads.mix import LayerMix
 
 
@@ -27,6 +27,7 @@ class Head(nn.Module):
     # By weight, the number of its leading dimensions that go over the tags; they may have one more place at the end.
     per_tag: ClassVar[Mapping[str, int]] = {}
     tag_weights: torch.Tensor | None
+    possible: torch.Tensor | None
     bias: nn.Parameter | None
 
     def __init__(self, hidden_size: int, tags: tuple[str, ...], scheme: str) -> None:
@@ -36,6 +37,7 @@ class Head(nn.Module):
         self.label_smoothing = 0.0
         # Not persistent: class weights are a setting of the training, not of the labeler.
         self.register_buffer("tag_weights", None, persistent=False)
+        self.register_buffer("possible", None, persistent=False)
 
     def shape_loss(self, *, tag_weights: Sequence[float] | None, label_smoothing: float) -> None:
         """Set class weights and label smoothing of the loss; used in training only and not saved.
@@ -56,6 +58,23 @@ class Head(nn.Module):
         self.label_smoothing = label_smoothing
         device = next(self.parameters()).device
         self.tag_weights = None if tag_weights is None else torch.tensor(tag_weights, device=device)
+
+    def allow_tags(self, possible: Sequence[Sequence[bool]]) -> None:
+        """Let further tag ids of the loss stand for several tags; used in training only and not saved.
+
+        Args:
+            possible: which tags the ids num_tags, num_tags + 1, ... stand for, shape (n, num_tags).
+        """
+        device = next(self.parameters()).device
+        self.possible = torch.tensor(possible, device=device) if possible else None
+
+    def agreeing(self, labels: torch.Tensor) -> torch.Tensor:
+        """Return the tags that agree with each label: one, several (`allow_tags`), or all for -100; (w, num_tags)."""
+        tags = torch.eye(len(self.tags), dtype=torch.bool, device=labels.device)
+        several = tags[:0] if self.possible is None else self.possible
+        table = torch.cat([tags, several, torch.ones_like(tags[:1])])
+        # The last row is that of unknown tags.
+        return table[labels.where(labels >= 0, len(table) - 1)]
 
     @torch.no_grad()
     def start_from(self, weights: Mapping[str, torch.Tensor], tags: Sequence[str]) -> None:
@@ -96,11 +115,18 @@ class Head(nn.Module):
     def loss(self, scores: torch.Tensor, labels: torch.Tensor, num_words: torch.Tensor) -> torch.Tensor:
         """Return the loss summed over the labeled words.
 
+        The loss of a word with several possible tags is minus the log of their total probability: the marginal
+        likelihood of Greenberg et al. 2018, "Marginal Likelihood Training of BiLSTM-CRF for Biomedical Named Entity
+        Recognition from Disjoint Label Sets" (D18-1306).
+
         Args:
             scores: output of `forward`, shape (w, num_tags).
-            labels: tag ids, shape (w,), -100 ignored.
+            labels: tag ids, shape (w,), -100 ignored; further ids as in `allow_tags`.
             num_words: words of each text, shape (s,).
         """
+        if self.possible is not None:
+            log_probs = torch.log_softmax(scores, dim=-1).masked_fill(~self.agreeing(labels), FORBIDDEN)
+            return -torch.logsumexp(log_probs, dim=-1).sum()
         return nn.functional.cross_entropy(
             scores,
             labels,
