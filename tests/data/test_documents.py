@@ -92,6 +92,10 @@ CONVERTED = {
     "bioc": "<collection><document><id>1</id>"
     + "".join(f"<passage><offset>0</offset><text>{word}</text></passage>" for word in "ab")
     + "</document><document><id>2</id><passage><offset>0</offset><text>c</text></passage></document></collection>",
+    "bioc-json": "".join(
+        json.dumps({"passages": [{"offset": 0, "text": word, "annotations": []} for word in words]}) + "\n"
+        for words in ("ab", "c")
+    ),
     "conll2003": "-DOCSTART- -X- O O\n\na NN O O\n\nb NN O O\n\n-DOCSTART- -X- O O\n\nc NN O O\n",
     "conll2012": "".join(
         f"#begin document ({words})\n" + "".join(CONLL2012_LINE.format(word=word) + "\n" for word in words)

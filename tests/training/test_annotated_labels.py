@@ -70,7 +70,9 @@ def test_the_gradient_leaves_open_which_of_the_possible_tags_it_is(tiny_llama_fo
     loss = head.loss(scores, torch.tensor([3, 5, -100]), torch.tensor([3]))
     loss.backward()
     probs = scores.detach().softmax(-1)
-    assert float(loss.detach()) == pytest.approx(float(-probs[0, 3].log() - probs[1, :3].sum().log()), rel=1e-5)
+    assert float(loss.detach()) == pytest.approx(
+        float(-probs[0, 3].log() - probs[1, :3].sum().log()), rel=1e-5
+    )
     wanted = probs.clone()
     wanted[0, 3] -= 1
     wanted[1, :3] -= probs[1, :3] / probs[1, :3].sum()
@@ -102,7 +104,12 @@ def test_a_source_is_scored_on_its_labels_only(tiny_llama_folder):
     (label,) = {span.label for span in found.spans}
     other = {"LOC": "PER", "PER": "LOC"}[label]
     gold = tuple(Span(*span[:3]) for span in found.spans)
-    for label_set, kept in (((label,), True), ((other,), False), ((f"{other}: described", label), True), ((), True)):
+    for label_set, kept in (
+        ((label,), True),
+        ((other,), False),
+        ((f"{other}: described", label), True),
+        ((), True),
+    ):
         evaluation = evaluate_labeler(labeler, [Example(words, gold, label_set=label_set)])
         assert evaluation.scores.headline == float(kept)
         assert bool(evaluation.predictions[0].spans) == kept

@@ -44,10 +44,10 @@ def convert(
     kind: Annotated[
         str,
         typer.Argument(
-            help="Published data: ace05, aste, atis, bioc, cluener, conll2003, conll2012, conllu, massive, nlupp, "
-            "pubtator, semeval-absa, seq-in, snips, wikiner; annotation tools: brat, doccano, gliner, label-studio, "
-            "label-studio-conll, opennlp, prodigy, rasa, rasa-text, row-table, spacy, spacy-json, webanno; "
-            "json: JSON that lookboth reads directly."
+            help="Published data: ace05, aste, atis, bioc, bioc-json, cluener, conll2003, conll2012, conllu, massive, "
+            "nlupp, pubtator, semeval-absa, seq-in, snips, wikiner; annotation tools: brat, doccano, gliner, "
+            "label-studio, label-studio-conll, opennlp, prodigy, rasa, rasa-text, row-table, spacy, spacy-json, "
+            "webanno; json: JSON that lookboth reads directly."
         ),
     ],
     source: Annotated[
@@ -59,7 +59,7 @@ def convert(
         bool,
         typer.Option(
             "--documents",
-            help="bioc, brat, conll2003, conll2012, conllu, json, pubtator, webanno: keep document borders.",
+            help="bioc, bioc-json, brat, conll2003, conll2012, conllu, json, pubtator, webanno: keep document borders.",
         ),
     ] = False,
     polarities: Annotated[

@@ -95,7 +95,8 @@ class DataConfig(Section):
     annotated: dict[str, tuple[str, ...] | Literal["all"]] = Field(
         default_factory=dict,
         description="Labels that each source annotates, named as after label_map, or 'all'. Words that a source "
-        "leaves without label may have any label that it does not annotate; default: every source annotates all labels.",
+        "leaves without label may have any label that it does not annotate; default: every source annotates all "
+        "labels.",
     )
 
     @field_validator("train", "dev", "test", mode="before")

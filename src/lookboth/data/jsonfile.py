@@ -212,6 +212,8 @@ def _is_record(value: object) -> bool:
         any(isinstance(value.get(key), str) for key in _TEXT_KEYS)
         or any(isinstance(value.get(key), list) for key in _WORD_KEYS)
         or isinstance(value.get("data"), dict)
+        # A document of BioC.
+        or isinstance(value.get("passages"), list)
     )
 
 

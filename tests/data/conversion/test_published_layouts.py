@@ -34,6 +34,47 @@ BIOC = """<?xml version="1.0" encoding="UTF-8"?>
 <annotation id="2"><infon key="type">Disease</infon><location offset="25" length="4"/><text>gout</text></annotation>
 </sentence></passage><relation id="R"/></document></collection>
 """
+BIOC_DOCUMENT = {
+    "id": "1",
+    "infons": {},
+    "passages": [
+        {
+            "offset": 0,
+            "infons": {"type": "title"},
+            "text": "Aspirin in rats",
+            "sentences": [],
+            "annotations": [
+                {
+                    "id": "1",
+                    "infons": {"identifier": None, "type": "Chemical"},
+                    "text": "Aspirin",
+                    "locations": [{"offset": 0, "length": 7}],
+                }
+            ],
+            "relations": [],
+        },
+        {
+            "offset": 16,
+            "sentences": [
+                {
+                    "offset": 16,
+                    "text": "It cured gout.",
+                    "annotations": [
+                        {
+                            "id": "2",
+                            "infons": {"type": "Disease"},
+                            "text": "gout",
+                            "locations": [{"offset": 25, "length": 4}],
+                        }
+                    ],
+                }
+            ],
+        },
+    ],
+    "relations": [{"id": "R"}],
+}
+BIOC_JSON = json.dumps({"source": "x", "infons": {}, "documents": [BIOC_DOCUMENT]})
+BIOC_SPANS = [[("Aspirin", "Chemical")], [("gout", "Disease")]]
 WEBANNO = (
     "#FORMAT=WebAnno TSV 3.3\n#T_SP=core.ner.type.NamedEntity|identifier|value\n#T_SP=core.Chunk|chunkValue\n\n\n"
     "#Text=Ann Lee saw A|B .\n"
@@ -83,7 +124,12 @@ SPAN_ROWS = "text,entities\nin Oslo,\"[(3, 7, 'LOC')]\"\nno,[]\n"
 RASA_MD = "## intent:book\n- to [Oslo](city)\n\n## synonym:x\n- [no](entity)\n## intent: other\n* bye\n"
 FILES = {
     "pubtator": ("a.txt", PUBTATOR, "pubtator", PUBTATOR_SPANS),
-    "bioc": ("a.xml", BIOC, "bioc", [[("Aspirin", "Chemical")], [("gout", "Disease")]]),
+    "bioc": ("a.xml", BIOC, "bioc", BIOC_SPANS),
+    "bioc json": ("a.json", BIOC_JSON, "bioc-json", BIOC_SPANS),
+    "bioc document": ("a.json", json.dumps(BIOC_DOCUMENT, indent=1), "bioc-json", BIOC_SPANS),
+    "bioc documents": ("a.jsonl", 2 * (json.dumps(BIOC_DOCUMENT) + "\n"), "bioc-json", 2 * BIOC_SPANS),
+    "pubtator 3": ("a.json", json.dumps({"PubTator3": [BIOC_DOCUMENT]}), "bioc-json", BIOC_SPANS),
+    "list of collections": ("a.json", f"[{BIOC_JSON}, {BIOC_JSON}]", "bioc-json", 2 * BIOC_SPANS),
     "webanno": ("a.tsv", WEBANNO, "webanno", [[("Ann Lee", "PER"), ("A|B", "ORG|X_y")]]),
     "aste": ("a.txt", ASTE, "aste", [[("Food", "POS"), ("staff", "NEG")], []]),
     "tbsa": ("a.txt", TBSA, "aste", [[("pad thai", "POS")]]),
@@ -131,6 +177,7 @@ def test_what_is_not_converted_is_counted(tmp_path):
         ("a.txt", PUBTATOR, "1 relations"),
         ("nlu.yml", RASA_YAML.replace('"value": "2"', '"role": "from"'), "roles and groups"),
         ("a.xml", BIOC, "1 relations"),
+        ("a.json", BIOC_JSON, "1 relations"),
         ("b.txt", ASTE, "2 opinion terms"),
         ("a.tsv", WEBANNO, "Chunk.chunkValue (1)"),
     ):
@@ -148,6 +195,10 @@ def test_what_is_not_converted_is_counted(tmp_path):
         ("a.txt", PUBTATOR + "13\t0\t8\tTwo Lead\tPair\n", "overlaps"),
         ("a.xml", BIOC.replace('length="4"/>', 'length="4"/><location offset="2" length="1"/>'), "discontinuous"),
         ("a.xml", BIOC.replace('key="type">D', 'key="kind">D'), "has no infon 'type', only kind"),
+        ("a.json", BIOC_JSON.replace('"length": 4', '"length": 400'), "outside the text"),
+        ("a.json", BIOC_JSON.replace('{"type": "Disease"}', '{"kind": "D"}'), "has no infon 'type', only kind"),
+        ("a.json", BIOC_JSON.replace('[{"offset": 25, "length": 4}]', '"25-29"'), "locations is not a list"),
+        ("a.json", BIOC_JSON.replace('"It cured gout."', "7"), "the text 7 is not a string"),
         ("a.tsv", WEBANNO.replace("saw\t_\t_", "saw\t_\tPER[1]").replace("Lee\t*[1]\tPER[1]", "Lee\t_\t_"), "no gaps"),
         ("a.tsv", WEBANNO.replace("Lee\t*[1]\tPER[1]", "Lee\t*[1]|*[2]\tPER[1]|ORG[2]"), "overlaps"),
         ("a.tsv", WEBANNO.replace("1-5\t", "1-4.1\t12-13\tA\t*\tLOC\t_\n1-5\t"), "a part of the word 'A|B'"),

@@ -1,6 +1,6 @@
 """Reader of BioC XML: documents of passages, whose annotations have offsets into the document."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,12 +34,29 @@ def read_bioc(path: str | Path, options: ConvertOptions, *, repair: bool = False
     documents = list(root.iter("document"))
     if not documents:
         raise DataError(f"{path}: no <document> in <{root.tag}>; BioC has <collection><document><passage>.")
-    sentences: list[Sentence] = []
-    for name, (document, line) in enumerate(zip(documents, lines, strict=True)):
-        for unit, annotations in _units(document):
-            found = _sentences(unit, annotations, line, options, log)
-            sentences += [replace(sentence, document=name) for sentence in found]
     relations = sum(1 for _ in root.iter("relation"))
+    return convert_documents(zip(documents, lines, strict=True), log, options, relations)
+
+
+def convert_documents(
+    documents: Iterable[tuple[ElementTree.Element, int]],
+    log: ProblemLog,
+    options: ConvertOptions,
+    relations: int,
+) -> Converted:
+    """Return the sentences of BioC documents with their spans.
+
+    Args:
+        documents: elements <document>, each with its number for messages.
+        log: receives the problems.
+        options: as in `read_bioc`.
+        relations: number of relations, which are not converted.
+    """
+    sentences: list[Sentence] = []
+    for name, (document, number) in enumerate(documents):
+        for unit, annotations in _units(document):
+            found = _sentences(unit, annotations, number, options, log)
+            sentences += [replace(sentence, document=name) for sentence in found]
     if relations:
         log.add(1, "other-results", f"not spans, and not converted: {relations} relations", fatal=False)
     return Converted(build_dataset(sentences, "IOB2", log))

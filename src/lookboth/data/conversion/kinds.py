@@ -10,6 +10,7 @@ from lookboth.data import stem_of
 from lookboth.data.conversion import recognizers as looks
 from lookboth.data.conversion.aste import read_aste
 from lookboth.data.conversion.bioc import read_bioc
+from lookboth.data.conversion.bioc_json import read_bioc_json
 from lookboth.data.conversion.brat import read_brat
 from lookboth.data.conversion.conll2003 import read_conll2003
 from lookboth.data.conversion.conll2012 import read_conll2012
@@ -83,6 +84,13 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             (*_OVER_OFFSETS, "label_field", "documents"),
             "a BioC collection (XML)",
             looks.is_bioc,
+            is_direct=True,
+        ),
+        "bioc-json": Kind(
+            read_bioc_json,
+            (*_OVER_OFFSETS, "label_field", "documents"),
+            "a BioC collection (JSON)",
+            looks.is_bioc_json,
             is_direct=True,
         ),
         "brat": Kind(

@@ -17,6 +17,7 @@ from lookboth.data import (
     suffix_of,
 )
 from lookboth.data.conversion.aste import MARK
+from lookboth.data.conversion.bioc_json import find_documents
 from lookboth.data.conversion.conll2012 import BEGIN
 from lookboth.data.conversion.conllu import ENTITY, NUM_COLUMNS, TAG
 from lookboth.data.conversion.docbin import SUFFIX as DOCBIN_SUFFIX
@@ -216,6 +217,11 @@ def is_bioc(sample: Sample) -> bool:
     """Return whether the file is a BioC collection."""
     head = "".join(sample.lines)
     return "<collection" in head and "<document" in head and "<passage" in head
+
+
+def is_bioc_json(sample: Sample) -> bool:
+    """Return whether the values contain a document of BioC."""
+    return any(find_documents(list(sample.values)))
 
 
 def is_aste(sample: Sample) -> bool:

@@ -43,8 +43,8 @@ class CRFHead(LinearHead):
 
         Args:
             scores: output of `forward`, shape (w, num_tags).
-            labels: tag ids, shape (w,). Where one stands for several tags (`allow_tags`), or is -100 and stands for all,
-                the likelihood sums over them (Tsuboi et al. 2008, "Training Conditional Random Fields Using
+            labels: tag ids, shape (w,). Where one stands for several tags (`allow_tags`), or is -100 and stands for
+                all, the likelihood sums over them (Tsuboi et al. 2008, "Training Conditional Random Fields Using
                 Incomplete Annotations"; Greenberg et al. 2018, see `Head.loss`).
             num_words: words of each text, shape (s,).
         """
