@@ -5,82 +5,90 @@
 After Dukić & Šnajder (2024), who train an encoder and a decoder of four RoBERTa-base layers from scratch and fine-tune
 both with and without the causal mask. With mask plans, both have exactly the same architecture: RoBERTa's, trained with
 CLM and plan `causal`, or with MLM and plan `full`. This script adds two variants: CLM for half of the steps and then
-MLM, and no pretraining. After an interruption, the same command resumes.
+MLM, and no pretraining. After an interruption, the same command resumes. The results are written after each stage.
 """
 
 import argparse
 import shutil
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaForMaskedLM, set_seed
+from twin_report import report
+from variants import PLANS, TWINS, Stage, slug, stage_folder
 
 from lookboth.config.recipe import RunConfig
 from lookboth.config.recipe_files import overlay, parse_config
-from lookboth.evaluation.runfile import read_run
-from lookboth.evaluation.seeds import mean_and_sd, paired_difference
 from lookboth.progress import progress_to
 from lookboth.quiet import quiet_libraries
+from lookboth.run_folder import RunFolder
 from lookboth.training.adaptation_texts import read_texts
 from lookboth.training.training_runs import adapt, train
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "twins"
-PLANS = ("causal", "full")
 # Ids 0 to 4; those of <s>, <pad> and </s> are the same as in RoBERTa.
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 
 
-class Stage(NamedTuple):
-    """A stage of pretraining: objective, plan and share of the steps."""
-
-    objective: str
-    plan: str
-    share: float
-
-
-TWINS = {
-    "CLM": [Stage("clm", "causal", 1)],
-    "MLM": [Stage("mlm", "full", 1)],
-    "CLM then MLM": [Stage("clm", "causal", 0.5), Stage("mlm", "full", 0.5)],
-    "none": [],
-}
-
-
 def main() -> None:
-    """Train and fine-tune all twins of a recipe with all seeds, and write their table."""
+    """Train and fine-tune all twins of a recipe, seed by seed, and write their report after each stage."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("recipe", type=Path, help="a TOML file in the folder of this script")
     parser.add_argument("--out", type=Path, help="folder for models and runs; default: runs/twins/NAME")
+    parser.add_argument(
+        "--results", type=Path, help="folder for the results; default: experiments/results/twins/NAME"
+    )
+    parser.add_argument(
+        "--text",
+        nargs="+",
+        default=[],
+        metavar="SOURCE",
+        help="more text for pretraining: .txt files or data sets, of which the train sentences are read without labels",
+    )
     args = parser.parse_args()
     quiet_libraries()
     settings, name = tomllib.loads(args.recipe.read_text(encoding="utf-8")), args.recipe.stem
-    out, results = args.out or Path("runs/twins") / name, RESULTS / name
+    section = settings["pretraining"]["adaptation"]
+    section["text"] = [*section["text"], *args.text]
+    out, results = args.out or Path("runs/twins") / name, args.results or RESULTS / name
+    if not out.exists() and results.exists():
+        parser.error(
+            f"{results} has the results of another run. Remove them, or name another folder: --results DIR"
+        )
+
+    def keep(run: Path, place: Path) -> None:
+        keep_run(run, results / place)
+        (results / "table.md").write_text(report(settings, results), encoding="utf-8")
+
     for seed in settings["seeds"]:
         with progress_to(print):
-            run_seed(settings, seed, out / f"seed-{seed}", results)
-    (results / "table.md").write_text(table(settings, results), encoding="utf-8")
+            run_seed(settings, seed, out / f"seed-{seed}", keep)
     print((results / "table.md").read_text(encoding="utf-8"))
 
 
-def run_seed(settings: dict[str, Any], seed: int, folder: Path, results: Path) -> None:
-    """Pretrain and fine-tune every twin from the same random weights; copy each run.json to `results`."""
+def run_seed(settings: dict[str, Any], seed: int, folder: Path, keep: Callable[[Path, Path], None]) -> None:
+    """Pretrain and fine-tune every twin from the same random weights.
+
+    Args:
+        settings: the recipe.
+        seed: seed of the weights, the batches and the masking.
+        folder: folder for models and runs.
+        keep: takes the folder of each finished run and its place in the results.
+    """
     start = make_start(settings, seed, folder / "start")
-    for twin, stages in TWINS.items():
-        model = pretrain(settings, stages, start, seed, folder / slug(twin), results / slug(twin))
+    for twin in TWINS:
+        model = pretrain(settings, twin, start, seed, folder / slug(twin), keep)
         for task in settings["tasks"]:
             for plan in PLANS:
-                config = recipe(
-                    settings["labeling"], {"data": {"train": task}}, settings["tasks"][task], model
-                )
-                config = config.model_copy(update={"plan": plan})
                 place = Path(task, plan)
-                (run,) = train(with_seed(config, seed), folder / slug(twin) / place)
-                keep(run.folder, results / slug(twin) / place / f"seed-{seed}")
+                config = labeling_recipe(settings, task, plan, model)
+                run = fine_tune(config, seed, folder / slug(twin) / place)
+                keep(run, Path(slug(twin)) / place / f"seed-{seed}")
 
 
 def make_start(settings: dict[str, Any], seed: int, folder: Path) -> Path:
@@ -123,18 +131,35 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
 
 
 def pretrain(
-    settings: dict[str, Any], stages: Sequence[Stage], model: Path, seed: int, folder: Path, results: Path
+    settings: dict[str, Any],
+    twin: str,
+    model: Path,
+    seed: int,
+    folder: Path,
+    keep: Callable[[Path, Path], None],
 ) -> Path:
     """Train all weights stage by stage; return the folder of the model."""
-    for number, stage in enumerate(stages):
+    for number, stage in enumerate(TWINS[twin]):
         config = pretraining_recipe(settings, stage, model)
-        place = f"pretraining-{number}-{stage.objective}"
+        run = RunFolder(folder / stage_folder(number, stage))
         # A later stage has another seed and so another order of batches; otherwise it would train on the first half
         # of the text again.
-        adapt(with_seed(config, seed + 1000 * number), folder / place)
-        keep(folder / place, results / place / f"seed-{seed}")
-        model = folder / place / "backbone"
+        if not run.run.is_file():
+            adapt(with_seed(config, seed + 1000 * number), run.path)
+        keep(run.path, Path(slug(twin), run.path.name, f"seed-{seed}"))
+        model = run.path / "backbone"
     return model
+
+
+def fine_tune(config: RunConfig, seed: int, folder: Path) -> Path:
+    """Train and score one labeler, and return the folder of its run without the weights."""
+    run = RunFolder.of_seed(folder, seed)
+    if not run.run.is_file():
+        train(with_seed(config, seed), folder)
+    # Only the scores are needed; the weights of all runs would fill a disk.
+    for weights in (run.labeler, run.training.path):
+        shutil.rmtree(weights, ignore_errors=True)
+    return run.path
 
 
 def pretraining_recipe(settings: dict[str, Any], stage: Stage, model: Path) -> RunConfig:
@@ -161,63 +186,10 @@ def with_seed(config: RunConfig, seed: int) -> RunConfig:
     return config.model_copy(update={"training": config.training.model_copy(update={"seeds": (seed,)})})
 
 
-def keep(run: Path, target: Path) -> None:
+def keep_run(run: Path, target: Path) -> None:
     """Copy the run.json of a run to the results folder."""
     target.mkdir(parents=True, exist_ok=True)
-    shutil.copy(run / "run.json", target / "run.json")
-
-
-def slug(name: str) -> str:
-    """Return the folder name of a twin."""
-    return name.lower().replace(" ", "-")
-
-
-def table(settings: dict[str, Any], results: Path) -> str:
-    """Return test scores by pretraining and plan, and the effect of removing the mask, as Markdown."""
-    blocks = []
-    for task in settings["tasks"]:
-        rows = ["| pretraining | causal | full | full - causal (95 % t interval) |", "|---|---|---|---|"]
-        for twin in TWINS:
-            scores = {plan: _test_scores(settings, results / slug(twin) / task / plan) for plan in PLANS}
-            cells = []
-            for values in scores.values():
-                mean, sd = mean_and_sd(values)
-                cells.append(f"{mean:.1f} ± {sd or 0:.1f}")
-            change = paired_difference(scores["full"], scores["causal"])
-            interval = (
-                f" ({change.interval.low:+.1f} to {change.interval.high:+.1f})" if change.interval else ""
-            )
-            rows.append(f"| {twin} | {' | '.join(cells)} | {change.difference:+.1f}{interval} |")
-        seeds = len(settings["seeds"])
-        blocks.append(f"**{task}**, test F1, mean ± sd over {seeds} seeds\n\n" + "\n".join(rows) + "\n")
-    return "\n".join([*blocks, _losses(settings, results)])
-
-
-def _losses(settings: dict[str, Any], results: Path) -> str:
-    rows = [
-        "| pretraining | objective | steps | tokens | held-out loss before | after |",
-        "|---|---|---|---|---|---|",
-    ]
-    for twin, stages in TWINS.items():
-        for number, stage in enumerate(stages):
-            place = results / slug(twin) / f"pretraining-{number}-{stage.objective}"
-            runs = [read_run(place / f"seed-{seed}").scores["adaptation"] for seed in settings["seeds"]]
-            before, after = (
-                mean_and_sd([run[f"loss_{when}"] for run in runs]).mean for when in ("before", "after")
-            )
-            tokens = f"{runs[0]['tokens']:,}"
-            rows.append(
-                f"| {twin} | {stage.objective} | {runs[0]['steps']} | {tokens} | {before:.2f} | {after:.2f} |"
-            )
-    return "Pretraining, first seed's tokens, mean losses in nats per prediction\n\n" + "\n".join(rows) + "\n"
-
-
-def _test_scores(settings: dict[str, Any], folder: Path) -> list[float]:
-    runs = [read_run(folder / f"seed-{seed}") for seed in settings["seeds"]]
-    return [
-        100 * next(score for name, score in run.scores.items() if name.startswith("test:"))["micro"]["f1"]
-        for run in runs
-    ]
+    shutil.copy(RunFolder(run).run, target)
 
 
 if __name__ == "__main__":

@@ -1,30 +1,42 @@
-"""The twins: their recipes parse, nothing but objective and plan differs, and the sizes are what is said."""
+"""The twins: their recipes parse, nothing but objective and plan differs, the sizes and the power are what is said."""
 
-import importlib.util
+import shutil
+import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from scipy import stats
 from transformers import RobertaForMaskedLM
 
-FOLDER = Path(__file__).parents[2] / "experiments" / "twins"
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+FOLDER, COMMITTED = EXPERIMENTS / "twins", EXPERIMENTS / "results" / "twins" / "tiny"
 NOWHERE = Path("nowhere")
 
 
 @pytest.fixture(scope="module")
 def twins():
-    spec = importlib.util.spec_from_file_location("twins", FOLDER / "twins.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    sys.path.insert(0, str(FOLDER))
+    import twins
+
+    yield twins
+    sys.path.remove(str(FOLDER))
+
+
+@pytest.fixture
+def power(twins):
+    import power
+
+    return power
 
 
 def settings_of(name):
     return tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("name", ["tiny", "paper"])
+@pytest.mark.parametrize("name", ["tiny", "small", "night", "paper"])
 def test_the_objective_and_its_plan_are_all_that_differs(twins, name):
     settings = settings_of(name)
     total = settings["pretraining"]["adaptation"]["steps"]
@@ -43,7 +55,7 @@ def test_the_objective_and_its_plan_are_all_that_differs(twins, name):
         assert (causal.adaptation, causal.data.train) == (None, (task,))
 
 
-@pytest.mark.parametrize(("name", "millions"), [("tiny", 0.35), ("paper", 68)])
+@pytest.mark.parametrize(("name", "millions"), [("tiny", 0.35), ("small", 2.3), ("night", 9), ("paper", 68)])
 def test_the_sizes(twins, name, millions):
     settings = settings_of(name)
     with torch.device("meta"):
@@ -56,3 +68,68 @@ def test_the_tokenizer_marks_masks_and_gives_decoders_a_first_token(twins):
     assert tokenizer.mask_token_id == 4
     assert tokenizer("the dog")["input_ids"][0] == tokenizer.bos_token_id == 0
     assert tokenizer.pad_token_id == 1
+
+
+def test_the_report_has_what_is_finished(twins, tmp_path):
+    settings = settings_of("tiny")
+    whole = twins.report(settings, COMMITTED)
+    assert whole == (COMMITTED / "table.md").read_text(encoding="utf-8")
+    assert whole.startswith("32 of 32 fine-tunings are finished (2 seeds, 2 tasks).")
+    assert "| CLM | 94.9 ± 0.1 | 94.6 ± 0.6 | -0.3 (-5.8 to +5.3) | 2 |" in whole
+    assert twins.report(settings, tmp_path).startswith("0 of 32")
+    place = Path("clm", "mams_absa", "full", "seed-1")
+    shutil.copytree(COMMITTED, tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / place)
+    partial = twins.report(settings, tmp_path)
+    assert partial.startswith("31 of 32")
+    # The seed that lacks one of both plans does not count.
+    assert partial.count(" | 1 |\n") == 1
+
+
+def test_a_stage_is_kept_at_once_and_never_trained_twice(twins, tmp_path, monkeypatch):
+    settings = settings_of("tiny")
+    calls = []
+
+    def write(folder):
+        calls.append(folder)
+        folder.mkdir(parents=True)
+        (folder / "run.json").write_text("{}", encoding="utf-8")
+
+    monkeypatch.setattr(twins, "make_start", lambda settings, seed, folder: folder)
+    monkeypatch.setattr(twins, "adapt", lambda config, out: write(out))
+    monkeypatch.setattr(twins, "train", lambda config, out: write(out / f"seed-{config.training.seeds[0]}"))
+    kept = []
+
+    def keep(run, place):
+        assert run == calls[-1] or len(kept) >= 20
+        kept.append((run, place))
+
+    for _ in range(2):
+        twins.run_seed(settings, 0, tmp_path, keep)
+    assert len(calls) == 4 + 4 * 2 * 2
+    assert kept[:20] == kept[20:]
+    committed = {file.parent.relative_to(COMMITTED) for file in COMMITTED.rglob("seed-0/run.json")}
+    assert {place for _, place in kept} == committed
+
+
+def test_results_of_another_run_are_not_overwritten(twins, tmp_path, monkeypatch, capsys):
+    arguments = ["twins.py", str(FOLDER / "tiny.toml"), "--out", str(tmp_path / "new")]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit):
+        twins.main()
+    assert "--results DIR" in capsys.readouterr().err
+
+
+def test_power_is_that_of_simulated_tests(power):
+    """Of the t-tests on drawn differences with the detectable mean, 80 % find it."""
+    least = power.detectable_difference(2.0, 3)
+    rng = np.random.default_rng(0)
+    found = stats.ttest_1samp(rng.normal(least, 2.0, (20_000, 3)), 0, axis=1).pvalue < 0.05
+    assert found.mean() == pytest.approx(0.8, abs=0.01)
+    assert power.power_of(0.0, 2.0, 3) == pytest.approx(0.05, abs=1e-3)
+    # Where scipy's noncentral t distribution returns NaN.
+    assert power.power_of(1000.0, 1.0, 2) == pytest.approx(1.0, abs=1e-2)
+    assert power.pooled_sd([[1.0], []]) is None
+    # Equal differences have no spread, so any effect is found.
+    assert power.detectable_difference(0.0, 3) == 0
+    assert power.power_of(0.1, 0.0, 3) == 1
