@@ -95,6 +95,15 @@ def test_inputs_of_pairs_are_cast_only_while_the_condition_is_true() -> None:
     assert seen == [torch.float32, torch.bfloat16]
 
 
+def add_to_transformers_model(model: Any, lora: LoraConfig) -> None:
+    try:
+        model.add_adapter(lora)
+    except ValueError as error:
+        if "version of PEFT" not in str(error):
+            raise
+        pytest.skip("this version of transformers needs a later PEFT")
+
+
 def test_layers_without_pairs_get_no_condition() -> None:
     model = llama()
     cast_lora_inputs(model, Switch())
@@ -105,7 +114,7 @@ def test_settings_are_found_in_wrapped_models_and_in_models_with_adapters() -> N
     lora = LoraConfig(r=2, target_modules=["up_proj"])
     added, wrapped = llama(), get_peft_model(llama(), lora)
     assert adapter_configs(added) == []
-    added.add_adapter(lora)
+    add_to_transformers_model(added, lora)
     for model in (added, wrapped.get_base_model()):
         (config,) = adapter_configs(model)
         assert config.r == 2
@@ -118,7 +127,7 @@ def test_a_key_is_written_with_an_adapter_and_read_again(how: str, tmp_path: Pat
     if how == "wrapped":
         model = get_peft_model(model, lora)
     else:
-        model.add_adapter(lora)
+        add_to_transformers_model(model, lora)
     (config,) = adapter_configs(model.get_base_model() if how == "wrapped" else model)
     write_with_adapter(config, "lookboth_plan", "0,*")
     model.save_pretrained(tmp_path)

@@ -1,5 +1,6 @@
 """Contracts with transformers: each fails when something that transformers_internals.py relies on changes."""
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from transformers.pipelines import PIPELINE_REGISTRY
 
 from lookboth.compat import (
     attention_name,
+    cache_argument,
     checkpoints_in_old_format,
     chooses_by_name,
     find_attention,
@@ -132,7 +134,8 @@ def test_attention_that_asks_the_interface_is_told_from_attention_that_does_not(
     falcon = AutoModel.from_config(
         FalconConfig(vocab_size=32, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
     )
-    assert interface_call(tiny_llama().layers[0].self_attn) is modeling_llama.LlamaAttention.forward
+    forward = inspect.unwrap(modeling_llama.LlamaAttention.forward)
+    assert interface_call(tiny_llama().layers[0].self_attn) is forward
     assert not any(interface_call(module) for layer in falcon.h for module in layer.modules())
 
 
@@ -221,12 +224,13 @@ def test_activation_checkpointing_of_the_old_format_ignores_use_reentrant() -> N
 
 def test_a_cache_made_of_layers_is_the_cache_that_update_fills() -> None:
     model, made = tiny_llama(), DynamicCache()
-    model(IDS[:, :3], past_key_values=made, use_cache=True)
+    name = cache_argument(model)
+    model(IDS[:, :3], use_cache=True, **{name: made})
     pairs = [(layer.keys, layer.values) for layer in made.layers]
     cache = make_cache(pairs)
     assert cache.layers[0].keys is pairs[0][0]  # not copied
     assert cache.get_seq_length() == 3
-    following = [model(IDS[:, 3:], past_key_values=past, use_cache=True) for past in (made, cache)]
+    following = [model(IDS[:, 3:], use_cache=True, **{name: past}) for past in (made, cache)]
     assert torch.equal(following[0].last_hidden_state, following[1].last_hidden_state)
     assert cache.layers[1].keys.shape[-2] == 5
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from lookboth.compat import cache_argument
 from lookboth.config.recipe_files import parse_config
 from lookboth.config.training_sections import TrainConfig
 from lookboth.generative.demonstrations import Demonstrations
@@ -101,7 +102,7 @@ def test_answers_are_decoded_as_they_are_trained(tiny_writer_folder):
         cache = DynamicCache([(k[None], v[None]) for k, v in zip(past.keys, past.values, strict=True)])
         with torch.inference_mode(), under_plan(model, MaskPlan((0,) * 4)):
             ids = torch.tensor([[prompt[-1], *answer]])
-            found = model(input_ids=ids, past_key_values=cache, use_cache=True).logits[0]
+            found = model(input_ids=ids, use_cache=True, **{cache_argument(model): cache}).logits[0]
         torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from families import FAMILIES, NEEDS_EAGER, WINDOW, tiny_model, tokens
 
+from lookboth.compat import cache_argument
 from lookboth.errors import PlanError
 from lookboth.masking import IncrementalPass, MaskPlan, apply_plan, change_backend, prove_incremental
 
@@ -133,7 +134,7 @@ def test_the_proof_refuses_layers_that_return_more_than_states():
 
     def forward(*args, **kwargs):
         states = stock(*args, **kwargs)
-        return states if kwargs["past_key_values"] is None else (states, None)
+        return states if kwargs[cache_argument(model)] is None else (states, None)
 
     model.layers[3].forward = forward
     with pytest.raises(PlanError, match="TypeError: its layers return more than their states"):

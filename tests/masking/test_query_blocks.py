@@ -8,6 +8,7 @@ import torch
 from encoders import encoder
 from families import FAMILIES, batches, tiny_model, tokens
 
+from lookboth.compat import cache_argument
 from lookboth.masking import query_blocks
 from lookboth.masking.attention import apply_plan
 from lookboth.masking.backends import RULE
@@ -106,5 +107,5 @@ def test_a_cached_prompt_is_not_cut(blocks: pytest.MonkeyPatch) -> None:
     ids = tokens(1, 12)
     with torch.no_grad():
         past = model(input_ids=ids[:, :4], use_cache=True).past_key_values
-        rest = model(input_ids=ids[:, 4:], past_key_values=past, use_cache=True).last_hidden_state
+        rest = model(input_ids=ids[:, 4:], use_cache=True, **{cache_argument(model): past}).last_hidden_state
     torch.testing.assert_close(rest, states(model, input_ids=ids)[:, 4:])

@@ -9,6 +9,7 @@ import torch
 from encoders import encoder
 from families import batches, tiny_model, tokens
 
+from lookboth.compat import cache_argument
 from lookboth.errors import PlanError
 from lookboth.labelers.inspect import prove_model
 from lookboth.masking import varlen
@@ -187,4 +188,4 @@ def test_what_it_cannot_express_is_refused(kernel: None) -> None:
     model.config.use_cache = True
     past = model(tokens(1, 5), use_cache=True).past_key_values
     with pytest.raises(PlanError, match="key-value cache"):
-        model(tokens(1, 1), past_key_values=past, use_cache=True)
+        model(tokens(1, 1), use_cache=True, **{cache_argument(model): past})

@@ -24,6 +24,7 @@ from .trainer_internals import LossScalingTrainer as LossScalingTrainer, use_one
 from .transformers_internals import (
     PipelineCall as PipelineCall,
     attention_name as attention_name,
+    cache_argument as cache_argument,
     checkpoints_in_old_format as checkpoints_in_old_format,
     chooses_by_name as chooses_by_name,
     find_attention as find_attention,

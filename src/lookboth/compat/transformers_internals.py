@@ -1,4 +1,4 @@
-"""Internals of transformers that masks, loading and pipelines rely on. Seen to work with transformers 5.23."""
+"""Internals of transformers that masks, loading and pipelines rely on. Seen to work with 5.23 and 5.24."""
 
 import inspect
 from collections.abc import Callable, Iterable
@@ -107,6 +107,14 @@ def make_cache(layers: Iterable[tuple[Tensor, Tensor]]) -> DynamicCache:
         layer.keys, layer.values = keys, values
         cache.layers.append(layer)
     return cache
+
+
+def cache_argument(model: nn.Module) -> str:
+    """Return the name of the argument of a model's forward pass that takes keys and values of earlier tokens.
+
+    transformers 5.24 renamed it from "past_key_values" to "cache".
+    """
+    return "cache" if "cache" in inspect.signature(type(model).forward).parameters else "past_key_values"
 
 
 def keep_first_keys(cache: DynamicCache, layer: int, count: int) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from lookboth.compat import is_patched, make_cache, replace_forward
+from lookboth.compat import cache_argument, is_patched, make_cache, replace_forward
 from lookboth.errors import ModelError
 from lookboth.masking import max_positions
 
@@ -144,8 +144,8 @@ def run_feeds(model: Any, prefix: Prefix, feeds: Sequence[Feed], vocabulary: Seq
             input_ids=ids.to(device),
             attention_mask=attended.to(device),
             position_ids=positions.to(device),
-            past_key_values=cache,
             use_cache=True,
+            **{cache_argument(model): cache},
         )
     return Fed(output.logits[0], _read_cache(cache, num_prefix), past_slots)
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from lookboth.compat import keep_first_keys, replace_forward
+from lookboth.compat import cache_argument, keep_first_keys, replace_forward
 from lookboth.errors import PlanError
 from lookboth.masking.applied_plan import STATE
 from lookboth.masking.attention import get_plan
@@ -83,8 +83,8 @@ class IncrementalPass:
             output = self._backbone(
                 input_ids=torch.tensor([list(ids)], device=device),
                 position_ids=torch.tensor([list(positions)], device=device),
-                past_key_values=self._cache,
                 use_cache=True,
+                **{cache_argument(self._backbone): self._cache},
             )
         return output.last_hidden_state.flatten(0, 1)[: self._layers[-1].done - before]
 
