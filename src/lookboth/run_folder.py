@@ -134,6 +134,11 @@ class RunFolder:
         return self.path / "out_of_fold.npz"
 
     @property
+    def epoch_predictions(self) -> Path:
+        """Predictions after each epoch for the sentences of a fold that the run was not trained on."""
+        return self.path / "epoch_predictions.json"
+
+    @property
     def diverged(self) -> Path:
         """Marks a tuning run that ended because its loss diverged; replaces `run`."""
         return self.path / "diverged.json"

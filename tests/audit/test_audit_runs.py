@@ -90,6 +90,7 @@ def test_a_label_that_a_fold_lacks_is_improbable(config, tmp_path, data):
         ({"task": "classification"}, "task"),
         ({"head.kind": "open"}, "head.kind = 'open'"),
         ({"data.train": '["a", "b"]'}, "2 sources"),
+        ({"training.folds": 3}, "training.folds.*--folds"),
     ],
 )
 def test_what_cannot_be_audited_is_refused(data, settings, message):

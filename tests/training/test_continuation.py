@@ -9,6 +9,7 @@ from lookboth.errors import ConfigError, ModelError
 from lookboth.run_folder import RunFolder
 from lookboth.training.continuation import continued
 from lookboth.training.labeler_building import build_labeler
+from lookboth.training.run_finishing import labels_of
 from lookboth.training.splits import read_splits
 
 OLD = "Ada B-PER\nlived O\nin O\nLondon B-LOC\n\nBabbage B-PER\nworked O\n\n"
@@ -134,3 +135,57 @@ def test_rehearsal_adds_old_sentences_to_the_new_ones(data):
     assert words[:2] == ["Toyota", "it"]
     assert len(words) == 3
     assert words[2] in {"Ada", "Babbage"}
+
+
+# An ordinary labeler from an open one
+
+
+@pytest.fixture(scope="module")
+def an_open_labeler(tmp_path_factory, tiny_llama_folder):
+    """The folder of an open labeler that no test changes."""
+    folder = tmp_path_factory.mktemp("open")
+    write_data(folder)
+    keys = {"plan": "0011", "repetition": 1, "adapter": {"kind": "lora", "rank": 3}}
+    return first_labeler(folder, tiny_llama_folder, head={"kind": "open"}, **keys)
+
+
+def test_an_ordinary_labeler_begins_at_the_label_vectors_of_an_open_one(data, an_open_labeler):
+    (data / "new" / "labels.toml").write_text('ORG = "a firm"', encoding="utf-8")
+    labels = {"LOC": "a town", "DATE": "a day"}
+    training = {**TRAINING, "head_dropout": 0.25}
+    config = continued(
+        parse_config(recipe(data, an_open_labeler, head={"kind": "linear"}, labels=labels, training=training))
+    )
+    assert continued(config) == config
+    splits = read_splits(config)
+    # The labels of the data and those of the recipe; not PER, which only the open labeler was trained on.
+    made = build_labeler(config, labels=labels_of(splits.train), device="cpu")
+    assert made.config.labels == ("DATE", "LOC", "ORG")
+    assert (made.config.head.kind, made.config.label_texts) == ("linear", ())
+    assert (str(made.config.plan), made.config.encoding.repetition) == ("0011", 1)
+    assert made.model.dropout.p == 0.25
+    assert made.model.training
+    saved = Labeler.from_pretrained(an_open_labeler, device="cpu", precision="fp32", merge=False)
+    named = saved.with_labels(["LOC: a town", "DATE: a day", "ORG: a firm"])
+    pieces = [saved.encoder.encode(words) for words in TEXTS]
+    np.testing.assert_allclose(made.score(pieces), named.score(pieces), atol=2e-6)
+
+
+def test_an_open_labeler_trained_as_an_ordinary_one_is_saved_as_one(data, an_open_labeler):
+    training = {**TRAINING, "epochs": 60, "lr": 1e-2, "evals_per_epoch": 0}
+    config = parse_config(recipe(data, an_open_labeler, head={"kind": "linear"}, training=training))
+    (run,) = train(config, data / "second")
+    again = Labeler.from_pretrained(RunFolder(run.folder).labeler)
+    assert again.config.labels == ("LOC", "ORG")
+    assert not again.takes_labels
+    (found,) = again.predict_words([("Toyota", "opened", "in", "New", "York")])
+    assert [span.label for span in found.spans] == ["ORG", "LOC"]
+
+
+def test_other_heads_do_not_begin_at_label_vectors(data, an_open_labeler, a_labeler):
+    with pytest.raises(ConfigError, match=r"head\.kind = 'crf'.*or set it to 'linear'"):
+        continued(parse_config(recipe(data, an_open_labeler, head={"kind": "crf"})))
+    with pytest.raises(ConfigError, match=r"head\.kind = 'open'.*Leave the key out\.$"):
+        continued(parse_config(recipe(data, a_labeler, head={"kind": "open"})))
+    # Without the key the labeler stays open.
+    assert continued(parse_config(recipe(data, an_open_labeler))).head.kind == "open"

@@ -137,6 +137,7 @@ def _require_auditable(config: RunConfig) -> None:
         f"method = {config.method!r}": (config.method != "classifier", 'method = "classifier"'),
         f"task = {config.task!r}": (config.task != "labeling", 'task = "labeling"'),
         "head.kind = 'open'": (config.head.kind == "open", 'head.kind = "linear"'),
+        "training.folds": (config.training.folds is not None, "the folds of an audit with --folds"),
         # The labeler may have been trained on the sentences that it would judge.
         "start.labeler": (config.start is not None, "no [start]; a saved labeler judges with --labeler"),
         f"{len(config.data.train)} sources in data.train": (

@@ -22,6 +22,7 @@ def require_supported(config: RunConfig) -> None:
     """
     _check_distillation(config)
     _check_annotated(config)
+    _check_folds(config)
     if config.method in WITH_HEAD:
         return
     refused = _of_words_only(config) | _of_heads_only(config) | _of_training_only(config)
@@ -124,6 +125,13 @@ def _check_annotated(config: RunConfig) -> None:
         raise ConfigError(
             "data.annotated cannot be used with training.class_weights or training.label_smoothing: both need the one "
             "right tag of each word. Leave them out."
+        )
+
+
+def _check_folds(config: RunConfig) -> None:
+    if config.training.folds is not None and config.method != "classifier":
+        raise ConfigError(
+            f"training.folds cannot be used with method = {config.method!r}. Name dev data: data.dev."
         )
 
 

@@ -177,7 +177,8 @@ class StartConfig(Section):
     labeler: str = Field(
         min_length=1,
         description="Folder, hub id or shipped name of the labeler to train further. Its model, plan, tags, adapter "
-        "and head are continued; new labels are added to the head.",
+        "and head are continued; new labels are added to the head. With head.kind = 'linear' an open labeler "
+        "becomes an ordinary labeler of the labels of the data, which begins at their vectors.",
     )
     rehearsal: tuple[str, ...] = Field(
         default=(),

@@ -125,7 +125,8 @@ class RunConfig(Section):
     labels: dict[str, str] = Field(
         default_factory=dict,
         description='Open head: descriptions of labels, as in PER = "a human being". They replace those of labels.toml '
-        "in the folder of the data.",
+        "in the folder of the data. An open labeler that is trained further with head.kind = 'linear' also gets the "
+        "labels that are named here and occur in no sentence.",
     )
     generative: GenerativeConfig = Field(
         default_factory=GenerativeConfig, description="How a model generates labels."
@@ -225,6 +226,13 @@ class RunConfig(Section):
             )
         return value
 
+    @field_validator("training")
+    @classmethod
+    def _one_choice_of_the_epoch(cls, value: TrainConfig, info: ValidationInfo) -> TrainConfig:
+        if value.folds is not None and "data" in info.data and info.data["data"].dev:
+            raise ValueError("folds: cross-validation replaces dev data. Remove folds, or data.dev")
+        return value
+
     @field_validator("adaptation")
     @classmethod
     def _something_can_be_adapted(
@@ -235,6 +243,11 @@ class RunConfig(Section):
                 "adapter.kind = 'head' leaves no weights to adapt; set 'lora', 'qlora' or 'full'"
             )
         return value
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a text may have several labels, or none."""
+        return self.head.kind == "multi_label"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as values that JSON can represent."""

@@ -171,6 +171,13 @@ class TrainConfig(OptimizerConfig):
         ge=1,
         description="Stop early after this many dev evaluations without improvement; default: never.",
     )
+    folds: int | None = Field(
+        default=None,
+        ge=2,
+        description="Cross-validation instead of dev data: this number of trainings, each scored after every epoch on "
+        "the part of the training data that it did not see, chooses the number of epochs of a training on all; "
+        "default: 4 without dev data, for fewer than 200 training examples.",
+    )
     checkpoint_steps: int = Field(
         default=100,
         ge=1,

@@ -112,6 +112,11 @@ from .schemes import (
     resolve_scheme as resolve_scheme,
     tags_for_labels as tags_for_labels,
 )
+from .sentence_groups import (
+    Group as Group,
+    divide_groups as divide_groups,
+    group_sentences as group_sentences,
+)
 from .sentences import Sentence as Sentence, build_dataset as build_dataset
 from .separators import delimiter_of as delimiter_of
 from .sources import (

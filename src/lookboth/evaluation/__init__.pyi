@@ -14,7 +14,11 @@ from .error_kinds import (
     count_error_kinds as count_error_kinds,
     pair_spans as pair_spans,
 )
-from .evaluate import Evaluation as Evaluation, evaluate_labeler as evaluate_labeler
+from .evaluate import (
+    Evaluation as Evaluation,
+    evaluate_labeler as evaluate_labeler,
+    score_predictions as score_predictions,
+)
 from .labeler_confidence import calibrate_folder as calibrate_folder
 from .metrics import (
     conlleval_f1 as conlleval_f1,

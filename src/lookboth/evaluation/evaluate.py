@@ -1,8 +1,8 @@
 """Evaluation of a labeler on labeled examples: scores, bootstrap interval, reliability, coverage."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lookboth.data import LabelText, encode_spans, require_one_label
 from lookboth.evaluation.calibration import Coverage, Reliability, decisions, measure_coverage, reliability
@@ -11,10 +11,26 @@ from lookboth.evaluation.scores import Scores
 from lookboth.evaluation.significance import Interval, bootstrap_interval
 from lookboth.evaluation.text_scores import score_texts
 from lookboth.inference import keep_above
-from lookboth.types import Example, Prediction, Span
+from lookboth.types import Example, Prediction, Span, Task
 
 if TYPE_CHECKING:
     from lookboth.inference import TextLabeler
+
+
+class LabeledAs(Protocol):
+    """The settings of a labeler, or of a recipe, that its scores depend on."""
+
+    @property
+    def task(self) -> Task:
+        """Whether words or whole texts are labeled."""
+
+    @property
+    def scheme(self) -> str:
+        """Tag scheme of predictions; not used for whole texts."""
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a text may have several labels, or none."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +105,6 @@ def evaluate_labeler(
         DataError: a text does not have exactly one label, but the labeler predicts exactly one.
     """
     require_gold(examples, labeler.config)
-    of_texts = labeler.config.task == "classification"
     predictions = [
         _only_annotated(prediction, example, labeler.config)
         for prediction, example in zip(_predict(labeler, examples, batch_tokens), examples, strict=True)
@@ -97,27 +112,46 @@ def evaluate_labeler(
     if min_score is not None:
         # Applied to predictions as a user would, so that the scores are those after the thresholds.
         predictions = [keep_above(prediction, min_score, labeler.config.scheme) for prediction in predictions]
+    found = score_predictions(predictions, examples, labeler.config, interval=interval)
+    return replace(found, extra=labeler.summarize(predictions))
+
+
+def score_predictions(
+    predictions: Sequence[Prediction],
+    examples: Sequence[Example],
+    config: LabeledAs,
+    *,
+    interval: bool = True,
+) -> Evaluation:
+    """Score the predictions for `examples` strictly.
+
+    Args:
+        predictions: one prediction per example.
+        examples: with gold spans, or labels of whole texts.
+        config: what is labeled.
+        interval: as in `evaluate_labeler`.
+    """
+    of_texts = config.task == "classification"
     gold = [example.labeled_spans() for example in examples]
     found = [prediction.labeled_spans() for prediction in predictions]
     if of_texts:
         scores: Scores = score_texts(
             [example.text_labels for example in examples],
             [[span.label for span in spans] for spans in found],
-            multi_label=labeler.config.multi_label,
+            multi_label=config.multi_label,
         )
     else:
-        scores = _score_words(gold, predictions, labeler.config.scheme)
+        scores = _score_words(gold, predictions, config.scheme)
     # Plain tags have no spans to resample: their headline is token accuracy.
-    wanted = interval and (of_texts or labeler.config.scheme != "plain") and bool(examples)
+    wanted = interval and (of_texts or config.scheme != "plain") and bool(examples)
     bounds = bootstrap_interval(gold, found) if wanted else None
     return Evaluation(
         scores,
         bounds,
         examples,
         predictions,
-        labeler.summarize(predictions),
-        reliability(*decisions(gold, found)),
-        _coverage(examples, predictions, labeler.config),
+        reliability=reliability(*decisions(gold, found)),
+        coverage=_coverage(examples, predictions, config),
     )
 
 

@@ -119,6 +119,8 @@ def _score_table(scores: dict[str, Any], *, strict: bool) -> list[str]:
     metric = scores.get("metric", "micro F1")
     rule = f"Strict entity-level {metric}" if strict else f"{metric[0].upper()}{metric[1:]}"
     of_dev = " (agreement with its teachers)" if scores.get("dev_labels") == "agreement" else ""
+    if "folds" in scores:
+        of_dev = f" (cross-validation in {scores['folds']} folds, no dev data)"
     rule += f", one run (seed {scores.get('seed')}), dev {100 * scores.get('dev', 0):.1f}{of_dev}."
     rows = [f"| {name} | {100 * value:.1f} |" for name, value in tests.items()]
     return ["## Scores", "", rule, "", f"| data | {metric} |", "|---|---|", *rows, ""]

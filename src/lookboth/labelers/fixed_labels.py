@@ -97,7 +97,9 @@ def fix_labels(
     )
     assert isinstance(model.head, OpenHead)
     head = model.head.fixed(vectors, tags)
-    made = LabelerModel(model.backbone, fixed, compute_dtype=model.compute_dtype, head=head)
+    made = LabelerModel(
+        model.backbone, fixed, dropout=model.dropout.p, compute_dtype=model.compute_dtype, head=head
+    )
     # Not `train`, which would also change the mode of the shared backbone.
     made.training = made.head.training = made.dropout.training = model.training
     return fixed, made

@@ -4,6 +4,7 @@ import logging
 import shutil
 import time
 from functools import lru_cache
+from typing import Any
 
 from filelock import FileLock
 
@@ -69,8 +70,10 @@ def _take_over(cell: Cell) -> None:
 
 def _data_key(config: RunConfig) -> str:
     """Return the recipe as JSON, with the keys that do not affect the data at their defaults."""
-    # The texts of a distillation can replace dev data.
-    return RunConfig(task=config.task, data=config.data, distill=config.distill).model_dump_json()
+    own: dict[str, Any] = {"training": {"folds": config.training.folds}, "head": {"kind": config.head.kind}}
+    for key in ("task", "scheme", "context", "method", "start", "labels", "data", "distill"):
+        own[key] = getattr(config, key)
+    return RunConfig.model_validate(own).model_dump_json()
 
 
 # A worker runs many cells on the same few data sets; reading a data set again would take seconds.

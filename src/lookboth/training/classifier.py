@@ -1,7 +1,7 @@
 """The method "classifier": train a head over hidden states and the adapter of the backbone on labels."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ from lookboth.training.frozen_states import keep_frozen_states
 from lookboth.training.labeler_building import build_labeler
 from lookboth.training.open_labels import OpenLabels
 from lookboth.training.run_finishing import (
+    CrossValidation,
     DevScorer,
     DistillationReport,
     LossScorer,
@@ -65,6 +66,7 @@ def train_classifier(
     *,
     soft: SoftTargets | None = None,
     distillation: DistillationReport | None = None,
+    chosen: CrossValidation | None = None,
 ) -> TrainedRun:
     """Train a head over hidden states and the adapter of the backbone.
 
@@ -72,13 +74,15 @@ def train_classifier(
         config, splits, seed, folder: as for every method.
         soft: soft targets of the train examples, in distillation.
         distillation: the teachers, for run.json.
+        chosen: the number of epochs, chosen without dev data; its score is that of the run.
     """
-    start = Start.now()
+    start = Start.now() if chosen is None else chosen.start
     adapted = RunFolder(folder).training.adaptation.path
-    prepared = prepare_classifier(config, splits, seed, adapted, soft=soft)
+    fitted = config if chosen is None else with_epochs(config, chosen.chosen)
+    prepared = prepare_classifier(fitted, splits, seed, adapted, soft=soft)
     labeler, batches = prepared.labeler, prepared.batches
-    score_dev = _dev_scorer(labeler, splits.dev, config)
-    history = _fit(labeler, batches, config, seed, folder, score_dev)
+    score_dev = _dev_scorer(labeler, splits.dev, config, chosen)
+    history = fit_labeler(labeler, batches, fitted, seed, folder, score_dev)
     # Sharded weights cannot be saved as a labeler, so load the best weights into a whole model.
     if is_sharded(labeler.model):
         labeler = _new_labeler(config, splits, soft)
@@ -90,7 +94,20 @@ def train_classifier(
     tests = score_tests(labeler, splits.tests)
     run = TrainedRun(seed, folder, labeler, history, dev, tests, prepared.adaptation, seconds)
     run = run._replace(unscored=unscored_words(splits), distillation=distillation)
+    run = run._replace(cross_validation=chosen)
     return finish_run(run, config, splits.files, start)
+
+
+def with_epochs(config: RunConfig, epochs: float, *, evals_per_epoch: int = 0) -> RunConfig:
+    """Return the recipe with another number of epochs, without early stopping.
+
+    Args:
+        config: a recipe.
+        epochs: number of epochs.
+        evals_per_epoch: number of scores per epoch; 0: one, after the last step.
+    """
+    own = {"epochs": epochs, "evals_per_epoch": evals_per_epoch, "patience": None}
+    return config.model_copy(update={"training": config.training.model_copy(update=own)})
 
 
 def prepare_classifier(
@@ -150,14 +167,15 @@ def _tokenize(labeler: Labeler, examples: Sequence[Example], config: RunConfig) 
     )
 
 
-def _fit(
+def fit_labeler(
     labeler: Labeler,
     batches: RunBatches,
     config: RunConfig,
     seed: int,
     folder: Path,
-    score_dev: DevScorer,
+    score_dev: Callable[[], float],
 ) -> History:
+    """Train a prepared labeler in place, with cached states of frozen layers where possible; see `fit`."""
     with keep_frozen_states(labeler.model, batches, config.training):
         return fit(
             labeler.model,
@@ -191,14 +209,18 @@ def _open_labels(
     )
 
 
-def _dev_scorer(labeler: Labeler, dev: Sequence[Example], config: RunConfig) -> DevScorer:
-    """Return a scorer of the current weights, higher is better: by labels, or by dev loss."""
+def _dev_scorer(
+    labeler: Labeler, dev: Sequence[Example], config: RunConfig, chosen: CrossValidation | None
+) -> DevScorer:
+    """Return a scorer of the current weights, higher is better: by labels, by dev loss, or that of the folds."""
+    if chosen is not None:
+        return DevScorer(lambda: chosen.evaluation)
     if config.training.choose_by == "score":
-        return DevScorer(lambda: _evaluate(labeler, dev))
+        return DevScorer(lambda: evaluate_planned(labeler, dev))
     pieces = _tokenize(labeler, dev, config)
     LOGGER.info("The lowest dev loss chooses the epoch; dev below is exp(-loss), in %.")
     return LossScorer(
-        lambda: _evaluate(labeler, dev),
+        lambda: evaluate_planned(labeler, dev),
         lambda: _mean_loss(labeler, pieces, config.training.batch_tokens),
     )
 
@@ -221,7 +243,8 @@ def _mean_loss(labeler: Labeler, pieces: Sequence[TokenizedExample], batch_token
     return total / max(1, sum(len(piece.word_tokens) for piece in pieces))
 
 
-def _evaluate(labeler: Labeler, examples: Sequence[Example]) -> Evaluation:
+def evaluate_planned(labeler: Labeler, examples: Sequence[Example]) -> Evaluation:
+    """Return the scores of a labeler in training under its plan of prediction."""
     with under_plan(labeler.model.backbone, labeler.config.plan):
         return evaluate_labeler(share_labeling(labeler), examples)
 

@@ -1,10 +1,12 @@
 """Training a saved labeler further: its settings go into the recipe, its weights into the new labeler."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from lookboth.config import RunConfig, overlay
+from lookboth.data import describe_labels, join_label_texts
 from lookboth.errors import ConfigError, ModelError
 from lookboth.labelers import (
     ADAPTER_FOLDER,
@@ -31,6 +33,8 @@ _FIXED = (
     "head",
     "adapter",
 )
+# The kind of head whose weights the label vectors of an open labeler are.
+FIXED_KIND = "linear"
 # These only have the labeler's value as default.
 _DEFAULTS = ("plan", "max_tokens", "overlap", "context")
 
@@ -51,12 +55,38 @@ def continued(config: RunConfig) -> RunConfig:
     if splitter and config.data.splitter is None:
         kept["data"] = {**given.get("data", {}), "splitter": splitter}
     fixed = {key: saved[key] for key in _FIXED}
+    if fixed["head"]["kind"] == "open" and given.get("head", {}).get("kind") == FIXED_KIND:
+        fixed["head"] = {**fixed["head"], "kind": FIXED_KIND}
     if wrong := _conflicts(given, fixed):
         key, found, wanted = wrong[0]
+        fixing = f", or set it to {FIXED_KIND!r}, for an ordinary labeler that begins at the label vectors"
         raise ConfigError(
-            f"{key} = {found!r}: the labeler {config.start.labeler} was trained with {wanted!r}. Leave the key out."
+            f"{key} = {found!r}: the labeler {config.start.labeler} was trained with {wanted!r}. Leave the key out"
+            f"{fixing if wanted == 'open' else ''}."
         )
     return RunConfig.model_validate(overlay(given, kept, fixed))
+
+
+def fixes_labels(config: RunConfig) -> bool:
+    """Return whether an open labeler becomes an ordinary one: its vectors of the labels of the data begin the head."""
+    start = start_config(config)
+    return start is not None and start.is_open and config.head.kind == FIXED_KIND
+
+
+def fixed_labels(config: RunConfig, labels: Sequence[str]) -> tuple[str, ...]:
+    """Return the labels of an ordinary labeler that begins at label vectors, as "name" or "name: description".
+
+    Args:
+        config: the recipe; labels that it names exist even if no sentence has them.
+        labels: the labels of the data, described in the folders of the data or in the recipe.
+    """
+    old = () if config.start is None else config.start.rehearsal
+    names = sorted({*labels, *config.labels})
+    described = (
+        describe_labels(source, names, config.labels)
+        for source in (*config.data.train, *config.data.dev, *old)
+    )
+    return join_label_texts(chain.from_iterable(described))
 
 
 def start_folder(config: RunConfig) -> Path:

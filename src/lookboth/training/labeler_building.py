@@ -24,6 +24,8 @@ from lookboth.models import (
 from lookboth.training.adapters import add_adapter
 from lookboth.training.batches import word_encoding
 from lookboth.training.continuation import (
+    fixed_labels,
+    fixes_labels,
     start_adapter,
     start_backbone,
     start_config,
@@ -101,6 +103,9 @@ def build_labeler(
         device: device of the weights; None for a GPU if there is one.
     """
     device = device or default_device()
+    if fixes_labels(config):
+        opened = config.model_copy(update={"head": config.head.model_copy(update={"kind": "open"})})
+        return build_labeler(opened, labels=labels, device=device).with_labels(fixed_labels(config, labels))
     base = build_base(config, device=device)
     start = start_config(config)
     # A continued labeler keeps its labels and the way its words are tokenized.

@@ -43,33 +43,6 @@ class DistillationReport:
     dev: str
 
 
-class TrainedRun(NamedTuple):
-    """One finished training run.
-
-    Args:
-        seed: random seed of the run; folder: its output folder.
-        labeler: the labeler with the weights of the best dev score.
-        history: dev scores during training.
-        dev, tests: the final scores.
-        adaptation: report of the adaptation, if any.
-        training_seconds: duration from the start to the final weights; None if the method does not measure
-            it.
-        unscored: number of words cut by truncation, by data set.
-        distillation: teachers and texts of a distillation, if any.
-    """
-
-    seed: int
-    folder: Path
-    labeler: Any
-    history: History
-    dev: Evaluation
-    tests: dict[str, Evaluation]
-    adaptation: AdaptationReport | None = None
-    training_seconds: float | None = None
-    unscored: Mapping[str, int] = MappingProxyType({})
-    distillation: DistillationReport | None = None
-
-
 class Start(NamedTuple):
     """Start time of a run.
 
@@ -88,6 +61,60 @@ class Start(NamedTuple):
     def seconds(self) -> float:
         """Return the seconds since the start."""
         return time.monotonic() - self.clock
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """The number of epochs that cross-validation chose in place of dev data.
+
+    Args:
+        start: start time of the first fold.
+        folds: number of folds.
+        epochs, scores: numbers of epochs and the score of all out-of-fold predictions after each.
+        chosen: the chosen number of epochs.
+        evaluation: the out-of-fold predictions after that number.
+    """
+
+    start: Start
+    folds: int
+    epochs: Sequence[float]
+    scores: Sequence[float]
+    chosen: float
+    evaluation: Evaluation
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the choice as JSON for run.json."""
+        names = ("folds", "epochs", "scores", "chosen")
+        return {name: getattr(self, name) for name in names}
+
+
+class TrainedRun(NamedTuple):
+    """One finished training run.
+
+    Args:
+        seed: random seed of the run; folder: its output folder.
+        labeler: the labeler with the weights of the best dev score.
+        history: dev scores during training.
+        dev, tests: the final scores.
+        adaptation: report of the adaptation, if any.
+        training_seconds: duration from the start to the final weights; None if the method does not measure
+            it.
+        unscored: number of words cut by truncation, by data set.
+        distillation: teachers and texts of a distillation, if any.
+        cross_validation: the choice of the number of epochs without dev data, if any; `dev` is then out of fold.
+    """
+
+    seed: int
+    folder: Path
+    labeler: Any
+    history: History
+    dev: Evaluation
+    tests: dict[str, Evaluation]
+    adaptation: AdaptationReport | None = None
+    training_seconds: float | None = None
+    unscored: Mapping[str, int] = MappingProxyType({})
+    distillation: DistillationReport | None = None
+    cross_validation: CrossValidation | None = None
 
 
 class DevScorer:
@@ -208,6 +235,7 @@ def _write_results(run: TrainedRun, config: RunConfig, files: Mapping[str, Path]
             **({"unscored_words": dict(run.unscored)} if run.unscored else {}),
             **({} if run.adaptation is None else {"adaptation": asdict(run.adaptation)}),
             **({} if run.distillation is None else {"distillation": asdict(run.distillation)}),
+            **({} if run.cross_validation is None else {"cross_validation": run.cross_validation.to_dict()}),
         },
         plan=run.labeler.config.plan,
         seed=run.seed,
@@ -225,5 +253,6 @@ def _card_scores(run: TrainedRun, config: RunConfig) -> dict[str, Any]:
         "seed": run.seed,
         "best_step": run.history.best_step,
         **({} if run.distillation is None else {"dev_labels": run.distillation.dev}),
+        **({} if run.cross_validation is None else {"folds": run.cross_validation.folds}),
         "recipe": config.to_dict(),
     }

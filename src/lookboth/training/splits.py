@@ -23,15 +23,18 @@ from lookboth.data import (
 )
 from lookboth.errors import DataError
 from lookboth.training.annotated_labels import add_label_sets, warn_of_unscored
+from lookboth.training.continuation import fixes_labels
 from lookboth.types import Dataset, Example
 
 _T = TypeVar("_T")
+# Training examples; with fewer, cross-validation costs minutes, and dev data would be much work in comparison.
+FEW = 200
 
 
 class Splits(NamedTuple):
     """The data of a run; test data, by data set, is scored once after training.
 
-    `unscored` is the number of words cut by truncation, by split.
+    `dev` is empty if cross-validation replaces it. `unscored` is the number of words cut by truncation, by split.
     """
 
     train: Sequence[Example]
@@ -47,7 +50,8 @@ def read_splits(config: RunConfig) -> Splits:
     A distillation may have no train data, and with texts also no dev data.
 
     Raises:
-        DataError: ill-formed lines without data.repair, or no dev data.
+        DataError: ill-formed lines without data.repair, or no dev data for more sentences than cross-validation
+            takes by itself.
     """
     data, options = config.data, read_options(config)
     files: dict[str, Path] = {}
@@ -60,7 +64,7 @@ def read_splits(config: RunConfig) -> Splits:
             result[source] = map_labels(dataset.examples, data.label_map)
         return result
 
-    dev_sources = data.dev or _default(config, "dev")
+    dev_sources = () if config.training.folds else data.dev or _default(config, "dev")
     old_sources = () if config.start is None else config.start.rehearsal
     parts = [read(data.train, "train"), read(dev_sources, "dev"), read(old_sources, "train")]
     for split, sources, part in (("train", data.train, parts[0]), ("dev", dev_sources, parts[1])):
@@ -72,14 +76,16 @@ def read_splits(config: RunConfig) -> Splits:
         for source, examples in chain.from_iterable(part.items() for part in parts[1:]):
             report_no_documents(examples, source)
     parts = [dict(part) for part in add_label_sets(parts, config)]
-    if config.head.kind == "open":
+    if config.head.kind == "open" or fixes_labels(config):
         # Other descriptions train another labeler, so they are recorded like the data.
         described = {source: labels_file(source) for part in parts for source in part}
         files |= {f"labels:{source}": file for source, file in described.items() if file is not None}
     train, dev, old = (list(chain.from_iterable(part.values())) for part in parts[:3])
-    if data.annotated:
+    if data.annotated and dev_sources:
         warn_of_unscored([*train, *old], dev)
     train = sample(train, data.max_train_sentences, data.sample_seed)
+    if not dev_sources:
+        _require_choice(config, train)
     if config.start is not None and old:
         train += sample(old, round(config.start.rehearsal_share * len(train)), data.sample_seed)
     return Splits(
@@ -88,6 +94,18 @@ def read_splits(config: RunConfig) -> Splits:
         parts[3],
         files,
     )
+
+
+def _require_choice(config: RunConfig, train: Sequence[Example]) -> None:
+    """Refuse data without dev data, unless cross-validation or the texts of a distillation replace them."""
+    if config.training.folds or (config.distill is not None and config.distill.texts):
+        return
+    if config.method != "classifier" or len(train) >= FEW:
+        by_folds = ", or let cross-validation choose: --set training.folds=4"
+        raise DataError(
+            f"{config.data.train[0]}: has no dev split, and the best epoch is chosen on dev data. Name it: "
+            f"--set 'data.dev=\"FILE\"', or data.dev in the recipe{by_folds if config.method == 'classifier' else ''}."
+        )
 
 
 def _require_documents(train: Mapping[str, Sequence[Example]], config: RunConfig) -> None:
@@ -128,21 +146,11 @@ def sample(items: list[_T], limit: int | None, seed: int) -> list[_T]:
 
 
 def _default(config: RunConfig, split: str) -> tuple[str, ...]:
-    """Return the default source of a split: the first train source, if it has this split.
-
-    Raises:
-        DataError: there is no dev split. Model selection needs one, because it must not use test data.
-    """
-    train, taught = config.data.train, config.distill
+    """Return the default source of a split: the first train source, if it has this split."""
+    train = config.data.train
     first = split_name(train[0])[0] if train else ""
     if train and not source_path(first).is_file() and split in find_splits(first, config.task):
         return (first,)
-    # A distillation can hold out some of its texts.
-    if split == "dev" and (taught is None or not taught.texts):
-        raise DataError(
-            f"{first}: has no dev split, and the best epoch is chosen on dev data. "
-            "Name it: --set 'data.dev=\"FILE\"', or data.dev in the recipe."
-        )
     return ()
 
 

@@ -16,7 +16,9 @@ from lookboth.run_folder import RunFolder
 from lookboth.training.adaptation import AdaptationReport, adapt_backbone
 from lookboth.training.adaptation_texts import read_texts
 from lookboth.training.continuation import continued
+from lookboth.training.cross_validation import train_cross_validated
 from lookboth.training.distillation import read_distill_texts
+from lookboth.training.few_sentences import complete_for_few
 from lookboth.training.folder_claim import claim_folder
 from lookboth.training.footprint import require_memory
 from lookboth.training.labeler_building import build_base
@@ -52,6 +54,7 @@ def train(config: RunConfig, out: str | Path) -> list[TrainedRun]:
     require_supported(config)
     out = Path(out)
     splits = read_splits(config)
+    config = complete_for_few(config, splits)
     data = {"train": splits.train, "dev": splits.dev}
     if config.adaptation is not None and config.adaptation.text:
         data["text"] = read_texts(config)
@@ -117,6 +120,8 @@ def train_one(config: RunConfig, splits: Splits, seed: int, folder: Path) -> Tra
     splits = truncate_splits(splits, config)
     # Before any weights are loaded.
     require_memory(config)
+    if config.method == "classifier" and not splits.dev:
+        return train_cross_validated(config, splits, seed, folder)
     return find_method(config.method)(config, splits, seed, folder)
 
 
