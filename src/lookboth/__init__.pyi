@@ -16,6 +16,7 @@ from .generative import GenerativeLabeler as GenerativeLabeler
 from .inference import suggest as suggest
 from .labelers import (
     Labeler as Labeler,
+    LabelerPool as LabelerPool,
     fix_labels_to_folder as fix_labels_to_folder,
     inspect_model as inspect_model,
     merge_to_folder as merge_to_folder,

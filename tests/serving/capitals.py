@@ -16,6 +16,7 @@ class Capitals:
     config = SimpleNamespace(labels=("NAME", "LETTER"), task="labeling", plan=None, confidence=Confidence())
     takes_plans = False
     takes_labels = False
+    batch_key = None
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []

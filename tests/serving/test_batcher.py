@@ -27,8 +27,8 @@ class Echo:
         if not held:
             self.go.set()
 
-    def compute(self, work, steps):
-        return self.label(work, [step.piece for step in steps])
+    def compute(self, works, steps):
+        return self.label(works[0], [step.piece for step in steps])
 
     def join(self, work, text, results):
         return (work.model, "".join(results))

@@ -34,6 +34,7 @@ class Shy(Capitals):
 class Mood:
     config = SimpleNamespace(labels=("good", "bad"), task="classification", plan=None)
     takes_plans = takes_labels = False
+    batch_key = None
 
     def stream(self, texts, *, batch_tokens):
         for text in texts:

@@ -20,9 +20,10 @@ from lookboth.config.recipe_files import parse_config
 from lookboth.generative.generative_building import build_generative
 from lookboth.inference.confidence import Confidence
 from lookboth.serving.http_app import build_app
+from lookboth.serving.model_loading import name_models
 from lookboth.serving.refusals import Refusal
 from lookboth.serving.requests import LabelRequest, read_request
-from lookboth.serving.served_models import ServedModels, name_models
+from lookboth.serving.served_models import ServedModels
 from lookboth.serving.server import name_hosts
 from lookboth.serving.settings import ServerSettings
 from lookboth.types import Example, Prediction, Span, TextLabel
@@ -496,7 +497,7 @@ def test_views_of_many_requests_are_bounded(tiny_llama_folder):
     for number in range(20):
         work = models.find(None, None, [f"label {number}"])
         (text,) = models.cut(work, ["Ada"])
-        models.join(work, text, models.compute(work, text.steps))
+        models.join(work, text, models.compute([work] * len(text.steps), text.steps))
     assert len(models._views) == 16
 
 

@@ -9,7 +9,7 @@ from lookboth.types import Example, TokenizedExample
 if TYPE_CHECKING:
     import numpy as np
 
-    from lookboth.inference.protocols import WordScorer
+    from lookboth.inference.protocols import BatchScorer, WordScorer
 
 
 def tokenize_for(labeler: "WordScorer", examples: Sequence[Example]) -> list[TokenizedExample]:
@@ -37,12 +37,12 @@ def cut_words(labeler: "WordScorer", examples: Sequence[Example]) -> list[Tokeni
 
 
 def piece_scores(
-    labeler: "WordScorer", pieces: Sequence[TokenizedExample], batch_tokens: int | None = None
+    labeler: "BatchScorer", pieces: Sequence[TokenizedExample], batch_tokens: int | None = None
 ) -> "Iterator[tuple[TokenizedExample, np.ndarray]]":
     """Yield each piece with the head's scores for its words, (w, num_tags), batch by batch.
 
     Args:
-        labeler: a labeler with a head.
+        labeler: a labeler with a head, or several as one.
         pieces: texts or windows, the output of `tokenize_for`.
         batch_tokens: tokens per batch; None: a default for the device.
     """

@@ -69,7 +69,18 @@ class TextReader(ChunkLabeler, Protocol):
         """Return an example with the words of a raw text, split as in training."""
 
 
-class WordScorer(Protocol):
+class BatchScorer(Protocol):
+    """Computes the scores of the words of a batch."""
+
+    @property
+    def batch_tokens(self) -> int:
+        """Default number of tokens per batch."""
+
+    def score(self, pieces: Sequence[TokenizedExample]) -> "np.ndarray":
+        """Return the scores of every word of one batch, (w, num_tags)."""
+
+
+class WordScorer(BatchScorer, Protocol):
     """A labeler that computes a score of each tag for each word."""
 
     @property
@@ -79,13 +90,6 @@ class WordScorer(Protocol):
     @property
     def encoder(self) -> "WordEncoder":
         """The encoder of words as tokens."""
-
-    @property
-    def batch_tokens(self) -> int:
-        """Default number of tokens per batch."""
-
-    def score(self, pieces: Sequence[TokenizedExample]) -> "np.ndarray":
-        """Return the scores of every word of one batch, (w, num_tags)."""
 
     def likelihood(self) -> "Likelihood":
         """Return the conversion of scores to probabilities."""

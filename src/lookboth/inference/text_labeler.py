@@ -1,7 +1,7 @@
 """The base classes of all labelers: `TextLabeler`, and `HeadLabeler` for labelers with a head."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -103,6 +103,11 @@ class TextLabeler(ABC):
     def reads_documents(self) -> bool:
         """Whether a text is read with the texts around it in its document."""
         return False
+
+    @property
+    def batch_key(self) -> Hashable | None:
+        """What labelers have in common whose texts can share batches; None if this one shares them with no other."""
+        return None
 
     def summarize(self, predictions: Sequence[Prediction]) -> dict[str, Any]:
         """Return statistics of predictions for run.json, in addition to their scores."""

@@ -17,12 +17,14 @@ from .labeler_config import (
     read_config as read_config,
     read_settings as read_settings,
 )
+from .labeler_pool import LabelerPool as LabelerPool
 from .labeling_settings import labeling_from_dict as labeling_from_dict, labeling_to_dict as labeling_to_dict
 from .merging import (
     fix_labels_to_folder as fix_labels_to_folder,
     merge_labeler as merge_labeler,
     merge_to_folder as merge_to_folder,
 )
+from .mixed_scoring import mixed_scores as mixed_scores
 from .opening import (
     LoadOptions as LoadOptions,
     kind_of as kind_of,

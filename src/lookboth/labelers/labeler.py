@@ -1,6 +1,6 @@
 """The torch labeler: a backbone with a mask plan, a head over word states, and a tokenizer."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from lookboth.labelers.saving import load_parts, save_parts
 from lookboth.labelers.streaming import prove_once, require_streamable
 from lookboth.masking import MaskPlan, under_plan
 from lookboth.memory import LARGE_BATCH
-from lookboth.models import IncrementalScorer, LabelerModel
+from lookboth.models import IncrementalScorer, LabelerModel, mixing_key
 from lookboth.types import Example, Prediction, TokenizedExample
 
 
@@ -173,6 +173,12 @@ class Labeler(HeadLabeler):
     def takes_plans(self) -> bool:
         """Whether `with_plan` returns a view under another plan."""
         return True
+
+    @property
+    def batch_key(self) -> Hashable | None:
+        """What labelers have in common whose texts can share batches; None if this one shares them with no other."""
+        key = None if self.config.is_open else mixing_key(self.model)
+        return key and (key, self.config.plan)
 
     @property
     def takes_labels(self) -> bool:

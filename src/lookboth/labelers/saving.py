@@ -22,6 +22,7 @@ from lookboth.labelers.opening import LoadOptions
 from lookboth.models import (
     LabelerModel,
     Precision,
+    SharedBackbone,
     as_model_error,
     default_device,
     fingerprint,
@@ -31,6 +32,7 @@ from lookboth.models import (
     load_saved_tokenizer,
     load_tokenizer,
     read_weights,
+    row_pairs,
     save_adapter,
     torch_dtype,
     use_plan,
@@ -151,16 +153,7 @@ def load_backbone_and_tokenizer(folder: Path, config: Any, options: LoadOptions)
             trust_remote_code=options.trust_remote_code,
         )
         return backbone, load_saved_tokenizer(folder)
-    backbone = options.backbone or load_backbone(
-        config.base,
-        precision=precision,
-        device=device,
-        four_bit=config.adapter == "qlora" and precision == "auto" and has_four_bits(),
-        double_quant=config.double_quant,
-        num_layers=config.exit_layer,
-        revision=config.revision,
-        trust_remote_code=options.trust_remote_code,
-    )
+    backbone = options.backbone or load_base(config, options)
     # An adapter on another base would load without an error and predict nonsense.
     found = fingerprint(backbone)
     if found != config.fingerprint:
@@ -170,6 +163,8 @@ def load_backbone_and_tokenizer(folder: Path, config: Any, options: LoadOptions)
         )
     if config.adapter in {"lora", "qlora"}:
         backbone = load_adapter(backbone, folder / ADAPTER_FOLDER, merge=options.merge)
+    elif row_pairs(backbone) is not None:
+        backbone = SharedBackbone(backbone, {})
     own = (folder / "tokenizer_config.json").is_file()
     tokenizer = load_saved_tokenizer(folder) if own else load_tokenizer(config.base)
     return backbone, tokenizer
@@ -178,6 +173,25 @@ def load_backbone_and_tokenizer(folder: Path, config: Any, options: LoadOptions)
 def compute_dtype(options: LoadOptions) -> torch.dtype:
     """Return the data type in which a labeler loaded with `options` computes."""
     return torch_dtype(cast(Precision, options.precision), options.device or default_device())
+
+
+def load_base(config: Any, options: LoadOptions) -> Any:
+    """Load the base of a saved labeler without its adapter; `config` as in `load_backbone_and_tokenizer`."""
+    return load_backbone(
+        config.base,
+        precision=cast(Precision, options.precision),
+        device=options.device or default_device(),
+        four_bit=needs_four_bits(config, options),
+        double_quant=config.double_quant,
+        num_layers=config.exit_layer,
+        revision=config.revision,
+        trust_remote_code=options.trust_remote_code,
+    )
+
+
+def needs_four_bits(config: Any, options: LoadOptions) -> bool:
+    """Whether the base of a saved labeler is loaded in 4 bits."""
+    return bool(config.adapter == "qlora" and options.precision == "auto" and has_four_bits())
 
 
 def read_head(folder: Path) -> dict[str, torch.Tensor]:

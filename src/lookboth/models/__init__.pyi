@@ -5,10 +5,11 @@ from .adapter_files import (
     save_adapter as save_adapter,
 )
 from .arithmetic import compute_in as compute_in
-from .builtin_models import BUILTIN as BUILTIN
+from .builtin_models import BUILTIN as BUILTIN, resolve_model as resolve_model
 from .folding import (
     has_adapter as has_adapter,
     merge_for_good as merge_for_good,
+    plain_places as plain_places,
     sharing_copy as sharing_copy,
 )
 from .incremental_scorer import IncrementalScorer as IncrementalScorer
@@ -31,7 +32,14 @@ from .lora import (
     paired_weights as paired_weights,
     stock_name as stock_name,
 )
+from .mixed_pass import mixed_logits as mixed_logits, mixing_key as mixing_key
 from .products import OneDnnLinear as OneDnnLinear
+from .shared_backbone import (
+    SharedBackbone as SharedBackbone,
+    release_backbone as release_backbone,
+    row_pairs as row_pairs,
+    share_backbone as share_backbone,
+)
 from .shortening import cut_config as cut_config
 from .soft_loss import NO_LABEL as NO_LABEL, SoftLoss as SoftLoss
 from .stock import plan_as_made as plan_as_made, use_plan as use_plan

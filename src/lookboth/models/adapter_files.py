@@ -8,8 +8,9 @@ from pydantic import ValidationError
 
 from lookboth.errors import ModelError
 from lookboth.models.adapter_settings import AdapterSettings
-from lookboth.models.folding import fold_adapter, fold_pairs, plain_places, with_pairs_apart
+from lookboth.models.folding import fold_adapter, fold_pairs, keep_pairs, plain_places, with_pairs_apart
 from lookboth.models.lora import attach_pairs, fill_pairs
+from lookboth.models.shared_backbone import row_pairs
 from lookboth.models.untrusted import as_model_error, read_object, read_weights
 
 CONFIG_FILE = "adapter_config.json"
@@ -52,9 +53,9 @@ def load_adapter(backbone: Any, folder: Path, *, merge: bool = False) -> Any:
     """Load the adapter in `folder` into `backbone` and check that every weight was loaded.
 
     Args:
-        backbone: a Hugging Face model without adapter; changed in place.
+        backbone: a Hugging Face model without adapter; changed in place, unless it is shared (`share_backbone`).
         folder: folder of the adapter.
-        merge: add the adapter to the weights; weights in 4 bits keep it apart.
+        merge: add the adapter to the weights; weights in 4 bits and shared ones keep it apart.
 
     Raises:
         ModelError: the adapter is incomplete or damaged, has settings that are not allowed, or does not fit the
@@ -62,12 +63,17 @@ def load_adapter(backbone: Any, folder: Path, *, merge: bool = False) -> Any:
     """
     settings, weights = read_adapter(folder)
     dtype = next(backbone.parameters()).dtype
-    places = plain_places(backbone, settings) if merge else {}
+    shared = row_pairs(backbone) is not None
+    places = plain_places(backbone, settings) if merge or shared else {}
+    if shared and not places:
+        raise ModelError(f"{folder}: this adapter is not plain, so it needs a backbone of its own.")
     with as_model_error(f"{folder}: the adapter does not fit or is damaged"):
         # On the meta device: the settings are untrusted and could ask for any amount of memory.
         model = backbone if places else attach_pairs(backbone, settings.to_lora(), empty=True)
     try:
-        if places:
+        if shared:
+            model = keep_pairs(backbone, places, settings, weights, dtype=dtype)
+        elif places:
             fold_pairs(model, places, settings, weights, dtype=dtype)
         else:
             fill_pairs(model, weights, dtype=dtype)

@@ -1,5 +1,6 @@
-"""Adapters added to the weights of a model for inference: plain ones directly, the others by PEFT.
+"""Adapters of a model for inference: plain ones are added to its weights, or kept apart where others share these.
 
+Other adapters are left to PEFT.
 Importing PEFT takes longer than loading a small labeler, and it imports bitsandbytes where that is installed.
 """
 
@@ -17,6 +18,7 @@ from lookboth.errors import ModelError
 from lookboth.models.adapter_settings import AdapterSettings
 from lookboth.models.lora import attach_pairs, check_pairs, fill_pairs
 from lookboth.models.products import OneDnnLinear
+from lookboth.models.shared_backbone import Pair, SharedBackbone, row_pairs, stock_of
 
 _FOLDED = "lookboth_folded"  # attribute of a backbone
 _LINEAR = {nn.Linear, OneDnnLinear, Conv1D}
@@ -67,15 +69,35 @@ def fold_pairs(
     Raises:
         ModelError: names or shapes differ; no weight was changed.
     """
-    shapes = [_pair_shapes(name, module, settings.rank_of(name)) for name, module in places.items()]
-    check_pairs({name: shape for pair in shapes for name, shape in pair.items()}, weights)
-    device = backbone.get_input_embeddings().weight.device
-    kept = {name: value.to(device, dtype) for name, value in weights.items()}
+    kept = _fitting(backbone, places, settings, weights, dtype)
     for name, module in places.items():
         a, b = (kept[pair] for pair in _pair_names(name))
         module.get_parameter("weight").data += _product(a, b, settings.scaling_of(name), module)
     backbone.requires_grad_(False)
     setattr(backbone, _FOLDED, FoldedPairs(settings, kept))
+
+
+def keep_pairs(
+    backbone: Any,
+    places: Mapping[str, nn.Module],
+    settings: AdapterSettings,
+    weights: Mapping[str, Tensor],
+    *,
+    dtype: torch.dtype,
+) -> SharedBackbone:
+    """Return a shared backbone with plain pairs apart from its weights; arguments and errors as in `fold_pairs`."""
+    rows = row_pairs(backbone)
+    assert rows is not None
+    kept = _fitting(backbone, places, settings, weights, dtype)
+    backbone.requires_grad_(False)
+    rows.take(backbone, places)
+    pairs = {}
+    for name in places:
+        a, b = (kept[pair] for pair in _pair_names(name))
+        pairs[name] = Pair(a, b, settings.scaling_of(name))
+    model = SharedBackbone(backbone, pairs)
+    setattr(model, _FOLDED, FoldedPairs(settings, kept))
+    return model
 
 
 def fold_adapter(backbone: Any) -> None:
@@ -100,7 +122,16 @@ def is_folded(backbone: Any) -> bool:
 
 
 def merge_for_good(backbone: Any) -> Any:
-    """Return a backbone with the adapter in its weights, from which the adapter can no longer be saved; in place."""
+    """Return a backbone with the adapter in its weights, from which the adapter can no longer be saved; in place.
+
+    Raises:
+        ModelError: the weights belong to several labelers.
+    """
+    if isinstance(backbone, SharedBackbone):
+        raise ModelError(
+            "the weights of this labeler belong to others as well, so nothing can be merged into them. Load it alone: "
+            "Labeler.from_pretrained(FOLDER)"
+        )
     if hasattr(backbone, _FOLDED):
         delattr(backbone, _FOLDED)
         return backbone
@@ -111,12 +142,13 @@ def merge_for_good(backbone: Any) -> Any:
 def with_pairs_apart(backbone: Any) -> Any:
     """Return a backbone whose adapter PEFT can save.
 
-    For folded pairs this is a copy that shares all weights. It must only be saved, since it would add the pairs twice.
+    For folded and shared pairs this is a copy that shares all weights. It must only be saved, since it would add folded
+    pairs twice.
     """
     folded: FoldedPairs | None = getattr(backbone, _FOLDED, None)
     if folded is None:
         return backbone
-    model = attach_pairs(sharing_copy(backbone), folded.settings.to_lora(), empty=True)
+    model = attach_pairs(sharing_copy(stock_of(backbone)), folded.settings.to_lora(), empty=True)
     fill_pairs(model, folded.weights, dtype=next(iter(folded.weights.values())).dtype)
     return model
 
@@ -136,13 +168,27 @@ def require_trainable(backbone: Any) -> None:
     """Check that the adapter was not merged into the weights, where it would not get gradients.
 
     Raises:
-        ModelError: the adapter was merged.
+        ModelError: the adapter was merged, or the weights belong to several labelers.
     """
-    if is_folded(backbone):
+    if is_folded(backbone) or row_pairs(backbone) is not None:
         raise ModelError(
-            "the adapter is merged into the weights of this labeler, so training would not change it. "
-            "Load it with merge=False: Labeler.from_pretrained(FOLDER, merge=False)"
+            "the adapter of this labeler is merged into its weights, or it shares them with other labelers, so it "
+            "cannot be trained. Load it with merge=False: Labeler.from_pretrained(FOLDER, merge=False)"
         )
+
+
+def _fitting(
+    backbone: Any,
+    places: Mapping[str, nn.Module],
+    settings: AdapterSettings,
+    weights: Mapping[str, Tensor],
+    dtype: torch.dtype,
+) -> dict[str, Tensor]:
+    """Return the weights of pairs on the device of the backbone; errors as in `fold_pairs`."""
+    shapes = [_pair_shapes(name, module, settings.rank_of(name)) for name, module in places.items()]
+    check_pairs({name: shape for pair in shapes for name, shape in pair.items()}, weights)
+    device = backbone.get_input_embeddings().weight.device
+    return {name: value.to(device, dtype) for name, value in weights.items()}
 
 
 def _pair_names(name: str) -> tuple[str, str]:

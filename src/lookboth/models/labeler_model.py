@@ -133,12 +133,7 @@ class LabelerModel(nn.Module):
         words = self.encode(input_ids, word_first, word_last, position_ids, attention_mask, facts=facts)
         # Before the dropout: whether the frozen layers draw random numbers is seen from the generator.
         vectors = self._label_vectors(**label_batch)
-        logits = self.head(self.dropout(words), num_words, **vectors)
-        # For max_score the rows of `words` are tokens, which are pooled here.
-        if self.label_on == "max_score":
-            logits = largest_per_word(
-                logits, words_of_tokens(word_first, word_last, len(logits)), len(word_first)
-            )
+        logits = self._score(words, word_first, word_last, num_words, **vectors)
         output = {"logits": logits}
         if labels is not None:
             count = (labels != -100).sum() if num_items_in_batch is None else num_items_in_batch
@@ -168,19 +163,51 @@ class LabelerModel(nn.Module):
             pooling: the token that represents a word, or the pooling of its tokens; None: `label_on`.
             facts: what the host knows of the batch.
         """
+        output = self.run(self.backbone, input_ids, position_ids, attention_mask, facts)
+        return self._read_states(output, first, last, pooling or self.label_on)
+
+    def run(
+        self,
+        backbone: Any,
+        input_ids: torch.Tensor,
+        position_ids: torch.Tensor | None,
+        attention_mask: torch.Tensor | None,
+        facts: BatchFacts | None,
+    ) -> Any:
+        """Return the output of a backbone, `self.backbone` or the one below it, for the tokens of a batch."""
         # The model counts the positions of rows padded on the right itself; only packed rows need position ids.
         packed = {}
         if attention_mask is None and position_ids is not None:
             packed["position_ids"] = position_ids + self.first_position
-        with compute_in(self.compute_dtype, self.backbone), with_known_rows(rows_of(facts)):
-            states = self.backbone(
+        with compute_in(self.compute_dtype, backbone), with_known_rows(rows_of(facts)):
+            return backbone(
                 input_ids=input_ids,
                 attention_mask=attention_mask,
                 **packed,
-                **({"use_cache": False} if hasattr(self.backbone.config, "use_cache") else {}),
+                **({"use_cache": False} if hasattr(backbone.config, "use_cache") else {}),
                 **({} if self.head.mix is None else {"output_hidden_states": True}),
             )
-        return self._read_states(states, first, last, pooling or self.label_on)
+
+    def score_output(
+        self, output: Any, first: torch.Tensor, last: torch.Tensor, num_words: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the logits of some words of a batch, (w, num_tags), from the output of `run`."""
+        words = self._read_states(output, first, last, self.label_on)
+        return self._score(words, first, last, num_words)
+
+    def _score(
+        self,
+        words: torch.Tensor,
+        first: torch.Tensor,
+        last: torch.Tensor,
+        num_words: torch.Tensor,
+        **vectors: torch.Tensor,
+    ) -> torch.Tensor:
+        logits: torch.Tensor = self.head(self.dropout(words), num_words, **vectors)
+        # For max_score the rows of `words` are tokens, which are pooled here.
+        if self.label_on == "max_score":
+            return largest_per_word(logits, words_of_tokens(first, last, len(logits)), len(first))
+        return logits
 
     def _summed_loss(
         self,

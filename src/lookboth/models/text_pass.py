@@ -13,15 +13,21 @@ from lookboth.masking import KnownRows
 from lookboth.models.arithmetic import compute_in
 from lookboth.models.untrusted import as_model_error
 
+# Tokens of the text.
+TEXT_TOKENS = 3
+
 
 @torch.no_grad()
-def pass_over_text(backbone: Any, *, dtype: torch.dtype | None = None, last: int = 0, **wanted: bool) -> Any:
-    """Run `backbone` on three tokens and return its output.
+def pass_over_text(
+    backbone: Any, *, dtype: torch.dtype | None = None, last: int = 0, rows: int = 1, **wanted: bool
+) -> Any:
+    """Run `backbone` on `TEXT_TOKENS` tokens and return its output.
 
     Args:
         backbone: a Hugging Face model without vocabulary head.
         dtype: dtype of the arithmetic, as in training; None: the dtype of the weights.
         last: 0 or 1, which of two tokens ends the text.
+        rows: number of rows, all with the same tokens.
         wanted: further arguments of its forward pass, such as output_hidden_states=True.
 
     Raises:
@@ -34,7 +40,9 @@ def pass_over_text(backbone: Any, *, dtype: torch.dtype | None = None, last: int
     backbone.eval()
     name = type(backbone).__name__
     with as_model_error(f"{name} cannot be run on text"), compute_in(dtype or table.dtype, backbone):
-        output = backbone(input_ids=_plain_tokens(backbone.config, table, last), **cache, **wanted)
+        output = backbone(
+            input_ids=_plain_tokens(backbone.config, table, last).repeat(rows, 1), **cache, **wanted
+        )
     backbone.train(was_training)
     if getattr(output, "last_hidden_state", None) is None:
         raise ModelError(

@@ -21,8 +21,8 @@ from lookboth.types import Prediction
 class Computing(Protocol):
     """The part of `ServedModels` that the batcher uses."""
 
-    def compute(self, work: Work, steps: Sequence[Step]) -> Sequence[Any]:
-        """Return the result of each step."""
+    def compute(self, works: Sequence[Work], steps: Sequence[Step]) -> Sequence[Any]:
+        """Return the result of each step, which belong to these models."""
 
     def join(self, work: Work, text: CutText, results: Sequence[Any]) -> Prediction:
         """Return the prediction of a text from the results of its steps."""
@@ -105,6 +105,11 @@ class Batcher:
         job.future.add_done_callback(lambda _: self._leave(job))
         return job.future
 
+    def has_work(self, model: str) -> bool:
+        """Whether a request for a model is not answered yet."""
+        with self._changed:
+            return any(job.work.model == model for job in self._jobs)
+
     def close(self) -> None:
         """Finish the accepted requests, then stop the worker."""
         with self._changed:
@@ -132,11 +137,13 @@ class Batcher:
             self._free_memory.give_back()
 
     def _compute_batch(self, batch: Sequence[TakenStep]) -> Sequence[Any]:
-        work, steps = batch[0].job.work, [taken.step for taken in batch]
+        works, steps = [taken.job.work for taken in batch], [taken.step for taken in batch]
         start = time.monotonic()
-        results = self._results(work, steps)
+        results = self._results(works, steps)
         seconds = time.monotonic() - start
-        self._pace.learn(work, sum(step.tokens for step in steps), seconds)
+        # Models that share a batch have the same backbone, and nearly the same speed.
+        for work in set(works):
+            self._pace.learn(work, sum(step.tokens for step in steps), seconds)
         self._metrics.count_batch(len(steps), seconds)
         return results
 
@@ -158,15 +165,15 @@ class Batcher:
             if not self._changed.wait(max(0.0, deadline - time.monotonic())):
                 return
 
-    def _results(self, work: Work, steps: Sequence[Step]) -> Sequence[Any]:
+    def _results(self, works: Sequence[Work], steps: Sequence[Step]) -> Sequence[Any]:
         """Return the result or the error of each step.
 
         If a batch fails, its steps are computed one by one, so that only the steps that cannot be computed fail.
         """
         try:
             # `strict` turns a wrong number of results into an error of the batch.
-            return [found for _, found in zip(steps, self._models.compute(work, steps), strict=True)]
+            return [found for _, found in zip(steps, self._models.compute(works, steps), strict=True)]
         except Exception as error:
             if len(steps) == 1:
                 return [error]
-            return [self._results(work, [step])[0] for step in steps]
+            return [self._results([work], [step])[0] for work, step in zip(works, steps, strict=True)]

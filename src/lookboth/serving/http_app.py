@@ -10,18 +10,18 @@ from fastapi.responses import FileResponse, JSONResponse
 from fastapi.security import HTTPBearer
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 import lookboth
 from lookboth.errors import LookbothError
 from lookboth.serving.assets import PAGE, swagger_folder
 from lookboth.serving.batcher import Batcher
+from lookboth.serving.model_routes import ModelAdmin, model_routes
 from lookboth.serving.observing import Observer
 from lookboth.serving.refusals import Refusal, RefusalBody, invalid
 from lookboth.serving.request_handling import Labeling
 from lookboth.serving.request_limits import RequestLimiter
-from lookboth.serving.requests import LabelRequest, LabelResponse, PieceRequest, StreamRequest
+from lookboth.serving.requests import LabelRequest, LabelResponse, PieceRequest, StreamRequest, json_schema
 from lookboth.serving.served_models import ServedModels
 from lookboth.serving.server_metrics import Metrics
 from lookboth.serving.settings import ServerSettings
@@ -31,6 +31,7 @@ _STATUS = {
     400: "The Host header does not name this server.",
     404: "The stream does not exist.",
     401: "The key is missing or wrong.",
+    403: "The models of this server cannot be changed.",
     408: "The request did not arrive in time.",
     413: "The request, a text or the number of texts is too large.",
     415: "The content type is not application/json.",
@@ -44,16 +45,12 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _body_of(kind: type[BaseModel]) -> dict[str, Any]:
-    """Return the description of a JSON body for /docs."""
-    return {"required": True, "content": {"application/json": {"schema": kind.model_json_schema()}}}
-
-
 def build_app(
     models: ServedModels,
     settings: ServerSettings,
     *,
     api_key: str | None = None,
+    admin_key: str | None = None,
     allowed_hosts: frozenset[str] | None = None,
     log_texts: bool = False,
 ) -> FastAPI:
@@ -63,6 +60,7 @@ def build_app(
         models: labelers by name.
         settings: limits and batching.
         api_key: key that clients must send; None: no key is required.
+        admin_key: key for adding and removing models; None: they cannot be changed.
         allowed_hosts: names that the Host header may have; None allows any.
         log_texts: whether texts are written to the log.
     """
@@ -78,7 +76,13 @@ def build_app(
     labeling = Labeling(models, settings, batcher, metrics, log_texts)
     app = _bare_app(batcher, labeling)
     # The middleware added last is the outermost: the observer also counts the requests that the limiter refuses.
-    app.add_middleware(RequestLimiter, settings=settings, api_key=api_key, allowed_hosts=allowed_hosts)
+    app.add_middleware(
+        RequestLimiter,
+        settings=settings,
+        api_key=api_key,
+        admin_key=admin_key,
+        allowed_hosts=allowed_hosts,
+    )
     app.add_middleware(Observer, metrics=metrics)
     _add_error_answers(app)
     # This only documents the key in /docs; `RequestLimiter` checks it, before the body is read.
@@ -86,6 +90,10 @@ def build_app(
     streams = Streams(models, settings, batcher)
     app.include_router(_labeling_routes(labeling), dependencies=documented_key)
     app.include_router(_stream_routes(streams), dependencies=documented_key)
+    app.include_router(
+        model_routes(ModelAdmin(models, batcher), _REFUSALS),
+        dependencies=[Security(HTTPBearer(auto_error=False))],
+    )
     _add_probes(app, batcher, metrics)
     _add_page(app)
     return app
@@ -120,7 +128,7 @@ def _labeling_routes(labeling: Labeling) -> APIRouter:
         "/label",
         summary="Label one or many texts",
         responses={200: {"model": LabelResponse}, **_REFUSALS},
-        openapi_extra={"requestBody": _body_of(LabelRequest)},
+        openapi_extra={"requestBody": json_schema(LabelRequest)},
     )
     async def label(request: Request) -> Response:
         return await labeling.answer(request)
@@ -139,7 +147,7 @@ def _stream_routes(streams: Streams) -> APIRouter:
         "",
         summary="Open a stream, to label text while it arrives; the answer is server-sent events",
         responses={200: {"content": {"text/event-stream": {}}}, **_REFUSALS},
-        openapi_extra={"requestBody": _body_of(StreamRequest)},
+        openapi_extra={"requestBody": json_schema(StreamRequest)},
     )
     async def open_stream(request: Request) -> Response:
         return await streams.open(request)
@@ -149,7 +157,7 @@ def _stream_routes(streams: Streams) -> APIRouter:
         status_code=202,
         summary="Give a stream its next text; what becomes final is an event of the stream",
         responses=_REFUSALS,
-        openapi_extra={"requestBody": _body_of(PieceRequest)},
+        openapi_extra={"requestBody": json_schema(PieceRequest)},
     )
     async def push(stream: str, request: Request) -> Response:
         return await streams.push(stream, request)

@@ -18,7 +18,7 @@ class Job:
     """The texts of one request.
 
     Args:
-        work: model and mask plan, shared by all texts of a batch.
+        work: model and mask plan.
         texts: the texts with their steps.
         deadline: when its client stops waiting, on the monotonic clock.
         join: joins the results of a text's steps to its prediction.
@@ -139,7 +139,7 @@ class WaitingJobs:
         return total
 
     def take(self, tokens: int) -> list[TakenStep]:
-        """Return a batch of steps with one model and plan: about `tokens` tokens, at least one step."""
+        """Return a batch of steps with one `Work.batch`: about `tokens` tokens, at least one step."""
         order = sorted((job for job in self._jobs if job.waits), key=lambda job: job.left)
         if not order:
             return []
@@ -148,7 +148,11 @@ class WaitingJobs:
         taken: list[TakenStep] = []
         for job in (first, *order):
             # A step is added if at least half of it fits; otherwise batches of unequal steps would often be half empty.
-            while job.waits and job.work == first.work and (not taken or 2 * tokens >= job.next_tokens):
+            while (
+                job.waits
+                and job.work.batch == first.work.batch
+                and (not taken or 2 * tokens >= job.next_tokens)
+            ):
                 taken.append(job.take())
                 tokens -= taken[-1].step.tokens
         return taken

@@ -72,12 +72,14 @@ class Labeling:
 
     async def _answer(self, work: Work, texts: Sequence[str], wanted: LabelRequest) -> Response:
         deadline = time.monotonic() + self.settings.timeout_seconds
+        # Looked up now, because the model may be removed while its last answer is written.
+        config = self.models.labelers[work.model].config
         # A text has at least one token, so a full queue refuses the request here, before texts are tokenized.
         self.batcher.check(work, len(texts), deadline)
         cut = await (self._cut_document(work, texts) if wanted.document else self._cut(work, texts))
         predictions = await asyncio.wrap_future(self.batcher.submit(work, cut, deadline))
         self.metrics.texts.labels(work.model).inc(len(texts))
-        return await self._in_text_thread(partial(self._render, work, predictions, wanted))
+        return await self._in_text_thread(partial(_render, work.model, config, predictions, wanted))
 
     async def _cut(self, work: Work, texts: Sequence[str]) -> list[CutText]:
         """Cut the texts into steps, a few texts at a time.
@@ -108,11 +110,6 @@ class Labeling:
             raise too_large(
                 "the request", f"more than {allowed}", allowed, "Send the texts in several requests."
             )
-
-    def _render(self, work: Work, predictions: Sequence[Prediction], wanted: LabelRequest) -> Response:
-        config = self.models.labelers[work.model].config
-        found = [wanted.select(prediction, config).to_dict() for prediction in predictions]
-        return JSONResponse({"model": work.model, "predictions": found})
 
     async def _in_text_thread(self, function: Callable[[], _Result]) -> _Result:
         """Run a function in the text thread and return its result."""
@@ -155,6 +152,11 @@ def _groups(texts: Sequence[str]) -> Iterator[Sequence[str]]:
             group = []
     if group:
         yield group
+
+
+def _render(model: str, config: Any, predictions: Sequence[Prediction], wanted: LabelRequest) -> Response:
+    found = [wanted.select(prediction, config).to_dict() for prediction in predictions]
+    return JSONResponse({"model": model, "predictions": found})
 
 
 async def _until_disconnected(request: Request) -> None:

@@ -14,6 +14,7 @@ from lookboth.serving.settings import ServerSettings
 # Paths without a key: a browser cannot send one when it loads the page, and probes have no texts.
 _OPEN_TO_ALL = frozenset({"/", "/healthz", "/readyz", "/docs", "/openapi.json"})
 _OPEN_FOLDERS = ("/page/", "/swagger/")
+_MODELS = "/v1/models"
 _DISCARD_SECONDS = 5.0
 
 
@@ -27,6 +28,7 @@ class RequestLimiter:
         app: the application; it receives the body in one message.
         settings: limits on one body, on all bodies in memory, and on the time to send one.
         api_key: required outside the page and the probes; None: no key is required.
+        admin_key: required for changes of the models, and accepted everywhere; None: models cannot be changed.
         allowed_hosts: names that the Host header may have, in lower case, without port; None allows any.
     """
 
@@ -36,12 +38,14 @@ class RequestLimiter:
         *,
         settings: ServerSettings,
         api_key: str | None,
+        admin_key: str | None = None,
         allowed_hosts: frozenset[str] | None = None,
     ) -> None:
         self._app = app
         self._settings = settings
         self._hosts = allowed_hosts
         self._key = None if api_key is None else api_key.encode()
+        self._admin_key = None if admin_key is None else admin_key.encode()
         self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,7 +59,7 @@ class RequestLimiter:
             scope = {**scope, "method": "GET"}
         try:
             self._check_host(Headers(scope=scope).get("host", ""))
-            self._check_key(scope["path"], Headers(scope=scope))
+            self._check_key(scope["method"], scope["path"], Headers(scope=scope))
             if scope["method"] in {"POST", "PUT", "PATCH"}:
                 await self._read(body, scope, receive)
             await self._app(scope, _replay(bytes(body), receive), send)
@@ -79,17 +83,38 @@ class RequestLimiter:
             "Use one of these names, or start the server with --allowed-host NAME.",
         )  # fmt: skip
 
-    def _check_key(self, path: str, headers: Headers) -> None:
-        if self._key is None or path in _OPEN_TO_ALL or path.startswith(_OPEN_FOLDERS):
+    def _check_key(self, method: str, path: str, headers: Headers) -> None:
+        accepted = self._keys_for(method, path)
+        if accepted is None:
             return
         kind, _, bearer = headers.get("authorization", "").partition(" ")
         given = bearer.strip(" \t") if kind.lower() == "bearer" else headers.get("x-api-key", "")
         # Compared in constant time, so that response times do not reveal the key. ASGI headers are latin-1.
-        if not hmac.compare_digest(given.encode("latin-1"), self._key):
+        if not sum(hmac.compare_digest(given.encode("latin-1"), key) for key in accepted):
             raise Refusal(
                 401, "no_key", "the key is missing or wrong", "requests with the key of this server",
                 "Send the header Authorization: Bearer KEY.",
             )  # fmt: skip
+
+    def _keys_for(self, method: str, path: str) -> list[bytes] | None:
+        """Return the keys that are accepted for a request; None if it needs none.
+
+        Raises:
+            Refusal: 403, it would change the models, and this server has no key for that.
+        """
+        admin = [] if self._admin_key is None else [self._admin_key]
+        # Loading a labeler reads files of the server, so the key of the clients is not enough.
+        if method not in {"GET", "OPTIONS"} and (path == _MODELS or path.startswith(f"{_MODELS}/")):
+            if not admin:
+                raise Refusal(
+                    403, "fixed_models", "the models of this server cannot be changed",
+                    "a server with a key for its administrator",
+                    "Start the server with LOOKBOTH_ADMIN_KEY in its environment.",
+                )  # fmt: skip
+            return admin
+        if self._key is None or path in _OPEN_TO_ALL or path.startswith(_OPEN_FOLDERS):
+            return None
+        return [self._key, *admin]
 
     async def _read(self, body: bytearray, scope: Scope, receive: Receive) -> None:
         """Append the body of a request to `body`.

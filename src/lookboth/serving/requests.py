@@ -164,6 +164,24 @@ class PieceRequest(BaseModel):
     finish: bool = Field(default=False, description="Whether the text ends here.")
 
 
+class ModelRequest(BaseModel):
+    """The body of a request that adds a model."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={"examples": [{"name": "names", "source": "runs/a/labeler"}]},
+    )
+
+    name: str = Field(pattern=r"\A[A-Za-z0-9._-]{1,100}\z", description="Name of the model in requests.")
+    source: str = Field(min_length=1, max_length=1000, description="Folder on the server, or hub id.")
+
+
+def json_schema(kind: type[BaseModel]) -> dict[str, Any]:
+    """Return the description of a JSON body for /docs."""
+    return {"required": True, "content": {"application/json": {"schema": kind.model_json_schema()}}}
+
+
 _Body = TypeVar("_Body", bound=BaseModel)
 
 

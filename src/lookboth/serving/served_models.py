@@ -1,43 +1,49 @@
-"""The labelers of a server by name, run with their own mask plan or with the plan of a request."""
+"""The labelers of a server by name, run with their own mask plan or with the plan of a request, added and removed."""
 
-import os
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lookboth.data import LabelText, parse_labels
-from lookboth.errors import ConfigError
 from lookboth.inference import HeadLabeler
 from lookboth.masking import MaskPlan
-from lookboth.memory import LARGE_BATCH, SMALL_BATCH
+from lookboth.memory import LARGE_BATCH
 from lookboth.serving.refusals import invalid
 from lookboth.serving.steps import CutText, Step, Stepper, WindowStepper, stepper_of
 from lookboth.serving.thread import ModelThread
 
 if TYPE_CHECKING:
     from lookboth.inference import TextLabeler
+    from lookboth.labelers import LabelerPool
 
-SHIPPED = "shipped"
 # Labelers under other plans or with named labels that are kept; each costs little, as the backbone is shared.
 _MOST_VIEWS = 16
 
 
 class Work(NamedTuple):
-    """Model, mask plan and labels of a request; only texts with equal `Work` share a batch.
+    """Model, mask plan and labels of a request.
 
     Args:
         model: name of the model.
         plan: mask plan; None: the model's own.
         labels: labels named for an open labeler, each as "name" or "name: description"; None: the model's own.
         stream: id of the stream that the steps belong to; None: they label whole texts.
+        shared: what the texts of other models that share its backbone need in common to share a batch; None: only
+            texts with equal `Work` share a batch.
     """
 
     model: str
     plan: MaskPlan | None = None
     labels: tuple[str, ...] | None = None
     stream: str | None = None
+    shared: Hashable | None = None
+
+    @property
+    def batch(self) -> Hashable:
+        """What the texts of a batch have in common."""
+        return self.shared if self.shared is not None and self.stream is None else self
 
 
 class ServedModels:
@@ -47,6 +53,7 @@ class ServedModels:
         labelers: in the order of the command line.
         batch_tokens: tokens computed at once.
         thread: where the labelers were loaded and must run.
+        pool: the pool of these labelers, which can then be added and removed.
     """
 
     def __init__(
@@ -55,15 +62,68 @@ class ServedModels:
         *,
         batch_tokens: int = LARGE_BATCH,
         thread: ModelThread | None = None,
+        pool: "LabelerPool | None" = None,
     ) -> None:
-        self.labelers = dict(labelers)
         # Measured tokens per second; models without a head are not measured.
         self.speeds: dict[str, float] = {}
         self.thread = thread or ModelThread()
-        self.default = next(iter(self.labelers))
         self.batch_tokens = batch_tokens
+        self.pool = pool
+        self._retired: set[str] = set()
+        self._use(labelers)
+
+    def _use(self, labelers: "Mapping[str, TextLabeler]") -> None:
+        self.labelers = dict(labelers)
         self._steppers = {name: stepper_of(labeler) for name, labeler in self.labelers.items()}
         self._views: OrderedDict[Work, Stepper] = OrderedDict()
+
+    def add(self, name: str, source: str) -> None:
+        """Load a labeler from a folder or the Hub; call it from the models' thread only.
+
+        Raises:
+            ConfigError: the name is taken.
+            ModelError: the labeler cannot be loaded; the others are unchanged.
+        """
+        assert self.pool is not None
+        self.pool.add({name: source})
+        self._use(self.pool.labelers)
+        self.warm_up(name)
+
+    def remove(self, name: str) -> None:
+        """Remove a retired labeler; call it from the models' thread only, when none of its requests is waiting."""
+        assert self.pool is not None
+        self.pool.remove(name)
+        self._retired.discard(name)
+        self._use(self.pool.labelers)
+
+    @contextmanager
+    def retiring(self, name: str) -> Iterator[None]:
+        """Accept no more requests for a model inside the context, in which it is removed.
+
+        Raises:
+            Refusal: 422, there is no such model, or no other one.
+        """
+        self._require(name, self._open_names())
+        self._retired.add(name)
+        try:
+            if not self._open_names():
+                raise invalid(f"{name!r} is the only model", "a server with at least one model")
+            yield
+        finally:
+            self._retired.discard(name)
+
+    @property
+    def default(self) -> str:
+        """Name of the model of requests that name none: the first one."""
+        return self._open_names()[0]
+
+    def _open_names(self) -> list[str]:
+        """Return the names of the models that accept requests."""
+        return [name for name in self.labelers if name not in self._retired]
+
+    def _require(self, name: str, known: Collection[str]) -> None:
+        if name not in known:
+            raise invalid(f"there is no model {name[:100]!r}", f"model: {', '.join(self._open_names())}")
 
     def find(self, model: str | None, plan: str | None, labels: Sequence[str] | None = None) -> Work:
         """Return the model, plan and named labels of a request; only open labelers take labels.
@@ -74,19 +134,20 @@ class ServedModels:
             ConfigError: the labels of an open labeler are not valid.
         """
         name = self.default if model is None else model
-        if name not in self.labelers:
-            raise invalid(f"there is no model {name[:100]!r}", f"model: {', '.join(self.labelers)}")
+        self._require(name, self._open_names())
         labeler = self.labelers[name]
         named = None
         if labels is not None and labeler.takes_labels:
             named = tuple(map(str, parse_labels(labels)))
         if plan is None:
-            return Work(name, labels=named)
+            return Work(name, labels=named, shared=labeler.batch_key)
         own = labeler.config.plan
         if own is None or not labeler.takes_plans:
             raise invalid(f"the plan of the model {name!r} cannot be changed", "this model without a plan")
         wanted = MaskPlan.parse(plan, own.num_layers)
-        return Work(name, None if wanted == own else wanted, named)
+        if wanted == own:
+            return self.find(model, None, labels)
+        return Work(name, wanted, named)
 
     def labels_of(self, work: Work) -> Sequence[str]:
         """Return the names of the labels of a request."""
@@ -96,6 +157,7 @@ class ServedModels:
 
     def cut(self, work: Work, texts: Sequence[str]) -> list[CutText]:
         """Cut texts into steps; call it from one thread at a time, which may differ from the models' thread."""
+        self._require(work.model, self._steppers)
         stepper = self._steppers[work.model]
         return [stepper.cut(text) for text in texts]
 
@@ -114,14 +176,24 @@ class ServedModels:
         if not self.labelers[work.model].reads_documents:
             raise invalid(f"the model {work.model!r} reads each text alone", "document: false")
 
-    def compute(self, work: Work, steps: Sequence[Step]) -> list[Any]:
-        """Return the result of each step; call it from the models' thread only, as all plans share the weights."""
-        if work.stream is not None:
+    def compute(self, works: Sequence[Work], steps: Sequence[Step]) -> list[Any]:
+        """Return the result of each step; call it from the models' thread only, as all plans share the weights.
+
+        Args:
+            works: model, plan and labels of each step; all have the same `Work.batch`.
+            steps: the steps.
+        """
+        if works[0].stream is not None:
             return [step.piece() for step in steps]
-        stepper = self._stepper(work)
         # Padding counts as tokens. With half as many again as budget, the steps of a batch stay one padded batch
         # and are not split into a full and a small one.
-        return stepper.compute(steps, batch_tokens=self.batch_tokens * 3 // 2)
+        budget = self.batch_tokens * 3 // 2
+        if len(set(works)) == 1:
+            return self._stepper(works[0]).compute(steps, batch_tokens=budget)
+        from lookboth.labelers import mixed_scores
+
+        owned = [(self.labeler(work), step.piece) for work, step in zip(works, steps, strict=True)]
+        return list(mixed_scores(owned, budget))
 
     def labeler(self, work: Work) -> Any:
         """Return the labeler under the plan and with the labels of a request; call it from the models' thread only."""
@@ -138,6 +210,8 @@ class ServedModels:
 
     def _stepper(self, work: Work) -> Stepper:
         """Return the stepper of the labeler under the plan and with the labels of a request."""
+        # It may have been removed since the request was accepted.
+        self._require(work.model, self._steppers)
         if work.plan is None and work.labels is None:
             return self._steppers[work.model]
         if work not in self._views:
@@ -151,7 +225,7 @@ class ServedModels:
         """Label a short text, so that the first request is not slower, and measure the speed of a model with a head."""
         work = Work(name)
         (text,) = self.cut(work, ["Hello."])
-        self.join(work, text, self.compute(work, text.steps))
+        self.join(work, text, self.compute([work] * len(text.steps), text.steps))
         if isinstance(self.labelers[name], HeadLabeler):
             self.speeds[name] = self._measure(work)
 
@@ -160,9 +234,10 @@ class ServedModels:
         (text,) = self.cut(work, ["Hello. " * self.batch_tokens])
         steps = text.steps[: max(1, self.batch_tokens // text.steps[0].tokens)]
         # The first run of a shape is slower because libraries compile kernels for it.
-        self.compute(work, steps)
+        works = [work] * len(steps)
+        self.compute(works, steps)
         start = time.monotonic()
-        self.compute(work, steps)
+        self.compute(works, steps)
         return sum(step.tokens for step in steps) / (time.monotonic() - start)
 
     def describe(self) -> list[dict[str, Any]]:
@@ -177,65 +252,5 @@ class ServedModels:
                 "default": name == self.default,
             }
             for name, labeler in self.labelers.items()
+            if name not in self._retired
         ]
-
-
-def load_models(
-    names: Sequence[str],
-    *,
-    batch_tokens: int | None = None,
-    device: str | None = None,
-    precision: str = "auto",
-) -> ServedModels:
-    """Load labelers in their own thread, warm them up and measure their speed.
-
-    Args:
-        names: `NAME=FOLDER`, or a folder or hub id (its last part is the name); empty: the shipped labeler.
-        batch_tokens: tokens computed at once; None: `SMALL_BATCH` on a CPU, else `LARGE_BATCH`.
-        device, precision: as for `Labeler.from_pretrained`; code of models is never run.
-
-    Raises:
-        ConfigError: two models have the same name.
-        ModelError: a model cannot be loaded.
-    """
-    from lookboth.labelers import Labeler
-
-    sources = name_models(names)
-    thread = ModelThread()
-    labelers = {
-        name: thread.submit(Labeler.from_pretrained, source, device=device, precision=precision).result()
-        for name, source in sources.items()
-    }
-    on_cpu = all(str(labeler.device) == "cpu" for labeler in labelers.values())
-    models = ServedModels(
-        labelers, batch_tokens=batch_tokens or (SMALL_BATCH if on_cpu else LARGE_BATCH), thread=thread
-    )
-    for name in sources:
-        thread.submit(models.warm_up, name).result()
-    return models
-
-
-def name_models(names: Sequence[str]) -> dict[str, str]:
-    """Return a dictionary from model name to folder or hub id.
-
-    >>> name_models(["ner=runs/a/labeler", "me/wnut17-tagger"])
-    {'ner': 'runs/a/labeler', 'wnut17-tagger': 'me/wnut17-tagger'}
-    >>> name_models([])
-    {'shipped': 'shipped'}
-    """
-    sources: dict[str, str] = {}
-    for given in names:
-        name, sign, source = given.partition("=")
-        # A folder name may contain an equals sign.
-        if not sign or Path(given).exists():
-            # abspath, because Path(".").name is empty.
-            name, source = os.path.basename(os.path.abspath(given)), given
-        if not name or not source:
-            raise ConfigError(f"{given!r}: expected NAME=FOLDER, a folder or a hub id.")
-        if name in sources:
-            raise ConfigError(
-                f"two models have the name {name!r}: {sources[name]} and {source}. "
-                f"Name them: lookboth serve one={sources[name]} two={source}"
-            )
-        sources[name] = source
-    return sources or {SHIPPED: SHIPPED}

@@ -14,13 +14,14 @@ from fastapi import FastAPI
 from lookboth.compat import punctual
 from lookboth.errors import ConfigError
 from lookboth.serving.http_app import build_app
+from lookboth.serving.model_loading import load_models
 from lookboth.serving.observing import log_as_json, log_event
 from lookboth.serving.request_limits import host_name
-from lookboth.serving.served_models import load_models
 from lookboth.serving.server_memory import bound_caches
 from lookboth.serving.settings import ServerSettings
 
 KEY_VARIABLE = "LOOKBOTH_API_KEY"
+ADMIN_KEY_VARIABLE = "LOOKBOTH_ADMIN_KEY"
 _BACKLOG = 2048
 _OWN_NAMES = ("localhost", "127.0.0.1", "::1")
 
@@ -48,17 +49,23 @@ def serve(
         log_texts: whether texts are written to the log.
 
     Raises:
-        ConfigError: the port is taken, or the key in the environment is empty.
+        ConfigError: the port is taken, or a key in the environment is empty, or clients and administrator have one key.
         ModelError: a model cannot be loaded.
     """
     settings = settings or ServerSettings()
-    key = read_key()
+    key, admin_key = read_key(), read_key(ADMIN_KEY_VARIABLE)
+    if admin_key is not None and admin_key == key:
+        raise ConfigError(
+            f"{ADMIN_KEY_VARIABLE} is the key of the clients. Give the administrator another key."
+        )
     log_as_json()
     bound_caches()
     with _listen(host, port) as listener:
         served = load_models(models, batch_tokens=settings.batch_tokens, device=device, precision=precision)
         hosts = name_hosts(host, allowed_hosts)
-        app = build_app(served, settings, api_key=key, allowed_hosts=hosts, log_texts=log_texts)
+        app = build_app(
+            served, settings, api_key=key, admin_key=admin_key, allowed_hosts=hosts, log_texts=log_texts
+        )
         _allow_many_connections()
         # Clients can connect only now, when the models are loaded: an open port means a ready server.
         listener.listen(_BACKLOG)
@@ -88,21 +95,21 @@ def make_server(app: FastAPI, settings: ServerSettings) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
-def read_key() -> str | None:
-    """Return the key that clients must send, stripped of whitespace, or None if the variable is not set.
+def read_key(variable: str = KEY_VARIABLE) -> str | None:
+    """Return the key in a variable of the environment, stripped of whitespace, or None if it is not set.
 
     Raises:
         ConfigError: the variable is empty or not UTF-8.
     """
-    key = os.environ.get(KEY_VARIABLE)
+    key = os.environ.get(variable)
     if key is None:
         return None
     # An empty key is probably a mistake; treating it as "no key" would open the server to everyone.
     if not key.strip():
-        raise ConfigError(f"{KEY_VARIABLE} is set and empty. Give it a key, or type: unset {KEY_VARIABLE}")
+        raise ConfigError(f"{variable} is set and empty. Give it a key, or type: unset {variable}")
     # os.environ decodes invalid UTF-8 bytes as lone surrogates.
     if any("\udc80" <= char <= "\udcff" for char in key):
-        raise ConfigError(f"{KEY_VARIABLE} is not UTF-8. Use a key of letters and digits.")
+        raise ConfigError(f"{variable} is not UTF-8. Use a key of letters and digits.")
     return key.strip()
 
 
