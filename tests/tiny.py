@@ -198,6 +198,7 @@ def tiny_labeler(
 
     from lookboth.config.training_sections import AdapterConfig, HeadConfig
     from lookboth.data.alignment import Encoding
+    from lookboth.data.nesting import nested_tags
     from lookboth.data.schemes import tags_for_labels
     from lookboth.labelers.labeler import Labeler
     from lookboth.labelers.labeler_config import LabelerConfig
@@ -207,6 +208,8 @@ def tiny_labeler(
     from lookboth.models.loading import fingerprint, load_backbone, load_tokenizer
     from lookboth.training.adapters import add_adapter
 
+    settings = HeadConfig(**head or {})
+    is_nested = settings.kind == "nested"
     backbone = load_backbone(str(folder), precision="fp32")
     tokenizer = load_tokenizer(str(folder))
     base_fingerprint = fingerprint(backbone)
@@ -217,12 +220,12 @@ def tiny_labeler(
         base=str(folder),
         fingerprint=base_fingerprint,
         plan=mask_plan,
-        tags=tags_for_labels(labels, scheme),
-        scheme=scheme,
+        tags=nested_tags(labels, settings.depth) if is_nested else tags_for_labels(labels, scheme),
+        scheme="nested" if is_nested else scheme,
         label_on=label_on,
         encoding=Encoding.detect(tokenizer),
         adapter=adapter,
-        head=HeadConfig(**head or {}),
+        head=settings,
         max_tokens=max_tokens,
         overlap=16,
     )

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 Task = Literal["labeling", "classification"]  # labels of words, or labels of whole texts
+# The tag of a word; several for multi-label and nested heads.
+TagId: TypeAlias = int | tuple[int, ...]
 
 
 class Span(NamedTuple):
@@ -25,8 +27,8 @@ class Example:
 
     Args:
         words: the words, in order; tags and spans refer to words.
-        spans: labeled spans over `words`, sorted by start, not overlapping. In a task that labels
-            every word (POS), each span is one word long.
+        spans: labeled spans over `words`, sorted by start. They overlap only in data that are read for a nested head.
+            In a task that labels every word (POS), each span is one word long.
         text: the raw text of the words, or None if the data contains words only.
         offsets: (start, end) of each word in `text`, end exclusive; empty if `text` is None.
         source: "file:line" of the first word, for messages.
@@ -70,7 +72,8 @@ class TokenizedExample:
         input_ids: token ids, shape (t,), special tokens included.
         word_tokens: half-open token range [first, end) of each word in `input_ids`, shape (w, 2).
         labels: the tag id of each word, shape (w,), or -100 for words that are context only. In multi-label tasks,
-            0 or 1 for each tag, shape (w, num_tags). None for prediction.
+            0 or 1 for each tag, shape (w, num_tags). For a nested head, the tag in each sequence, shape
+            (w, num_sequences). None for prediction.
         example: index of its Example.
         first_word: index in the Example of the first word of the window (0 in the first window).
         asked: numbers of the label texts that an open labeler in training is asked for; None for other labelers.
@@ -80,7 +83,7 @@ class TokenizedExample:
 
     input_ids: tuple[int, ...]
     word_tokens: tuple[tuple[int, int], ...]
-    labels: tuple[int | tuple[int, ...], ...] | None = None
+    labels: tuple[TagId, ...] | None = None
     example: int = 0
     first_word: int = 0
     # Not shown: only training of open labelers sets it.
@@ -142,8 +145,8 @@ class Prediction:
     Args:
         text: the caller's text; for input as words, the words joined by one space.
         words: the labeled words; offsets: their character ranges in `text`.
-        tags: the tag of each word in the labeler's scheme; empty if whole texts are labeled.
-        spans: the labeled spans, in order.
+        tags: the tag of each word in the labeler's scheme; empty if whole texts are labeled, or if spans may overlap.
+        spans: the labeled spans, in order; those of a nested head may overlap.
         labels: the labels of the whole text, best first: one, or any number in a multi-label task; None if words
             are labeled.
         problems: the kind of each part of a generative labeler's answer that could not be parsed; see

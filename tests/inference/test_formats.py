@@ -10,6 +10,7 @@ from hypothesis import given, settings, strategies as st
 
 from lookboth.errors import ConfigError, DataError
 from lookboth.inference.formats import FORMATS, render, write_predictions
+from lookboth.inference.span_marks import Mark, mark_spans
 from lookboth.types import PredictedSpan, Prediction, TextLabel
 
 ADA = Prediction(
@@ -211,12 +212,65 @@ def test_unknown_format_is_refused_at_once():
 
 
 @pytest.mark.parametrize("format", ["text", "html"])
-@pytest.mark.parametrize(("start", "end"), [(2, 5), (20, 40)])
-def test_spans_that_cannot_be_drawn_are_errors(format, start, end):
-    extra = PredictedSpan(1, 2, "X", "", start, end, 0.5)
+def test_spans_outside_the_text_are_errors(format):
+    extra = PredictedSpan(1, 2, "X", "", 20, 40, 0.5)
     prediction = Prediction(ADA.text, ADA.words, ADA.offsets, ADA.tags, (ADA.spans[0], extra))
     with pytest.raises(DataError, match="span X at characters"):
         list(render([prediction], format))
+
+
+# "New York Times" with York in it twice, and a span that crosses its end.
+CROSSED = Prediction(
+    "New York Times & Co", (), (), (), (
+        PredictedSpan(0, 3, "ORG", "New York Times", 0, 14, 0.9),
+        PredictedSpan(1, 2, "LOC", "York", 4, 8, 0.8),
+        PredictedSpan(1, 2, "GPE", "York", 4, 8, 0.7),
+        PredictedSpan(2, 5, "FIRM", "Times & Co", 9, 19, 0.6),
+    ),
+)  # fmt: skip
+
+
+def test_overlapping_spans_are_marked_inside_each_other_and_cut_where_they_cross():
+    (line,) = render([CROSSED], "text")
+    inner = "[[York LOC 0.80] GPE 0.70]"
+    assert line == f"[New {inner} [Times… FIRM 0.60] ORG 0.90][… & Co FIRM 0.60]\n"
+    (colored,) = render([CROSSED], "text", color=True)
+    assert re.sub("\x1b[^m]*m", "", colored) == line
+    assert colored.index("\x1b[36m[New") == 0
+
+
+def test_a_page_marks_overlapping_spans_and_counts_each_once():
+    page = "".join(render([CROSSED], "html"))
+    marked = re.search(r"<p[^>]*>(.*)</p>", page)[1]
+    assert re.sub(r"<mark[^>]*data-label=\"(\w+)\"[^>]*>", r"(\1 ", marked).replace("</mark>", ")") == (
+        "(ORG New (GPE (LOC York)) (FIRM Times))(FIRM  &amp; Co)"
+    )
+    counts = re.findall(r"<li><mark[^>]*>(\w+)</mark> (\d+)</li>", page)
+    assert counts == [("FIRM", "1"), ("GPE", "1"), ("LOC", "1"), ("ORG", "1")]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.sampled_from("XY")), max_size=6),
+    st.sampled_from(["text", "html"]),
+)
+def test_any_overlap_keeps_the_text(places, format):
+    text = "abcdefghi"
+    spans = tuple(
+        PredictedSpan(0, 1, label, text[min(a, b) : max(a, b)], min(a, b), max(a, b), 0.5)
+        for a, b, label in places
+    )
+    marked = list(mark_spans(Prediction(text, (), (), (), spans)))
+    assert "".join(piece for piece in marked if isinstance(piece, str)) == text
+    opened = []
+    for piece in marked:
+        if isinstance(piece, Mark) and piece.kind == "start":
+            opened.append(piece.span)
+        elif isinstance(piece, Mark):
+            assert opened.pop() == piece.span
+    assert not opened
+    starts = [p.span for p in marked if isinstance(p, Mark) and p.kind == "start" and not p.is_cut]
+    assert sorted(starts) == sorted(spans)
+    assert "".join(render([Prediction(text, (), (), (), spans)], format))
 
 
 def test_page_needs_no_other_file_and_counts_labels():

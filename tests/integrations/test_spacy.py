@@ -132,6 +132,18 @@ def test_alignment_modes_are_nested_and_entities_never_overlap(nlp, labeler, wor
     assert len(tokens["expand"]) == len(labeler.predict(text)[0].spans)
 
 
+def test_overlapping_spans_are_all_in_doc_spans(tiny_llama_folder, nlp):
+    made = component.LookbothComponent()
+    made.labeler = tiny_labeler(tiny_llama_folder, head={"kind": "nested"}, seed=3)
+    doc = made(nlp.make_doc("Ada Lovelace lived in London with Charles Babbage"))
+    found = made.labeler.predict(doc.text)[0].spans
+    assert [(s.start_char, s.end_char, s.label_) for s in doc.spans["lookboth"]] == [
+        (s.start_char, s.end_char, s.label) for s in found
+    ]
+    covered = [token.i for ent in doc.ents for token in ent]
+    assert len(covered) == len(set(covered)) < sum(len(span) for span in doc.spans["lookboth"])
+
+
 def test_of_spans_that_meet_in_one_token_the_better_one_is_the_entity(nlp):
     made = component.LookbothComponent()
     text = "cannot go"

@@ -51,6 +51,7 @@ WORDS = {
     ),
 }
 MORE = {
+    "nested": Case("llama", "0,*", {"head": {"kind": "nested"}}),
     "mistral": Case("mistral", "0,*", {"label_on": "first", "scheme": "plain"}),
     "qwen3": Case("qwen3", "full", {"head": {"kind": "linear", "layers": "mix"}}),
     "Bert": Case("Bert", "0011", {"label_on": "mean"}),

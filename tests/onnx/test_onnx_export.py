@@ -139,12 +139,13 @@ def test_the_folder_says_where_it_comes_from(saved, tmp_path):
     assert first["sha256"] != export._describe("x", saved / "other", labeler)["sha256"]
 
 
-def found(*spans, score=0.0):
+def found(*spans, score=0.0, tagged=True):
     predicted = tuple(PredictedSpan(*span, "", 0, 0, 1.0) for span in spans)
     tags = ["O"] * 4
     for start, end, label in spans:
         tags[start:end] = [f"B-{label}", *[f"I-{label}"] * (end - start - 1)]
-    prediction = Prediction("", ("a", "b", "c", "d"), ((0, 0),) * 4, tuple(tags), predicted)
+    shown = tuple(tags) if tagged else ()
+    prediction = Prediction("", ("a", "b", "c", "d"), ((0, 0),) * 4, shown, predicted)
     return Found([np.full((4, 3), score)], [prediction])
 
 
@@ -165,3 +166,7 @@ def test_parity_counts_words_spans_and_scores():
     assert hold(found((0, 3, "PER"), (3, 4, "LOC"))).span_f1 == pytest.approx(0.5)
     assert hold(reference, Example(gold.words, spans=(Span(0, 2, "dish"),))).gold_f1 is None
     assert "2.0 times as fast" in same.describe()
+    # Spans that overlap have no tags; the words under different spans are counted.
+    reference = found((0, 3, "PER"), (2, 3, "LOC"), tagged=False)
+    assert hold(reference).agreement == 1
+    assert hold(found((0, 3, "PER"), tagged=False)).agreement == 0.75

@@ -59,6 +59,19 @@ class Words(Capitals):
             yield Prediction(one.text, one.words, one.offsets, one.tags, tuple(spans))
 
 
+class Nested(Capitals):
+    """Finds spans that lie inside each other, and one that crosses the end of another."""
+
+    def stream(self, texts, *, batch_tokens):
+        spans = (
+            PredictedSpan(0, 3, "ORG", "New York Times", 0, 14, 0.9),
+            PredictedSpan(1, 2, "LOC", "York", 4, 8, 0.8),
+            PredictedSpan(2, 5, "FIRM", "Times & Co", 9, 19, 0.7),
+        )
+        for one in super().stream(texts, batch_tokens=batch_tokens):
+            yield Prediction(one.text, one.words, one.offsets, (), spans)
+
+
 LONG_NAME = "a-model-whose-name-is-longer-than-the-screen-of-a-phone-is-wide-seed-0-best-of-five"
 
 
@@ -96,6 +109,7 @@ def url():
         "mood": Mood(),
         "many": Many(),
         "open": Open(),
+        "nested": Nested(),
         LONG_NAME: Words(),
     }
     with running(labelers, text_chars=200) as (_, port):
@@ -129,6 +143,19 @@ def label(page, text: str) -> None:
     page.get_by_label("Text", exact=True).fill(text)
     page.get_by_role("button", name="Label", exact=True).click()
     page.locator(".pane").first.wait_for()
+
+
+def test_overlapping_spans_are_marked_inside_each_other(page):
+    page.get_by_label("Model", exact=True).select_option("nested")
+    label(page, "New York Times & Co")
+    labels = "all => all.map((mark) => mark.querySelector(':scope > .tag').textContent)"
+    assert page.locator("p.text > mark").evaluate_all(labels) == ["ORG", "FIRM"]
+    assert page.locator("p.text > mark mark").evaluate_all(labels) == ["LOC", "FIRM"]
+    plain = (
+        "p => { const c = p.cloneNode(true); c.querySelectorAll('mark > span').forEach((s) => s.remove()); "
+    )
+    plain += "return c.textContent; }"
+    assert page.locator("p.text").evaluate(plain) == "New York Times & Co"
 
 
 def test_a_text_typed_is_labeled_and_shown_as_it_is(page):

@@ -136,7 +136,7 @@ def _require_auditable(config: RunConfig) -> None:
     refused = {
         f"method = {config.method!r}": (config.method != "classifier", 'method = "classifier"'),
         f"task = {config.task!r}": (config.task != "labeling", 'task = "labeling"'),
-        "head.kind = 'open'": (config.head.kind == "open", 'head.kind = "linear"'),
+        f"head.kind = {config.head.kind!r}": (config.head.kind in {"open", "nested"}, 'head.kind = "linear"'),
         "training.folds": (config.training.folds is not None, "the folds of an audit with --folds"),
         # The labeler may have been trained on the sentences that it would judge.
         "start.labeler": (config.start is not None, "no [start]; a saved labeler judges with --labeler"),
@@ -157,6 +157,8 @@ def _open_judge(name: str, config: RunConfig) -> HeadLabeler:
     judge = require_scores(open_labeler(name), "used for an audit")
     if judge.config.task != config.task:
         raise ConfigError(f"{name}: labels whole texts, and an audit needs labels of words.")
+    if judge.config.is_nested:
+        raise ConfigError(f"{name}: its spans may overlap, and an audit needs one label per word.")
     recipe = judge.config.scores.get("recipe") or {}
     if set(recipe.get("data", {}).get("train", ())) & set(config.data.train):
         raise ConfigError(

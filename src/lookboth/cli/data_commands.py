@@ -113,6 +113,7 @@ def convert(
         repair=reading.repair,
         splitter=reading.splitter,
         cut_words=reading.cut_words,
+        nested=reading.nested,
         **asked,
     ):
         raise ConfigError(
@@ -128,6 +129,7 @@ def convert(
         encoding=reading.encoding,
         splitter=reading.splitter,
         cut_words=reading.cut_words,
+        nested=reading.nested,
     )
     typer.echo(report.describe())
     typer.echo(f"written: {out}")

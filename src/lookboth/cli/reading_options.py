@@ -96,6 +96,16 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
         ],
         False,
     ),
+    "nested": (
+        Annotated[
+            bool,
+            typer.Option(
+                "--nested",
+                help="Keep spans that overlap and several tags of a word, as a labeler with a nested head reads them.",
+            ),
+        ],
+        False,
+    ),
     "encoding": (EncodingOption, None),
     "documents": (DocumentsOption, None),
 }

@@ -7,7 +7,7 @@ implement them. A test compares each list with the keys of its registry.
 from typing import Literal
 
 # models.heads.HEADS
-HeadKind = Literal["linear", "crf", "context_gate", "multi_label", "open"]
+HeadKind = Literal["linear", "crf", "context_gate", "multi_label", "open", "nested"]
 # training.METHODS
 MethodName = Literal["classifier", "search", "distill", "sift", "instruction_tuning", "icl"]
 # search.STRATEGIES

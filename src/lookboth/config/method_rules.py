@@ -63,6 +63,10 @@ def _of_heads_only(config: RunConfig) -> dict[str, tuple[bool, str]]:
             config.training.head_lr is not None,
             "there is no head over hidden states; leave it out",
         ),
+        "head.kind": (
+            config.head.kind == "nested",
+            "answers have spans that do not overlap; set method = 'classifier'",
+        ),
         "training.cache_frozen": (
             config.training.cache_frozen is True,
             "only labelers with a head cache states; leave it out",
@@ -119,7 +123,7 @@ def _check_annotated(config: RunConfig) -> None:
             "data.annotated: a text has exactly one label, so each source annotates all of them. Leave it out, or set "
             "head.kind = 'multi_label'."
         )
-    if head in {"open", "multi_label"}:
+    if head in {"open", "multi_label", "nested"}:
         return
     if training.class_weights != "none" or training.label_smoothing:
         raise ConfigError(

@@ -200,8 +200,10 @@ class RunConfig(Section):
     def _head_fits_what_is_labeled(cls, value: HeadConfig, info: ValidationInfo) -> HeadConfig:
         if value.kind == "multi_label" and info.data.get("task") != "classification":
             raise ValueError("a word has one tag; head.kind = 'multi_label' needs task = 'classification'")
-        if value.kind == "open" and info.data.get("task") != "labeling":
-            raise ValueError("kind = 'open' labels words; set task = 'labeling', or another kind")
+        if value.kind in {"open", "nested"} and info.data.get("task") != "labeling":
+            raise ValueError(f"kind = {value.kind!r} labels words; set task = 'labeling', or another kind")
+        if value.kind == "nested" and info.data.get("scheme") != "IOB2":
+            raise ValueError("kind = 'nested' has its own tags: O, B and I for each label. Remove scheme")
         label_on = info.data.get("label_on")
         if label_on in {"mean_special", "max_score"} and (
             info.data.get("task") != "classification" or info.data.get("repetition")
@@ -248,6 +250,11 @@ class RunConfig(Section):
     def multi_label(self) -> bool:
         """Whether a text may have several labels, or none."""
         return self.head.kind == "multi_label"
+
+    @property
+    def tag_scheme(self) -> str:
+        """The scheme of the tags of the head: that of the recipe, or "nested" for a nested head."""
+        return "nested" if self.head.kind == "nested" else self.scheme
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as values that JSON can represent."""

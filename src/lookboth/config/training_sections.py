@@ -226,7 +226,8 @@ class HeadConfig(Section):
         description="linear: one score per tag from the state of the word; crf: linear, with learned transition scores "
         "between tags; context_gate: linear, over states mixed with the state of the last word of the text; "
         "multi_label: linear, one independent probability per label, so that a text may have several labels (needs "
-        "task = 'classification'); open: scores from the texts of the labels, which are named at prediction time.",
+        "task = 'classification'); open: scores from the texts of the labels, which are named at prediction time; "
+        "nested: one tag sequence per label and depth, for spans that overlap.",
     )
     layers: Literal["last", "mix"] = Field(
         default="last",
@@ -241,6 +242,13 @@ class HeadConfig(Section):
         gt=0,
         lt=1,
         description="multi_label: a text gets every label of at least this probability.",
+    )
+    depth: int = Field(
+        default=2,
+        ge=1,
+        le=8,
+        description="nested: number of spans of one label that may lie inside each other, the outermost included. "
+        "Each adds 3 outputs per label.",
     )
 
     def __str__(self) -> str:

@@ -79,6 +79,18 @@ from .lines import (
     stream_file as stream_file,
     stream_lines as stream_lines,
 )
+from .nesting import (
+    NESTED as NESTED,
+    ONE_LABEL as ONE_LABEL,
+    SEQUENCE_TAGS as SEQUENCE_TAGS,
+    depths_of as depths_of,
+    do_overlap as do_overlap,
+    encode_nested as encode_nested,
+    keep_overlaps as keep_overlaps,
+    nested_tags as nested_tags,
+    overlaps_kept as overlaps_kept,
+    require_depth as require_depth,
+)
 from .packed_files import (
     UNPACKING_ERRORS as UNPACKING_ERRORS,
     open_unpacked as open_unpacked,

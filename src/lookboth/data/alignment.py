@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lookboth.data.splitters import example_of_words, named_splitter
-from lookboth.types import Example, TokenizedExample
+from lookboth.types import Example, TagId, TokenizedExample
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _PROBES = ("the", "word")
@@ -143,7 +143,7 @@ class WordEncoder:
     def encode(
         self,
         words: Sequence[str],
-        labels: Sequence[int] | None = None,
+        labels: Sequence[TagId] | None = None,
         *,
         example: int = 0,
     ) -> TokenizedExample:
@@ -195,7 +195,7 @@ def join_words(
     word_ids: Sequence[tuple[int, ...]],
     encoding: Encoding,
     *,
-    labels: Sequence[int] | None = None,
+    labels: Sequence[TagId] | None = None,
     example: int = 0,
     first_word: int = 0,
     context: tuple[int, int] = (0, 0),

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from lookboth.data.counting import Claim, Counting, Ruler, find_counting, find_said, is_true
+from lookboth.data.nesting import ONE_LABEL, overlaps_kept
 from lookboth.data.problems import ProblemLog
 from lookboth.types import Span
 
@@ -120,7 +121,7 @@ def settle_labels(spans: Iterable[CharSpan], several: str | None) -> list[CharSp
 def spans_over_words(
     spans: Sequence[CharSpan], text: str, offsets: Sequence[tuple[int, int]], line: int, log: ProblemLog
 ) -> tuple[Span, ...]:
-    """Map character spans to words; return them sorted and without overlaps.
+    """Map character spans to words; return them sorted, and without overlaps unless `keep_overlaps` is active.
 
     A span that covers part of a word is a problem; the repair takes the whole word, unless both ends are inside words:
     offsets of another text are never made to fit. White space at the edge of a span
@@ -149,6 +150,8 @@ def spans_over_words(
                 f"widened to {whole!r}",
             )
         moved.append((Span(first, stop, span.label), span))
+    if overlaps_kept():
+        return tuple(sorted({span for span, _ in moved}))
     return _without_overlaps(moved, text, line, log)
 
 
@@ -166,9 +169,9 @@ def _without_overlaps(
             kept.append((span, source))
         else:
             rival = kept[min(rivals)][1]
-            message = f"{source.quote(text)} overlaps {rival.quote(text)}; a word has one label"
+            message = f"{source.quote(text)} overlaps {rival.quote(text)}; {ONE_LABEL}"
             if (source.start, source.end) == (rival.start, rival.end):
-                message += "; lookboth convert has --several first and --several joined"
+                message += "; to keep one label, lookboth convert has --several first and --several joined"
             log.add(line, "overlap", message, f"{source.quote(text)} is left out")
     # Back in the order of the text.
     return tuple(sorted(span for span, _ in kept))

@@ -188,12 +188,16 @@ def find_words(rows: Sequence[list[str]], columns: Columns) -> tuple[int, int]:
     return columns.first_line(rows), others[0] if others else 1
 
 
-def find_other_layer(rows: Sequence[list[str]], columns: Columns) -> int | None:
-    """Return another column with tags of the same labels (a layer of nested spans), or None."""
+def find_other_layers(rows: Sequence[list[str]], columns: Columns) -> list[int]:
+    """Return the other columns with tags of the same labels (layers of nested spans), also by way of another layer."""
     plain = [row for row in rows if row and len(row) == columns.usual and not is_border(row)]
     labels = [{row[i][2:] for row in plain if is_standard(row[i])} for i in range(columns.usual)]
     read = columns.tag % columns.usual if plain else 0
-    return next((i for i in range(columns.usual) if plain and i != read and labels[i] & labels[read]), None)
+    layers, known = [read], labels[read] if plain else set()
+    while more := [i for i in range(columns.usual) if plain and i not in layers and labels[i] & known]:
+        layers += more
+        known = known.union(*(labels[i] for i in more))
+    return sorted(set(layers) - {read})
 
 
 def find_standard_tags(rows: Sequence[list[str]], columns: Columns) -> int | None:

@@ -1,7 +1,7 @@
 """Reader of CoNLL columns: one word per line with its tag, a blank line after each sentence."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -11,7 +11,7 @@ from lookboth.data.column_layout import (
     Places,
     begins_document,
     carries_tags,
-    find_other_layer,
+    find_other_layers,
     find_standard_tags,
     find_words,
     is_border,
@@ -20,10 +20,12 @@ from lookboth.data.column_layout import (
 )
 from lookboth.data.documents import Documents
 from lookboth.data.lines import read_lines
+from lookboth.data.nesting import overlaps_kept
 from lookboth.data.packed_files import suffix_of
 from lookboth.data.problems import ProblemLog
 from lookboth.data.sentences import Sentence, build_dataset
 from lookboth.data.separators import Splitter
+from lookboth.data.tag_layers import cells_of, note_layers
 from lookboth.data.tag_styles import is_standard
 from lookboth.errors import ConfigError
 from lookboth.types import Dataset
@@ -92,9 +94,13 @@ def read_conll(
         return Dataset((), problems=log.problems(), name=log.name)
     if not _has_words(rows, columns, log):
         return Dataset((), problems=log.problems(), name=log.name)
-    assembler = _Assembler(columns, log, ends_at_blanks=documents == "blank_lines")
+    layers = find_other_layers(rows, columns)
+    assembler = _Assembler(
+        columns, log, ends_at_blanks=documents == "blank_lines", layers=layers if overlaps_kept() else ()
+    )
     sentences = _drop_marks(assembler.in_documents(assembler.assemble(rows)), log)
-    _note_oddities(rows, columns, sentences, log)
+    note_layers(rows, columns, layers, log)
+    _note_long_sentence(rows, columns, sentences, log)
     dataset = build_dataset(sentences, scheme, log, head=head)
     other = find_standard_tags(rows, columns)
     if any(problem.kind == "tag-style" for problem in dataset.problems) and other is not None:
@@ -132,14 +138,10 @@ def stream_words(
     return (sentence for sentence in sentences if sentence.words)
 
 
-def _note_oddities(
+def _note_long_sentence(
     rows: list[list[str]], columns: Columns, sentences: list[Sentence], log: ProblemLog
 ) -> None:
-    """Log a second layer of tags, and a file without blank lines between sentences."""
-    other = find_other_layer(rows, columns)
-    if other is not None:
-        message = f"column {other} has tags of the same labels; column {columns.tag} is read"
-        log.add(columns.first_line(rows), "two-layers", f"{message}; see --tag-column", fatal=False)
+    """Log a file without blank lines between sentences."""
     if len(sentences) == 1 and len(sentences[0].words) > _LONG_SENTENCE:
         message = f"no blank lines: all {len(sentences[0].words)} words are one sentence"
         log.add(columns.first_line(rows), "one-sentence", message, fatal=False)
@@ -187,14 +189,17 @@ class _Assembler:
         columns: the layout.
         log: receives the problems.
         ends_at_blanks: whether several blank lines end a document.
+        layers: further columns of tags.
     """
 
     columns: Columns
     log: ProblemLog
     ends_at_blanks: bool = False
+    layers: Sequence[int] = ()
     ended: list[Sentence] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
     tags: list[str] = field(default_factory=list)
+    more: list[tuple[str, ...]] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
     comment_line: int = 0
     sentence: str = ""
@@ -254,23 +259,26 @@ class _Assembler:
             if not known:
                 return
         if row[columns.word]:
-            self._append(number, row[columns.word], row[columns.tag])
+            self._append(number, row[columns.word], row[columns.tag], row)
         else:
             self.log.add(number, "empty-word", _EMPTY_WORD, "read as the end of a sentence")
             self._end_sentence()
 
-    def _append(self, number: int, word: str, tag: str) -> None:
+    def _append(self, number: int, word: str, tag: str, row: Sequence[str] = ()) -> None:
         self.words.append(word)
         self.tags.append(tag)
+        self.more.append(cells_of(row, self.layers))
         self.lines.append(number)
 
     def _end_sentence(self) -> None:
         if self.words:
             words, lines, tags = tuple(self.words), tuple(self.lines), tuple(self.tags)
-            self.ended.append(Sentence(words, lines, tags, document=self.document))
+            more = tuple(zip(*self.more, strict=True))
+            self.ended.append(Sentence(words, lines, tags, document=self.document, more_tags=more))
         elif self.comment_line:
             self.ended.append(Sentence((), (self.comment_line,), ()))
         self.words, self.tags, self.lines, self.comment_line = [], [], [], 0
+        self.more = []
 
 
 class _WordAssembler(_Assembler):

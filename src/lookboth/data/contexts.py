@@ -11,7 +11,7 @@ from typing import Literal
 
 from lookboth.data.alignment import Encoding, WordEncoder, join_words
 from lookboth.data.windows import window_example
-from lookboth.types import Example, TokenizedExample
+from lookboth.types import Example, TagId, TokenizedExample
 
 # Most tokens of the document on each side of a sentence; "document": as many as fit in a window.
 Context = int | Literal["document"]
@@ -46,7 +46,7 @@ def tokenize_words(
     encoder: WordEncoder,
     sizes: WindowSizes,
     *,
-    labels: Sequence[Sequence[int]] | None = None,
+    labels: Sequence[Sequence[TagId]] | None = None,
 ) -> list[TokenizedExample]:
     """Return the windows of each example, in order; examples without words are skipped.
 
@@ -104,7 +104,7 @@ class _Document:
         return cls(sentences, encoding, sizes, join_words(words, encoding) if fits else None)
 
     def windows(
-        self, words: _Sentence, place: int, labels: Sequence[int] | None, example: int
+        self, words: _Sentence, place: int, labels: Sequence[TagId] | None, example: int
     ) -> list[TokenizedExample]:
         """Return the windows of one sentence.
 
@@ -158,7 +158,7 @@ def _nearest(words: Iterable[_WordIds], limit: int) -> list[_WordIds]:
 
 
 def _windows(
-    words: _Sentence, encoding: Encoding, sizes: WindowSizes, labels: Sequence[int] | None, example: int
+    words: _Sentence, encoding: Encoding, sizes: WindowSizes, labels: Sequence[TagId] | None, example: int
 ) -> list[TokenizedExample]:
     """Return the windows of a sentence without its document."""
     return window_example(

@@ -10,6 +10,8 @@ SPAN_FIELDS = ("spans", "entities", "ents")
 TAG_FIELDS = ("tags", "ner_tags", "labels", "label", "ner")
 # Read only if none of the others is present.
 OTHER_TAG_FIELDS = ("pos_tags", "upos")
+# Before the name of a field of tags: another layer of tags, as in GermEval 2014 on the hub (nested_ner_tags).
+NESTED_PREFIX = "nested_"
 # Labels of whole texts. First label_text: some data sets have a number in label and its name in label_text.
 LABEL_FIELDS = ("label_text", "label", "labels")
 OTHER_FIELDS = "name others: --text-field, --label-field (in a recipe: data.text_field, data.label_field)"

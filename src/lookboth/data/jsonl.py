@@ -7,11 +7,13 @@ from typing import Any
 
 from lookboth.data.charspans import LABEL_KEYS
 from lookboth.data.counting import Counting
-from lookboth.data.fields import JsonFields, are_spans, choose_fields, document_of
+from lookboth.data.fields import NESTED_PREFIX, JsonFields, are_spans, choose_fields, document_of
 from lookboth.data.jsonfile import open_records
+from lookboth.data.nesting import overlaps_kept
 from lookboth.data.problems import ProblemLog
 from lookboth.data.sentences import Sentence, build_dataset
 from lookboth.data.spantexts import text_sentence
+from lookboth.data.tag_layers import layer_note
 from lookboth.types import Dataset
 
 _ALLOWED = 'write {"tokens": [...], "tags": [...]} or {"text": "...", "spans": [...]}'
@@ -69,7 +71,15 @@ def read_jsonl(
             sentences.append(replace(sentence, document=document_of(record)))
         else:
             log.add(number, "json", sentence, "the record is left out")
+    _note_layers([record for _, record in records], fields, log)
     return build_dataset(sentences, scheme, log, head=head)
+
+
+def _note_layers(records: Sequence[Mapping[str, Any]], fields: JsonFields, log: ProblemLog) -> None:
+    """Log a further layer of tags, and whether it is read."""
+    for key in fields.labels:
+        if any(key in record and NESTED_PREFIX + key in record for record in records):
+            log.add(1, "two-layers", layer_note(NESTED_PREFIX + key, key), fatal=False)
 
 
 def is_rejected(record: Mapping[str, Any], number: int, log: ProblemLog) -> bool:
@@ -110,6 +120,35 @@ def parse_tagged(
     if len(tokens) != len(tags):
         return f"{len(tokens)} {names[0]} but {len(tags)} {names[1]}; each token has one tag"
     return Sentence(tuple(tokens), (number,), tuple(tags))
+
+
+def parse_layers(
+    record: Mapping[str, Any],
+    names: tuple[str, str, str | None],
+    classes: Sequence[str] | None,
+    number: int,
+) -> Sentence | str:
+    """Return the sentence of a record of words and tags, or the reason why it is invalid.
+
+    Args:
+        record: from JSON or a data set.
+        names: keys of words, tags, and a further layer of tags that is read if overlaps are kept; None: no such layer.
+        classes: names of class numbers, as in `name_classes`.
+        number: number of the record.
+    """
+    words, *layers = names
+    found = [
+        parse_tagged(record[words], name_classes(record[key], classes), number, names=(words, key))
+        for key in layers
+        if key is not None and (key == layers[0] or overlaps_kept())
+    ]
+    wrong = next((each for each in found if isinstance(each, str)), None)
+    if wrong is not None:
+        return wrong
+    sentences = [each for each in found if isinstance(each, Sentence)]
+    return replace(
+        sentences[0], more_tags=tuple(tags for each in sentences[1:] for tags in each.tag_sequences)
+    )
 
 
 def name_classes(value: Any, names: Sequence[str] | None) -> Any:
@@ -162,7 +201,8 @@ def _parse_record(
             return f"{key!r} are spans, but the record has no text; {_ALLOWED}"
         own = record[words] if words is not None else None
         return text_sentence(record[text], value, number, log, tokens=own, several=several, counting=counting)
-    return parse_tagged(record[words], value, number, names=(words, key))
+    nested = NESTED_PREFIX + key if NESTED_PREFIX + key in record else None
+    return parse_layers(record, (words, key, nested), labels, number)
 
 
 def _not_read(record: Mapping[str, Any]) -> str:

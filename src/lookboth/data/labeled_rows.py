@@ -8,6 +8,7 @@ from lookboth.data.charspans import LABEL_KEYS
 from lookboth.data.classification import LabeledText, build_text_dataset, parse_labels
 from lookboth.data.fields import (
     DOCUMENT_FIELDS,
+    NESTED_PREFIX,
     OTHER_FIELDS,
     OTHER_TAG_FIELDS,
     SPAN_FIELDS,
@@ -19,10 +20,11 @@ from lookboth.data.fields import (
     choose_tag_field,
     document_of,
 )
-from lookboth.data.jsonl import name_classes, parse_tagged
+from lookboth.data.jsonl import name_classes, parse_layers
 from lookboth.data.problems import ProblemLog
 from lookboth.data.sentences import Sentence, build_dataset
 from lookboth.data.spantexts import text_sentence
+from lookboth.data.tag_layers import layer_note
 from lookboth.errors import DataError
 from lookboth.types import Dataset
 
@@ -80,7 +82,10 @@ def read_word_rows(
         sentences = [_span_row(row, (text, tokens, tags), names, number, log) for number, row in rows]
     else:
         words = _choose_field(word_field, WORD_FIELDS, table, "text")
-        sentences = [_tagged_row(row, (words, tags), names, number, log) for number, row in rows]
+        nested = next((name for name in table.columns if name == NESTED_PREFIX + tags), None)
+        sentences = [_tagged_row(row, (words, tags, nested), names, number, log) for number, row in rows]
+        if nested is not None:
+            log.add(1, "two-layers", layer_note(nested, tags), fatal=False)
     placed = [
         replace(sentence, document=document_of(row))
         for sentence, (_, row) in zip(sentences, rows, strict=True)
@@ -148,7 +153,7 @@ def class_names(feature: Any) -> list[str] | None:
 
 def _usual(word_field: str | None, tags: str) -> set[str]:
     named = {*TEXT_FIELDS} if word_field is None else {word_field}
-    return {tags, *WORD_FIELDS, *DOCUMENT_FIELDS, *named}
+    return {tags, NESTED_PREFIX + tags, *WORD_FIELDS, *DOCUMENT_FIELDS, *named}
 
 
 def _hold_spans(tags: str, rows: Iterable[tuple[int, Mapping[str, Any]]]) -> bool:
@@ -165,13 +170,12 @@ def _spans_of(value: Any) -> Any:
 
 def _tagged_row(
     row: Mapping[str, Any],
-    columns: tuple[str, str],
+    columns: tuple[str, str, str | None],
     names: Sequence[str] | None,
     number: int,
     log: ProblemLog,
 ) -> Sentence | None:
-    words, tags = (row[column] for column in columns)
-    sentence = parse_tagged(words, name_classes(tags, names), number, names=columns)
+    sentence = parse_layers(row, columns, names, number)
     if isinstance(sentence, Sentence):
         return sentence
     log.add(number, "row", sentence, "the row is left out")

@@ -17,6 +17,7 @@ from lookboth.data.hub import open_hub
 from lookboth.data.jsonl import read_jsonl
 from lookboth.data.labeled_rows import Table, read_text_rows, read_word_rows
 from lookboth.data.lines import read_lines
+from lookboth.data.nesting import keep_overlaps
 from lookboth.data.packed_files import suffix_of
 from lookboth.data.parquet import open_parquet
 from lookboth.data.problems import ProblemLog
@@ -47,6 +48,7 @@ class ReadOptions:
         class_names: names of class numbers, counted from 0; None: the names that hub data and Parquet files have.
         splitter: splitter of raw text into words, as in `splitters.named_splitter`; None: the default.
         cut_words: whether words are cut where a span begins or ends inside them, instead of reporting the span.
+        nested: whether spans that overlap are kept, as for a nested head; otherwise each is a problem.
         documents: "file": a file (or split) is one document; "blank_lines": only for CoNLL columns, several blank lines
             end a document; None: the borders of the format.
         head: scheme of the head that will use the data, or None; see `tag_reading.choose_reading`.
@@ -64,6 +66,7 @@ class ReadOptions:
     class_names: tuple[str, ...] | None = None
     splitter: str | None = None
     cut_words: bool = False
+    nested: bool = False
     documents: Documents | None = None
     head: str | None = None
     encoding: str | None = None
@@ -84,7 +87,11 @@ def read_dataset(path: str | Path, options: ReadOptions | None = None) -> Datase
     """
     options = options or ReadOptions()
     suffix = suffix_of(path)
-    with encoded_as(options.encoding), split_with(options.splitter, cut_words=options.cut_words):
+    with (
+        encoded_as(options.encoding),
+        split_with(options.splitter, cut_words=options.cut_words),
+        keep_overlaps(options.nested),
+    ):
         kind = recognize(path) if options.kind == "labeling" and not _names_columns(options) else None
         if kind is not None and _named_keys(options) <= set(KINDS[kind].options):
             found = _options_of(kind, options)
@@ -192,7 +199,7 @@ def read_split(source: str | Path, split: str, options: ReadOptions | None = Non
         if options.scheme is None and folder.name in PLAIN and folder.parent == BUILTIN_FOLDER.resolve():
             options = replace(options, scheme="plain")
         return read_dataset(file, options)
-    with split_with(options.splitter, cut_words=options.cut_words):
+    with split_with(options.splitter, cut_words=options.cut_words), keep_overlaps(options.nested):
         return _in_documents(_read_table(open_hub(str(source), split), options), options)
 
 

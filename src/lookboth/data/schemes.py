@@ -284,7 +284,10 @@ def _check_span(span: Span, before: Span, num_words: int, scheme: str) -> None:
             f"{span} has a label that no tag can carry; use a label other than '' (and 'O' in plain tags)."
         )
     if span.start < before.end:
-        raise DataError(f"{span} overlaps {before}; a word has one tag. Keep one of the two spans.")
+        raise DataError(
+            f"{span} overlaps {before}; a word has one tag. Keep one of the two spans, "
+            "or train with head.kind = 'nested'."
+        )
     if scheme == "plain" and length != 1:
         raise DataError(f"{span} is {length} words long; plain tags label single words. Use IOB2.")
     if scheme == "IO" and (span.start, span.label) == (before.end, before.label):

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lookboth.data.documents import join_documents
+from lookboth.data.nesting import overlaps_kept
 from lookboth.data.problems import ProblemLog
 from lookboth.data.schemes import decode_tags, find_tag_errors, repair_tags
+from lookboth.data.tag_layers import separate_tags
 from lookboth.data.tag_reading import TagReading, choose_reading
 from lookboth.data.tag_styles import Refusal
 from lookboth.types import Dataset, Example, Span
@@ -23,6 +25,7 @@ class Sentence:
         lines: the line of each word, or one line for all.
         tags: the tag of each word; None if the sentence has spans.
         spans: labeled spans over the words, if there are no tags.
+        more_tags: further sequences of tags with spans that may overlap those of `tags`; for nested heads.
         text, offsets: as in `Example`.
         document: name or number of its document; None: a document of its own.
     """
@@ -34,6 +37,12 @@ class Sentence:
     text: str | None = None
     offsets: tuple[tuple[int, int], ...] = ()
     document: str | int | None = None
+    more_tags: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def tag_sequences(self) -> tuple[tuple[str, ...], ...]:
+        """All sequences of tags; none if the sentence has spans."""
+        return () if self.tags is None else (self.tags, *self.more_tags)
 
     def line(self, word: int) -> int:
         """Return the line of a word."""
@@ -52,7 +61,9 @@ def build_dataset(
         head: scheme of the head that will use the data; see `choose_reading`.
     """
     sentences = [_readable(sentence, log) for sentence in sentences]
-    tagged = [sentence.tags for sentence in sentences if sentence.tags is not None]
+    if overlaps_kept():
+        sentences = [_with_layers(sentence) for sentence in sentences]
+    tagged = [tags for sentence in sentences for tags in sentence.tag_sequences]
     # One reading for the whole file: a single sentence may have too few tags to decide it.
     reading = choose_reading(tagged, scheme, head)
     if isinstance(reading, Refusal):
@@ -73,7 +84,13 @@ def build_dataset(
 
 def _first_line(sentences: Sequence[Sentence], tag: str) -> int:
     """Return the line of the first occurrence of a tag."""
-    return next(s.line(s.tags.index(tag)) for s in sentences if s.tags is not None and tag in s.tags)
+    return next(s.line(tags.index(tag)) for s in sentences for tags in s.tag_sequences if tag in tags)
+
+
+def _with_layers(sentence: Sentence) -> Sentence:
+    """Return the sentence with one sequence of tags for each layer of the tags that its cells hold."""
+    layers = [layer for tags in sentence.tag_sequences for layer in separate_tags(tags)]
+    return replace(sentence, tags=layers[0], more_tags=tuple(layers[1:])) if layers else sentence
 
 
 def check_string(text: str, line: int, log: ProblemLog) -> str:
@@ -94,6 +111,7 @@ def _readable(sentence: Sentence, log: ProblemLog) -> Sentence:
         sentence,
         words=checked(sentence.words),
         tags=None if sentence.tags is None else tuple(tag.strip() for tag in checked(sentence.tags)),
+        more_tags=tuple(tuple(tag.strip() for tag in checked(tags)) for tags in sentence.more_tags),
         spans=tuple(
             span._replace(label=check_string(span.label, sentence.line(span.start), log))
             for span in sentence.spans
@@ -110,7 +128,7 @@ def _build_example(sentence: Sentence, reading: TagReading, log: ProblemLog) -> 
             log.add(sentence.line(i), "invisible-word", message, fatal=False)
     return Example(
         words=words,
-        spans=sentence.spans if sentence.tags is None else _decode(sentence, sentence.tags, reading, log),
+        spans=sentence.spans if sentence.tags is None else _decode_all(sentence, reading, log),
         text=sentence.text,
         offsets=sentence.offsets,
         source=log.where(sentence.line(0)),
@@ -119,6 +137,11 @@ def _build_example(sentence: Sentence, reading: TagReading, log: ProblemLog) -> 
 
 def _is_invisible(char: str) -> bool:
     return char.isspace() or unicodedata.category(char) in ("Cc", "Cf")
+
+
+def _decode_all(sentence: Sentence, reading: TagReading, log: ProblemLog) -> tuple[Span, ...]:
+    found = [_decode(sentence, tags, reading, log) for tags in sentence.tag_sequences]
+    return found[0] if len(found) == 1 else tuple(sorted({span for spans in found for span in spans}))
 
 
 def _decode(

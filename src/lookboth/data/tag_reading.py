@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from lookboth.data.nesting import ONE_LABEL
 from lookboth.data.schemes import OUTSIDE, detect_scheme, resolve_scheme
 from lookboth.data.tag_styles import (
     SIGNS,
@@ -133,6 +134,6 @@ def _io_or_plain(tags: Sequence[str]) -> str:
 
 def _several_in_a_cell(tag: str) -> str:
     return (
-        f"the cell {tag!r:.60} holds several tags, and a word has one. Write each layer of tags into a column of its "
+        f"the cell {tag!r:.60} holds several tags, and {ONE_LABEL}. Or write each layer of tags into a column of its "
         "own and choose one with --tag-column"
     )

@@ -39,7 +39,8 @@ _SPELLINGS: tuple[tuple[Layout, str], ...] = (
     *(("prefix", separator) for separator in "-_:/.|"),
     *(("suffix", separator) for separator in "-_:/.|"),
 )
-_IN_ONE_CELL = "|;,"
+# Separators of several tags in one cell.
+IN_ONE_CELL = "|;,"
 _NUMBERED = re.compile(r"([^\[\]|]+)\[([0-9]+)\]")
 # Middle and whole, as in Chinese data sets.
 _OTHER_LETTERS = {"M": "I", "W": "S"}
@@ -201,7 +202,7 @@ def _outside(tags: Iterable[str]) -> frozenset[str]:
 
 def joins_tags(tag: str) -> bool:
     """Return whether a cell holds several tags, such as `I-ORG|B-GPE` or `PER[1]|ORG[2]`."""
-    for separator in _IN_ONE_CELL:
+    for separator in IN_ONE_CELL:
         parts = [part for part in tag.split(separator) if part != OUTSIDE]
         if (
             separator in tag

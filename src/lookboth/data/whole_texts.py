@@ -6,7 +6,7 @@ from dataclasses import replace
 from lookboth.data.alignment import WordEncoder
 from lookboth.data.windows import window_example
 from lookboth.errors import DataError
-from lookboth.types import Example, TokenizedExample
+from lookboth.types import Example, TagId, TokenizedExample
 
 
 def text_of(example: Example) -> str:
@@ -30,7 +30,7 @@ def tokenize_texts(
     encoder: WordEncoder,
     *,
     label_on: str,
-    labels: Sequence[int | tuple[int, ...]] | None = None,
+    labels: Sequence[TagId] | None = None,
     max_tokens: int = 512,
     overlap: int = 64,
 ) -> list[TokenizedExample]:
@@ -61,7 +61,7 @@ def window_texts(
     encoder: WordEncoder,
     *,
     label_on: str,
-    labels: Sequence[int | tuple[int, ...]] | None = None,
+    labels: Sequence[TagId] | None = None,
     max_tokens: int = 512,
     overlap: int = 64,
 ) -> list[TokenizedExample]:

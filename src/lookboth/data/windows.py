@@ -5,7 +5,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from lookboth.data.alignment import Encoding, join_words
-from lookboth.types import TokenizedExample
+from lookboth.types import TagId, TokenizedExample
 
 
 class Window(NamedTuple):
@@ -107,7 +107,7 @@ def window_example(
     word_ids: Sequence[tuple[int, ...]],
     encoding: Encoding,
     *,
-    labels: Sequence[int] | None = None,
+    labels: Sequence[TagId] | None = None,
     example: int = 0,
     max_tokens: int = 512,
     overlap: int = 64,

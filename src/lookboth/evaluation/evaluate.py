@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lookboth.data import LabelText, encode_spans, require_one_label
+from lookboth.data import NESTED, LabelText, do_overlap, encode_spans, require_one_label
 from lookboth.evaluation.calibration import Coverage, Reliability, decisions, measure_coverage, reliability
 from lookboth.evaluation.metrics import score_spans
 from lookboth.evaluation.scores import Scores
@@ -190,9 +190,14 @@ def _coverage(examples: Sequence[Example], predictions: Sequence[Prediction], co
 
 
 def _score_words(gold: Sequence[Sequence[Span]], predictions: Sequence[Prediction], scheme: str) -> Scores:
+    found = [prediction.spans for prediction in predictions]
+    # Sets of spans are compared; where spans may overlap, a word has no single tag.
+    if scheme == NESTED or any(map(do_overlap, gold)):
+        num_words = sum(len(prediction.words) for prediction in predictions)
+        return score_spans(gold, found, num_words=num_words, scheme=scheme)
     return score_spans(
         gold,
-        [prediction.spans for prediction in predictions],
+        found,
         gold_tags=[encode_spans(s, len(p.words), scheme) for s, p in zip(gold, predictions, strict=True)],
         predicted_tags=[prediction.tags for prediction in predictions],
         scheme=scheme,

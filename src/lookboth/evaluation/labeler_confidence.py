@@ -22,6 +22,7 @@ from lookboth.evaluation.evaluate import gold_tags, require_gold
 from lookboth.files import write_json
 from lookboth.inference import (
     Confidence,
+    decode_nested,
     example_scores,
     label_examples,
     label_with_probs,
@@ -168,10 +169,9 @@ def with_confidence(labeler: Labeler, confidence: Confidence) -> Labeler:
 def _check_targets(labeler: Labeler, precision: float | None, coverage: float | None) -> None:
     if any(share is not None and not 0 < share < 1 for share in (precision, coverage)):
         raise ConfigError(f"precision {precision}, coverage {coverage}: both must lie between 0 and 1.")
-    if coverage is not None and labeler.config.multi_label:
-        raise ConfigError(
-            "coverage: sets of labels need texts with one label; here texts have several. Leave coverage out."
-        )
+    if coverage is not None and (labeler.config.multi_label or labeler.config.is_nested):
+        found = "texts have several labels" if labeler.config.multi_label else "words have several tags"
+        raise ConfigError(f"coverage: sets need one label each; here {found}. Leave coverage out.")
 
 
 def _fit(
@@ -205,7 +205,8 @@ def _decisions_of(
     predictions = list(label_examples(labeler, examples))
     found = [prediction.labeled_spans() for prediction in predictions]
     _, right = decisions([example.labeled_spans() for example in examples], found)
-    rows, tag_ids, starts = _places(labeler, predictions)
+    places = _nested_places(labeler, scores) if labeler.config.is_nested else _places(labeler, predictions)
+    rows, tag_ids, starts = places
 
     def scores_at(temperature: float) -> np.ndarray:
         log_probs = np.concatenate(log_probs_of(with_confidence(labeler, Confidence(temperature)), scores))
@@ -231,6 +232,28 @@ def _places(labeler: Labeler, predictions: Sequence[Prediction]) -> tuple[np.nda
             rows += [first + word for word in words]
             tag_ids += [ids[span.label if of_texts else prediction.tags[word]] for word in words]
         first += 1 if of_texts else len(prediction.words)
+    return np.array(rows, dtype=int), np.array(tag_ids, dtype=int), np.array(starts, dtype=int)
+
+
+def _nested_places(
+    labeler: Labeler, scores: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the same as `_places`; the tags of a span depend on the sequence in which it was decoded.
+
+    Args:
+        labeler: a labeler with a nested head.
+        scores: the scores of each sentence, (w, num_tags).
+    """
+    rows: list[int] = []
+    tag_ids: list[int] = []
+    starts: list[int] = []
+    first = 0
+    for own in scores:
+        for item in decode_nested(own, labeler.config.tags):
+            starts.append(len(rows))
+            rows += range(first + item.span.start, first + item.span.end)
+            tag_ids += item.tag_ids
+        first += len(own)
     return np.array(rows, dtype=int), np.array(tag_ids, dtype=int), np.array(starts, dtype=int)
 
 

@@ -17,6 +17,7 @@ from .labeling_config import (
     require_allowed as require_allowed,
 )
 from .likelihoods import FORBIDDEN as FORBIDDEN, Likelihood as Likelihood
+from .nested_decoding import NestedSpan as NestedSpan, decode_nested as decode_nested
 from .online_decoding import decode_online as decode_online
 from .pieces import (
     join_scores as join_scores,

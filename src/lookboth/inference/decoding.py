@@ -117,8 +117,9 @@ def keep_above(prediction: Prediction, score: float | Mapping[str, float | None]
         scheme: tag scheme of the prediction.
     """
     kept = prediction.above(score)
-    # Tags are encoded again only if spans were removed, so that others keep the tags of the labeler.
-    if kept.spans == prediction.spans:
+    # Tags are encoded again only if spans were removed, so that others keep the tags of the labeler. Predictions with
+    # overlapping spans have no tags.
+    if kept.spans == prediction.spans or not prediction.tags:
         return kept
     spans = [Span(span.start, span.end, span.label) for span in kept.spans]
     return replace(kept, tags=encode_spans(spans, len(kept.words), scheme))

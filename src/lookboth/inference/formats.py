@@ -10,7 +10,8 @@ from lookboth.data.conversion import STREAMS, TOOLS, mark_prediction, write_mark
 from lookboth.errors import ConfigError, DataError
 from lookboth.files import write_whole
 from lookboth.html_pages import label_hue, load_macros, storable
-from lookboth.types import PredictedSpan, Prediction
+from lookboth.inference.span_marks import Mark, mark_spans
+from lookboth.types import Prediction
 
 FORMATS = ("text", "jsonl", "conll", "html", *STREAMS)
 
@@ -32,7 +33,7 @@ def render(predictions: Iterable[Prediction], format: str = "text", *, color: bo
 
     Raises:
         ConfigError: the format does not exist.
-        DataError: while iterating, if spans overlap, or a word or a label of a whole text cannot be written in
+        DataError: while iterating, if a word, a label of a whole text or spans that may overlap cannot be written in
             a CoNLL line.
 
     >>> ada = PredictedSpan(0, 1, "PER", "Ada", 0, 3, 0.98)
@@ -109,16 +110,26 @@ def _render_text(predictions: Iterable[Prediction], color: bool) -> Iterator[str
     colors: dict[str, int] = {}
     for prediction in predictions:
         pieces = [_labels_before(prediction)]
-        for text, span in _split_at_spans(prediction):
-            shown = storable(text).translate(_CONTROL_PICTURES)
-            if span is not None:
-                shown = f"[{shown} {span.label} {span.score:.2f}]"
-            if span is not None and color:
+        around: list[str] = []
+        for piece in mark_spans(prediction):
+            if isinstance(piece, str):
+                pieces.append(storable(piece).translate(_CONTROL_PICTURES))
+            elif piece.kind == "start":
                 # Colors are assigned in the order of first occurrence, because labels are not known in advance.
-                code = colors.setdefault(span.label, _ANSI_COLORS[len(colors) % len(_ANSI_COLORS)])
-                shown = f"\x1b[{code}m{shown}\x1b[0m"
-            pieces.append(shown)
+                code = colors.setdefault(piece.span.label, _ANSI_COLORS[len(colors) % len(_ANSI_COLORS)])
+                around.append(f"\x1b[{code}m")
+                pieces.append(around[-1] * color + _bracket(piece))
+            else:
+                around.pop()
+                # After the end, the color is that of the span around this one.
+                pieces.append(_bracket(piece) + ["\x1b[0m", *around][-1] * color)
         yield "".join(pieces) + "\n"
+
+
+def _bracket(mark: Mark) -> str:
+    """Return the bracket of a mark; dots show where a span that crosses another one is cut."""
+    cut = "…" * mark.is_cut
+    return f"[{cut}" if mark.kind == "start" else f"{cut} {mark.span.label} {mark.span.score:.2f}]"
 
 
 def _labels_before(prediction: Prediction) -> str:
@@ -133,6 +144,11 @@ def _render_conll(prediction: Prediction) -> str:
     if prediction.labels is not None:
         raise DataError(
             "a CoNLL line contains a word and its tag, not a label of the whole text. Use 'jsonl'."
+        )
+    if len(prediction.tags) < len(prediction.words):
+        raise DataError(
+            "a CoNLL line contains one tag, and spans of this labeler may overlap. Use 'jsonl', 'html' or the format "
+            "of an annotation tool."
         )
     for index, word in enumerate(prediction.words):
         # Readers of CoNLL files may split lines or columns at each of these characters.
@@ -160,25 +176,8 @@ def _render_html(predictions: Iterable[Prediction]) -> Iterator[str]:
     page = load_macros("lookboth.inference", "predictions.html", hue=hue)
     yield str(page["head"]())
     for prediction in predictions:
-        labels, parts = prediction.labels or (), list(_split_at_spans(prediction))
+        labels, pieces = prediction.labels or (), list(mark_spans(prediction))
         counts.update(label for label, _ in labels)
-        counts.update(span.label for _, span in parts if span is not None)
-        yield str(page["paragraph"](labels, parts))
+        counts.update(span.label for span in prediction.spans)
+        yield str(page["paragraph"](labels, pieces))
     yield str(page["foot"](counts))
-
-
-def _split_at_spans(prediction: Prediction) -> Iterator[tuple[str, PredictedSpan | None]]:
-    """Yield the text in parts, cut where spans start and end, each with its span or None."""
-    text, position = prediction.text, 0
-    for span in sorted(prediction.spans, key=lambda span: span.start_char):
-        if not position <= span.start_char <= span.end_char <= len(text):
-            raise DataError(
-                f"span {span.label} at characters {span.start_char}-{span.end_char} overlaps another span or "
-                f"exceeds the text of {len(text)} characters. Use the format 'jsonl'."
-            )
-        if span.start_char > position:
-            yield text[position : span.start_char], None
-        yield text[span.start_char : span.end_char], span
-        position = span.end_char
-    if position < len(text):
-        yield text[position:], None

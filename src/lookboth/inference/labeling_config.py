@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from lookboth.data import Context, Encoding, WindowSizes
+from lookboth.data import NESTED, SEQUENCE_TAGS, Context, Encoding, WindowSizes, nested_tags
 from lookboth.errors import ModelError
 from lookboth.inference.confidence import Confidence
 from lookboth.masking import MaskPlan
@@ -18,7 +18,7 @@ OF_TEXTS = ("mean_special", "max_score")
 
 
 _ALLOWED = {
-    "scheme": ("IOB2", "IOBES", "plain"),
+    "scheme": ("IOB2", "IOBES", "plain", NESTED),
     "label_on": get_args(LabelOn),
     "task": get_args(Task),
 }
@@ -30,7 +30,8 @@ class LabelingConfig:
 
     Args:
         plan: mask plan of the backbone.
-        tags: the tag of each output; scheme: "IOB2", "IOBES" or "plain" (tags are labels, as for whole texts).
+        tags: the tag of each output; scheme: "IOB2", "IOBES", "plain" (tags are labels, as for whole texts) or "nested"
+            (tags as in `nested_tags`).
         label_on: the token whose state represents the word or the whole text, or the pooling of all its tokens
             ("mean", "max"). "mean_special" and "max_score", for whole texts, include the special tokens before the
             text.
@@ -65,6 +66,8 @@ class LabelingConfig:
             raise ModelError(
                 f"label_on is {self.label_on!r}, which needs task = 'classification' and repetition = 0."
             )
+        if self.is_nested:
+            self._require_sequences()
         # Each window has the special tokens, and must advance by at least one token beyond both overlaps.
         special = self.encoding.special_tokens()
         if not 0 <= 2 * self.overlap < self.max_tokens - special:
@@ -74,6 +77,19 @@ class LabelingConfig:
             )
         if self.context and self.task == "classification":
             raise ModelError(f"context is {self.context!r}, which needs task = 'labeling'.")
+
+    def _require_sequences(self) -> None:
+        depth, rest = divmod(len(self.tags), len(SEQUENCE_TAGS) * max(1, len(self.labels)))
+        if rest or self.tags != nested_tags(self.labels, depth):
+            raise ModelError(
+                f"the tags of a nested labeler are {self.tags!r:.200}; each label X has "
+                f"{', '.join(nested_tags(['X'], 1))}, and so on for each depth."
+            )
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether spans may overlap: a word has several tags, or none."""
+        return self.scheme == NESTED
 
     @property
     def threshold(self) -> float | None:

@@ -5,14 +5,14 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from lookboth.data import allowed_transitions
+from lookboth.data import SEQUENCE_TAGS, allowed_transitions
 
 # Finite, because the gradient of a logsumexp over -inf only is NaN.
 FORBIDDEN = -1e9
 # Texts per batch of the chain, which needs texts x tags x tags numbers per step.
 _TEXTS_AT_ONCE = 256
 
-Kind = Literal["softmax", "sigmoid", "chain"]
+Kind = Literal["softmax", "sigmoid", "chain", "sequences"]
 
 
 class Likelihood(NamedTuple):
@@ -20,7 +20,8 @@ class Likelihood(NamedTuple):
 
     Args:
         kind: "softmax": one tag per word, words independent; "sigmoid": each tag independent; "chain": the tag
-            sequence of a text, with a score per transition.
+            sequence of a text, with a score per transition; "sequences": one tag per word in each sequence of a nested
+            head.
         transitions: learned transition scores of a chain, (n + 1, n + 1), row and column n for the border of the
             text; None without learned transitions.
     """
@@ -53,6 +54,8 @@ class Likelihood(NamedTuple):
         if self.kind == "sigmoid":
             # log sigmoid(x) = -log(1 + exp(-x)), without overflow.
             return -np.logaddexp(0, -scores)
+        if self.kind == "sequences":
+            return _log_softmax(scores.reshape(-1, len(SEQUENCE_TAGS))).reshape(scores.shape)
         if self.transitions is None:
             return _log_softmax(scores)
         allowed = allowed_transitions(tags, scheme)

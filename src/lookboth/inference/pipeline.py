@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 from lookboth.data import text_and_offsets, text_of
 from lookboth.inference.decoding import choose_labels, decode_tags_constrained, span_scores, tag_sets
+from lookboth.inference.nested_decoding import decode_nested
 from lookboth.inference.pieces import cut_texts, cut_words, join_texts, join_words, piece_scores
-from lookboth.types import Example, PredictedSpan, Prediction
+from lookboth.types import Example, PredictedSpan, Prediction, Span
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,7 +81,9 @@ def predict_from_scores(
         examples: the scored examples.
         scores: the output of `example_scores`.
     """
-    predict = _predict_texts if labeler.config.task == "classification" else _predict_words
+    if labeler.config.task == "classification":
+        return _predict_texts(labeler, examples, scores)
+    predict = _predict_nested if labeler.config.is_nested else _predict_words
     return predict(labeler, examples, scores)
 
 
@@ -172,6 +175,18 @@ def _predict_words(
         yield _predict(labeler, example, ids, probs), probs
 
 
+def _predict_nested(
+    labeler: "WordScorer", examples: Sequence[Example], scores: "Sequence[np.ndarray]"
+) -> "Iterator[tuple[Prediction, np.ndarray]]":
+    log_probs = log_probs_of(labeler, scores)
+    for example, own, probs in zip(examples, scores, log_probs, strict=True):
+        text, words, offsets = text_and_offsets(example)
+        found = decode_nested(own, labeler.config.tags)
+        spans = tuple(_predicted(item.span, item.score(probs), text, offsets) for item in found)
+        # A word has a tag in each sequence, so no single tag.
+        yield Prediction(text, words, offsets, tags=(), spans=spans), probs
+
+
 def _predict(
     labeler: "WordScorer", example: Example, ids: Sequence[int], log_probs: "np.ndarray"
 ) -> Prediction:
@@ -181,12 +196,16 @@ def _predict(
     config = labeler.config
     tags = tuple(config.tags[i] for i in ids)
     text, words, offsets = text_and_offsets(example)
-    spans, found = [], decode_tags(tags, config.scheme)
-    for span, score in zip(found, span_scores(log_probs, ids, found), strict=True):
-        start, end = offsets[span.start][0], offsets[span.end - 1][1]
-        spans.append(PredictedSpan(span.start, span.end, span.label, text[start:end], start, end, score))
+    found = decode_tags(tags, config.scheme)
+    scored = zip(found, span_scores(log_probs, ids, found), strict=True)
+    spans = tuple(_predicted(span, score, text, offsets) for span, score in scored)
     sets = _tag_sets(labeler, log_probs, ids)
-    return Prediction(text, words, offsets, tags, tuple(spans), tag_sets=sets)
+    return Prediction(text, words, offsets, tags, spans, tag_sets=sets)
+
+
+def _predicted(span: Span, score: float, text: str, offsets: Sequence[tuple[int, int]]) -> PredictedSpan:
+    start, end = offsets[span.start][0], offsets[span.end - 1][1]
+    return PredictedSpan(span.start, span.end, span.label, text[start:end], start, end, score)
 
 
 def _tag_sets(

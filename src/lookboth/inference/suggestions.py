@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lookboth.data import json_line
+from lookboth.data import SEQUENCE_TAGS, json_line
 from lookboth.errors import ConfigError
 from lookboth.inference.pipeline import chunks, label_with_probs
 from lookboth.types import Example, Prediction
 
 if TYPE_CHECKING:
+    from lookboth.inference.labeling_config import LabelingConfig
     from lookboth.inference.text_labeler import HeadLabeler
 
 
@@ -184,8 +185,15 @@ def _score(
                 fresh.append(example)
             seen.add(key)
         for prediction, log_probs in label_with_probs(labeler, fresh, batch_tokens=batch_tokens):
-            rows = _as_choices(log_probs) if labeler.config.multi_label else log_probs
-            yield Suggestion(prediction, measure(rows))
+            yield Suggestion(prediction, measure(_decisions(log_probs, labeler.config)))
+
+
+def _decisions(log_probs: np.ndarray, config: "LabelingConfig") -> np.ndarray:
+    """Return the log probabilities of the values of each decision, one decision per row."""
+    if config.multi_label:
+        return _as_choices(log_probs)
+    # The sequences of a nested head decide independently.
+    return log_probs.reshape(-1, len(SEQUENCE_TAGS)) if config.is_nested else log_probs
 
 
 def _as_choices(log_probs: np.ndarray) -> np.ndarray:

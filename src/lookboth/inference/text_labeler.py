@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from lookboth.data import ReadOptions, as_one_document, example_from_text
+from lookboth.data import NESTED, ReadOptions, as_one_document, example_from_text
 from lookboth.errors import ModelError, PlanError
 from lookboth.inference.pipeline import label_chunk, label_examples, label_texts, label_words
 from lookboth.memory import LARGE_BATCH, SMALL_BATCH
@@ -259,4 +259,5 @@ def reading_for(labeler: TextLabeler, options: ReadOptions | None) -> ReadOption
     """Return how labeled data are read for a labeler: by its task, for its head and, by default, with its splitter."""
     options = options or ReadOptions()
     config, splitter = labeler.config, options.splitter or labeler.splitter or None
-    return replace(options, task=config.task, head=config.scheme, splitter=splitter)
+    nested = options.nested or config.scheme == NESTED
+    return replace(options, task=config.task, head=config.scheme, splitter=splitter, nested=nested)

@@ -142,6 +142,11 @@ class LookbothForTokenClassification(_SavedLabeler):
     """A saved labeler of words with the interface of a transformers token classifier."""
 
     def __init__(self, config: LookbothConfig, labeler: Labeler) -> None:
+        if labeler.config.is_nested:
+            raise ModelError(
+                "spans of this labeler may overlap, and a pipeline of transformers has one tag per token. Type: "
+                "Labeler.from_pretrained(FOLDER).predict(TEXT)"
+            )
         super().__init__(config, labeler)
         tags = labeler.config.tags
         pairs = [(tags.index(tag), tags.index("I" + tag[1:])) for tag in tags if "I" + tag[1:] in tags]

@@ -104,6 +104,8 @@ def _how_labeled(config: "LabelerConfig") -> str:
     pooled["mean_special"] = "the average of all its tokens and the special tokens before it"
     pooled["max_score"] = "the largest scores of all its tokens and the special tokens before it"
     on = pooled.get(config.label_on, f"its {config.label_on} token")
+    if config.is_nested:
+        return f"Spans may overlap (depth {config.head.depth}); each word is labeled on {on}."
     if config.task == "labeling":
         return f"Scheme {config.scheme}; each word is labeled on {on}."
     number = (

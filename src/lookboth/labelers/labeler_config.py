@@ -64,6 +64,11 @@ class LabelerConfig(LabelingConfig):
                 "head.kind with label_on = 'max_score'", self.head.kind, ("linear", "multi_label")
             )
 
+        if (self.head.kind == "nested") != self.is_nested:
+            raise ModelError(
+                f"head.kind is {self.head.kind!r}, which does not fit the scheme {self.scheme!r}."
+            )
+
     @property
     def is_open(self) -> bool:
         """Whether labels are named at prediction time."""
@@ -154,7 +159,8 @@ def config_to_dict(config: LabelerConfig) -> dict[str, Any]:
         "adapter": config.adapter,
         # Written only if it differs from the default, for labelers saved before this key existed.
         **({} if config.double_quant else {"double_quant": False}),
-        "head": config.head.model_dump(mode="json"),
+        # The depth is written for nested heads only, for labelers saved before this key existed.
+        "head": config.head.model_dump(mode="json", exclude=set() if config.is_nested else {"depth"}),
         "exit_layer": config.exit_layer,
         **({"label_texts": list(config.label_texts)} if config.label_texts else {}),
         "scores": config.scores,

@@ -36,6 +36,7 @@ def _needing_whole_texts(config: LabelerConfig, backbone: Any) -> list[tuple[str
     cases = [
         (config.task != "labeling", "task", repr(config.task), "task = 'labeling'"),
         (config.encoding.repetition > 0, "repetition", config.encoding.repetition, "repetition = 0"),
+        (config.is_nested, "head.kind", "'nested'", "head.kind = 'linear'"),
         (config.head.kind == "context_gate", "head.kind", "'context_gate'", "head.kind = 'linear'"),
         (config.head.layers == "mix", "head.layers", "'mix'", "head.layers = 'last'"),
         # Beyond this length the rotary frequencies of all tokens depend on the number of tokens.

@@ -61,7 +61,7 @@ class ExportedConfig(LabelingConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_allowed("weights", self.weights, _WEIGHTS)
-        require_allowed("likelihood", self.likelihood.kind, ("softmax", "sigmoid", "chain"))
+        require_allowed("likelihood", self.likelihood.kind, ("softmax", "sigmoid", "chain", "sequences"))
         steps, size = self.likelihood.transitions, len(self.tags) + 1
         wanted = (size, size) if self.likelihood.kind == "chain" else None
         if (None if steps is None else steps.shape) != wanted:

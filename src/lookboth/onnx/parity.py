@@ -97,7 +97,7 @@ def compare(
     kept = _micro(reference.predictions, exported.predictions)
     same = [_tags(a) == _tags(b) for a, b in zip(reference.predictions, exported.predictions, strict=True)]
     pairs = zip(reference.predictions, exported.predictions, strict=True)
-    tags = [x == y for a, b in pairs for x, y in zip(a.tags, b.tags, strict=True)]
+    tags = [x == y for a, b in pairs for x, y in zip(_word_tags(a), _word_tags(b), strict=True)]
     differences = [
         float(np.abs(a - b).max(initial=0.0)) for a, b in zip(reference.scores, exported.scores, strict=True)
     ]
@@ -149,5 +149,16 @@ def _total(counts: dict[str, Counts]) -> Counts:
     return sum(counts.values(), Counts())
 
 
-def _tags(prediction: Prediction) -> tuple[object, ...]:
-    return tuple(label.label for label in prediction.labels or ()) or prediction.tags
+def _tags(prediction: Prediction) -> Sequence[object]:
+    return tuple(label.label for label in prediction.labels or ()) or _word_tags(prediction)
+
+
+def _word_tags(prediction: Prediction) -> Sequence[object]:
+    """Return the tag of each word; where spans may overlap, the spans over it. Labels of a whole text have none."""
+    if prediction.tags or prediction.labels is not None:
+        return prediction.tags
+    over: list[list[object]] = [[] for _ in prediction.words]
+    for span in prediction.spans:
+        for word in range(span.start, span.end):
+            over[word].append(span[:3])
+    return over

@@ -58,8 +58,8 @@ def open_tag_ids(config: RunConfig, num_tags: int) -> dict[tuple[str, ...], int]
         config: the recipe.
         num_tags: number of tags of the head.
     """
-    # An open head scores only the label set of a text, and a multi-label head each label alone.
-    if config.head.kind in {"open", "multi_label"}:
+    # An open head scores only the label set of a text, and multi-label and nested heads score each label alone.
+    if config.head.kind in {"open", "multi_label", "nested"}:
         return {}
     sets = [_sorted(labels) for labels in config.data.annotated.values() if labels != "all"]
     return {labels: num_tags + number for number, labels in enumerate(dict.fromkeys(sets))}

@@ -7,13 +7,16 @@ from typing import Any
 from lookboth.config import RunConfig, TrainConfig
 from lookboth.data import (
     OUTSIDE,
+    SEQUENCE_TAGS,
     Encoding,
     Layout,
     WindowSizes,
     WordEncoder,
     build_batch,
+    encode_nested,
     encode_spans,
     padding_share,
+    parse_tag,
     require_one_label,
     schedule_batches,
     text_of,
@@ -25,7 +28,7 @@ from lookboth.memory import without_collection
 from lookboth.training.annotated_labels import open_tag_ids
 from lookboth.training.continuation import start_config
 from lookboth.training.open_labels import OpenLabels
-from lookboth.types import Example, TokenizedExample
+from lookboth.types import Example, TagId, TokenizedExample
 
 
 @without_collection()
@@ -61,7 +64,12 @@ def tokenize_examples(
             max_tokens=config.max_tokens,
             overlap=config.overlap,
         )
-    labels = [_tag_ids(example, tag_ids, config.scheme, open_ids) for example in examples]
+    labels: list[Sequence[TagId]] = [
+        _nested_tag_ids(example, tags)
+        if config.head.kind == "nested"
+        else _tag_ids(example, tag_ids, config.scheme, open_ids)
+        for example in examples
+    ]
     sizes = WindowSizes(
         max_tokens=config.max_tokens, overlap=config.overlap, context=config.context, look_ahead=look_ahead
     )
@@ -220,6 +228,16 @@ def _tag_ids(
     if outside is None:
         return _look_up(tags, tag_ids, example)
     return _look_up(tags, {**tag_ids, OUTSIDE: outside}, example)
+
+
+def _nested_tag_ids(example: Example, tags: Sequence[str]) -> Sequence[tuple[int, ...]]:
+    """Return the tag of each word in each sequence of a nested head, -100 for labels that are not annotated."""
+    rows = encode_nested(example.spans, len(example.words), tags)
+    if not example.label_set:
+        return rows
+    labels = [parse_tag(tag)[1] for tag in tags[:: len(SEQUENCE_TAGS)]]
+    known = [label in example.label_set for label in labels]
+    return [tuple(tag if there else -100 for tag, there in zip(row, known, strict=True)) for row in rows]
 
 
 def _only_tag(example: Example, tag_ids: dict[str, int]) -> int:

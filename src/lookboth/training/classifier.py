@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from lookboth.config import RunConfig
-from lookboth.data import build_batch, place_inputs, schedule_batches
+from lookboth.data import build_batch, place_inputs, require_depth, schedule_batches
 from lookboth.evaluation import Evaluation, evaluate_labeler
 from lookboth.labelers import Labeler
 from lookboth.masking import under_plan
@@ -191,6 +191,8 @@ def fit_labeler(
 def _new_labeler(config: RunConfig, splits: Splits, soft: SoftTargets | None) -> Labeler:
     examples = [*splits.train, *splits.dev]
     labels = labels_of(examples) if soft is None else soft.labels
+    if config.head.kind == "nested":
+        require_depth(examples, config.head.depth)
     return build_labeler(config, labels=labels, label_texts=label_texts_of(examples))
 
 

@@ -54,7 +54,7 @@ def continued(config: RunConfig) -> RunConfig:
     splitter = read_config(start_folder(config)).encoding.splitter
     if splitter and config.data.splitter is None:
         kept["data"] = {**given.get("data", {}), "splitter": splitter}
-    fixed = {key: saved[key] for key in _FIXED}
+    fixed = {key: saved[key] for key in _FIXED if key in saved}
     if fixed["head"]["kind"] == "open" and given.get("head", {}).get("kind") == FIXED_KIND:
         fixed["head"] = {**fixed["head"], "kind": FIXED_KIND}
     if wrong := _conflicts(given, fixed):
@@ -137,7 +137,7 @@ def _settings(folder: Path, config: RunConfig) -> dict[str, Any]:
         "model": saved.base,
         "revision": saved.revision,
         "task": saved.task,
-        **({} if saved.task == "classification" else {"scheme": saved.scheme}),
+        **({} if saved.task == "classification" or saved.is_nested else {"scheme": saved.scheme}),
         "label_on": saved.label_on,
         "repetition": saved.encoding.repetition,
         "prefix_each_copy": saved.encoding.prefix_each_copy,

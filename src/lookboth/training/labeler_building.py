@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from lookboth.compat import checkpoints_in_old_format
 from lookboth.config import RunConfig
-from lookboth.data import join_label_texts, tags_for_labels
+from lookboth.data import join_label_texts, nested_tags, tags_for_labels
 from lookboth.errors import ConfigError, ModelError
 from lookboth.labelers import Labeler, LabelerConfig, check_special_tokens
 from lookboth.masking import MaskPlan, is_stock, max_positions, steady_positions
@@ -119,8 +119,8 @@ def build_labeler(
         fingerprint=base.fingerprint,
         plan=base.plan,
         task=config.task,
-        tags=tuple(labels) if of_texts else tags_for_labels(labels, config.scheme),
-        scheme="plain" if of_texts else config.scheme,
+        tags=_tags(labels, config),
+        scheme="plain" if of_texts else config.tag_scheme,
         label_on=config.label_on,
         encoding=word_encoding(config, base.tokenizer),
         adapter=config.adapter.kind,
@@ -141,6 +141,15 @@ def build_labeler(
     )
     start_head(model.head, config)
     return Labeler(labeler_config, model, base.tokenizer)
+
+
+def _tags(labels: Sequence[str], config: RunConfig) -> tuple[str, ...]:
+    """Return the tag of each output of the head."""
+    if config.task == "classification":
+        return tuple(labels)
+    if config.head.kind == "nested":
+        return nested_tags(labels, config.head.depth)
+    return tags_for_labels(labels, config.scheme)
 
 
 def _tokenizer(config: RunConfig) -> Any:

@@ -132,7 +132,8 @@ def read_options(config: RunConfig) -> ReadOptions:
         cut_words=data.cut_words,
         documents=data.documents,
         encoding=data.encoding,
-        head=config.scheme,
+        head=config.tag_scheme,
+        nested=config.head.kind == "nested",
         repair=data.repair,
     )
 

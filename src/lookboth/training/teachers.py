@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lookboth.config import DistillConfig, RunConfig
-from lookboth.data import tags_for_labels
+from lookboth.data import NESTED, tags_for_labels
 from lookboth.errors import ConfigError, ModelError
 from lookboth.inference import HeadLabeler, LabelingConfig, TextLabeler, example_scores, log_probs_of
 from lookboth.labelers import (
@@ -111,7 +111,10 @@ def read_tag_set(folder: Path) -> TagSet:
     Raises:
         ModelError: `folder` is not a saved labeler.
     """
-    return parse_settings(folder, read_settings(folder), _parse_tag_set)
+    found = parse_settings(folder, read_settings(folder), _parse_tag_set)
+    if found.scheme == NESTED:
+        raise ModelError(f"{folder}: spans of this labeler may overlap, so it cannot teach one tag per word.")
+    return found
 
 
 def _read_context(folder: Path) -> int:

@@ -1,10 +1,11 @@
 """Reader of CoNLL-2012 (OntoNotes): columns with entities in brackets, `(PERSON* *)`, documents between comments."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from lookboth.data import ProblemLog, Sentence, build_dataset, read_lines
+from lookboth.data import ONE_LABEL, ProblemLog, Sentence, build_dataset, overlaps_kept, read_lines
 from lookboth.data.conversion.convert_options import Converted, ConvertOptions
 from lookboth.types import Span
 
@@ -12,6 +13,8 @@ BEGIN = "#begin document"
 # Columns; the entity column is followed by a varying number of predicates and by coreference.
 _WORD, _ENTITY = 3, 10
 _NUM_COLUMNS = 12
+_CELL = re.compile(r"(\([^()*]+)*[*-]?\)*")
+_BRACKET = re.compile(r"\((?P<label>[^()*]+)|\)")
 _LEFT_OUT = "the sentence is left out"
 
 
@@ -76,16 +79,18 @@ def _spans(cells: list[str]) -> tuple[Span, ...] | str:
     (Span(start=0, end=2, label='ORG'), Span(start=3, end=4, label='GPE'))
     """
     found: list[Span] = []
-    opened: tuple[int, str] | None = None
+    opened: list[tuple[int, str]] = []
     for place, cell in enumerate(cells):
-        label = cell.strip("()*-")
-        if cell.count("(") > 1 or cell.count(")") > 1 or (label and opened):
-            return f"the entity {cell!r:.40} at word {place + 1} begins inside another; a word has one label"
-        if label and cell.startswith("("):
-            opened = place, label
-        elif label or (cell.endswith(")") and not opened):
+        if not _CELL.fullmatch(cell):
             return f"the entity column has {cell!r:.40} at word {place + 1}; allowed are (NAME*, *, *) and (NAME)"
-        if opened and cell.endswith(")"):
-            found.append(Span(opened[0], place + 1, opened[1]))
-            opened = None
-    return f"the entity {opened[1]!r} is never closed" if opened else tuple(found)
+        for mark in _BRACKET.finditer(cell):
+            if mark["label"] and opened and not overlaps_kept():
+                return f"the entity {cell!r:.40} at word {place + 1} begins inside another; {ONE_LABEL}"
+            if mark["label"]:
+                opened.append((place, mark["label"]))
+            elif opened:
+                start, label = opened.pop()
+                found.append(Span(start, place + 1, label))
+            else:
+                return f"the entity column has {cell!r:.40} at word {place + 1}, but no entity is open"
+    return f"the entity {opened[-1][1]!r} is never closed" if opened else tuple(sorted(found))

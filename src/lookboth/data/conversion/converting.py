@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from lookboth.data import DataReport, count_split, encoded_as, require_clean, split_with
+from lookboth.data import DataReport, count_split, encoded_as, keep_overlaps, require_clean, split_with
 from lookboth.data.conversion.convert_options import ConvertOptions
 from lookboth.data.conversion.kinds import KINDS
 from lookboth.data.conversion.writing import write_data
@@ -23,6 +23,7 @@ def convert(
     encoding: str | None = None,
     splitter: str | None = None,
     cut_words: bool = False,
+    nested: bool = False,
 ) -> DataReport:
     """Convert a file of published or annotated data, and read the result back to check that nothing changed.
 
@@ -33,7 +34,7 @@ def convert(
         options: options of the kind; None: its defaults.
         repair: leave out or repair data that cannot be converted instead of stopping; the report lists all of it.
         encoding: encoding of the source, as in `encoded_as`; the output is UTF-8.
-        splitter, cut_words: as in `ReadOptions`.
+        splitter, cut_words, nested: as in `ReadOptions`; spans that overlap need `.jsonl`.
 
     Raises:
         ConfigError: if the kind or the splitter is unknown, an option does not apply, or the output is the source.
@@ -49,7 +50,7 @@ def convert(
         allowed = ", ".join(map(_option, found.options)) or "none"
         raise ConfigError(f"{_option(wrong)} does not apply to {kind}; its options: {allowed}. Leave it out.")
     require_other_file(source, out)
-    with encoded_as(encoding), split_with(splitter, cut_words=cut_words):
+    with encoded_as(encoding), split_with(splitter, cut_words=cut_words), keep_overlaps(nested):
         dataset = found.read(source, options, repair=repair).dataset
     require_clean(dataset)
     write_data(dataset, out, documents=bool(options.documents))

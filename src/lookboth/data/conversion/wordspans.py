@@ -24,9 +24,10 @@ def word_spans(
     *,
     several: str | None = None,
 ) -> tuple[Span, ...]:
-    """Return the valid spans, sorted and without overlaps; log the others.
+    """Return the valid spans, sorted; log the others.
 
-    Duplicates count once. Of two overlapping spans, the repair keeps the longer one (ties: the first).
+    Duplicates count once. Of two overlapping spans, the repair keeps the longer one (ties: the first), unless
+    `keep_overlaps` is active.
 
     Args:
         spans: in file order.

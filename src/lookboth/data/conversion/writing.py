@@ -5,7 +5,15 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
-from lookboth.data import ReadOptions, document_numbers, encode_spans, read_dataset, split_words
+from lookboth.data import (
+    ReadOptions,
+    do_overlap,
+    document_numbers,
+    encode_spans,
+    read_dataset,
+    split_words,
+    text_and_offsets,
+)
 from lookboth.errors import DataError
 from lookboth.files import whole_file
 from lookboth.types import Dataset, Example
@@ -23,7 +31,8 @@ def write_data(data: Dataset, out: str | Path, *, documents: bool = False) -> No
 
     Raises:
         DataError: if the suffix is neither, the file cannot be written, or the examples are not read back unchanged
-            (a word that contains a tab, say), or the texts of a document are not next to each other in columns.
+            (a word that contains a tab, say); for columns also if spans overlap, or the texts of a document are not
+            next to each other.
     """
     path = Path(out)
     if path.suffix not in SUFFIXES:
@@ -34,13 +43,17 @@ def write_data(data: Dataset, out: str | Path, *, documents: bool = False) -> No
         raise DataError(
             f"{out}: the texts of a document are not next to each other in the source. Write .jsonl."
         )
+    overlaps = next((e for e in data.examples if do_overlap(e.spans)), None)
+    if path.suffix == ".conll" and overlaps is not None:
+        raise DataError(f"{out}: spans overlap at {overlaps.source}, and a word has one tag. Write .jsonl.")
     lines = _columns(data, scheme, numbers) if path.suffix == ".conll" else _objects(data, scheme, numbers)
     try:
         with whole_file(path) as work:
             content = "".join(f"{line}\n" for line in lines)
             work.write_text(content, encoding="utf-8", errors="backslashreplace", newline="\n")
             # Compared before the file replaces an older one.
-            _compare(data, read_dataset(work, ReadOptions(scheme=scheme)), path)
+            options = ReadOptions(scheme=scheme, nested=overlaps is not None)
+            _compare(data, read_dataset(work, options), path)
     except OSError as error:
         raise DataError(f"{out}: cannot be written: {error.strerror}. Name another file.") from error
 
@@ -58,7 +71,8 @@ def _columns(data: Dataset, scheme: str, documents: Sequence[int]) -> Iterator[s
 
 def _objects(data: Dataset, scheme: str, documents: Sequence[int]) -> Iterator[str]:
     for example, number in zip_longest(data.examples, documents):
-        record = _with_text(example) if example.text is not None else _with_tags(example, scheme)
+        has_text = example.text is not None or do_overlap(example.spans)
+        record = _with_text(example) if has_text else _with_tags(example, scheme)
         yield json.dumps(record | ({"document": number} if documents else {}), ensure_ascii=False)
 
 
@@ -68,7 +82,7 @@ def _with_tags(example: Example, scheme: str) -> dict[str, object]:
 
 
 def _with_text(example: Example) -> dict[str, object]:
-    text, offsets = example.text or "", example.offsets
+    text, _, offsets = text_and_offsets(example)
     places = [(offsets[s.start][0], offsets[s.end - 1][1], s.label) for s in example.spans]
     spans = [{"start": a, "end": b, "label": label, "text": text[a:b]} for a, b, label in places]
     # Words that a reader finds again in the text need not be written.

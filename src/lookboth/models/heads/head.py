@@ -17,7 +17,7 @@ class Head(nn.Module):
 
     Args:
         hidden_size: width of a word state.
-        tags: the tag of each output; scheme: "IOB2", "IOBES" or "plain".
+        tags: the tag of each output; scheme: "IOB2", "IOBES", "plain" or "nested".
 
     `mix` is set if the head reads a mix of the states of all layers instead of the last layer.
     """

@@ -6,6 +6,7 @@ from lookboth.models.heads.crf import CRFHead
 from lookboth.models.heads.head import Head, LinearHead
 from lookboth.models.heads.mix import LayerMix
 from lookboth.models.heads.multi_label import MultiLabelHead
+from lookboth.models.heads.nested import NestedHead
 from lookboth.models.heads.open_head import OpenHead
 
 HEADS: dict[HeadKind, type[Head]] = {
@@ -14,6 +15,7 @@ HEADS: dict[HeadKind, type[Head]] = {
     "context_gate": ContextGateHead,
     "multi_label": MultiLabelHead,
     "open": OpenHead,
+    "nested": NestedHead,
 }
 
 
@@ -26,7 +28,7 @@ def build_head(
         config: kind of head, and the layers it reads.
         hidden_size: width of a state.
         num_layers: layers of the backbone; with head.layers = "mix" their states and the embeddings are mixed.
-        tags: the tag of each output; scheme: "IOB2", "IOBES" or "plain".
+        tags: the tag of each output; scheme: "IOB2", "IOBES", "plain" or "nested".
     """
     head = HEADS[config.kind](hidden_size, tags, scheme)
     if not config.bias:

@@ -257,28 +257,42 @@ function markedText(side) {
   const points = Array.from(side.prediction.text);
   const only = onlyHere(side);
   const paragraph = make("p", { className: "text", lang: "", dir: "auto", "aria-describedby": "keys-hint" });
-  let position = 0;
-  for (const span of side.prediction.spans.filter(shown).sort((a, b) => a.start - b.start)) {
-    // A span that overlaps the one before it is shown in the table only.
-    if (span.start < position) continue;
-    paragraph.append(points.slice(position, span.start).join(""), markOf(span, only(span)));
-    position = span.end;
-  }
-  paragraph.append(points.slice(position).join(""));
+  const parts = side.prediction.spans.filter(shown).map((span) => ({ span, from: span.start, to: span.end }));
+  paragraph.append(...markedNodes(points, 0, points.length, parts.sort(outerFirst), only));
   const marks = [...paragraph.querySelectorAll("mark")];
   if (marks.length) marks[0].tabIndex = 0;
   paragraph.addEventListener("keydown", (event) => moveBetween(marks, event));
   return paragraph;
 }
 
-function markOf(span, only) {
+function markedNodes(points, from, to, parts, only) {
+  // The text between two places with its spans, outer ones first. Elements cannot cross, so a span that crosses the end
+  // of another one is marked in two parts.
+  const nodes = [];
+  let position = from;
+  while (parts.length) {
+    const [part, ...others] = parts;
+    const inside = others.filter((other) => other.from < part.to);
+    const cut = inside.filter((other) => other.to > part.to).map((other) => ({ ...other, from: part.to }));
+    const within = inside.map((other) => ({ ...other, to: Math.min(other.to, part.to) }));
+    const content = markedNodes(points, part.from, part.to, within, only);
+    nodes.push(points.slice(position, part.from).join(""), markOf(part.span, only(part.span), content));
+    position = part.to;
+    parts = [...cut, ...others.filter((other) => other.from >= part.to)].sort(outerFirst);
+  }
+  return [...nodes, points.slice(position, to).join("")];
+}
+
+const outerFirst = (a, b) => a.from - b.from || b.to - a.to;
+
+function markOf(span, only, content) {
   const score = SCORES.format(span.score);
   const spoken = `, ${span.label}, score ${score}${only ? ", only on this side" : ""}`;
   const tip = `${span.label} ${score}, characters ${span.start} to ${span.end}${only ? ", only on this side" : ""}`;
   const name = `span ${classesOf(span.label)}${only ? " only" : ""}`;
   const mark = make("mark", { className: name, tabIndex: -1, dir: "auto" });
   mark.append(
-    span.text,
+    ...content,
     make("span", { className: "tag", "aria-hidden": "true" }, span.label),
     make("span", { className: "unseen", dir: "auto" }, spoken),
     make("span", { className: "tip", dir: "auto", "aria-hidden": "true" }, tip),
