@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from lookboth.config.method_sections import GenerativeConfig
+from lookboth.config.generative_section import GenerativeConfig
 from lookboth.generative.demonstrations import Demonstrations
 from lookboth.types import Example, Span
 

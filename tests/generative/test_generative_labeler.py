@@ -10,9 +10,11 @@ from transformers import GenerationConfig
 
 from lookboth.config.recipe_files import parse_config
 from lookboth.errors import ConfigError, ModelError, PlanError
+from lookboth.generative.answer_parsing import count_problems
 from lookboth.generative.free_decoding import read_answer, write_freely
 from lookboth.generative.generative_building import build_generative
-from lookboth.generative.generative_labeler import GenerativeLabeler, count_problems, cut_words
+from lookboth.generative.generative_labeler import GenerativeLabeler
+from lookboth.generative.text_parts import cut_words
 from lookboth.labelers.inspect import inspect_model
 from lookboth.labelers.merging import merge_to_folder
 from lookboth.types import Example, Prediction, Span

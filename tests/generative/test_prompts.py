@@ -3,7 +3,7 @@
 import pytest
 from tiny import tiny_tokenizer
 
-from lookboth.config.method_sections import GenerativeConfig
+from lookboth.config.generative_section import GenerativeConfig
 from lookboth.errors import ConfigError
 from lookboth.generative.codecs.codec_registry import CODECS, build_codec
 from lookboth.generative.prompts import PromptWriter, write_instruction

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lookboth.config.method_sections import GenerativeConfig
+from lookboth.config.generative_section import GenerativeConfig
 from lookboth.config.recipe_files import parse_config
 from lookboth.errors import ConfigError
 from lookboth.generative.free_decoding import _Chooser

@@ -77,8 +77,16 @@ LabelsOption = Annotated[
     str | None,
     typer.Option(
         "--labels",
-        help="Labels of an open labeler: NAME or NAME: DESCRIPTION, separated by commas, in quotes if they contain "
-        "one; or a TOML file.",
+        help="Labels for an open or generative labeler: NAME or NAME: DESCRIPTION, separated by commas, in quotes if "
+        "they contain one; or a TOML file.",
+    ),
+]
+DemonstrationsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--demonstrations",
+        help="Labeled sentences that a generative labeler shows in its prompts: file, folder or built-in name; without "
+        "--labels, their labels are found.",
     ),
 ]
 TrustOption = Annotated[

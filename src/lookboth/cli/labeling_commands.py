@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lookboth.cli.app import (
+    DemonstrationsOption,
     DeviceOption,
     Format,
     LabelerOption,
@@ -41,6 +42,7 @@ def predict(
     ],
     model: LabelerOption = None,
     labels: LabelsOption = None,
+    demonstrations: DemonstrationsOption = None,
     output: Annotated[Format, typer.Option("--format", "-f", help="Output format.")] = Format.text,
     out: OutOption = None,
     min_score: Annotated[
@@ -83,7 +85,9 @@ def predict(
     # Refuses a missing file before the labeler is loaded.
     read_inputs(source, sys.stdin.buffer, encoding)
     quiet_libraries()
-    labeler = open_labeler(model, device=device, precision=precision, labels=labels)
+    labeler = open_labeler(
+        model, device=device, precision=precision, labels=labels, demonstrations=demonstrations
+    )
     least = saved_thresholds(labeler.config) if thresholds else {}
     if stream:
         updates = _label_stream(labeler, lag, encoding)

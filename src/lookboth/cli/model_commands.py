@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lookboth.cli.app import LabelsOption, ModelArgument, PlanOption, PrecisionOption, TrustOption, app
+from lookboth.cli.app import (
+    DemonstrationsOption,
+    LabelsOption,
+    ModelArgument,
+    PlanOption,
+    PrecisionOption,
+    TrustOption,
+    app,
+)
 from lookboth.cli.reading_options import reads_labeled_data
 from lookboth.quiet import quiet_libraries
 
@@ -83,16 +91,17 @@ def merge(
 
 @app.command()
 def fix_labels(
-    labeler: Annotated[str, typer.Argument(help="Saved open labeler: folder or hub id.")],
+    labeler: Annotated[str, typer.Argument(help="Saved open or generative labeler: folder or hub id.")],
     out: Annotated[Path, typer.Argument(help="Folder for the labeler with fixed labels.")],
     labels: LabelsOption = None,
+    demonstrations: DemonstrationsOption = None,
     precision: PrecisionOption = "fp32",
 ) -> None:
-    """Save an open labeler with fixed labels, as an ordinary labeler to export, calibrate or train further."""
+    """Save an open or generative labeler with labels named now, as an ordinary labeler."""
     from lookboth.labelers import fix_labels_to_folder
 
     quiet_libraries()
-    typer.echo(fix_labels_to_folder(labeler, out, labels, precision=precision))
+    typer.echo(fix_labels_to_folder(labeler, out, labels, demonstrations=demonstrations, precision=precision))
 
 
 @app.command()

@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lookboth.cli.app import DeviceOption, LabelerOption, LabelsOption, PrecisionOption, ThresholdsOption, app
+from lookboth.cli.app import (
+    DemonstrationsOption,
+    DeviceOption,
+    LabelerOption,
+    LabelsOption,
+    PrecisionOption,
+    ThresholdsOption,
+    app,
+)
 from lookboth.cli.reading_options import reads_labeled_data
 from lookboth.errors import ConfigError
 from lookboth.quiet import quiet_libraries
@@ -30,6 +38,7 @@ def evaluate(
     ],
     model: LabelerOption = None,
     labels: LabelsOption = None,
+    demonstrations: DemonstrationsOption = None,
     out: Annotated[Path | None, typer.Option(help="Folder for run.json and predictions.jsonl.")] = None,
     label_map: MapOption = None,
     reading: "ReadOptions | None" = None,
@@ -51,6 +60,7 @@ def evaluate(
         device=device,
         precision=precision,
         labels=labels,
+        demonstrations=demonstrations,
     )
     typer.echo(evaluation.describe())
     typer.echo(evaluation.describe_confidence())

@@ -5,11 +5,15 @@ from .allowed_names import (
     StrategyName as StrategyName,
 )
 from .data_section import DataConfig as DataConfig
-from .method_rules import WITH_HEAD as WITH_HEAD, require_supported as require_supported
+from .generative_section import GenerativeConfig as GenerativeConfig
+from .method_rules import (
+    GENERATIVE_METHODS as GENERATIVE_METHODS,
+    WITH_HEAD as WITH_HEAD,
+    require_supported as require_supported,
+)
 from .method_sections import (
     AdaptationConfig as AdaptationConfig,
     DistillConfig as DistillConfig,
-    GenerativeConfig as GenerativeConfig,
     SearchConfig as SearchConfig,
     StartConfig as StartConfig,
 )

@@ -6,6 +6,8 @@ from lookboth.errors import ConfigError
 
 # Methods that train a head. Only these adapt to raw text first and cache the states of frozen layers.
 WITH_HEAD: frozenset[MethodName] = frozenset({"classifier", "search", "distill"})
+# Methods whose labelers write their labels as text.
+GENERATIVE_METHODS: frozenset[MethodName] = frozenset({"sift", "instruction_tuning", "icl"})
 
 # Heads that can learn from tag distributions of single words.
 _TEACHABLE = ("linear", "context_gate")
@@ -25,7 +27,9 @@ def require_supported(config: RunConfig) -> None:
     _check_folds(config)
     if config.method in WITH_HEAD:
         return
-    refused = _of_words_only(config) | _of_heads_only(config) | _of_training_only(config)
+    refused = (
+        _of_words_only(config) | _of_heads_only(config) | _of_training_only(config) | _of_prompts(config)
+    )
     for key, (is_set, why) in refused.items():
         if is_set:
             raise ConfigError(f"{key} cannot be used with method = {config.method!r}: {why}.")
@@ -52,8 +56,8 @@ def _of_words_only(config: RunConfig) -> dict[str, tuple[bool, str]]:
 def _of_heads_only(config: RunConfig) -> dict[str, tuple[bool, str]]:
     return {
         "data.annotated": (
-            bool(config.data.annotated),
-            "an answer has all labels or none; leave it out",
+            bool(config.data.annotated) and not config.generative.open_labels,
+            "an answer has all labels or none; leave it out, or set generative.open_labels = true",
         ),
         "training.choose_by": (
             config.training.choose_by == "loss",
@@ -88,6 +92,31 @@ def _of_training_only(config: RunConfig) -> dict[str, tuple[bool, str]]:
         "adapter.kind": (
             config.adapter.kind == "head" and trains,
             "there is no head to train; set lora, qlora or full, or method = 'icl'",
+        ),
+    }
+
+
+def _of_prompts(config: RunConfig) -> dict[str, tuple[bool, str]]:
+    section, is_icl = config.generative, config.method == "icl"
+    shows = section.k > 0 and config.method != "instruction_tuning"
+    return {
+        "generative.pool": (
+            bool(section.pool) and not shows,
+            "its prompts have no demonstrations; leave it out",
+        ),
+        "generative.descriptions": (
+            bool(section.descriptions) and section.open_labels,
+            "with generative.open_labels the descriptions are in [labels]; move them there",
+        ),
+        "generative.shuffle_labels": (section.shuffle_labels and is_icl, "nothing is trained; leave it out"),
+        "generative.rename_labels": (
+            section.rename_labels > 0 and is_icl,
+            "nothing is trained; leave it out",
+        ),
+        "labels": (
+            bool(config.labels) and not section.open_labels,
+            "its prompts have the descriptions of generative.descriptions; set generative.open_labels = true, or "
+            "move them there",
         ),
     }
 

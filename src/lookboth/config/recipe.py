@@ -8,10 +8,10 @@ from pydantic_core import PydanticCustomError
 
 from lookboth.config.allowed_names import MethodName
 from lookboth.config.data_section import DataConfig
+from lookboth.config.generative_section import GenerativeConfig
 from lookboth.config.method_sections import (
     AdaptationConfig,
     DistillConfig,
-    GenerativeConfig,
     SearchConfig,
     StartConfig,
 )
@@ -124,9 +124,10 @@ class RunConfig(Section):
     )
     labels: dict[str, str] = Field(
         default_factory=dict,
-        description='Open head: descriptions of labels, as in PER = "a human being". They replace those of labels.toml '
-        "in the folder of the data. An open labeler that is trained further with head.kind = 'linear' also gets the "
-        "labels that are named here and occur in no sentence.",
+        description='Descriptions of labels that are named in prediction (head.kind = "open", '
+        'generative.open_labels), as in PER = "a human being". They replace those of labels.toml in the folder of the '
+        "data. An open labeler that is trained further with head.kind = 'linear' also gets the labels that are named "
+        "here and occur in no sentence.",
     )
     generative: GenerativeConfig = Field(
         default_factory=GenerativeConfig, description="How a model generates labels."
@@ -255,6 +256,11 @@ class RunConfig(Section):
     def tag_scheme(self) -> str:
         """The scheme of the tags of the head: that of the recipe, or "nested" for a nested head."""
         return "nested" if self.head.kind == "nested" else self.scheme
+
+    @property
+    def names_labels(self) -> bool:
+        """Whether labels are named in prediction, so that each text is asked for the labels of its own data."""
+        return self.head.kind == "open" or self.generative.open_labels
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as values that JSON can represent."""

@@ -33,6 +33,10 @@ from .counting import (
     find_said as find_said,
     is_true as is_true,
 )
+from .demonstration_pools import (
+    DemonstrationPool as DemonstrationPool,
+    read_demonstrations as read_demonstrations,
+)
 from .documents import (
     NAME_BORDERS as NAME_BORDERS,
     NO_DOCUMENTS as NO_DOCUMENTS,

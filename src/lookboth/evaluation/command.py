@@ -1,5 +1,6 @@
 """Evaluate a saved labeler on a named data set and write the run folder."""
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from lookboth.data import (
     ReadOptions,
     describe_labels,
     map_labels,
+    read_demonstrations,
     read_source,
     report_no_documents,
     split_name,
@@ -20,6 +22,8 @@ from lookboth.evaluation.runfile import write_predictions, write_run
 from lookboth.inference import reading_for, saved_thresholds
 from lookboth.labelers import open_labeler
 from lookboth.types import Example
+
+LOGGER = logging.getLogger(__name__)
 
 
 def evaluate_on(
@@ -33,6 +37,7 @@ def evaluate_on(
     device: str | None = None,
     precision: str = "auto",
     labels: Labels | None = None,
+    demonstrations: str | None = None,
 ) -> Evaluation:
     """Score a labeler on data named as in a recipe.
 
@@ -43,22 +48,29 @@ def evaluate_on(
         label_map: renames gold labels (see `map_labels`).
         options: how files are read; task and scheme of the head always come from the labeler.
         thresholds: drop predictions below the labeler's thresholds (measured by `lookboth calibrate`).
-        labels: labels of an open labeler, as in `Labeler.with_labels`; None: those of the data, with the descriptions
-            in the folder of the data.
+        labels: labels named in prediction, as in `Labeler.with_labels`. None: those of the demonstrations; without them
+            an open labeler is asked for the labels of the data, with the descriptions in the folder of the data.
+        demonstrations: labeled sentences for a generative labeler, named like `source`; their default split is train.
 
     Raises:
         DataError, ModelError: the data or the labeler cannot be read.
-        ConfigError: the labeler has no thresholds, or the labels are not valid.
+        ConfigError: the labeler has no thresholds, or the labels or demonstrations are not valid.
     """
     started, clock = datetime.now(UTC), time.monotonic()
     split = split_name(source)[1]
-    labeler = open_labeler(model, device=device, precision=precision, labels=labels)
+    labeler = open_labeler(model, device=device, precision=precision)
     how = reading_for(labeler, options)
+    pool = None
+    if demonstrations is not None:
+        pool = map_labels(read_demonstrations(demonstrations, how), label_map or {})
+    if labels is not None or pool is not None:
+        labeler = labeler.with_labels(labels, demonstrations=pool)
     dataset = read_source(source, options=how)
     examples = map_labels(dataset.examples, label_map or {})
+    _report_leaks(examples, pool or ())
     if labeler.reads_documents:
         report_no_documents(examples, source)
-    if labeler.takes_labels:
+    if labeler.is_open:
         labeler = labeler.with_labels(_labels_of(examples, source))
     least = saved_thresholds(labeler.config) if thresholds else None
     evaluation = evaluate_labeler(labeler, examples, min_score=least)
@@ -70,6 +82,7 @@ def evaluate_on(
             "label_map": dict(label_map or {}),
             "thresholds": thresholds,
             "labels": list(labeler.config.labels),
+            "demonstrations": demonstrations,
             "precision": str(labeler.model.compute_dtype),
         }
         # Data sets of the hub have no file to hash.
@@ -109,3 +122,14 @@ def _labels_of(examples: Sequence[Example], source: str) -> tuple[str, ...]:
             f"{source}: has no labels, so an open labeler has nothing to find. Name them: --labels"
         )
     return describe_labels(source, found)
+
+
+def _report_leaks(examples: Sequence[Example], pool: Sequence[Example]) -> None:
+    """Warn if texts that are scored are demonstrations too: their answers are in the prompts."""
+    shown = {example.words for example in pool}
+    leaks = sum(example.words in shown for example in examples)
+    if leaks:
+        LOGGER.warning(
+            f"{leaks} of {len(examples)} texts are also demonstrations, with their labels. Name other sentences to get "
+            "a score for unseen texts: --demonstrations DATA:train"
+        )

@@ -1,11 +1,12 @@
 """Parsing answers: spans that can be located in the text, and a problem for everything else."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Literal, NamedTuple, get_args
 
 from lookboth.generative.escaping import align_words, normalize
-from lookboth.types import Span
+from lookboth.types import Prediction, Span
 
 ProblemKind = Literal["unparseable", "invented", "unknown_label", "miscopied", "unfinished"]
 PROBLEM_KINDS: tuple[ProblemKind, ...] = get_args(ProblemKind)
@@ -160,3 +161,21 @@ def occurrences(wanted: Sequence[str], words: Sequence[str], start: int) -> Iter
     for first in range(start, len(words) - len(wanted) + 1):
         if words[first : first + len(wanted)] == wanted:
             yield first
+
+
+def count_problems(predictions: Sequence[Prediction]) -> dict[str, float]:
+    """Return statistics of answer problems.
+
+    "unparseable_rate" is the share of texts whose answer is malformed or unfinished; "invented_rate" is the
+    share of invented spans among all named spans. The rest are counts.
+    """
+    counts = Counter(kind for prediction in predictions for kind in prediction.problems)
+    broken = sum(bool({"unparseable", "unfinished"} & set(p.problems)) for p in predictions)
+    # Spans that were invented or have an unknown label are not among the spans of a prediction.
+    named = sum(len(p.spans) for p in predictions) + counts["invented"] + counts["unknown_label"]
+    return {
+        "num_texts": len(predictions),
+        **{kind: counts[kind] for kind in PROBLEM_KINDS},
+        "unparseable_rate": round(broken / max(1, len(predictions)), 5),
+        "invented_rate": round(counts["invented"] / max(1, named), 5),
+    }

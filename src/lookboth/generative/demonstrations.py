@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import cycle
 from typing import Protocol
 
@@ -26,17 +27,33 @@ class Demonstrations:
         pool: labeled training sentences; never dev or test sentences.
         config: number of demonstrations and how to choose them.
         seed: seed of random choices.
+        is_draw: whether the pool is the output of `kept`: without retrieval it is the draw itself, in order.
     """
 
-    def __init__(self, pool: Sequence[Example], config: GenerativeConfig, *, seed: int = 0) -> None:
+    def __init__(
+        self, pool: Sequence[Example], config: GenerativeConfig, *, seed: int = 0, is_draw: bool = False
+    ) -> None:
         self.pool, self.config, self.seed = list(pool), config, seed
         self._retriever: Retriever | None = None
-        self._is_draw = False
+        self._is_draw = is_draw and not self.retrieves
 
     @property
     def retrieves(self) -> bool:
         """Return whether every text has its own demonstrations."""
         return self.config.demonstrations in RETRIEVED and self.config.k > 0
+
+    @cached_property
+    def by_label_set(self) -> "dict[tuple[str, ...], Demonstrations]":
+        """The demonstrations from each data set, by its labels; a text is shown those from its own data set."""
+        pools: dict[tuple[str, ...], list[Example]] = {}
+        for example in self.pool:
+            pools.setdefault(example.label_set if self.config.open_labels else (), []).append(example)
+        if len(pools) == 1:
+            return dict.fromkeys(pools, self)
+        return {
+            label_set: Demonstrations(pool, self.config, seed=self.seed, is_draw=self._is_draw)
+            for label_set, pool in pools.items()
+        }
 
     def for_texts(self, texts: Sequence[Sequence[str]]) -> list[list[Example]]:
         """Return the demonstrations for each text, with the most similar one last, next to the text.
@@ -57,23 +74,27 @@ class Demonstrations:
         return [self.pool[i] for i in self._draw(random.Random(self.seed), set())]
 
     def kept(self) -> list[Example]:
-        """Return the sentences that a saved labeler needs: its demonstrations, or the whole pool for retrieval."""
+        """Return the sentences that a saved labeler needs: those it shows for each label set, or the whole pool."""
         if self.config.k == 0:
             return []
-        return self.pool if self.retrieves else self.shared()
-
-    def as_saved(self) -> None:
-        """Treat the pool as the output of `kept`: without retrieval it is the draw itself, in order."""
-        self._is_draw = not self.retrieves
+        if self.retrieves:
+            return self.pool
+        return [example for part in self.by_label_set.values() for example in part.shared()]
 
     def for_training(self, epoch: int) -> list[list[Example]]:
         """Return the demonstrations of every sentence of the pool in one epoch.
 
         They are drawn again in each epoch, unless fixed or retrieved. Sentences with the same words as the
-        query are excluded, because their answer would leak.
+        query are excluded, because their answer would leak. With `open_labels` they are from the data set of the
+        sentence.
         """
         if self.config.k == 0:
             return [[] for _ in self.pool]
+        if len(self.by_label_set) > 1:
+            parts = {
+                label_set: iter(part.for_training(epoch)) for label_set, part in self.by_label_set.items()
+            }
+            return [next(parts[example.label_set]) for example in self.pool]
         twins: dict[tuple[str, ...], set[int]] = {}
         for index, example in enumerate(self.pool):
             twins.setdefault(example.words, set()).add(index)

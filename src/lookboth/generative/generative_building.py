@@ -1,6 +1,7 @@
 """Building an untrained generative labeler from a recipe."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from lookboth.config import AdapterConfig, GenerativeConfig, RunConfig
@@ -12,23 +13,30 @@ from lookboth.generative.prompt_plan import PromptedLanguageModel
 from lookboth.generative.prompts import MAX_TOKENS
 from lookboth.masking import MaskPlan, apply_plan
 from lookboth.models import default_device, load_language_model, torch_dtype
-from lookboth.training import Base, build_base
+from lookboth.training import Base, build_base, start_backbone
 from lookboth.types import Example
 
 ICL, TUNING = "icl", "instruction_tuning"
 
 
 def build_generative(
-    config: RunConfig, *, labels: Sequence[str], pool: Sequence[Example], seed: int, device: str | None = None
+    config: RunConfig,
+    *,
+    labels: Sequence[str],
+    pool: Sequence[Example],
+    seed: int,
+    device: str | None = None,
+    descriptions: Mapping[str, str] = MappingProxyType({}),
 ) -> GenerativeLabeler:
     """Return the language model of a recipe with its prompts, and an adapter if it will be trained.
 
     Args:
         config: a recipe with a generative method.
         labels: labels that may be generated.
-        pool: training sentences for demonstrations.
+        pool: sentences for demonstrations.
         seed: seed for random demonstrations.
         device: device of the weights; None for a GPU if there is one.
+        descriptions: descriptions of labels by name; those of the recipe come first.
 
     Raises:
         ConfigError: the model is an encoder, or its context is too short for generative.max_tokens.
@@ -41,7 +49,7 @@ def build_generative(
     # Generation needs a causal model; encoders have other plans.
     if not base.plan.is_causal:
         raise ConfigError(f"model = {config.model!r}: an encoder cannot generate text. Name a decoder.")
-    settings = _settings(config, base)
+    settings = _settings(config, base, descriptions)
     if settings.prompt_plan is not None:
         plan = MaskPlan.parse(settings.prompt_plan, base.plan.num_layers)
         apply_plan(base.backbone, plan)
@@ -55,7 +63,11 @@ def _language_model(config: RunConfig, base: Base, device: str) -> PromptedLangu
     """Return the backbone with its vocabulary head, which is trainable only in full fine-tuning."""
     backbone = bare_backbone(base.backbone)
     model = load_language_model(
-        config.model, backbone, revision=config.revision, trust_remote_code=config.trust_remote_code
+        # Full fine-tuning also trains the vocabulary head, so that of a labeler to train further is its own.
+        start_backbone(config),
+        backbone,
+        revision=config.revision,
+        trust_remote_code=config.trust_remote_code,
     )
     # The children of a language model are its backbone and its vocabulary head.
     for module in model.children():
@@ -81,7 +93,7 @@ def _labeler_config(
     )
 
 
-def _settings(config: RunConfig, base: Base) -> GenerativeConfig:
+def _settings(config: RunConfig, base: Base, descriptions: Mapping[str, str]) -> GenerativeConfig:
     """Return the section [generative] adjusted to the method, with the maximum prompt length of the model."""
     settings = config.generative
     limit = getattr(base.backbone.config.get_text_config(), "max_position_embeddings", None)
@@ -92,7 +104,9 @@ def _settings(config: RunConfig, base: Base) -> GenerativeConfig:
         )
     longest = settings.max_tokens or min(MAX_TOKENS, limit or MAX_TOKENS)
     chat = bool(base.tokenizer.chat_template) if settings.chat is None else settings.chat
-    update: dict[str, Any] = {"max_tokens": longest, "chat": chat}
+    described = {**descriptions, **settings.descriptions}
+    # The demonstrations are saved, not the names of their files.
+    update: dict[str, Any] = {"max_tokens": longest, "chat": chat, "descriptions": described, "pool": ()}
     if config.method == TUNING:
         update["k"] = 0
         # Without demonstrations "multi", the default, and "single" train on the same tokens.

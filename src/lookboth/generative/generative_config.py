@@ -34,7 +34,7 @@ class GenerativeLabelerConfig:
         fingerprint: fingerprint of its weights (`lookboth.models.fingerprint`).
         labels: the known labels; scheme: tag scheme of the labels.
         generative: prompt and decoding settings.
-        adapter: "full", "lora", "qlora", or "none" without training.
+        adapter: "full", "lora", "qlora", "merged", or "none" without training.
         double_quant: whether the scales of a 4-bit base were quantized as well.
         exit_layer: number of layers of the base to use; None for all.
         max_tokens: longer texts are split into parts without overlap.
@@ -70,6 +70,11 @@ class GenerativeLabelerConfig:
     def tags(self) -> tuple[str, ...]:
         """Return all tags that a word can have."""
         return tuple(tags_for_labels(self.labels, self.scheme))
+
+    @property
+    def known_labels(self) -> dict[str, str]:
+        """Return the labels of the training with their descriptions, "" if there is none."""
+        return {label: self.generative.descriptions.get(label, "") for label in self.labels}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""

@@ -1,28 +1,45 @@
 """The generative labeler: a language model that generates labels, with prompts and demonstrations."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lookboth.data import WordEncoder, encode_spans, text_and_offsets
+from lookboth.data import (
+    DemonstrationPool,
+    Labels,
+    LabelText,
+    WordEncoder,
+    encode_spans,
+    parse_labels,
+    read_demonstrations,
+    text_and_offsets,
+)
 from lookboth.errors import ModelError
-from lookboth.generative.answer_parsing import PROBLEM_KINDS
+from lookboth.generative.answer_parsing import count_problems
 from lookboth.generative.answering import Answerer, ScoredAnswer
 from lookboth.generative.codecs import build_codec
 from lookboth.generative.demonstrations import Demonstrations
 from lookboth.generative.generative_config import GENERATIVE, GenerativeLabelerConfig
 from lookboth.generative.generative_model import GenerativeModel
 from lookboth.generative.generative_saving import load_parts, save_parts
+from lookboth.generative.named_labels import (
+    labels_of_pool,
+    named_config,
+    own_demonstrations,
+    require_readable,
+    require_shown,
+    with_only,
+)
+from lookboth.generative.prompt_labels import naming
 from lookboth.generative.prompts import Prompt, PromptWriter
-from lookboth.inference import TextLabeler
+from lookboth.generative.text_parts import cut_words, part_of
+from lookboth.inference import TextLabeler, label_by_label_set, reading_for
 from lookboth.labelers import KIND_KEY, LoadOptions, find_folder, read_settings
 from lookboth.memory import LARGE_BATCH
 from lookboth.types import Example, PredictedSpan, Prediction, Span
-
-_SENTENCE_ENDS = frozenset(".!?。")
 
 
 class GenerativeLabeler(TextLabeler):
@@ -35,6 +52,7 @@ class GenerativeLabeler(TextLabeler):
         tokenizer: tokenizer of the model.
         pool: training sentences for demonstrations.
         seed: seed of random demonstrations.
+        is_draw: whether the pool was saved by a labeler, see `Demonstrations`.
 
     Raises:
         ConfigError: prompts cannot be written with this tokenizer.
@@ -51,14 +69,16 @@ class GenerativeLabeler(TextLabeler):
         pool: Sequence[Example] = (),
         *,
         seed: int = 0,
+        is_draw: bool = False,
     ) -> None:
         self.config, self.model, self.tokenizer = config, model, tokenizer
         settings = config.generative
         codec = build_codec(settings.format, config.labels, config.scheme)
         self.writer = PromptWriter(tokenizer, codec, settings)
-        self.demonstrations = Demonstrations(pool, settings, seed=seed)
+        self.demonstrations = Demonstrations(pool, settings, seed=seed, is_draw=is_draw)
         self.encoder = WordEncoder(tokenizer)
         self.answerer = Answerer(model.language, self.writer)
+        self._views: dict[tuple[str, ...], GenerativeLabeler] = {}
 
     @property
     def device(self) -> torch.device:
@@ -69,6 +89,62 @@ class GenerativeLabeler(TextLabeler):
     def planned_model(self) -> Any:
         """Return the language model, which has the mask plan."""
         return self.model.language
+
+    @property
+    def takes_labels(self) -> bool:
+        """Whether `with_labels` names labels at prediction time."""
+        return True
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was trained for labels that are named in prediction."""
+        return self.config.generative.open_labels
+
+    def with_labels(
+        self, labels: Labels | None = None, *, demonstrations: DemonstrationPool | None = None
+    ) -> "GenerativeLabeler":
+        """Return a labeler for labels named now; it shares the weights.
+
+        Args:
+            labels: as in `Labeler.with_labels`; None: those of the demonstrations, else those of the training.
+            demonstrations: sentences with these labels: examples, or the name of labeled data (its train split unless
+                another is named). None: the labeler's own, if their data were annotated with all the labels.
+
+        Raises:
+            ConfigError: the labels are not valid, the prompts do not show them, or none is in the demonstrations.
+            DataError: the demonstrations cannot be read, or have no spans.
+
+        >>> labeler.with_labels(["company", "product"], demonstrations="cars.conll")  # doctest: +SKIP
+        """
+        pool = None
+        if demonstrations is not None:
+            require_shown(self.config)
+            pool = read_demonstrations(demonstrations, reading_for(self, None))
+        if labels is None:
+            labels = self.config.known_labels if pool is None else labels_of_pool(pool)
+        return self._with_labels(parse_labels(labels), pool)
+
+    def _with_labels(
+        self, labels: Sequence[LabelText], pool: Sequence[Example] | None
+    ) -> "GenerativeLabeler":
+        names, config = [label.name for label in labels], named_config(self.config, labels)
+        kept = own_demonstrations(self.demonstrations.kept(), names, self.config.labels)
+        shown = kept if pool is None else with_only(pool, names)
+        require_readable(self.config, labels, len(shown))
+        named = copy(self)
+        named.config, named.writer, named._views = config, naming(self.writer, labels), {}
+        named.demonstrations = Demonstrations(
+            shown, config.generative, seed=self.demonstrations.seed, is_draw=pool is None
+        )
+        named.answerer = Answerer(self.model.language, named.writer, keeps_prefix=self.answerer.keeps_prefix)
+        return named
+
+    def _view(self, label_set: tuple[str, ...] = ()) -> "GenerativeLabeler":
+        """Return the labeler for the labels of a data set; for those of its training without one."""
+        # Kept, because a retriever encodes its whole pool.
+        if label_set not in self._views:
+            self._views[label_set] = self.with_labels(label_set or None)
+        return self._views[label_set]
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write adapter, labels, template, demonstrations and card into one folder."""
@@ -113,12 +189,22 @@ class GenerativeLabeler(TextLabeler):
         Raises:
             ConfigError: a text does not fit into generative.max_tokens.
         """
+        if self.is_open:
+            return self._view().prompts(examples)
         texts = [example.words for example in examples]
         shown = self.demonstrations.for_texts(texts)
         return [self.writer.prompt(*pair) for pair in zip(texts, shown, strict=True)]
 
     def label_chunk(self, examples: Sequence[Example], *, batch_tokens: int | None) -> Iterator[Prediction]:
-        """Yield the prediction for each example, in order; see `TextLabeler.label_chunk`."""
+        """Yield the prediction for each example, in order; see `TextLabeler.label_chunk`.
+
+        A labeler that was trained with `open_labels` finds in each example the labels of its `label_set`.
+        """
+        if self.is_open:
+            return label_by_label_set(examples, self._view, batch_tokens=batch_tokens)
+        return self._label(examples, batch_tokens)
+
+    def _label(self, examples: Sequence[Example], batch_tokens: int | None) -> Iterator[Prediction]:
         parts = [(i, first, part) for i, e in enumerate(examples) for first, part in self.cut(e)]
         scored_answers = self.answer([part for _, _, part in parts], batch_tokens=batch_tokens)
         of_example: list[list[tuple[int, ScoredAnswer]]] = [[] for _ in examples]
@@ -149,7 +235,7 @@ class GenerativeLabeler(TextLabeler):
         if sum(lengths) <= self.config.max_tokens:
             return [(0, example)] if lengths else []
         borders = cut_words(example.words, lengths, self.config.max_tokens)
-        return [(start, _part(example, start, end)) for start, end in borders]
+        return [(start, part_of(example, start, end)) for start, end in borders]
 
     def join(self, example: Example, answers: Sequence[tuple[int, ScoredAnswer]]) -> Prediction:
         """Return the prediction of an example, merged from the answers for its parts.
@@ -181,56 +267,8 @@ def load_generative(folder: Path, data: Mapping[str, Any], options: LoadOptions)
         ModelError: the folder is incomplete or does not fit its base.
     """
     config, model, tokenizer, pool = load_parts(folder, data, options)
-    labeler = GenerativeLabeler(config, model, tokenizer, pool)
     # The saved pool is already the draw; drawing from it again would change the demonstrations.
-    labeler.demonstrations.as_saved()
+    labeler = GenerativeLabeler(config, model, tokenizer, pool, is_draw=True)
     # The weights of a loaded labeler do not change, so the prefix stays valid.
     labeler.answerer.keeps_prefix = True
     return labeler
-
-
-def cut_words(words: Sequence[str], lengths: Sequence[int], limit: int) -> list[tuple[int, int]]:
-    """Return the (start, end) words of parts of at most `limit` tokens, split after a sentence in their second
-    half.
-
-    >>> cut_words(["a", ".", "b", "c"], [1, 1, 1, 1], 3)
-    [(0, 2), (2, 4)]
-    """
-    parts, start = [], 0
-    while start < len(words):
-        end, budget = start, limit
-        while end < len(words) and (lengths[end] <= budget or end == start):
-            budget -= lengths[end]
-            end += 1
-        if end < len(words):
-            # Only the second half: a cut near the start would make many short parts.
-            ends = (i + 1 for i in range(end - 1, (start + end) // 2 - 1, -1) if words[i] in _SENTENCE_ENDS)
-            end = next(ends, end)
-        parts.append((start, end))
-        start = end
-    return parts
-
-
-def count_problems(predictions: Sequence[Prediction]) -> dict[str, float]:
-    """Return statistics of answer problems.
-
-    "unparseable_rate" is the share of texts whose answer is malformed or unfinished; "invented_rate" is the
-    share of invented spans among all named spans. The rest are counts.
-    """
-    counts = Counter(kind for prediction in predictions for kind in prediction.problems)
-    broken = sum(bool({"unparseable", "unfinished"} & set(p.problems)) for p in predictions)
-    # Spans that were invented or have an unknown label are not among the spans of a prediction.
-    named = sum(len(p.spans) for p in predictions) + counts["invented"] + counts["unknown_label"]
-    return {
-        "num_texts": len(predictions),
-        **{kind: counts[kind] for kind in PROBLEM_KINDS},
-        "unparseable_rate": round(broken / max(1, len(predictions)), 5),
-        "invented_rate": round(counts["invented"] / max(1, named), 5),
-    }
-
-
-def _part(example: Example, start: int, end: int) -> Example:
-    # Spans across the border of a part would have wrong lengths.
-    inside = (span for span in example.spans if start <= span.start and span.end <= end)
-    spans = tuple(Span(s.start - start, s.end - start, s.label) for s in inside)
-    return Example(example.words[start:end], spans, source=example.source)

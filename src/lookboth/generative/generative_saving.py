@@ -43,7 +43,7 @@ def save_parts(
     # With the adapter "none" nothing was trained, so no weights are written.
     if config.adapter in {"lora", "qlora"}:
         save_adapter(model.backbone, folder / ADAPTER_FOLDER, base=config.base, revision=config.revision)
-    elif config.adapter == "full":
+    elif config.adapter in {"full", "merged"}:
         model.language.model.save_pretrained(folder / BACKBONE_FOLDER)
     tokenizer.save_pretrained(folder)
     _write_examples(folder / DEMONSTRATIONS_FILE, demonstrations)
@@ -65,8 +65,9 @@ def load_parts(
         # The revision belongs to the hub id that `base` replaces.
         config = replace(config, base=options.base, revision=None)
     backbone, tokenizer = load_backbone_and_tokenizer(folder, config, options)
-    # Full fine-tuning also changes the vocabulary head, which is saved with the backbone.
-    name = str((folder / BACKBONE_FOLDER).absolute()) if config.adapter == "full" else config.base
+    # Full fine-tuning also changes the vocabulary head, which is saved with a backbone of its own.
+    own = config.adapter in {"full", "merged"}
+    name = str((folder / BACKBONE_FOLDER).absolute()) if own else config.base
     language = LanguageModel(
         load_language_model(
             name,
@@ -81,7 +82,15 @@ def load_parts(
 
 
 def _write_examples(file: Path, examples: Iterable[Example]) -> None:
-    rows = ({"words": e.words, "spans": [list(span) for span in e.spans]} for e in examples)
+    rows = (
+        {
+            "words": e.words,
+            "spans": [list(span) for span in e.spans],
+            # Written only by labelers with labels of several data sets.
+            **({"label_set": e.label_set} if e.label_set else {}),
+        }
+        for e in examples
+    )
     write_whole(file, (json.dumps(row, ensure_ascii=False) + "\n" for row in rows), follow_links=False)
 
 
@@ -89,6 +98,11 @@ def _read_examples(file: Path) -> list[Example]:
     try:
         # `splitlines` would also split at characters such as U+2028, which JSON leaves inside strings.
         rows = [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
-        return [Example(tuple(row["words"]), tuple(Span(*span) for span in row["spans"])) for row in rows]
+        return [_read_example(row) for row in rows]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{file}: cannot be read: {first_line(error)}") from error
+
+
+def _read_example(row: Mapping[str, Any]) -> Example:
+    spans = tuple(Span(*span) for span in row["spans"])
+    return Example(tuple(row["words"]), spans, label_set=tuple(map(str, row.get("label_set", ()))))

@@ -1,6 +1,7 @@
 """Tokenized prompts: instruction, demonstrations and query, with known boundaries between the parts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -80,21 +81,39 @@ class PromptWriter:
     """
 
     def __init__(self, tokenizer: Any, codec: Codec, config: GenerativeConfig) -> None:
-        self.tokenizer, self.codec, self.config = tokenizer, codec, config
+        self.tokenizer = tokenizer
         self.encoder = TextEncoder(tokenizer)
         self.max_tokens = config.max_tokens or MAX_TOKENS
-        instruction = write_instruction(codec, config)
-        template = find_template(tokenizer, config, has_instruction=bool(instruction))
-        self.head_ids = (
-            *first_tokens(tokenizer, template),
-            *self.encoder.encode(template.start, special=True),
-            *self.encoder.encode(instruction),
-            *self.encoder.encode(template.body, special=True),
-        )
-        self.reply_ids = self.encoder.encode(template.reply, special=True)
-        self.next_ids = self.encoder.encode(template.next, special=True)
+        self._template = find_template(tokenizer, config, has_instruction=bool(config.instruction))
+        self._first_ids = first_tokens(tokenizer, self._template)
+        self.reply_ids = self.encoder.encode(self._template.reply, special=True)
+        self.next_ids = self.encoder.encode(self._template.next, special=True)
         # Answers are one line, so a line end also means that the answer is over.
         self.stop_ids = frozenset({self.end_id, *_ids_of_line_ends(tokenizer)} | _end_of_text(tokenizer))
+        self._name_labels(codec, config)
+
+    def for_labels(self, codec: Codec, descriptions: Mapping[str, str]) -> "PromptWriter":
+        """Return a writer for other labels, which shares the tokenizer and the template.
+
+        Args:
+            codec: answer format with the labels.
+            descriptions: descriptions by label, for the instruction.
+
+        Raises:
+            ConfigError: a description of a label that the codec does not have.
+        """
+        writer = copy(self)
+        writer._name_labels(codec, self.config.model_copy(update={"descriptions": dict(descriptions)}))
+        return writer
+
+    def _name_labels(self, codec: Codec, config: GenerativeConfig) -> None:
+        self.codec, self.config = codec, config
+        self.head_ids = (
+            *self._first_ids,
+            *self.encoder.encode(self._template.start, special=True),
+            *self.encoder.encode(write_instruction(codec, config)),
+            *self.encoder.encode(self._template.body, special=True),
+        )
         # The same sentence is a demonstration in many prompts.
         self._blocks: dict[Example, Block] = {}
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 from lookboth.config import TrainConfig
 from lookboth.data import padding_share, schedule_batches
 from lookboth.generative.demonstrations import Demonstrations
+from lookboth.generative.prompt_labels import PromptLabels
 from lookboth.generative.prompts import PromptWriter
 from lookboth.training import RunBatches
 from lookboth.types import Example, TokenizedExample
@@ -23,7 +24,7 @@ class TrainingExamples(Sequence[TokenizedExample]):
     tokens.
 
     Args:
-        writer: the prompt writer.
+        writer: the prompt writer; see `PromptLabels` for the labels of each prompt.
         demonstrations: demonstrations from the training sentences.
         num_epochs: number of epochs.
         loss: see `PromptWriter.training_example`.
@@ -32,7 +33,7 @@ class TrainingExamples(Sequence[TokenizedExample]):
     def __init__(
         self, writer: PromptWriter, demonstrations: Demonstrations, *, num_epochs: int, loss: str
     ) -> None:
-        self.writer, self.loss = writer, loss
+        self.prompt_labels, self.loss = PromptLabels(writer, demonstrations.seed), loss
         self.queries = demonstrations.pool
         self.shown: list[list[Example]] = []
         for epoch in range(num_epochs):
@@ -51,10 +52,11 @@ class TrainingExamples(Sequence[TokenizedExample]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         # Index order is epoch after epoch over the same queries.
-        query = index % len(self.queries)
-        ids, predicting = self.writer.training_example(self.queries[query], self.shown[index], self.loss)
+        number = index % len(self.queries)
+        writer, query, shown = self.prompt_labels.draw(self.queries[number], self.shown[index], index)
+        ids, predicting = writer.training_example(query, shown, self.loss)
         return TokenizedExample(
-            ids, tuple((p, p + 1) for p in predicting), tuple(ids[p + 1] for p in predicting), query
+            ids, tuple((p, p + 1) for p in predicting), tuple(ids[p + 1] for p in predicting), number
         )
 
 

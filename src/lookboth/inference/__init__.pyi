@@ -29,6 +29,7 @@ from .pieces import (
 from .pipeline import (
     chunks as chunks,
     example_scores as example_scores,
+    label_by_label_set as label_by_label_set,
     label_examples as label_examples,
     label_with_probs as label_with_probs,
     log_probs_of as log_probs_of,
@@ -47,6 +48,7 @@ from .text_labeler import (
     HeadLabeler as HeadLabeler,
     TextLabeler as TextLabeler,
     reading_for as reading_for,
+    refuse_demonstrations as refuse_demonstrations,
     require_scores as require_scores,
 )
 from .word_stream import WindowScorer as WindowScorer, WordStream as WordStream

@@ -1,6 +1,6 @@
 """The pipeline from texts to predictions, used by predict, evaluate, bulk labeling and the server."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from lookboth.data import text_and_offsets, text_of
@@ -54,6 +54,28 @@ def label_chunk(
 ) -> Iterator[Prediction]:
     """Yield the prediction of a labeler with a head for each example, in order."""
     return (prediction for prediction, _ in label_with_probs(labeler, examples, batch_tokens=batch_tokens))
+
+
+def label_by_label_set(
+    examples: Sequence[Example],
+    named: "Callable[[tuple[str, ...]], ChunkLabeler]",
+    *,
+    batch_tokens: int | None,
+) -> Iterator[Prediction]:
+    """Yield the prediction for each example, in order, by the labeler for its label set.
+
+    Args:
+        examples: the examples; those of each label set are labeled together.
+        named: returns the labeler for a label set, which is empty for examples without one.
+        batch_tokens: tokens per batch; None: a default for the device.
+    """
+    found: dict[int, Prediction] = {}
+    for label_set in dict.fromkeys(example.label_set for example in examples):
+        places = [i for i, example in enumerate(examples) if example.label_set == label_set]
+        chosen = [examples[i] for i in places]
+        predictions = named(label_set).label_chunk(chosen, batch_tokens=batch_tokens)
+        found.update(zip(places, predictions, strict=True))
+    return (found[i] for i in range(len(examples)))
 
 
 def label_with_probs(

@@ -16,7 +16,7 @@ from lookboth.types import Example, Prediction, TokenizedExample
 if TYPE_CHECKING:
     import numpy as np
 
-    from lookboth.data import Labels, WordEncoder
+    from lookboth.data import DemonstrationPool, Labels, WordEncoder
     from lookboth.inference.labeling_config import LabelingConfig
     from lookboth.inference.likelihoods import Likelihood
     from lookboth.inference.protocols import LabelerSettings, LabelerWeights
@@ -88,15 +88,23 @@ class TextLabeler(ABC):
         """Whether `with_labels` names labels at prediction time."""
         return False
 
-    def with_labels(self, labels: "Labels") -> "TextLabeler":
-        """Return a labeler for labels named now; see `Labeler.with_labels`.
+    @property
+    def is_open(self) -> bool:
+        """Whether it was trained for labels that are named in prediction."""
+        return self.takes_labels
+
+    def with_labels(
+        self, labels: "Labels | None" = None, *, demonstrations: "DemonstrationPool | None" = None
+    ) -> "TextLabeler":
+        """Return a labeler for labels named now; see `Labeler.with_labels` and `GenerativeLabeler.with_labels`.
 
         Raises:
             ModelError: the labels of this labeler are fixed.
         """
+        refuse_demonstrations(demonstrations)
         raise ModelError(
             f"the labels of this labeler are fixed: {', '.join(self.config.labels)}. To name labels at prediction "
-            "time, train one with head.kind = 'open'."
+            "time, train one with head.kind = 'open' or generative.open_labels = true."
         )
 
     @property
@@ -238,6 +246,18 @@ class HeadLabeler(TextLabeler):
     def label_chunk(self, examples: Sequence[Example], *, batch_tokens: int | None) -> Iterator[Prediction]:
         """Yield the prediction for each example, in order; see `TextLabeler.label_chunk`."""
         return label_chunk(self, examples, batch_tokens=batch_tokens)
+
+
+def refuse_demonstrations(demonstrations: "DemonstrationPool | None") -> None:
+    """Refuse demonstrations for a labeler with a head.
+
+    Raises:
+        ModelError: there are demonstrations.
+    """
+    if demonstrations is not None:
+        raise ModelError(
+            "demonstrations: only generative labelers read them, and this labeler has a head. Leave them out."
+        )
 
 
 def require_scores(labeler: TextLabeler, what: str) -> HeadLabeler:

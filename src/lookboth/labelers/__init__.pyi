@@ -20,7 +20,9 @@ from .labeler_config import (
 from .labeler_pool import LabelerPool as LabelerPool
 from .labeling_settings import labeling_from_dict as labeling_from_dict, labeling_to_dict as labeling_to_dict
 from .merging import (
+    Merged as Merged,
     fix_labels_to_folder as fix_labels_to_folder,
+    merge_backbone as merge_backbone,
     merge_labeler as merge_labeler,
     merge_to_folder as merge_to_folder,
 )

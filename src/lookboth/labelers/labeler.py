@@ -9,9 +9,24 @@ from typing import Any
 import numpy as np
 import torch
 
-from lookboth.data import Labels, WordEncoder, build_batch, parse_labels, place_inputs
+from lookboth.data import (
+    DemonstrationPool,
+    Labels,
+    WordEncoder,
+    build_batch,
+    parse_labels,
+    place_inputs,
+)
 from lookboth.errors import ModelError
-from lookboth.inference import HeadLabeler, Likelihood, TextLabeler, WordStream, require_scores
+from lookboth.inference import (
+    HeadLabeler,
+    Likelihood,
+    TextLabeler,
+    WordStream,
+    label_by_label_set,
+    refuse_demonstrations,
+    require_scores,
+)
 from lookboth.labelers.fixed_labels import LabelVectors, fix_labels
 from lookboth.labelers.folders import find_folder
 from lookboth.labelers.labeler_config import KIND_KEY, LabelerConfig, read_settings
@@ -134,13 +149,9 @@ class Labeler(HeadLabeler):
         """
         if not self.config.is_open:
             return super().label_chunk(examples, batch_tokens=batch_tokens)
-        found: dict[int, Prediction] = {}
-        for labels in dict.fromkeys(example.label_set for example in examples):
-            places = [i for i, example in enumerate(examples) if example.label_set == labels]
-            labeler = self.with_labels(labels or self.config.known_labels)
-            chosen = [examples[i] for i in places]
-            found.update(zip(places, labeler.label_chunk(chosen, batch_tokens=batch_tokens), strict=True))
-        return (found[i] for i in range(len(examples)))
+        return label_by_label_set(
+            examples, lambda labels: self.with_labels(labels or None), batch_tokens=batch_tokens
+        )
 
     def likelihood(self) -> Likelihood:
         """Return the head's conversion of scores to probabilities."""
@@ -185,7 +196,9 @@ class Labeler(HeadLabeler):
         """Whether `with_labels` names labels at prediction time."""
         return self.config.is_open
 
-    def with_labels(self, labels: Labels) -> "Labeler":
+    def with_labels(
+        self, labels: Labels | None = None, *, demonstrations: DemonstrationPool | None = None
+    ) -> "Labeler":
         """Return an ordinary labeler with a linear head for labels named now; it shares the backbone.
 
         Vectors of labels are cached, so that naming them again costs little. Save the result to export or calibrate
@@ -193,18 +206,19 @@ class Labeler(HeadLabeler):
 
         Args:
             labels: a list of "name" or "name: description"; a mapping from name to description; or a text with commas
-                as on the command line.
+                as on the command line. None: those of the training.
 
         Raises:
-            ModelError: this is not an open labeler.
+            ModelError: this is not an open labeler, or there are demonstrations, which only generative labelers read.
             ConfigError: no label, an empty name, a name that occurs twice, or a text that is too long.
 
         >>> labeler.with_labels(["company", "product: something that is sold"])  # doctest: +SKIP
         """
         if not self.config.is_open:
             # This raises an error with the fixed labels.
-            super().with_labels(labels)
-        parsed = parse_labels(labels)
+            super().with_labels(labels, demonstrations=demonstrations)
+        refuse_demonstrations(demonstrations)
+        parsed = parse_labels(self.config.known_labels if labels is None else labels)
         vectors = self._vectors.of([label.forms()[0] for label in parsed])
         return Labeler(*fix_labels(self.config, self.model, parsed, vectors), self.tokenizer)
 

@@ -12,7 +12,7 @@ from lookboth.labelers.labeler_config import KIND_KEY, read_settings
 from lookboth.memory import without_collection
 
 if TYPE_CHECKING:
-    from lookboth.data import Labels
+    from lookboth.data import DemonstrationPool, Labels
 
 
 @dataclass(frozen=True)
@@ -38,18 +38,23 @@ class LabelerKind(NamedTuple):
     Args:
         load: (folder, config.json, LoadOptions) -> TextLabeler.
         describe: (name, config.json) -> output of `lookboth inspect`; None for the kind whose plan can be changed.
+        merge: (TextLabeler, sentences) -> Merged; None for a kind without an adapter.
     """
 
     load: str
     describe: str | None = None
+    merge: str | None = None
 
 
 # By the value of "kind" in `config.json`; a torch labeler with a head does not have this key.
 KINDS = {
-    None: LabelerKind("lookboth.labelers.labeler:load_labeler"),
+    None: LabelerKind(
+        "lookboth.labelers.labeler:load_labeler", merge="lookboth.labelers.merging:merge_and_compare"
+    ),
     "generative": LabelerKind(
         "lookboth.generative.generative_labeler:load_generative",
         "lookboth.generative.generative_config:describe_generative",
+        "lookboth.generative.generative_merging:merge_generative",
     ),
     "onnx": LabelerKind("lookboth.onnx.onnx_labeler:load_exported", "lookboth.onnx.folder:describe_exported"),
 }
@@ -64,6 +69,7 @@ def open_labeler(
     merge: bool = True,
     trust_remote_code: bool = False,
     labels: "Labels | None" = None,
+    demonstrations: "DemonstrationPool | None" = None,
 ) -> TextLabeler:
     """Open a saved labeler of any kind; an exported labeler does not need torch.
 
@@ -75,12 +81,14 @@ def open_labeler(
         merge: merge an adapter into the weights in memory: faster, and equal within rounding. False: keep it
             apart, to train it further.
         trust_remote_code: run the base model's own code.
-        labels: labels of an open labeler, as in `Labeler.with_labels`; None: those of its training.
+        labels: labels named in prediction, as in `Labeler.with_labels`; None: those of its training.
+        demonstrations: sentences with these labels for a generative labeler, as in `GenerativeLabeler.with_labels`.
 
     Raises:
         ModelError: the folder is missing, incomplete, from a newer version, or does not fit its base; or a package that
-            its kind needs is not installed; or labels are named and those of the labeler are fixed.
-        ConfigError: the labels are not valid.
+            its kind needs is not installed; or labels are named and those of the labeler are fixed; or there are
+            demonstrations, which it does not read.
+        ConfigError, DataError: the labels or demonstrations are not valid.
     """
     options = LoadOptions(
         device=device,
@@ -90,7 +98,9 @@ def open_labeler(
         trust_remote_code=trust_remote_code,
     )
     labeler = load_folder(find_folder(name), options)
-    return labeler if labels is None else labeler.with_labels(labels)
+    if labels is None and demonstrations is None:
+        return labeler
+    return labeler.with_labels(labels, demonstrations=demonstrations)
 
 
 @without_collection()

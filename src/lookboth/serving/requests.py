@@ -51,7 +51,7 @@ class LabelRequest(BaseModel):
     )
     labels: list[str] | None = Field(
         default=None,
-        description="Only these labels; default: all. An open labeler finds these, each as `name` or "
+        description="Only these labels; default: all. An open or generative labeler finds these, each as `name` or "
         "`name: description`; default: those of its training.",
     )
 

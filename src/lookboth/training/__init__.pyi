@@ -1,3 +1,4 @@
+from .adaptation_texts import refuse_evaluated as refuse_evaluated
 from .batches import RunBatches as RunBatches, find_pad_id as find_pad_id
 from .best_weights import History as History
 from .checkpoints import load_weights as load_weights
@@ -6,7 +7,11 @@ from .classifier import (
     prepare_classifier as prepare_classifier,
     train_classifier as train_classifier,
 )
-from .continuation import continued as continued
+from .continuation import (
+    continued as continued,
+    start_backbone as start_backbone,
+    start_folder as start_folder,
+)
 from .distributed_work import score_tests as score_tests, share_labeling as share_labeling
 from .folder_claim import claim_folder as claim_folder, hash_examples as hash_examples
 from .footprint import estimate as estimate
@@ -26,6 +31,7 @@ from .run_finishing import (
     Start as Start,
     TrainedRun as TrainedRun,
     finish_run as finish_run,
+    label_texts_of as label_texts_of,
     labels_of as labels_of,
 )
 from .splits import (

@@ -21,7 +21,8 @@ BySource = Mapping[str, Sequence[Example]]
 def add_label_sets(parts: Sequence[BySource], config: RunConfig) -> Sequence[BySource]:
     """Return the data with the labels that each source annotates as the label set of its examples.
 
-    Without data.annotated only an open head has label sets: the labels that occur in the data of each source.
+    Without data.annotated only labels named in prediction have label sets: the labels that occur in the data of each
+    source.
 
     Args:
         parts: examples by source, of each split.
@@ -31,7 +32,7 @@ def add_label_sets(parts: Sequence[BySource], config: RunConfig) -> Sequence[ByS
         ConfigError: data.annotated does not name each source.
         DataError: a source has a label that it does not annotate according to data.annotated.
     """
-    if not config.data.annotated and config.head.kind != "open":
+    if not config.data.annotated and not config.names_labels:
         return parts
     # All splits of a source have the same label set.
     found: dict[str, set[str]] = defaultdict(set)
@@ -108,9 +109,9 @@ def _require_named(names: Sequence[str], config: RunConfig) -> None:
 
 
 def _label_set(name: str, found: set[str], config: RunConfig) -> tuple[str, ...]:
-    """Return the label set of a source: of an open head with descriptions, else empty for all labels."""
+    """Return the label set of a source: with descriptions for labels named in prediction, else empty for all labels."""
     by_name = {split_name(source)[0]: labels for source, labels in config.data.annotated.items()}
-    annotated, is_open = by_name.get(name, "all"), config.head.kind == "open"
+    annotated, is_open = by_name.get(name, "all"), config.names_labels
     if annotated == "all":
         return describe_labels(name, sorted(found), config.labels) if is_open else ()
     if others := sorted(found - set(annotated)):

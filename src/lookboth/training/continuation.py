@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from lookboth.config import RunConfig, overlay
+from lookboth.config import GENERATIVE_METHODS, RunConfig, overlay
 from lookboth.data import describe_labels, join_label_texts
 from lookboth.errors import ConfigError, ModelError
 from lookboth.labelers import (
@@ -14,29 +14,29 @@ from lookboth.labelers import (
     KIND_KEY,
     LabelerConfig,
     find_folder,
+    optional,
     read_config,
     read_head,
     read_settings,
+    setting,
+    texts,
 )
 from lookboth.models import read_adapter
 
-# The weights depend on these settings, so the recipe must not name other values.
-_FIXED = (
-    "model",
-    "revision",
-    "task",
-    "scheme",
-    "label_on",
-    "repetition",
-    "prefix_each_copy",
-    "exit_layer",
-    "head",
-    "adapter",
-)
 # The kind of head whose weights the label vectors of an open labeler are.
 FIXED_KIND = "linear"
-# These only have the labeler's value as default.
-_DEFAULTS = ("plan", "max_tokens", "overlap", "context")
+
+
+class _Saved(NamedTuple):
+    """The recipe keys of a saved labeler.
+
+    Args:
+        fixed: the weights depend on them, so the recipe must not name other values.
+        defaults: values of keys that the recipe does not name.
+    """
+
+    fixed: dict[str, Any]
+    defaults: dict[str, Any]
 
 
 def continued(config: RunConfig) -> RunConfig:
@@ -50,12 +50,8 @@ def continued(config: RunConfig) -> RunConfig:
         return config
     saved = _settings(start_folder(config), config)
     given = config.model_dump(mode="json", exclude_unset=True)
-    kept = {key: saved[key] for key in _DEFAULTS if key not in given}
-    splitter = read_config(start_folder(config)).encoding.splitter
-    if splitter and config.data.splitter is None:
-        kept["data"] = {**given.get("data", {}), "splitter": splitter}
-    fixed = {key: saved[key] for key in _FIXED if key in saved}
-    if fixed["head"]["kind"] == "open" and given.get("head", {}).get("kind") == FIXED_KIND:
+    fixed = saved.fixed
+    if fixed.get("head", {}).get("kind") == "open" and given.get("head", {}).get("kind") == FIXED_KIND:
         fixed["head"] = {**fixed["head"], "kind": FIXED_KIND}
     if wrong := _conflicts(given, fixed):
         key, found, wanted = wrong[0]
@@ -64,7 +60,7 @@ def continued(config: RunConfig) -> RunConfig:
             f"{key} = {found!r}: the labeler {config.start.labeler} was trained with {wanted!r}. Leave the key out"
             f"{fixing if wanted == 'open' else ''}."
         )
-    return RunConfig.model_validate(overlay(given, kept, fixed))
+    return RunConfig.model_validate(overlay(saved.defaults, given, fixed))
 
 
 def fixes_labels(config: RunConfig) -> bool:
@@ -96,8 +92,10 @@ def start_folder(config: RunConfig) -> Path:
 
 
 def start_config(config: RunConfig) -> LabelerConfig | None:
-    """Return the settings of the labeler in the section [start]; None without it."""
-    return None if config.start is None else read_config(start_folder(config))
+    """Return the settings of the labeler in the section [start]; None without it, or if it is generative."""
+    if config.start is None or config.method in GENERATIVE_METHODS:
+        return None
+    return read_config(start_folder(config))
 
 
 def start_backbone(config: RunConfig) -> str:
@@ -121,19 +119,43 @@ def start_head(head: Any, config: RunConfig) -> None:
         head.start_from(read_head(start_folder(config)), saved.tags)
 
 
-def _settings(folder: Path, config: RunConfig) -> dict[str, Any]:
-    """Return the recipe keys of a saved labeler."""
-    if kind := read_settings(folder).get(KIND_KEY):
+def require_own_base(config: RunConfig, found: str) -> None:
+    """Refuse to continue an adapter on another base model than its own.
+
+    Args:
+        config: a recipe.
+        found: fingerprint of the loaded base.
+
+    Raises:
+        ModelError: the labeler in the section [start] was trained on another base.
+    """
+    if config.start is None or config.adapter.kind == "full":
+        return
+    wanted = setting(read_settings(start_folder(config)), "base_fingerprint", str)
+    if found != wanted:
         raise ModelError(
-            f"start.labeler = {str(folder)!r}: a labeler of the kind {kind!r:.100}; only labelers with a head "
-            "in torch can be trained further."
+            f"start.labeler: trained on a base with fingerprint {wanted}, but {config.model} has {found}; it is "
+            "another model."
+        )
+
+
+def _settings(folder: Path, config: RunConfig) -> _Saved:
+    """Return the recipe keys of a saved labeler."""
+    data = read_settings(folder)
+    kind = data.get(KIND_KEY)
+    if kind == "generative":
+        return _generative_settings(folder, data, config)
+    if kind is not None:
+        raise ModelError(
+            f"start.labeler = {str(folder)!r}: a labeler of the kind {kind!r:.100}; only torch labelers can be "
+            "trained further."
         )
     if config.method != "classifier":
         raise ConfigError(
             f"start.labeler cannot be used with method = {config.method!r}; set method = 'classifier'."
         )
     saved = read_config(folder)
-    return {
+    fixed = {
         "model": saved.base,
         "revision": saved.revision,
         "task": saved.task,
@@ -143,24 +165,61 @@ def _settings(folder: Path, config: RunConfig) -> dict[str, Any]:
         "prefix_each_copy": saved.encoding.prefix_each_copy,
         "exit_layer": saved.exit_layer,
         "head": saved.head.model_dump(mode="json"),
-        "adapter": _adapter(folder, saved),
+        "adapter": _adapter(folder, saved.adapter, double_quant=saved.double_quant),
+    }
+    defaults = {
         "plan": str(saved.plan),
         "max_tokens": saved.max_tokens,
         "overlap": saved.overlap,
         "context": saved.context,
+        "data": {"splitter": saved.encoding.splitter or None},
     }
+    return _Saved(fixed, defaults)
 
 
-def _adapter(folder: Path, saved: LabelerConfig) -> dict[str, Any]:
+def _generative_settings(folder: Path, data: Mapping[str, Any], config: RunConfig) -> _Saved:
+    """Return the recipe keys of a saved generative labeler; `data` is its `config.json`."""
+    if "method" in config.model_fields_set and config.method not in GENERATIVE_METHODS - {"icl"}:
+        raise ConfigError(
+            f"start.labeler cannot be used with method = {config.method!r}: it generates its labels. Leave the method "
+            "out, or set method = 'sift'."
+        )
+    kind = setting(data, "adapter", str)
+    if kind == "none":
+        raise ModelError(
+            f"start.labeler = {str(folder)!r}: nothing was trained (method = 'icl'), so nothing can be trained "
+            "further. Leave out [start]."
+        )
+    fixed = {
+        "model": setting(data, "base", str),
+        "revision": optional(data, "base_revision", str),
+        "scheme": setting(data, "scheme", str),
+        "exit_layer": optional(data, "exit_layer", int),
+        "adapter": _adapter(folder, kind, double_quant=optional(data, "double_quant", bool, True)),
+    }
+    # The prompts of the first training are the default; its labels are kept as well.
+    section = dict(texts(data, "generative"))
+    # A recipe has the descriptions of labels that are named in prediction in another section.
+    described = section.pop("descriptions", {}) if section.get("open_labels") else {}
+    defaults = {
+        "method": "sift" if section.get("k") else "instruction_tuning",
+        "max_tokens": setting(data, "max_tokens", int),
+        "generative": section,
+        "labels": described,
+    }
+    return _Saved(fixed, defaults)
+
+
+def _adapter(folder: Path, kind: str, *, double_quant: bool) -> dict[str, Any]:
     # The weights of a merged labeler contain its adapter, so only all of them can be trained further.
-    if saved.adapter in {"full", "merged", "head"}:
-        return {"kind": "full" if saved.adapter == "merged" else saved.adapter}
+    if kind in {"full", "merged", "head"}:
+        return {"kind": "full" if kind == "merged" else kind}
     settings, _ = read_adapter(folder / ADAPTER_FOLDER)
     # The pairs are where the labeler has them, so the recipe must not place them.
     placed = {"layers": None, "target_modules": "all-linear", "start_from": None, "init": "default"}
-    own = {"kind": saved.adapter, "rank": settings.r, "alpha": settings.lora_alpha, **placed}
+    own = {"kind": kind, "rank": settings.r, "alpha": settings.lora_alpha, **placed}
     own |= {"rslora": settings.use_rslora, "dora": settings.use_dora}
-    return own | ({"double_quant": saved.double_quant} if saved.adapter == "qlora" else {})
+    return own | ({"double_quant": double_quant} if kind == "qlora" else {})
 
 
 def _conflicts(

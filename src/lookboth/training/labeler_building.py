@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from lookboth.compat import checkpoints_in_old_format
 from lookboth.config import RunConfig
 from lookboth.data import join_label_texts, nested_tags, tags_for_labels
-from lookboth.errors import ConfigError, ModelError
+from lookboth.errors import ConfigError
 from lookboth.labelers import Labeler, LabelerConfig, check_special_tokens
 from lookboth.masking import MaskPlan, is_stock, max_positions, steady_positions
 from lookboth.models import (
@@ -26,6 +26,7 @@ from lookboth.training.batches import word_encoding
 from lookboth.training.continuation import (
     fixed_labels,
     fixes_labels,
+    require_own_base,
     start_adapter,
     start_backbone,
     start_config,
@@ -82,7 +83,7 @@ def build_base(config: RunConfig, *, device: str | None = None) -> Base:
     if config.train_plan is not None:
         use_plan(backbone, config.train_plan)
     _check_layout(backbone, config)
-    _check_start(config, base_fingerprint)
+    require_own_base(config, base_fingerprint)
     backbone = add_adapter(backbone, config.adapter, trained=start_adapter(config))
     if config.training.gradient_checkpointing:
         _checkpoint_gradients(backbone)
@@ -157,16 +158,6 @@ def _tokenizer(config: RunConfig) -> Any:
     if config.start is not None:
         return load_saved_tokenizer(start_folder(config))
     return load_tokenizer(config.model, revision=config.revision, trust_remote_code=config.trust_remote_code)
-
-
-def _check_start(config: RunConfig, found: str) -> None:
-    """Refuse to continue an adapter on another base model than its own."""
-    start = start_config(config)
-    if start is not None and config.adapter.kind != "full" and found != start.fingerprint:
-        raise ModelError(
-            f"start.labeler: trained on base {start.base!r} with fingerprint {start.fingerprint}, but {config.model} "
-            f"has {found}; it is another model."
-        )
 
 
 def check_backbone(backbone: Any, tokenizer: Any, config: RunConfig) -> None:

@@ -35,6 +35,7 @@ class Splits(NamedTuple):
     """The data of a run; test data, by data set, is scored once after training.
 
     `dev` is empty if cross-validation replaces it. `unscored` is the number of words cut by truncation, by split.
+    `pool` has the data of `generative.pool`.
     """
 
     train: Sequence[Example]
@@ -42,6 +43,7 @@ class Splits(NamedTuple):
     tests: dict[str, Sequence[Example]]
     files: dict[str, Path]
     unscored: Mapping[str, int] = MappingProxyType({})
+    pool: Sequence[Example] = ()
 
 
 def read_splits(config: RunConfig) -> Splits:
@@ -75,8 +77,9 @@ def read_splits(config: RunConfig) -> Splits:
         _require_documents(parts[0], config)
         for source, examples in chain.from_iterable(part.items() for part in parts[1:]):
             report_no_documents(examples, source)
+    parts.append(read(config.generative.pool, "train"))
     parts = [dict(part) for part in add_label_sets(parts, config)]
-    if config.head.kind == "open" or fixes_labels(config):
+    if config.names_labels or fixes_labels(config):
         # Other descriptions train another labeler, so they are recorded like the data.
         described = {source: labels_file(source) for part in parts for source in part}
         files |= {f"labels:{source}": file for source, file in described.items() if file is not None}
@@ -93,6 +96,7 @@ def read_splits(config: RunConfig) -> Splits:
         sample(dev, data.max_dev_sentences, data.sample_seed),
         parts[3],
         files,
+        pool=list(chain.from_iterable(parts[4].values())),
     )
 
 

@@ -1,0 +1,42 @@
+"""Demonstrations that are named in prediction: labeled examples, with the labels of their data."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeAlias
+
+from lookboth.data.label_texts import describe_labels
+from lookboth.data.readers import ReadOptions
+from lookboth.data.sources import read_source
+from lookboth.errors import DataError
+from lookboth.types import Example
+
+# A source of labeled data, or labeled examples.
+DemonstrationPool: TypeAlias = str | Path | Sequence[Example]
+
+
+def read_demonstrations(pool: DemonstrationPool, options: ReadOptions) -> list[Example]:
+    """Return labeled examples; those of a source have its labels, with their descriptions, as label set.
+
+    Args:
+        pool: a file, folder, built-in name or hub id, of which the train split is read unless "name:split" names
+            another; or examples.
+        options: how files are read.
+
+    Raises:
+        DataError: the source cannot be read, or it has no labeled spans.
+    """
+    if not isinstance(pool, str | Path):
+        return _require_spans(pool, "demonstrations")
+    source = str(pool)
+    examples = _require_spans(read_source(source, "train", options).examples, source)
+    label_set = describe_labels(source, sorted({label for example in examples for label in example.labels()}))
+    return [replace(example, label_set=label_set) for example in examples]
+
+
+def _require_spans(examples: Sequence[Example], source: str) -> list[Example]:
+    if not any(example.spans for example in examples):
+        raise DataError(
+            f"{source}: {len(examples)} sentences without a labeled span, so they show no label. Name labeled data."
+        )
+    return list(examples)
