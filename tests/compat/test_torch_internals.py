@@ -1,12 +1,22 @@
 """Contracts with torch."""
 
 import copy
+from contextlib import suppress
 
 import pytest
 import torch
 from torch import nn
 
-from lookboth.compat import has_native_bf16, has_onednn_product, is_patched, onednn_product, replace_forward
+from lookboth.compat import (
+    has_native_bf16,
+    has_onednn_product,
+    is_patched,
+    onednn_product,
+    pack_weight,
+    replace_forward,
+    weight_states,
+    with_forwards,
+)
 from lookboth.compat.torch_internals import share_children
 
 
@@ -24,6 +34,48 @@ def test_the_product_of_onednn_is_that_of_a_linear_layer(bias: torch.Tensor | No
     weight = torch.randn(5, 3).t() if transposed else torch.randn(3, 5)
     x = torch.randn(7, 5)
     torch.testing.assert_close(onednn_product(x, weight, bias), nn.functional.linear(x, weight, bias))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(1, 48), (7, 48), (2, 300, 48)])
+def test_the_product_of_packed_weights_is_that_of_a_linear_layer(
+    shape: tuple[int, ...], dtype: torch.dtype
+) -> None:
+    if not has_onednn_product() or (dtype == torch.bfloat16 and not has_native_bf16()):
+        pytest.skip("a torch without oneDNN, or a processor without bf16")
+    x, weight = torch.randn(shape, dtype=dtype), torch.randn(80, 48, dtype=dtype)
+    bias = torch.randn(80, dtype=dtype)
+    with torch.inference_mode():
+        for added in (None, bias):
+            product = onednn_product(x, pack_weight(weight), added)
+            torch.testing.assert_close(product, nn.functional.linear(x, weight, added), rtol=1e-2, atol=1e-4)
+
+
+def test_the_state_of_a_weight_changes_with_the_weight() -> None:
+    layer = nn.Linear(2, 2)
+    states = [weight_states([layer])]
+    with torch.no_grad():
+        layer.weight.add_(1)
+    states.append(weight_states([layer]))
+    layer.bias.data = layer.bias.data + 1
+    states.append(weight_states([layer]))
+    layer.weight = nn.Parameter(layer.weight.detach())
+    states.append(weight_states([layer]))
+    assert all(one != other for index, one in enumerate(states) for other in states[:index])
+    assert weight_states([layer]) == states[-1]
+
+
+def test_several_replaced_forwards_are_called_and_undone() -> None:
+    layers, x = [nn.Linear(2, 2), nn.Linear(2, 2)], torch.ones(1, 2)
+    stock = layers[0](x)
+    undo = replace_forward(layers[1], lambda x: x + 1)
+    with suppress(KeyError), with_forwards([(layer, lambda x: x + 2) for layer in layers]):
+        assert all(torch.equal(layer(x), x + 2) for layer in layers)
+        raise KeyError
+    assert torch.equal(layers[0](x), stock)
+    assert torch.equal(layers[1](x), x + 1)
+    undo()
+    assert not any(map(is_patched, layers))
 
 
 def test_what_is_replaced_in_one_of_two_modules_with_shared_children_is_replaced_in_the_other() -> None:

@@ -18,7 +18,10 @@ from .torch_internals import (
     has_onednn_product as has_onednn_product,
     is_patched as is_patched,
     onednn_product as onednn_product,
+    pack_weight as pack_weight,
     replace_forward as replace_forward,
+    weight_states as weight_states,
+    with_forwards as with_forwards,
 )
 from .trainer_internals import LossScalingTrainer as LossScalingTrainer, use_one_gpu as use_one_gpu
 from .transformers_internals import (
@@ -29,6 +32,7 @@ from .transformers_internals import (
     chooses_by_name as chooses_by_name,
     find_attention as find_attention,
     interface_call as interface_call,
+    is_usual_attention as is_usual_attention,
     keep_first_keys as keep_first_keys,
     make_cache as make_cache,
     read_gguf_weights as read_gguf_weights,

@@ -1,6 +1,7 @@
 """Internals of torch. Seen to work with torch 2.13."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -27,12 +28,42 @@ def onednn_product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Ten
     Relies on the operator `mkldnn::_linear_pointwise`, which torch.compile puts in place of linear layers.
 
     Args:
-        x: fp32 on the CPU, shape (rows, in).
-        weight: fp32, shape (out, in), any strides.
-        bias: fp32, shape (out,).
+        x: fp32 or bf16 on the CPU, shape (..., in).
+        weight: dtype of `x`, shape (out, in), any strides, or packed by `pack_weight`.
+        bias: dtype of `x`, shape (out,).
     """
     product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
     return product
+
+
+def pack_weight(weight: Tensor) -> Tensor:
+    """Return the weight of a linear layer in the layout in which oneDNN computes on this processor.
+
+    Relies on the operator `mkldnn::_reorder_linear_weight`, with which torch.compile prepares the weights of
+    `onednn_product`. Only `onednn_product` takes the result.
+
+    Args:
+        weight: fp32 or bf16 on the CPU, shape (out, in).
+    """
+    packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight)
+    return packed
+
+
+def weight_states(layers: Sequence[nn.Module]) -> list[tuple[int, int, int]]:
+    """Return for each weight and bias which tensor it is, where its values are, and how often they were changed.
+
+    Relies on the counter `Tensor._version` of autograd, which changes through `Tensor.data` do not count, and on the
+    dictionary `_parameters`, which is faster than attributes.
+
+    Args:
+        layers: layers whose own parameters were not made in inference mode.
+    """
+    return [
+        (id(weight), weight.data_ptr(), weight._version)
+        for layer in layers
+        for weight in layer._parameters.values()
+        if weight is not None
+    ]
 
 
 def share_children(module: nn.Module) -> nn.Module:
@@ -60,6 +91,25 @@ def replace_forward(module: nn.Module, forward: Callable[..., Any]) -> Callable[
             module.__dict__["forward"] = before
 
     return undo
+
+
+@contextmanager
+def with_forwards(forwards: Sequence[tuple[nn.Module, Callable[..., Any]]]) -> Iterator[None]:
+    """Let several modules run other functions in place of their `forward` inside the context.
+
+    Relies on the same as `replace_forward`, in less time for many modules.
+    """
+    before = [module.__dict__.get("forward") for module, _ in forwards]
+    for module, forward in forwards:
+        module.__dict__["forward"] = forward
+    try:
+        yield
+    finally:
+        for (module, _), own in zip(forwards, before, strict=True):
+            if own is None:
+                del module.__dict__["forward"]
+            else:
+                module.__dict__["forward"] = own
 
 
 def is_patched(module: nn.Module) -> bool:

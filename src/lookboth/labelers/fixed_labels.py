@@ -100,6 +100,7 @@ def fix_labels(
     made = LabelerModel(
         model.backbone, fixed, dropout=model.dropout.p, compute_dtype=model.compute_dtype, head=head
     )
+    made.fast_form = model.fast_form
     # Not `train`, which would also change the mode of the shared backbone.
     made.training = made.head.training = made.dropout.training = model.training
     return fixed, made

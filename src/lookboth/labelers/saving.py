@@ -20,6 +20,7 @@ from lookboth.labelers.labeler_config import (
 )
 from lookboth.labelers.opening import LoadOptions
 from lookboth.models import (
+    FastForm,
     LabelerModel,
     Precision,
     SharedBackbone,
@@ -93,6 +94,8 @@ def load_parts(
     use_plan(backbone, config.plan)
     model = LabelerModel(backbone, config, compute_dtype=compute_dtype(options))
     model.head.load_state_dict(_load_head(folder, model))
+    # Without merge the labeler is loaded to be trained, and its weights will change.
+    model.fast_form = FastForm(backbone, model.compute_dtype) if merge else None
     return config, model.eval(), tokenizer
 
 

@@ -6,6 +6,7 @@ from .adapter_files import (
 )
 from .arithmetic import compute_in as compute_in
 from .builtin_models import BUILTIN as BUILTIN, resolve_model as resolve_model
+from .fast_form import FastForm as FastForm
 from .folding import (
     has_adapter as has_adapter,
     merge_for_good as merge_for_good,

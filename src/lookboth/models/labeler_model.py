@@ -1,7 +1,7 @@
 """The model of a labeler, backbone and head: computes the tag scores of each word from token ids."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Protocol, Self
 
 import torch
@@ -13,6 +13,7 @@ from lookboth.errors import ConfigError
 from lookboth.inference import LabelOn
 from lookboth.masking import MaskPlan, first_position, under_plan, with_known_rows
 from lookboth.models.arithmetic import compute_in
+from lookboth.models.fast_form import FastForm
 from lookboth.models.folding import require_trainable
 from lookboth.models.heads import Head, build_head
 from lookboth.models.soft_loss import NO_LABEL, SoftLoss
@@ -73,6 +74,8 @@ class LabelerModel(nn.Module):
         # Set in distillation only; a setting of the training, not of the labeler.
         self.soft_loss: SoftLoss | None = None
         self.compute_dtype = compute_dtype
+        # Set for models that are loaded to predict; a setting of this process, not of the labeler.
+        self.fast_form: FastForm | None = None
         self.first_position = first_position(backbone)
         self.dropout = nn.Dropout(dropout)
         head = head or _new_head(backbone, config, compute_dtype)
@@ -91,11 +94,12 @@ class LabelerModel(nn.Module):
 
     @contextmanager
     def predicting(self, plan: MaskPlan) -> Iterator[None]:
-        """Run under a plan, without dropout and gradients, inside the context."""
+        """Run under a plan, without dropout and gradients, and in the fast form if there is one, inside the context."""
         # eval() visits all modules, so it is called only if needed.
         if was_training := self.training:
             self.eval()
-        with torch.inference_mode(), under_plan(self.backbone, plan):
+        fast = nullcontext() if self.fast_form is None else self.fast_form.active()
+        with torch.inference_mode(), under_plan(self.backbone, plan), fast:
             yield
         if was_training:
             self.train()

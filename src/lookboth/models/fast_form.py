@@ -1,0 +1,165 @@
+"""The form of a model that predicts faster on a CPU: fewer and larger products, of weights packed once.
+
+Linear layers that read the same tensor (queries, keys and values; gate and up) become one product. oneDNN computes with
+weights in its own layout; from torch's layout it converts them for every batch, which for one text takes a third of the
+product's time. Outside `FastForm.active` the model is the one that was loaded, with its modules, names and weights.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lookboth.compat import (
+    adapter_configs,
+    has_native_bf16,
+    has_onednn_product,
+    onednn_product,
+    pack_weight,
+    weight_states,
+    with_forwards,
+)
+from lookboth.models.products import OneDnnLinear, onednn_is_faster
+
+# Bytes of the weights of a model's linear layers. The packed weights take as much memory again.
+LARGEST = 2 << 30
+
+
+class FastForm:
+    """The fast form of a backbone.
+
+    The first pass inside `active` runs as loaded and shows which layers read the same tensor. Their weights are packed
+    after it, so that a single prediction does not wait for that.
+
+    Args:
+        backbone: a model; if its layers cannot be packed or are not on a CPU, it always runs as loaded.
+        dtype: dtype of its arithmetic; layers with other weights run as loaded.
+    """
+
+    def __init__(self, backbone: nn.Module, dtype: torch.dtype) -> None:
+        self._backbone, self._dtype = backbone, dtype
+        self._products: list[SharedProduct] = []
+        self._is_possible = _can_be_packed(backbone, dtype)
+
+    def __reduce__(self) -> Any:
+        """Copy and pickle without the packed weights."""
+        return FastForm, (self._backbone, self._dtype)
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Compute in the fast form inside the context, without gradients."""
+        if not self._is_possible:
+            yield
+        elif not self._products:
+            with _readers(self._backbone, self._dtype) as groups:
+                yield
+            self._products = [SharedProduct(layers) for layers in groups]
+        else:
+            with with_forwards([pair for product in self._products for pair in product.forwards()]):
+                yield
+
+
+class SharedProduct:
+    """One product in place of several linear layers that read the same tensor.
+
+    Args:
+        layers: linear layers with weights of one dtype and one input width.
+    """
+
+    def __init__(self, layers: Sequence[nn.Linear]) -> None:
+        self._layers = tuple(layers)
+        self._states = weight_states(layers)
+        self._dtype = layers[0].weight.dtype
+        self._sizes = [layer.out_features for layer in layers]
+        self._weight = pack_weight(torch.cat([layer.weight.detach() for layer in layers]))
+        self._bias = _joined_bias(layers)
+        self._forwards = [(layer, self._forward_of(index)) for index, layer in enumerate(layers)]
+        # The tensor that was read last, and the results that its layers have not taken yet, by index.
+        self._input: Tensor | None = None
+        self._waiting: dict[int, Tensor] = {}
+
+    def forwards(self) -> list[tuple[nn.Module, Callable[[Tensor], Tensor]]]:
+        """Return each layer with its new forward function; none if weights have changed since they were packed."""
+        return self._forwards if weight_states(self._layers) == self._states else []
+
+    def _forward_of(self, index: int) -> Callable[[Tensor], Tensor]:
+        stock = self._layers[index].forward
+
+        def forward(x: Tensor) -> Tensor:
+            if x.dtype != self._dtype or x.dim() < 2 or not x.numel():
+                return stock(x)
+            return self._result(x, index)
+
+        return forward
+
+    def _result(self, x: Tensor, index: int) -> Tensor:
+        if x is not self._input or index not in self._waiting:
+            product = onednn_product(x, self._weight, self._bias)
+            if len(self._layers) == 1:
+                return product
+            self._input, self._waiting = x, dict(enumerate(product.split(self._sizes, dim=-1)))
+        result = self._waiting.pop(index)
+        if not self._waiting:
+            self._input = None
+        return result
+
+
+def _can_be_packed(backbone: nn.Module, dtype: torch.dtype) -> bool:
+    """Whether a backbone has linear layers that gain, all weights are small enough, and no adapter is apart."""
+    if not has_onednn_product() or adapter_configs(backbone):
+        return False
+    size = sum(
+        module.get_parameter("weight").nbytes for module in backbone.modules() if _gains(module, dtype)
+    )
+    return 0 < size <= LARGEST
+
+
+def _gains(module: nn.Module, dtype: torch.dtype) -> bool:
+    """Whether a module is a plain linear layer of this dtype, which oneDNN computes faster on this processor."""
+    # Subclasses, such as quantized layers, have their own forward pass.
+    if type(module) not in {nn.Linear, OneDnnLinear}:
+        return False
+    weight = module.get_parameter("weight")
+    is_faster = {torch.bfloat16: has_native_bf16, torch.float32: onednn_is_faster}.get(dtype)
+    fits = weight.dtype == dtype and weight.device.type == "cpu" and not weight.is_inference()
+    return fits and is_faster is not None and is_faster()
+
+
+@contextmanager
+def _readers(backbone: nn.Module, dtype: torch.dtype) -> Iterator[list[list[nn.Linear]]]:
+    """Collect the linear layers that run inside the context; layers that read one tensor in turn are one group."""
+    groups: list[list[nn.Linear]] = []
+    group_of: dict[nn.Module, list[nn.Linear]] = {}
+    last: Tensor | None = None
+    group: list[nn.Linear] = []
+
+    def note(layer: nn.Linear, args: tuple[Tensor, ...]) -> None:
+        nonlocal last, group
+        read = args[0] if args else None
+        if read is None or read is not last:
+            group = group_of.get(layer, [])
+        last = read
+        if layer not in group_of:
+            group_of[layer] = group
+            group.append(layer)
+            if len(group) == 1:
+                groups.append(group)
+
+    hooks = [module.register_forward_pre_hook(note) for module in backbone.modules() if _gains(module, dtype)]
+    try:
+        yield groups
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _joined_bias(layers: Sequence[nn.Linear]) -> Tensor | None:
+    if all(layer.bias is None for layer in layers):
+        return None
+    biases = [
+        layer.weight.new_zeros(layer.out_features) if layer.bias is None else layer.bias.detach()
+        for layer in layers
+    ]
+    return torch.cat(biases)
