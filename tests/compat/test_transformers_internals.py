@@ -33,6 +33,7 @@ from lookboth.compat import (
     chooses_by_name,
     find_attention,
     interface_call,
+    is_usual_attention,
     keep_first_keys,
     make_cache,
     read_gguf_weights,
@@ -325,3 +326,14 @@ def test_each_layer_of_a_cache_keeps_its_own_number_of_keys() -> None:
     keys, values = cache.update(torch.full((1, 1, 1, 1), 9.0), torch.full((1, 1, 1, 1), 8.0), 0)
     assert keys.flatten().tolist() == [0, 1, 2, 9]
     assert values.flatten().tolist() == [0, 1, 2, 8]
+
+
+def test_copies_of_llamas_eager_attention_are_found() -> None:
+    from transformers.models.gemma2 import modeling_gemma2
+    from transformers.models.mistral import modeling_mistral
+
+    copy, other = modeling_mistral.eager_attention_forward, modeling_gemma2.eager_attention_forward
+    assert copy is not modeling_llama.eager_attention_forward
+    assert is_usual_attention(copy)
+    assert not is_usual_attention(other)
+    assert not is_usual_attention(torch.matmul)

@@ -109,3 +109,30 @@ def test_a_cached_prompt_is_not_cut(blocks: pytest.MonkeyPatch) -> None:
         past = model(input_ids=ids[:, :4], use_cache=True).past_key_values
         rest = model(input_ids=ids[:, 4:], use_cache=True, **{cache_argument(model): past}).last_hidden_state
     torch.testing.assert_close(rest, states(model, input_ids=ids)[:, 4:])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_key_heads_that_are_not_repeated_give_the_same_states(
+    family: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny_model(family, backend="eager").to(dtype)
+    for plan in PLANS:
+        apply_plan(model, plan)
+        for batch in batches().values():
+            with monkeypatch.context() as patched:
+                patched.setattr(query_blocks, "is_usual_attention", lambda _: False)
+                stock = states(model, **batch)
+            found = states(model, **batch)
+            torch.testing.assert_close(found, stock, rtol=1e-2, atol=1e-4)
+
+
+def test_which_families_have_the_usual_attention() -> None:
+    """The others have their own steps: a softcap, an attention to nothing, or one key head per query head."""
+    usual = set()
+    for family in FAMILIES:
+        model = apply_plan(tiny_model(family, backend="eager"), "causal")
+        rules = [getattr(module, RULE) for module in model.modules() if hasattr(module, RULE)]
+        if query_blocks.is_usual_attention(rules[0].stock):
+            usual.add(family)
+    assert usual == {"llama", "mistral", "qwen2", "qwen3", "phi3", "olmo", "olmo2"}

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,6 +66,27 @@ def find_attention(module: nn.Module, backend: str) -> Callable[..., Any] | None
     except KeyError:
         return None
     return found
+
+
+@cache
+def is_usual_attention(function: Callable[..., Any]) -> bool:
+    """Whether an eager attention function does what Llama's does: most modeling files contain a copy of it.
+
+    Relies on the name `eager_attention_forward`, on the compiled code of the copies, and on `repeat_kv` in them.
+    """
+    from transformers.models.llama import modeling_llama
+
+    usual = getattr(modeling_llama, _EAGER)
+    own = getattr(function, "__globals__", {}).get("repeat_kv")
+    return own is not None and all(
+        _code(one) == _code(other) for one, other in ((function, usual), (own, modeling_llama.repeat_kv))
+    )
+
+
+def _code(function: Any) -> tuple[Any, ...]:
+    code, constants = function.__code__, function.__code__.co_consts
+    # The first constant may be the docstring.
+    return code.co_code, constants[function.__doc__ is not None :], code.co_names, code.co_varnames
 
 
 def chooses_by_name(module: nn.Module) -> bool:
