@@ -14,6 +14,7 @@ from torch import nn
 
 from lookboth.compat import has_native_bf16, has_onednn_product, is_patched
 from lookboth.labelers.labeler import Labeler
+from lookboth.labelers.labeler_pool import LabelerPool
 from lookboth.masking.attention import apply_plan, under_plan
 from lookboth.masking.plan import MaskPlan
 from lookboth.models import fast_form
@@ -212,3 +213,14 @@ def _streamed(labeler: Labeler) -> list[str]:
 def test_a_labeler_that_will_be_trained_has_no_fast_form(tiny_llama_folder: Any, tmp_path: Any) -> None:
     tiny_labeler(tiny_llama_folder).save_pretrained(tmp_path)
     assert Labeler.from_pretrained(tmp_path, device="cpu", merge=False).model.fast_form is None
+
+
+def test_labelers_that_share_a_backbone_have_no_packed_weights(tiny_llama_folder: Any, tmp_path: Any) -> None:
+    for seed in (0, 1):
+        tiny_labeler(tiny_llama_folder, seed=seed).save_pretrained(tmp_path / str(seed))
+    pool = LabelerPool(device="cpu", precision="fp32")
+    pool.add({str(seed): tmp_path / str(seed) for seed in (0, 1)})
+    forms = [labeler.model.fast_form for labeler in pool.labelers.values()]
+    assert not any(form._is_possible for form in forms)
+    pool.remove("1")
+    assert pool["0"].model.fast_form._is_possible

@@ -95,7 +95,7 @@ def load_parts(
     model = LabelerModel(backbone, config, compute_dtype=compute_dtype(options))
     model.head.load_state_dict(_load_head(folder, model))
     # Without merge the labeler is loaded to be trained, and its weights will change.
-    model.fast_form = FastForm(backbone, model.compute_dtype) if merge else None
+    model.fast_form = FastForm(backbone, model.compute_dtype) if options.merge else None
     return config, model.eval(), tokenizer
 
 

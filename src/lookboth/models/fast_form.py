@@ -22,6 +22,7 @@ from lookboth.compat import (
     with_forwards,
 )
 from lookboth.models.products import OneDnnLinear, onednn_is_faster
+from lookboth.models.shared_backbone import row_pairs, stock_of
 
 # Bytes of the weights of a model's linear layers. The packed weights take as much memory again.
 LARGEST = 2 << 30
@@ -107,8 +108,10 @@ class SharedProduct:
 
 
 def _can_be_packed(backbone: nn.Module, dtype: torch.dtype) -> bool:
-    """Whether a backbone has linear layers that gain, all weights are small enough, and no adapter is apart."""
-    if not has_onednn_product() or adapter_configs(backbone):
+    """Whether a backbone has linear layers that gain, is small enough, and has no adapter apart from the weights."""
+    # Each labeler on a shared backbone would pack all weights again.
+    is_shared = row_pairs(stock_of(backbone)) is not None
+    if not has_onednn_product() or adapter_configs(backbone) or is_shared:
         return False
     size = sum(
         module.get_parameter("weight").nbytes for module in backbone.modules() if _gains(module, dtype)
