@@ -76,7 +76,9 @@ class SharedProduct:
         self._sizes = [layer.out_features for layer in layers]
         self._weight = pack_weight(torch.cat([layer.weight.detach() for layer in layers]))
         self._bias = _joined_bias(layers)
-        self._forwards = [(layer, self._forward_of(index)) for index, layer in enumerate(layers)]
+        self._forwards: list[tuple[nn.Module, Callable[[Tensor], Tensor]]] = [
+            (layer, self._forward_of(index)) for index, layer in enumerate(layers)
+        ]
         # The tensor that was read last, and the results that its layers have not taken yet, by index.
         self._input: Tensor | None = None
         self._waiting: dict[int, Tensor] = {}
@@ -125,9 +127,9 @@ def _gains(module: nn.Module, dtype: torch.dtype) -> bool:
     if type(module) not in {nn.Linear, OneDnnLinear}:
         return False
     weight = module.get_parameter("weight")
-    is_faster = {torch.bfloat16: has_native_bf16, torch.float32: onednn_is_faster}.get(dtype)
-    fits = weight.dtype == dtype and weight.device.type == "cpu" and not weight.is_inference()
-    return fits and is_faster is not None and is_faster()
+    if weight.dtype != dtype or weight.device.type != "cpu" or weight.is_inference():
+        return False
+    return has_native_bf16() if dtype == torch.bfloat16 else dtype == torch.float32 and onednn_is_faster()
 
 
 @contextmanager
