@@ -96,6 +96,29 @@ def test_a_continued_labeler_learns_new_labels_and_is_saved(data, tiny_llama_fol
     assert continued(parse_config(run.labeler.config.scores["recipe"])).plan == "0011"
 
 
+def test_the_outputs_of_the_old_labeler_keep_what_the_new_data_do_not_have(data, tiny_llama_folder):
+    keys = {"plan": "full", "adapter": {"kind": "head"}}
+    learning = {**TRAINING, "epochs": 40, "lr": 0.05, "evals_per_epoch": 0, "head_dropout": 0}
+    start = first_labeler(data, tiny_llama_folder, training=learning, **keys)
+    # Only ORG is annotated in the new data, also where old labels occur.
+    for split in ("train", "dev"):
+        text = "Toyota B-ORG\nopened O\nin O\nLondon O\n\nAda O\nsaid O\n\n"
+        (data / "new" / f"{split}.conll").write_text(text, encoding="utf-8")
+    section = {"teachers": str(start), "weight": 0.5}
+    annotated = {str(data / "new"): ["ORG"]}
+    config = recipe(data, start, training=learning, distill=section)
+    config["data"] |= {"annotated": annotated, "test": []}
+    (run,) = train(parse_config(config), data / "second")
+    assert run.labeler.config.labels == ("LOC", "ORG", "PER")
+    found = run.labeler.predict_words(
+        [("Toyota", "opened", "in", "London"), ("Ada", "lived", "in", "London")]
+    )
+    assert [[(span.label, span.text) for span in one.spans] for one in found] == [
+        [("ORG", "Toyota"), ("LOC", "London")],
+        [("PER", "Ada"), ("LOC", "London")],
+    ]
+
+
 @pytest.mark.parametrize(
     ("keys", "named"),
     [

@@ -114,6 +114,24 @@ def test_the_gradient_is_the_difference_of_the_distributions(temperature):
     torch.testing.assert_close(scores.grad, temperature * expected)
 
 
+def test_a_tag_that_the_teacher_does_not_know_is_o_for_it():
+    torch.manual_seed(0)
+    scores = torch.randn(3, 5, requires_grad=True)
+    targets = torch.randn(3, 5)
+    targets[:, 3:] = float("nan")
+    targets[1] = float("nan")
+    SoftLoss(1.0, weight=1.0).mix(torch.zeros(()), scores, targets).backward()
+    student = scores.detach().softmax(-1)
+    wanted = targets[:, :3].softmax(-1)
+    outside = student[:, [0, 3, 4]]
+    expected = student.clone()
+    # The teacher's probability of O is shared by O and the new tags as the student shares it.
+    expected[:, [0, 3, 4]] -= wanted[:, :1] * outside / outside.sum(-1, keepdim=True)
+    expected[:, 1:3] -= wanted[:, 1:]
+    expected[1] = 0
+    torch.testing.assert_close(scores.grad, expected)
+
+
 def test_words_without_gold_tags_have_the_soft_loss_only(tiny_llama_folder):
     labeler = tiny_labeler(tiny_llama_folder)
     examples = [Example(WORDS[:4], (Span(0, 1, "LOC"),)), Example(WORDS[4:9])]

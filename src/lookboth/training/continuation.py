@@ -150,9 +150,9 @@ def _settings(folder: Path, config: RunConfig) -> _Saved:
             f"start.labeler = {str(folder)!r}: a labeler of the kind {kind!r:.100}; only torch labelers can be "
             "trained further."
         )
-    if config.method != "classifier":
+    if config.method not in {"classifier", "distill"}:
         raise ConfigError(
-            f"start.labeler cannot be used with method = {config.method!r}; set method = 'classifier'."
+            f"start.labeler cannot be used with method = {config.method!r}; set method = 'classifier' or 'distill'."
         )
     saved = read_config(folder)
     fixed = {

@@ -12,6 +12,7 @@ from lookboth.errors import DataError
 from lookboth.models import SoftLoss
 from lookboth.training.adaptation_texts import hold_out, refuse_evaluated
 from lookboth.training.classifier import train_classifier
+from lookboth.training.continuation import start_config
 from lookboth.training.ensemble import Ensemble
 from lookboth.training.run_finishing import DistillationReport, TrainedRun, labels_of
 from lookboth.training.soft_targets import SoftTargets
@@ -29,13 +30,14 @@ def train_distilled(config: RunConfig, splits: Splits, seed: int, folder: Path) 
     """Train a classifier on the tag distributions of the teachers and, where there are any, on gold labels.
 
     Hinton, Vinyals, Dean 2015, "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531). The student has the
-    tags of the teachers. Without dev data some of the texts are held out and scored against the teachers' labels.
+    tags of the teachers; one that is trained further may have more labels, which are O for the teachers. Without dev
+    data some of the texts are held out and scored against the teachers' labels.
 
     Raises:
         LookbothError: see `find_teachers`, `read_distill_texts` and `teacher_outputs`; or the data have labels that
             the teachers do not have.
     """
-    ensemble = Ensemble.of(config, folder)
+    ensemble = Ensemble.of(config, folder, _new_labels(config, splits))
     _require_known([*splits.train, *splits.dev], ensemble.labels)
     read = truncate_examples(read_distill_texts(config), config, "distill.texts")
     texts, aside = _divide(read, hold_out_dev=not splits.dev)
@@ -59,6 +61,15 @@ def train_distilled(config: RunConfig, splits: Splits, seed: int, folder: Path) 
         soft=SoftTargets(ensemble.labels, outputs[:number], len(splits.train), loss),
         distillation=_report(ensemble, splits, texts),
     )
+
+
+def _new_labels(config: RunConfig, splits: Splits) -> Sequence[str]:
+    """Return the labels of a student that is trained further; of another student, none but those of its teachers."""
+    start = start_config(config)
+    # A label of a whole text cannot be the absence of another one.
+    if start is None or config.task == "classification":
+        return ()
+    return [*start.labels, *labels_of([*splits.train, *splits.dev])]
 
 
 def _report(ensemble: Ensemble, splits: Splits, texts: Sequence[Example]) -> DistillationReport:
@@ -109,7 +120,7 @@ def _agreement(
         DataError: no text is left.
     """
     pairs = zip(aside, log_probs, strict=True)
-    dev = [ensemble.label(example, rows) for example, rows in pairs if not np.isnan(rows).any()]
+    dev = [ensemble.label(example, rows) for example, rows in pairs if not np.isnan(rows).all(axis=-1).any()]
     if not dev:
         raise DataError(
             f"no dev data, and the teachers have no readable answer to the {len(aside)} held-out texts. Name labeled "
