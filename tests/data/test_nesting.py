@@ -1,6 +1,7 @@
 """Overlapping spans: readers keep all of them for a nested head, and other data are refused with its name."""
 
 import json
+import re
 from collections import Counter
 
 import pytest
@@ -10,7 +11,15 @@ from lookboth.data import ReadOptions, read_dataset
 from lookboth.data.conversion import convert, export
 from lookboth.data.conversion.export_formats import TOOLS, write_marked
 from lookboth.data.conversion.marked import mark_example
-from lookboth.data.nesting import depths_of, do_overlap, encode_nested, nested_tags, require_depth
+from lookboth.data.labeled_rows import Table, read_word_rows
+from lookboth.data.nesting import (
+    depths_of,
+    do_overlap,
+    encode_nested,
+    keep_overlaps,
+    nested_tags,
+    require_depth,
+)
 from lookboth.data.schemes import decode_tags
 from lookboth.data.words import example_from_text
 from lookboth.errors import DataError
@@ -86,66 +95,107 @@ def records():
     return example, places, keyed
 
 
-@pytest.fixture(
-    params=[
-        "objects",
-        "triples",
-        "own tokens",
-        "gliner",
-        "columns",
-        "cells",
-        "spacy",
-        "brat",
-        "pubtator",
-        "bioc",
-    ]
-)
-def source(request, tmp_path):
-    """A file with SPANS in a format that can hold them."""
-    example, places, keyed = records()
-    words = example.words
-    if request.param == "objects":
-        return write(tmp_path, "a.jsonl", json.dumps({"text": TEXT, "spans": keyed}))
-    if request.param == "triples":
-        return write(tmp_path, "a.jsonl", json.dumps({"text": TEXT, "entities": [list(p) for p in places]}))
-    if request.param == "own tokens":
-        return write(tmp_path, "a.jsonl", json.dumps({"text": TEXT, "tokens": list(words), "spans": keyed}))
-    if request.param == "gliner":
-        ner = [[s.start, s.end - 1, s.label] for s in SPANS]
-        return write(tmp_path, "a.json", json.dumps([{"tokenized_text": list(words), "ner": ner}]))
-    if request.param == "columns":
-        rows = [
-            "the O O O",
-            "Bank B-ORG B-GPE O",
-            "of I-ORG I-GPE O",
-            "China I-ORG I-GPE B-GPE",
-            "said O O O",
-        ]
-        rows += ["", "The O O O", "ORG B-GPE O O", "", ""]
-        return write(tmp_path, "a.conll", "\n".join(rows))
-    if request.param == "cells":
-        rows = ["the O", "Bank B-ORG|B-GPE", "of I-ORG|I-GPE", "China I-GPE|B-GPE|I-ORG", "said O", "", ""]
-        return write(tmp_path, "a.conll", "\n".join(rows))
-    if request.param == "spacy":
-        return write(tmp_path, "a.json", json.dumps([[TEXT, {"entities": places}]]))
-    if request.param == "brat":
-        write(tmp_path, "a.txt", TEXT + "\n")
-        lines = [f"T{i}\t{label} {a} {b}\t{TEXT[a:b]}\n" for i, (a, b, label) in enumerate(places)]
-        return write(tmp_path, "a.a1", "".join(lines)).parent
-    if request.param == "pubtator":
-        lines = [f"1\t{a}\t{b}\t{TEXT[a:b]}\t{label}\n" for a, b, label in places]
-        return write(tmp_path, "a.pubtator", f"1|t|{TEXT}\n1|a|\n" + "".join(lines))
+def _triples(folder, places, keyed):
+    return write(folder, "a.jsonl", json.dumps({"text": TEXT, "entities": [list(place) for place in places]}))
+
+
+def _objects(folder, places, keyed):
+    return write(folder, "a.jsonl", json.dumps({"text": TEXT, "spans": keyed}))
+
+
+def _own_tokens(folder, places, keyed):
+    return write(folder, "a.jsonl", json.dumps({"text": TEXT, "tokens": TEXT.split(), "spans": keyed}))
+
+
+def _gliner(folder, places, keyed):
+    ner = [[span.start, span.end - 1, span.label] for span in SPANS]
+    return write(folder, "a.json", json.dumps([{"tokenized_text": TEXT.split(), "ner": ner}]))
+
+
+def _columns(folder, places, keyed):
+    rows = ["the O O O", "Bank B-ORG B-GPE O", "of I-ORG I-GPE O", "China I-ORG I-GPE B-GPE", "said O O O"]
+    # The column of ORG shares a label with the others.
+    return write(folder, "a.conll", "\n".join([*rows, "", "The O O O", "ORG B-GPE O O", "", ""]))
+
+
+def _cells(folder, places, keyed):
+    rows = ["the O", "Bank B-ORG|B-GPE", "of I-ORG|I-GPE", "China I-GPE|B-GPE|I-ORG", "said O", "", ""]
+    return write(folder, "a.conll", "\n".join(rows))
+
+
+def _fields(folder, places, keyed):
+    outer, inner = ["O", "B-ORG", "I-ORG", "I-ORG", "O"], ["O", "B-GPE", "I-GPE", "I-GPE|B-GPE", "O"]
+    record = {"tokens": TEXT.split(), "ner_tags": outer, "nested_ner_tags": inner}
+    return write(folder, "a.jsonl", json.dumps(record))
+
+
+def _spacy(folder, places, keyed):
+    return write(folder, "a.json", json.dumps([[TEXT, {"entities": places}]]))
+
+
+def _bionlp(folder, places, keyed):
+    write(folder, "a.txt", TEXT + "\n")
+    lines = [f"T{i}\t{label} {a} {b}\t{TEXT[a:b]}\n" for i, (a, b, label) in enumerate(places)]
+    return write(folder, "a.a1", "".join(lines)).parent
+
+
+def _pubtator(folder, places, keyed):
+    lines = [f"1\t{a}\t{b}\t{TEXT[a:b]}\t{label}\n" for a, b, label in places]
+    return write(folder, "a.pubtator", f"1|t|{TEXT}\n1|a|\n" + "".join(lines))
+
+
+def _bioc(folder, places, keyed):
     marks = "".join(
         f'<annotation id="{i}"><infon key="type">{label}</infon><location offset="{a}" length="{b - a}"/>'
         f"<text>{TEXT[a:b]}</text></annotation>"
         for i, (a, b, label) in enumerate(places)
     )
     passage = f"<passage><offset>0</offset><text>{TEXT}</text>{marks}</passage>"
-    return write(
-        tmp_path,
-        "a.xml",
-        f"<?xml version='1.0'?><collection><document><id>1</id>{passage}</document></collection>",
+    collection = f"<collection><document><id>1</id>{passage}</document></collection>"
+    return write(folder, "a.xml", f"<?xml version='1.0'?>{collection}")
+
+
+def _webanno(folder, places, keyed):
+    cells = ["_\t_", "*[1]|*[2]\tGPE[1]|ORG[2]", "*[1]|*[2]\tGPE[1]|ORG[2]"]
+    cells += ["*[1]|*[2]|*\tGPE[1]|ORG[2]|GPE", "_\t_"]
+    words = [(m.start(), m.end(), m[0]) for m in re.finditer(r"\S+", TEXT)]
+    rows = (
+        f"1-{i}\t{a}-{b}\t{w}\t{c}\t\n" for i, ((a, b, w), c) in enumerate(zip(words, cells, strict=True), 1)
     )
+    head = "#FORMAT=WebAnno TSV 3.3\n#T_SP=core.ner.type.NamedEntity|identifier|value\n\n\n"
+    return write(folder, "a.tsv", f"{head}#Text={TEXT}\n" + "".join(rows) + "\n")
+
+
+def _conllu(folder, places, keyed):
+    marks = ("_", "Entity=(e1-ORG(e2-GPE", "_", "Entity=(e3-GPE)e2)e1)", "_")
+    rows = (
+        f"{i}\t{word}" + 7 * "\t_" + f"\t{mark}"
+        for i, (word, mark) in enumerate(zip(TEXT.split(), marks, strict=True), 1)
+    )
+    return write(folder, "a.conllu", "# global.Entity = eid-etype\n" + "\n".join(rows) + "\n\n")
+
+
+def _conll2012(folder, places, keyed):
+    marks = ("*", "(ORG(GPE*", "*", "(GPE)))", "*")
+    rows = (
+        f"x 0 {i} {word} N * - - - - {mark} -"
+        for i, (word, mark) in enumerate(zip(TEXT.split(), marks, strict=True))
+    )
+    lines = ["#begin document (x); part 000", *rows, "", "#end document", ""]
+    return write(folder, "a.v4_gold_conll", "\n".join(lines))
+
+
+WRITERS = (
+    _triples, _objects, _own_tokens, _gliner, _columns, _cells, _fields, _spacy, _bionlp, _pubtator, _bioc, _webanno,
+    _conllu, _conll2012,
+)  # fmt: skip
+
+
+@pytest.fixture(params=WRITERS, ids=lambda writer: writer.__name__)
+def source(request, tmp_path):
+    """A file with SPANS in a format that can hold them."""
+    _, places, keyed = records()
+    return request.param(tmp_path, places, keyed)
 
 
 def test_a_format_that_knows_nesting_keeps_it(source):
@@ -202,3 +252,16 @@ def test_flat_data_are_read_the_same(tmp_path):
     rows = "Ada B-PER\nmet O\nBob B-PER\n\n"
     path = write(tmp_path, "a.conll", rows)
     assert read_dataset(path, NESTED) == read_dataset(path)
+
+
+def test_rows_of_a_table_have_a_further_layer_of_tags(tmp_path):
+    names = ["O", "B-ORG", "I-ORG", "B-LOC"]
+    rows = [{"tokens": ["Uni", "of", "Bonn"], "ner_tags": [1, 2, 2], "nested_ner_tags": [0, 0, 3]}]
+    columns = ("tokens", "ner_tags", "nested_ner_tags")
+    table = Table("x", "x", columns, {}, lambda _: rows)
+    with keep_overlaps(True):
+        nested = read_word_rows(table, labels=names)
+    assert nested.examples[0].spans == (Span(0, 3, "ORG"), Span(2, 3, "LOC"))
+    flat = read_word_rows(table, labels=names)
+    assert flat.examples[0].spans == (Span(0, 3, "ORG"),)
+    assert [(p.kind, "head.kind=nested" in p.message) for p in flat.problems] == [("two-layers", True)]
