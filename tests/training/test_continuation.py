@@ -212,3 +212,11 @@ def test_other_heads_do_not_begin_at_label_vectors(data, an_open_labeler, a_labe
         continued(parse_config(recipe(data, a_labeler, head={"kind": "open"})))
     # Without the key the labeler stays open.
     assert continued(parse_config(recipe(data, an_open_labeler))).head.kind == "open"
+
+
+def test_a_labeler_of_whole_texts_is_continued(tmp_path, tiny_llama_folder):
+    settings = {"task": "classification", "training": TRAINING, "data": {"train": "x"}}
+    config = parse_config({"model": str(tiny_llama_folder), **settings})
+    build_labeler(config, labels=["joy", "fear"], device="cpu").save_pretrained(tmp_path)
+    again = continued(parse_config({"start": {"labeler": str(tmp_path)}, "data": {"train": "x"}}))
+    assert (again.task, again.model) == ("classification", str(tiny_llama_folder))

@@ -8,6 +8,8 @@ import torch
 from tiny import tiny_labeler
 
 from lookboth import Labeler, train
+from lookboth.bulk.encoding import encode_json_lines
+from lookboth.bulk.rows import Row
 from lookboth.config import parse_config
 from lookboth.data import ReadOptions
 from lookboth.data.nesting import do_overlap
@@ -20,6 +22,7 @@ from lookboth.labelers.labeler_config import config_from_dict, config_to_dict
 from lookboth.labelers.merging import merge_labeler
 from lookboth.run_folder import RunFolder
 from lookboth.training.batches import tokenize_examples
+from lookboth.training.teachers import read_tag_set
 from lookboth.types import Example, Span
 
 WORDS = ("the", "Bank", "of", "New", "York", "said", ".")
@@ -245,3 +248,17 @@ def test_labels_that_a_source_does_not_annotate_have_no_loss(labeler):
     config = parse_config({"data": {"train": "x", "annotated": {"x": ["LOC"]}}, "head": HEAD})
     (piece,) = tokenize_examples([example], labeler.encoder, tags=labeler.config.tags, config=config)
     assert piece.labels[3:5] == ((1, 0, -100, -100), (2, 0, -100, -100))
+
+
+def test_it_is_no_teacher_of_one_tag_per_word(labeler, tmp_path):
+    labeler.save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="cannot teach one tag per word"):
+        read_tag_set(tmp_path)
+
+
+def test_bulk_writes_all_spans(labeler):
+    (prediction,) = labeler.predict_words([WORDS])
+    written = json.loads(encode_json_lines("x", [(Row(0, prediction.text), prediction)]))
+    assert [(s["start"], s["end"], s["label"]) for s in written["spans"]] == [
+        (s.start_char, s.end_char, s.label) for s in prediction.spans
+    ]
