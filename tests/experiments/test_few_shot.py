@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -85,24 +86,31 @@ def test_sift_shows_the_same_sentences_and_folds_replace_dev_data(task, monkeypa
     assert (opened.data.dev, opened.training.folds, opened.head.kind) == ((), 4, "linear")
 
 
-def test_the_loop_annotates_reviews_trains_and_draws_both_curves(task, tmp_path, monkeypatch):
+def test_the_loop_annotates_reviews_trains_and_draws_its_curve(task, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib").use("Agg")
     loop = script("loop", monkeypatch)
+    monkeypatch.setattr(loop, "CHOICES", ("suggest",))
     out, labeler = tmp_path / "loop", task / "open" / "seed-0" / "labeler"
     run(
         loop, monkeypatch, labeler, "--data", task / "second", "--out", out, "--rounds", 1, "--size", 2, "--errors",
         1, "--set", "training.epochs=1", "--set", "training.folds=2",
     )  # fmt: skip
     rounds = json.loads((out / "loop.json").read_text())
-    assert [(one["choice"], one["sentences"]) for one in rounds] == [
-        (choice, count) for choice in ("suggest", "random") for count in (0, 2)
-    ]
+    assert [(one["choice"], one["sentences"]) for one in rounds] == [("suggest", count) for count in (0, 2)]
     # Every annotation was wrong; those that the review found are right again.
     assert all(one["errors"] <= one["sentences"] for one in rounds)
     assert any(one["corrected"] for one in rounds)
     assert (out / "loop.svg").is_file()
+    assert loop.choose(loop_task(loop, task), None, {0: None}, "random", 1) in ([1, 2], [2, 1])
     lines = (out / "suggest" / "round-1" / "annotated.jsonl").read_text().splitlines()
     assert len(lines) == 2
+
+
+def loop_task(loop, task):
+    """Return a task with a pool of three sentences."""
+    made = loop.load_task(task / "open", str(task / "second"), test="test", errors=0.5, size=2, settings=[])
+    assert made.labels == ("person: a human being", "place")
+    return replace(made, pool=made.pool[:3])
 
 
 def test_a_review_puts_the_gold_labels_where_a_finding_is(task, monkeypatch):
