@@ -106,6 +106,32 @@ def test_a_lone_request_waits_for_company_but_not_for_long():
     batcher.close()
 
 
+def test_a_client_that_asks_alone_waits_for_company_only_once():
+    batcher = start(Echo(), wait_ms=300)
+    seconds = []
+    for text in ("1", "2", "3"):
+        start_time = time.monotonic()
+        batcher.give(A, [text]).result(5)
+        seconds.append(time.monotonic() - start_time)
+    assert seconds[0] >= 0.3
+    assert max(seconds[1:]) < 0.3
+    batcher.close()
+
+
+def test_requests_that_come_together_wait_for_each_other_again():
+    echo = Echo(held=True)
+    batcher = start(echo, wait_ms=300)
+    alone, company = hold(echo, batcher), [batcher.give(A, [text]) for text in ("1", "2")]
+    echo.go.set()
+    for future in (alone, *company):
+        future.result(5)
+    later = [batcher.give(A, [text]) for text in ("3", "4")]
+    for future in later:
+        future.result(5)
+    assert echo.calls == [(A, ["first"]), (A, ["1", "2"]), (A, ["3", "4"])]
+    batcher.close()
+
+
 def test_a_full_batch_does_not_wait():
     batcher = start(Echo(), wait_ms=60_000, batch_tokens=10)
     assert batcher.give(A, ["x" * 100]).result(5)

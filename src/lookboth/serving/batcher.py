@@ -61,6 +61,8 @@ class Batcher:
         self._jobs = WaitingJobs()
         self._free_memory = FreeMemory()
         self._closing = False
+        # Whether the last wait of a request brought others; a client that asks alone then does not wait.
+        self._wait_pays = True
         # Reentrant, as `submit` calls `check` while it has the lock.
         self._changed = threading.Condition(threading.RLock())
         self._working = (thread or ModelThread()).submit(self._work)
@@ -156,10 +158,13 @@ class Batcher:
                 self._wait_for_more()
                 # The batch is empty if all clients hung up during the wait.
                 batch = self._jobs.take(self._budget)
+                self._wait_pays = len({taken.job for taken in batch}) > 1
                 if batch or self._closing:
                     return batch
 
     def _wait_for_more(self) -> None:
+        if not self._wait_pays:
+            return
         deadline = time.monotonic() + self._wait
         while not self._closing and self._jobs.waiting(self._budget) < self._budget:
             if not self._changed.wait(max(0.0, deadline - time.monotonic())):

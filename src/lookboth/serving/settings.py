@@ -45,7 +45,8 @@ class ServerSettings(BaseModel):
     wait_ms: float = Field(
         default=5.0,
         ge=0,
-        description="Milliseconds that a single request waits for others to share its batch.",
+        description="Milliseconds that a single request waits for others to share its batch, unless the last batch "
+        "had one request.",
     )
 
     @model_validator(mode="after")
