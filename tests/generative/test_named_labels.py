@@ -1,6 +1,7 @@
 """Labels and demonstrations named in prediction: they reach the prompt and the answer, and are saved."""
 
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -9,6 +10,7 @@ from lookboth.errors import ConfigError, DataError, ModelError
 from lookboth.evaluation.command import evaluate_on
 from lookboth.generative.generative_building import build_generative
 from lookboth.generative.generative_labeler import GenerativeLabeler
+from lookboth.labelers.inspect import inspect_model
 from lookboth.labelers.merging import fix_labels_to_folder
 from lookboth.labelers.opening import open_labeler
 from lookboth.types import Example, Span
@@ -185,3 +187,15 @@ def test_a_saved_labeler_is_asked_for_new_labels(tiny_writer_folder, cars, tmp_p
     said = fix_labels_to_folder(str(tmp_path / "old"), tmp_path / "new", demonstrations=str(cars))
     assert said.endswith("with the labels car, maker")
     assert "Corolla" in prompt_of(open_labeler(tmp_path / "new"))
+
+
+def test_the_card_opens_the_labeler_as_it_can_be_opened(tiny_writer_folder, tmp_path):
+    recipe = {"generative": {"pool": ["wnut17"]}}
+    labeler = build(tiny_writer_folder, "generative.open_labels=true")
+    labeler.config = replace(labeler.config, scores={"recipe": recipe})
+    labeler.save_pretrained(tmp_path)
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "sentences of wnut17 (licence: CC BY 4.0), which were not trained on" in card
+    code = card.partition("```python\n")[2].partition("```")[0]
+    exec(code.replace("PATH OR HUB ID OF THIS FOLDER", str(tmp_path)), {})
+    assert "trained for labels that are named in prediction" in inspect_model(str(tmp_path))

@@ -103,6 +103,10 @@ def test_a_labeler_that_writes_its_answers_comes_the_same_way(serve, tmp_path):
     ]
     assert client.get("/v1/models").json()[0]["plan"] is None
     assert refusal(label(client, text="x", plan="causal"))[0] == 422
+    # Named labels keep the demonstrations annotated with them; new ones need an instruction that lists them.
+    named = label(client, texts=texts, labels=["PER"]).json()["predictions"]
+    assert named == [one.to_dict() for one in writer.with_labels(["PER"]).predict(texts)]
+    assert refusal(label(client, text="x", labels=["car"]))[0] == 422
 
 
 def test_labels_of_whole_texts_come_the_same_way(serve):

@@ -123,6 +123,8 @@ def describe_generative(folder: Path, data: Mapping[str, Any]) -> str:
         f"answers in the format {settings.format}, {settings.k} demonstrations, adapter {config.adapter}, "
         f"labels {', '.join(config.labels)}",
     ]
+    if settings.open_labels:
+        lines.append("trained for labels that are named in prediction: --labels, --demonstrations")
     if settings.prompt_plan is not None:
         lines.append(f"plan of the prompt {settings.prompt_plan}")
     return "\n".join(lines)

@@ -39,14 +39,24 @@ def generative_card(config: Any) -> str:
         f"Labels: {_names(config.labels)}. Answers in the format {settings.format}, {shown}. "
         f"Adapter: {config.adapter}.",
         "",
-        "The demonstrations are in demonstrations.jsonl.",
+        f"The demonstrations are in demonstrations.jsonl{_shown_only(config)}. Other labels and demonstrations are "
+        'named at prediction time: `labeler.with_labels(["company", "product"], demonstrations="FILE")`, or '
+        "`lookboth predict TEXT --labels 'company, product' --demonstrations FILE`.",
         "",
     ]
     strict, tags = config.scheme != "plain", ["sequence-labeling", "generative"]
-    return _card(config, about, kind="text-generation", tags=tags, strict=strict)
+    return _card(config, about, kind="text-generation", tags=tags, strict=strict, opening="open_labeler")
 
 
-def _card(config: Any, about: Sequence[str], *, kind: str, tags: Sequence[str], strict: bool) -> str:
+def _card(
+    config: Any,
+    about: Sequence[str],
+    *,
+    kind: str,
+    tags: Sequence[str],
+    strict: bool,
+    opening: str = "Labeler.from_pretrained",
+) -> str:
     recipe = config.scores.get("recipe") or {}
     sources = _sources(recipe)
     lines = [
@@ -59,7 +69,7 @@ def _card(config: Any, about: Sequence[str], *, kind: str, tags: Sequence[str], 
         "---",
         "",
         *about,
-        *_USAGE,
+        *_usage(opening),
         *_score_table(config.scores, strict=strict),
         *_data(sources),
         *_licence(config.base, sources),
@@ -69,19 +79,28 @@ def _card(config: Any, about: Sequence[str], *, kind: str, tags: Sequence[str], 
     return "\n".join(lines)
 
 
-_USAGE = (
-    "## Use",
-    "",
-    "`pip install lookboth`, then in Python, or as `lookboth predict TEXT --model FOLDER`:",
-    "",
-    "```python",
-    "from lookboth import Labeler",
-    "",
-    'labeler = Labeler.from_pretrained("PATH OR HUB ID OF THIS FOLDER")',
-    'labeler.predict("Ada Lovelace was born in London.")',
-    "```",
-    "",
-)
+def _usage(opening: str) -> list[str]:
+    """Return how to use the labeler, with the call that opens it."""
+    return [
+        "## Use",
+        "",
+        "`pip install lookboth`, then in Python, or as `lookboth predict TEXT --model FOLDER`:",
+        "",
+        "```python",
+        f"from lookboth import {opening.partition('.')[0]}",
+        "",
+        f'labeler = {opening}("PATH OR HUB ID OF THIS FOLDER")',
+        'labeler.predict("Ada Lovelace was born in London.")',
+        "```",
+        "",
+    ]
+
+
+def _shown_only(config: Any) -> str:
+    """Return the data of demonstrations that were not trained on, with their licences."""
+    pool = ((config.scores.get("recipe") or {}).get("generative") or {}).get("pool") or ()
+    named = ", ".join(f"{source} (licence: {licence_of(source) or 'see its source'})" for source in pool)
+    return f", also sentences of {named}, which were not trained on" if named else ""
 
 
 def _which_labels(config: "LabelerConfig") -> str:
