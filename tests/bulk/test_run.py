@@ -539,3 +539,15 @@ def test_a_run_that_an_earlier_version_began_has_no_labels():
     data = json.loads(manifest.to_json())
     del data["options"]["labels"]
     assert Manifest.from_json(json.dumps(data), "manifest.json") == manifest
+
+
+def test_a_labeler_of_any_kind_is_loaded(texts, monkeypatch, tmp_path):
+    monkeypatch.setattr(run, "connected", lambda workers: nullcontext())
+    monkeypatch.setattr(
+        run, "label_parts", lambda job, parts, workers: (PartLabeler(job).label_part(part) for part in parts)
+    )
+    saved = Path(__file__).parents[1] / "models" / "formats" / "1"
+    # The base that the saved labeler names is next to it.
+    monkeypatch.chdir(saved)
+    result = run_bulk(texts, tmp_path / "out", SMALL, model=saved / "generative")
+    assert result.total.rows == 10

@@ -11,8 +11,10 @@ from tiny import tiny_labeler
 
 from lookboth.labelers.labeler import Labeler
 from lookboth.models.labeler_model import LabelerModel
+from lookboth.serving.admission import Pace
 from lookboth.serving.http_app import build_app
 from lookboth.serving.model_loading import load_models
+from lookboth.serving.served_models import Work
 from lookboth.serving.settings import ServerSettings
 
 TEXTS = ["Ada Lovelace was born in London", "the quick brown fox", "Toyota"]
@@ -100,6 +102,14 @@ def test_models_are_added_and_removed_while_others_answer(start, folders, expect
     assert answers(client, None) == expected["b"]
     assert refusal(client.delete("/v1/models/b", headers=ADMIN)) == (422, "'b' is the only model")
     assert answers(client, "b") == expected["b"]
+
+
+def test_a_model_that_shares_batches_has_the_speed_of_the_others(folders):
+    models = load_models([f"{name}={folders[name]}" for name in "ab"], device="cpu", precision="fp32")
+    assert models.speeds["a"] == models.speeds["b"]
+    pace = Pace(100, models.speeds)
+    models.thread.submit(models.add, "c", folders["c"]).result()
+    assert pace.seconds(Work("c"), 100) == pace.seconds(Work("a"), 100) != pace.seconds(Work("unknown"), 100)
 
 
 @pytest.mark.parametrize(

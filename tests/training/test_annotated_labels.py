@@ -7,6 +7,7 @@ from tiny import CORPUS, tiny_labeler
 from lookboth.config import parse_config, require_supported
 from lookboth.data.packing import build_batch
 from lookboth.errors import ConfigError, DataError
+from lookboth.evaluation.command import evaluate_on
 from lookboth.evaluation.evaluate import evaluate_labeler
 from lookboth.training.annotated_labels import possible_tags
 from lookboth.training.batches import tokenize_examples
@@ -114,6 +115,19 @@ def test_a_source_is_scored_on_its_labels_only(tiny_llama_folder):
         assert evaluation.scores.headline == float(kept)
         assert bool(evaluation.predictions[0].spans) == kept
         assert (set(evaluation.predictions[0].tags) == {"O"}) != kept
+
+
+def test_half_annotated_data_are_scored_on_their_labels(data, tiny_llama_folder, tmp_path):
+    tiny_labeler(tiny_llama_folder).save_pretrained(tmp_path / "labeler")
+    found = evaluate_on(data["people"], str(tmp_path / "labeler"), annotated=["PER"])
+    assert {span.label for one in found.predictions for span in one.spans} <= {"PER"}
+    assert {span.label for one in found.predictions for span in one.spans} != {
+        span.label
+        for one in evaluate_on(data["people"], str(tmp_path / "labeler")).predictions
+        for span in one.spans
+    }
+    with pytest.raises(DataError, match=r"people.conll: has the label 'PER'.*--map PER="):
+        evaluate_on(data["people"], str(tmp_path / "labeler"), annotated=["LOC"])
 
 
 def test_labels_that_no_dev_data_annotate_are_named(data, progress):

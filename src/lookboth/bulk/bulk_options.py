@@ -24,7 +24,7 @@ class BulkOptions:
         output_format: "parquet" or "jsonl"; None: "parquet" if all input is Parquet, else "jsonl".
         min_score: spans with a lower score are left out.
         thresholds: leave out spans below the labeler's calibrated thresholds.
-        precision: as for `Labeler.from_pretrained`.
+        precision: as for `open_labeler`.
         max_chars: a row with a longer text is invalid.
         labels: labels of an open labeler, each as "name" or "name: description"; empty: those of its training.
         part_bytes, part_rows: size of a part, the unit that is written and resumed; a part ends with the row that

@@ -192,7 +192,7 @@ class PartLabeler:
 
     @cached_property
     def _labeler(self) -> "TextLabeler":
-        from lookboth.labelers import Labeler, find_folder, model_digest
+        from lookboth.labelers import find_folder, model_digest, open_labeler
 
         if model_digest(find_folder(self.job.model)) != self._manifest.model:
             raise ModelError(
@@ -200,7 +200,7 @@ class PartLabeler:
                 "machine that started the run. Install the same version and files on all machines."
             )
         options = self._manifest.options
-        labeler = Labeler.from_pretrained(self.job.model, device=self.device, precision=options.precision)
+        labeler = open_labeler(self.job.model, device=self.device, precision=options.precision)
         return labeler.with_labels(options.labels) if options.labels else labeler
 
     @cached_property

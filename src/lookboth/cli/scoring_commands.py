@@ -41,6 +41,13 @@ def evaluate(
     demonstrations: DemonstrationsOption = None,
     out: Annotated[Path | None, typer.Option(help="Folder for run.json and predictions.jsonl.")] = None,
     label_map: MapOption = None,
+    annotated: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Label that the data annotate, if they do not annotate all of the labeler; may be repeated. Others "
+            "that it finds are not counted."
+        ),
+    ] = None,
     reading: "ReadOptions | None" = None,
     thresholds: ThresholdsOption = False,
     device: DeviceOption = None,
@@ -61,6 +68,7 @@ def evaluate(
         precision=precision,
         labels=labels,
         demonstrations=demonstrations,
+        annotated=annotated or None,
     )
     typer.echo(evaluation.describe())
     typer.echo(evaluation.describe_confidence())

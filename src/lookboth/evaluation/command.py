@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def evaluate_on(
     precision: str = "auto",
     labels: Labels | None = None,
     demonstrations: str | None = None,
+    annotated: Sequence[str] | None = None,
 ) -> Evaluation:
     """Score a labeler on data named as in a recipe.
 
@@ -51,6 +53,8 @@ def evaluate_on(
         labels: labels named in prediction, as in `Labeler.with_labels`. None: those of the demonstrations; without them
             an open labeler is asked for the labels of the data, with the descriptions in the folder of the data.
         demonstrations: labeled sentences for a generative labeler, named like `source`; their default split is train.
+        annotated: the labels that the data annotate, named as after `label_map`; other labels that the labeler finds
+            are not counted. None: all.
 
     Raises:
         DataError, ModelError: the data or the labeler cannot be read.
@@ -66,7 +70,7 @@ def evaluate_on(
     if labels is not None or pool is not None:
         labeler = labeler.with_labels(labels, demonstrations=pool)
     dataset = read_source(source, options=how)
-    examples = map_labels(dataset.examples, label_map or {})
+    examples = _only_annotated(map_labels(dataset.examples, label_map or {}), source, annotated)
     _report_leaks(examples, pool or ())
     if labeler.reads_documents:
         report_no_documents(examples, source)
@@ -83,6 +87,7 @@ def evaluate_on(
             "thresholds": thresholds,
             "labels": list(labeler.config.labels),
             "demonstrations": demonstrations,
+            **({} if annotated is None else {"annotated": list(annotated)}),
             "precision": str(labeler.model.compute_dtype),
         }
         # Data sets of the hub have no file to hash.
@@ -99,6 +104,23 @@ def evaluate_on(
         )
         _write_predictions(out, evaluation, split)
     return evaluation
+
+
+def _only_annotated(examples: list[Example], source: str, annotated: Sequence[str] | None) -> list[Example]:
+    """Return examples with the annotated labels as their label set; None: they annotate all labels.
+
+    Raises:
+        DataError: an example has another label.
+    """
+    if annotated is None:
+        return examples
+    others = {label for example in examples for label in example.labels()} - set(annotated)
+    if others:
+        raise DataError(
+            f"{source}: has the label {min(others)!r}, which is not one of the annotated labels "
+            f"({', '.join(annotated)}). Add it, or drop it: --map {min(others)}="
+        )
+    return [replace(example, label_set=tuple(sorted(set(annotated)))) for example in examples]
 
 
 def _write_predictions(out: Path, evaluation: Evaluation, split: str) -> None:

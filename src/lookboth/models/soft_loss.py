@@ -58,7 +58,7 @@ def _with_new_tags_outside(log_probs: torch.Tensor, new: torch.Tensor) -> torch.
     """Return log probabilities with the mass of new tags added to O, the first tag, shape (w, num_tags).
 
     A word that the teacher leaves without label may have a new label, as in Monaikul et al. 2021, "Continual Learning
-    for Named Entity Recognition" (AAAI 35(15)), where the teacher's O is not held against the new tags.
+    for Named Entity Recognition" (AAAI 35(15)), where the teacher's O does not exclude the new tags.
 
     Args:
         log_probs: of the student, shape (w, num_tags).

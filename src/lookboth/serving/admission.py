@@ -24,7 +24,7 @@ class Pace:
 
     Args:
         batch_tokens: tokens of a full batch; smaller batches have less weight.
-        measured: tokens per second measured at the start, by model.
+        measured: tokens per second measured when a model was loaded, by model; read again for each new model.
     """
 
     def __init__(self, batch_tokens: int, measured: Mapping[str, float] | None = None) -> None:
@@ -32,19 +32,24 @@ class Pace:
         # Each forward pass has a fixed cost, counted here as START_TOKENS more tokens. Without it a small batch
         # would make the model look slow.
         self._padded = (batch_tokens + START_TOKENS) / batch_tokens
-        self._costs = {name: 1 / (self._padded * speed) for name, speed in (measured or {}).items()}
-        self._first_guess = 1 / (self._padded * _FIRST_GUESS)
+        self._measured = {} if measured is None else measured
+        self._costs: dict[str, float] = {}
 
     def seconds(self, work: Work, tokens: int) -> float:
         """Return the seconds that `tokens` tokens take in full batches."""
-        return tokens * self._padded * self._costs.get(work.model, self._first_guess)
+        return tokens * self._padded * self._cost(work.model)
 
     def learn(self, work: Work, tokens: int, seconds: float) -> None:
         """Update the estimate of a model from one of its batches."""
         computed = tokens + START_TOKENS
         share = _LEARNED * min(1.0, computed / (self._batch_tokens + START_TOKENS))
-        known = self._costs.get(work.model, self._first_guess)
+        known = self._cost(work.model)
         self._costs[work.model] = known + share * (seconds / computed - known)
+
+    def _cost(self, model: str) -> float:
+        """Return the seconds per computed token of a model."""
+        found = self._costs.get(model)
+        return 1 / (self._padded * self._measured.get(model, _FIRST_GUESS)) if found is None else found
 
 
 class Admission:

@@ -93,6 +93,7 @@ class ServedModels:
         """Remove a retired labeler; call it from the models' thread only, when none of its requests is waiting."""
         assert self.pool is not None
         self.pool.remove(name)
+        self.speeds.pop(name, None)
         self._retired.discard(name)
         self._use(self.pool.labelers)
 
@@ -222,12 +223,18 @@ class ServedModels:
         return self._views[work]
 
     def warm_up(self, name: str) -> None:
-        """Label a short text, so that the first request is not slower, and measure the speed of a model with a head."""
+        """Label a short text, so that the first request is not slower, and measure the speed of a model with a head.
+
+        Models that share batches have the speed of the first of them.
+        """
         work = Work(name)
         (text,) = self.cut(work, ["Hello."])
         self.join(work, text, self.compute([work] * len(text.steps), text.steps))
-        if isinstance(self.labelers[name], HeadLabeler):
-            self.speeds[name] = self._measure(work)
+        labeler = self.labelers[name]
+        if isinstance(labeler, HeadLabeler):
+            key = labeler.batch_key
+            alike = [other for other in self.speeds if key and self.labelers[other].batch_key == key]
+            self.speeds[name] = self.speeds[alike[0]] if alike else self._measure(work)
 
     def _measure(self, work: Work) -> float:
         """Return the tokens per second of a full batch."""
