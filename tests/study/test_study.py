@@ -22,7 +22,7 @@ from lookboth.study import worker_pool
 from lookboth.study.cell_run import run_cell
 from lookboth.study.cells import Cell, study_settings
 from lookboth.study.config import StudyConfig, load_study
-from lookboth.study.runner import run_study
+from lookboth.study.runner import run_study, threads_per_worker
 from lookboth.study.study_progress import Board, estimate_seconds, method_rows
 from lookboth.study.study_state import StudyState
 
@@ -316,11 +316,22 @@ def test_workers_and_threads_are_for_all_runs_to_be_done(data, tmp_path, monkeyp
     monkeypatch.setattr("lookboth.study.runner.Board", Shown)
     monkeypatch.setattr("lookboth.study.runner._run_all", lambda *_: None)
     monkeypatch.setattr("lookboth.study.runner.default_workers", lambda: 16)
-    monkeypatch.setattr("os.cpu_count", lambda: 16)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(16)))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(Cell, "outcome", lambda cell: (0.5, 1.0) if str(cell) in done else None)
     run_study(study, tmp_path, workers=wanted)
     assert seen == [pool]
     assert shown == [pool[0]]
+
+
+@pytest.mark.parametrize(("asked", "threads"), [(None, 4), ("1", 1), ("8", 4), ("0", 4), ("2,1", 4)])
+def test_workers_share_the_cores_that_may_be_used(asked, threads, monkeypatch):
+    """A container or a batch system may allow fewer cores than the machine has."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(8)))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if asked:
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    assert threads_per_worker(2) == threads
 
 
 def test_the_grid(tmp_path):

@@ -51,7 +51,7 @@ def run_study(
     count = min(workers or default_workers(), max(1, state.num_left()))
     with Board(study.name, state, count) as board:
         if waiting:
-            with WorkerPool(count, threads=max(1, (os.cpu_count() or 1) // count)) as pool:
+            with WorkerPool(count, threads=threads_per_worker(count)) as pool:
                 _run_all(state, pool, board)
     # Checkpoints of tuning runs are needed only until the reported runs have started from them.
     if not state.failed and only == "*" and not state.ready():
@@ -68,7 +68,21 @@ def default_workers() -> int:
     if torch.cuda.is_available():
         return 1
     fitting = int(psutil.virtual_memory().available // _BYTES_PER_WORKER)
-    return max(1, min(os.cpu_count() or 1, fitting))
+    return max(1, min(_usable_cores(), fitting))
+
+
+def threads_per_worker(count: int) -> int:
+    """Return the number of threads of each of `count` workers; a smaller OMP_NUM_THREADS of the user counts."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    shared = max(1, _usable_cores() // count)
+    return min(shared, int(asked)) if asked.isdecimal() and int(asked) else shared
+
+
+def _usable_cores() -> int:
+    """Return the cores that this process may use, which containers and batch systems limit."""
+    # More threads than cores wait for each other at every step. macOS and Windows do not have this function.
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 def describe_study(study: StudyConfig, out: str | Path, *, only: str = "*") -> str:
