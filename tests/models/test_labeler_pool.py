@@ -11,7 +11,7 @@ from lookboth.inference.pipeline import word_log_probs
 from lookboth.labelers.labeler import Labeler
 from lookboth.labelers.labeler_pool import LabelerPool
 from lookboth.labelers.merging import merge_labeler
-from lookboth.models.shared_backbone import SharedBackbone, _read_rows, stock_of
+from lookboth.models.shared_backbone import Pair, SharedBackbone, _read_rows, share_backbone, stock_of
 
 TEXTS = (
     "Ada Lovelace was born in London",
@@ -88,6 +88,38 @@ def test_texts_of_different_labelers_share_a_pass(pool, folders, alone):
         assert tags(own) == tags(expected)
         scores = [[span.score for one in many for span in one.spans] for many in (own, expected)]
         np.testing.assert_allclose(*scores, atol=1e-4)
+
+
+@pytest.mark.parametrize("counts", [(1, 1, 1), (2, 2), (1, 3, 2)])
+@pytest.mark.parametrize("ranks", [(4, 4, 4), (4, 2, 4)])
+def test_products_of_a_batch_are_those_of_each_labeler(tiny_llama_folder, counts, ranks):
+    torch.manual_seed(0)
+    backbone = tiny_labeler(tiny_llama_folder, adapter="head").model.backbone.eval()
+    name, module = "layers.0.mlp.up_proj", backbone.layers[0].mlp.up_proj
+    rows = share_backbone(backbone)
+    rows.take(backbone, [name])
+    ends = np.cumsum([0, *counts])
+    pairs = [
+        Pair(torch.randn(rank, module.in_features), torch.randn(module.out_features, rank), 0.5)
+        for rank in ranks
+    ]
+    active = [
+        (slice(int(start), int(end)), {name: pair})
+        for start, end, pair in zip(ends[:-1], ends[1:], pairs, strict=False)
+    ]
+    x = torch.randn(sum(counts), 5, module.in_features)
+    with torch.inference_mode():
+        stock = module(x)
+        with rows.using(active):
+            found = module(x)
+        with rows.using([*active[:-1], (active[-1][0], {})]):
+            without_last = module(x)
+    for place, own in active:
+        pair = own[name]
+        expected = stock[place] + 0.5 * x[place] @ pair.a.T @ pair.b.T
+        torch.testing.assert_close(found[place], expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(without_last[active[-1][0]], stock[active[-1][0]])
+    torch.testing.assert_close(without_last[active[0][0]], found[active[0][0]], atol=1e-4, rtol=1e-4)
 
 
 def test_a_labeler_that_is_alone_is_merged_and_others_come_and_go(pool, folders, alone):
