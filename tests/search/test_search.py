@@ -49,12 +49,12 @@ def recipe(model, data, **search):
             "adapter": {"kind": "full"},
             "data": {"train": [str(data)]},
             "training": {
-                "epochs": 30,
+                "epochs": 20,
                 "lr": 5e-3,
                 "schedule": "constant",
                 "head_dropout": 0.0,
                 "precision": "fp32",
-                "batch_tokens": 32,
+                "batch_tokens": 64,
             },
             "search": {"groups": 2, **search},
         }
@@ -187,9 +187,9 @@ def test_rungs_cost_what_is_allowed(num_plans, budget, scoring):
 def test_scoring_costs_a_third_of_training_on_the_same_text(tiny_llama_folder, data, tmp_path):
     config = recipe(
         tiny_llama_folder, data
-    )  # 30 epochs, dev scored after each, as many words in dev as in train
+    )  # 20 epochs, dev scored after each, as many words in dev as in train
     task = search_task(config, read_splits(config), 0, tmp_path)
-    assert task.scoring_cost == pytest.approx((1 / 3) / (30 + 30 / 3))
+    assert task.scoring_cost == pytest.approx((1 / 3) / (20 + 20 / 3))
 
 
 def test_layers_are_not_climbed_for_longer_than_the_budget(tiny_llama_folder, data, tmp_path):
