@@ -1,6 +1,7 @@
 """The report on twins: scores with and without the mask, losses, and the effects that could have been found."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from lookboth.evaluation.seeds import mean_and_sd, paired_difference
 
 # True effects, in points of F1, for which the report names the power.
 EFFECTS = (1, 3, 10)
-NUM_HEADER = 3
 
 
 def report(settings: Mapping[str, Any], results: Path) -> str:
@@ -39,17 +39,21 @@ def _progress(settings: Mapping[str, Any], results: Path) -> str:
 def _task_table(settings: Mapping[str, Any], results: Path, task: str) -> str:
     rows = [
         f"**{task}**, test F1, mean ± sd over finished seeds\n",
-        "| pretraining | causal | full | full - causal (95 % t interval) | seeds |",
-        "|---|---|---|---|---|",
+        "| pretraining | causal | full | full - causal (95 % t interval) | over sentences (95 %) | seeds |",
+        "|---|---|---|---|---|---|",
     ]
     for twin in TWINS:
         pairs = _paired(settings, results, twin, task)
         if pairs:
-            rows.append(_row(twin, pairs))
+            intervals = _sentence_intervals(settings, results / slug(twin) / task)
+            rows.append(_row(twin, pairs, list(intervals.values())))
     return "\n".join(rows) + "\n"
 
 
-def _row(twin: str, pairs: Mapping[int, tuple[float, float]]) -> str:
+def _row(
+    twin: str, pairs: Mapping[int, tuple[float, float]], intervals: Sequence[tuple[float, float]]
+) -> str:
+    """Return the scores under both plans, and their difference over seeds and over sentences."""
     causal, full = zip(*pairs.values(), strict=True)
     change = paired_difference(full, causal)
     cells = []
@@ -57,7 +61,9 @@ def _row(twin: str, pairs: Mapping[int, tuple[float, float]]) -> str:
         mean, sd = mean_and_sd(values)
         cells.append(f"{mean:.1f}" + ("" if sd is None else f" ± {sd:.1f}"))
     interval = "" if change.interval is None else " ({:+.1f} to {:+.1f})".format(*change.interval)
-    return f"| {twin} | {' | '.join(cells)} | {change.difference:+.1f}{interval} | {len(pairs)} |"
+    # Bounds are averaged over seeds: the width of one comparison, not that of their mean.
+    over = "{:+.1f} to {:+.1f}".format(*np.mean(intervals, axis=0)) if intervals else "not measured"
+    return f"| {twin} | {' | '.join(cells)} | {change.difference:+.1f}{interval} | {over} | {len(pairs)} |"
 
 
 def _losses(settings: Mapping[str, Any], results: Path) -> str:
@@ -85,30 +91,29 @@ def _power(settings: Mapping[str, Any], results: Path) -> str:
     """Return the statement of power: what the observed spread and the test sentences allow to find."""
     shares = " | ".join(f"power for {effect}" for effect in EFFECTS)
     rows = [
-        "**What could have been found.** The spread is the standard deviation of `full - causal` over seeds, pooled "
-        "over the pretrainings. The detectable difference is the smallest true mean difference, in points, that a "
-        "two-sided paired t-test at 5 % over these seeds finds with a probability of 80 %. Effects below it cannot "
-        "be excluded. Both concern other seeds on the same test sentences; the last column is half of the 95 % "
-        "interval of one score over sentences, which limits claims about other sentences.\n",
-        f"| task | seeds | spread | detectable difference | {shares} | test sentences | half interval |",
+        "**What could have been found.** Over seeds: the spread is the standard deviation of `full - causal` over "
+        "seeds, pooled over the pretrainings. The detectable difference is the smallest true mean difference, "
+        "in points, that a "
+        "two-sided paired t-test at 5 % over these seeds finds with a probability of 80 %, on these test sentences. "
+        "Over sentences: the same for one pair of labelers and other test sentences, from the width of the paired "
+        "bootstrap intervals. Effects below these differences cannot be excluded.\n",
+        f"| task | seeds | spread | detectable over seeds | {shares} | test sentences | detectable over sentences |",
         "|---|---|---|---|" + "---|" * len(EFFECTS) + "---|---|",
     ]
     changes = {task: _changes(settings, results, task) for task in settings["tasks"]}
     for task, by_twin in changes.items():
-        if row := _power_cells(list(by_twin.values())):
-            rows.append(f"| {task} | {row} | {_sentences(settings, results, task)} |")
-    if row := _power_cells([_mean_changes(changes)]):
-        rows.append(f"| mean of tasks and pretrainings | {row} | | |")
-    finished = len(rows) > NUM_HEADER
-    return "\n".join(rows) + "\n" if finished else "The power needs two finished seeds.\n"
+        if any(by_twin.values()):
+            over_sentences = _over_sentences(settings, results, task)
+            rows.append(f"| {task} | {_over_seeds(list(by_twin.values()))} | {over_sentences} |")
+    rows.append(f"| mean of tasks and pretrainings | {_over_seeds([_mean_changes(changes)])} | | |")
+    return "\n".join(rows) + "\n"
 
 
-def _power_cells(groups: list[list[float]]) -> str:
-    """Return seeds, spread, detectable difference and power as cells; "" with fewer than two seeds."""
-    sd = pooled_sd(groups)
+def _over_seeds(groups: list[list[float]]) -> str:
+    """Return seeds, spread, detectable difference and power as cells; only the seeds if there are fewer than two."""
+    seeds, sd = max(map(len, groups)), pooled_sd(groups)
     if sd is None:
-        return ""
-    seeds = max(map(len, groups))
+        return f"{seeds} | " + " | ".join(["unknown"] * (2 + len(EFFECTS)))
     least = detectable_difference(sd, seeds)
     powers = " | ".join(f"{100 * power_of(effect, sd, seeds):.0f} %" for effect in EFFECTS)
     return f"{seeds} | {sd:.2f} | {least:.1f} | {powers}"
@@ -128,19 +133,30 @@ def _mean_changes(changes: Mapping[str, Mapping[str, list[float]]]) -> list[floa
     return [float(np.mean([values[seed] for values in cells])) for seed in range(complete)]
 
 
-def _sentences(settings: Mapping[str, Any], results: Path, task: str) -> str:
-    """Return the number of test sentences, and half of the mean interval of a score over them, in points."""
-    runs = [
-        run
+def _over_sentences(settings: Mapping[str, Any], results: Path, task: str) -> str:
+    """Return the number of test sentences, and the difference that one pair of labelers could have shown on them."""
+    widths = [
+        high - low
         for twin in TWINS
-        for plan in PLANS
-        for run in _finished(settings, results / slug(twin) / task / plan).values()
+        for low, high in _sentence_intervals(settings, results / slug(twin) / task).values()
     ]
-    tests = [_test(run) for run in runs]
-    intervals = [test["interval"] for test in tests if test["interval"]]
-    # Scores of words (POS) have no interval over sentences.
-    half = f"± {np.mean([50 * (high - low) for low, high in intervals]):.1f}" if intervals else "not measured"
-    return f"{tests[0]['num_sentences']:,} | {half}"
+    runs = _finished(settings, results / slug(next(iter(TWINS))) / task / PLANS[0])
+    number = f"{_test(next(iter(runs.values())))['num_sentences']:,}" if runs else ""
+    # The bounds of the interval are 2 * 1.96 standard errors apart; a test at 5 % with a power of 80 % needs 2.80.
+    least = f"{2.80 * float(np.mean(widths)) / 3.92:.1f}" if widths else "not measured"
+    return f"{number} | {least}"
+
+
+def sentences_file(folder: Path, seed: int) -> Path:
+    """Return the file with the difference of both plans over the test sentences, for one seed."""
+    return folder / f"sentences-seed-{seed}.json"
+
+
+def _sentence_intervals(settings: Mapping[str, Any], folder: Path) -> dict[int, tuple[float, float]]:
+    """Return the paired bootstrap interval of full - causal, in points, by seed."""
+    files = {seed: sentences_file(folder, seed) for seed in settings["seeds"]}
+    found = {seed: json.loads(file.read_text()) for seed, file in files.items() if file.is_file()}
+    return {seed: (values["low"], values["high"]) for seed, values in found.items()}
 
 
 def _paired(

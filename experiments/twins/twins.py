@@ -12,12 +12,13 @@ import argparse
 import shutil
 import tomllib
 from collections.abc import Callable, Iterable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaForMaskedLM, set_seed
-from twin_report import report
+from twin_results import write_results
 from variants import PLANS, TWINS, Stage, slug, stage_folder
 
 from lookboth.config.recipe import RunConfig
@@ -44,6 +45,9 @@ def main() -> None:
         "--results", type=Path, help="folder for the results; default: experiments/results/twins/NAME"
     )
     parser.add_argument(
+        "--report", action="store_true", help="only write the results of what is finished; do not train"
+    )
+    parser.add_argument(
         "--text",
         nargs="+",
         default=[],
@@ -61,34 +65,31 @@ def main() -> None:
             f"{results} has the results of another run. Remove them, or name another folder: --results DIR"
         )
 
-    def keep(run: Path, place: Path) -> None:
-        keep_run(run, results / place)
-        (results / "table.md").write_text(report(settings, results), encoding="utf-8")
+    def done() -> None:
+        write_results(settings, out, results)
 
-    for seed in settings["seeds"]:
+    for seed in () if args.report else settings["seeds"]:
         with progress_to(print):
-            run_seed(settings, seed, out / f"seed-{seed}", keep)
+            run_seed(settings, seed, out / f"seed-{seed}", done)
+    done()
     print((results / "table.md").read_text(encoding="utf-8"))
 
 
-def run_seed(settings: dict[str, Any], seed: int, folder: Path, keep: Callable[[Path, Path], None]) -> None:
+def run_seed(settings: dict[str, Any], seed: int, folder: Path, done: Callable[[], None]) -> None:
     """Pretrain and fine-tune every twin from the same random weights.
 
     Args:
         settings: the recipe.
         seed: seed of the weights, the batches and the masking.
         folder: folder for models and runs.
-        keep: takes the folder of each finished run and its place in the results.
+        done: called after each stage.
     """
     start = make_start(settings, seed, folder / "start")
     for twin in TWINS:
-        model = pretrain(settings, twin, start, seed, folder / slug(twin), keep)
-        for task in settings["tasks"]:
-            for plan in PLANS:
-                place = Path(task, plan)
-                config = labeling_recipe(settings, task, plan, model)
-                run = fine_tune(config, seed, folder / slug(twin) / place)
-                keep(run, Path(slug(twin)) / place / f"seed-{seed}")
+        model = pretrain(settings, twin, start, seed, folder / slug(twin), done)
+        for task, plan in product(settings["tasks"], PLANS):
+            fine_tune(labeling_recipe(settings, task, plan, model), seed, folder / slug(twin) / task / plan)
+            done()
 
 
 def make_start(settings: dict[str, Any], seed: int, folder: Path) -> Path:
@@ -136,7 +137,7 @@ def pretrain(
     model: Path,
     seed: int,
     folder: Path,
-    keep: Callable[[Path, Path], None],
+    done: Callable[[], None],
 ) -> Path:
     """Train all weights stage by stage; return the folder of the model."""
     for number, stage in enumerate(TWINS[twin]):
@@ -146,20 +147,19 @@ def pretrain(
         # of the text again.
         if not run.run.is_file():
             adapt(with_seed(config, seed + 1000 * number), run.path)
-        keep(run.path, Path(slug(twin), run.path.name, f"seed-{seed}"))
+        done()
         model = run.path / "backbone"
     return model
 
 
-def fine_tune(config: RunConfig, seed: int, folder: Path) -> Path:
-    """Train and score one labeler, and return the folder of its run without the weights."""
+def fine_tune(config: RunConfig, seed: int, folder: Path) -> None:
+    """Train and score one labeler, and remove its weights."""
     run = RunFolder.of_seed(folder, seed)
     if not run.run.is_file():
         train(with_seed(config, seed), folder)
     # Only the scores are needed; the weights of all runs would fill a disk.
     for weights in (run.labeler, run.training.path):
         shutil.rmtree(weights, ignore_errors=True)
-    return run.path
 
 
 def pretraining_recipe(settings: dict[str, Any], stage: Stage, model: Path) -> RunConfig:
@@ -184,12 +184,6 @@ def recipe(*layers: dict[str, Any] | Path) -> RunConfig:
 def with_seed(config: RunConfig, seed: int) -> RunConfig:
     """Return the recipe for one seed."""
     return config.model_copy(update={"training": config.training.model_copy(update={"seeds": (seed,)})})
-
-
-def keep_run(run: Path, target: Path) -> None:
-    """Copy the run.json of a run to the results folder."""
-    target.mkdir(parents=True, exist_ok=True)
-    shutil.copy(RunFolder(run).run, target)
 
 
 if __name__ == "__main__":

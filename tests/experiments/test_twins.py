@@ -1,5 +1,6 @@
 """The twins: their recipes parse, nothing but objective and plan differs, the sizes and the power are what is said."""
 
+import json
 import shutil
 import sys
 import tomllib
@@ -30,6 +31,13 @@ def power(twins):
     import power
 
     return power
+
+
+@pytest.fixture
+def report(twins):
+    from twin_report import report
+
+    return report
 
 
 def settings_of(name):
@@ -70,46 +78,61 @@ def test_the_tokenizer_marks_masks_and_gives_decoders_a_first_token(twins):
     assert tokenizer.pad_token_id == 1
 
 
-def test_the_report_has_what_is_finished(twins, tmp_path):
+def test_the_report_has_what_is_finished(twins, report, tmp_path):
     settings = settings_of("tiny")
-    whole = twins.report(settings, COMMITTED)
+    whole = report(settings, COMMITTED)
     assert whole == (COMMITTED / "table.md").read_text(encoding="utf-8")
     assert whole.startswith("32 of 32 fine-tunings are finished (2 seeds, 2 tasks).")
-    assert "| CLM | 94.9 ± 0.1 | 94.6 ± 0.6 | -0.3 (-5.8 to +5.3) | 2 |" in whole
-    assert twins.report(settings, tmp_path).startswith("0 of 32")
-    place = Path("clm", "mams_absa", "full", "seed-1")
+    assert "| CLM | 94.9 ± 0.1 | 94.6 ± 0.6 | -0.3 (-5.8 to +5.3) | not measured | 2 |" in whole
+    assert report(settings, tmp_path).startswith("0 of 32")
     shutil.copytree(COMMITTED, tmp_path, dirs_exist_ok=True)
-    shutil.rmtree(tmp_path / place)
-    partial = twins.report(settings, tmp_path)
+    shutil.rmtree(tmp_path / "clm" / "mams_absa" / "full" / "seed-1")
+    (tmp_path / "mlm" / "mams_absa" / "sentences-seed-0.json").write_text(
+        json.dumps({"difference": 1.0, "low": -1.0, "high": 2.92}), encoding="utf-8"
+    )
+    partial = report(settings, tmp_path)
     assert partial.startswith("31 of 32")
     # The seed that lacks one of both plans does not count.
     assert partial.count(" | 1 |\n") == 1
+    assert "| -1.0 to +2.9 | 2 |" in partial
+    assert "| 500 | 2.8 |" in partial
 
 
 def test_a_stage_is_kept_at_once_and_never_trained_twice(twins, tmp_path, monkeypatch):
     settings = settings_of("tiny")
-    calls = []
+    calls, kept = [], []
+    out, results = tmp_path / "out", tmp_path / "results"
 
-    def write(folder):
+    def write(folder, twin):
         calls.append(folder)
         folder.mkdir(parents=True)
-        (folder / "run.json").write_text("{}", encoding="utf-8")
+        shutil.copy(COMMITTED / twin / "run.json", folder)
+        row = {"split": "test:x", "words": ["a"], "gold": [span(0)], "predicted": [span(len(calls) % 2)]}
+        (folder / "predictions.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
 
     monkeypatch.setattr(twins, "make_start", lambda settings, seed, folder: folder)
-    monkeypatch.setattr(twins, "adapt", lambda config, out: write(out))
-    monkeypatch.setattr(twins, "train", lambda config, out: write(out / f"seed-{config.training.seeds[0]}"))
-    kept = []
+    monkeypatch.setattr(twins, "adapt", lambda config, out: write(out, "clm/pretraining-0-clm/seed-0"))
+    monkeypatch.setattr(
+        twins, "train", lambda config, out: write(out / "seed-0", "clm/mams_absa/causal/seed-0")
+    )
 
-    def keep(run, place):
-        assert run == calls[-1] or len(kept) >= 20
-        kept.append((run, place))
+    def done():
+        twins.write_results(settings, out, results)
+        kept.append(sum(1 for _ in results.rglob("run.json")))
 
     for _ in range(2):
-        twins.run_seed(settings, 0, tmp_path, keep)
+        twins.run_seed(settings, 0, out / "seed-0", done)
     assert len(calls) == 4 + 4 * 2 * 2
-    assert kept[:20] == kept[20:]
-    committed = {file.parent.relative_to(COMMITTED) for file in COMMITTED.rglob("seed-0/run.json")}
-    assert {place for _, place in kept} == committed
+    assert kept == [*range(1, 21), *[20] * 20]
+    committed = {file.relative_to(COMMITTED) for file in COMMITTED.rglob("seed-0/run.json")}
+    assert {file.relative_to(results) for file in results.rglob("run.json")} == committed
+    compared = json.loads((results / "none" / "mams_absa" / "sentences-seed-0.json").read_text())
+    assert abs(compared["difference"]) == 100
+    assert "16 of 32" in (results / "table.md").read_text(encoding="utf-8")
+
+
+def span(start):
+    return {"start": start, "end": start + 1, "label": "x"}
 
 
 def test_results_of_another_run_are_not_overwritten(twins, tmp_path, monkeypatch, capsys):
