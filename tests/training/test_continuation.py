@@ -5,7 +5,7 @@ import pytest
 
 from lookboth import Labeler, train
 from lookboth.config import parse_config
-from lookboth.errors import ConfigError, ModelError
+from lookboth.errors import ConfigError, DataError, ModelError
 from lookboth.run_folder import RunFolder
 from lookboth.training.continuation import continued
 from lookboth.training.labeler_building import build_labeler
@@ -210,6 +210,13 @@ def test_other_heads_do_not_begin_at_label_vectors(data, an_open_labeler, a_labe
         continued(parse_config(recipe(data, an_open_labeler, head={"kind": "crf"})))
     with pytest.raises(ConfigError, match=r"head\.kind = 'open'.*Leave the key out\.$"):
         continued(parse_config(recipe(data, a_labeler, head={"kind": "open"})))
+    unlabeled = data / "unlabeled.conll"
+    unlabeled.write_text("it O\nsaid O\n\nso O\n", encoding="utf-8")
+    none = recipe(data, an_open_labeler, head={"kind": "linear"}, data={"train": str(unlabeled)})
+    with pytest.raises(DataError, match=r"no sentence has a label.*\[labels\]"):
+        train(parse_config(none), data / "none")
+    with pytest.raises(ModelError, match=r"a saved labeler.*--start"):
+        train(parse_config({"model": str(an_open_labeler), "data": {"train": str(data / "new")}}), data / "x")
     # Without the key the labeler stays open.
     assert continued(parse_config(recipe(data, an_open_labeler))).head.kind == "open"
 

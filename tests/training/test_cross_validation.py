@@ -182,6 +182,7 @@ def test_few_sentences_without_dev_data_have_their_own_defaults(progress):
     assert "20 training sentences and no dev data: cross-validation with 4 folds" in line
     assert "training.folds, training.epochs, training.lr" in line
     assert [few(number).epochs for number in (1, 100, FEW - 1)] == [20, 10, 8]
+    assert [few(number).folds for number in (1, 2, 3, 4, 5)] == [2, 2, 3, 4, 4]
 
 
 def test_settings_of_the_recipe_are_kept(progress):

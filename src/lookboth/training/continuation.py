@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 
 from lookboth.config import GENERATIVE_METHODS, RunConfig, overlay
 from lookboth.data import describe_labels, join_label_texts
-from lookboth.errors import ConfigError, ModelError
+from lookboth.errors import ConfigError, DataError, ModelError
 from lookboth.labelers import (
     ADAPTER_FOLDER,
     BACKBONE_FOLDER,
     KIND_KEY,
     LabelerConfig,
     find_folder,
+    is_labeler,
     optional,
     read_config,
     read_head,
@@ -44,9 +45,15 @@ def continued(config: RunConfig) -> RunConfig:
 
     Raises:
         ConfigError: the recipe names another value for a setting that the weights depend on.
-        ModelError: the labeler is missing, damaged, or of a kind that cannot be trained further.
+        ModelError: the labeler is missing, damaged, or of a kind that cannot be trained further; or the model is a
+            labeler.
     """
     if config.start is None:
+        if is_labeler(Path(config.model)):
+            raise ModelError(
+                f"model = {config.model!r}: a saved labeler. To train it further, name it as start.labeler (on the "
+                f"command line: --start {config.model}) and leave model out."
+            )
         return config
     saved = _settings(start_folder(config), config)
     given = config.model_dump(mode="json", exclude_unset=True)
@@ -75,9 +82,17 @@ def fixed_labels(config: RunConfig, labels: Sequence[str]) -> tuple[str, ...]:
     Args:
         config: the recipe; labels that it names exist even if no sentence has them.
         labels: the labels of the data, described in the folders of the data or in the recipe.
+
+    Raises:
+        DataError: there is no label.
     """
     old = () if config.start is None else config.start.rehearsal
     names = sorted({*labels, *config.labels})
+    if not names:
+        raise DataError(
+            f"{', '.join(config.data.train)}: no sentence has a label, so the labeler has nothing to find. Annotate "
+            "some, or name the labels in the recipe, under [labels]."
+        )
     described = (
         describe_labels(source, names, config.labels)
         for source in (*config.data.train, *config.data.dev, *old)

@@ -44,7 +44,7 @@ def _defaults(config: RunConfig, num_sentences: int) -> dict[str, object]:
     """Return the settings of [training] for a number of training sentences."""
     epochs = max(_LEAST_EPOCHS, min(_MOST_EPOCHS, _PASSES // max(1, num_sentences)))
     return {
-        "folds": FOLDS,
+        "folds": max(2, min(FOLDS, num_sentences)),
         "epochs": epochs,
         "lr": _RATES[config.adapter.kind],
         # The rate after some epochs must not depend on how many follow.
