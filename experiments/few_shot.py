@@ -3,7 +3,8 @@
 For each data set, number of sentences and draw, a labeler is trained in several ways with the same settings:
 
 open      an ordinary labeler that begins at the label vectors of the open labeler
-fresh     a new adapter and a new linear head on the open labeler's base model, under the same plan
+head      a new linear head on the backbone and adapter of the open labeler
+fresh     a new linear head and a new adapter on the open labeler's base model, under the same plan
 sift      supervised in-context fine-tuning with the same sentences, also as demonstrations (--ways sift)
 
 Sentences are drawn from the training split; dev data are not used. With --folds, cross-validation chooses the number of
@@ -27,12 +28,13 @@ from lookboth.evaluation.command import evaluate_on
 from lookboth.evaluation.runfile import read_run
 from lookboth.evaluation.seeds import mean_and_sd
 from lookboth.labelers.labeler_config import read_config
+from lookboth.labelers.saving import ADAPTER_FOLDER
 from lookboth.progress import progress_to
 from lookboth.quiet import quiet_libraries
 from lookboth.run_folder import RunFolder
 from lookboth.training.training_runs import train
 
-WAYS = ("open", "fresh", "sift")
+WAYS = ("open", "head", "fresh", "sift")
 # Settings of a recipe that make a labeler; those of the open labeler's training are used for all ways.
 _SHARED = (
     "model",
@@ -99,7 +101,9 @@ def settings_of(trial: Trial, labeler: Path, test: str, training: Mapping[str, A
         }
     shared = {key: recipe[key] for key in _SHARED if recipe.get(key) is not None}
     shared["adapter"] = recipe["adapter"]
-    return overlay(shared, own) if trial.way == "fresh" else _sift(shared, own, trial)
+    if trial.way == "head":
+        shared["adapter"] = {**shared["adapter"], "start_from": str(labeler / ADAPTER_FOLDER)}
+    return _sift(shared, own, trial) if trial.way == "sift" else overlay(shared, own)
 
 
 def _data(trial: Trial, test: str) -> dict[str, Any]:

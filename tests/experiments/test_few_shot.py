@@ -83,6 +83,8 @@ def test_sift_shows_the_same_sentences_and_folds_replace_dev_data(task, monkeypa
     assert sift.data.dev == ("crossner_ai:train",)
     trial = few_shot.Trial("crossner_ai", "open", 5, 1)
     opened = parse_config(few_shot.settings_of(trial, labeler, "test", {"epochs": 2, "folds": 4}))
+    head = few_shot.settings_of(trial._replace(way="head"), labeler, "test", {"epochs": 2})
+    assert parse_config(head).adapter.start_from == str(labeler / "adapter")
     assert (opened.data.dev, opened.training.folds, opened.head.kind) == ((), 4, "linear")
 
 
