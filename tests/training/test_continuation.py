@@ -212,7 +212,7 @@ def test_other_heads_do_not_begin_at_label_vectors(data, an_open_labeler, a_labe
         continued(parse_config(recipe(data, a_labeler, head={"kind": "open"})))
     unlabeled = data / "unlabeled.conll"
     unlabeled.write_text("it O\nsaid O\n\nso O\n", encoding="utf-8")
-    none = recipe(data, an_open_labeler, head={"kind": "linear"}, data={"train": str(unlabeled)})
+    none = {**recipe(data, an_open_labeler, head={"kind": "linear"}), "data": {"train": str(unlabeled)}}
     with pytest.raises(DataError, match=r"no sentence has a label.*\[labels\]"):
         train(parse_config(none), data / "none")
     with pytest.raises(ModelError, match=r"a saved labeler.*--start"):
