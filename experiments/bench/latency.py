@@ -1,10 +1,12 @@
 """Time of one text at a time in the plain and in the fast form: python experiments/bench/latency.py OUT.json"""
 
 import argparse
+import os
 import random
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -19,20 +21,31 @@ SENTENCES = 40
 
 
 def main() -> None:
-    """Time every side on the same sentences in turns, print the table and write it."""
+    """Time every side on the same sentences in turns, print the tables and write them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--rounds", type=int, default=10, help=f"rounds of {SENTENCES} sentences")
-    parser.add_argument("--precisions", nargs="+", default=["bf16"])
+    parser.add_argument("--rounds", type=int, default=5, help=f"rounds of {SENTENCES} sentences")
+    parser.add_argument("--threads", type=int, default=None)
     options = parser.parse_args()
     quiet_libraries()
+    if options.threads:
+        torch.set_num_threads(options.threads)
     texts = sentences()
-    sides = {name: side for precision in options.precisions for name, side in sides_of(precision).items()}
-    rows = time_each(sides, texts, rounds=options.rounds)
-    for row in rows:
-        print(row)
-    work = f"shipped labeler, one sentence of {WORDS} words at a time, {SENTENCES} sentences"
-    write_result(options.out, work=work, tables={"latency": rows})
+    one_by_one: dict[str, Callable[[Any], Any]] = {}
+    for precision in ("bf16", "fp32"):
+        one_by_one |= sides_of(precision)
+    batched = {name: side for name, side in one_by_one.items() if name.endswith("form")}
+    tables = {
+        "one by one": time_each(one_by_one, texts, rounds=options.rounds),
+        "at once": time_each(batched, [texts], rounds=options.rounds),
+    }
+    for name, rows in tables.items():
+        print(name, *rows, sep="\n")
+    work = (
+        f"shipped labeler, {SENTENCES} sentences of {WORDS} words, one at a time and at once, "
+        f"{torch.get_num_threads()} threads, load average {os.getloadavg()[1]:.1f} on {os.cpu_count()} cores"
+    )
+    write_result(options.out, work=work, tables=tables)
 
 
 def sentences() -> list[str]:
@@ -42,7 +55,7 @@ def sentences() -> list[str]:
     return [" ".join(words[start : start + WORDS]) for start in range(0, WORDS * SENTENCES, WORDS)]
 
 
-def sides_of(precision: str) -> dict[str, Callable[[str], Any]]:
+def sides_of(precision: str) -> dict[str, Callable[[Any], Any]]:
     """Return the ways to label a text: the plain form, the fast form, and reading the weights without computing."""
     plain, fast = (Labeler.from_pretrained(device="cpu", precision=precision) for _ in range(2))
     plain.model.fast_form = None
@@ -55,23 +68,35 @@ def sides_of(precision: str) -> dict[str, Callable[[str], Any]]:
 
 
 def time_each(
-    sides: dict[str, Callable[[str], Any]], texts: Sequence[str], *, rounds: int
+    sides: dict[str, Callable[[Any], Any]], inputs: Sequence[Any], *, rounds: int
 ) -> list[dict[str, Any]]:
-    """Return the median and the 99th percentile of each side, in milliseconds; the sides alternate text by text."""
-    times: dict[str, list[float]] = {name: [] for name in sides}
+    """Return the milliseconds of each side per input; the sides alternate input by input.
+
+    The time of the processor does not count other programs, the time on the clock does.
+    """
+    clock: dict[str, list[float]] = {name: [] for name in sides}
+    processor: dict[str, list[float]] = {name: [] for name in sides}
     names = list(sides)
     for number in range(rounds + 1):
-        for text in texts:
+        for given in inputs:
             random.shuffle(names)
             for name in names:
-                start = time.perf_counter()
-                sides[name](text)
+                start = time.perf_counter(), time.process_time()
+                sides[name](given)
                 # The first round warms up.
                 if number:
-                    times[name].append(1000 * (time.perf_counter() - start))
+                    clock[name].append(1000 * (time.perf_counter() - start[0]))
+                    processor[name].append(1000 * (time.process_time() - start[1]))
+    base = median(processor[next(iter(sides))])
     return [
-        {"side": name, "p50_ms": _percentile(values, 50), "p99_ms": _percentile(values, 99)}
-        for name, values in times.items()
+        {
+            "side": name,
+            "p50_ms": _percentile(clock[name], 50),
+            "p99_ms": _percentile(clock[name], 99),
+            "processor_ms": round(median(processor[name]), 1),
+            "ratio": round(base / median(processor[name]), 2),
+        }
+        for name in sides
     ]
 
 
