@@ -84,6 +84,14 @@ def test_answers_are_parsed_with_the_new_labels(tiny_writer_folder, name, decodi
         assert labels or name == "pairs"
 
 
+def test_spans_of_demonstrations_may_have_any_order(tiny_writer_folder):
+    (toyota, _) = CARS
+    swapped = [replace(toyota, spans=toyota.spans[::-1])]
+    labeler = build(tiny_writer_folder)
+    one, other = (prompt_of(labeler.with_labels(demonstrations=pool)) for pool in ([toyota], swapped))
+    assert one == other
+
+
 def test_demonstrations_alone_name_their_labels(tiny_writer_folder, cars):
     (cars.parent / "labels.toml").write_text('car = "a vehicle"', encoding="utf-8")
     folder = cars.rename(cars.parent / "train.conll").parent
@@ -148,6 +156,15 @@ def test_spans_of_labels_that_are_not_named_are_left_out_and_reported(tiny_write
         ((), ["ship"], CARS, ConfigError, "no span has one of the labels ship; found: car, maker"),
         ((), None, [], DataError, "0 sentences without a labeled span"),
         ((), None, "nowhere.conll", DataError, "nowhere.conll"),
+        ((), None, [*CARS, ("a", "Golf")], DataError, r"demonstrations\[2\] is a tuple"),
+        ((), None, [Example(("a", "Golf"), (Span(1, 3, "car"),))], DataError, "outside the 2 words"),
+        (
+            (),
+            None,
+            [Example(("a", "Golf"), (Span(0, 2, "car"), Span(1, 2, "car")))],
+            DataError,
+            r"the span \(1, 2, 'car'\) overlaps",
+        ),
         ((), [], CARS, ConfigError, "0 labels are named"),
         ((), ["O"], CARS, ConfigError, "tag of words without label"),
         (("generative.k=0",), ["car"], CARS, ConfigError, "trained with generative.k = 0"),

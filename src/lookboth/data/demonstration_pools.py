@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from lookboth.data.label_texts import describe_labels
 from lookboth.data.readers import ReadOptions
@@ -24,10 +24,11 @@ def read_demonstrations(pool: DemonstrationPool, options: ReadOptions) -> list[E
         options: how files are read.
 
     Raises:
-        DataError: the source cannot be read, or it has no labeled spans.
+        DataError: the source cannot be read, it has no labeled spans, or an example is not valid.
     """
     if not isinstance(pool, str | Path):
-        return _require_spans(pool, "demonstrations")
+        valid = [_in_order(example, number) for number, example in enumerate(pool)]
+        return _require_spans(valid, "demonstrations")
     source = str(pool)
     examples = _require_spans(read_source(source, "train", options).examples, source)
     label_set = describe_labels(source, sorted({label for example in examples for label in example.labels()}))
@@ -40,3 +41,20 @@ def _require_spans(examples: Sequence[Example], source: str) -> list[Example]:
             f"{source}: {len(examples)} sentences without a labeled span, so they show no label. Name labeled data."
         )
     return list(examples)
+
+
+def _in_order(example: Any, number: int) -> Example:
+    """Return an example of a caller with sorted spans, or refuse one whose spans cannot be written into an answer."""
+    if not isinstance(example, Example):
+        raise DataError(
+            f"demonstrations[{number}] is a {type(example).__name__}. Type: Example(words, (Span(start, end, label),))"
+        )
+    end, spans = 0, tuple(sorted(example.spans))
+    for span in spans:
+        if not end <= span.start < span.end <= len(example.words):
+            raise DataError(
+                f"demonstrations[{number}]: the span {tuple(span)} overlaps another one, is empty, or is outside the "
+                f"{len(example.words)} words. Spans have words and no overlap: Span(start, end, label), end exclusive."
+            )
+        end = span.end
+    return replace(example, spans=spans)
