@@ -2,13 +2,14 @@
 
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
 import pytest
 import torch
 from encoders import encoder
-from masking.families import FAMILIES, batches, tiny_model
+from masking.families import FAMILIES, batches, tiny_model, tokens
 from tiny import tiny_labeler
 from torch import nn
 
@@ -224,3 +225,18 @@ def test_labelers_that_share_a_backbone_have_no_packed_weights(tiny_llama_folder
     assert not any(form._is_possible for form in forms)
     pool.remove("1")
     assert pool["0"].model.fast_form._is_possible
+
+
+def test_several_threads_at_once() -> None:
+    model = tiny_model("llama")
+    inputs = [{"input_ids": tokens(2, 9, seed=seed)} for seed in range(8)]
+    plain = [states(model, None, batch) for batch in inputs]
+    form = FastForm(model, torch.float32)
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            for found, wanted in zip(
+                pool.map(lambda one: states(model, form, one), inputs), plain, strict=True
+            ):
+                torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+    assert form._products
+    assert not any(map(is_patched, model.modules()))

@@ -5,8 +5,9 @@ weights in its own layout; from torch's layout it converts them for every batch,
 product's time. Outside `FastForm.active` the model is the one that was loaded, with its modules, names and weights.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -43,6 +44,10 @@ class FastForm:
         self._backbone, self._dtype = backbone, dtype
         self._products: list[SharedProduct] = []
         self._is_possible = _can_be_packed(backbone, dtype)
+        # Several threads may predict at once: the first replaces the forward functions, the last restores them.
+        self._lock = threading.Lock()
+        self._num_active = 0
+        self._undo = ExitStack()
 
     def __reduce__(self) -> Any:
         """Copy and pickle without the packed weights."""
@@ -53,13 +58,33 @@ class FastForm:
         """Compute in the fast form inside the context, without gradients."""
         if not self._is_possible:
             yield
-        elif not self._products:
+        elif self._products:
+            self._enter()
+            try:
+                yield
+            finally:
+                self._leave()
+        else:
             with _readers(self._backbone, self._dtype) as groups:
                 yield
-            self._products = [SharedProduct(layers) for layers in groups]
-        else:
-            with with_forwards([pair for product in self._products for pair in product.forwards()]):
-                yield
+            self._pack(groups)
+
+    def _enter(self) -> None:
+        with self._lock:
+            if not self._num_active:
+                forwards = [pair for product in self._products for pair in product.forwards()]
+                self._undo.enter_context(with_forwards(forwards))
+            self._num_active += 1
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._num_active -= 1
+            if not self._num_active:
+                self._undo.close()
+
+    def _pack(self, groups: Sequence[Sequence[nn.Linear]]) -> None:
+        with self._lock:
+            self._products = self._products or [SharedProduct(layers) for layers in groups]
 
 
 class SharedProduct:
@@ -79,9 +104,7 @@ class SharedProduct:
         self._forwards: list[tuple[nn.Module, Callable[[Tensor], Tensor]]] = [
             (layer, self._forward_of(index)) for index, layer in enumerate(layers)
         ]
-        # The tensor that was read last, and the results that its layers have not taken yet, by index.
-        self._input: Tensor | None = None
-        self._waiting: dict[int, Tensor] = {}
+        self._last = _LastProduct()
 
     def forwards(self) -> list[tuple[nn.Module, Callable[[Tensor], Tensor]]]:
         """Return each layer with its new forward function; none if weights have changed since they were packed."""
@@ -98,15 +121,24 @@ class SharedProduct:
         return forward
 
     def _result(self, x: Tensor, index: int) -> Tensor:
-        if x is not self._input or index not in self._waiting:
+        last = self._last
+        if x is not last.read or index not in last.waiting:
             product = onednn_product(x, self._weight, self._bias)
             if len(self._layers) == 1:
                 return product
-            self._input, self._waiting = x, dict(enumerate(product.split(self._sizes, dim=-1)))
-        result = self._waiting.pop(index)
-        if not self._waiting:
-            self._input = None
+            last.read, last.waiting = x, dict(enumerate(product.split(self._sizes, dim=-1)))
+        result = last.waiting.pop(index)
+        if not last.waiting:
+            last.read = None
         return result
+
+
+class _LastProduct(threading.local):
+    """The tensor that this thread read last, and the results that its layers have not taken yet, by index."""
+
+    def __init__(self) -> None:
+        self.read: Tensor | None = None
+        self.waiting: dict[int, Tensor] = {}
 
 
 def _can_be_packed(backbone: nn.Module, dtype: torch.dtype) -> bool:
@@ -139,9 +171,12 @@ def _readers(backbone: nn.Module, dtype: torch.dtype) -> Iterator[list[list[nn.L
     group_of: dict[nn.Module, list[nn.Linear]] = {}
     last: Tensor | None = None
     group: list[nn.Linear] = []
+    thread = threading.get_ident()
 
     def note(layer: nn.Linear, args: tuple[Tensor, ...]) -> None:
         nonlocal last, group
+        if threading.get_ident() != thread:
+            return
         read = args[0] if args else None
         if read is None or read is not last:
             group = group_of.get(layer, [])
