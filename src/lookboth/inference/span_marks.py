@@ -1,5 +1,6 @@
 """Texts cut at the borders of their spans, for formats that mark spans in the text; spans may nest and cross."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
@@ -31,17 +32,19 @@ def mark_spans(prediction: Prediction) -> Iterator[str | Mark]:
     """
     text, spans = prediction.text, sorted(prediction.spans, key=_outer_first)
     _require_inside(spans, text)
+    starting: dict[int, list[PredictedSpan]] = defaultdict(list)
+    for span in spans:
+        starting[span.start_char].append(span)
     position = 0
     around: list[PredictedSpan] = []
-    for place in sorted({place for span in spans for place in (span.start_char, span.end_char)}):
+    for place in sorted({*starting, *(span.end_char for span in spans)}):
         if place > position:
             yield text[position:place]
         position = place
         yield from _end(around, place)
-        for span in spans:
-            if span.start_char == place:
-                around.append(span)
-                yield Mark("start", span)
+        for span in starting.get(place, ()):
+            around.append(span)
+            yield Mark("start", span)
         # Spans without characters end where they start.
         yield from _end(around, place)
     if position < len(text):

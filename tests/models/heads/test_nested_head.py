@@ -262,3 +262,12 @@ def test_bulk_writes_all_spans(labeler):
     assert [(s["start"], s["end"], s["label"]) for s in written["spans"]] == [
         (s.start_char, s.end_char, s.label) for s in prediction.spans
     ]
+
+
+def test_pipelines_of_transformers_are_refused(labeler):
+    from lookboth.integrations.transformers import LookbothForTokenClassification
+
+    with pytest.raises(
+        ModelError, match=r"one tag per token\. Type: Labeler\.from_pretrained\(FOLDER\)\.predict"
+    ):
+        LookbothForTokenClassification(None, labeler)
