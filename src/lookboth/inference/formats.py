@@ -36,6 +36,7 @@ def render(predictions: Iterable[Prediction], format: str = "text", *, color: bo
         DataError: while iterating, if a word, a label of a whole text or spans that may overlap cannot be written in
             a CoNLL line.
 
+    >>> from lookboth.types import PredictedSpan
     >>> ada = PredictedSpan(0, 1, "PER", "Ada", 0, 3, 0.98)
     >>> prediction = Prediction("Ada slept", ("Ada", "slept"), ((0, 3), (4, 9)), ("B-PER", "O"), (ada,))
     >>> print(*render([prediction], "text"), end="")
