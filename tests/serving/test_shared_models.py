@@ -9,12 +9,14 @@ from capitals import label, refusal
 from fastapi.testclient import TestClient
 from tiny import tiny_labeler
 
+from lookboth.errors import ConfigError
 from lookboth.labelers.labeler import Labeler
 from lookboth.models.labeler_model import LabelerModel
 from lookboth.serving.admission import Pace
 from lookboth.serving.http_app import build_app
 from lookboth.serving.model_loading import load_models
 from lookboth.serving.served_models import Work
+from lookboth.serving.server import serve as run_server
 from lookboth.serving.settings import ServerSettings
 
 TEXTS = ["Ada Lovelace was born in London", "the quick brown fox", "Toyota"]
@@ -159,3 +161,10 @@ def test_accepted_requests_are_answered_before_their_model_is_removed(start, fol
         assert waiting.result() == expected["c"]
         assert [model["name"] for model in removed.result().json()] == ["a", "b"]
     assert answers(client, "a") == expected["a"]
+
+
+def test_clients_and_administrator_have_different_keys(monkeypatch):
+    monkeypatch.setenv("LOOKBOTH_API_KEY", "one")
+    monkeypatch.setenv("LOOKBOTH_ADMIN_KEY", "one ")
+    with pytest.raises(ConfigError, match="Give the administrator another key"):
+        run_server()
