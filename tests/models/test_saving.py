@@ -153,7 +153,7 @@ def test_python_labels_with_the_weights_of_the_command_line(base, load, tmp_path
     tiny_labeler(base, plan="0011", adapter="lora").save_pretrained(tmp_path)
     merged = load(tmp_path, device="cpu", precision="fp32")
     assert not any(hasattr(module, "lora_A") for module in merged.model.modules())
-    with pytest.raises(ModelError, match=r"training would not change it.*merge=False"):
+    with pytest.raises(ModelError, match=r"merged into its weights.*merge=False"):
         merged.model.train()
     load(tmp_path, device="cpu", precision="fp32", merge=False).model.train()
 
