@@ -81,7 +81,8 @@ def _attend_in_groups(
         scores.add_(mask)
     weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
     states = torch.matmul(weights.view(batch, key_heads, -1, key.shape[2]), value)
-    return states.view(batch, heads, length, width).transpose(1, 2).contiguous(), weights
+    # Multi-head latent attention has values of another width than queries.
+    return states.view(batch, heads, length, value.shape[3]).transpose(1, 2).contiguous(), weights
 
 
 def _pays(module: nn.Module, query: Tensor, key: Tensor, mask: Tensor | None, kwargs: dict[str, Any]) -> bool:
