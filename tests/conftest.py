@@ -6,7 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
+# Times depend on what else the machine does.
+settings.register_profile("lookboth", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("lookboth")
 os.environ["HF_HUB_OFFLINE"] = "1"  # a test that would need the Hub fails fast and says so
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 

@@ -35,6 +35,7 @@ class Drawn:
             task=task,
             tags=TAGS,
             scheme="IOB2",
+            is_nested=False,
             encoding=self.encoder.encoding,
             max_tokens=512,
             overlap=64,

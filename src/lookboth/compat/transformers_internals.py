@@ -136,7 +136,9 @@ def cache_argument(model: nn.Module) -> str:
 
     transformers 5.24 renamed it from "past_key_values" to "cache".
     """
-    return "cache" if "cache" in inspect.signature(type(model).forward).parameters else "past_key_values"
+    # PEFT's wrapper passes all arguments on.
+    base = getattr(model, "get_base_model", lambda: model)()
+    return "cache" if "cache" in inspect.signature(type(base).forward).parameters else "past_key_values"
 
 
 def keep_first_keys(cache: DynamicCache, layer: int, count: int) -> None:

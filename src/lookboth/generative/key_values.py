@@ -140,13 +140,17 @@ def run_feeds(model: Any, prefix: Prefix, feeds: Sequence[Feed], vocabulary: Seq
         [row * width + place for row, feed in enumerate(feeds) for place in feed.wanted], dtype=torch.long
     )
     with _narrow_head(model, wanted.to(device), torch.tensor(vocabulary, device=device)):
-        output = model(
-            input_ids=ids.to(device),
-            attention_mask=attended.to(device),
-            position_ids=positions.to(device),
-            use_cache=True,
-            **{cache_argument(model): cache},
-        )
+        try:
+            output = model(
+                input_ids=ids.to(device),
+                attention_mask=attended.to(device),
+                position_ids=positions.to(device),
+                use_cache=True,
+                **{cache_argument(model): cache},
+            )
+        # Recurrent layers look for a state in the cache (transformers 5.24).
+        except IndexError as error:
+            raise _not_reusable() from error
     return Fed(output.logits[0], _read_cache(cache, num_prefix), past_slots)
 
 
@@ -220,11 +224,15 @@ def _read_cache(cache: DynamicCache, first: int) -> KeyValues:
         keys = torch.stack([layer.keys[:, :, first:] for layer in layers])
         values = torch.stack([layer.values[:, :, first:] for layer in layers])
     except (RuntimeError, TypeError, AttributeError) as error:
-        raise ModelError(
-            "this model does not keep keys and values of one shape in every layer (shared, sliding or recurrent "
-            "layers), so constrained decoding cannot reuse them. Set generative.decoding = 'free'."
-        ) from error
+        raise _not_reusable() from error
     return KeyValues(keys, values)
+
+
+def _not_reusable() -> ModelError:
+    return ModelError(
+        "this model does not keep keys and values of one shape in every layer (shared, sliding or recurrent "
+        "layers), so constrained decoding cannot reuse them. Set generative.decoding = 'free'."
+    )
 
 
 @contextmanager
