@@ -134,7 +134,7 @@ def make_cache(layers: Iterable[tuple[Tensor, Tensor]]) -> DynamicCache:
 def cache_argument(model: nn.Module) -> str:
     """Return the name of the argument of a model's forward pass that takes keys and values of earlier tokens.
 
-    transformers 5.24 renamed it from "past_key_values" to "cache".
+    Relies on its two names: transformers 5.24 renamed it from "past_key_values" to "cache".
     """
     # PEFT's wrapper passes all arguments on.
     base = getattr(model, "get_base_model", lambda: model)()
