@@ -32,6 +32,6 @@ def test_the_committed_table_has_the_scores_of_the_committed_runs() -> None:
     (data,) = read_results(RUNS).data
     rows = scale_effects.scores(data).rows
     page = (RUNS / f"{data.name}.md").read_text(encoding="utf-8")
-    assert len(rows) == 3
+    assert len(rows) == 5
     for row in rows:
         assert f"| {' | '.join(row)} |" in page
