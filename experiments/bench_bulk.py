@@ -133,7 +133,7 @@ def _parquet_size(folder: Path) -> float:
             spans = [
                 PredictedSpan(0, 0, s["label"], "", s["start"], s["end"], s["score"]) for s in record["spans"]
             ]
-            labeled.append((Row(record["row"]), Prediction("", (), (), (), tuple(spans))))
+            labeled.append((Row(record["row"]), {"": Prediction("", (), (), (), tuple(spans))}))
         size += len(encode_parquet(record["source"], labeled, {}))
         words += receipt["words"]
     return round(size / words, 2)

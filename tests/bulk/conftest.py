@@ -35,7 +35,9 @@ def without_ray(monkeypatch, labeler) -> list[int]:
 
     def label_parts(job, parts, workers) -> Iterator:
         worker = PartLabeler(job)
-        worker.__dict__["_labeler"] = labeler  # the one that is loaded; the workers of Ray load their own
+        worker.__dict__["_labelers"] = {
+            "": labeler
+        }  # the one that is loaded; the workers of Ray load their own
         for number in parts:
             handed.append(number)
             yield worker.label_part(number)

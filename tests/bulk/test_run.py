@@ -194,7 +194,7 @@ def test_only_missing_parts_are_done_again(bulk, texts, tmp_path):
 def test_a_part_that_is_written_is_not_labeled_again(bulk, texts, labeler_folder, tmp_path, monkeypatch):
     """Ray may give a part to a second worker when it has lost sight of the first."""
     bulk(texts)
-    worker = PartLabeler(WorkerSpec(str(texts), str(texts), str(tmp_path / "out"), str(labeler_folder)))
+    worker = PartLabeler(WorkerSpec(str(texts), str(texts), str(tmp_path / "out"), {"": str(labeler_folder)}))
     monkeypatch.setattr(PartLabeler, "_predict", None)
     assert receipt_from(worker({"part": 3})).rows == 2
 
@@ -202,7 +202,7 @@ def test_a_part_that_is_written_is_not_labeled_again(bulk, texts, labeler_folder
 def test_a_part_over_which_workers_die_is_given_up(bulk, texts, labeler_folder, tmp_path):
     bulk(texts)
     (tmp_path / "out" / "part-00000003.jsonl").unlink()
-    worker = PartLabeler(WorkerSpec(str(texts), str(texts), str(tmp_path / "out"), str(labeler_folder)))
+    worker = PartLabeler(WorkerSpec(str(texts), str(texts), str(tmp_path / "out"), {"": str(labeler_folder)}))
     for _ in range(4):
         worker._count_try(3)
     with pytest.raises(LookbothError, match=r"b\.txt: 4 workers died while labeling 2 rows from row 0"):
@@ -214,7 +214,7 @@ def test_what_a_worker_raises_arrives(bulk, texts, labeler_folder, tmp_path, mon
     bulk(texts)
     (tmp_path / "out" / "part-00000000.jsonl").unlink()
     (texts / "a.txt").write_text("changed\n")
-    worker = PartLabeler(WorkerSpec(str(texts), str(texts), str(tmp_path / "out"), str(labeler_folder)))
+    worker = PartLabeler(WorkerSpec(str(texts), str(texts), str(tmp_path / "out"), {"": str(labeler_folder)}))
     with pytest.raises(DataError, match=r"a\.txt: changed or removed"):
         receipt_from(worker({"part": 0}))
     monkeypatch.setattr(PartLabeler, "label_part", lambda self, number: 1 / 0)
@@ -299,7 +299,7 @@ def test_another_labeler_is_refused(bulk, texts, labeler_folder, tmp_path, witho
         run_bulk(texts, tmp_path / "out", SMALL, model=other)
     (tmp_path / "out" / "part-00000000.jsonl").unlink()
     with pytest.raises(ModelError, match="differs from the one on the machine"):
-        PartLabeler(WorkerSpec(str(texts), str(texts), str(tmp_path / "out"), str(other))).label_part(0)
+        PartLabeler(WorkerSpec(str(texts), str(texts), str(tmp_path / "out"), {"": str(other)})).label_part(0)
 
 
 def test_a_folder_with_other_things_is_refused(bulk, texts, tmp_path):
@@ -476,7 +476,7 @@ def test_a_label_of_a_whole_text_is_a_span_over_it():
     found = Prediction(
         "so it is", ("so", "it", "is"), ((0, 2), (3, 5), (6, 8)), (), labels=(TextLabel("joy", 0.5),)
     )
-    (line,) = encode_json_lines("a.txt", [(Row(4, "so it is"), found)]).splitlines()
+    (line,) = encode_json_lines("a.txt", [(Row(4, "so it is"), {"": found})]).splitlines()
     assert json.loads(line)["spans"] == [{"start": 0, "end": 8, "label": "joy", "score": 0.5}]
 
 
@@ -535,7 +535,7 @@ def test_labels_of_an_open_labeler_are_named_and_belong_to_the_run(
 
 
 def test_a_run_that_an_earlier_version_began_has_no_labels():
-    manifest = Manifest(SMALL, "digest", ())
+    manifest = Manifest(SMALL, {"": "digest"}, ())
     data = json.loads(manifest.to_json())
     del data["options"]["labels"]
     assert Manifest.from_json(json.dumps(data), "manifest.json") == manifest

@@ -19,8 +19,8 @@ from transformers import AutoModelForCausalLM
 from lookboth.config.recipe_files import parse_config
 from lookboth.generative.generative_building import build_generative
 from lookboth.inference.confidence import Confidence
+from lookboth.labelers.folders import name_labelers
 from lookboth.serving.http_app import build_app
-from lookboth.serving.model_loading import name_models
 from lookboth.serving.refusals import Refusal
 from lookboth.serving.requests import LabelRequest, read_request
 from lookboth.serving.served_models import ServedModels
@@ -456,16 +456,16 @@ def test_models_of_one_name_and_nameless_ones_are_refused():
 
     for names in (["a/x", "b/x"], ["=a"], ["a="], ["x=a", "x=b"]):
         with pytest.raises(ConfigError):
-            name_models(names)
+            name_labelers(names)
 
 
 def test_a_model_in_the_current_folder_is_called_by_the_folders_name(tmp_path, monkeypatch):
     (tmp_path / "ner" / "inner").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "ner")
-    assert name_models(["."]) == {"ner": "."}
-    assert name_models(["inner/"]) == {"inner": "inner/"}
-    assert name_models(["./inner/.."]) == {"ner": "./inner/.."}
-    assert name_models(["x=."]) == {"x": "."}
+    assert name_labelers(["."]) == {"ner": "."}
+    assert name_labelers(["inner/"]) == {"inner": "inner/"}
+    assert name_labelers(["./inner/.."]) == {"ner": "./inner/.."}
+    assert name_labelers(["x=."]) == {"x": "."}
 
 
 def test_labels_of_an_open_labeler_are_named_by_the_request(serve, tiny_llama_folder):

@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -53,7 +53,7 @@ def run_bulk(
     options: BulkOptions | None = None,
     workers: Workers | None = None,
     *,
-    model: str | Path | None = None,
+    model: str | Path | Mapping[str, str | Path] | None = None,
     report: Callable[[Progress], None] | None = None,
 ) -> BulkResult:
     """Label all texts of a file or folder, on one machine or a cluster; the same call again resumes the run.
@@ -63,29 +63,32 @@ def run_bulk(
         out: path or URL of a folder for the spans, with one file per part of the input.
         options: options that decide the result.
         workers: worker processes.
-        model: saved labeler, folder or hub id; the shipped one when None.
+        model: saved labeler, folder or hub id; several by name, which is then written into each span; the shipped one
+            when None.
         report: called with the progress after each part.
 
     Raises:
         DataError: the input cannot be read, has changed since the run started or lacks a column; or no row could be
             labeled (reported after the run; the invalid rows are written with their reasons).
         ConfigError: the folder belongs to a run with other options, or contains other files; too few CPUs or GPUs;
-            the labeler has no thresholds.
-        ModelError: the labeler cannot be loaded.
+            a labeler has no thresholds.
+        ModelError: a labeler cannot be loaded.
     """
-    from lookboth.labelers import find_folder, model_digest, read_confidence
+    from lookboth.labelers import find_folder, model_digest
 
     options, workers = options or BulkOptions(), workers or Workers()
     place, folder = open_place(str(source)), OutFolder(open_place(str(out)))
     _refuse_out_in_source(place, folder.place)
-    model_folder = find_folder(model)
+    models = model if isinstance(model, Mapping) else {"": model}
+    folders = {name: find_folder(own) for name, own in models.items()}
     # Checked here, before the output folder is created and Ray is started.
     if options.thresholds:
-        read_confidence(model_folder).require_thresholds()
+        _require_thresholds(folders)
     root, files = find_files(place, options.input_format)
-    wanted = Manifest(decided(options, files), model_digest(model_folder), tuple(files))
-    local = None if model is None else str(model_folder.absolute() if Path(model).is_dir() else model)
-    job = WorkerSpec(_for_workers(source), root.path, _for_workers(out), local)
+    digests = {name: model_digest(own) for name, own in folders.items()}
+    wanted = Manifest(decided(options, files), digests, tuple(files))
+    sources = {name: _labeler_for_workers(own, folders[name]) for name, own in models.items()}
+    job = WorkerSpec(_for_workers(source), root.path, _for_workers(out), sources)
     folder.prepare()
     with folder.lock():
         # This run has the lock, so no worker of an earlier run is active.
@@ -194,6 +197,16 @@ def _begin_or_resume(folder: OutFolder, root: Place, wanted: Manifest) -> Manife
     return manifest
 
 
+def _require_thresholds(folders: Mapping[str, Path]) -> None:
+    from lookboth.labelers import read_confidence
+
+    for name, folder in folders.items():
+        try:
+            read_confidence(folder).require_thresholds()
+        except ConfigError as error:
+            raise ConfigError(f"{name}: {error}" if name else str(error)) from error
+
+
 def _refuse_out_in_source(source: Place, out: Place) -> None:
     inside = PurePosixPath(out.path).is_relative_to(PurePosixPath(source.path))
     if inside and type(source.filesystem) is type(out.filesystem):
@@ -201,6 +214,13 @@ def _refuse_out_in_source(source: Place, out: Place) -> None:
             f"the output folder ({out.path}) is in the input folder ({source.path}), so a resumed run would read its "
             "own result. Use another output folder."
         )
+
+
+def _labeler_for_workers(model: str | Path | None, folder: Path) -> str | None:
+    """Return the absolute path of a folder; hub ids and shipped labelers are found again on each machine."""
+    if model is None:
+        return None
+    return str(folder.absolute() if Path(model).is_dir() else model)
 
 
 def _for_workers(given: str | Path) -> str:

@@ -11,17 +11,17 @@ from pyarrow import parquet
 from lookboth.bulk.rows import Row
 from lookboth.types import Prediction
 
-SPAN = pa.struct(
-    [
-        pa.field("start", pa.int64(), nullable=False),
-        pa.field("end", pa.int64(), nullable=False),
-        pa.field("label", pa.string(), nullable=False),
-        pa.field("score", pa.float32(), nullable=False),
-    ]
+_SPAN = (
+    pa.field("start", pa.int64(), nullable=False),
+    pa.field("end", pa.int64(), nullable=False),
+    pa.field("label", pa.string(), nullable=False),
+    pa.field("score", pa.float32(), nullable=False),
 )
-SPANS = pa.list_(pa.field("element", SPAN, nullable=False))
+# Of runs with named labelers.
+_MODEL = pa.field("model", pa.string(), nullable=False)
 
-Labeled = tuple[Row, Prediction]
+# A row with the prediction of each labeler by name; the name of an only one may be "".
+Labeled = tuple[Row, Mapping[str, Prediction]]
 
 
 def encode_json_lines(source: str, labeled: Iterable[Labeled]) -> bytes:
@@ -32,13 +32,16 @@ def encode_json_lines(source: str, labeled: Iterable[Labeled]) -> bytes:
         labeled: rows with their predictions.
     """
     return _json_lines(
-        {"source": source, "row": row.number, **row.kept, "spans": _spans(prediction)}
-        for row, prediction in labeled
+        {"source": source, "row": row.number, **row.kept, "spans": _spans(found)} for row, found in labeled
     )
 
 
 def encode_parquet(
-    source: str, labeled: Sequence[Labeled], kept: Mapping[str, pa.Array | pa.ChunkedArray]
+    source: str,
+    labeled: Sequence[Labeled],
+    kept: Mapping[str, pa.Array | pa.ChunkedArray],
+    *,
+    named: bool = False,
 ) -> bytes:
     """Return a Parquet file with the columns source, row, the kept ones, spans.
 
@@ -46,12 +49,15 @@ def encode_parquet(
         source: name of the input file.
         labeled: rows with their predictions.
         kept: the kept columns of these rows.
+        named: whether the labelers have names, which are written into the spans.
     """
+    span = pa.struct([*_SPAN, _MODEL] if named else _SPAN)
+    spans = pa.list_(pa.field("element", span, nullable=False))
     columns = {
         "source": pa.array([source] * len(labeled), pa.string()),
         "row": pa.array([row.number for row, _ in labeled], pa.int64()),
         **kept,
-        "spans": pa.array([_spans(prediction) for _, prediction in labeled], SPANS),
+        "spans": pa.array([_spans(found) for _, found in labeled], spans),
     }
     sink = pa.BufferOutputStream()
     parquet.write_table(pa.table(columns), sink, compression="zstd")
@@ -82,9 +88,12 @@ def encode_bad(source: str, rows: Sequence[Row]) -> bytes:
     )
 
 
-def _spans(prediction: Prediction) -> list[dict[str, Any]]:
+def _spans(found: Mapping[str, Prediction]) -> list[dict[str, Any]]:
+    """Return the spans of all labelers, one labeler after the other, each with the name of its labeler."""
     return [
         {"start": span.start_char, "end": span.end_char, "label": span.label, "score": round(span.score, 4)}
+        | ({"model": name} if name else {})
+        for name, prediction in found.items()
         for span in prediction.labeled_spans()
     ]
 

@@ -1,6 +1,7 @@
 """The manifest of a bulk run: options, model, input files and parts; it makes the run resumable."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 
 from lookboth.bulk.bulk_options import BulkOptions
@@ -17,15 +18,21 @@ class Manifest:
 
     Args:
         options: options of the run, with the output format chosen.
-        model: sha256 of the labeler's files.
+        models: sha256 of the files of each labeler by name, in the order of their spans; the name of an only one may be
+            "".
         files: input files.
         parts: parts of the files; the number of a part is its index.
     """
 
     options: BulkOptions
-    model: str
+    models: Mapping[str, str]
     files: tuple[InputFile, ...]
     parts: tuple[Part, ...] = ()
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the labelers have names, which are written into the spans."""
+        return set(self.models) != {""}
 
     def to_json(self) -> str:
         """Return the manifest as JSON."""
@@ -33,7 +40,7 @@ class Manifest:
             {
                 "format": FORMAT,
                 "options": self.options.to_dict(),
-                "model": self.model,
+                "model": self.models if self.is_named else self.models[""],
                 "files": [asdict(file) for file in self.files],
                 "parts": self.parts,
             }
@@ -58,8 +65,9 @@ class Manifest:
             # Runs that were started by earlier versions have no labels.
             lists = {"keep": tuple(found["keep"]), "labels": tuple(found.get("labels", ()))}
             options = BulkOptions(**found | lists)
+            models = data["model"] if isinstance(data["model"], dict) else {"": data["model"]}
             files = tuple(InputFile(**file) for file in data["files"])
-            return cls(options, data["model"], files, tuple(Part(*part) for part in data["parts"]))
+            return cls(options, models, files, tuple(Part(*part) for part in data["parts"]))
         # RecursionError: JSON that is nested too deeply.
         except (ValueError, KeyError, TypeError, RecursionError, ConfigError) as error:
             raise DataError(
@@ -78,8 +86,7 @@ class Manifest:
             for name in (field.name for field in fields(BulkOptions))
             if before[name] != after[name]
         ]
-        if self.model != now.model:
-            different.append("the labeler is a different one")
+        different += _other_models(self.models, now.models)
         if self.files != now.files:
             different.append(_difference(self.files, now.files))
         return different
@@ -89,6 +96,14 @@ def decided(options: BulkOptions, files: list[InputFile]) -> BulkOptions:
     """Return the options with the output format filled in from the formats of the files."""
     all_parquet = all(file.format == "parquet" for file in files)
     return replace(options, output_format=options.output_format or ("parquet" if all_parquet else "jsonl"))
+
+
+def _other_models(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    if list(before) != list(now):
+        names = [", ".join(name or "one without a name" for name in models) for models in (before, now)]
+        return [f"the labelers were {names[0]} and are {names[1]}"]
+    changed = [f"the labeler {name}".rstrip() for name in now if before[name] != now[name]]
+    return [f"{labeler} is a different one" for labeler in changed]
 
 
 def _difference(before: tuple[InputFile, ...], now: tuple[InputFile, ...]) -> str:

@@ -5,7 +5,7 @@ import os
 import socket
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -50,19 +50,19 @@ class WorkerSpec:
         source: path or URL of the input.
         root: path of the input folder in its file system.
         out: path or URL of the output folder.
-        model: saved labeler, folder or hub id; the shipped one when None.
+        models: folder or hub id of each labeler by name, None for the shipped one; the name is "" if there is only one.
     """
 
     source: str
     root: str
     out: str
-    model: str | None
+    models: Mapping[str, str | None]
 
 
 class PartLabeler:
-    """Labels parts; created once per worker process, which keeps the labeler loaded.
+    """Labels parts; created once per worker process, which keeps the labelers loaded.
 
-    The labeler is loaded with the first part, so that an error in loading is returned for that part. If the
+    They are loaded with the first part, so that an error in loading is returned for that part. If the
     constructor failed, Ray would restart the process for ever.
 
     Args:
@@ -117,8 +117,9 @@ class PartLabeler:
             part=number,
             rows=len(labeled),
             bad=len(bad),
-            words=sum(len(prediction.words) for _, prediction in labeled),
-            spans=sum(len(prediction.labeled_spans()) for _, prediction in labeled),
+            # Labelers may split a text into different words; the first one's are counted.
+            words=sum(len(next(iter(found.values())).words) for _, found in labeled),
+            spans=sum(len(one.labeled_spans()) for _, found in labeled for one in found.values()),
             size=len(spans),
             seconds=round(time.monotonic() - start, 3),
             worker=self.worker,
@@ -138,7 +139,7 @@ class PartLabeler:
             )
 
     def _label(self, rows: Sequence[Row]) -> list[Labeled]:
-        """Return the rows with their predictions; a row that the labeler refuses is marked as invalid."""
+        """Return the rows with their predictions; a row that a labeler refuses is marked as invalid."""
         try:
             return list(zip(rows, self._predict([str(row.text) for row in rows]), strict=True))
         except LookbothError:
@@ -148,29 +149,41 @@ class PartLabeler:
             return labeled
 
     def _label_alone(self, row: Row) -> Labeled | None:
-        try:
-            return row, self._predict([str(row.text)])[0]
-        except LookbothError as error:
-            row.invalidate("not-labeled", str(error))
-            return None
+        found = {}
+        for name, labeler in self._labelers.items():
+            try:
+                (prediction,) = labeler.predict(str(row.text), batch_tokens=self.batch_tokens)
+            except LookbothError as error:
+                row.invalidate("not-labeled", f"{name}: {error}" if name else str(error))
+                return None
+            found[name] = self._keep_above(name, prediction)
+        return row, found
 
-    def _predict(self, texts: Sequence[str]) -> list[Prediction]:
-        options = self._manifest.options
-        found = self._labeler.stream(texts, batch_tokens=self.batch_tokens)
-        return [prediction.above(options.min_score).above(self._least) for prediction in found]
+    def _predict(self, texts: Sequence[str]) -> list[dict[str, Prediction]]:
+        """Return the prediction of each labeler for each text, by name."""
+        from lookboth.labelers import predict_mixed
+
+        pairs = [(labeler, text) for labeler in self._labelers.values() for text in texts]
+        found = iter(predict_mixed(pairs, self.batch_tokens))
+        by_name = {name: [self._keep_above(name, next(found)) for _ in texts] for name in self._labelers}
+        return [{name: own[number] for name, own in by_name.items()} for number in range(len(texts))]
+
+    def _keep_above(self, name: str, prediction: Prediction) -> Prediction:
+        return prediction.above(self._manifest.options.min_score).above(self._least[name])
 
     def _encode(self, file: InputFile, part: Part, labeled: Sequence[Labeled]) -> bytes:
         options, rows = self._manifest.options, [row for row, _ in labeled]
         if options.output_format == "jsonl":
             return encode_json_lines(file.name, labeled)
         if file.format == "parquet":
-            return encode_parquet(file.name, labeled, kept_columns(self._folder, file, part, options, rows))
-        columns = {name: as_strings(row.kept[name] for row in rows) for name in options.keep}
-        return encode_parquet(file.name, labeled, columns)
+            columns = kept_columns(self._folder, file, part, options, rows)
+        else:
+            columns = {name: as_strings(row.kept[name] for row in rows) for name in options.keep}
+        return encode_parquet(file.name, labeled, columns, named=self._manifest.is_named)
 
     def _load(self) -> None:
-        """Load labeler and thresholds, so that an error in loading is not blamed on a row."""
-        _ = self._labeler, self._least
+        """Load labelers and thresholds, so that an error in loading is not blamed on a row."""
+        _ = self._labelers, self._least
 
     @cached_property
     def _out(self) -> OutFolder:
@@ -191,20 +204,48 @@ class PartLabeler:
         return manifest
 
     @cached_property
-    def _labeler(self) -> "TextLabeler":
-        from lookboth.labelers import find_folder, model_digest, open_labeler
+    def _labelers(self) -> "Mapping[str, TextLabeler]":
+        from lookboth.labelers import LabelerPool
 
-        if model_digest(find_folder(self.job.model)) != self._manifest.model:
-            raise ModelError(
-                f"the labeler {self.job.model or 'shipped'!r} of the worker {self.worker} differs from the one on the "
-                "machine that started the run. Install the same version and files on all machines."
-            )
+        self._require_same_files()
         options = self._manifest.options
-        labeler = open_labeler(self.job.model, device=self.device, precision=options.precision)
-        return labeler.with_labels(options.labels) if options.labels else labeler
+        pool = LabelerPool(device=self.device, precision=options.precision)
+        pool.add(self.job.models)
+        return _named_now(pool.labelers, options.labels)
+
+    def _require_same_files(self) -> None:
+        from lookboth.labelers import find_folder, model_digest
+
+        for name, model in self.job.models.items():
+            if model_digest(find_folder(model)) != self._manifest.models[name]:
+                raise ModelError(
+                    f"the labeler {name or model or 'shipped'!r} of the worker {self.worker} differs from the one on "
+                    "the machine that started the run. Install the same version and files on all machines."
+                )
 
     @cached_property
-    def _least(self) -> Any:
+    def _least(self) -> Mapping[str, Any]:
+        """Lowest accepted score of each label, by labeler."""
         from lookboth.inference import saved_thresholds
 
-        return saved_thresholds(self._labeler.config) if self._manifest.options.thresholds else {}
+        applied = self._manifest.options.thresholds
+        return {
+            name: saved_thresholds(labeler.config) if applied else {}
+            for name, labeler in self._labelers.items()
+        }
+
+
+def _named_now(labelers: "Mapping[str, TextLabeler]", labels: Sequence[str]) -> "Mapping[str, TextLabeler]":
+    """Return the labelers with `labels`, if there are any, as the labels of those that read them in prediction.
+
+    Raises:
+        ModelError: none of them does.
+    """
+    if not labels:
+        return labelers
+    # Without any, the first one's refusal says which labelers do.
+    reading = {name for name, labeler in labelers.items() if labeler.takes_labels} or labelers.keys()
+    return {
+        name: labeler.with_labels(labels) if name in reading else labeler
+        for name, labeler in labelers.items()
+    }

@@ -1,10 +1,11 @@
 """Commands for many texts and many clients: bulk, serve."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
-from lookboth.cli.app import DeviceOption, LabelerOption, LabelsOption, PrecisionOption, ThresholdsOption, app
+from lookboth.cli.app import DeviceOption, LabelsOption, PrecisionOption, ThresholdsOption, app
 from lookboth.errors import ConfigError
 from lookboth.memory import BULK_BATCH, LARGE_BATCH, SMALL_BATCH
 from lookboth.quiet import quiet_libraries
@@ -18,7 +19,15 @@ def bulk(
     out: Annotated[
         str, typer.Argument(help="Folder for the result, path or URL; the same command again resumes.")
     ],
-    model: LabelerOption = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Saved labeler: folder, hub id, or 'fast'; default: the shipped one. May be repeated, also as "
+            "NAME=FOLDER: each span then has the name of its labeler.",
+        ),
+    ] = None,
     labels: LabelsOption = None,
     column: Annotated[str, typer.Option(help="Column of the texts.")] = "text",
     keep: Annotated[
@@ -86,8 +95,17 @@ def bulk(
         labels=() if labels is None else tuple(map(str, parse_labels(labels))),
     )
     means = Workers(workers, gpus_per_worker, cpus_per_worker, address, batch_tokens)
-    result = run_bulk(source, out, options, means, model=model, report=ProgressLine())
+    result = run_bulk(source, out, options, means, model=_models(model or ()), report=ProgressLine())
     typer.echo(result.describe())
+
+
+def _models(given: Sequence[str]) -> str | dict[str, str] | None:
+    """Return the only labeler, or several by name."""
+    from lookboth.labelers import name_labelers, split_name
+
+    if len(given) == 1 and not split_name(given[0])[0]:
+        return given[0]
+    return name_labelers(given) or None
 
 
 @app.command()

@@ -1,5 +1,10 @@
 from .card import generative_card as generative_card
-from .folders import find_folder as find_folder, model_digest as model_digest
+from .folders import (
+    find_folder as find_folder,
+    model_digest as model_digest,
+    name_labelers as name_labelers,
+    split_name as split_name,
+)
 from .inspect import inspect_model as inspect_model, prove_model as prove_model
 from .labeler import (
     Labeler as Labeler,
@@ -26,7 +31,7 @@ from .merging import (
     merge_labeler as merge_labeler,
     merge_to_folder as merge_to_folder,
 )
-from .mixed_scoring import mixed_scores as mixed_scores
+from .mixed_scoring import mixed_scores as mixed_scores, predict_mixed as predict_mixed
 from .opening import (
     LoadOptions as LoadOptions,
     kind_of as kind_of,

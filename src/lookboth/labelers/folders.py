@@ -1,9 +1,11 @@
-"""Finds the folder of a saved labeler by path, hub id or shipped name, and hashes its files."""
+"""Finds the folders of saved labelers by path, hub id or shipped name, and hashes their files."""
 
 import hashlib
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
-from lookboth.errors import ModelError, first_line
+from lookboth.errors import ConfigError, ModelError, first_line
 from lookboth.labelers.labeler_config import is_labeler
 
 SHIPPED = Path(__file__).parent / "shipped"
@@ -51,6 +53,50 @@ def find_folder(name: str | Path | None) -> Path:
         raise ModelError(
             f"labeler {str(name)!r}: no such folder, and the download from the Hub failed: {first_line(error)}"
         ) from error
+
+
+def split_name(given: str) -> tuple[str, str]:
+    """Return the name, "" if it is not given, and the source of "NAME=FOLDER" or "FOLDER".
+
+    Raises:
+        ConfigError: one of the two is empty.
+
+    >>> split_name("ner=runs/a/labeler"), split_name("me/wnut17-tagger")
+    (('ner', 'runs/a/labeler'), ('', 'me/wnut17-tagger'))
+    """
+    name, sign, source = given.partition("=")
+    # A folder name may contain an equals sign.
+    if given and (not sign or Path(given).exists()):
+        return "", given
+    if not name or not source:
+        raise ConfigError(f"{given!r}: expected NAME=FOLDER, a folder or a hub id.")
+    return name, source
+
+
+def name_labelers(given: Iterable[str]) -> dict[str, str]:
+    """Return a dictionary from the name of each labeler to its folder or hub id.
+
+    Args:
+        given: `NAME=FOLDER`, or a folder or hub id, whose last part is the name.
+
+    Raises:
+        ConfigError: two labelers have the same name, or one is empty.
+
+    >>> name_labelers(["ner=runs/a/labeler", "me/wnut17-tagger"])
+    {'ner': 'runs/a/labeler', 'wnut17-tagger': 'me/wnut17-tagger'}
+    """
+    sources: dict[str, str] = {}
+    for text in given:
+        name, source = split_name(text)
+        # abspath, because Path(".").name is empty.
+        name = name or os.path.basename(os.path.abspath(source))
+        if name in sources:
+            raise ConfigError(
+                f"two models have the name {name!r}: {sources[name]} and {source}. "
+                f"Name them: one={sources[name]} two={source}"
+            )
+        sources[name] = source
+    return sources
 
 
 def model_digest(folder: Path) -> str:

@@ -1,12 +1,12 @@
 """Labelers by name that keep one backbone in memory for all that have the same base."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lookboth.errors import ConfigError
-from lookboth.inference import HeadLabeler, TextLabeler, join_scores, predict_from_scores, tokenize_for
+from lookboth.inference import TextLabeler
 from lookboth.labelers.folders import find_folder
 from lookboth.labelers.labeler_config import (
     KIND_KEY,
@@ -15,7 +15,7 @@ from lookboth.labelers.labeler_config import (
     parse_settings,
     read_settings,
 )
-from lookboth.labelers.mixed_scoring import mixed_scores
+from lookboth.labelers.mixed_scoring import predict_mixed
 from lookboth.labelers.opening import LoadOptions, load_folder
 from lookboth.labelers.saving import ADAPTER_FOLDER, load_base, needs_four_bits
 from lookboth.models import (
@@ -82,11 +82,11 @@ class LabelerPool:
             raise ConfigError(f"there is no labeler {name!r:.100}. Allowed are {', '.join(self._folders)}.")
         return self._labelers[name]
 
-    def add(self, sources: Mapping[str, str | Path]) -> None:
+    def add(self, sources: Mapping[str, str | Path | None]) -> None:
         """Load labelers; if one of them cannot be loaded, the pool does not change.
 
         Args:
-            sources: folder, hub id or shipped name by the name in this pool.
+            sources: folder, hub id or shipped name by the name in this pool; None: the shipped one.
 
         Raises:
             ConfigError: a name is taken.
@@ -131,15 +131,7 @@ class LabelerPool:
         Raises:
             ConfigError: there is no labeler of a name.
         """
-        pairs = [(self[name], text) for name, text in texts]
-        # Open labelers read their labels, and labelers without a head do not score words: each labels its own texts.
-        mixed = [i for i, (labeler, _) in enumerate(pairs) if _has_fixed_head(labeler)]
-        found = dict(zip(mixed, _label_mixed([pairs[i] for i in mixed], batch_tokens), strict=True))
-        for labeler in {id(pair[0]): pair[0] for i, pair in enumerate(pairs) if i not in found}.values():
-            own = [i for i, pair in enumerate(pairs) if pair[0] is labeler]
-            predictions = labeler.predict([pairs[i][1] for i in own], batch_tokens=batch_tokens)
-            found.update(zip(own, predictions, strict=True))
-        return [found[i] for i in range(len(pairs))]
+        return predict_mixed([(self[name], text) for name, text in texts], batch_tokens)
 
     def _key(self, folder: Path) -> BaseKey | None:
         """Return the base that a labeler may share; None if it needs a backbone of its own."""
@@ -208,19 +200,3 @@ class LabelerPool:
 
     def _load(self, name: str, base: Any) -> TextLabeler:
         return load_folder(self._folders[name], replace(self._options, backbone=base))
-
-
-def _has_fixed_head(labeler: TextLabeler) -> bool:
-    return isinstance(labeler, HeadLabeler) and not labeler.takes_labels
-
-
-def _label_mixed(pairs: Sequence[tuple[TextLabeler, str]], batch_tokens: int | None) -> Iterator[Prediction]:
-    """Yield the prediction for each text of labelers with a head."""
-    labelers = [labeler for labeler, _ in pairs if isinstance(labeler, HeadLabeler)]
-    examples = [labeler.read_text(text) for labeler, (_, text) in zip(labelers, pairs, strict=True)]
-    pieces = [tokenize_for(*own) for own in zip(labelers, ([example] for example in examples), strict=True)]
-    owned = [(labeler, piece) for labeler, own in zip(labelers, pieces, strict=True) for piece in own]
-    scores = iter(mixed_scores(owned, batch_tokens))
-    for labeler, example, own in zip(labelers, examples, pieces, strict=True):
-        joined = join_scores(labeler, [example], [(piece, next(scores)) for piece in own])
-        yield next(predict_from_scores(labeler, [example], joined))[0]

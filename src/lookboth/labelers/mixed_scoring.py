@@ -1,14 +1,63 @@
-"""Scores of texts of several labelers; those that share a backbone are computed in the same batches."""
+"""Predictions for texts of several labelers; those that share a backbone are computed in the same batches."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from lookboth.inference import FORBIDDEN, HeadLabeler, piece_scores
+from lookboth.inference import (
+    FORBIDDEN,
+    HeadLabeler,
+    TextLabeler,
+    join_scores,
+    piece_scores,
+    predict_from_scores,
+    tokenize_for,
+)
 from lookboth.labelers.labeler import Labeler
 from lookboth.models import mixed_logits
-from lookboth.types import TokenizedExample
+from lookboth.types import Prediction, TokenizedExample
+
+
+def predict_mixed(
+    pairs: Sequence[tuple[TextLabeler, str]], batch_tokens: int | None = None
+) -> list[Prediction]:
+    """Label raw texts, each with its own labeler; labelers on one backbone share batches.
+
+    Args:
+        pairs: labelers and texts, in any order.
+        batch_tokens: tokens per batch; None: a default for the device.
+    """
+    texts: dict[int, list[int]] = {}
+    for place, (labeler, _) in enumerate(pairs):
+        texts.setdefault(id(labeler), []).append(place)
+    labelers = [pairs[places[0]][0] for places in texts.values()]
+    num_sharing = Counter(labeler.batch_key for labeler in labelers)
+    mixed: list[tuple[HeadLabeler, Sequence[str], Sequence[int]]] = []
+    found: dict[int, Prediction] = {}
+    for labeler, places in zip(labelers, texts.values(), strict=True):
+        own = [pairs[place][1] for place in places]
+        if isinstance(labeler, HeadLabeler) and labeler.batch_key and num_sharing[labeler.batch_key] > 1:
+            mixed.append((labeler, own, places))
+        else:
+            found |= dict(zip(places, labeler.predict(own, batch_tokens=batch_tokens), strict=True))
+    shared = _label_shared([(labeler, own) for labeler, own, _ in mixed], batch_tokens)
+    found |= dict(zip([place for _, _, places in mixed for place in places], shared, strict=True))
+    return [found[place] for place in range(len(pairs))]
+
+
+def _label_shared(
+    parts: Sequence[tuple[HeadLabeler, Sequence[str]]], batch_tokens: int | None
+) -> Iterator[Prediction]:
+    """Yield the predictions of each labeler for its texts, one labeler after the other."""
+    examples = [[labeler.read_text(text) for text in texts] for labeler, texts in parts]
+    pieces = [tokenize_for(labeler, own) for (labeler, _), own in zip(parts, examples, strict=True)]
+    owned = [(labeler, piece) for (labeler, _), own in zip(parts, pieces, strict=True) for piece in own]
+    scores = iter(mixed_scores(owned, batch_tokens))
+    for (labeler, _), own, cut in zip(parts, examples, pieces, strict=True):
+        joined = join_scores(labeler, own, [(piece, next(scores)) for piece in cut])
+        yield from (prediction for prediction, _ in predict_from_scores(labeler, own, joined))
 
 
 def mixed_scores(

@@ -1,10 +1,7 @@
 """Loads the labelers of a server: names from the command line, one pool, one thread."""
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
-from lookboth.errors import ConfigError
 from lookboth.memory import LARGE_BATCH, SMALL_BATCH
 from lookboth.serving.served_models import ServedModels
 from lookboth.serving.thread import ModelThread
@@ -30,9 +27,9 @@ def load_models(
         ConfigError: two models have the same name.
         ModelError: a model cannot be loaded.
     """
-    from lookboth.labelers import LabelerPool
+    from lookboth.labelers import LabelerPool, name_labelers
 
-    sources = name_models(names)
+    sources = name_labelers(names) or {SHIPPED: SHIPPED}
     thread, pool = ModelThread(), LabelerPool(device=device, precision=precision)
     thread.submit(pool.add, sources).result()
     on_cpu = all(str(labeler.device) == "cpu" for labeler in pool.labelers.values())
@@ -41,29 +38,3 @@ def load_models(
     for name in sources:
         thread.submit(models.warm_up, name).result()
     return models
-
-
-def name_models(names: Sequence[str]) -> dict[str, str]:
-    """Return a dictionary from model name to folder or hub id.
-
-    >>> name_models(["ner=runs/a/labeler", "me/wnut17-tagger"])
-    {'ner': 'runs/a/labeler', 'wnut17-tagger': 'me/wnut17-tagger'}
-    >>> name_models([])
-    {'shipped': 'shipped'}
-    """
-    sources: dict[str, str] = {}
-    for given in names:
-        name, sign, source = given.partition("=")
-        # A folder name may contain an equals sign.
-        if not sign or Path(given).exists():
-            # abspath, because Path(".").name is empty.
-            name, source = os.path.basename(os.path.abspath(given)), given
-        if not name or not source:
-            raise ConfigError(f"{given!r}: expected NAME=FOLDER, a folder or a hub id.")
-        if name in sources:
-            raise ConfigError(
-                f"two models have the name {name!r}: {sources[name]} and {source}. "
-                f"Name them: lookboth serve one={sources[name]} two={source}"
-            )
-        sources[name] = source
-    return sources or {SHIPPED: SHIPPED}
