@@ -165,6 +165,39 @@ def test_a_labeler_that_cannot_be_loaded_changes_nothing(pool, folders, alone, t
         assert_same(pool[name], alone[name])
 
 
+def test_what_is_prepared_touches_no_labeler_in_use_until_it_is_installed(pool, folders, alone):
+    pool.add({"linear": folders["linear"]})
+    merged = pool["linear"]
+    larger = pool.prepare({"other": folders["other"]})
+    assert (list(pool.labelers), pool["linear"]) == (["linear"], merged)
+    assert_same(merged, alone["linear"])
+    pool.install(larger)
+    shared = pool["other"].model.backbone.stock
+    assert shared is pool["linear"].model.backbone.stock
+    modules = dict(shared.named_modules())
+    hooks = {name: len(module._forward_hooks) for name, module in modules.items()}
+    larger = pool.prepare({"crf": folders["crf"], "causal": folders["causal"]})
+    # They are loaded onto the backbone in use by `install`.
+    assert {name: len(module._forward_hooks) for name, module in modules.items()} == hooks
+    pool.install(larger)
+    for name in ("linear", "other", "crf", "causal"):
+        assert_same(pool[name], alone[name])
+    with pytest.raises(ConfigError, match="have changed since"):
+        pool.install(larger)
+
+
+def test_scores_do_not_depend_on_the_default_dtype_which_loading_in_another_thread_changes(alone):
+    for labeler in alone.values():
+        before = word_log_probs(labeler, WORDS)
+        torch.set_default_dtype(torch.bfloat16)
+        try:
+            after = word_log_probs(labeler, WORDS)
+        finally:
+            torch.set_default_dtype(torch.float32)
+        for own, again in zip(before, after, strict=True):
+            np.testing.assert_array_equal(own, again)
+
+
 def test_weights_of_its_own_are_not_shared(pool, folders, tiny_llama_folder, tmp_path):
     full = tiny_labeler(tiny_llama_folder, adapter="full", seed=7)
     full.save_pretrained(tmp_path / "full")

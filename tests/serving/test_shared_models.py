@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 from tiny import tiny_labeler
 
 from lookboth.errors import ConfigError
+from lookboth.labelers import labeler_pool
 from lookboth.labelers.labeler import Labeler
 from lookboth.models.labeler_model import LabelerModel
 from lookboth.serving.admission import Pace
@@ -110,7 +111,8 @@ def test_a_model_that_shares_batches_has_the_speed_of_the_others(folders):
     models = load_models([f"{name}={folders[name]}" for name in "ab"], device="cpu", precision="fp32")
     assert models.speeds["a"] == models.speeds["b"]
     pace = Pace(100, models.speeds)
-    models.thread.submit(models.add, "c", folders["c"]).result()
+    models.thread.submit(models.add, models.prepare("c", folders["c"])).result()
+    models.thread.submit(models.warm_up, "c").result()
     assert pace.seconds(Work("c"), 100) == pace.seconds(Work("a"), 100) != pace.seconds(Work("unknown"), 100)
 
 
@@ -161,6 +163,33 @@ def test_accepted_requests_are_answered_before_their_model_is_removed(start, fol
         assert waiting.result() == expected["c"]
         assert [model["name"] for model in removed.result().json()] == ["a", "b"]
     assert answers(client, "a") == expected["a"]
+
+
+def test_others_are_answered_while_a_labeler_is_loaded(start, folders, expected, monkeypatch):
+    client = start({"a": folders["a"]}, admin_key="secret")
+    go, loading, load = threading.Event(), threading.Event(), labeler_pool.load_folder
+
+    def held(*args):
+        loading.set()
+        assert go.wait(20)
+        return load(*args)
+
+    monkeypatch.setattr(labeler_pool, "load_folder", held)
+    with ThreadPoolExecutor(3) as threads:
+        body = {"name": "b", "source": folders["b"]}
+        added = threads.submit(client.post, "/v1/models", json=body, headers=ADMIN)
+        assert loading.wait(10)
+        try:
+            answered = threads.submit(answers, client, "a").result(timeout=10)
+            names = [model["name"] for model in client.get("/v1/models").json()]
+            # A second change waits for the first.
+            removed = threads.submit(client.delete, "/v1/models/a", headers=ADMIN)
+        finally:
+            go.set()
+        assert (answered, names) == (expected["a"], ["a"])
+        assert [model["name"] for model in added.result().json()] == ["a", "b"]
+        assert [model["name"] for model in removed.result().json()] == ["b"]
+    assert answers(client, "b") == expected["b"]
 
 
 def test_clients_and_administrator_have_different_keys(monkeypatch):

@@ -1,6 +1,7 @@
 """Labelers by name that keep one backbone in memory for all that have the same base."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -66,6 +67,8 @@ class LabelerPool:
         # Bases with several labelers; the names of those that use them.
         self._bases: dict[BaseKey, Any] = {}
         self._sharing: set[str] = set()
+        # Folders of the pool that this one was prepared from; see `prepare`.
+        self._prepared_from: dict[str, Path] = {}
 
     @property
     def labelers(self) -> Mapping[str, TextLabeler]:
@@ -92,20 +95,57 @@ class LabelerPool:
             ConfigError: a name is taken.
             ModelError: a labeler cannot be loaded.
         """
+        self.install(self.prepare(sources))
+
+    def prepare(self, sources: Mapping[str, str | Path | None]) -> "LabelerPool":
+        """Return a pool with more labelers for `install`, loaded here as far as no labeler in use is touched.
+
+        This may run in another thread while the labelers of this pool label. Labelers for a backbone that several use
+        already are found, and loaded by `install`.
+
+        Args:
+            sources: as in `add`, also for the errors.
+        """
         if taken := [name for name in sources if name in self._folders]:
             raise ConfigError(
                 f"the name {taken[0]!r} is taken. Remove that labeler first, or choose another name."
             )
         found = {name: find_folder(source) for name, source in sources.items()}
         keys = {name: self._key(folder) for name, folder in found.items()}
-        self._folders |= found
-        self._keys |= keys
+        larger = self._copy()
+        larger._prepared_from = dict(self._folders)
+        larger._folders |= found
+        larger._keys |= keys
+        larger._arrange(keys.values(), except_for=self._bases)
+        return larger
+
+    def install(self, larger: "LabelerPool") -> None:
+        """Take over the labelers of a prepared pool; if one of them cannot be loaded, this pool does not change.
+
+        Args:
+            larger: output of `prepare` of this pool.
+
+        Raises:
+            ConfigError: labelers were added or removed since it was prepared.
+            ModelError: a labeler does not fit the backbone that it shares.
+        """
+        if larger._prepared_from != self._folders:
+            raise ConfigError(
+                "the labelers of the pool have changed since this one was prepared. Prepare it again."
+            )
+        before = vars(self._copy())
+        vars(self).update(vars(larger))
         try:
-            self._arrange(keys.values())
+            self._arrange(self._keys[name] for name in self._folders.keys() - before["_folders"].keys())
         except BaseException:
-            self._forget(sources)
-            self._arrange(keys.values())
+            vars(self).update(before)
             raise
+
+    def _copy(self) -> "LabelerPool":
+        """Return a pool of the same labelers that can be changed by itself."""
+        other = copy(self)
+        vars(other).update({name: copy(value) for name, value in vars(self).items()})
+        return other
 
     def remove(self, name: str) -> None:
         """Remove a labeler and free its weights; a labeler that is left alone on its base is merged into it.
@@ -150,9 +190,9 @@ class LabelerPool:
             self._labelers.pop(name, None)
             self._sharing.discard(name)
 
-    def _arrange(self, keys: Iterable[BaseKey | None]) -> None:
+    def _arrange(self, keys: Iterable[BaseKey | None], except_for: Collection[BaseKey] = ()) -> None:
         """Load the labelers of these bases in the form that their number asks for."""
-        for key in set(keys) - {None}:
+        for key in set(keys) - {None, *except_for}:
             assert key is not None
             names = [name for name, own in self._keys.items() if own == key]
             if len(names) > 1:

@@ -3,8 +3,9 @@
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -17,10 +18,12 @@ from lookboth.serving.served_models import ServedModels, Work
 from lookboth.serving.steps import CutText, Step
 from lookboth.types import Example
 
-# Seconds for loading a labeler, which may include the download of its base.
-_LOADING_SECONDS = 600.0
+# Seconds that a change of the models may wait for the batches of requests before it.
+_CHANGE_SECONDS = 600.0
 # Seconds between two checks whether a model has waiting requests.
 _LOOK_AGAIN = 0.05
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -34,9 +37,11 @@ class ModelAdmin:
 
     models: ServedModels
     batcher: Batcher
+    # One change at a time: a labeler is loaded for the models that there are.
+    _changing: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     async def add(self, request: Request) -> Response:
-        """Load a labeler under a new name, and return the description of all models.
+        """Load a labeler under a new name while the others answer, and return the description of all models.
 
         Raises:
             Refusal: the request is invalid, or the models of this server cannot be changed.
@@ -45,7 +50,10 @@ class ModelAdmin:
         body = await request.body()
         wanted = read_body(body, request.headers.get("content-type", ""), ModelRequest)
         self._require_pool()
-        await self._run(lambda: self.models.add(wanted.name, wanted.source))
+        async with self._changing:
+            larger = await _in_own_thread(lambda: self.models.prepare(wanted.name, wanted.source))
+            await self._run(lambda: self.models.add(larger))
+            await self._run(lambda: self.models.warm_up(wanted.name))
         request.state.log |= {"model": wanted.name, "added": True}
         return JSONResponse(self.models.describe(), 201)
 
@@ -56,10 +64,11 @@ class ModelAdmin:
             Refusal: there is no such model, or the models of this server cannot be changed.
         """
         self._require_pool()
-        with self.models.retiring(name):
-            while self.batcher.has_work(name):
-                await asyncio.sleep(_LOOK_AGAIN)
-            await self._run(lambda: self.models.remove(name))
+        async with self._changing:
+            with self.models.retiring(name):
+                while self.batcher.has_work(name):
+                    await asyncio.sleep(_LOOK_AGAIN)
+                await self._run(lambda: self.models.remove(name))
         request.state.log |= {"model": name[:100], "removed": True}
         return JSONResponse(self.models.describe())
 
@@ -75,7 +84,16 @@ class ModelAdmin:
         # As the step of a stream, which is computed alone.
         work = Work("", stream="models")
         text = CutText(Example(()), (Step(1, change),))
-        await asyncio.wrap_future(self.batcher.submit(work, [text], time.monotonic() + _LOADING_SECONDS))
+        await asyncio.wrap_future(self.batcher.submit(work, [text], time.monotonic() + _CHANGE_SECONDS))
+
+
+async def _in_own_thread(function: Callable[[], _Result]) -> _Result:
+    """Run a function in a thread that ends with it, and so do its OpenMP workers; see `ModelThread`."""
+    thread = ThreadPoolExecutor(1, "lookboth-loading")
+    try:
+        return await asyncio.get_running_loop().run_in_executor(thread, function)
+    finally:
+        thread.shutdown(wait=False)
 
 
 def model_routes(admin: ModelAdmin, refusals: dict[int | str, dict[str, Any]]) -> APIRouter:

@@ -77,17 +77,25 @@ class ServedModels:
         self._steppers = {name: stepper_of(labeler) for name, labeler in self.labelers.items()}
         self._views: OrderedDict[Work, Stepper] = OrderedDict()
 
-    def add(self, name: str, source: str) -> None:
-        """Load a labeler from a folder or the Hub; call it from the models' thread only.
+    def prepare(self, name: str, source: str) -> "LabelerPool":
+        """Load a labeler from a folder or the Hub for `add`; call it from any other thread than the models'.
 
         Raises:
             ConfigError: the name is taken.
             ModelError: the labeler cannot be loaded; the others are unchanged.
         """
         assert self.pool is not None
-        self.pool.add({name: source})
+        return self.pool.prepare({name: source})
+
+    def add(self, larger: "LabelerPool") -> None:
+        """Take over a prepared pool; call it from the models' thread only.
+
+        Raises:
+            ModelError: the labeler cannot be loaded; the others are unchanged.
+        """
+        assert self.pool is not None
+        self.pool.install(larger)
         self._use(self.pool.labelers)
-        self.warm_up(name)
 
     def remove(self, name: str) -> None:
         """Remove a retired labeler; call it from the models' thread only, when none of its requests is waiting."""
