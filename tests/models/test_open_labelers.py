@@ -89,6 +89,34 @@ def test_vectors_are_computed_once_until_the_model_is_trained(labeler, monkeypat
     assert all(module.training for module in labeler.model.modules())
 
 
+def test_vectors_of_a_training_are_not_kept_for_the_restored_weights(labeler):
+    labeler.model.train()
+    before = labeler.with_labels(LABELS)
+    with torch.no_grad():
+        for name, weights in labeler.model.named_parameters():
+            if "lora_B" in name:
+                weights.mul_(2)
+    labeler.model.eval()
+    assert not torch.allclose(before.model.head.weight, labeler.with_labels(LABELS).model.head.weight)
+
+
+@pytest.mark.parametrize("size", [0.1, 10.0])
+def test_a_new_head_scores_the_similarity_of_word_and_label(labeler, size):
+    head = labeler.model.head
+    vectors = size * torch.randn(40, 32) + 3 * size * torch.randn(32)
+    head.begin_as_similarity(vectors)
+    scores = head(vectors, torch.tensor([40]), vectors, torch.ones(1, 40, dtype=torch.bool))
+    assert scores[:, 1:].std().item() == pytest.approx(2.0, rel=0.1)
+    torch.testing.assert_close(scores[:, 1::2], scores[:, 2::2])
+    assert scores[:, 1::2].argmax(dim=1).tolist() == list(range(40))
+    assert not scores[:, 0].any()
+
+
+def test_a_new_head_with_a_single_label_is_finite(labeler):
+    labeler.model.head.begin_as_similarity(torch.randn(1, 32))
+    assert labeler.model.head.scale.item() == 1.0
+
+
 def test_saved_and_loaded_it_says_the_same_and_names_its_labels(labeler, tmp_path):
     labeler.config = labeler.config.__class__(
         **{**vars(labeler.config), "label_texts": ("LOC: a place", "PER")}

@@ -12,7 +12,9 @@ from lookboth.config.training_sections import TrainConfig
 from lookboth.errors import ConfigError
 from lookboth.training import best_weights
 from lookboth.training.batches import RunBatches, tokenize_examples
+from lookboth.training.continuation import continued
 from lookboth.training.distributed_work import SharedBatches
+from lookboth.training.labeler_building import build_labeler
 from lookboth.training.open_labels import OpenLabels
 from lookboth.training.splits import read_splits
 from lookboth.training.training_runs import train
@@ -233,6 +235,27 @@ def test_data_sets_train_together_and_a_killed_run_ends_as_if_it_had_not_been(
     left, right = (load_file(one.folder / "labeler" / "head.safetensors") for one in (whole, again))
     for name, value in left.items():
         torch.testing.assert_close(value, right[name], atol=1e-5, rtol=1e-4)
+
+
+def test_a_training_begins_with_the_similarity_of_states_and_a_continued_one_with_its_weights(
+    tiny_llama_folder, tmp_path
+):
+    write_data(tmp_path)
+    config = recipe(tiny_llama_folder, tmp_path)
+    labels, texts = (
+        ("LOC", "PER", "company", "thing"),
+        ("LOC: a town", "PER: a human being", "company", "thing"),
+    )
+    new = build_labeler(config, labels=labels, label_texts=texts)
+    for projection in new.model.head.projections:
+        torch.testing.assert_close(projection.weight.detach(), torch.eye(32))
+        assert projection.bias.any()
+    with torch.no_grad():
+        new.model.head.projections[0].weight.mul_(2)
+    new.save_pretrained(tmp_path / "open")
+    settings = {"start": {"labeler": str(tmp_path / "open")}, "data": {"train": [str(tmp_path / "people")]}}
+    again = build_labeler(continued(parse_config(settings)), labels=labels[:2], label_texts=texts[:2])
+    torch.testing.assert_close(again.model.head.projections[0].weight.detach(), 2 * torch.eye(32))
 
 
 @pytest.mark.parametrize(

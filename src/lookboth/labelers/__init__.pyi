@@ -1,4 +1,5 @@
 from .card import generative_card as generative_card
+from .fixed_labels import LabelVectors as LabelVectors
 from .folders import (
     find_folder as find_folder,
     model_digest as model_digest,

@@ -47,12 +47,14 @@ class LabelVectors:
         Raises:
             ConfigError: a text is too long.
         """
-        # In training the weights change with every step.
         if self._model.training or len(self._cache) + len(texts) > _CACHE_LIMIT:
             self._cache.clear()
         missing = list(dict.fromkeys(text for text in texts if text not in self._cache))
-        self._cache.update(zip(missing, self._compute(missing), strict=True))
-        return torch.stack([self._cache[text] for text in texts])
+        found = self._cache | dict(zip(missing, self._compute(missing), strict=True))
+        # In training the weights change with every step, and the best ones are restored at its end.
+        if not self._model.training:
+            self._cache = found
+        return torch.stack([found[text] for text in texts])
 
     @torch.no_grad()
     def _compute(self, texts: Sequence[str]) -> Sequence[torch.Tensor]:

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 from lookboth.compat import checkpoints_in_old_format
 from lookboth.config import RunConfig
-from lookboth.data import join_label_texts, nested_tags, tags_for_labels
+from lookboth.data import LabelText, join_label_texts, nested_tags, tags_for_labels
 from lookboth.errors import ConfigError
-from lookboth.labelers import Labeler, LabelerConfig, check_special_tokens
+from lookboth.labelers import Labeler, LabelerConfig, LabelVectors, check_special_tokens
 from lookboth.masking import MaskPlan, is_stock, max_positions, steady_positions
 from lookboth.models import (
     LabelerModel,
@@ -21,6 +21,7 @@ from lookboth.models import (
     torch_dtype,
     use_plan,
 )
+from lookboth.models.heads import OpenHead
 from lookboth.training.adapters import add_adapter
 from lookboth.training.batches import word_encoding
 from lookboth.training.continuation import (
@@ -140,8 +141,18 @@ def build_labeler(
         dropout=config.training.head_dropout,
         compute_dtype=torch_dtype(config.training.precision, device),
     )
-    start_head(model.head, config)
-    return Labeler(labeler_config, model, base.tokenizer)
+    labeler = Labeler(labeler_config, model, base.tokenizer)
+    _begin_head(labeler, config)
+    return labeler
+
+
+def _begin_head(labeler: Labeler, config: RunConfig) -> None:
+    """Set the initial weights of the head: those of [start], or similarities with the labels of an open labeler."""
+    head = labeler.model.head
+    start_head(head, config)
+    if config.start is None and isinstance(head, OpenHead):
+        forms = [form for label in labeler.config.known_labels for form in LabelText.parse(label).forms()]
+        head.begin_as_similarity(LabelVectors(labeler.model, labeler.encoder, labeler.config).of(forms))
 
 
 def _tags(labels: Sequence[str], config: RunConfig) -> tuple[str, ...]:

@@ -8,6 +8,12 @@ from lookboth.errors import ConfigError
 from lookboth.inference import FORBIDDEN
 from lookboth.models.heads.head import Head, LinearHead
 
+# Standard deviation of the scores of labels for each other's states at the start of a training: neither flat nor
+# certain. Models differ tenfold in the size of their states.
+_SPREAD = 2.0
+# Rounding errors of equal states.
+_NO_SPREAD = 1e-3
+
 
 class OpenHead(Head):
     """A head whose weights are computed from label vectors, one projection per prefix of the tag scheme.
@@ -15,6 +21,9 @@ class OpenHead(Head):
     The vector of a label is the state of its name and description. The score of tag B-l for a word with state x is
     scale * <x, B v_l> / sqrt(hidden) + bias_B, with v_l normalized and B the projection of the prefix; I-l has its own
     projection and bias. The tag O has a learned vector. For fixed labels these are the weights of a linear head.
+
+    In training the projections begin as identities around an average label (`begin_as_similarity`): a word fits a label
+    if their states are similar. From random projections the head learns the labels of the training and little else.
 
     A bi-encoder as in Zaratiana et al. 2024, "GLiNER" (arXiv 2311.08526), section 2, with tags instead of spans; the
     label is read by the backbone of the words, as in Ewais et al. 2026, "Just Pass Twice" (arXiv 2604.05158).
@@ -32,6 +41,25 @@ class OpenHead(Head):
         self.outside = nn.Parameter(torch.randn(hidden_size) / 3**0.5)
         self.scale = nn.Parameter(torch.ones(()))
         self.bias = nn.Parameter(torch.zeros(1 + num_prefixes))
+
+    @torch.no_grad()
+    def begin_as_similarity(self, vectors: torch.Tensor) -> None:
+        """Set the initial weights: the score of a label is the similarity of its state with that of the word.
+
+        Args:
+            vectors: states of labels, shape (L, hidden); their mean is subtracted, because all states of a language
+                model have a large part in common.
+        """
+        normal = self.norm(vectors)
+        middle = normal.mean(dim=0)
+        for projection in self.projections:
+            nn.init.eye_(projection.get_parameter("weight"))
+            projection.get_parameter("bias").copy_(-middle)
+        nn.init.zeros_(self.outside)
+        spread = (vectors @ (normal - middle).T / self.hidden_size**0.5).std(correction=0)
+        # A single label is the average label, and all similarities are 0.
+        if spread > _NO_SPREAD:
+            self.scale.copy_(_SPREAD / spread)
 
     def weights(self, vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return weight (1 + L * prefixes, hidden) and bias of the linear head for these labels.
