@@ -16,7 +16,7 @@ from lookboth.run_folder import RunFolder
 from lookboth.training import cross_validation
 from lookboth.training.classifier import prepare_classifier
 from lookboth.training.cross_validation import choose_epochs
-from lookboth.training.few_sentences import complete_for_few
+from lookboth.training.default_settings import complete_settings
 from lookboth.training.run_finishing import Start
 from lookboth.training.splits import FEW, Splits, read_splits
 from lookboth.types import Example, PredictedSpan, Prediction, Span
@@ -172,7 +172,7 @@ def test_a_part_of_an_epoch_and_a_single_score_at_the_end_are_possible():
 
 def few(num_sentences, dev=(), **training):
     config = parse_config({"data": {"train": "x"}, "training": training})
-    return complete_for_few(config, Splits([Example(("it",))] * num_sentences, dev, {}, {})).training
+    return complete_settings(config, Splits([Example(("it",))] * num_sentences, dev, {}, {})).training
 
 
 def test_few_sentences_without_dev_data_have_their_own_defaults(progress):
@@ -198,14 +198,8 @@ def test_settings_of_the_recipe_are_kept(progress):
     assert (ends.lr, ends.schedule, ends.batch_sentences) == (1e-3, "linear", None)
     # Completing twice changes nothing.
     config = parse_config({"data": {"train": "x"}})
-    once = complete_for_few(config, Splits([Example(("it",))], (), {}, {}))
-    assert complete_for_few(once, Splits([Example(("it",))], (), {}, {})) == once
-
-
-def test_many_sentences_and_dev_data_change_no_default(progress):
-    plain = parse_config({"data": {"train": "x"}}).training
-    assert few(FEW) == few(20, dev=[Example(("it",))]) == plain
-    assert not progress()
+    once = complete_settings(config, Splits([Example(("it",))], (), {}, {}))
+    assert complete_settings(once, Splits([Example(("it",))], (), {}, {})) == once
 
 
 # What is refused

@@ -35,7 +35,7 @@ def build(folder, **settings):
 
 def test_repetition_is_the_last_copy_of_the_repeated_sentence(tiny_llama_folder):
     repeated = build(tiny_llama_folder, repetition=2)
-    once = build(tiny_llama_folder)
+    once = build(tiny_llama_folder, plan="causal")
     got = word_log_probs(repeated, [WORDS])[0]
     by_hand = word_log_probs(once, [WORDS * 3])[0][2 * len(WORDS) :]
     np.testing.assert_allclose(got, by_hand, atol=1e-5)
@@ -86,7 +86,7 @@ def test_settings_of_words_without_effect_are_refused(tmp_path, settings, messag
 
 @pytest.mark.parametrize("repetition", [0, 1])
 def test_only_repetition_lets_a_causal_model_see_what_follows(tiny_llama_folder, repetition):
-    labeler = build(tiny_llama_folder, repetition=repetition)
+    labeler = build(tiny_llama_folder, plan="causal", repetition=repetition)
     one, other = word_log_probs(labeler, [WORDS, (*WORDS[:-1], "Paris")])
     moved = np.abs(one - other)[: len(WORDS) - 1].max() > 1e-6
     assert moved == (repetition > 0)

@@ -34,8 +34,8 @@ class RunConfig(Section):
     )
     plan: PlanText | None = Field(
         default=None,
-        description="Mask plan: causal, full, middle, 0011, top:8, 8-31 or one reach per group; default: the mask the "
-        "model was trained with (causal for a decoder, full for an encoder).",
+        description="Mask plan: causal, full, middle, 0011, top:8, 8-31 or one reach per group; default: the "
+        "upper half of the layers of a decoder that labels words (0011), else the mask the model was trained with.",
     )
     train_plan: PlanText | None = Field(
         default=None,

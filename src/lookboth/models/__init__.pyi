@@ -43,7 +43,7 @@ from .shared_backbone import (
 )
 from .shortening import cut_config as cut_config
 from .soft_loss import NO_LABEL as NO_LABEL, SoftLoss as SoftLoss
-from .stock import plan_as_made as plan_as_made, use_plan as use_plan
+from .stock import plan_as_made as plan_as_made, takes_plans as takes_plans, use_plan as use_plan
 from .text_pass import (
     layer_states as layer_states,
     modules_that_read_text as modules_that_read_text,

@@ -33,7 +33,7 @@ def use_plan(backbone: Any, plan: MaskPlan | str) -> None:
     try:
         apply_plan(backbone, plan)
     except PlanError as error:
-        if _takes_plans(backbone):
+        if takes_plans(backbone):
             raise
         # _causal measures with forward passes and raises for a model that does not read left to right.
         if plan not in ("causal", _causal(backbone, error)):
@@ -66,7 +66,8 @@ def _causal(backbone: Any, error: PlanError) -> MaskPlan:
     return MaskPlan((0,) * depth)
 
 
-def _takes_plans(backbone: Any) -> bool:
+def takes_plans(backbone: Any) -> bool:
+    """Whether a plan can be applied to a model."""
     try:
         own_plan(backbone)
     except PlanError:

@@ -22,7 +22,7 @@ from lookboth.training.classifier import (
     train_classifier,
     with_epochs,
 )
-from lookboth.training.few_sentences import FOLDS
+from lookboth.training.default_settings import FOLDS
 from lookboth.training.frozen_states import share_frozen_states
 from lookboth.training.process_group import ProcessGroup
 from lookboth.training.run_finishing import CrossValidation, Start, TrainedRun

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from lookboth.compat import checkpoints_in_old_format
-from lookboth.config import RunConfig
+from lookboth.config import WITH_HEAD, RunConfig
 from lookboth.data import LabelText, join_label_texts, nested_tags, tags_for_labels
 from lookboth.errors import ConfigError
 from lookboth.labelers import Labeler, LabelerConfig, LabelVectors, check_special_tokens
@@ -18,6 +18,7 @@ from lookboth.models import (
     load_saved_tokenizer,
     load_tokenizer,
     plan_as_made,
+    takes_plans,
     torch_dtype,
     use_plan,
 )
@@ -75,9 +76,7 @@ def build_base(config: RunConfig, *, device: str | None = None) -> Base:
     )
     tokenizer = _tokenizer(config)
     check_backbone(backbone, tokenizer, config)
-    plan = plan_as_made(backbone)
-    if config.plan is not None:
-        plan = MaskPlan.parse(config.plan, plan.num_layers)
+    plan = _plan(backbone, config)
     # Before the adapter is added, so that the fingerprint is that of the stock weights.
     base_fingerprint = fingerprint(backbone)
     use_plan(backbone, plan)
@@ -89,6 +88,24 @@ def build_base(config: RunConfig, *, device: str | None = None) -> Base:
     if config.training.gradient_checkpointing:
         _checkpoint_gradients(backbone)
     return Base(backbone, tokenizer, plan, base_fingerprint)
+
+
+def _plan(backbone: Any, config: RunConfig) -> MaskPlan:
+    """Return the plan of a recipe.
+
+    Without one, a decoder that is trained to label words attends to both sides in the upper half of its layers. Others
+    keep their mask: encoders, models of whole or repeated texts, and frozen decoders, whose states unmasking alone
+    would spoil.
+    """
+    made = plan_as_made(backbone)
+    if config.plan is not None:
+        return MaskPlan.parse(config.plan, made.num_layers)
+    learns = config.method in WITH_HEAD and config.adapter.kind != "head"
+    if not learns or config.task != "labeling" or config.repetition or not made.is_causal:
+        return made
+    if made.num_layers < 2 or not takes_plans(backbone):
+        return made
+    return MaskPlan.parse(f"top:{made.num_layers // 2}", made.num_layers)
 
 
 def build_labeler(

@@ -12,7 +12,7 @@ from transformers import PrinterCallback, TrainerCallback, TrainerControl, Train
 from lookboth.compat import shard_by_layers, use_one_gpu
 from lookboth.config import AdapterConfig, RunConfig, TrainConfig
 from lookboth.errors import ConfigError
-from lookboth.masking import find_stack
+from lookboth.masking import find_stack, get_plan
 from lookboth.run_folder import TrainingFolder
 from lookboth.training.adapters import num_trainable
 from lookboth.training.averaging import Averager
@@ -142,7 +142,7 @@ def read_config_lines(config: RunConfig, batches: RunBatches, model: nn.Module) 
     total = sum(parameter.numel() for parameter in model.parameters())
     pairs = describe_pairs(model)
     return (
-        f"model {config.model}, plan {config.plan or 'as the model was made'}, adapter {config.adapter.kind}: "
+        f"model {config.model}, plan {get_plan(model) or 'as the model was made'}, adapter {config.adapter.kind}: "
         f"{num_trainable(model):,} of {total:,} weights are trained",
         *([] if pairs is None else [pairs]),
         f"{len(batches.pieces):,} sentences, {batches.num_tokens():,} tokens over "

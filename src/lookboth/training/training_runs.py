@@ -17,8 +17,8 @@ from lookboth.training.adaptation import AdaptationReport, adapt_backbone
 from lookboth.training.adaptation_texts import read_texts
 from lookboth.training.continuation import continued
 from lookboth.training.cross_validation import train_cross_validated
+from lookboth.training.default_settings import complete_settings
 from lookboth.training.distillation import read_distill_texts
-from lookboth.training.few_sentences import complete_for_few
 from lookboth.training.folder_claim import claim_folder
 from lookboth.training.footprint import require_memory
 from lookboth.training.labeler_building import build_base
@@ -54,7 +54,7 @@ def train(config: RunConfig, out: str | Path) -> list[TrainedRun]:
     require_supported(config)
     out = Path(out)
     splits = read_splits(config)
-    config = complete_for_few(config, splits)
+    config = complete_settings(config, splits)
     data = {"train": splits.train, "dev": splits.dev}
     if config.adaptation is not None and config.adaptation.text:
         data["text"] = read_texts(config)
