@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 from lookboth.data.checks import check_data
 from lookboth.data.classification import parse_labels, read_classification
 from lookboth.data.problems import require_clean
-from lookboth.data.readers import ReadOptions, read_split
+from lookboth.data.readers import ReadOptions, read_dataset, read_split
 from lookboth.data.sources import map_labels, read_source
 from lookboth.data.split_finding import BUILTIN, find_splits
 from lookboth.errors import DataError
@@ -214,6 +214,26 @@ def test_hub_rows_without_names_hidden_labels_and_odd_columns(tmp_path):
         read_split(tmp_path / "test", "test", ReadOptions(task="classification"))
     options = ReadOptions(task="classification", text_field="q")
     assert "the label is hidden" in read_split(tmp_path / "test", "test", options).problems[0].message
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.tsv", "text\tlabel\nso\t1\nno\t0|1\nwhat\t2\n"),
+        ("a.csv", "text,label\nso,1\nno,0|1\nwhat,2\n"),
+        (
+            "a.jsonl",
+            '{"text": "so", "label": 1}\n{"text": "no", "labels": [0, 1]}\n{"text": "what", "label": 2}\n',
+        ),
+    ],
+)
+def test_numbers_of_classes_are_named_by_an_option_in_every_format(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    found = read_dataset(tmp_path / name, ReadOptions(task="classification", class_names=("neg", "pos")))
+    assert [example.text_labels for example in found.examples] == [("pos",), ("neg", "pos")]
+    assert "the label 2 has no name; there are 2" in found.problems[0].message
+    plain = read_dataset(tmp_path / name, ReadOptions(task="classification"))
+    assert plain.labels() == ("0", "1", "2")
 
 
 def test_rejected_texts_and_two_keys_of_labels_are_named(tmp_path):

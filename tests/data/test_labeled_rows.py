@@ -49,6 +49,70 @@ def test_parquet_files_of_datasets_name_their_classes(tmp_path):
     assert spans_of(read_dataset(packed)) == [[("Ann Lee", "PER")], []]
 
 
+CARD = """---
+license: mit
+dataset_info:
+- config_name: {config}
+  features:
+  - name: id
+    dtype: int64
+  - name: tokens
+    {sequence}: string
+  - name: ner_tags
+    {sequence}:
+      class_label:
+        names:
+          '0': O
+          '1': B-PER
+          '2': I-PER
+- config_name: other
+  features:
+  - name: id
+    dtype: int64
+  - name: tokens
+    sequence: string
+  - name: ner_tags
+    sequence:
+      class_label:
+        names:
+          '0': No
+---
+# Data
+"""
+
+
+@pytest.mark.parametrize(("folder", "sequence"), [("names", "sequence"), ("names/data", "list")])
+def test_the_readme_of_a_repository_names_the_classes_of_its_files(tmp_path, folder, sequence):
+    (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "README.md").write_text(CARD.format(config="names", sequence=sequence).replace("\n", "\r\n"))
+    write_parquet(tmp_path / folder / "train-00000-of-00001.parquet", WORDS)
+    assert spans_of(read_split(tmp_path / "names", "train")) == [[("Ann Lee", "PER")], []]
+    # Two configurations have these columns, and no folder names one: the numbers stay without names.
+    (tmp_path / "README.md").write_text(CARD.format(config="default", sequence=sequence))
+    assert "--class-names" in read_split(tmp_path / "names", "train").problems[0].message
+    for broken in ("---\n- [\n---\n", "---\ndataset_info: 1\n---\n", "# none"):
+        (tmp_path / "README.md").write_text(broken)
+        assert "--class-names" in read_split(tmp_path / "names", "train").problems[0].message
+    with pytest.raises(DataError, match=r"There is one in a folder of it; type .*/names\."):
+        read_split(tmp_path, "train")
+
+
+def test_the_readme_names_the_classes_of_spans_and_of_whole_texts(tmp_path):
+    classes = "dtype:\n{0}class_label:\n{0}  names:\n{0}    '0': No\n{0}    '1': LOC\n"
+    card = "---\ndataset_info:\n  features:\n  - name: text\n    dtype: string\n"
+    spans = card + "  - name: spans\n    list:\n    - name: start\n      dtype: int64\n    - name: end\n"
+    spans += "      dtype: int64\n    - name: label\n      " + classes.format(" " * 8) + "---\n"
+    (tmp_path / "README.md").write_text(spans)
+    path = write_parquet(
+        tmp_path / "a.parquet", {"text": ["in Rome"], "spans": [[{"start": 3, "end": 7, "label": 1}]]}
+    )
+    assert spans_of(read_dataset(path)) == [[("Rome", "LOC")]]
+    (tmp_path / "README.md").write_text(card + "  - name: label\n    " + classes.format(" " * 6) + "---\n")
+    path = write_parquet(tmp_path / "b.parquet", {"text": ["so", "not"], "label": [1, 0]})
+    found = read_dataset(path, ReadOptions(task="classification")).examples
+    assert [example.text_labels for example in found] == [("LOC",), ("No",)]
+
+
 def test_numbers_without_names_are_named_by_an_option(tmp_path):
     path = write_parquet(tmp_path / "a.parquet", WORDS)
     line = tmp_path / "a.jsonl"

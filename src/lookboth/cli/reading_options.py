@@ -71,7 +71,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
             str | None,
             typer.Option(
                 help="JSON, Parquet, hub: names of class numbers, counted from 0 and separated by commas: O,B-PER. "
-                "Default: the names that the data have."
+                "Of whole texts in any format. Default: the names that the data have."
             ),
         ],
         None,

@@ -89,8 +89,8 @@ class DataConfig(Section):
     )
     class_names: tuple[str, ...] | None = Field(
         default=None,
-        description="Names of class numbers, counted from 0, in JSON, Parquet and hub data; default: the names that "
-        "the data have.",
+        description="Names of class numbers, counted from 0, in JSON, Parquet and hub data, and of whole texts in any "
+        "format; default: the names that the data have.",
     )
     annotated: dict[str, tuple[str, ...] | Literal["all"]] = Field(
         default_factory=dict,

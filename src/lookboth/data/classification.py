@@ -49,6 +49,7 @@ def read_classification(
     *,
     text_field: str | None = None,
     label_field: str | None = None,
+    classes: Sequence[str] | None = None,
     repair: bool = False,
 ) -> Dataset:
     """Read texts with labels of the whole text; the result lists every problem.
@@ -60,6 +61,7 @@ def read_classification(
     Args:
         path: the file, decoded as in `lines.read_lines`.
         text_field, label_field: columns or keys; None: the first of `fields.TEXT_FIELDS` and of `fields.LABEL_FIELDS`.
+        classes: names of class numbers, counted from 0; None: a number is its own name.
         repair: apply the repair of each invalid line instead of reporting the line as fatal.
 
     Raises:
@@ -69,10 +71,10 @@ def read_classification(
     suffix = suffix_of(path)
     if suffix in JSONL_SUFFIXES:
         log, records = open_records(path, _ALLOWED, repair=repair)
-        return build_text_dataset(_from_objects(records, names, log), log)
+        return build_text_dataset(_from_objects(records, names, classes, log), log)
     log = ProblemLog(str(path), repair=repair)
     rows = _csv_rows(path, log) if suffix == ".csv" else _tsv_rows(path, log)
-    return build_text_dataset(_from_rows(rows, names, log, header=suffix == ".csv"), log)
+    return build_text_dataset(_from_rows(rows, names, classes, log, header=suffix == ".csv"), log)
 
 
 def build_text_dataset(texts: Iterable[LabeledText], log: ProblemLog) -> Dataset:
@@ -135,7 +137,10 @@ def _build_example(text: LabeledText, log: ProblemLog) -> Example:
 
 
 def _from_objects(
-    records: Iterable[tuple[int, dict[str, Any]]], names: FieldNames, log: ProblemLog
+    records: Iterable[tuple[int, dict[str, Any]]],
+    names: FieldNames,
+    classes: Sequence[str] | None,
+    log: ProblemLog,
 ) -> Iterator[LabeledText]:
     for number, record in records:
         if is_rejected(record, number, log):
@@ -150,7 +155,7 @@ def _from_objects(
             message = f"keys {sorted(record)!r:.100} are not supported; {_ALLOWED}"
             log.add(number, "json", message, "the line is left out")
             continue
-        labels = parse_labels(value)
+        labels = parse_labels(value, classes)
         if isinstance(labels, str):
             log.add(number, "label", labels, "the line is left out")
         else:
@@ -195,7 +200,12 @@ def _csv_rows(path: str | Path, log: ProblemLog) -> Iterator[_Row]:
 
 
 def _from_rows(
-    rows: Iterator[_Row], names: FieldNames, log: ProblemLog, *, header: bool
+    rows: Iterator[_Row],
+    names: FieldNames,
+    classes: Sequence[str] | None,
+    log: ProblemLog,
+    *,
+    header: bool,
 ) -> Iterator[LabeledText]:
     """Yield the texts of rows; the first row may be a header, with `header` it must be one."""
     first = next(rows, None)
@@ -217,5 +227,9 @@ def _from_rows(
             message = f"{len(row.columns)} columns; a line must have {count}, including a label and a text"
             log.add(row.line, "columns", message, "the line is left out")
             continue
-        labels = dict.fromkeys(label.strip() for label in row.columns[label_column].split("|"))
-        yield LabeledText(row.line, row.columns[text_column], tuple(filter(None, labels)))
+        cells = [cell.strip() for cell in row.columns[label_column].split("|")]
+        labels = parse_labels([int(c) if classes and c.isdecimal() else c for c in cells if c], classes)
+        if isinstance(labels, str):
+            log.add(row.line, "label", labels, "the line is left out")
+        else:
+            yield LabeledText(row.line, row.columns[text_column], labels)

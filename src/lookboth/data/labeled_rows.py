@@ -95,13 +95,19 @@ def read_word_rows(
 
 
 def read_text_rows(
-    table: Table, *, text_field: str | None = None, label_field: str | None = None, repair: bool = False
+    table: Table,
+    *,
+    text_field: str | None = None,
+    label_field: str | None = None,
+    labels: Sequence[str] | None = None,
+    repair: bool = False,
 ) -> Dataset:
     """Read texts with labels of the whole text.
 
     Args:
         table: the rows.
         text_field, label_field: the columns; None: the first of `fields.TEXT_FIELDS` and of `fields.LABEL_FIELDS`.
+        labels: names of class numbers, counted from 0; None: those of the features.
         repair: apply the repair of each invalid row instead of reporting the row as fatal.
 
     Raises:
@@ -113,7 +119,7 @@ def read_text_rows(
         present = ", ".join(table.columns)
         raise DataError(f"{table.name}: needs columns {fields}; there are {present}; {OTHER_FIELDS}")
     text, label = found
-    names = class_names(table.features.get(label))
+    names = labels or class_names(table.features.get(label))
     log = ProblemLog(table.log_name, repair=repair)
     pairs = ((row[text], row[label]) for row in table.rows([text, label]))
     return build_text_dataset(_texts(pairs, names, log), log)

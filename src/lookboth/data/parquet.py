@@ -1,4 +1,4 @@
-"""Reader of Parquet files, alone or in shards, with the class names that the `datasets` library stores in them."""
+"""Reader of Parquet files, alone or in shards, with the class names in them or in the README of their repository."""
 
 import json
 import re
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lookboth.data.hub_cards import card_features
 from lookboth.data.labeled_rows import Table
 from lookboth.data.lines import read_bytes
 from lookboth.errors import ConfigError, DataError
@@ -41,7 +42,8 @@ def open_parquet(path: str | Path) -> Table:
             for batch in table.select(columns).to_batches():
                 yield from batch.to_pylist()
 
-    return Table(str(path), str(path), schema.names, _features(schema), rows)
+    features = _features(schema) or card_features(path, schema.names)
+    return Table(str(path), str(path), schema.names, features, rows)
 
 
 def split_stem(stem: str) -> str:

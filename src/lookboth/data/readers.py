@@ -118,7 +118,11 @@ def _in_documents(dataset: Dataset, options: ReadOptions, *, columns: bool = Fal
 def _read_table(table: Table, options: ReadOptions) -> Dataset:
     if options.kind == "classification":
         return read_text_rows(
-            table, text_field=options.text_field, label_field=options.label_field, repair=options.repair
+            table,
+            text_field=options.text_field,
+            label_field=options.label_field,
+            labels=options.class_names,
+            repair=options.repair,
         )
     return read_word_rows(
         table,
@@ -139,6 +143,7 @@ def _read_format(path: str | Path, suffix: str, options: ReadOptions) -> Dataset
             path,
             text_field=options.text_field,
             label_field=options.label_field,
+            classes=options.class_names,
             repair=options.repair,
         )
     if suffix in JSONL_SUFFIXES:

@@ -154,6 +154,11 @@ def _no_split_file(folder: Path, split: str, source: str | Path, kind: Kind) -> 
     suffixes = ", ".join(SUFFIXES[kind])
     message = f"no file for the split {split!r}; name it {' or '.join(names)}, ending in {suffixes}."
     there = [suffix_of(f) for f in folder.iterdir() if any(_names_split(stem_of(f), name) for name in names)]
+    inside = [
+        f"{source}/{f.name}" for f in sorted(folder.iterdir()) if f.is_dir() and split_files(f, split, kind)
+    ]
+    if inside:
+        message += f" There is one in a folder of it; type {' or '.join(inside[:5])}."
     return f"{source}: {message} {try_other_task(kind, there)}".rstrip()
 
 
