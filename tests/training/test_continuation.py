@@ -1,5 +1,7 @@
 """Training a saved labeler further: nothing is lost at the start, and the recipe cannot contradict the labeler."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -81,6 +83,34 @@ def test_old_tags_have_the_same_scores_before_the_first_step(data, tiny_llama_fo
         border = [*places, len(fresh.config.tags)]
         steps = fresh.model.head.steps.detach()
         np.testing.assert_array_equal(steps[border][:, border], saved.model.head.steps.detach())
+
+
+def test_a_nested_head_gets_sequences_for_deeper_spans_and_keeps_its_own(data, tiny_llama_folder):
+    saved = first_labeler(data, tiny_llama_folder, head={"kind": "nested", "depth": 2})
+    deep = [[0, 20, "ORG"], [4, 20, "ORG"], [12, 20, "ORG"]]
+    for split in ("train", "dev"):
+        (data / "new" / f"{split}.conll").unlink()
+        lines = json.dumps({"text": "The Bank of New York", "spans": deep})
+        (data / "new" / f"{split}.jsonl").write_text(lines, encoding="utf-8")
+    with pytest.raises(DataError, match=r"Type: --set head\.depth=3"):
+        train(parse_config(recipe(data, saved)), data / "second")
+    (run,) = train(parse_config(recipe(data, saved, head={"depth": 3})), data / "third")
+    assert {tag for tag in run.labeler.config.tags if tag.startswith("B3")} == {"B3-LOC", "B3-ORG", "B3-PER"}
+    old = Labeler.from_pretrained(saved, device="cpu", precision="fp32")
+    config = continued(parse_config(recipe(data, saved, head={"depth": 3})))
+    fresh = build_labeler(config, labels=["ORG"], device="cpu")
+    pieces = [old.encoder.encode(words) for words in TEXTS]
+    places = [fresh.config.tags.index(tag) for tag in old.config.tags]
+    np.testing.assert_allclose(fresh.score(pieces)[:, places], old.score(pieces), atol=2e-6)
+    with pytest.raises(ConfigError, match=r"head\.depth = 1.*train a new labeler, without start\.labeler"):
+        continued(parse_config(recipe(data, saved, head={"depth": 1})))
+
+
+def test_new_and_absent_labels_and_those_that_differ_in_case_are_logged(data, a_labeler, progress):
+    config = continued(parse_config(recipe(data, a_labeler)))
+    build_labeler(config, labels=["ORG", "per"], device="cpu")
+    assert "labels new: ORG, per; kept, but not in the data: LOC, PER" in progress()
+    assert any("--set data.label_map.per=PER" in line for line in progress())
 
 
 def test_a_continued_labeler_learns_new_labels_and_is_saved(data, tiny_llama_folder):

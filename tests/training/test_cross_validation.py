@@ -115,6 +115,18 @@ def test_a_killed_run_keeps_its_finished_folds(data, finished, tiny_llama_folder
     assert again.dev.predictions == whole.dev.predictions
 
 
+def test_spans_that_overlap_are_cross_validated(tiny_llama_folder, tmp_path):
+    line = json.dumps({"text": "the Bank of New York", "spans": [[4, 20, "ORG"], [12, 20, "LOC"]]})
+    (tmp_path / "few.jsonl").write_text(
+        "\n".join([line, line.replace("Bank", "Port"), line.replace("the", "a ")])
+    )
+    config = recipe(tmp_path / "few.jsonl", tiny_llama_folder, adapter=UPPER, head={"kind": "nested"})
+    (run,) = train(config, tmp_path / "run")
+    assert run.dev.scores.scheme == "nested"
+    assert run.dev.scores.micro.support == 6
+    assert len(run.cross_validation.scores) == 2
+
+
 def test_whole_texts_are_cross_validated(tiny_llama_folder, tmp_path):
     texts = tmp_path / "texts.tsv"
     texts.write_text("it is a\tgood\nit was a\tbad\nit is b\tgood\n", encoding="utf-8")

@@ -1,5 +1,6 @@
 """Training a saved labeler further: its settings go into the recipe, its weights into the new labeler."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -24,6 +25,7 @@ from lookboth.labelers import (
 )
 from lookboth.models import read_adapter
 
+LOGGER = logging.getLogger(__name__)
 # The kind of head whose weights the label vectors of an open labeler are.
 FIXED_KIND = "linear"
 
@@ -58,16 +60,48 @@ def continued(config: RunConfig) -> RunConfig:
     saved = _settings(start_folder(config), config)
     given = config.model_dump(mode="json", exclude_unset=True)
     fixed = saved.fixed
-    if fixed.get("head", {}).get("kind") == "open" and given.get("head", {}).get("kind") == FIXED_KIND:
-        fixed["head"] = {**fixed["head"], "kind": FIXED_KIND}
+    if "head" in fixed:
+        fixed["head"] = _extended(fixed["head"], given.get("head", {}))
     if wrong := _conflicts(given, fixed):
         key, found, wanted = wrong[0]
         fixing = f", or set it to {FIXED_KIND!r}, for an ordinary labeler that begins at the label vectors"
         raise ConfigError(
             f"{key} = {found!r}: the labeler {config.start.labeler} was trained with {wanted!r}. Leave the key out"
-            f"{fixing if wanted == 'open' else ''}."
+            f"{fixing if wanted == 'open' else ''}, or train a new labeler, without start.labeler."
         )
     return RunConfig.model_validate(overlay(saved.defaults, given, fixed))
+
+
+def _extended(head: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a saved head with the changes that its weights allow, as given in the recipe."""
+    changes: dict[str, Any] = {}
+    if head.get("kind") == "open" and given.get("kind") == FIXED_KIND:
+        changes["kind"] = FIXED_KIND
+    # Spans of further depths have tag sequences of their own, which are added as those of new labels are.
+    if head.get("kind") == "nested" and given.get("depth", 0) > head["depth"]:
+        changes["depth"] = given["depth"]
+    return {**head, **changes}
+
+
+def log_labels(old: Sequence[str], found: Sequence[str]) -> None:
+    """Log which labels of the data a continued labeler does not know, and which of its own the data do not have.
+
+    Args:
+        old: labels of the labeler.
+        found: labels of the data.
+    """
+    new, known = sorted({*found} - {*old}), {label.casefold(): label for label in old}
+    absent = sorted({*old} - {*found})
+    parts = [f"new: {', '.join(new)}"] if new else []
+    parts += [f"kept, but not in the data: {', '.join(absent)}"] if absent else []
+    if parts:
+        LOGGER.info(f"labels {'; '.join(parts)}")
+    for label in new:
+        if (other := known.get(label.casefold())) is not None:
+            LOGGER.warning(
+                f"label {label!r} differs from {other!r} of the labeler only in case, and is a new label. To train "
+                f"{other!r} further, rename it: --set data.label_map.{label}={other}"
+            )
 
 
 def fixes_labels(config: RunConfig) -> bool:

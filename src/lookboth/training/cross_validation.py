@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 from lookboth.config import RunConfig
 from lookboth.data import divide_groups, group_sentences, text_and_offsets
@@ -27,11 +27,19 @@ from lookboth.training.frozen_states import share_frozen_states
 from lookboth.training.process_group import ProcessGroup
 from lookboth.training.run_finishing import CrossValidation, Start, TrainedRun
 from lookboth.training.splits import Splits
-from lookboth.types import Example, PredictedSpan, Prediction, TextLabel
+from lookboth.types import Example, PredictedSpan, Prediction, Task, TextLabel
 
 LOGGER = logging.getLogger(__name__)
 # The predictions for the held-out sentences of a fold after each epoch.
 _Turns = list[list[Prediction]]
+
+
+class _LabeledAs(NamedTuple):
+    """What the labelers of a recipe label, on which their scores depend."""
+
+    task: Task
+    scheme: str
+    multi_label: bool
 
 
 def train_cross_validated(config: RunConfig, splits: Splits, seed: int, folder: Path) -> TrainedRun:
@@ -172,7 +180,8 @@ def _evaluate_together(
         )
     )
     order = sorted(found)
-    return score_predictions([found[i] for i in order], [examples[i] for i in order], config)
+    labeled = _LabeledAs(config.task, config.tag_scheme, config.multi_label)
+    return score_predictions([found[i] for i in order], [examples[i] for i in order], labeled)
 
 
 def _record(prediction: Prediction) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from lookboth.training.batches import word_encoding
 from lookboth.training.continuation import (
     fixed_labels,
     fixes_labels,
+    log_labels,
     require_own_base,
     start_adapter,
     start_backbone,
@@ -129,6 +130,7 @@ def build_labeler(
     start = start_config(config)
     # A continued labeler keeps its labels and the way its words are tokenized.
     if start is not None:
+        log_labels(start.labels, labels)
         labels = sorted({*labels, *start.labels})
         label_texts = join_label_texts([*start.label_texts, *label_texts])
     of_texts = config.task == "classification"
