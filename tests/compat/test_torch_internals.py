@@ -2,10 +2,13 @@
 
 import copy
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import torch
+from masking.families import tiny_model
 from torch import nn
+from transformers import AutoModel
 
 from lookboth.compat import (
     has_native_bf16,
@@ -16,6 +19,7 @@ from lookboth.compat import (
     replace_forward,
     weight_states,
     with_forwards,
+    without_meta_values,
 )
 from lookboth.compat.torch_internals import share_children
 
@@ -122,3 +126,16 @@ def test_handles_of_hooks_remove_them_also_from_a_copy_of_the_model() -> None:
     model(torch.ones(1, 2))
     model.state_dict()
     assert calls == ["before", "after", "state"]
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3", "gpt_neox", "gpt2"])
+def test_a_model_loaded_without_values_on_meta_is_the_same(family: str, tmp_path: Path) -> None:
+    tiny_model(family).save_pretrained(tmp_path)
+    usual = AutoModel.from_pretrained(tmp_path)
+    with without_meta_values():
+        quick = AutoModel.from_pretrained(tmp_path)
+        assert torch.nn.Embedding(3, 2).weight.abs().sum() > 0
+    for tensors in ("named_parameters", "named_buffers"):
+        mine, theirs = dict(getattr(quick, tensors)()), dict(getattr(usual, tensors)())
+        assert mine.keys() == theirs.keys()
+        assert all(torch.equal(tensor, theirs[name]) for name, tensor in mine.items())

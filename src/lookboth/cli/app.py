@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from lookboth.compat import own_process
 from lookboth.errors import LookbothError
 from lookboth.memory import out_of_memory
 from lookboth.training import ProcessGroup, require_single_process
@@ -103,6 +104,7 @@ def _check_processes(context: typer.Context) -> None:
 def main() -> None:
     """Run the command line; an error is one message on standard error and exit status 1."""
     gc.set_threshold(*_COLLECT)
+    own_process()
     # At its end Python searches all objects for cycles, which takes a second after torch was imported and frees nothing
     # that the end of the process does not free. Frozen objects are not searched.
     atexit.register(gc.freeze)

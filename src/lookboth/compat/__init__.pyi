@@ -5,6 +5,7 @@ from .accelerate_internals import (
 )
 from .bitsandbytes_internals import keep_quantized_layout as keep_quantized_layout
 from .datasets_internals import is_lazy as is_lazy
+from .light_start import import_modeling as import_modeling, own_process as own_process
 from .peft_internals import (
     adapter_configs as adapter_configs,
     cast_lora_inputs as cast_lora_inputs,
@@ -22,6 +23,7 @@ from .torch_internals import (
     replace_forward as replace_forward,
     weight_states as weight_states,
     with_forwards as with_forwards,
+    without_meta_values as without_meta_values,
 )
 from .trainer_internals import LossScalingTrainer as LossScalingTrainer, use_one_gpu as use_one_gpu
 from .transformers_internals import (

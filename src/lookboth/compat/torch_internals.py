@@ -1,11 +1,15 @@
 """Internals of torch. Seen to work with torch 2.13."""
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+# The function of a rotary embedding's class, in the modeling files of most families.
+_FREQUENCIES = "compute_default_rope_parameters"
 
 
 def has_native_bf16() -> bool:
@@ -115,3 +119,31 @@ def with_forwards(forwards: Sequence[tuple[nn.Module, Callable[..., Any]]]) -> I
 def is_patched(module: nn.Module) -> bool:
     """Whether some library has replaced the `forward` of this one module (see `replace_forward`)."""
     return "forward" in module.__dict__
+
+
+@contextmanager
+def without_meta_values() -> Iterator[None]:
+    """Compute no values for tensors without memory (on the device "meta") inside the context.
+
+    Random embeddings and rotary frequencies on "meta" are computed by Python code, for which torch imports its compiler
+    and sympy: a second before a model can be loaded. Embeddings stay without values; the frequencies, which depend on
+    nothing but numbers, are computed on the CPU. Relies on `nn.Embedding.reset_parameters`, which the constructor
+    calls, and on the name of the function in modeling files that computes the frequencies.
+    """
+    draw, count = nn.Embedding.reset_parameters, torch.arange
+
+    def reset_parameters(table: nn.Embedding) -> None:
+        if not table.weight.is_meta:
+            draw(table)
+
+    def arange(*bounds: Any, **options: Any) -> Tensor:
+        if sys._getframe(1).f_code.co_name == _FREQUENCIES:
+            options["device"] = options.get("device") or "cpu"
+        return count(*bounds, **options)
+
+    table_class: Any = nn.Embedding
+    table_class.reset_parameters, torch.arange = reset_parameters, arange
+    try:
+        yield
+    finally:
+        table_class.reset_parameters, torch.arange = draw, count

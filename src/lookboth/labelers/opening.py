@@ -5,6 +5,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lookboth.compat import import_modeling
 from lookboth.errors import ModelError
 from lookboth.inference import TextLabeler
 from lookboth.labelers.folders import find_folder
@@ -39,11 +40,13 @@ class LabelerKind(NamedTuple):
         load: (folder, config.json, LoadOptions) -> TextLabeler.
         describe: (name, config.json) -> output of `lookboth inspect`; None for the kind whose plan can be changed.
         merge: (TextLabeler, sentences) -> Merged; None for a kind without an adapter.
+        needs_torch: whether it is a model of torch and transformers.
     """
 
     load: str
     describe: str | None = None
     merge: str | None = None
+    needs_torch: bool = True
 
 
 # By the value of "kind" in `config.json`; a torch labeler with a head does not have this key.
@@ -56,7 +59,11 @@ KINDS = {
         "lookboth.generative.generative_config:describe_generative",
         "lookboth.generative.generative_merging:merge_generative",
     ),
-    "onnx": LabelerKind("lookboth.onnx.onnx_labeler:load_exported", "lookboth.onnx.folder:describe_exported"),
+    "onnx": LabelerKind(
+        "lookboth.onnx.onnx_labeler:load_exported",
+        "lookboth.onnx.folder:describe_exported",
+        needs_torch=False,
+    ),
 }
 
 
@@ -114,7 +121,10 @@ def load_folder(folder: Path, options: LoadOptions) -> TextLabeler:
         options: how to load it.
     """
     data = read_settings(folder)
-    labeler: TextLabeler = resolve(kind_of(folder, data).load)(folder, data, options)
+    kind = kind_of(folder, data)
+    if kind.needs_torch:
+        import_modeling()
+    labeler: TextLabeler = resolve(kind.load)(folder, data, options)
     return labeler
 
 

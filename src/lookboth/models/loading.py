@@ -92,7 +92,7 @@ def load_backbone(
     import torch
     from transformers import AutoModel
 
-    from lookboth.compat import keep_quantized_layout
+    from lookboth.compat import keep_quantized_layout, without_meta_values
     from lookboth.models.products import use_faster_products
     from lookboth.models.shortening import first_layers
 
@@ -104,7 +104,7 @@ def load_backbone(
         config = load_config(name, revision=revision, trust_remote_code=trust_remote_code)
         kwargs["config"] = first_layers(config, num_layers, trust_remote_code=trust_remote_code)
     # For a shortened model transformers would list the weights of all removed layers.
-    with nullcontext() if num_layers is None else without_load_report():
+    with nullcontext() if num_layers is None else without_load_report(), without_meta_values():
         model = from_hub(AutoModel, name, revision=revision, trust_remote_code=trust_remote_code, **kwargs)
     model = _only_layers(model)
     if kwargs["dtype"] == torch.float16:
