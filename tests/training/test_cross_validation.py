@@ -118,7 +118,7 @@ def test_a_killed_run_keeps_its_finished_folds(data, finished, tiny_llama_folder
 def test_spans_that_overlap_are_cross_validated(tiny_llama_folder, tmp_path):
     line = json.dumps({"text": "the Bank of New York", "spans": [[4, 20, "ORG"], [12, 20, "LOC"]]})
     (tmp_path / "few.jsonl").write_text(
-        "\n".join([line, line.replace("Bank", "Port"), line.replace("the", "a ")])
+        "\n".join([line, line.replace("Bank", "Port"), line.replace("the", "his")])
     )
     config = recipe(tmp_path / "few.jsonl", tiny_llama_folder, adapter=UPPER, head={"kind": "nested"})
     (run,) = train(config, tmp_path / "run")
