@@ -207,6 +207,11 @@ def test_labels_of_any_script_with_commas_and_colons_are_read():
         ("research, development", ""),
         ("\u4ea7\u54c1", "\u51fa\u552e\u7684\u4e1c\u897f"),
     ]
+    assert split_labels('\u516c\u53f8\uff0c"\u4ea7\u54c1\uff1aa\uff0cb"\u060c x') == [
+        "\u516c\u53f8",
+        "\u4ea7\u54c1\uff1aa\uff0cb",
+        "x",
+    ]
     assert parse_labels({"b": "", "a": "of two\nlines"}) == (("a", "of two lines"), ("b", ""))
 
 
@@ -221,6 +226,10 @@ def test_labels_of_any_script_with_commas_and_colons_are_read():
         (["company", "company: a firm"], "'company' is named twice"),
         (["O"], "label 1 is 'O'"),
         (["\ud800"], "surrogate"),
+        ('product: "a car, or a boat", person', "quotation mark without its partner"),
+        ({"part: a": "a piece"}, "label 1: the name 'part: a' has a colon before a space"),
+        ({"part": None}, "None is not a text"),
+        ([("part", "a piece")], "is not a text"),
         ([str(number) for number in range(1001)], "allowed are 1 to 1,000"),
         ("missing.toml", "missing.toml: no such file"),
     ],
@@ -244,6 +253,11 @@ def test_descriptions_are_read_from_a_file_and_from_the_folder_of_the_data(tmp_p
         "PER: a human being",
     )
     assert describe_labels("wnut17:dev", ["person"]) == ("person: a human being, real or fictional",)
+    with pytest.raises(ConfigError, match="the name 'part: a' has a colon before a space"):
+        describe_labels(str(tmp_path), ["LOC", "part: a"])
+    file.write_text('"part: a" = "a piece"', encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"labels.toml: the name 'part: a' has a colon before a space"):
+        split_labels(str(file))
     file.write_text("PER = 1\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="PER is 1, not a text"):
         describe_labels(f"{tmp_path}:train", ["PER"])

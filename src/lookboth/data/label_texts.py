@@ -27,6 +27,8 @@ MOST_LABELS = 1000
 _MOST_TOKENS = 256
 # A colon inside a name ("a:b") is not followed by a space; the full-width colon never is.
 _COLON = re.compile(r":\s+|\uff1a\s*")
+# The full-width comma of Chinese and Japanese, and the comma of Arabic.
+_COMMAS = str.maketrans({"\uff0c": ",", "\u060c": ","})
 # The argument of `parse_labels`.
 Labels = str | Sequence[str] | Mapping[str, str]
 
@@ -70,14 +72,15 @@ def parse_labels(labels: Labels) -> tuple[LabelText, ...]:
             in `split_labels`.
 
     Raises:
-        ConfigError: no label, too many, a name that is empty or not valid text, or two labels with one name.
+        ConfigError: no label, too many, a name that is empty or not valid text, two labels with one name, or a label
+            that is not a text.
     """
     if isinstance(labels, str):
         labels = split_labels(labels)
     if isinstance(labels, Mapping):
-        found = [LabelText(*(" ".join(part.split()) for part in item)) for item in labels.items()]
+        found = [LabelText(*(" ".join(_text(part).split()) for part in item)) for item in labels.items()]
     else:
-        found = [LabelText.parse(text) for text in labels]
+        found = [LabelText.parse(_text(text)) for text in labels]
     if not 0 < len(found) <= MOST_LABELS:
         raise ConfigError(f"{len(found)} labels are named; allowed are 1 to {MOST_LABELS:,}.")
     for place, label in enumerate(found, 1):
@@ -99,14 +102,24 @@ def split_labels(text: str) -> list[str]:
     """
     if text.strip().endswith(".toml"):
         return [str(label) for label in read_label_texts(Path(text.strip())).values()]
-    return [item for row in csv.reader(text.splitlines(), skipinitialspace=True) for item in row]
+    # Quoted parts have odd numbers.
+    parts = [part if place % 2 else part.translate(_COMMAS) for place, part in enumerate(text.split('"'))]
+    found = [item for row in csv.reader('"'.join(parts).splitlines(), skipinitialspace=True) for item in row]
+    # A quote after the name does not protect a comma, which has cut the description in two.
+    cut = next((item for item in found if item.count('"') % 2), None)
+    if cut is not None:
+        raise ConfigError(
+            f"the label {cut!r:.60} has a quotation mark without its partner. Put the marks around the whole label: "
+            '"NAME: DESCRIPTION, with a comma".'
+        )
+    return found
 
 
 def read_label_texts(file: Path) -> dict[str, LabelText]:
     """Read descriptions of labels: a TOML file with one NAME = "DESCRIPTION" per label.
 
     Raises:
-        ConfigError: the file is missing, is not TOML, or a description is not a text.
+        ConfigError: the file is missing, is not TOML, a description is not a text, or a name contains a description.
     """
     found = read_toml(file, 'no such file. Write one NAME = "DESCRIPTION" per line.')
     for name, description in found.items():
@@ -114,7 +127,10 @@ def read_label_texts(file: Path) -> dict[str, LabelText]:
             raise ConfigError(
                 f'{file}: {name} is {description!r:.60}, not a text. Type: {name} = "DESCRIPTION"'
             )
-    return {name: LabelText(name, " ".join(text.split())) for name, text in found.items()}
+    read = {name: LabelText(name, " ".join(text.split())) for name, text in found.items()}
+    for label in read.values():
+        _require_one_name(label.name, str(file))
+    return read
 
 
 def labels_file(source: str) -> Path | None:
@@ -134,11 +150,13 @@ def describe_labels(
         descriptions: descriptions by name, which replace those of the folder.
 
     Raises:
-        ConfigError: labels.toml is not valid.
+        ConfigError: labels.toml is not valid, or a name would be read as a name and a description.
     """
     file = labels_file(source)
     known = {} if file is None else read_label_texts(file)
     known = known | {name: LabelText(name, text) for name, text in (descriptions or {}).items()}
+    for label in labels:
+        _require_one_name(label, source)
     return tuple(str(known.get(label, LabelText(label))) for label in labels)
 
 
@@ -168,6 +186,12 @@ def encode_label(encoder: "WordEncoder", text: str) -> TokenizedExample:
     return TokenizedExample(input_ids=whole.input_ids, word_tokens=((first, end),))
 
 
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ConfigError(f'{value!r:.60} is not a text. Name each label as "NAME" or "NAME: DESCRIPTION".')
+    return value
+
+
 def _require_name(label: LabelText, place: int) -> None:
     """Refuse a name that is empty, means "no label", or is not valid text."""
     try:
@@ -180,7 +204,17 @@ def _require_name(label: LabelText, place: int) -> None:
         raise ConfigError(
             f"label {place} has an empty name. Type a name: 'company', or 'company: DESCRIPTION'."
         )
+    _require_one_name(label.name, f"label {place}")
     if label.name == OUTSIDE:
         raise ConfigError(
             f"label {place} is {OUTSIDE!r}, which is the tag of words without label. Rename it."
+        )
+
+
+def _require_one_name(name: str, place: str) -> None:
+    """Refuse a name that would be read as a name and a description."""
+    if LabelText.parse(name).description:
+        raise ConfigError(
+            f"{place}: the name {name!r:.60} has a colon before a space, where its description would begin. Rename the "
+            "label, for example without the space."
         )
