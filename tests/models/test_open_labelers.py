@@ -1,5 +1,7 @@
 """Open labelers: labels named at prediction time become the weights of a linear head."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -40,7 +42,8 @@ def column_of(labeler, tag):
 def test_fixed_labels_are_a_linear_head_with_their_vectors_as_weights(tiny_llama_folder, scheme, layers):
     labeler = tiny_labeler(tiny_llama_folder, head={"kind": "open", "layers": layers}, scheme=scheme)
     model, pieces = labeler.model, [labeler.encoder.encode(words) for words in SENTENCES]
-    texts = build_batch([encode_label(labeler.encoder, text) for text in LABELS])
+    lead = labeler.config.head.label_lead
+    texts = build_batch([encode_label(labeler.encoder, text, lead) for text in LABELS])
     names = ("input_ids", "attention_mask")
     with torch.no_grad():
         label_batch = {f"label_{name}": getattr(texts, name) for name in names}
@@ -135,6 +138,28 @@ def test_saved_and_loaded_it_says_the_same_and_names_its_labels(labeler, tmp_pat
     assert ".with_labels([" in card
 
 
+def test_the_lead_of_a_label_is_read_and_not_averaged(tiny_llama_folder):
+    labeler = tiny_labeler(tiny_llama_folder, head={"kind": "open"}, plan="causal")
+    piece = encode_label(labeler.encoder, "company", "a kind of:")
+    (first, end) = piece.word_tokens[0]
+    assert labeler.tokenizer.decode(piece.input_ids[first:end]).strip() == "company"
+    assert "kind of" in labeler.tokenizer.decode(piece.input_ids[:first])
+    bare = tiny_labeler(tiny_llama_folder, head={"kind": "open", "label_lead": ""}, plan="causal")
+    assert np.abs(scores(labeler.with_labels(LABELS)) - scores(bare.with_labels(LABELS))).max() > 1e-3
+
+
+def test_an_open_labeler_saved_before_there_were_leads_reads_labels_without_one(tiny_llama_folder, tmp_path):
+    labeler = tiny_labeler(tiny_llama_folder, head={"kind": "open", "label_lead": ""})
+    labeler.save_pretrained(tmp_path)
+    file = tmp_path / "config.json"
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    assert settings["head"].pop("label_lead") == ""
+    file.write_text(json.dumps(settings), encoding="utf-8")
+    again = Labeler.from_pretrained(tmp_path, precision="fp32", device="cpu")
+    assert again.config == labeler.config
+    np.testing.assert_allclose(scores(again), scores(labeler), atol=1e-5)
+
+
 def test_fixed_labels_are_saved_as_an_ordinary_labeler(labeler, tmp_path):
     fixed = labeler.with_labels(LABELS)
     fixed.save_pretrained(tmp_path)
@@ -152,7 +177,7 @@ def test_fixed_labels_can_be_trained_further(labeler):
     fixed.model.train()
     optimizer = torch.optim.AdamW([w for w in fixed.model.parameters() if w.requires_grad], lr=0.01)
     losses = []
-    for _ in range(10):
+    for _ in range(60):
         optimizer.zero_grad()
         loss = fixed.model(**build_batch(pieces).tensors())["loss"]
         loss.backward()

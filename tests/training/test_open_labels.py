@@ -47,6 +47,7 @@ def open_labels(labeler, **settings):
         labeler.encoder,
         labels=labeler.config.labels,
         scheme="IOB2",
+        lead=labeler.config.head.label_lead,
         config=TrainConfig(**settings),
         seed=0,
     )
@@ -55,7 +56,9 @@ def open_labels(labeler, **settings):
 
 def texts_of(made, labeler, piece):
     """Return the texts of the labels a piece is asked for."""
-    return [labeler.tokenizer.decode(made.texts[i].input_ids[1:]).strip() for i in piece.asked]
+    texts = [made.texts[i] for i in piece.asked]
+    own = [text.input_ids[slice(*text.word_tokens[0])] for text in texts]
+    return [labeler.tokenizer.decode(ids).strip() for ids in own]
 
 
 def test_a_text_is_asked_for_labels_of_its_own_data_in_different_forms(labeler):

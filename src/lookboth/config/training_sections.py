@@ -250,6 +250,12 @@ class HeadConfig(Section):
         description="nested: number of spans of one label that may lie inside each other, the outermost included. "
         "Each adds 3 outputs per label.",
     )
+    label_lead: str = Field(
+        default="a kind of:",
+        max_length=200,
+        description="open: words before the text of a label, which are read with it but are not part of its average "
+        "state. In most decoders the state of the first token says little about it; encoders need none ('').",
+    )
 
     def __str__(self) -> str:
         """Return kind and layers as a readable phrase."""

@@ -170,15 +170,16 @@ def join_label_texts(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(map(str, {label.name: label for label in sorted(map(LabelText.parse, set(texts)))}.values()))
 
 
-def encode_label(encoder: "WordEncoder", text: str) -> TokenizedExample:
-    """Return a text of a label with all its tokens as one word; with repetition, the last copy.
+def encode_label(encoder: "WordEncoder", text: str, lead: str = "") -> TokenizedExample:
+    """Return a text of a label, after `lead`, with all its own tokens as one word; with repetition, the last copy.
 
     Raises:
         ConfigError: the text is too long.
     """
-    words = [text[start:end] for start, end in named_splitter(encoder.encoding.splitter)(text)]
-    whole = join_words(encoder.encode_words(words), encoder.encoding)
-    first, end = whole.word_tokens[0][0], whole.word_tokens[-1][1]
+    split = named_splitter(encoder.encoding.splitter)
+    before, words = ([part[start:end] for start, end in split(part)] for part in (lead, text))
+    whole = join_words(encoder.encode_words([*before, *words]), encoder.encoding)
+    first, end = whole.word_tokens[len(before)][0], whole.word_tokens[-1][1]
     if end - first > _MOST_TOKENS:
         raise ConfigError(
             f"the label {text!r:.60} has {end - first} tokens; allowed are {_MOST_TOKENS}. Shorten its description."

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from lookboth.config import HeadConfig
 from lookboth.data import (
     LabelText,
     WordEncoder,
@@ -59,7 +60,8 @@ class LabelVectors:
     @torch.no_grad()
     def _compute(self, texts: Sequence[str]) -> Sequence[torch.Tensor]:
         model, training = self._model, self._model.training
-        pieces = [encode_label(self._encoder, text) for text in texts]
+        lead = self._config.head.label_lead
+        pieces = [encode_label(self._encoder, text, lead) for text in texts]
         found: dict[int, torch.Tensor] = {}
         model.eval()
         with under_plan(model.backbone, self._config.plan):
@@ -90,10 +92,11 @@ def fix_labels(
     """
     tags = tags_for_labels([label.name for label in labels], config.scheme)
     # Thresholds and quantiles belong to labels, and the temperature was measured on the old ones.
+    head_config = HeadConfig(kind="linear", **config.head.model_dump(exclude={"kind", "label_lead"}))
     fixed = replace(
         config,
         tags=tags,
-        head=config.head.model_copy(update={"kind": "linear"}),
+        head=head_config,
         label_texts=(),
         confidence=Confidence(),
     )

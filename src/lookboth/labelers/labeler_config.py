@@ -159,12 +159,17 @@ def config_to_dict(config: LabelerConfig) -> dict[str, Any]:
         "adapter": config.adapter,
         # Written only if it differs from the default, for labelers saved before this key existed.
         **({} if config.double_quant else {"double_quant": False}),
-        # The depth is written for nested heads only, for labelers saved before this key existed.
-        "head": config.head.model_dump(mode="json", exclude=set() if config.is_nested else {"depth"}),
+        "head": _head_to_dict(config),
         "exit_layer": config.exit_layer,
         **({"label_texts": list(config.label_texts)} if config.label_texts else {}),
         "scores": config.scores,
     }
+
+
+def _head_to_dict(config: LabelerConfig) -> dict[str, Any]:
+    """Return the settings of the head; those of one kind are written for this kind only."""
+    other = {key for key, used in (("depth", config.is_nested), ("label_lead", config.is_open)) if not used}
+    return config.head.model_dump(mode="json", exclude=other)
 
 
 def config_from_dict(data: Mapping[str, Any]) -> LabelerConfig:
@@ -175,6 +180,9 @@ def config_from_dict(data: Mapping[str, Any]) -> LabelerConfig:
     """
     from lookboth.config import HeadConfig, parse_section
 
+    head = optional(data, "head", dict, {})
+    # Open labelers that were saved before this key existed read their labels without a lead.
+    no_lead = {"label_lead": ""} if head.get("kind") == "open" else {}
     return LabelerConfig(
         **labeling_from_dict(data),
         base=setting(data, "base", str, least=1, most=4096),
@@ -182,7 +190,7 @@ def config_from_dict(data: Mapping[str, Any]) -> LabelerConfig:
         fingerprint=setting(data, "base_fingerprint", str),
         adapter=setting(data, "adapter", str),
         double_quant=optional(data, "double_quant", bool, True),
-        head=parse_section(HeadConfig, optional(data, "head", dict, {}), "head"),
+        head=parse_section(HeadConfig, {**no_lead, **head}, "head"),
         exit_layer=optional(data, "exit_layer", int, least=1, most=MAX_LAYERS),
         label_texts=tuple(strings(data, "label_texts")) if data.get("label_texts") else (),
         scores=card_scores(data),

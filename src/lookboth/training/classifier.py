@@ -206,6 +206,7 @@ def _open_labels(
         labeler.encoder,
         labels=labeler.config.labels,
         scheme=labeler.config.scheme,
+        lead=labeler.config.head.label_lead,
         config=config.training,
         seed=seed,
     )

@@ -46,6 +46,7 @@ class OpenLabels:
         *,
         labels: Sequence[str],
         scheme: str,
+        lead: str,
         config: TrainConfig,
         seed: int,
     ) -> "OpenLabels":
@@ -56,6 +57,7 @@ class OpenLabels:
             encoder: encoder of the labeler.
             labels: all labels, in the order of the tags.
             scheme: tag scheme of the head.
+            lead: words before the text of each label.
             config: training section of the recipe.
             seed: seed of the run.
         """
@@ -72,7 +74,7 @@ class OpenLabels:
         return cls(
             prefixes=len(tags_for_labels(["label"], scheme)) - 1,
             sets=[known[example.label_set] for example in examples],
-            texts=[encode_label(encoder, text) for text in numbers],
+            texts=[encode_label(encoder, text, lead) for text in numbers],
             hide=config.hide_labels,
             most=config.step_labels,
             seed=seed,
