@@ -105,13 +105,7 @@ nlu:
   - text: |
       from [Bergen](city:bergen)
 """
-CONLLU_WORDS = (("Ann", "A"), ("Lee", "B"), ("ran", "C"), ("home", "D"))
-CONLLU = (
-    "# global.Entity = eid-etype-head\n# sent_id = 1\n1-2\tAnnLee"
-    + 8 * "\t_"
-    + "\n"
-    + "".join(f"{n}\t{form}" + 7 * "\t_" + f"\t{misc}\n" for n, (form, misc) in enumerate(CONLLU_WORDS, 1))
-)
+CONLLU_WORDS = ("Ann", "Lee", "ran", "home")
 MISC = {
     "brackets": ("Entity=(e1-person-1", "SpaceAfter=No|Entity=e1)", "_", "Entity=(e2-place-1)"),
     "tags": ("NE=B-person", "SpaceAfter=No|NE=I-person", "_", "NE=B-place"),
@@ -255,6 +249,28 @@ def test_a_span_of_webanno_that_crosses_sentences_is_named(tmp_path):
 def test_a_layer_of_webanno_without_features_is_its_label(tmp_path):
     text = "#FORMAT=WebAnno TSV 3.2\n#T_SP=webanno.custom.Drug|\n\n#Text=a b\n1-1\t0-1\ta\t*\t\n1-2\t2-3\tb\t_\t\n"
     assert spans_of(read_dataset(write(tmp_path, "a.tsv", text))) == [[("a", "Drug")]]
+
+
+GUM = ("Entity=(person-1", "Entity=person-1)", "_", "Entity=(place-2)")
+
+
+@pytest.mark.parametrize("declared", [True, False])
+@pytest.mark.parametrize("misc", [MISC["brackets"], MISC["tags"], GUM])
+def test_entities_in_misc_have_their_types_also_where_the_order_of_fields_is_not_declared(
+    misc, declared, tmp_path
+):
+    if misc is GUM and declared:
+        pytest.skip("early versions of GUM declare nothing")
+    lines = [
+        f"{n}\t{form}" + 7 * "\t_" + f"\t{own}"
+        for n, (form, own) in enumerate(zip(CONLLU_WORDS, misc, strict=True), 1)
+    ]
+    head = "# global.Entity = eid-etype-head\n" if declared else ""
+    path = write(tmp_path, "a.conllu", head + "1-2\tAnnLee" + 8 * "\t_" + "\n" + "\n".join(lines) + "\n\n")
+    assert spans_of(read_dataset(path)) == [[("Ann Lee", "person"), ("home", "place")]]
+    write(tmp_path, "a.conllu", path.read_text().replace("-person-1", "").replace("-place-1", ""))
+    if misc is MISC["brackets"]:
+        assert spans_of(read_dataset(path)) == [[("Ann Lee", "entity"), ("home", "entity")]]
 
 
 def test_seq_in_folders_are_splits(tmp_path):

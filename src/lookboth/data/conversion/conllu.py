@@ -17,6 +17,8 @@ ENTITY = re.compile(r"(?:^|\|)Entity=([^|]+)")
 TAG = re.compile(r"(?:^|\|)\w+=[BIESLU]-[^|]+")
 _GLOBAL = re.compile(r"#\s*global\.Entity\s*=\s*(\S+)")
 _BRACKET = re.compile(r"\((?P<open>[^()]+)(?P<whole>\))?|(?P<close>[^()]+)\)")
+# Identity of an entity: e3 or 3.
+_ID = re.compile(r"e?\d+(-|$)")
 _WORD_ID = re.compile(r"\d+")
 # Label of an entity without a type.
 _NO_TYPE = "entity"
@@ -48,11 +50,21 @@ def read_conllu(path: str | Path, options: ConvertOptions, *, repair: bool = Fal
     if not any(ENTITY.search(line.rpartition("\t")[2]) for line in lines):
         # Without brackets the tags are features in MISC, which the reader of columns knows.
         return Converted(read_conll(path, word_column=1, tag_column=NUM_COLUMNS - 1, repair=repair))
-    declared = next(
-        (match[1].split("-") for line in lines if (match := _GLOBAL.match(line))), ["etype", "eid"]
-    )
+    declared = _declared(lines)
     sentences = [_sentence(words, declared, options.several, log) for words in _sentences(lines, log)]
     return Converted(build_dataset(sentences, "IOB2", log))
+
+
+def _declared(lines: Sequence[str]) -> Sequence[str]:
+    """Return the order of the fields of an entity: as the file declares it, else by whether identities come first."""
+    for line in lines:
+        if match := _GLOBAL.match(line):
+            return match[1].split("-")
+    brackets = (match[1] for line in lines if (match := ENTITY.search(line.rpartition("\t")[2])))
+    opened = [match["open"] for text in brackets for match in _BRACKET.finditer(text) if match["open"]]
+    # Early versions of GUM begin with the type, and close an entity with all of its fields.
+    by_type = not all(_ID.match(content) for content in opened)
+    return ("etype", "eid") if by_type else ("eid", "etype")
 
 
 def _sentences(lines: Sequence[str], log: ProblemLog) -> Iterator[list[_Word]]:
