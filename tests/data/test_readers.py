@@ -4,10 +4,10 @@ from lookboth.data.problems import require_clean
 from lookboth.data.rawtext import read_raw_text
 from lookboth.data.readers import ReadOptions, read_dataset, read_split
 from lookboth.data.schemes import encode_spans
-from lookboth.data.sources import read_source
+from lookboth.data.sources import map_labels, read_source
 from lookboth.data.split_finding import BUILTIN, BUILTIN_FOLDER, find_splits
-from lookboth.errors import DataError
-from lookboth.types import Dataset, Problem, Span
+from lookboth.errors import ConfigError, DataError
+from lookboth.types import Dataset, Example, Problem, Span
 
 LINES = "EU\tB-ORG\nsaid\tO\n"
 
@@ -255,3 +255,10 @@ def test_json_lines_are_read_under_each_of_their_suffixes(tmp_path, suffix):
         file = tmp_path / f"train{suffix}"
         file.write_text(line)
         assert read_dataset(file, ReadOptions(task=task)).examples
+
+
+def test_a_label_cannot_be_renamed_to_the_tag_of_words_without_label():
+    example = Example(("Ada", "slept"), (Span(0, 1, "PER"),))
+    with pytest.raises(ConfigError, match=r"renamed to 'O', .* or --map LABEL="):
+        map_labels([example], {"PER": "O"})
+    assert map_labels([example], {"PER": ""})[0].spans == ()

@@ -8,9 +8,11 @@ from typing import TypeVar
 from lookboth.data.documents import within_part
 from lookboth.data.problems import require_clean
 from lookboth.data.readers import ReadOptions, read_split
+from lookboth.data.schemes import OUTSIDE
 from lookboth.data.split_finding import BUILTIN, BUILTIN_FOLDER
+from lookboth.errors import ConfigError
 from lookboth.memory import without_collection
-from lookboth.types import Dataset, Example
+from lookboth.types import Dataset, Example, Span
 
 _SOURCE = re.compile(r"(?P<name>.+):(?P<split>[^\W\d]\w*(\[(\d+%?)?:(\d+%?)?\])?)")
 _PART = re.compile(r"\[(.*):(.*)\]")
@@ -105,10 +107,22 @@ def _place(bound: str, count: int) -> int | None:
     return int(bound[:-1]) * count // 100 if bound.endswith("%") else int(bound)
 
 
+def _require_labels(before: Sequence[Span], after: Sequence[Span]) -> None:
+    """Refuse spans that were renamed to the tag of words without label."""
+    if any(span.label == OUTSIDE for span in after) and all(span.label != OUTSIDE for span in before):
+        raise ConfigError(
+            f"a label is renamed to {OUTSIDE!r}, which is the tag of words without label. To drop it, rename it to the "
+            'empty name: data.label_map = { LABEL = "" }, or --map LABEL='
+        )
+
+
 def map_labels(examples: Sequence[Example], label_map: Mapping[str, str]) -> list[Example]:
     """Rename labels; a label mapped to "" is removed; "*" matches every label not listed.
 
     A text whose text labels are all removed is left out: it is not an example of any remaining class.
+
+    Raises:
+        ConfigError: spans are renamed to the tag of words without label.
 
     >>> from lookboth.types import Span
     >>> example = Example(("Ann", "1984"), (Span(0, 1, "writer"), Span(1, 2, "book")))
@@ -121,6 +135,7 @@ def map_labels(examples: Sequence[Example], label_map: Mapping[str, str]) -> lis
 
     def relabel(example: Example) -> Example:
         spans = tuple(span._replace(label=rename(span.label)) for span in example.spans if rename(span.label))
+        _require_labels(example.spans, spans)
         texts = dict.fromkeys(rename(label) for label in example.text_labels if rename(label))
         return replace(example, spans=spans, text_labels=tuple(texts))
 
