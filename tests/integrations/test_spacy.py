@@ -214,6 +214,21 @@ def test_a_labeler_of_whole_texts_is_refused(monkeypatch, labeler):
         component.LookbothComponent(model="x")(spacy.blank("en").make_doc("so"))
 
 
+def test_labels_of_an_open_labeler_are_named_in_the_settings(tiny_llama_folder, folder, tmp_path):
+    opened = tiny_labeler(tiny_llama_folder, head={"kind": "open"})
+    opened.save_pretrained(tmp_path / "open")
+    named = ["company", "creative work: a song, film or book"]
+    nlp = make_nlp(tmp_path / "open", labels=named)
+    nlp.to_disk(tmp_path / "pipeline")
+    expected = opened.with_labels(named).predict(["Ada Lovelace lived in London."])[0]
+    for each in (nlp, spacy.load(tmp_path / "pipeline")):
+        doc = each("Ada Lovelace lived in London.")
+        assert {span.label_ for span in doc.spans["lookboth"]} == {span.label for span in expected.spans}
+        assert each.get_pipe("lookboth").labels == ("company", "creative work")
+    with pytest.raises(ModelError, match="labels of this labeler are fixed"):
+        make_nlp(folder, labels=named)("Ada")
+
+
 def test_a_saved_pipeline_keeps_the_reference_and_the_settings(folder, nlp, tmp_path):
     made = make_nlp(folder, spans_key="names", alignment_mode="contract")
     made.to_disk(tmp_path / "pipeline")

@@ -47,10 +47,13 @@ class LookbothComponent:
         alignment_mode: "expand" takes every token that overlaps a span, so that no span is lost. "contract" takes the
             tokens inside the span; a span without any is left out. "strict" leaves out spans that do not align.
         device: "cpu", "cuda", ...; None: a GPU if there is one.
+        named_labels: the labels that an open or generative labeler finds, each as "name" or "name: description"; None:
+            those of its training. The key "labels" of the config.
 
     Raises:
         ConfigError: a value is not allowed.
-        ModelError: at the first text, if the labeler cannot be loaded or labels whole texts.
+        ModelError: at the first text, if the labeler cannot be loaded, labels whole texts, or has fixed labels although
+            labels are named.
     """
 
     name: str = "lookboth"
@@ -60,6 +63,7 @@ class LookbothComponent:
     spans_key: str = "lookboth"
     alignment_mode: str = "expand"
     device: str | None = None
+    named_labels: list[str] | None = None
 
     def __post_init__(self) -> None:
         if self.alignment_mode not in get_args(AlignmentMode):
@@ -83,7 +87,7 @@ class LookbothComponent:
             raise ModelError(
                 f"{self.model}: labels whole texts, so there are no spans for doc.ents. Use a labeler of words."
             )
-        return labeler
+        return labeler if self.named_labels is None else labeler.with_labels(self.named_labels)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -150,6 +154,7 @@ def _without_overlaps(spans: Iterable[Span]) -> list[Span]:
         "spans_key": "lookboth",
         "alignment_mode": "expand",
         "device": None,
+        "labels": None,
     },
 )
 def make_component(
@@ -161,6 +166,7 @@ def make_component(
     spans_key: str,
     alignment_mode: str,
     device: str | None,
+    labels: list[str] | None,
 ) -> LookbothComponent:
     """Return the component for the settings of a spaCy config; see LookbothComponent."""
-    return LookbothComponent(name, model, min_score, batch_tokens, spans_key, alignment_mode, device)
+    return LookbothComponent(name, model, min_score, batch_tokens, spans_key, alignment_mode, device, labels)
