@@ -1,5 +1,8 @@
+import json
+
 import pytest
 
+from lookboth.data.conversion.converting import convert
 from lookboth.data.problems import require_clean
 from lookboth.data.rawtext import read_raw_text
 from lookboth.data.readers import ReadOptions, read_dataset, read_split
@@ -154,6 +157,37 @@ def test_a_file_of_another_split_says_how_it_is_read_all_the_same(tmp_path):
     wanted = f"{path}:dev"
     assert str(caught.value).endswith(f"or type {wanted}")
     assert read_source(wanted, "test").examples
+
+
+def test_records_of_another_split_in_one_file_are_not_read(tmp_path):
+    lines = [
+        {"utt": "go now", "annot_utt": "go [when : now]", "partition": "train"},
+        {"utt": "stop", "annot_utt": "stop", "partition": "validation"},
+        {"utt": "so", "annot_utt": "so"},
+    ]
+    path = tmp_path / "en.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    read = {split: read_source(f"{path}:{split}") for split in ("train", "dev")}
+    assert {split: [" ".join(e.words) for e in found.examples] for split, found in read.items()} == {
+        "train": ["go now", "so"],
+        "dev": ["stop", "so"],
+    }
+    assert "several splits, dev 1, train 1; those of dev are read" in read["dev"].problems[0].message
+    with pytest.raises(DataError, match="no record is of the split 'test'; there are dev 1, train 1"):
+        read_source(str(path), "test")
+    # A conversion takes all of them, and says so.
+    convert("massive", path, tmp_path / "all.jsonl")
+    assert "all splits are read: dev 1, train 1" in read_dataset(path).problems[0].message
+    # In files of other names the record's own split does not count.
+    path.rename(tmp_path / "test.jsonl").write_text(json.dumps(lines[0]))
+    assert len(read_source(str(tmp_path), "test").examples) == 1
+
+
+def test_a_list_of_texts_with_their_splits_is_read_by_split(tmp_path):
+    texts = [{"text": "so", "label": "x", "split": "train"}, {"text": "no", "label": "y", "split": "test"}]
+    (tmp_path / "all.json").write_text(json.dumps(texts))
+    found = read_source(str(tmp_path / "all.json"), options=ReadOptions(task="classification"))
+    assert [example.text for example in found.examples] == ["no"]
 
 
 def test_require_clean_lists_the_first_ten_and_says_what_to_do():

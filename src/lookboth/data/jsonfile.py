@@ -7,6 +7,7 @@ from typing import Any, TypeGuard, TypeVar
 
 from lookboth.data.lines import read_lines
 from lookboth.data.problems import ProblemLog
+from lookboth.data.record_splits import of_wanted_split
 from lookboth.data.repeated_keys import RepeatedKeyObject, mark_repeated_keys, parse_json, repeated_key
 from lookboth.errors import DataError
 
@@ -39,7 +40,8 @@ def open_values(
     """Return a log for the file and its JSON values.
 
     Values on lines of their own are numbered by their lines. The values of one list, of a list inside an object (Rasa,
-    NER annotator) and values over several lines are numbered as records, from 1.
+    NER annotator) and values over several lines are numbered as records, from 1. Of records that name several splits,
+    those of one are returned (see `of_wanted_split`).
 
     Args:
         path: the file, decoded as in `lines.read_lines`.
@@ -53,11 +55,11 @@ def open_values(
     lines = read_lines(path, log)
     values = _values_of_whole(path, lines, allowed)
     if values is None:
-        return log, parse_values(lines, log, allowed)
+        return log, of_wanted_split(parse_values(lines, log, allowed), log)
     if not values:
         log.add(1, "empty-file", f"the file is a list without records; {allowed}")
     log.unit = "record "
-    return log, without_repeated_keys(enumerate(values, 1), log)
+    return log, of_wanted_split(without_repeated_keys(enumerate(values, 1), log), log)
 
 
 def parse_values(lines: Iterable[str], log: ProblemLog, allowed: str) -> Iterator[tuple[int, Any]]:

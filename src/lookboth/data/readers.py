@@ -21,6 +21,7 @@ from lookboth.data.nesting import keep_overlaps
 from lookboth.data.packed_files import suffix_of
 from lookboth.data.parquet import open_parquet
 from lookboth.data.problems import ProblemLog
+from lookboth.data.record_splits import only_split
 from lookboth.data.split_finding import BUILTIN_FOLDER, PLAIN, find_file
 from lookboth.data.splitters import split_with
 from lookboth.data.suffixes import (
@@ -203,7 +204,8 @@ def read_split(source: str | Path, split: str, options: ReadOptions | None = Non
         # Part-of-speech tags have no positions; without a scheme the reader would ask for one.
         if options.scheme is None and folder.name in PLAIN and folder.parent == BUILTIN_FOLDER.resolve():
             options = replace(options, scheme="plain")
-        return read_dataset(file, options)
+        with only_split(split):
+            return read_dataset(file, options)
     with split_with(options.splitter, cut_words=options.cut_words), keep_overlaps(options.nested):
         return _in_documents(_read_table(open_hub(str(source), split), options), options)
 

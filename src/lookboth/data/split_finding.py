@@ -7,6 +7,7 @@ from lookboth.data.conversion import KINDS, advise_conversion, is_direct_folder,
 from lookboth.data.hub import is_saved_folder, saved_splits
 from lookboth.data.packed_files import stem_of, suffix_of
 from lookboth.data.parquet import shards_of, split_stem
+from lookboth.data.record_splits import SPLIT_NAMES
 from lookboth.data.suffixes import FILE_SUFFIXES, KIND_NAMES, KIND_SUFFIXES, SUFFIXES, Kind, try_other_task
 from lookboth.errors import DataError
 
@@ -19,11 +20,6 @@ BUILTIN: dict[str, Kind] = {
 }
 # Part-of-speech data: one label per word.
 PLAIN = frozenset(name for name in BUILTIN if name.endswith("_pos"))
-SPLIT_NAMES = {
-    "train": ("train", "training"),
-    "dev": ("dev", "devel", "valid", "validation", "val", "testa"),
-    "test": ("test", "testing", "testb"),
-}
 
 
 def find_file(source: str | Path, split: str, kind: Kind = "labeling") -> Path | None:

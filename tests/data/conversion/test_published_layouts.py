@@ -118,6 +118,7 @@ SPAN_ROWS = "text,entities\nin Oslo,\"[(3, 7, 'LOC')]\"\nno,[]\n"
 RASA_MD = "## intent:book\n- to [Oslo](city)\n\n## synonym:x\n- [no](entity)\n## intent: other\n* bye\n"
 FILES = {
     "pubtator": ("a.txt", PUBTATOR, "pubtator", PUBTATOR_SPANS),
+    "pubtator titles": ("a.txt", "7|t|IL-2 here\n7\t0\t4\tIL-2\tGene\t1\n\n", "pubtator", [[("IL - 2", "Gene")]]),
     "bioc": ("a.xml", BIOC, "bioc", BIOC_SPANS),
     "bioc json": ("a.json", BIOC_JSON, "bioc-json", BIOC_SPANS),
     "bioc document": ("a.json", json.dumps(BIOC_DOCUMENT, indent=1), "bioc-json", BIOC_SPANS),

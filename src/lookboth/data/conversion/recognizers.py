@@ -207,10 +207,13 @@ def is_webanno(sample: Sample) -> bool:
 
 
 def is_pubtator(sample: Sample) -> bool:
-    """Return whether the first lines are the title and the abstract of one document."""
+    """Return whether the first lines are the title of a document and its abstract or first annotation."""
     first = [line for line in sample.lines if line.strip()][:2]
-    heads = [head for line in first if (head := PUBTATOR_LINE.fullmatch(line))]
-    return len(heads) == 2 and heads[0][2] == "t" and heads[0][1] == heads[1][1]
+    head = PUBTATOR_LINE.fullmatch(first[0]) if len(first) == 2 else None
+    if head is None or head[2] != "t":
+        return False
+    second = PUBTATOR_LINE.fullmatch(first[1])
+    return head[1] == (second[1] if second else first[1].partition("\t")[0])
 
 
 def is_bioc(sample: Sample) -> bool:
