@@ -113,6 +113,15 @@ def test_the_readme_names_the_classes_of_spans_and_of_whole_texts(tmp_path):
     assert [example.text_labels for example in found] == [("LOC",), ("No",)]
 
 
+def test_rows_of_another_split_in_one_file_are_not_read(tmp_path):
+    path = write_parquet(tmp_path / "a.parquet", WORDS | {"partition": ["train", "test"]})
+    options = ReadOptions(class_names=tuple(TAGS))
+    assert [e.words for e in read_split(path, "test", options).examples] == [("no",)]
+    texts = {"text": ["so", "no"], "label": ["x", "y"], "split": ["train", "valid"]}
+    path = write_parquet(tmp_path / "b.parquet", texts)
+    assert [e.text for e in read_split(path, "dev", ReadOptions(task="classification")).examples] == ["no"]
+
+
 def test_numbers_without_names_are_named_by_an_option(tmp_path):
     path = write_parquet(tmp_path / "a.parquet", WORDS)
     line = tmp_path / "a.jsonl"

@@ -183,11 +183,33 @@ def test_records_of_another_split_in_one_file_are_not_read(tmp_path):
     assert len(read_source(str(tmp_path), "test").examples) == 1
 
 
-def test_a_list_of_texts_with_their_splits_is_read_by_split(tmp_path):
-    texts = [{"text": "so", "label": "x", "split": "train"}, {"text": "no", "label": "y", "split": "test"}]
-    (tmp_path / "all.json").write_text(json.dumps(texts))
-    found = read_source(str(tmp_path / "all.json"), options=ReadOptions(task="classification"))
-    assert [example.text for example in found.examples] == ["no"]
+TEXTS_OF_SPLITS = [
+    {"text": "so", "label": "x", "split": "train"},
+    {"text": "no", "label": "y", "split": "Test"},
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.json", json.dumps(TEXTS_OF_SPLITS)),
+        ("a.csv", "label,text,split\nx,so,train\ny,no,Test\n"),
+        ("a.tsv", "split\tlabel\ttext\ntrain\tx\tso\nTest\ty\tno\n"),
+    ],
+)
+def test_texts_with_their_splits_are_read_by_split(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    for split, texts in (("train", ["so"]), ("test", ["no"])):
+        found = read_source(f"{tmp_path / name}:{split}", options=ReadOptions(task="classification"))
+        assert [example.text for example in found.examples] == texts
+    with pytest.raises(DataError, match="no record is of the split 'dev'"):
+        read_source(str(tmp_path / name), "dev", ReadOptions(task="classification"))
+
+
+def test_rows_of_words_with_their_splits_are_read_by_split(tmp_path):
+    (tmp_path / "a.csv").write_text("tokens,tags,split\nAnn ran,B-PER O,train\nso it,O O,dev\n")
+    for split, words in (("train", ("Ann", "ran")), ("dev", ("so", "it"))):
+        assert [e.words for e in read_source(f"{tmp_path / 'a.csv'}:{split}").examples] == [words]
 
 
 def test_require_clean_lists_the_first_ten_and_says_what_to_do():

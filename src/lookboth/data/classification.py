@@ -13,6 +13,7 @@ from lookboth.data.jsonl import is_rejected
 from lookboth.data.lines import read_lines
 from lookboth.data.packed_files import suffix_of
 from lookboth.data.problems import ProblemLog
+from lookboth.data.record_splits import SPLIT_FIELDS, named_split, of_wanted_split
 from lookboth.data.sentences import check_string
 from lookboth.data.suffixes import JSONL_SUFFIXES
 from lookboth.data.words import example_from_text
@@ -199,6 +200,18 @@ def _csv_rows(path: str | Path, log: ProblemLog) -> Iterator[_Row]:
     return iter(rows)
 
 
+def _of_split(rows: Iterator[_Row], columns: Sequence[str], log: ProblemLog) -> Iterator[_Row]:
+    """Return the rows of the split that is read, if a column names splits."""
+    places = [place for place, name in enumerate(columns) if name.strip().lower() in SPLIT_FIELDS]
+    if not places:
+        return rows
+
+    def split_of(row: _Row) -> str | None:
+        return named_split(row.columns[places[0]]) if len(row.columns) == len(columns) else None
+
+    return (row for _, row in of_wanted_split(((row.line, row) for row in rows), log, split_of))
+
+
 def _from_rows(
     rows: Iterator[_Row],
     names: FieldNames,
@@ -222,7 +235,7 @@ def _from_rows(
     else:
         text_column, label_column, count = 1, 0, 2
         rows = chain([first], rows)
-    for row in rows:
+    for row in _of_split(rows, first.columns if heads else (), log):
         if len(row.columns) != count:
             message = f"{len(row.columns)} columns; a line must have {count}, including a label and a text"
             log.add(row.line, "columns", message, "the line is left out")

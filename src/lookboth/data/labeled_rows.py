@@ -22,6 +22,7 @@ from lookboth.data.fields import (
 )
 from lookboth.data.jsonl import name_classes, parse_layers
 from lookboth.data.problems import ProblemLog
+from lookboth.data.record_splits import SPLIT_FIELDS, of_wanted_split
 from lookboth.data.sentences import Sentence, build_dataset
 from lookboth.data.spantexts import text_sentence
 from lookboth.data.tag_layers import layer_note
@@ -75,7 +76,8 @@ def read_word_rows(
     tags = _choose_tags(tag_field, table)
     names = labels or class_names(table.features.get(tags))
     log = ProblemLog(table.log_name, repair=repair)
-    rows = [*enumerate(table.rows([c for c in table.columns if c in _usual(word_field, tags)]), 1)]
+    columns = [c for c in table.columns if c in _usual(word_field, tags)]
+    rows = [*of_wanted_split(enumerate(table.rows(columns), 1), log)]
     if _hold_spans(tags, rows):
         text = _choose_field(word_field, TEXT_FIELDS, table, "text")
         tokens = next((name for name in WORD_FIELDS if name != text and name in table.columns), None)
@@ -121,8 +123,9 @@ def read_text_rows(
     text, label = found
     names = labels or class_names(table.features.get(label))
     log = ProblemLog(table.log_name, repair=repair)
-    pairs = ((row[text], row[label]) for row in table.rows([text, label]))
-    return build_text_dataset(_texts(pairs, names, log), log)
+    columns = dict.fromkeys([text, label, *(name for name in SPLIT_FIELDS if name in table.columns)])
+    rows = of_wanted_split(enumerate(table.rows([*columns]), 1), log)
+    return build_text_dataset(_texts(((n, row[text], row[label]) for n, row in rows), names, log), log)
 
 
 def read_raw_rows(table: Table, text_field: str | None = None) -> list[str]:
@@ -159,7 +162,7 @@ def class_names(feature: Any) -> list[str] | None:
 
 def _usual(word_field: str | None, tags: str) -> set[str]:
     named = {*TEXT_FIELDS} if word_field is None else {word_field}
-    return {tags, NESTED_PREFIX + tags, *WORD_FIELDS, *DOCUMENT_FIELDS, *named}
+    return {tags, NESTED_PREFIX + tags, *WORD_FIELDS, *DOCUMENT_FIELDS, *SPLIT_FIELDS, *named}
 
 
 def _hold_spans(tags: str, rows: Iterable[tuple[int, Mapping[str, Any]]]) -> bool:
@@ -206,9 +209,9 @@ def _span_row(
 
 
 def _texts(
-    pairs: Iterable[tuple[Any, Any]], names: Sequence[str] | None, log: ProblemLog
+    rows: Iterable[tuple[int, Any, Any]], names: Sequence[str] | None, log: ProblemLog
 ) -> Iterator[LabeledText]:
-    for number, (text, value) in enumerate(pairs, 1):
+    for number, text, value in rows:
         labels = parse_labels(value, names)
         if isinstance(labels, str):
             log.add(number, "row", labels, "the row is left out")

@@ -1,10 +1,10 @@
-"""Records of several splits in one JSON file, as in MASSIVE: only those of the split that is read are kept."""
+"""Records of several splits in one file, as in MASSIVE: only those of the split that is read are kept."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import TypeVar
 
 from lookboth.data.problems import ProblemLog
 
@@ -13,9 +13,10 @@ SPLIT_NAMES = {
     "dev": ("dev", "devel", "valid", "validation", "val", "testa"),
     "test": ("test", "testing", "testb"),
 }
-# Keys of a record that name its split.
-_KEYS = ("partition", "split")
+# Keys or columns of a record that name its split.
+SPLIT_FIELDS = ("partition", "split")
 _SPLITS = {name: split for split, names in SPLIT_NAMES.items() for name in names}
+_Value = TypeVar("_Value")
 _wanted: ContextVar[str | None] = ContextVar("wanted_split", default=None)
 
 
@@ -29,22 +30,44 @@ def only_split(split: str) -> Iterator[None]:
         _wanted.reset(token)
 
 
-def of_wanted_split(values: Iterable[tuple[int, Any]], log: ProblemLog) -> Iterator[tuple[int, Any]]:
+def named_split(name: str) -> str | None:
+    """Return the split that a name stands for, None for other names.
+
+    >>> named_split("Validation"), named_split("x")
+    ('dev', None)
+    """
+    return _SPLITS.get(name.strip().lower())
+
+
+def split_of_record(value: object) -> str | None:
+    """Return the split that a record names under one of `SPLIT_FIELDS`, else None."""
+    if not isinstance(value, Mapping):
+        return None
+    named = (value[key] for key in SPLIT_FIELDS if isinstance(value.get(key), str))
+    return next((split for name in named if (split := named_split(name))), None)
+
+
+def of_wanted_split(
+    values: Iterable[tuple[int, _Value]],
+    log: ProblemLog,
+    split_of: Callable[[_Value], str | None] = split_of_record,
+) -> Iterator[tuple[int, _Value]]:
     """Yield the numbered values of the split that `only_split` names, or all if they do not name several splits.
 
     Args:
         values: (number, value) of a file.
         log: receives a note on what is not read, or an error if nothing is left.
+        split_of: returns the split of a value, None if it names none.
     """
     numbered = iter(values)
     first = next(numbered, None)
     if first is None:
         return
-    if _split_of(first[1]) is None:
+    if split_of(first[1]) is None:
         yield first
         yield from numbered
         return
-    found = [(number, value, _split_of(value)) for number, value in (first, *numbered)]
+    found = [(number, value, split_of(value)) for number, value in (first, *numbered)]
     counts = Counter(split for _, _, split in found if split is not None)
     wanted = _wanted.get()
     if len(counts) > 1:
@@ -63,11 +86,3 @@ def _log_splits(counts: Counter[str], wanted: str | None, log: ProblemLog) -> No
         log.add(1, "splits", f"the file has records of several splits, {listed}; {others}", fatal=False)
     else:
         log.add(1, "splits", f"no record is of the split {wanted!r}; there are {listed}; type FILE:SPLIT")
-
-
-def _split_of(value: Any) -> str | None:
-    """Return the split that a record names, else None."""
-    if not isinstance(value, Mapping):
-        return None
-    named = (value[key] for key in _KEYS if isinstance(value.get(key), str))
-    return next((_SPLITS[name.lower()] for name in named if name.lower() in _SPLITS), None)
