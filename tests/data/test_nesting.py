@@ -254,6 +254,13 @@ def test_flat_data_are_read_the_same(tmp_path):
     assert read_dataset(path, NESTED) == read_dataset(path)
 
 
+def test_a_column_of_tags_is_noted_where_the_one_that_is_read_has_no_label(tmp_path):
+    found = read_dataset(write(tmp_path, "a.conll", "Ada B-PER O\nran O O\n\n"))
+    assert (found.examples[0].spans, [p.kind for p in found.problems]) == ((), ["two-layers"])
+    assert "column 1 has tags of other labels" in found.problems[0].message
+    assert not read_dataset(write(tmp_path, "b.conll", "Ada B-NP B-PER\nran B-VP O\n\n")).problems
+
+
 def test_rows_of_a_table_have_a_further_layer_of_tags(tmp_path):
     names = ["O", "B-ORG", "I-ORG", "B-LOC"]
     rows = [{"tokens": ["Uni", "of", "Bonn"], "ner_tags": [1, 2, 2], "nested_ner_tags": [0, 0, 3]}]

@@ -75,7 +75,9 @@ def _notes(rows: Sequence[list[str]], columns: Columns, layers: Sequence[int]) -
     elif layers:
         shown = " and ".join(map(str, sorted((columns.tag % columns.usual, *layers))))
         yield f"columns {shown} have tags of the same labels; all are read, as spans that may overlap"
-    other = find_standard_tags(rows, columns) if overlaps_kept() else None
+    # In a file whose tags are all "O", the tags may be in another column.
+    empty = columns.tags <= {OUTSIDE}
+    other = find_standard_tags(rows, columns) if overlaps_kept() or empty else None
     if other is not None and other not in layers:
         yield f"column {other} has tags of other labels, so it is not read; see --tag-column"
 
