@@ -175,6 +175,12 @@ def test_thresholds_that_one_labeler_lacks_are_refused_with_its_name(label, mode
         label(two(models), replace(OPTIONS, thresholds=True))
 
 
+@pytest.mark.parametrize("named", [{}, {"": "shipped"}])
+def test_labelers_without_names_are_refused(label, named):
+    with pytest.raises(ConfigError, match="must name one labeler or more"):
+        label(named)
+
+
 def test_names_on_the_command_line_are_those_of_serve(label, models, monkeypatch, tmp_path):
     def bulk(out, *given):
         arguments = ["bulk", str(tmp_path / "in.txt"), str(tmp_path / out), "--precision", "fp32"]

@@ -71,7 +71,7 @@ def run_bulk(
         DataError: the input cannot be read, has changed since the run started or lacks a column; or no row could be
             labeled (reported after the run; the invalid rows are written with their reasons).
         ConfigError: the folder belongs to a run with other options, or contains other files; too few CPUs or GPUs;
-            a labeler has no thresholds.
+            a labeler has no thresholds, or no name.
         ModelError: a labeler cannot be loaded.
     """
     from lookboth.labelers import find_folder, model_digest
@@ -79,7 +79,7 @@ def run_bulk(
     options, workers = options or BulkOptions(), workers or Workers()
     place, folder = open_place(str(source)), OutFolder(open_place(str(out)))
     _refuse_out_in_source(place, folder.place)
-    models = model if isinstance(model, Mapping) else {"": model}
+    models = _named(model) if isinstance(model, Mapping) else {"": model}
     folders = {name: find_folder(own) for name, own in models.items()}
     # Checked here, before the output folder is created and Ray is started.
     if options.thresholds:
@@ -195,6 +195,14 @@ def _begin_or_resume(folder: OutFolder, root: Place, wanted: Manifest) -> Manife
     manifest = replace(wanted, parts=tuple(parts))
     folder.write_manifest(manifest)
     return manifest
+
+
+def _named(models: Mapping[str, str | Path]) -> Mapping[str, str | Path]:
+    if not models or not all(models):
+        raise ConfigError(
+            f"model: {dict(models)!r:.200} must name one labeler or more, each with a name that is not empty."
+        )
+    return models
 
 
 def _require_thresholds(folders: Mapping[str, Path]) -> None:
