@@ -57,8 +57,6 @@ def train(
     """Train a labeler from a recipe, from options, or from a recipe changed by options."""
     # Before the libraries are imported.
     quiet_libraries()
-    from lookboth.training import estimate as estimate_memory
-
     given = {
         "model": model,
         "plan": plan,
@@ -69,6 +67,8 @@ def train(
     }
     config = read_recipe("train", source, given, settings or [])
     if estimate:
+        from lookboth.training import estimate as estimate_memory
+
         typer.echo(estimate_memory(config).describe())
         return
     _train(config, out)
@@ -209,6 +209,9 @@ def report(
 
 def _train(config: "RunConfig", out: Path) -> None:
     """Train and name the folders of the labelers."""
+    from lookboth.compat import import_training
+
+    import_training(four_bits=_may_need_four_bits(config))
     from lookboth.training import train as run_training
 
     with progress_to(typer.echo):
@@ -216,6 +219,11 @@ def _train(config: "RunConfig", out: Path) -> None:
     for run in runs:
         _echo(f"labeler: {run.folder / 'labeler'}")
     leave_process_group()
+
+
+def _may_need_four_bits(config: "RunConfig") -> bool:
+    """Return whether a model of the recipe may be loaded in 4 bits; a saved labeler or teacher may be one."""
+    return bool(config.adapter.kind == "qlora" or config.start or config.distill)
 
 
 def _echo(line: str) -> None:

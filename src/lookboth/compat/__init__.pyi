@@ -5,7 +5,11 @@ from .accelerate_internals import (
 )
 from .bitsandbytes_internals import keep_quantized_layout as keep_quantized_layout
 from .datasets_internals import is_lazy as is_lazy
-from .light_start import import_modeling as import_modeling, own_process as own_process
+from .light_start import (
+    import_modeling as import_modeling,
+    import_training as import_training,
+    own_process as own_process,
+)
 from .peft_internals import (
     adapter_configs as adapter_configs,
     cast_lora_inputs as cast_lora_inputs,
