@@ -45,7 +45,7 @@ from lookboth.types import Example, Span
 
 LR = 1e-3
 # Learning rates of each head, as multiples of LR.
-FACTORS = {"linear": (10,), "nested": (3, 10), "biaffine": (1, 3, 10)}
+FACTORS = {"nested": (3, 10), "biaffine": (1, 3, 10), "linear": (10,)}
 WIDTH = 150  # of the states of first and last words, as in the paper
 DROPOUT = 0.2  # of these states, as in the paper
 LOG_ODDS = (
