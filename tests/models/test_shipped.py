@@ -29,6 +29,7 @@ def size(folder):
 def test_they_are_small():
     assert size(SHIPPED) <= 10_000_000
     assert size(SHIPPED_LABELERS["fast"]) <= 4_000_000
+    assert size(SHIPPED_LABELERS["turbo"]) <= 10_000_000
 
 
 def test_the_fast_one_runs_two_thirds_of_the_layers_and_reads_as_the_full_one(labeler):
@@ -53,9 +54,18 @@ def test_its_card_names_every_data_set_with_its_licence():
         assert name in card
 
 
+def test_turbo_runs_four_layers_that_look_both_ways():
+    turbo = Labeler.from_pretrained("turbo", device="cpu", precision="fp32")
+    assert turbo.config.exit_layer == 4
+    assert prove(turbo.model.backbone, "full").ok
+    spans = turbo.predict("Angela Merkel left Berlin for New York.")[0].spans
+    assert [span.text for span in spans] == ["Angela Merkel", "Berlin", "New York"]
+
+
+@pytest.mark.parametrize("side", ["shipped", "shipped_fast", "shipped_turbo"])
 @pytest.mark.parametrize("name", ["uner_en_pud", "uner_en_ewt", "wikigold"])
-def test_it_is_fifteen_points_above_spacy_in_the_committed_runs(name):
-    assert committed_f1("shipped", name) >= committed_f1("spacy_small", name) + 0.15
+def test_they_are_fifteen_points_above_spacy_in_the_committed_runs(side, name):
+    assert committed_f1(side, name) >= committed_f1("spacy_small", name) + 0.15
 
 
 def test_it_scores_what_its_run_says_on_unseen_text(labeler):

@@ -66,7 +66,9 @@ ModelArgument = Annotated[
 ]
 LabelerOption = Annotated[
     str | None,
-    typer.Option("--model", "-m", help="Saved labeler: folder, hub id, or 'fast'. Default: the shipped one."),
+    typer.Option(
+        "--model", "-m", help="Saved labeler: folder, hub id, 'fast' or 'turbo'. Default: the shipped one."
+    ),
 ]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, ... Default: a GPU if there is one.")]
 PrecisionOption = Annotated[str, typer.Option(help="Precision of computation: auto, bf16, fp16 or fp32.")]

@@ -107,7 +107,9 @@ def fix_labels(
 @app.command()
 @reads_labeled_data
 def export(
-    model: Annotated[str, typer.Argument(help="Saved labeler: folder, hub id, 'shipped' or 'fast'.")],
+    model: Annotated[
+        str, typer.Argument(help="Saved labeler: folder, hub id, 'shipped', 'fast' or 'turbo'.")
+    ],
     out: Annotated[Path, typer.Argument(help="Folder for the exported labeler.")],
     weights: Annotated[str, typer.Option(help="fp32, or int8: smaller and faster.")] = "fp32",
     data: Annotated[

@@ -96,7 +96,9 @@ def adapt(
 def distill(
     teachers: Annotated[
         list[str],
-        typer.Argument(metavar="TEACHER...", help="Saved labelers: folder, hub id, 'shipped' or 'fast'."),
+        typer.Argument(
+            metavar="TEACHER...", help="Saved labelers: folder, hub id, 'shipped', 'fast' or 'turbo'."
+        ),
     ],
     texts: Annotated[
         list[str] | None,

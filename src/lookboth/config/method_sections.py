@@ -93,8 +93,8 @@ class DistillConfig(Section):
 
     teachers: tuple[str, ...] = Field(
         min_length=1,
-        description="Saved labelers that teach: folder, hub id, 'shipped' or 'fast'. Several must have the same tags; "
-        "their probabilities are averaged.",
+        description="Saved labelers that teach: folder, hub id, 'shipped', 'fast' or 'turbo'. Several must have the "
+        "same tags; their probabilities are averaged.",
     )
     texts: tuple[str, ...] = Field(
         default=(),

@@ -9,7 +9,11 @@ from lookboth.errors import ConfigError, ModelError, first_line
 from lookboth.labelers.labeler_config import is_labeler
 
 SHIPPED = Path(__file__).parent / "shipped"
-SHIPPED_LABELERS = {"shipped": SHIPPED, "fast": Path(__file__).parent / "shipped_fast"}
+SHIPPED_LABELERS = {
+    "shipped": SHIPPED,
+    "fast": Path(__file__).parent / "shipped_fast",
+    "turbo": Path(__file__).parent / "shipped_turbo",
+}
 _READ = ("json", "jsonl", "jinja", "safetensors", "onnx", "onnx.data", "md", "txt", "model")
 
 
@@ -17,8 +21,8 @@ def find_folder(name: str | Path | None) -> Path:
     """Return the local folder of a labeler; a labeler on the Hub is downloaded.
 
     Args:
-        name: a folder, "shipped" (also None), "fast", or a hub id. The folder of a saved labeler takes precedence over
-            a shipped labeler of the same name.
+        name: a folder, "shipped" (also None), "fast", "turbo", or a hub id. The folder of a saved labeler takes
+            precedence over a shipped labeler of the same name.
 
     Raises:
         ModelError: the name is neither a folder nor a model that can be downloaded.
