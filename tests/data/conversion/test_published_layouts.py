@@ -274,6 +274,16 @@ def test_entities_in_misc_have_their_types_also_where_the_order_of_fields_is_not
         assert spans_of(read_dataset(path)) == [[("Ann Lee", "entity"), ("home", "entity")]]
 
 
+def test_a_text_of_rasa_may_have_a_list_of_entities(tmp_path):
+    line = 'go [Oslo][{"entity": "city"}, {"entity": "station", "role": "from"}] now'
+    path = write(tmp_path, "nlu.yml", f"nlu:\n- intent: go\n  examples: |\n    - {line}\n")
+    found = read_dataset(path, ReadOptions(nested=True))
+    assert found.examples[0].text == "go Oslo now"
+    assert spans_of(found) == [[("Oslo", "city"), ("Oslo", "station")]]
+    assert messages(found, fatal=False) == ["roles and groups of entities are not converted"]
+    assert "overlaps" in messages(read_dataset(path), fatal=True)[0]
+
+
 def test_seq_in_folders_are_splits(tmp_path):
     for split in ("train", "valid"):
         (tmp_path / split).mkdir()

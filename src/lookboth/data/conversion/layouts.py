@@ -210,7 +210,7 @@ def _massive(value: Any, options: ConvertOptions, number: int, log: ProblemLog) 
     marked = value.get("annot_utt") if isinstance(value, Mapping) else None
     if not isinstance(marked, str):
         return f"{value!r:.80} has no 'annot_utt'"
-    text, spans = unmark(marked, _SLOT, lambda match: match["label"])
+    text, spans = unmark(marked, _SLOT, lambda match: [match["label"]])
     said = value.get("utt", text)
     # White space is ignored: the two fields differ in it around slots.
     if not isinstance(said, str) or "".join(said.split()) != "".join(text.split()):

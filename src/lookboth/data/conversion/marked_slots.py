@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,8 +10,10 @@ from lookboth.data import ProblemLog, Sentence, build_dataset, read_whole, suffi
 from lookboth.data.conversion.convert_options import Converted, ConvertOptions
 from lookboth.errors import DataError
 
-# [text](entity), [text](entity:value) and [text]{"entity": "...", ...}
-_RASA = re.compile(r"\[(?P<text>[^\]\[]+)\](?:\((?P<name>[^():]+)(?::[^()]*)?\)|(?P<object>\{[^{}]*\}))")
+# [text](entity), [text](entity:value), [text]{"entity": "...", ...} and [text][{...}, {...}]
+_RASA = re.compile(
+    r"\[(?P<text>[^\]\[]+)\](?:\((?P<name>[^():]+)(?::[^()]*)?\)|(?P<object>\{[^{}]*\})|\[(?P<objects>\s*\{[^\[\]]*\}\s*)\])"
+)
 MARKDOWN_HEAD = re.compile(r"##\s*(intent|synonym|regex|lookup)\s*:\s*(.*)")
 YAML_HEAD = re.compile(r"nlu\s*:")
 YAML_SUFFIXES = (".yml", ".yaml")
@@ -59,40 +61,48 @@ def read_rasa_text(path: str | Path, options: ConvertOptions, *, repair: bool = 
     return Converted(build_dataset(sentences, "IOB2", log))
 
 
-def unmark(marked: str, pattern: re.Pattern[str], label_of: Callable[[re.Match[str]], object]) -> Slots:
-    """Return a text without the marks of a pattern, and a span for each mark.
+def unmark(
+    marked: str, pattern: re.Pattern[str], labels_of: Callable[[re.Match[str]], Sequence[object]]
+) -> Slots:
+    """Return a text without the marks of a pattern, and a span for each label of a mark.
 
     Args:
         marked: the text.
         pattern: its group "text" is the marked text.
-        label_of: returns the label of a match.
+        labels_of: returns the labels of a match.
     """
     text, spans, position = "", [], 0
     for match in pattern.finditer(marked):
         text += marked[position : match.start()]
-        said = match["text"]
-        spans.append({"start": len(text), "end": len(text) + len(said), "label": label_of(match)})
-        text, position = text + said, match.end()
+        start, text = len(text), text + match["text"]
+        spans += [{"start": start, "end": len(text), "label": label} for label in labels_of(match)]
+        position = match.end()
     return Slots(text + marked[position:], spans)
 
 
 def _sentence(utterance: _Utterance, options: ConvertOptions, log: ProblemLog) -> Sentence:
-    if any(match["object"] and _ROLE.search(match["object"]) for match in _RASA.finditer(utterance.marked)):
+    if any(_ROLE.search(_objects_of(match)) for match in _RASA.finditer(utterance.marked)):
         log.add(
             utterance.number, "other-results", "roles and groups of entities are not converted", fatal=False
         )
-    text, spans = unmark(utterance.marked, _RASA, _rasa_label)
+    text, spans = unmark(utterance.marked, _RASA, _rasa_labels)
     return text_sentence(text, spans, utterance.number, log, several=options.several)
 
 
-def _rasa_label(match: re.Match[str]) -> Any:
+def _objects_of(match: re.Match[str]) -> str:
+    """Return the objects after a marked text, separated by commas; "" if there are none."""
+    return match["object"] or match["objects"] or ""
+
+
+def _rasa_labels(match: re.Match[str]) -> Sequence[Any]:
     if match["name"] is not None:
-        return match["name"].strip()
-    try:
-        return json.loads(match["object"]).get("entity")
+        return [match["name"].strip()]
     # The check of spans reports a label that is not a name.
+    try:
+        found = json.loads(f"[{_objects_of(match)}]")
     except ValueError:
-        return None
+        return [None]
+    return [item.get("entity") if isinstance(item, Mapping) else None for item in found]
 
 
 def _yaml_examples(content: str, name: str) -> Iterator[_Utterance]:
