@@ -6,15 +6,24 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
+
+from speed_tables import (
+    RESULTS,
+    equal_f1_table,
+    growth_table,
+    mean_and_sd,
+    real_growth_table,
+    speed_table,
+    tagger_table,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = tuple(
     ROOT / page
     for page in ("README.md", "ARCHITECTURE.md", "docs/scale.md", "docs/search.md", "docs/speed.md")
 )
-RESULTS = ROOT / "experiments" / "results"
 ORDER = (
     "__init__",
     "types",
@@ -61,7 +70,6 @@ REPETITION = {
     "repetition/ner/repeated": ("`causal`, repetition = 1, 3 epochs", "2"),
     "repetition/ner/repeated_upper_half": ("`0011`, repetition = 1, 3 epochs", "2"),
 }
-MACHINES = {"bench/cpu.json": "AMD EPYC, AVX-512", "bench/cpu_amx.json": "Intel Xeon, AMX"}
 TEST_SETS = {
     "uner_en_pud": "UNER PUD (news, Wikipedia; never trained on)",
     "uner_en_ewt": "UNER EWT test (web)",
@@ -110,69 +118,6 @@ def plan_table() -> str:
     return "\n".join(rows)
 
 
-def speed_table(kind: str) -> str:
-    """Return words a second of every side of one table of the benchmark, as a multiple of the first, by machine.
-
-    Args:
-        kind: "training" or "prediction".
-    """
-    by_machine = [{row["side"]: row for row in _result(file)["tables"][kind]} for file in MACHINES]
-    titles = "".join(f" {title}: words/s | ratio | of the products' limit |" for title in MACHINES.values())
-    lines = [f"| side | what it does |{titles}", "|---|---|" + "--:|--:|--:|" * len(MACHINES)]
-    for side, row in by_machine[0].items():
-        cells = "".join(_speed_cells(rows.get(side)) for rows in by_machine)
-        lines.append(f"| {side} | {row['note']} |{cells}")
-    return "\n".join(lines)
-
-
-def _speed_cells(row: dict[str, Any] | None) -> str:
-    if row is None:
-        return " | | |"
-    share = f"{100 * row['share_of_limit']:.0f} %" if "share_of_limit" in row else ""
-    return f" {row['words_per_second']:.0f} | {row['ratio']:.2f} | {share} |"
-
-
-def growth_table() -> str:
-    """Return how fast the shipped labeler is as its input grows, and models by size beside their limit."""
-    tables = _result("bench/growth_cpu.json")["tables"]
-    titles = {
-        "text": ("words of one text", "words", "words/s"),
-        "sentence": ("tokens of a sentence", "tokens", "tokens/s"),
-        "batch": ("tokens of a batch", "tokens", "words/s"),
-    }
-    lines = ["| | | |", "|---|---|---|"]
-    for name, (title, key, unit) in titles.items():
-        at = ", ".join(f"{row[key]:,}: {row['per_second']:,.0f}" for row in tables[name])
-        lines.append(f"| {title} | {unit} | {at} |")
-    at = ", ".join(
-        f"{row['size']}: {row['per_second']:,.1f} of {row['limit']:,.1f}" for row in tables["model"]
-    )
-    lines.append(f"| model size | tokens/s, of what the products allow | {at} |")
-    return "\n".join(lines)
-
-
-def equal_f1_table() -> str:
-    """Return how long each side trained, its best dev F1, and how much sooner it was as good as the usual way."""
-    lines = [
-        "| processor, side | seconds of training, 3 seeds | best dev F1 | as good as the usual way, times as fast |",
-        "|---|--:|--:|--:|",
-    ]
-    for file, machine in MACHINES.items():
-        by_side: dict[str, list[dict[str, Any]]] = {}
-        for row in _result(file.replace("bench/", "bench/equal_f1_"))["tables"]["compared"]:
-            by_side.setdefault(row["side"], []).append(row)
-        lines += [f"| {machine}: {_equal_f1_cells(side, runs)} |" for side, runs in by_side.items()]
-    return "\n".join(lines)
-
-
-def _equal_f1_cells(side: str, runs: list[dict[str, Any]]) -> str:
-    seconds = _mean_and_sd([run["seconds"] for run in runs], best=False)
-    best = _mean_and_sd([100 * run["best_dev_f1"] for run in runs], best=False)
-    ratios = (run["times_as_fast"] for run in runs)
-    sooner = ", ".join("not reached" if ratio is None else f"{ratio:.1f}" for ratio in ratios)
-    return f"{side} | {seconds} | {best} | {sooner}"
-
-
 def truth_table() -> str:
     """Return mean test score and sd over seeds of every plan of four layer groups, the best mean rank first."""
     columns = {title: _plan_scores(RESULTS / folder) for folder, title in TRUTHS.items()}
@@ -192,7 +137,7 @@ def truth_table() -> str:
     ]
     for plan in plans:
         cells = [
-            _mean_and_sd(scores[plan], best=order[0] == plan)
+            mean_and_sd(scores[plan], best=order[0] == plan)
             for scores, order in zip(columns.values(), ranks.values(), strict=True)
         ]
         rank = fmean(order.index(plan) + 1 for order in ranks.values())
@@ -221,19 +166,13 @@ def repetition_table() -> str:
     lines = ["| names, 3 seeds | tokens trained on | test F1 |", "|---|--:|--:|"]
     for folder, (title, tokens) in REPETITION.items():
         scores = [_test_score(file) for file in sorted((RESULTS / folder).glob("seed-*/run.json"))]
-        lines.append(f"| {title} | {tokens} | {_mean_and_sd(scores, best=False)} |")
+        lines.append(f"| {title} | {tokens} | {mean_and_sd(scores, best=False)} |")
     return "\n".join(lines)
 
 
 def _seeds(scores: dict[str, list[float]]) -> str:
     count = min(map(len, scores.values()))
     return "one seed" if count == 1 else f"{count} seeds"
-
-
-def _mean_and_sd(values: list[float], *, best: bool) -> str:
-    mean = f"{fmean(values):.1f}"
-    spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
-    return f"**{mean}**{spread}" if best else f"{mean}{spread}"
 
 
 def written(file: str) -> str:
@@ -253,6 +192,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "prediction speed": lambda: speed_table("prediction"),
     "equal f1": equal_f1_table,
     "growth": growth_table,
+    "growth real": real_growth_table,
+    "taggers": tagger_table,
     "truth": truth_table,
     "regret": lambda: written("plan_search/regret.md"),
     "tuned regret": lambda: written("plan_search_tuned/regret.md"),
@@ -271,10 +212,6 @@ def rewritten(text: str) -> str:
             pattern = f"{re.escape(start)}.*{re.escape(end)}"
             text = re.sub(pattern, lambda _, b=block: b, text, flags=re.DOTALL)
     return text
-
-
-def _result(file: str) -> Any:
-    return json.loads((RESULTS / file).read_text(encoding="utf-8"))
 
 
 def _test_f1(folder: Path) -> float:

@@ -1,12 +1,16 @@
 """Speed and memory by text length, batch size and model size: python experiments/bench/growth.py [--out FOLDER]
 
-Writes growth_DEVICE.json and .svg. Models have random weights. Above 2 GB all layers share the weights of one layer, so
-that a 13B model fits in the memory of a laptop. One layer is far larger than a CPU's caches, so its weights are still
-read from memory for each layer. The limit is the time of the matrix products alone, measured in the same run.
+Writes growth_DEVICE.json and .svg. Models have random weights, except with --real, which measures built-in models with
+their own weights and the labeler "fast", in time of the processor, and writes growth_real_DEVICE.json. Above 2 GB all
+layers share the weights of one layer, so that a 13B model fits in the memory of a laptop. One layer is far larger than
+a CPU's caches, so its weights are still read from memory for each layer. The limit is the time of the matrix products
+alone, measured in the same run.
 """
 
 import argparse
-from collections.abc import Sequence
+import os
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +21,7 @@ from torch import nn
 
 from lookboth import Labeler, apply_plan
 from lookboth.data.sources import read_source
-from lookboth.models.loading import default_device, torch_dtype
+from lookboth.models.loading import default_device, load_backbone, torch_dtype
 from lookboth.quiet import quiet_libraries
 from lookboth.reporting.style import COLORS, Plot, panels, plot_style
 
@@ -28,6 +32,10 @@ WORDS = (100, 1_000, 10_000, 100_000)
 ROWS = (8, 16, 32, 64, 128, 256, 512)
 # Tokens of a batch of real sentences.
 BATCHES = (32, 128, 512, 2048, 8192)
+# Built-in models with their own weights.
+REAL = {"135M": "smollm2-135m", "0.5B": "qwen2.5-0.5b", "1.5B": "qwen2.5-1.5b"}
+# Sentences of 32 tokens in a batch.
+REAL_BATCHES = (1, 8, 32)
 # Hidden size, intermediate size, layers, heads, key-value heads.
 SHAPES = {
     "135M": (576, 1536, 30, 9, 3),
@@ -48,9 +56,14 @@ def main() -> None:
     parser.add_argument(
         "--tokens", type=int, default=256, help="tokens of a batch when model sizes are compared"
     )
+    parser.add_argument("--real", action="store_true", help="models with their own weights")
+    parser.add_argument("--words", type=int, default=WORDS[-1], help="with --real: words of the longest text")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     quiet_libraries()
+    if options.real:
+        measure_real(options.words, options.device, options.out / f"growth_real_{options.device}.json")
+        return
     labeler = Labeler.from_pretrained(device=options.device, merge=True)
     tables = {
         "text": _long_texts(labeler),
@@ -64,15 +77,56 @@ def main() -> None:
     print(f"written: {options.out / picture.file}")
 
 
-def _long_texts(labeler: Labeler) -> list[dict[str, Any]]:
+def measure_real(words: int, device: str, out: Path) -> None:
+    """Measure the built-in models with their own weights and texts of up to `words` words; write and print rows."""
+    clock = time.process_time
+    labeler = Labeler.from_pretrained("fast", device=device, merge=True)
+    tables = {"text": _long_texts(labeler, [count for count in WORDS if count <= words], clock)}
+    del labeler
+    tables["real"] = [row for size in REAL for row in _real_model(size, device)]
+    threads, load = torch.get_num_threads(), os.getloadavg()[1]
+    work = (
+        f"the labeler fast, and built-in models with their own weights in sentences of 32 tokens, {device}; time of "
+        f"the processor, {threads} threads, load average {load:.1f} on {os.cpu_count()} cores"
+    )
+    write_result(out, work=work, tables=tables)
+
+
+def _real_model(size: str, device: str) -> list[dict[str, Any]]:
+    """Return the tokens per second of a built-in model by batch, with the growth of the process since before it."""
+    process = psutil.Process()
+    before = process.memory_info().rss
+    model = load_backbone(REAL[size], device=device)
+    apply_plan(model, "full")
+    loaded, rows = process.memory_info().rss - before, []
+    for sentences in REAL_BATCHES:
+        with _Peak() as peak:
+            seconds = _best(model, sentences, 32, rounds=2, clock=time.process_time)
+        speed = 32 * sentences / seconds
+        rows.append(
+            _said(
+                "real",
+                size=size,
+                tokens=32 * sentences,
+                per_second=speed,
+                loaded=loaded / 1e6,
+                megabytes=peak.megabytes,
+            )
+        )
+    return rows
+
+
+def _long_texts(
+    labeler: Labeler, counts: Sequence[int] = WORDS, clock: Callable[[], float] = time.perf_counter
+) -> list[dict[str, Any]]:
     """Label texts of growing length; memory is the peak of the process minus its memory before."""
     words = [word for example in read_source("uner_en_ewt", "test").examples for word in example.words]
     rows = []
-    for count in WORDS:
+    for count in counts:
         text = " ".join((words * (count // len(words) + 1))[:count])
         labeler.predict(text[:500])
         with _Peak() as peak:
-            seconds = timed(lambda text=text: labeler.predict(text))
+            seconds = timed(lambda text=text: labeler.predict(text), clock)
         rows.append(_said("text", words=count, per_second=count / seconds, megabytes=peak.megabytes))
     return rows
 
@@ -125,11 +179,13 @@ def _model_size(name: str, tokens: int, device: str) -> dict[str, Any]:
     return _said("model", size=name, per_second=speed, limit=limit, share=speed / limit)
 
 
-def _best(model: Any, rows: int, length: int, rounds: int = 3) -> float:
+def _best(
+    model: Any, rows: int, length: int, rounds: int = 3, clock: Callable[[], float] = time.perf_counter
+) -> float:
     ids = torch.randint(5, 900, (rows, length), device=next(model.parameters()).device)
     with torch.inference_mode():
         model(input_ids=ids, use_cache=False)
-        return min(timed(lambda: model(input_ids=ids, use_cache=False)) for _ in range(rounds))
+        return min(timed(lambda: model(input_ids=ids, use_cache=False), clock) for _ in range(rounds))
 
 
 class _Peak:

@@ -1,5 +1,7 @@
 """The demo: labels text with the shipped labeler, scores it, and trains with and without the causal mask."""
 
+import io
+import sys
 import time
 from pathlib import Path
 
@@ -28,6 +30,9 @@ def run_demo(out: str | Path, *, train: bool = True) -> None:
         train: also train; without training the demo takes about a minute.
     """
     quiet_libraries()
+    # The first heading appears before the labeler is loaded also where the output is a pipe.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
     started = time.monotonic()
     show_shipped_labeler()
     if train:
