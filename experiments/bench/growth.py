@@ -35,7 +35,7 @@ BATCHES = (32, 128, 512, 2048, 8192)
 # Built-in models with their own weights.
 REAL = {"135M": "smollm2-135m", "0.5B": "qwen2.5-0.5b", "1.5B": "qwen2.5-1.5b"}
 # Sentences of 32 tokens in a batch.
-REAL_BATCHES = (1, 8, 32)
+REAL_BATCHES = (1, 4, 16)
 # Hidden size, intermediate size, layers, heads, key-value heads.
 SHAPES = {
     "135M": (576, 1536, 30, 9, 3),
@@ -56,13 +56,16 @@ def main() -> None:
     parser.add_argument(
         "--tokens", type=int, default=256, help="tokens of a batch when model sizes are compared"
     )
-    parser.add_argument("--real", action="store_true", help="models with their own weights")
+    parser.add_argument(
+        "--real", default="", metavar="SIZES", help=f"models with their own weights: {','.join(REAL)}"
+    )
     parser.add_argument("--words", type=int, default=WORDS[-1], help="with --real: words of the longest text")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     quiet_libraries()
     if options.real:
-        measure_real(options.words, options.device, options.out / f"growth_real_{options.device}.json")
+        out = options.out / f"growth_real_{options.device}.json"
+        measure_real(options.real.split(","), options.words, options.device, out)
         return
     labeler = Labeler.from_pretrained(device=options.device, merge=True)
     tables = {
@@ -77,13 +80,13 @@ def main() -> None:
     print(f"written: {options.out / picture.file}")
 
 
-def measure_real(words: int, device: str, out: Path) -> None:
-    """Measure the built-in models with their own weights and texts of up to `words` words; write and print rows."""
+def measure_real(sizes: Sequence[str], words: int, device: str, out: Path) -> None:
+    """Measure built-in models of `REAL` with their own weights and texts of up to `words` words; write the rows."""
     clock = time.process_time
     labeler = Labeler.from_pretrained("fast", device=device, merge=True)
     tables = {"text": _long_texts(labeler, [count for count in WORDS if count <= words], clock)}
     del labeler
-    tables["real"] = [row for size in REAL for row in _real_model(size, device)]
+    tables["real"] = [row for size in sizes for row in _real_model(size, device)]
     threads, load = torch.get_num_threads(), os.getloadavg()[1]
     work = (
         f"the labeler fast, and built-in models with their own weights in sentences of 32 tokens, {device}; time of "
@@ -93,12 +96,12 @@ def measure_real(words: int, device: str, out: Path) -> None:
 
 
 def _real_model(size: str, device: str) -> list[dict[str, Any]]:
-    """Return the tokens per second of a built-in model by batch, with the growth of the process since before it."""
-    process = psutil.Process()
-    before = process.memory_info().rss
+    """Return the tokens per second of a built-in model by batch, with its weights and the peak above them in MB."""
     model = load_backbone(REAL[size], device=device)
     apply_plan(model, "full")
-    loaded, rows = process.memory_info().rss - before, []
+    weights, rows = sum(each.numel() * each.element_size() for each in model.parameters()), []
+    # Reads the weights from the file, which are counted once.
+    _best(model, 1, 32, rounds=1)
     for sentences in REAL_BATCHES:
         with _Peak() as peak:
             seconds = _best(model, sentences, 32, rounds=2, clock=time.process_time)
@@ -109,7 +112,7 @@ def _real_model(size: str, device: str) -> list[dict[str, Any]]:
                 size=size,
                 tokens=32 * sentences,
                 per_second=speed,
-                loaded=loaded / 1e6,
+                weights=weights / 1e6,
                 megabytes=peak.megabytes,
             )
         )

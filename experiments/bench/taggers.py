@@ -24,14 +24,20 @@ from lookboth.models.builtin_models import resolve_model
 
 NOTES = {
     "pipeline": "transformers' `pipeline` with SmolLM2-135M, fp32",
-    **{f"lookboth {name}": "labeler that comes with lookboth" for name in SHIPPED_LABELERS},
+    **{
+        f"lookboth {name}": "labeler that comes with lookboth, bf16 where the processor has it"
+        for name in SHIPPED_LABELERS
+    },
     "spaCy": "entity recognizer of `en_core_web_sm` alone",
     "GLiNER": "shape of gliner_small (DeBERTa-v3-small), 3 labels, fp32; random weights",
     "flair": "`TransformerWordEmbeddings` of BERT-base's shape, fp32; random weights",
 }
 BASE = "pipeline"
 # Sides that run together; the base is in each group, as not all fit in the memory of a laptop at once.
-GROUPS = ([f"lookboth {name}" for name in SHIPPED_LABELERS], ["spaCy", "GLiNER", "flair"])
+GROUPS = {
+    "lookboth": [f"lookboth {name}" for name in SHIPPED_LABELERS],
+    "others": ["spaCy", "GLiNER", "flair"],
+}
 # The vocabulary of DeBERTa-v3; the tokenizer is that of BERT, as DeBERTa's is not at hand.
 VOCABULARY = {"deberta-v2": 128_100, "bert": 30_522}
 
@@ -80,6 +86,9 @@ def main() -> None:
     parser.add_argument("--python", action="append", default=[], metavar="SIDE=PATH")
     parser.add_argument("--sentences", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--group", choices=list(GROUPS), help="measure one group; OUT keeps the rows of the other"
+    )
     parser.add_argument("--time", choices=("clock", "processor"), default="clock", help="which time counts")
     options = parser.parse_args()
     pythons = dict(given.split("=", 1) for given in options.python)
@@ -87,17 +96,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_models(Path(folder))
         start = partial(TaggerProcess, folder=Path(folder), sentences=sentences, clock=options.time)
-        rows = []
-        for group in GROUPS:
-            taggers = [start(name, pythons.get(name, sys.executable)) for name in [BASE, *group]]
-            rows += compare(taggers, sum(map(len, sentences)), options.rounds)
+        tables = json.loads(options.out.read_text())["tables"] if options.group else {}
+        for group in [options.group] if options.group else GROUPS:
+            taggers = [start(name, pythons.get(name, sys.executable)) for name in [BASE, *GROUPS[group]]]
+            tables[group] = compare(taggers, sum(map(len, sentences)), options.rounds)
     words, threads = sum(map(len, sentences)), os.environ.get("OMP_NUM_THREADS")
     work = (
         f"{len(sentences)} WNUT-17 sentences of {words} words, at once and one by one, time of the {options.time}, "
         f"{threads} threads, load average {os.getloadavg()[1]:.1f} on {os.cpu_count()} cores"
     )
-    write_result(options.out, work=work, tables={"taggers": rows})
-    print(*rows, sep="\n")
+    write_result(options.out, work=work, tables=tables)
+    print(json.dumps(tables, indent=1))
 
 
 def compare(taggers: list[TaggerProcess], words: int, rounds: int) -> list[dict[str, Any]]:
