@@ -35,8 +35,8 @@ NOTES = {
 BASE = "pipeline"
 # Sides that run together; the base is in each group, as not all fit in the memory of a laptop at once.
 GROUPS = {
-    "lookboth": [f"lookboth {name}" for name in SHIPPED_LABELERS],
-    "others": ["spaCy", "GLiNER", "flair"],
+    "lookboth": [*(f"lookboth {name}" for name in SHIPPED_LABELERS), "spaCy"],
+    "others": ["GLiNER", "flair"],
 }
 # The vocabulary of DeBERTa-v3; the tokenizer is that of BERT, as DeBERTa's is not at hand.
 VOCABULARY = {"deberta-v2": 128_100, "bert": 30_522}

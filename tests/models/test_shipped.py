@@ -91,3 +91,10 @@ def test_a_prediction_does_not_depend_on_its_batch_mates(labeler):
 
 def test_its_layers_see_what_its_plan_says(labeler):
     assert prove(labeler.model.backbone, labeler.config.plan).ok
+
+
+def test_turbo_labels_more_words_per_second_than_spacy_in_the_committed_run():
+    file = ROOT / "experiments" / "results" / "bench" / "taggers_cpu.json"
+    rows = {row["side"]: row for row in json.loads(file.read_text(encoding="utf-8"))["tables"]["lookboth"]}
+    speeds = [rows[side]["batched"]["words_per_second"] for side in ("lookboth turbo", "spaCy")]
+    assert speeds[0] >= speeds[1]

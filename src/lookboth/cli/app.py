@@ -106,7 +106,8 @@ def _check_processes(context: typer.Context) -> None:
 def main() -> None:
     """Run the command line; an error is one message on standard error and exit status 1."""
     gc.set_threshold(*_COLLECT)
-    own_process()
+    if sys.argv[1:2] == ["predict"]:
+        own_process()
     # At its end Python searches all objects for cycles, which takes a second after torch was imported and frees nothing
     # that the end of the process does not free. Frozen objects are not searched.
     atexit.register(gc.freeze)

@@ -211,9 +211,6 @@ def report(
 
 def _train(config: "RunConfig", out: Path) -> None:
     """Train and name the folders of the labelers."""
-    from lookboth.compat import import_training
-
-    import_training(four_bits=_may_need_four_bits(config))
     from lookboth.training import train as run_training
 
     with progress_to(typer.echo):
@@ -221,11 +218,6 @@ def _train(config: "RunConfig", out: Path) -> None:
     for run in runs:
         _echo(f"labeler: {run.folder / 'labeler'}")
     leave_process_group()
-
-
-def _may_need_four_bits(config: "RunConfig") -> bool:
-    """Return whether a model of the recipe may be loaded in 4 bits; a saved labeler or teacher may be one."""
-    return bool(config.adapter.kind == "qlora" or config.start or config.distill)
 
 
 def _echo(line: str) -> None:

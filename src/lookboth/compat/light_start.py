@@ -1,4 +1,4 @@
-"""A short start of the command line: transformers' modeling files without the libraries they need for other uses.
+"""A short start of `lookboth predict`: transformers' modeling files without the libraries they need for other uses.
 
 `transformers.modeling_utils` imports the compiler of torch, sympy, torch's distributed tensors and scipy, which takes a
 second and which labeling on one device does not use. Here these imports are replaced by stand-ins that import the real
@@ -8,8 +8,8 @@ thing at the first use. Seen to work with transformers 5.23 and 5.24 and torch 2
 import functools
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
@@ -24,71 +24,35 @@ _LATE = (_COMPILER, f"{_COMPILER}._trace_wrapped_higher_order_op", "scipy.optimi
 _MARKS = ("allow_in_graph", "assume_constant_result", "disable")
 # What the modeling files of all families import.
 _MODELING = ("transformers.modeling_utils", "transformers.masking_utils", "transformers.generation.utils")
-# Imported by the trainer to recognize data sets of this library, which lookboth does not give it.
-_DATA_SETS = "datasets"
-_TRAINER = "transformers.trainer"
-# Imported by PEFT, with torch's code generator, to recognize layers of 4 bits.
-_FOUR_BITS = "bitsandbytes"
-_TRAINER_OR_MODELING = {*_MODELING, _TRAINER, _COMPILER}
-# Set in a process that runs only commands of lookboth.
+# Set in a process that only predicts.
 _own_process = False
 
 
 def own_process() -> None:
-    """Allow `import_modeling` to shorten the imports: no other program in this process can miss what is left out."""
+    """Allow `import_modeling` to shorten the imports: this process only predicts, by `lookboth predict`."""
     global _own_process
     _own_process = True
 
 
 def import_modeling() -> None:
-    """Import `transformers.modeling_utils`: in one second less in a process of lookboth alone, else as usual.
+    """Import `transformers.modeling_utils`: in one second less in a process that only predicts, else as usual.
 
     Relies on the modules from which modeling files take the names, on the decorators of `torch.compiler` and
     `torch._dynamo` only marking functions, and on `is_torch_distributed_available` guarding every use of distributed
     tensors. Where this is not so, the modules are imported as usual.
     """
-    if _own_process and not _TRAINER_OR_MODELING & set(sys.modules):
-        _import_light(_MODELING, _LATE)
-
-
-def import_training(*, four_bits: bool) -> None:
-    """Import the trainer of transformers and PEFT, like `import_modeling`.
-
-    Relies on the same, and on the trainer using data sets only in `isinstance`.
-
-    Args:
-        four_bits: whether PEFT must know layers of 4 bits, for which it imports bitsandbytes.
-    """
-    if _own_process and not _TRAINER_OR_MODELING & set(sys.modules):
-        with nullcontext() if four_bits else _absent(_FOUR_BITS):
-            _import_light((*_MODELING, _TRAINER), (*_LATE, _DATA_SETS))
-
-
-def _import_light(names: Sequence[str], late: Sequence[str]) -> None:
-    """Import modules of transformers with stand-ins for `late` modules, or as usual where that does not work."""
     before = set(sys.modules)
+    if not _own_process or before & {*_MODELING, _COMPILER}:
+        return
     try:
-        with _stand_ins(late), _one_scan(), _no_distributed_tensors():
-            for name in names:
+        with _stand_ins(), _one_scan(), _no_distributed_tensors():
+            for name in _MODELING:
                 import_module(name)
     except Exception:
         # Another version of transformers or torch, which uses the names while it is imported.
         for name in set(sys.modules) - before:
             if name.startswith("transformers."):
                 del sys.modules[name]
-
-
-@contextmanager
-def _absent(name: str) -> Iterator[None]:
-    """Let a package that is not imported yet seem not to be installed inside the context."""
-    if name in sys.modules:
-        yield
-        return
-    sys.modules[name] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        del sys.modules[name]
 
 
 class _Late(type):
@@ -118,11 +82,6 @@ class _Late(type):
 class _LateModule(ModuleType):
     """A module whose names are stand-ins."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        # Asked for by functions that look whether a package is installed.
-        self.__spec__ = ModuleSpec(name, None)
-
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
@@ -132,11 +91,11 @@ class _LateModule(ModuleType):
 
 
 @contextmanager
-def _stand_ins(names: Sequence[str]) -> Iterator[None]:
-    """Put stand-ins in the place of modules and of the compiler's decorators inside the context."""
+def _stand_ins() -> Iterator[None]:
+    """Put stand-ins in the place of late modules and of the compiler's decorators inside the context."""
     import torch.compiler
 
-    marks, late = _Marks(), [name for name in names if name not in sys.modules]
+    marks, late = _Marks(), [name for name in _LATE if name not in sys.modules]
     sys.modules.update({name: _LateModule(name) for name in late})
     real = {name: getattr(torch.compiler, name) for name in _MARKS}
     for place in (torch.compiler, sys.modules[_COMPILER]):
