@@ -84,11 +84,6 @@ def test_without_a_plan_an_encoder_looks_both_ways(folder):
     assert enforced.config.plan.is_causal
 
 
-def test_without_a_plan_a_decoder_is_causal(tiny_llama_folder):
-    labeler = build_labeler(recipe(tiny_llama_folder), labels=["PER"], device="cpu")
-    assert labeler.config.plan.is_causal
-
-
 @pytest.mark.parametrize("kind", ["full", "lora", "head"])
 def test_saved_loaded_and_merged_labelers_agree(folder, kind, tmp_path):
     labeler = tiny_labeler(folder, plan="0011", adapter=kind)
