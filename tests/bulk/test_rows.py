@@ -69,7 +69,7 @@ def test_whatever_stands_in_a_line_it_is_one_row(lines):
     assert len(rows) == len(lines)
     for row in rows:
         assert (row.text is None) == bool(row.reason and row.message)
-    labeled = [(row, Prediction("", (), (), ())) for row in rows if row.text is not None]
+    labeled = [(row, {"": Prediction("", (), (), ())}) for row in rows if row.text is not None]
     assert encode_json_lines("a", labeled).decode().count("\n") == len(labeled)
     assert len(
         parquet.read_table(
@@ -142,7 +142,7 @@ def test_a_kept_column_spoils_no_row_and_comes_as_it_is(tmp_path, kind):
     (rows,) = read_all(tmp_path, OPTIONS)[1]
     assert [row.reason for row in rows] == ["", "", "null"]
     assert [row.kept["id"] for row in rows] == expected
-    labeled = [(row, Prediction("", (), (), ())) for row in rows]
+    labeled = [(row, {"": Prediction("", (), (), ())}) for row in rows]
     written = parquet.read_table(pa.BufferReader(encode_parquet("a", labeled, {"id": column})))
     assert written.column("id").combine_chunks() == column
     assert written.schema.field("id").type == column.type
@@ -169,12 +169,12 @@ def test_what_json_does_not_know_is_written_as_what_it_does():
     }  # fmt: skip
     row = Row(0, "a", kept)
     prediction = Prediction("a", ("a",), ((0, 1),), ("O",))
-    for line in (encode_json_lines("a", [(row, prediction)]), encode_bad("a", [row])):
+    for line in (encode_json_lines("a", [(row, {"": prediction})]), encode_bad("a", [row])):
         found = json.loads(line, parse_constant=pytest.fail)
         assert {name: found[name] for name in kept} == expected
         assert "é".encode() in line
     (tagged,) = parquet.read_table(
-        pa.BufferReader(encode_parquet("a", [(Row(0, "a"), prediction)], {"id": as_strings([[1e999]])}))
+        pa.BufferReader(encode_parquet("a", [(Row(0, "a"), {"": prediction})], {"id": as_strings([[1e999]])}))
     ).to_pylist()
     assert tagged["id"] == "[null]"
 

@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 from tiny import tiny_tokenizer
 from transformers import AutoModel
 
+from lookboth.compat import light_start
 from lookboth.config.recipe_files import parse_config
 from lookboth.errors import ConfigError, ModelError
 from lookboth.inference.pipeline import word_log_probs
@@ -152,6 +153,15 @@ def test_exit_layer_where_depth_is_part_of_the_arithmetic(tmp_path, name, change
             state = whole.norm(whole(ids, output_hidden_states=True).hidden_states[exit_layer])
             for model in (cut, again):
                 torch.testing.assert_close(model(ids).last_hidden_state, state)
+
+
+def test_a_family_that_cannot_be_loaded_without_values_is_loaded_as_usual(tmp_path, monkeypatch):
+    folder = saved_family(tmp_path / "base", "Gemma4Text", **SHARED, hidden_size_per_layer_input=0)
+    usual, ids = load_backbone(folder, precision="fp32"), torch.arange(5, 12)[None]
+    monkeypatch.setattr(light_start, "_own_process", True)
+    quick = load_backbone(folder, precision="fp32")
+    with torch.no_grad():
+        assert torch.equal(usual(ids).last_hidden_state, quick(ids).last_hidden_state)
 
 
 @pytest.mark.parametrize(("per_layer", "exit_layer"), [(8, 2), (0, 1), (0, 3)])

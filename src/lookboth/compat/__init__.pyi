@@ -7,6 +7,7 @@ from .bitsandbytes_internals import keep_quantized_layout as keep_quantized_layo
 from .datasets_internals import is_lazy as is_lazy
 from .light_start import (
     import_modeling as import_modeling,
+    only_predicts as only_predicts,
     own_process as own_process,
 )
 from .peft_internals import (

@@ -34,6 +34,11 @@ def own_process() -> None:
     _own_process = True
 
 
+def only_predicts() -> bool:
+    """Whether this process only predicts."""
+    return _own_process
+
+
 def import_modeling() -> None:
     """Import `transformers.modeling_utils`: in one second less in a process that only predicts, else as usual.
 

@@ -4,7 +4,9 @@ import hashlib
 import importlib.util
 import json
 import os
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -92,7 +94,7 @@ def load_backbone(
     import torch
     from transformers import AutoModel
 
-    from lookboth.compat import keep_quantized_layout, without_meta_values
+    from lookboth.compat import keep_quantized_layout
     from lookboth.models.products import use_faster_products
     from lookboth.models.shortening import first_layers
 
@@ -104,8 +106,9 @@ def load_backbone(
         config = load_config(name, revision=revision, trust_remote_code=trust_remote_code)
         kwargs["config"] = first_layers(config, num_layers, trust_remote_code=trust_remote_code)
     # For a shortened model transformers would list the weights of all removed layers.
-    with nullcontext() if num_layers is None else without_load_report(), without_meta_values():
-        model = from_hub(AutoModel, name, revision=revision, trust_remote_code=trust_remote_code, **kwargs)
+    with nullcontext() if num_layers is None else without_load_report():
+        load = partial(from_hub, AutoModel, name, revision=revision, trust_remote_code=trust_remote_code)
+        model = _load_quickly(partial(load, **kwargs))
     model = _only_layers(model)
     if kwargs["dtype"] == torch.float16:
         _keep_embeddings(model, name, revision=revision, trust_remote_code=trust_remote_code)
@@ -114,6 +117,17 @@ def load_backbone(
     use_faster_products(model)
     # A quantized model is already on its device, placed by device_map.
     return (model if four_bit else model.to(device)).eval()
+
+
+def _load_quickly(load: Callable[[], Any]) -> Any:
+    """Return a loaded model, in a process that only predicts without values that the weights replace."""
+    from lookboth.compat import only_predicts, without_meta_values
+
+    if only_predicts():
+        # Some families cannot be built in this way, for example Gemma 4.
+        with suppress(ModelError), without_meta_values():
+            return load()
+    return load()
 
 
 def _load_arguments(dtype: Any, device: str, attn_implementation: str | None) -> dict[str, Any]:

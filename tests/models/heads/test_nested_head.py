@@ -258,7 +258,7 @@ def test_it_is_no_teacher_of_one_tag_per_word(labeler, tmp_path):
 
 def test_bulk_writes_all_spans(labeler):
     (prediction,) = labeler.predict_words([WORDS])
-    written = json.loads(encode_json_lines("x", [(Row(0, prediction.text), prediction)]))
+    written = json.loads(encode_json_lines("x", [(Row(0, prediction.text), {"": prediction})]))
     assert [(s["start"], s["end"], s["label"]) for s in written["spans"]] == [
         (s.start_char, s.end_char, s.label) for s in prediction.spans
     ]
