@@ -7,7 +7,7 @@ from itertools import pairwise
 from types import ModuleType
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 from tiny import tiny_labeler
 from typer.testing import CliRunner
 
@@ -49,6 +49,7 @@ def test_characters_keep_their_marks():
     assert named_splitter("") is split_words
 
 
+@example("0 0", ["0 0"])
 @given(st.text(max_size=40), st.lists(st.text(max_size=5), max_size=12))
 def test_no_character_is_lost_whatever_a_library_returns(text, pieces):
     places = list(splitters._places(text, pieces))

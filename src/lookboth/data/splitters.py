@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from types import MappingProxyType
 
 from lookboth.data.words import split_words
@@ -200,9 +200,9 @@ def _places(text: str, pieces: Iterable[str]) -> Iterator[tuple[int, int]]:
     [(0, 1), (2, 3), (3, 4), (4, 5)]
     """
     position = 0
-    for piece in pieces:
-        shown = piece.strip()
-        start = text.find(shown, position) if shown else -1
+    # A piece with a blank inside would be a word that no file with columns can hold.
+    for shown in chain.from_iterable(piece.split() for piece in pieces):
+        start = text.find(shown, position)
         # Some libraries normalize characters; a piece that is not next is left to the words around it.
         if start < 0 or len(text[position:start].strip()) > _MOST_SKIPPED:
             continue
