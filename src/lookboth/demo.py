@@ -100,6 +100,8 @@ def demo_config(plan: str) -> RunConfig:
             "model": "smollm2-135m",
             "plan": plan,
             "data": {"train": TRAIN_SET, "max_train_sentences": 1500},
+            # The states of the lower half are computed once.
+            "adapter": {"layers": "top:15"},
             "training": {"epochs": 2, "evals_per_epoch": 0, "batch_tokens": 512},
         }
     )

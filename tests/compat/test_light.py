@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lookboth.compat import import_modeling, light_start, own_process
+from lookboth.compat import import_modeling, light_start, only_predicts, own_process
 
 LIGHT = (
     "lookboth.compat",
@@ -125,5 +125,6 @@ def test_imports_are_shortened_only_in_a_process_that_predicts(monkeypatch: pyte
     monkeypatch.setattr(light_start, "_own_process", False)
     import_modeling()
     assert not set(light_start._MODELING) & set(sys.modules)
+    assert not only_predicts()
     own_process()
-    assert light_start._own_process
+    assert only_predicts()
