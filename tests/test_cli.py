@@ -466,7 +466,7 @@ def open_folder(tiny_llama_folder, tmp_path_factory) -> Path:
     return folder
 
 
-def test_labels_are_named_on_the_command_line(run, data, open_folder, tmp_path):
+def test_labels_are_named_on_the_command_line(run, data, open_folder, tmp_path, caplog):
     text, named = "Ada was in London", 'company, "product: sold, or rented"'
     options = ["--format", "conll", "--precision", "fp32"]
     file = tmp_path / "labels.toml"
@@ -479,16 +479,20 @@ def test_labels_are_named_on_the_command_line(run, data, open_folder, tmp_path):
         for folder, *labels in (
             (open_folder, "--labels", named),
             (open_folder, "--labels", file),
+            (open_folder, "--labels", "company", "--labels", '"product: sold, or rented"'),
             (tmp_path / "fixed",),
         )
     ]
-    assert outputs[0] == outputs[1] == outputs[2]
+    assert outputs[0] == outputs[1] == outputs[2] == outputs[3]
     assert "-company" in outputs[0] + outputs[1] or "-product" in outputs[0]
 
     status, out, err = run("evaluate", data, "--model", open_folder, "--out", tmp_path / "scored")
     assert status == 0, err
     record = json.loads((tmp_path / "scored" / "run.json").read_text(encoding="utf-8"))
     assert record["config"]["labels"] == ["LOC", "PER"]
+    assert "does not have" not in caplog.text
+    assert run("evaluate", data, "--model", open_folder, "--labels", "PER, Location")[0] == 0
+    assert "the labeler does not have the labels LOC, so their spans count as missed" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -503,6 +507,7 @@ def test_labels_are_named_on_the_command_line(run, data, open_folder, tmp_path):
             "labels of this labeler are fixed",
         ),
         (["fix-labels", "{fixed}", "{out}", "--labels", "company"], "labels of this labeler are fixed"),
+        (["predict", "a text", "--model", "{open}", "--labels", ""], "0 labels are named"),
         (["predict", "a text", "--model", "{open}", "--labels", "a,,b"], "label 2 has an empty name"),
         (["predict", "a text", "--model", "{open}", "--labels", "a, a"], "'a' is named twice"),
         (["calibrate", "{open}", "{data}"], "an open labeler cannot be calibrated"),

@@ -192,7 +192,7 @@ def test_recipe_errors_name_the_file(tmp_path):
     for path, part in (
         (broken, "not a TOML file"),
         (wrong, "unknown key 'data.split'"),
-        (latin, "not a TOML file"),
+        (latin, "is not UTF-8 text"),
         (tmp_path / "none.toml", "no such recipe"),
         (tmp_path, "cannot be read"),
     ):

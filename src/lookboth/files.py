@@ -121,22 +121,40 @@ def _is_stream(path: Path) -> bool:
     return str(path).startswith(_OPENED) or (path.exists() and not path.is_file())
 
 
-def read_toml(path: Path, missing: str) -> dict[str, Any]:
-    """Return the content of a TOML file.
+def read_config_text(path: Path, missing: str) -> str:
+    """Return the text of a UTF-8 file, without the byte order mark that some editors of Windows write.
 
     Args:
         path: the file.
         missing: message if the file does not exist.
 
     Raises:
-        ConfigError: the file cannot be read, or is not TOML.
+        ConfigError: the file cannot be read, or is not UTF-8.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: {missing}") from error
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}.") from error
-    # Not TOML, not UTF-8, a number of 5,000 digits; 1,000 brackets exceed the recursion limit.
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 text: {first_line(error)}. Save it as UTF-8.") from error
+
+
+def read_toml(path: Path, missing: str, hint: str = "") -> dict[str, Any]:
+    """Return the content of a TOML file.
+
+    Args:
+        path: the file.
+        missing: message if the file does not exist.
+        hint: what to say after the message of the parser.
+
+    Raises:
+        ConfigError: the file cannot be read, or is not TOML.
+    """
+    text = read_config_text(path, missing)
+    try:
+        return tomllib.loads(text)
+    # Not TOML, a number of 5,000 digits; 1,000 brackets exceed the recursion limit.
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: not a TOML file: {first_line(error)}.") from error
+        raise ConfigError(f"{path}: not a TOML file: {first_line(error)}.{hint}") from error

@@ -257,11 +257,34 @@ def test_labels_of_any_script_with_commas_and_colons_are_read():
         ([("part", "a piece")], "is not a text"),
         ([str(number) for number in range(1001)], "allowed are 1 to 1,000"),
         ("missing.toml", "missing.toml: no such file"),
+        ("missing.txt", "missing.txt: no such file"),
+        ("company; product", "contains ';'. Labels are separated by commas"),
+        ("\u516c\u53f8\u3001\u4ea7\u54c1", "contains '\u3001'"),
+        ('["company", "product"]', "contains '\\['"),
+        ("'company', 'product'", 'contains "\'"'),
+        (__file__, "is not a file of labels"),
     ],
 )
 def test_labels_that_cannot_be_named_are_refused(labels, message):
     with pytest.raises(ConfigError, match=message):
         parse_labels(labels)
+
+
+def test_labels_are_read_from_text_files_and_from_files_of_windows(tmp_path):
+    lines, toml = tmp_path / "labels.txt", tmp_path / "LABELS.TOML"
+    lines.write_bytes(b"\xef\xbb\xbfcompany\r\n\r\nproduct: a thing, or a service; sold\r\n")
+    assert split_labels(str(lines)) == ["company", "product: a thing, or a service; sold"]
+    toml.write_bytes(b'\xef\xbb\xbfcompany = "a firm"\r\n')
+    assert split_labels(str(toml)) == ["company: a firm"]
+    lines.write_text("company, product", encoding="utf-8")
+    with pytest.raises(
+        ConfigError, match=r"line 1: 'company, product' has a comma. Write one label per line"
+    ):
+        split_labels(str(lines))
+    for content, message in (("creative work = 'a'", '"creative work" ='), ("a.b = 'c'", "a is a section")):
+        toml.write_text(content, encoding="utf-8")
+        with pytest.raises(ConfigError, match=message):
+            split_labels(str(toml))
 
 
 def test_a_description_of_a_page_is_refused(labeler):

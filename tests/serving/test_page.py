@@ -412,6 +412,9 @@ def test_labels_of_an_open_labeler_are_typed(page):
     assert [mark.split(",")[0] for mark in marks(page)] == ["Ann", "Rome"]
     assert all(", company, score" in mark for mark in marks(page))
     assert page.locator("#legend").inner_text().split()[0] == "company"
+    field.fill("company, place")
+    field.press("Enter")
+    playwright.expect(page.get_by_role("alert")).to_contain_text("Separate labels by semicolons")
     field.fill("")
     field.press("Enter")
     page.locator("mark", has_text="NAME").first.wait_for()

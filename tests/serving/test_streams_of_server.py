@@ -79,6 +79,24 @@ def test_updates_are_those_of_the_whole_text(labelers):
     assert last == {"chars": len(TEXT)}
 
 
+def test_a_stream_finds_the_labels_of_its_request(labelers, tiny_llama_folder):
+    made = [tiny_labeler(tiny_llama_folder, plan="causal", head={"kind": "open"}) for _ in range(2)]
+    expected = made[0].with_labels(["firm", "town: a place"]).predict(TEXT)[0]
+    with running({**labelers, "open": made[1]}, stop_seconds=1) as (_, port):
+        client = Client(port)
+        with client.open(model="open", labels=["town: a place", "firm"]) as (answer, stream):
+            client.push(stream, TEXT, finish=True)
+            updates = [update for _, update in rest_of(answer)[:-1]]
+        for body, message in (
+            ({"labels": ["firm"]}, "the labels of the model 'one' are fixed"),
+            ({"model": "open", "labels": []}, "0 labels are named"),
+        ):
+            connection, answer = client.post("/v1/streams", **body)
+            with closing(connection):
+                assert (answer.status, message in json.load(answer)["error"]) == (422, True)
+    assert [word["tag"] for update in updates for word in update["words"]] == list(expected.tags)
+
+
 def test_an_event_comes_before_the_text_has_ended(labelers):
     with running(labelers, stop_seconds=1) as (_, port):
         client = Client(port)

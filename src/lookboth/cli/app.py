@@ -76,12 +76,27 @@ ThresholdsOption = Annotated[
     bool,
     typer.Option("--thresholds", help="Drop predictions below the labeler's thresholds (see calibrate)."),
 ]
+
+
+def _split_labels(given: list[str] | None) -> list[str] | None:
+    """Return the labels of all --labels, one per entry; None without the option."""
+    from lookboth.data import parse_labels, split_labels
+
+    if not given:
+        return None
+    found = [label for text in given for label in split_labels(text)]
+    # Also refuses no label, which typer would return as None.
+    parse_labels(found)
+    return found
+
+
 LabelsOption = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         "--labels",
+        callback=_split_labels,
         help="Labels for an open or generative labeler: NAME or NAME: DESCRIPTION, separated by commas, in quotes if "
-        "they contain one; or a TOML file.",
+        "they contain one; or a .toml or .txt file. May be repeated.",
     ),
 ]
 DemonstrationsOption = Annotated[

@@ -73,6 +73,7 @@ from .label_texts import (
     join_label_texts as join_label_texts,
     labels_file as labels_file,
     parse_labels as parse_labels,
+    split_labels as split_labels,
 )
 from .labeled_rows import Table as Table, read_word_rows as read_word_rows
 from .lines import (

@@ -1,6 +1,7 @@
 """Labels named at prediction time: a name with an optional description, as text that a model reads."""
 
 import csv
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from lookboth.data.split_finding import source_path
 from lookboth.data.splitters import named_splitter
 from lookboth.data.words import split_words
 from lookboth.errors import ConfigError
-from lookboth.files import read_toml
+from lookboth.files import read_config_text, read_toml
 from lookboth.types import TokenizedExample
 
 if TYPE_CHECKING:
@@ -29,6 +30,13 @@ _MOST_TOKENS = 256
 _COLON = re.compile(r":\s+|\uff1a\s*")
 # The full-width comma of Chinese and Japanese, and the comma of Arabic.
 _COMMAS = str.maketrans({"\uff0c": ",", "\u060c": ","})
+# A list or a name in quotation marks of another kind, and signs that separate labels elsewhere.
+_NOT_A_NAME = re.compile(r"^[\[{'\u2018\u201c\u201e\u00ab]|[;|\uff1b\u061b\u3001]")
+# A file has one; most names of labels do not.
+_SUFFIX = re.compile(r"\.\w{2,6}$")
+_FILE_FORMS = 'A .toml file has one NAME = "DESCRIPTION" per line, a .txt file one NAME or NAME: DESCRIPTION.'
+# TOML's bare keys have ASCII letters, digits, - and _ only, which its parser does not say.
+_QUOTE = 'A name with other signs than a-z, digits, - and _ is in quotes: "creative work" = "DESCRIPTION"'
 # The argument of `parse_labels`.
 Labels = str | Sequence[str] | Mapping[str, str]
 
@@ -95,13 +103,21 @@ def parse_labels(labels: Labels) -> tuple[LabelText, ...]:
 def split_labels(text: str) -> list[str]:
     r"""Split labels of the command line: separated by commas or lines, quoted if they contain a comma.
 
-    The path of a file that ends in .toml stands for its labels: one NAME = "DESCRIPTION" per line.
+    A path stands for the labels in its file: .toml has one NAME = "DESCRIPTION" per line, .txt one label per line.
 
     >>> split_labels('company, "part: a piece, or a spare part"')
     ['company', 'part: a piece, or a spare part']
+
+    Raises:
+        ConfigError: a file cannot be read, or another sign than a comma seems to separate the labels.
     """
-    if text.strip().endswith(".toml"):
-        return [str(label) for label in read_label_texts(Path(text.strip())).values()]
+    text = text.strip()
+    if text.lower().endswith(".toml"):
+        return [str(label) for label in read_label_texts(Path(text)).values()]
+    if text.lower().endswith(".txt"):
+        return _read_label_lines(Path(text))
+    if _SUFFIX.search(text) and os.path.isfile(text):
+        raise ConfigError(f"{text}: is not a file of labels. {_FILE_FORMS}")
     # Quoted parts have odd numbers.
     parts = [part if place % 2 else part.translate(_COMMAS) for place, part in enumerate(text.split('"'))]
     found = [item for row in csv.reader('"'.join(parts).splitlines(), skipinitialspace=True) for item in row]
@@ -112,7 +128,19 @@ def split_labels(text: str) -> list[str]:
             f"the label {cut!r:.60} has a quotation mark without its partner. Put the marks around the whole label: "
             '"NAME: DESCRIPTION, with a comma".'
         )
+    for item in found:
+        _require_plain_name(item)
     return found
+
+
+def _read_label_lines(file: Path) -> list[str]:
+    """Read a text file with one label per line; empty lines are skipped."""
+    lines = [line.strip() for line in read_config_text(file, f"no such file. {_FILE_FORMS}").splitlines()]
+    for number, line in enumerate(lines, 1):
+        if "," in LabelText.parse(line.translate(_COMMAS)).name:
+            raise ConfigError(f"{file}, line {number}: {line!r:.60} has a comma. Write one label per line.")
+        _require_plain_name(line)
+    return list(filter(None, lines))
 
 
 def read_label_texts(file: Path) -> dict[str, LabelText]:
@@ -121,8 +149,12 @@ def read_label_texts(file: Path) -> dict[str, LabelText]:
     Raises:
         ConfigError: the file is missing, is not TOML, a description is not a text, or a name contains a description.
     """
-    found = read_toml(file, 'no such file. Write one NAME = "DESCRIPTION" per line.')
+    found = read_toml(file, 'no such file. Write one NAME = "DESCRIPTION" per line.', hint=f" {_QUOTE}")
     for name, description in found.items():
+        if isinstance(description, dict):
+            raise ConfigError(
+                f"{file}: {name} is a section, or a name with a dot. Write labels without sections. {_QUOTE}"
+            )
         if not isinstance(description, str):
             raise ConfigError(
                 f'{file}: {name} is {description!r:.60}, not a text. Type: {name} = "DESCRIPTION"'
@@ -209,6 +241,16 @@ def _require_name(label: LabelText, place: int) -> None:
     if label.name == OUTSIDE:
         raise ConfigError(
             f"label {place} is {OUTSIDE!r}, which is the tag of words without label. Rename it."
+        )
+
+
+def _require_plain_name(text: str) -> None:
+    """Refuse a label of the command line that seems to be several, or a list of a programming language."""
+    name = LabelText.parse(text).name
+    if (sign := _NOT_A_NAME.search(name)) is not None:
+        raise ConfigError(
+            f"the label {name!r:.60} contains {sign[0]!r}. Labels are separated by commas, without brackets: 'company, "
+            "product: something that is sold'. A name with this sign is written in a .toml file."
         )
 
 

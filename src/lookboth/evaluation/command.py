@@ -76,6 +76,7 @@ def evaluate_on(
         report_no_documents(examples, source)
     if labeler.is_open:
         labeler = labeler.with_labels(_labels_of(examples, source))
+    _report_unknown(examples, source, labeler.config.labels)
     least = saved_thresholds(labeler.config) if thresholds else None
     evaluation = evaluate_labeler(labeler, examples, min_score=least)
     if out is not None:
@@ -144,6 +145,17 @@ def _labels_of(examples: Sequence[Example], source: str) -> tuple[str, ...]:
             f"{source}: has no labels, so an open labeler has nothing to find. Name them: --labels"
         )
     return describe_labels(source, found)
+
+
+def _report_unknown(examples: Sequence[Example], source: str, known: Sequence[str]) -> None:
+    """Warn if the data have labels that the labeler does not have: their spans count as missed."""
+    unknown = {label for example in examples for label in example.labels()} - set(known)
+    if unknown:
+        first, names = min(unknown), ", ".join(sorted(unknown))
+        LOGGER.warning(
+            f"{source}: the labeler does not have the labels {names:.200}, so their spans count as missed. It has "
+            f"{', '.join(known):.200}. To rename a label of the data: --map {first}=LABEL; to drop it: --map {first}="
+        )
 
 
 def _report_leaks(examples: Sequence[Example], pool: Sequence[Example]) -> None:

@@ -147,6 +147,11 @@ class StreamRequest(BaseModel):
     plan: str | None = Field(
         default=None, max_length=1000, description="Label under another mask plan, with finite look-ahead."
     )
+    labels: list[str] | None = Field(
+        default=None,
+        max_length=_MOST_NAMES,
+        description="Labels that an open labeler finds, as for `/v1/label`; default: those of its training.",
+    )
     lag: int | None = Field(
         default=None,
         ge=0,
@@ -208,11 +213,19 @@ def read_request(body: bytes, content_type: str, settings: ServerSettings) -> La
         raise invalid(f"{given} of the keys text and texts are given", "exactly one of them")
     for index, text in enumerate(request.all_texts()):
         check_size(f"text {index}", text, settings)
-    # An open labeler reads the labels, which together may be as long as one text.
-    if (chars := sum(map(len, request.labels or ()))) > settings.text_chars:
+    check_labels(request.labels, settings)
+    return request
+
+
+def check_labels(labels: Sequence[str] | None, settings: ServerSettings) -> None:
+    """Refuse labels that are together longer than one text may be, because an open labeler reads them.
+
+    Raises:
+        Refusal: 413.
+    """
+    if (chars := sum(map(len, labels or ()))) > settings.text_chars:
         allowed = f"{settings.text_chars} characters"
         raise too_large("labels", f"{chars} characters", allowed, "Shorten their descriptions.")
-    return request
 
 
 def check_size(what: str, text: str, settings: ServerSettings) -> None:

@@ -14,8 +14,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from lookboth.inference import StreamUpdate, WordStream
 from lookboth.serving.batcher import Batcher
-from lookboth.serving.refusals import Refusal, too_large
-from lookboth.serving.requests import PieceRequest, StreamRequest, check_size, read_body
+from lookboth.serving.refusals import Refusal, invalid, too_large
+from lookboth.serving.requests import PieceRequest, StreamRequest, check_labels, check_size, read_body
 from lookboth.serving.served_models import ServedModels, Work
 from lookboth.serving.settings import ServerSettings
 from lookboth.serving.steps import CutText, Step
@@ -71,7 +71,10 @@ class Streams:
         """
         body = await request.body()
         wanted = read_body(body, request.headers.get("content-type", ""), StreamRequest)
-        found = self._models.find(wanted.model, wanted.plan)
+        check_labels(wanted.labels, self._settings)
+        found = self._models.find(wanted.model, wanted.plan, wanted.labels)
+        if wanted.labels is not None and found.labels is None:
+            raise invalid(f"the labels of the model {found.model!r} are fixed", "a stream without labels")
         # The id is a secret: who knows it can add text to the stream.
         work = found._replace(stream=uuid.uuid4().hex)
         self._require_room()

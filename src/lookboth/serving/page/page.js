@@ -104,34 +104,50 @@ async function submit(event) {
 }
 
 async function askSide(side, text, signal) {
+  const { fields, ...wanted } = wantedOf(side);
+  const answer = await ask("v1/label", { text, ...fields }, signal);
+  return { ...wanted, prediction: answer.predictions[0] };
+}
+
+// Returns the fields of a request for the model, plan and labels of a side, and what its result is shown with.
+function wantedOf(side) {
   const { name, plan, open, labels } = modelOf(side);
   const wanted = at(`plan-${side}`).value.trim();
   const named = open ? namedLabels() : [];
-  const body = { text, model: name, ...(wanted ? { plan: wanted } : {}), ...(named.length ? { labels: named } : {}) };
-  const answer = await ask("v1/label", body, signal);
-  const names = named.length ? named.map((label) => label.split(/:\s|：/)[0].trim()) : labels;
-  return { model: name, plan: wanted || plan, labels: names, prediction: answer.predictions[0] };
+  const fields = { model: name, ...(wanted ? { plan: wanted } : {}), ...(named.length ? { labels: named } : {}) };
+  return { fields, model: name, plan: wanted || plan, labels: named.length ? named.map(nameOf) : labels };
 }
+
+// Descriptions may contain commas. A comma in a name is probably meant to separate labels.
+function namedLabels() {
+  const named = at("labels").value.split(/[;；؛]/).map((label) => label.trim().replace(/\s+/g, " ")).filter(Boolean);
+  const joined = named.map(nameOf).find((name) => /[,，،、]/.test(name));
+  if (joined) throw new Error(`The label "${joined}" has a comma. Separate labels by semicolons: company; product`);
+  return named;
+}
+
+const nameOf = (label) => label.split(/:\s|：/)[0].trim();
 
 const live = new Live(send, showLive, explain);
 
 function follow() {
-  const { name } = modelOf(0) ?? {};
-  if (!at("live").checked || !name) return;
-  const wanted = at("plan-0").value.trim();
-  explain(null);
-  live.follow(at("text").value, { model: name, ...(wanted ? { plan: wanted } : {}) });
+  if (!at("live").checked || !modelOf(0)) return;
+  try {
+    const { fields } = wantedOf(0);
+    explain(null);
+    live.follow(at("text").value, fields);
+  } catch (error) {
+    explain(error);
+  }
 }
 
 function showLive(text, spans) {
-  const { name, plan, labels } = modelOf(0);
-  state.sides = [{ model: name, plan: at("plan-0").value.trim() || plan, labels, prediction: { text, spans } }];
+  const { fields: _, ...wanted } = wantedOf(0);
+  state.sides = [{ ...wanted, prediction: { text, spans } }];
   at("results").hidden = false;
   at("empty").hidden = true;
   showAll();
 }
-
-const namedLabels = () => at("labels").value.split(";").map((label) => label.trim()).filter(Boolean);
 
 function again() {
   if (!at("results").hidden) submit();
