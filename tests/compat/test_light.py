@@ -1,12 +1,14 @@
 """Importing a module that imports torch only when it is used must not import it through compat."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from lookboth.compat import import_modeling, light_start, only_predicts, own_process
+from lookboth.compat import import_modeling, import_training, is_own_process, light_start, own_process
 
 LIGHT = (
     "lookboth.compat",
@@ -82,6 +84,22 @@ from torch._dynamo import _trace_wrapped_higher_order_op, trace_rules
 assert id(mark.__wrapped__) in trace_rules._allowed_callable_ids
 assert masking_utils.TransformGetItemToIndex is _trace_wrapped_higher_order_op.TransformGetItemToIndex
 """
+# The trainer knows data sets by their class only once they are there; functions are compiled at their first call.
+TRAIN = """
+import sys
+from lookboth.compat import import_training, own_process
+own_process()
+import_training()
+import peft, torch
+from transformers import Trainer
+from transformers.trainer import datasets
+assert not isinstance([], datasets.Dataset)
+loaded = {{"datasets", "pandas", "scipy", "sympy", "torch._dynamo", "torch._inductor"}} & set(sys.modules)
+assert not loaded, loaded
+assert torch.compile.__module__ == "torch"
+from datasets import Dataset
+assert Dataset.from_dict({{"a": [1]}}).num_rows == 1
+"""
 # A version of transformers that needs a name at once.
 AT_ONCE = """
 import sys
@@ -109,8 +127,9 @@ def test_a_prediction_imports_one_family_and_no_library_of_training() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_what_is_left_out_at_the_start_arrives_when_it_is_needed() -> None:
-    done = subprocess.run([sys.executable, "-c", LATER.format()], capture_output=True, text=True)
+@pytest.mark.parametrize("code", [LATER, TRAIN], ids=["modeling files", "trainer"])
+def test_what_is_left_out_at_the_start_arrives_when_it_is_needed(code: str) -> None:
+    done = subprocess.run([sys.executable, "-c", code.format()], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
@@ -119,12 +138,32 @@ def test_imports_that_cannot_be_shortened_end_in_modules_that_work() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_imports_are_shortened_only_in_a_process_that_predicts(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in light_start._MODELING:
+def test_functions_are_compiled_at_their_first_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[object] = []
+    monkeypatch.setattr(torch, "compile", lambda function, **options: compiled.append(options) or function)
+    with light_start._late_compilation():
+        double = torch.compile(dynamic=False)(lambda x: 2 * x)
+    assert not compiled
+    assert [double(2), double(3)] == [4, 6]
+    assert compiled == [{"dynamic": False}]
+
+
+@pytest.mark.parametrize("launcher", [None, "WORLD_SIZE", "ACCELERATE_USE_FSDP"])
+def test_imports_are_shortened_only_in_a_process_of_one_command(
+    launcher: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (*light_start._MODELING, light_start._TRAINER):
         monkeypatch.delitem(sys.modules, name, raising=False)
+    for name in [name for name in os.environ if name.startswith(light_start._LAUNCHERS)]:
+        monkeypatch.delenv(name)
     monkeypatch.setattr(light_start, "_own_process", False)
+    if launcher:
+        monkeypatch.setenv(launcher, "1")
+        own_process()
     import_modeling()
-    assert not set(light_start._MODELING) & set(sys.modules)
-    assert not only_predicts()
-    own_process()
-    assert only_predicts()
+    import_training()
+    assert not {*light_start._MODELING, light_start._TRAINER} & set(sys.modules)
+    assert not is_own_process()
+    if not launcher:
+        own_process()
+        assert is_own_process()

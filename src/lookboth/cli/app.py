@@ -17,6 +17,8 @@ from lookboth.training import ProcessGroup, require_single_process
 
 # Commands that torchrun or accelerate may start as several processes.
 _TOGETHER = {"train", "adapt", "distill"}
+# Commands that label or train on one device, for which `lookboth.compat.light_start` shortens the imports.
+_SHORT_START = {"predict", "suggest", "evaluate", "calibrate", "serve", "train"}
 
 # Exit status that typer sets for Ctrl-C.
 _INTERRUPTED = 130
@@ -121,7 +123,7 @@ def _check_processes(context: typer.Context) -> None:
 def main() -> None:
     """Run the command line; an error is one message on standard error and exit status 1."""
     gc.set_threshold(*_COLLECT)
-    if sys.argv[1:2] == ["predict"]:
+    if sys.argv[1:2] and sys.argv[1] in _SHORT_START:
         own_process()
     # At its end Python searches all objects for cycles, which takes a second after torch was imported and frees nothing
     # that the end of the process does not free. Frozen objects are not searched.

@@ -211,6 +211,9 @@ def report(
 
 def _train(config: "RunConfig", out: Path) -> None:
     """Train and name the folders of the labelers."""
+    from lookboth.compat import import_training
+
+    import_training()
     from lookboth.training import train as run_training
 
     with progress_to(typer.echo):

@@ -7,7 +7,8 @@ from .bitsandbytes_internals import keep_quantized_layout as keep_quantized_layo
 from .datasets_internals import is_lazy as is_lazy
 from .light_start import (
     import_modeling as import_modeling,
-    only_predicts as only_predicts,
+    import_training as import_training,
+    is_own_process as is_own_process,
     own_process as own_process,
 )
 from .peft_internals import (

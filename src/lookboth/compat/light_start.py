@@ -1,14 +1,15 @@
-"""A short start of `lookboth predict`: transformers' modeling files without the libraries they need for other uses.
+"""A short start of commands: transformers' modeling files and trainer without the libraries they need for other uses.
 
 `transformers.modeling_utils` imports the compiler of torch, sympy, torch's distributed tensors and scipy, which takes a
-second and which labeling on one device does not use. Here these imports are replaced by stand-ins that import the real
-thing at the first use. Seen to work with transformers 5.23 and 5.24 and torch 2.13.
+second and which labeling on one device does not use; the trainer imports datasets and pandas. Here these imports are
+replaced by stand-ins that import the real thing at the first use. Seen to work with transformers 5.23 and 5.24, torch
+2.13 and PEFT 0.21.
 """
 
 import functools
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
@@ -20,38 +21,65 @@ from typing import Any
 _COMPILER = "torch._dynamo"
 # Modules of which modeling files take names that only some models, losses or devices use.
 _LATE = (_COMPILER, f"{_COMPILER}._trace_wrapped_higher_order_op", "scipy.optimize")
+# Imported by the trainer to recognize the data sets of this library; lookboth passes it its own.
+_DATA_SETS = "datasets"
+_TRAINER = "transformers.trainer"
 # Decorators for functions that torch's compiler meets.
 _MARKS = ("allow_in_graph", "assume_constant_result", "disable")
+# First letters of variables that torchrun and accelerate set in the processes they start.
+_LAUNCHERS = ("WORLD_SIZE", "ACCELERATE_")
 # What the modeling files of all families import.
 _MODELING = ("transformers.modeling_utils", "transformers.masking_utils", "transformers.generation.utils")
-# Set in a process that only predicts.
+# Set in a process that runs one command of lookboth.
 _own_process = False
 
 
 def own_process() -> None:
-    """Allow `import_modeling` to shorten the imports: this process only predicts, by `lookboth predict`."""
+    """Allow the functions below to shorten imports, as this process runs one command of lookboth and nothing else.
+
+    Has no effect in a process that torchrun or accelerate started: it may need distributed tensors or the compiler.
+    """
     global _own_process
-    _own_process = True
+    _own_process = not any(name.startswith(_LAUNCHERS) for name in os.environ)
 
 
-def only_predicts() -> bool:
-    """Whether this process only predicts."""
+def is_own_process() -> bool:
+    """Whether this process runs one command of lookboth, and no launcher started it."""
     return _own_process
 
 
 def import_modeling() -> None:
-    """Import `transformers.modeling_utils`: in one second less in a process that only predicts, else as usual.
+    """Import `transformers.modeling_utils`: in one second less in a process of one command, else as usual.
 
     Relies on the modules from which modeling files take the names, on the decorators of `torch.compiler` and
     `torch._dynamo` only marking functions, and on `is_torch_distributed_available` guarding every use of distributed
     tensors. Where this is not so, the modules are imported as usual.
     """
+    if _own_process:
+        _import_light(_MODELING, _LATE)
+
+
+def import_training() -> None:
+    """Import the trainer of transformers, and PEFT: in less time in a process of one command, else as usual.
+
+    Relies on the same as `import_modeling`, and on the trainer using data sets only in `isinstance`. bitsandbytes,
+    which PEFT imports to recognize layers of 4 bits, compiles some functions with torch's code generator; here it does
+    so at their first call.
+    """
+    if _own_process:
+        _import_light((*_MODELING, _TRAINER), (*_LATE, _DATA_SETS))
+        with _late_compilation():
+            import_module("peft")
+
+
+def _import_light(names: Sequence[str], late: Sequence[str]) -> None:
+    """Import modules of transformers with stand-ins for `late` modules, or as usual where that does not work."""
     before = set(sys.modules)
-    if not _own_process or before & {*_MODELING, _COMPILER}:
+    if before & {*names, _COMPILER}:
         return
     try:
-        with _stand_ins(), _one_scan(), _no_distributed_tensors():
-            for name in _MODELING:
+        with _stand_ins(late), _one_scan(), _no_distributed_tensors():
+            for name in names:
                 import_module(name)
     except Exception:
         # Another version of transformers or torch, which uses the names while it is imported.
@@ -87,6 +115,11 @@ class _Late(type):
 class _LateModule(ModuleType):
     """A module whose names are stand-ins."""
 
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        # Read by functions that test whether a package is installed.
+        self.__spec__ = ModuleSpec(name, None)
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
@@ -96,11 +129,11 @@ class _LateModule(ModuleType):
 
 
 @contextmanager
-def _stand_ins() -> Iterator[None]:
-    """Put stand-ins in the place of late modules and of the compiler's decorators inside the context."""
+def _stand_ins(names: Sequence[str]) -> Iterator[None]:
+    """Put stand-ins in the place of modules and of the compiler's decorators inside the context."""
     import torch.compiler
 
-    marks, late = _Marks(), [name for name in _LATE if name not in sys.modules]
+    marks, late = _Marks(), [name for name in names if name not in sys.modules]
     sys.modules.update({name: _LateModule(name) for name in late})
     real = {name: getattr(torch.compiler, name) for name in _MARKS}
     for place in (torch.compiler, sys.modules[_COMPILER]):
@@ -164,8 +197,29 @@ def _replace_stand_ins() -> None:
     """Put the names of the compiler into the modules that took stand-ins, which its tracing would not recognize."""
     for module in list(sys.modules.values()):
         for name, value in list(vars(module).items()):
-            if isinstance(value, _Late) and value.place[0].startswith(_COMPILER):
+            # isinstance() would also ask for the class that an object pretends to have, which warns for some of torch.
+            if type(value) is _Late and value.place[0].startswith(_COMPILER):
                 setattr(module, name, value._real())
+
+
+@contextmanager
+def _late_compilation() -> Iterator[None]:
+    """Let `torch.compile` return functions that are compiled at their first call inside the context."""
+    import torch
+
+    real = torch.compile
+
+    def compile_late(function: Any = None, **options: Any) -> Any:
+        if function is None:
+            return functools.partial(compile_late, **options)
+        compiled = functools.cache(lambda: real(function, **options))
+        return functools.wraps(function)(lambda *arguments, **named: compiled()(*arguments, **named))
+
+    torch.compile = compile_late  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.compile = real
 
 
 @contextmanager
@@ -197,14 +251,13 @@ def _one_scan() -> Iterator[None]:
 
 @contextmanager
 def _no_distributed_tensors() -> Iterator[None]:
-    """Let transformers find a torch without distributed tensors inside the context, unless processes work together."""
+    """Let transformers find a torch without distributed tensors inside the context."""
     from transformers.utils import import_utils
 
     places: list[Any] = [sys.modules["transformers.utils"], import_utils]
     name, real = "is_torch_distributed_available", import_utils.is_torch_distributed_available
-    alone = int(os.environ.get("WORLD_SIZE") or 1) == 1
     for place in places:
-        setattr(place, name, (lambda: False) if alone else real)
+        setattr(place, name, lambda: False)
     try:
         yield
     finally:

@@ -16,6 +16,9 @@ _NEW_DOCUMENT = re.compile(r"#\s*newdoc\b")
 _MARKUP = re.compile(r"</?[A-Za-z][\w:.-]*(\s[^<>]*)?>")
 _WORD_WITH_TAG = re.compile(r".+[/_][A-Za-z][\w-]*")
 _RULER = re.compile(r"(#{2,}|={3,}|-{3,}|\*{3,}|_{3,}).*")
+# First characters of borders, and of comments and markup: tested first, they settle almost every line.
+_BORDER_STARTS = ("-", "#")
+_COMMENT_STARTS = ("#", "<", "=", "-", "*", "_")
 _DIGITS = re.compile(r"([0-9]{1,18})")
 # In CoNLL-U, 3-4 is a multiword token and 8.1 an empty node: both repeat or add to the words.
 NOT_A_WORD = re.compile(r"\d+[-.]\d+")
@@ -97,7 +100,11 @@ class Columns:
 
     def is_comment(self, row: list[str]) -> bool:
         """Return whether a '#' line at the start of a sentence is a comment, not the word '#' with its tag."""
-        if not _COMMENT.match(" ".join(row)) or (row == ["#"] and self.usual == 1):
+        if (
+            not row[0].startswith("#")
+            or not _COMMENT.match(" ".join(row))
+            or (row == ["#"] and self.usual == 1)
+        ):
             return False
         if len(row) != self.usual or re.match(r"#\s", row[0]):
             return True
@@ -111,7 +118,7 @@ class Columns:
 
 def is_border(row: Sequence[str]) -> bool:
     """Return whether a row separates documents: -DOCSTART-, #begin document (CoNLL-2012), ###MEDLINE: (JNLPBA)."""
-    return bool(_DOCUMENT.match(" ".join(row[:2])))
+    return bool(row) and row[0].startswith(_BORDER_STARTS) and bool(_DOCUMENT.match(" ".join(row[:2])))
 
 
 def begins_document(row: Sequence[str]) -> bool:
@@ -121,6 +128,8 @@ def begins_document(row: Sequence[str]) -> bool:
 
 def is_inner_comment(row: Sequence[str], columns: Columns) -> bool:
     """Return whether a row can only be a comment inside a sentence or markup such as `<s>`."""
+    if not row[0].startswith(_COMMENT_STARTS):
+        return False
     line = " ".join(row)
     if _MARKUP.fullmatch(line):
         return True
@@ -191,7 +200,8 @@ def find_words(rows: Sequence[list[str]], columns: Columns) -> tuple[int, int]:
 def find_other_layers(rows: Sequence[list[str]], columns: Columns) -> list[int]:
     """Return the other columns with tags of the same labels (layers of nested spans), also by way of another layer."""
     plain = [row for row in rows if row and len(row) == columns.usual and not is_border(row)]
-    labels = [{row[i][2:] for row in plain if is_standard(row[i])} for i in range(columns.usual)]
+    cells = [{row[i] for row in plain} for i in range(columns.usual)]
+    labels = [{cell[2:] for cell in column if is_standard(cell)} for column in cells]
     read = columns.tag % columns.usual if plain else 0
     layers, known = [read], labels[read] if plain else set()
     while more := [i for i in range(columns.usual) if plain and i not in layers and labels[i] & known]:

@@ -245,7 +245,8 @@ class _Assembler:
 
     def _take(self, number: int, row: list[str]) -> None:
         columns, count = self.columns, len(row)
-        if count < columns.needed:
+        # Lines of the usual length have all columns (`_has_words`).
+        if count != columns.usual and count < columns.needed:
             self.log.add(number, "columns", columns.too_few(count), "read as a word with the tag 'O'")
             self._append(number, row[min(max(columns.word, 0), count - 1)], "O")
             return

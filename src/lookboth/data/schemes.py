@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 from lookboth.errors import ConfigError, DataError
@@ -20,6 +21,8 @@ _ALIASES = {
 }
 # Decoding works on one spelling: begin, inside, end, single.
 _FOLD = {"B": "B", "I": "I", "E": "E", "L": "E", "S": "S", "U": "S"}
+# Distinct tags or pairs of tags; a file with more reads a little slower.
+_TAGS_KEPT = 4096
 
 
 def resolve_scheme(name: str) -> str:
@@ -178,6 +181,8 @@ def detect_scheme(tag_sequences: Iterable[Sequence[str]]) -> str:
     return min(("IOB2", "IOB1", "IOBES", "BILOU"), key=num_errors)
 
 
+# A file has few tags, each of them many times.
+@lru_cache(maxsize=_TAGS_KEPT)
 def _fold(tag: str, prefixes: str) -> tuple[str, str]:
     """Return (B|I|E|S, label), or ("O", "") if the prefix is not allowed or the label is missing."""
     prefix, label = parse_tag(tag)
@@ -241,6 +246,7 @@ def _decode_repaired(folded: list[tuple[str, str]]) -> tuple[Span, ...]:
     return tuple(spans)
 
 
+@lru_cache(maxsize=_TAGS_KEPT)
 def _transition_errors(previous: str, tag: str, scheme: str) -> tuple[str, str]:
     """Return the error of the previous tag given this one, and the error of this tag; "" for no error."""
     prefixes = _PREFIXES[scheme]

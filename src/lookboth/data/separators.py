@@ -33,11 +33,12 @@ class Splitter:
         """Detect the separator of these lines; for CSV (`quoted`) a comma, semicolon or tab."""
         if separator is not None or quoted:
             return cls(separator or delimiter_of(lines), quoted=quoted)
-        tabbed = any("\t" in line for line in lines)
+        if any("\t" in line for line in lines):
+            return cls(tabbed=True)
         # Wide spaces separate columns only if most lines have no other separator.
         shown = [line for line in lines if line.strip()]
         wide = sum(len(_BLANKS.split(line.strip(" \t"))) == 1 < len(line.split()) for line in shown)
-        return cls(None, tabbed, any_blank=not tabbed and wide * 2 > len(shown))
+        return cls(any_blank=wide * 2 > len(shown))
 
     @property
     def blanks(self) -> bool:

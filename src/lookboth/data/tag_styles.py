@@ -86,7 +86,9 @@ class TagStyle:
             return tuple(_read_brackets(tags))
         if self.layout == "numbered":
             return tuple(_read_numbered(tags))
-        read = tuple(map(self._read_tag, tags))
+        # Most words of a sentence have the same tag.
+        known = {tag: self._read_tag(tag) for tag in set(tags)}
+        read = tuple(known[tag] for tag in tags)
         return tuple(_begin_after_ends(read)) if self.ends else read
 
     def _read_tag(self, tag: str) -> str:

@@ -120,10 +120,10 @@ def load_backbone(
 
 
 def _load_quickly(load: Callable[[], Any]) -> Any:
-    """Return a loaded model, in a process that only predicts without values that the weights replace."""
-    from lookboth.compat import only_predicts, without_meta_values
+    """Return a loaded model, in a process of one command without values that the weights replace."""
+    from lookboth.compat import is_own_process, without_meta_values
 
-    if only_predicts():
+    if is_own_process():
         # Some families cannot be built in this way, for example Gemma 4.
         with suppress(ModelError), without_meta_values():
             return load()
