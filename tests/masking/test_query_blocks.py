@@ -21,6 +21,7 @@ PLANS = ["causal", "full", "0,3,*,1"]
 def blocks(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Blocks of two queries in rows of four tokens and more; set LONG to turn them off."""
     monkeypatch.setattr(query_blocks, "BLOCK", 2)
+    monkeypatch.setattr(query_blocks, "BLOCK_WITH_GRADIENTS", 2)
     monkeypatch.setattr(query_blocks, "LONG", 4)
     monkeypatch.setattr(query_blocks, "LONG_WITH_GRADIENTS", 4)
     return monkeypatch

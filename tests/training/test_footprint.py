@@ -11,12 +11,12 @@ from transformers import GPT2Config, LlamaConfig, LlamaModel, Qwen2Config
 
 from lookboth.config.recipe_files import parse_config
 from lookboth.errors import ConfigError
-from lookboth.masking import apply_plan
+from lookboth.masking import apply_plan, query_blocks
 from lookboth.models.arithmetic import compute_in
 from lookboth.models.loading import load_backbone
 from lookboth.training import footprint as module
 from lookboth.training.adapters import add_adapter
-from lookboth.training.footprint import estimate, footprint, largest_batch, require_memory
+from lookboth.training.footprint import batch_shapes, estimate, footprint, require_memory
 from lookboth.training.loss_callbacks import ProgressReporter, SectionLog
 
 ROWS, LENGTH = 2, 48
@@ -80,7 +80,7 @@ def test_activations_are_what_autograd_keeps(folders, family, precision, adapter
     loaded = "fp32" if adapter == "full" else precision
     backbone = load_backbone(str(folders[family]), precision=loaded, attn_implementation=attention)
     model = add_adapter(backbone, config.adapter).train()
-    found = footprint(model, config, ROWS, LENGTH)
+    found = footprint(model, config, (ROWS, LENGTH))
     measured = bytes_kept(model, torch.bfloat16 if precision == "bf16" else torch.float32)
     assert found.activations == pytest.approx(measured, rel=0.3)
     assert found.activations_other < found.activations
@@ -134,7 +134,7 @@ def test_the_estimate_is_what_the_built_model_takes(tmp_path, kind):
     )
     config = recipe(folder, {"rank": 4})
     built = footprint(
-        add_adapter(load_backbone(str(folder), precision="fp32"), config.adapter), config, 2, 512
+        add_adapter(load_backbone(str(folder), precision="fp32"), config.adapter), config, (2, 512)
     )
     assert estimate(config) == built
 
@@ -155,14 +155,36 @@ def test_a_model_that_cannot_be_estimated_is_let_through(tmp_path):
     require_memory(recipe(tmp_path / "nothing"))
 
 
-def test_the_largest_batch_is_the_one_that_computes_most():
+def test_the_shapes_are_those_of_all_batches():
     from lookboth.training.batches import RunBatches
     from lookboth.types import TokenizedExample
 
     pieces = [TokenizedExample(tuple(range(n)), ()) for n in (3, 9, 2, 4)]
     plan = [[0, 2], [1], [2, 3, 0]]
-    assert largest_batch(RunBatches(pieces, plan, (3,), "bucketed", 0)) == (3, 4)
-    assert largest_batch(RunBatches(pieces, plan, (3,), "packed", 0)) == (1, 9)
+    assert batch_shapes(RunBatches(pieces, plan, (3,), "bucketed", 0)) == {(2, 3), (1, 9), (3, 4)}
+    assert batch_shapes(RunBatches(pieces, plan, (3,), "packed", 0)) == {(1, 5), (1, 9)}
+
+
+def test_the_batch_that_takes_most_memory_counts_not_the_one_with_most_tokens():
+    settings = LlamaConfig(**SHAPE, intermediate_size=96, vocab_size=100, attn_implementation="eager")
+    model = LlamaModel(settings)
+    few_long, many_short = (2, 480), (250, 4)
+    alone = footprint(model, recipe("x"), few_long).activations
+    assert alone > footprint(model, recipe("x"), many_short).activations
+    assert footprint(model, recipe("x"), many_short, few_long).activations == alone
+
+
+def test_long_rows_of_eager_attention_under_a_plan_take_memory_by_their_tokens(folders, monkeypatch):
+    """Their scores are computed in blocks, and again in the backward pass."""
+    monkeypatch.setattr(query_blocks, "LONG_WITH_GRADIENTS", LENGTH)
+    monkeypatch.setattr(query_blocks, "BLOCK_WITH_GRADIENTS", LENGTH // 4)
+    config = recipe(folders["llama"], {"kind": "lora"}, precision="bf16")
+    backbone = load_backbone(str(folders["llama"]), precision="bf16", attn_implementation="eager")
+    model = add_adapter(apply_plan(backbone, "0011"), config.adapter).train()
+    found = footprint(model, config, (ROWS, LENGTH)).activations
+    assert found == pytest.approx(bytes_kept(model, torch.bfloat16), rel=0.3)
+    doubled = footprint(model, config, (ROWS, 2 * LENGTH)).activations
+    assert doubled == 2 * found
 
 
 def test_the_first_steps_tell_how_long_it_will_take(monkeypatch, progress):
@@ -182,7 +204,7 @@ def test_the_first_steps_tell_how_long_it_will_take(monkeypatch, progress):
 @pytest.mark.parametrize("sizes", [{"intermediate_size": [48, 96, 48, 48]}, {"num_attention_heads": None}])
 def test_configurations_of_other_kinds_are_estimated_too(sizes):
     model = module_with_config(**sizes)
-    found = footprint(model, recipe("x"), ROWS, LENGTH)
+    found = footprint(model, recipe("x"), (ROWS, LENGTH))
     assert 0 < found.activations < 1e9
 
 
@@ -199,5 +221,5 @@ def module_with_config(**sizes):
 def test_a_mask_plan_does_not_change_the_estimate():
     settings = LlamaConfig(**SHAPE, intermediate_size=96, vocab_size=100, attn_implementation="eager")
     model = LlamaModel(settings)
-    before = footprint(model, recipe("x"), ROWS, LENGTH)
-    assert footprint(apply_plan(model, "0011"), recipe("x"), ROWS, LENGTH) == before
+    before = footprint(model, recipe("x"), (ROWS, LENGTH))
+    assert footprint(apply_plan(model, "0011"), recipe("x"), (ROWS, LENGTH)) == before

@@ -24,6 +24,7 @@ from .packed_rows import (
 from .plan import MaskPlan as MaskPlan, check_plan as check_plan, group_plans as group_plans
 from .plan_picture import picture as picture
 from .proof import Proof as Proof, prove as prove
+from .query_blocks import keeps_scores as keeps_scores
 from .structure import (
     find_stack as find_stack,
     first_position as first_position,

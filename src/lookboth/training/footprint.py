@@ -11,7 +11,7 @@ from torch import nn
 from lookboth.compat import attention_name
 from lookboth.config import AdapterConfig, RunConfig
 from lookboth.errors import ConfigError, LookbothError
-from lookboth.masking import PREFIX, find_stack, read_layers
+from lookboth.masking import PREFIX, find_stack, keeps_scores, read_layers
 from lookboth.models import default_device, load_config, torch_dtype
 from lookboth.training.adapters import num_trainable
 from lookboth.training.batches import RunBatches
@@ -65,10 +65,17 @@ class Footprint:
         )
 
 
-def footprint(model: nn.Module, config: RunConfig, rows: int, length: int) -> Footprint:
-    """Return the memory to train `model` with the recipe's adapter on `rows` rows of `length` tokens."""
+def footprint(model: nn.Module, config: RunConfig, *shapes: tuple[int, int]) -> Footprint:
+    """Return the memory to train `model` with the recipe's adapter on batches of these shapes: (rows, tokens per row).
+
+    It is that of the shape that takes most. With eager attention this need not be the shape with most tokens.
+    """
     weights = float(sum(parameter.nbytes for parameter in model.parameters()))
-    return _estimate_bytes(_text_config(model), config, weights, num_trainable(model), rows * length, length)
+    text, trained = _text_config(model), num_trainable(model)
+    found = (
+        _estimate_bytes(text, config, weights, trained, rows * length, length) for rows, length in shapes
+    )
+    return max(found, key=lambda one: one.total)
 
 
 def _estimate_bytes(
@@ -114,7 +121,9 @@ def _layer_bytes(text: Any, config: RunConfig, length: int, width: int) -> float
     steps = 5 if getattr(text, "activation_function", "") == "gelu_new" else 4
     whole = 2 if config.adapter.kind == "full" else 0
     kept = width * (steps * inner + 2 * queries + 2 * keys) + (width * (2 + whole) + 8) * text.hidden_size
-    if (attention_name(text) or "").removeprefix(PREFIX) == "eager":
+    attention = attention_name(text) or ""
+    in_blocks = attention == f"{PREFIX}eager" and default_device() == "cpu" and not keeps_scores(length)
+    if attention.removeprefix(PREFIX) == "eager" and not in_blocks:
         kept += heads * length * (width + (4 if width == 2 else 0)) + 2 * width * (queries - keys)
     return float(kept)
 
@@ -139,18 +148,17 @@ def _text_config(model: Any) -> Any:
     return (inner if hasattr(inner, "config") else model).config.get_text_config()
 
 
-def largest_batch(batches: RunBatches) -> tuple[int, int]:
-    """Return (rows, tokens per row) of the batch with the most computed positions; a packed batch is one row."""
+def batch_shapes(batches: RunBatches) -> set[tuple[int, int]]:
+    """Return the (rows, tokens per row) of all batches; a packed batch is one row."""
     lengths = batches.piece_lengths()
     if batches.layout == "packed":
-        return 1, max(sum(lengths[i] for i in batch) for batch in batches.schedule)
-    shapes = ((len(batch), max(lengths[i] for i in batch)) for batch in batches.schedule)
-    return max(shapes, key=lambda shape: shape[0] * shape[1])
+        return {(1, sum(lengths[i] for i in batch)) for batch in batches.schedule}
+    return {(len(batch), max(lengths[i] for i in batch)) for batch in batches.schedule}
 
 
 def memory_lines(model: nn.Module, config: RunConfig, batches: RunBatches) -> Sequence[str]:
     """Return the memory estimate of a training, with a warning if less is free; the weights are already loaded."""
-    found = footprint(model, config, *largest_batch(batches))
+    found = footprint(model, config, *batch_shapes(batches))
     free = free_memory(default_device())
     if shards_weights() or found.total - found.weights <= free:
         return [found.describe()]
