@@ -116,6 +116,21 @@ def test_a_saved_labeler_judges_unless_it_was_trained_on_the_data(
         audit_data(config, tmp_path / "never", labeler=str(tmp_path / "orgs"))
 
 
+def test_an_open_labeler_judges_with_the_descriptions_of_the_labels(config, tmp_path, tiny_llama_folder):
+    from tiny import tiny_labeler
+
+    tiny_labeler(tiny_llama_folder, head={"kind": "open"}).save_pretrained(tmp_path / "open")
+    described = config.model_copy(update={"labels": {"PER": "a human being", "LOC": "a place on a map"}})
+    scores = [
+        [
+            finding.score
+            for finding in audit_data(one, tmp_path / "never", labeler=str(tmp_path / "open")).findings
+        ]
+        for one in (config, described)
+    ]
+    assert scores[0] != scores[1]
+
+
 def test_the_command_writes_findings_and_a_page_and_applies_decisions(
     data, tmp_path, tiny_llama_folder, monkeypatch
 ):

@@ -148,6 +148,9 @@ def test_sentences_of_a_document_stay_together_if_they_are_read_with_each_other(
 def test_too_few_sentences_are_refused():
     with pytest.raises(DataError, match="too few for 5 folds"):
         make_folds([TRUE[0]] * 50, 5, 0)
+    # Outside the fold with two of them, one sentence is left, which cannot both train and choose the epoch.
+    with pytest.raises(DataError, match="3 different sentences are too few for 2 folds"):
+        make_folds([Example((word,)) for word in "abc"], 2, 0)
     with pytest.raises(ConfigError, match="2 or more"):
         make_folds(TRUE, 1, 0)
 

@@ -11,7 +11,7 @@ import numpy as np
 from lookboth.audit.findings import Finding, find_errors
 from lookboth.audit.out_of_fold import TagProbs, probs_of_folds, probs_of_labeler
 from lookboth.config import RunConfig, require_supported
-from lookboth.data import decode_tags, map_labels, read_source, source_path, split_of
+from lookboth.data import decode_tags, describe_labels, map_labels, read_source, source_path, split_of
 from lookboth.errors import ConfigError, DataError
 from lookboth.evaluation import Counts, count_per_sentence
 from lookboth.inference import HeadLabeler, decode_tags_constrained, require_scores
@@ -75,7 +75,7 @@ def audit_data(
     if judge is None:
         probs = probs_of_folds(config, examples, Path(out), num_folds=num_folds)
     else:
-        probs = probs_of_labeler(_knowing_labels(judge, examples), examples)
+        probs = probs_of_labeler(_knowing_labels(judge, examples, config), examples)
     findings = [
         replace(finding, sentence=chosen[finding.sentence]) for finding in find_errors(examples, probs)
     ]
@@ -175,15 +175,17 @@ def _reading_of(judge: HeadLabeler, config: RunConfig) -> RunConfig:
     return config.model_copy(update={"scheme": judge.config.scheme, "data": data})
 
 
-def _knowing_labels(judge: HeadLabeler, examples: Sequence[Example]) -> HeadLabeler:
-    """Return the labeler with the labels of the data, or refuse labels that it does not know."""
+def _knowing_labels(judge: HeadLabeler, examples: Sequence[Example], config: RunConfig) -> HeadLabeler:
+    """Return the labeler with the labels of the data, described as in training; refuse labels it does not know."""
     labels = sorted({label for example in examples for label in example.labels()})
     if judge.takes_labels:
-        return require_scores(judge.with_labels(labels), "used for an audit")
+        described = describe_labels(config.data.train[0], labels, config.labels)
+        return require_scores(judge.with_labels(described), "used for an audit")
     unknown = [label for label in labels if label not in judge.config.labels]
     if unknown:
         raise ConfigError(
             f"the labeler does not know {', '.join(unknown)}; its labels are {', '.join(judge.config.labels)}. Rename "
-            f"labels, or drop them: --set 'data.label_map.{unknown[0]}=\"{judge.config.labels[0]}\"'"
+            f"them: --set 'data.label_map.{unknown[0]}=\"{judge.config.labels[0]}\"', or drop them: --set "
+            f"'data.label_map.{unknown[0]}=\"\"'"
         )
     return judge

@@ -49,13 +49,13 @@ def make_folds(
             f"--folds {num_folds}: a model may not judge its own training data. Type 2 or more."
         )
     groups = group_sentences(examples, whole_documents=whole_documents)
+    parts = divide_groups(groups, num_folds, seed)
     # The part outside a fold is divided again, so it needs two groups.
-    if len(groups) < num_folds + 1:
+    if len(groups) <= num_folds or len(groups) - max(map(len, parts)) < 2:
         what = "different documents" if whole_documents else "different sentences"
         raise DataError(
             f"{len(groups)} {what} are too few for {num_folds} folds. Add data or name fewer --folds."
         )
-    parts = divide_groups(groups, num_folds, seed)
     folds = []
     for number, held in enumerate(parts):
         others = sorted(chain.from_iterable(parts[:number] + parts[number + 1 :]))
