@@ -21,7 +21,7 @@ def test_a_gain_is_the_difference_of_the_means_of_one_size() -> None:
     means = {(result.model, result.method): result.test_mean for result in data.results}
     for baseline in scale_effects.BASELINES:
         gains = scale_effects.gains_over(RUNS, data.name, baseline)
-        assert {gain.result.model for gain in gains} == {"135m", "500m"}
+        assert {gain.result.model for gain in gains} == {"135m", "270m", "500m"}
         for gain in gains:
             model, method = gain.result.model, gain.result.method
             difference = means[model, method].mean - means[model, baseline].mean
