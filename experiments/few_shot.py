@@ -24,6 +24,7 @@ from lookboth.config.recipe_files import overlay, parse_config
 from lookboth.data.label_texts import LabelText, describe_labels
 from lookboth.data.sources import read_source
 from lookboth.data.split_finding import source_path
+from lookboth.errors import LookbothError
 from lookboth.evaluation.command import evaluate_on
 from lookboth.evaluation.runfile import read_run
 from lookboth.evaluation.seeds import mean_and_sd
@@ -219,9 +220,15 @@ def main() -> None:
     if options.table is not None:
         print(table(read_rows(options.table)))
         return
+    if options.labeler is None or not options.data:
+        parser.error("name an open labeler and --data")
+    if min(*options.sizes, options.draws) < 1:
+        parser.error("--sizes and --draws are at least 1")
     quiet_libraries()
     training = {"epochs": options.epochs, "schedule": "constant", "batch_sentences": 4, "lr": 5e-4}
     training["folds"] = options.folds
+    if not read_config(options.labeler).is_open:
+        parser.error(f"{options.labeler} is not an open labeler")
     for name in options.data:
         if not source_path(name).exists():
             parser.error(f"--data {name}: not a folder or a built-in name")
@@ -239,4 +246,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except LookbothError as error:
+        raise SystemExit(f"error: {error}") from None

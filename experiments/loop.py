@@ -23,8 +23,9 @@ from lookboth.audit.findings import Finding
 from lookboth.audit.rendering import replace_spans
 from lookboth.config.recipe_files import parse_config
 from lookboth.data.conversion.writing import write_data
-from lookboth.data.label_texts import describe_labels
+from lookboth.data.label_texts import LabelText, describe_labels
 from lookboth.data.sources import read_source
+from lookboth.errors import LookbothError
 from lookboth.evaluation.evaluate import evaluate_labeler
 from lookboth.files import write_json
 from lookboth.inference.suggestions import suggest
@@ -116,7 +117,7 @@ def annotate(task: Task, index: int, seed: int) -> Example:
         return example
     wrong = rng.choice(example.spans)
     kept = [span for span in example.spans if span != wrong]
-    names = sorted({text.partition(":")[0] for text in task.labels} - {wrong.label})
+    names = sorted({LabelText.parse(text).name for text in task.labels} - {wrong.label})
     # Half of the errors are missed spans, the others wrong labels.
     if names and rng.random() < 0.5:
         kept.append(wrong._replace(label=rng.choice(names)))
@@ -163,7 +164,7 @@ def write_annotated(annotated: dict[int, Example], folder: Path) -> Path:
 
 def train_round(task: Task, annotated: dict[int, Example], folder: Path, seed: int) -> Labeler:
     """Train an ordinary labeler that begins at the label vectors of the open one, on all annotated sentences."""
-    names = dict(text.split(": ", 1) if ": " in text else (text, "") for text in task.labels)
+    names = dict(map(LabelText.parse, task.labels))
     recipe = {
         "start": {"labeler": str(task.labeler)},
         "head": {"kind": "linear"},
@@ -212,6 +213,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", dest="settings", action="append", default=[])
     options = parser.parse_args()
+    if min(options.rounds, options.size) < 1 or not 0 <= options.errors <= 1:
+        parser.error("--rounds and --size are at least 1, --errors is between 0 and 1")
     quiet_libraries()
     task = load_task(
         options.labeler,
@@ -232,4 +235,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except LookbothError as error:
+        raise SystemExit(f"error: {error}") from None
