@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from lookboth.compat import import_modeling, import_training, is_own_process, light_start, own_process
+from lookboth.compat import (
+    import_modeling,
+    import_training,
+    is_own_process,
+    light_start,
+    light_training,
+    own_process,
+)
 
 LIGHT = (
     "lookboth.compat",
@@ -97,6 +104,25 @@ assert not isinstance([], datasets.Dataset)
 loaded = {{"datasets", "pandas", "scipy", "sympy", "torch._dynamo", "torch._inductor"}} & set(sys.modules)
 assert not loaded, loaded
 assert torch.compile.__module__ == "torch"
+# Neither pairs nor the optimizer import the compiler or distributed tensors, which work once they are there.
+layers = torch.nn.Sequential(torch.nn.Linear(2, 2))
+model = peft.get_peft_model(layers, peft.LoraConfig(target_modules=["0"]))
+optimizer = torch.optim.AdamW(model.parameters())
+optimizer.zero_grad()
+optimizer.load_state_dict(optimizer.state_dict())
+import accelerate
+assert accelerate.utils.extract_model_from_parallel(model) is model
+from transformers import trainer
+assert not trainer.has_mixed_dtensor(model.parameters())
+assert not accelerate.accelerator.model_has_dtensor(model)
+loaded = {{"sympy", "torch._dynamo", "torch.distributed.tensor", "torch.distributed.fsdp"}} & set(sys.modules)
+assert not loaded, loaded
+assert torch.distributed.tensor.DTensor
+from peft.tuners import tuners_utils
+assert tuners_utils._torch_supports_distributed
+compiled = torch.compile(layers, backend="eager")
+assert accelerate.utils.extract_model_from_parallel(compiled, keep_torch_compile=False) is layers
+assert not [key for key in vars(torch.optim.Optimizer.zero_grad.__wrapped__) if "dynamo" in key]
 from datasets import Dataset
 assert Dataset.from_dict({{"a": [1]}}).num_rows == 1
 """
@@ -141,7 +167,7 @@ def test_imports_that_cannot_be_shortened_end_in_modules_that_work() -> None:
 def test_functions_are_compiled_at_their_first_call(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[object] = []
     monkeypatch.setattr(torch, "compile", lambda function, **options: compiled.append(options) or function)
-    with light_start._late_compilation():
+    with light_training._late_compilation():
         double = torch.compile(dynamic=False)(lambda x: 2 * x)
     assert not compiled
     assert [double(2), double(3)] == [4, 6]
@@ -152,7 +178,7 @@ def test_functions_are_compiled_at_their_first_call(monkeypatch: pytest.MonkeyPa
 def test_imports_are_shortened_only_in_a_process_of_one_command(
     launcher: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in (*light_start._MODELING, light_start._TRAINER):
+    for name in (*light_start._MODELING, light_training._TRAINER):
         monkeypatch.delitem(sys.modules, name, raising=False)
     for name in [name for name in os.environ if name.startswith(light_start._LAUNCHERS)]:
         monkeypatch.delenv(name)
@@ -162,7 +188,7 @@ def test_imports_are_shortened_only_in_a_process_of_one_command(
         own_process()
     import_modeling()
     import_training()
-    assert not {*light_start._MODELING, light_start._TRAINER} & set(sys.modules)
+    assert not {*light_start._MODELING, light_training._TRAINER} & set(sys.modules)
     assert not is_own_process()
     if not launcher:
         own_process()

@@ -7,10 +7,10 @@ from .bitsandbytes_internals import keep_quantized_layout as keep_quantized_layo
 from .datasets_internals import is_lazy as is_lazy
 from .light_start import (
     import_modeling as import_modeling,
-    import_training as import_training,
     is_own_process as is_own_process,
     own_process as own_process,
 )
+from .light_training import import_training as import_training
 from .peft_internals import (
     adapter_configs as adapter_configs,
     cast_lora_inputs as cast_lora_inputs,

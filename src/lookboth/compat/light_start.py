@@ -1,9 +1,8 @@
-"""A short start of commands: transformers' modeling files and trainer without the libraries they need for other uses.
+"""A short start of commands: transformers' modeling files without the libraries they need for other uses.
 
 `transformers.modeling_utils` imports the compiler of torch, sympy, torch's distributed tensors and scipy, which takes a
-second and which labeling on one device does not use; the trainer imports datasets and pandas. Here these imports are
-replaced by stand-ins that import the real thing at the first use. Seen to work with transformers 5.23 and 5.24, torch
-2.13 and PEFT 0.21.
+second and which labeling on one device does not use. Here these imports are replaced by stand-ins that import the real
+thing at the first use. Seen to work with transformers 5.23 and 5.24 and torch 2.13.
 """
 
 import functools
@@ -21,11 +20,12 @@ from typing import Any
 _COMPILER = "torch._dynamo"
 # Modules of which modeling files take names that only some models, losses or devices use.
 _LATE = (_COMPILER, f"{_COMPILER}._trace_wrapped_higher_order_op", "scipy.optimize")
-# Imported by the trainer to recognize the data sets of this library; lookboth passes it its own.
-_DATA_SETS = "datasets"
-_TRAINER = "transformers.trainer"
 # Decorators for functions that torch's compiler meets.
 _MARKS = ("allow_in_graph", "assume_constant_result", "disable")
+# Functions of optimizers that the compiler leaves out.
+_OPTIMIZER = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+# Attribute with which torch remembers how to run a function that the compiler leaves out.
+_LEFT_OUT = "__dynamo_disable"
 # First letters of variables that torchrun and accelerate set in the processes they start.
 _LAUNCHERS = ("WORLD_SIZE", "ACCELERATE_")
 # What the modeling files of all families import.
@@ -35,9 +35,10 @@ _own_process = False
 
 
 def own_process() -> None:
-    """Allow the functions below to shorten imports, as this process runs one command of lookboth and nothing else.
+    """Allow `import_modeling` and `import_training` to shorten imports.
 
-    Has no effect in a process that torchrun or accelerate started: it may need distributed tensors or the compiler.
+    This process runs one command of lookboth and nothing else. Has no effect in a process that torchrun or accelerate
+    started: it may need distributed tensors or the compiler.
     """
     global _own_process
     _own_process = not any(name.startswith(_LAUNCHERS) for name in os.environ)
@@ -56,30 +57,23 @@ def import_modeling() -> None:
     tensors. Where this is not so, the modules are imported as usual.
     """
     if _own_process:
-        _import_light(_MODELING, _LATE)
+        import_light()
 
 
-def import_training() -> None:
-    """Import the trainer of transformers, and PEFT: in less time in a process of one command, else as usual.
+def import_light(more: Sequence[str] = (), late: Sequence[str] = ()) -> None:
+    """Import the modeling files, or leave them to be imported as usual where the imports cannot be shortened.
 
-    Relies on the same as `import_modeling`, and on the trainer using data sets only in `isinstance`. bitsandbytes,
-    which PEFT imports to recognize layers of 4 bits, compiles some functions with torch's code generator; here it does
-    so at their first call.
+    Args:
+        more: further modules of transformers to import.
+        late: modules that get stand-ins, besides those of modeling files.
     """
-    if _own_process:
-        _import_light((*_MODELING, _TRAINER), (*_LATE, _DATA_SETS))
-        with _late_compilation():
-            import_module("peft")
-
-
-def _import_light(names: Sequence[str], late: Sequence[str]) -> None:
-    """Import modules of transformers with stand-ins for `late` modules, or as usual where that does not work."""
     before = set(sys.modules)
-    if before & {*names, _COMPILER}:
+    if before & {*_MODELING, *more, _COMPILER}:
         return
+    _import_tensors_late()
     try:
-        with _stand_ins(late), _one_scan(), _no_distributed_tensors():
-            for name in names:
+        with _stand_ins((*_LATE, *late)), _one_scan(), _no_distributed_tensors():
+            for name in (*_MODELING, *more):
                 import_module(name)
     except Exception:
         # Another version of transformers or torch, which uses the names while it is imported.
@@ -135,6 +129,7 @@ def _stand_ins(names: Sequence[str]) -> Iterator[None]:
 
     marks, late = _Marks(), [name for name in names if name not in sys.modules]
     sys.modules.update({name: _LateModule(name) for name in late})
+    marks.run_plainly(*(getattr(torch.optim.Optimizer, name) for name in _OPTIMIZER))
     real = {name: getattr(torch.compiler, name) for name in _MARKS}
     for place in (torch.compiler, sys.modules[_COMPILER]):
         for name in _MARKS:
@@ -170,6 +165,17 @@ class _Marks(MetaPathFinder, Loader):
         )
         return run
 
+    def run_plainly(self, *functions: Any) -> None:
+        """Let functions that the compiler leaves out run without importing it.
+
+        torch would import it at their first call. Relies on `torch._disable_dynamo`, which keeps the function to run as
+        an attribute of the one it wraps.
+        """
+        for function in functions:
+            plain = vars(function.__wrapped__)
+            if plain.setdefault(_LEFT_OUT, function.__wrapped__) is function.__wrapped__:
+                self._waiting.append(functools.partial(_forget, plain))
+
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         """Return the compiler's own spec with this loader around its loader; None for other modules."""
         if name != _COMPILER:
@@ -193,6 +199,10 @@ class _Marks(MetaPathFinder, Loader):
         _replace_stand_ins()
 
 
+def _forget(names: dict[str, Any], _: ModuleType) -> None:
+    del names[_LEFT_OUT]
+
+
 def _replace_stand_ins() -> None:
     """Put the names of the compiler into the modules that took stand-ins, which its tracing would not recognize."""
     for module in list(sys.modules.values()):
@@ -202,24 +212,16 @@ def _replace_stand_ins() -> None:
                 setattr(module, name, value._real())
 
 
-@contextmanager
-def _late_compilation() -> Iterator[None]:
-    """Let `torch.compile` return functions that are compiled at their first call inside the context."""
-    import torch
+def _import_tensors_late() -> None:
+    """Import torch's distributed tensors when `torch.distributed.tensor` is first read: PEFT does not import them."""
+    import torch.distributed
 
-    real = torch.compile
+    def find(name: str) -> ModuleType:
+        if name != "tensor":
+            raise AttributeError(f"module 'torch.distributed' has no attribute {name!r}")
+        return import_module(f"torch.distributed.{name}")
 
-    def compile_late(function: Any = None, **options: Any) -> Any:
-        if function is None:
-            return functools.partial(compile_late, **options)
-        compiled = functools.cache(lambda: real(function, **options))
-        return functools.wraps(function)(lambda *arguments, **named: compiled()(*arguments, **named))
-
-    torch.compile = compile_late  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        torch.compile = real
+    vars(torch.distributed).setdefault("__getattr__", find)
 
 
 @contextmanager

@@ -125,25 +125,26 @@ def is_patched(module: nn.Module) -> bool:
 def without_meta_values() -> Iterator[None]:
     """Compute no values for tensors without memory (on the device "meta") inside the context.
 
-    Random embeddings and rotary frequencies on "meta" are computed by Python code, for which torch imports its compiler
-    and sympy: a second before a model can be loaded. Embeddings stay without values; the frequencies, which depend on
-    nothing but numbers, are computed on the CPU. Relies on `nn.Embedding.reset_parameters`, which the constructor
-    calls, and on the name of the function in modeling files that computes the frequencies.
+    Random weights and rotary frequencies on "meta" are computed by Python code, for which torch imports its compiler
+    and sympy: a second before a model can be loaded. Weights stay without values; the frequencies, which depend on
+    nothing but numbers, are computed on the CPU. Relies on `Tensor.normal_`, by which embeddings and models draw their
+    weights, and on the name of the function in modeling files that computes the frequencies.
     """
-    draw, count = nn.Embedding.reset_parameters, torch.arange
+    draw, count = Tensor.normal_, torch.arange
 
-    def reset_parameters(table: nn.Embedding) -> None:
-        if not table.weight.is_meta:
-            draw(table)
+    def normal(tensor: Tensor, *arguments: Any, **options: Any) -> Tensor:
+        return tensor if tensor.is_meta else draw(tensor, *arguments, **options)
 
     def arange(*bounds: Any, **options: Any) -> Tensor:
         if sys._getframe(1).f_code.co_name == _FREQUENCIES:
             options["device"] = options.get("device") or "cpu"
         return count(*bounds, **options)
 
-    table_class: Any = nn.Embedding
-    table_class.reset_parameters, torch.arange = reset_parameters, arange
+    tensors: Any = Tensor
+    tensors.normal_, torch.arange = normal, arange
     try:
         yield
     finally:
-        table_class.reset_parameters, torch.arange = draw, count
+        # Tensors inherit this method.
+        del tensors.normal_
+        torch.arange = count

@@ -7,7 +7,15 @@ from lookboth.errors import ModelError, PlanError
 from lookboth.labelers.labeler_config import KIND_KEY, is_labeler, read_config, read_settings
 from lookboth.labelers.opening import kind_of, open_labeler, resolve
 from lookboth.masking import MaskPlan, picture
-from lookboth.models import Precision, as_model_error, default_device, load_backbone, load_config, torch_dtype
+from lookboth.models import (
+    Precision,
+    as_model_error,
+    build_empty,
+    default_device,
+    load_backbone,
+    load_config,
+    torch_dtype,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -141,14 +149,11 @@ def _labeler_backbone(
 
 def _plan_taken(config: Any, name: str, plan: str | None, trust_remote_code: bool) -> MaskPlan:
     """Return the plan fitted to a model, which is built on the meta device, without memory for weights."""
-    import torch
-    from transformers import AutoModel
-
     from lookboth.masking import fit_plan
 
     # Only the modules matter here, so a model of any size can be inspected.
-    with torch.device("meta"), as_model_error(f"model {name!r} cannot be built from its configuration"):
-        model = AutoModel.from_config(config, trust_remote_code=trust_remote_code)
+    with as_model_error(f"model {name!r} cannot be built from its configuration"):
+        model = build_empty(config, trust_remote_code=trust_remote_code)
     return fit_plan(model, plan)
 
 

@@ -35,6 +35,7 @@ from .lora import (
 )
 from .mixed_pass import mixed_logits as mixed_logits, mixing_key as mixing_key
 from .products import OneDnnLinear as OneDnnLinear
+from .quick_building import build_empty as build_empty
 from .shared_backbone import (
     SharedBackbone as SharedBackbone,
     release_backbone as release_backbone,

@@ -4,14 +4,14 @@ import hashlib
 import importlib.util
 import json
 import os
-from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from lookboth.errors import ConfigError, ModelError
 from lookboth.models.builtin_models import known_models, resolve_model
+from lookboth.models.quick_building import build_quickly
 from lookboth.models.untrusted import as_model_error
 from lookboth.quiet import without_load_report
 
@@ -108,7 +108,7 @@ def load_backbone(
     # For a shortened model transformers would list the weights of all removed layers.
     with nullcontext() if num_layers is None else without_load_report():
         load = partial(from_hub, AutoModel, name, revision=revision, trust_remote_code=trust_remote_code)
-        model = _load_quickly(partial(load, **kwargs))
+        model = build_quickly(partial(load, **kwargs))
     model = _only_layers(model)
     if kwargs["dtype"] == torch.float16:
         _keep_embeddings(model, name, revision=revision, trust_remote_code=trust_remote_code)
@@ -117,17 +117,6 @@ def load_backbone(
     use_faster_products(model)
     # A quantized model is already on its device, placed by device_map.
     return (model if four_bit else model.to(device)).eval()
-
-
-def _load_quickly(load: Callable[[], Any]) -> Any:
-    """Return a loaded model, in a process of one command without values that the weights replace."""
-    from lookboth.compat import is_own_process, without_meta_values
-
-    if is_own_process():
-        # Some families cannot be built in this way, for example Gemma 4.
-        with suppress(ModelError), without_meta_values():
-            return load()
-    return load()
 
 
 def _load_arguments(dtype: Any, device: str, attn_implementation: str | None) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 from lookboth.errors import ConfigError
+from lookboth.models.quick_building import build_empty
 from lookboth.models.untrusted import as_model_error
 
 
@@ -79,13 +80,10 @@ def _facts(config: Any, trust_remote_code: bool) -> dict[str, dict[str, Any]]:
 
     Booleans are excluded: some only say that a layer keeps states for later layers, which may have been removed.
     """
-    import torch
     from torch import nn
-    from transformers import AutoModel
 
-    # from_config may change its argument, so it gets a copy.
-    with torch.device("meta"), as_model_error("a model shortened to its first layers cannot be built"):
-        model = AutoModel.from_config(copy.deepcopy(config), trust_remote_code=trust_remote_code)
+    with as_model_error("a model shortened to its first layers cannot be built"):
+        model = build_empty(config, trust_remote_code=trust_remote_code)
     stacks = [f"{name}." for name, module in model.named_modules() if isinstance(module, nn.ModuleList)]
     facts = {}
     for name, module in model.named_modules():

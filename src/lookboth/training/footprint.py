@@ -12,7 +12,7 @@ from lookboth.compat import attention_name
 from lookboth.config import AdapterConfig, RunConfig
 from lookboth.errors import ConfigError, LookbothError
 from lookboth.masking import PREFIX, find_stack, keeps_scores, read_layers
-from lookboth.models import default_device, load_config, torch_dtype
+from lookboth.models import build_empty, default_device, load_config, torch_dtype
 from lookboth.training.adapters import num_trainable
 from lookboth.training.batches import RunBatches
 from lookboth.training.lora_places import is_named
@@ -173,8 +173,6 @@ def estimate(config: RunConfig) -> Footprint:
     Raises:
         LookbothError: the model configuration cannot be loaded, or the model does not take the adapter.
     """
-    from transformers import AutoModel
-
     from lookboth.models import cut_config
 
     settings = load_config(config.model, revision=config.revision, trust_remote_code=config.trust_remote_code)
@@ -182,9 +180,7 @@ def estimate(config: RunConfig) -> Footprint:
         settings = cut_config(settings, config.exit_layer)
     full = config.adapter.kind == "full"
     dtype = torch.float32 if full else torch_dtype(config.training.precision, default_device())
-    # The meta device counts weights without allocating them.
-    with torch.device("meta"):
-        model = AutoModel.from_config(settings, dtype=dtype, trust_remote_code=config.trust_remote_code)
+    model = build_empty(settings, dtype=dtype, trust_remote_code=config.trust_remote_code)
     length = config.max_tokens * (config.repetition + 1)
     rows = config.training.batch_sentences or max(1, config.training.batch_tokens // length)
     added = 0 if full else _lora_weights(model, config.adapter)
