@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from tiny import tiny_labeler
 
 from lookboth import Labeler, train
 from lookboth.config import parse_config
@@ -202,7 +203,7 @@ def an_open_labeler(tmp_path_factory, tiny_llama_folder):
     return first_labeler(folder, tiny_llama_folder, head={"kind": "open"}, **keys)
 
 
-def test_an_ordinary_labeler_begins_at_the_label_vectors_of_an_open_one(data, an_open_labeler):
+def test_an_ordinary_labeler_begins_at_the_label_vectors_of_an_open_one(data, an_open_labeler, progress):
     (data / "new" / "labels.toml").write_text('ORG = "a firm"', encoding="utf-8")
     labels = {"LOC": "a town", "DATE": "a day"}
     training = {**TRAINING, "head_dropout": 0.25}
@@ -214,6 +215,8 @@ def test_an_ordinary_labeler_begins_at_the_label_vectors_of_an_open_one(data, an
     # The labels of the data and those of the recipe; not PER, which only the open labeler was trained on.
     made = build_labeler(config, labels=labels_of(splits.train), device="cpu")
     assert made.config.labels == ("DATE", "LOC", "ORG")
+    lines = [line for line in progress() if line.startswith("labels")]
+    assert lines == ["labels, which begin at their vectors: DATE: a day; LOC: a town; ORG: a firm"]
     assert (made.config.head.kind, made.config.label_texts) == ("linear", ())
     assert (str(made.config.plan), made.config.encoding.repetition) == ("0011", 1)
     assert made.model.dropout.p == 0.25
@@ -222,6 +225,16 @@ def test_an_ordinary_labeler_begins_at_the_label_vectors_of_an_open_one(data, an
     named = saved.with_labels(["LOC: a town", "DATE: a day", "ORG: a firm"])
     pieces = [saved.encoder.encode(words) for words in TEXTS]
     np.testing.assert_allclose(made.score(pieces), named.score(pieces), atol=2e-6)
+
+
+def test_an_open_labeler_without_texts_of_its_labels_keeps_them_when_it_learns_new_ones(
+    data, tiny_llama_folder
+):
+    tiny_labeler(tiny_llama_folder, head={"kind": "open"}).save_pretrained(data / "old")
+    config = continued(parse_config(recipe(data, data / "old")))
+    made = build_labeler(config, labels=["ORG"], label_texts=["ORG: a firm"], device="cpu")
+    assert made.config.known_labels == ("LOC", "ORG: a firm", "PER")
+    assert made.predict_words(TEXTS[:1])[0].tags
 
 
 def test_an_open_labeler_trained_as_an_ordinary_one_is_saved_as_one(data, an_open_labeler):

@@ -111,11 +111,14 @@ def fixes_labels(config: RunConfig) -> bool:
 
 
 def fixed_labels(config: RunConfig, labels: Sequence[str]) -> tuple[str, ...]:
-    """Return the labels of an ordinary labeler that begins at label vectors, as "name" or "name: description".
+    """Return and log the labels of an ordinary labeler that begins at label vectors.
 
     Args:
         config: the recipe; labels that it names exist even if no sentence has them.
         labels: the labels of the data, described in the folders of the data or in the recipe.
+
+    Returns:
+        Each label as "name" or "name: description".
 
     Raises:
         DataError: there is no label.
@@ -131,7 +134,9 @@ def fixed_labels(config: RunConfig, labels: Sequence[str]) -> tuple[str, ...]:
         describe_labels(source, names, config.labels)
         for source in (*config.data.train, *config.data.dev, *old)
     )
-    return join_label_texts(chain.from_iterable(described))
+    found = join_label_texts(chain.from_iterable(described))
+    LOGGER.info(f"labels, which begin at their vectors: {'; '.join(found)}")
+    return found
 
 
 def start_folder(config: RunConfig) -> Path:

@@ -123,16 +123,17 @@ def build_labeler(
         device: device of the weights; None for a GPU if there is one.
     """
     device = device or default_device()
-    if fixes_labels(config):
-        opened = config.model_copy(update={"head": config.head.model_copy(update={"kind": "open"})})
-        return build_labeler(opened, labels=labels, device=device).with_labels(fixed_labels(config, labels))
-    base = build_base(config, device=device)
     start = start_config(config)
+    if start is not None and fixes_labels(config):
+        opened = config.model_copy(update={"head": config.head.model_copy(update={"kind": "open"})})
+        fixed = fixed_labels(config, labels)
+        return build_labeler(opened, labels=start.labels, device=device).with_labels(fixed)
+    base = build_base(config, device=device)
     # A continued labeler keeps its labels and the way its words are tokenized.
     if start is not None:
         log_labels(start.labels, labels)
         labels = sorted({*labels, *start.labels})
-        label_texts = join_label_texts([*start.label_texts, *label_texts])
+        label_texts = join_label_texts([*(start.known_labels if start.is_open else ()), *label_texts])
     of_texts = config.task == "classification"
     labeler_config = LabelerConfig(
         base=config.model,
