@@ -507,6 +507,8 @@ def test_labels_are_named_on_the_command_line(run, data, open_folder, tmp_path, 
             "labels of this labeler are fixed",
         ),
         (["fix-labels", "{fixed}", "{out}", "--labels", "company"], "labels of this labeler are fixed"),
+        (["fix-labels", "{open}", "{open}", "--labels", "company"], "is the folder of the labeler itself"),
+        (["merge", "{fixed}", "{fixed}/../{name}"], "is the folder of the labeler itself"),
         (["predict", "a text", "--model", "{open}", "--labels", ""], "0 labels are named"),
         (["predict", "a text", "--model", "{open}", "--labels", "a,,b"], "label 2 has an empty name"),
         (["predict", "a text", "--model", "{open}", "--labels", "a, a"], "'a' is named twice"),
@@ -517,6 +519,7 @@ def test_labels_that_cannot_be_named_are_refused(
     run, data, labeler_folder, open_folder, tmp_path, arguments, message
 ):
     places = {"fixed": labeler_folder, "open": open_folder, "data": data, "out": tmp_path / "out"}
+    places["name"] = labeler_folder.name
     status, _, err = run(*(argument.format(**places) for argument in arguments))
     assert status == 1
     assert message in err

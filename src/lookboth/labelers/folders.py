@@ -59,6 +59,20 @@ def find_folder(name: str | Path | None) -> Path:
         ) from error
 
 
+def require_other_folder(folder: Path, out: str | Path) -> None:
+    """Refuse to write a labeler over the one that it is made from.
+
+    Args:
+        folder: the folder of a saved labeler.
+        out: the folder for the result, which may not exist yet.
+
+    Raises:
+        ConfigError: both are the same folder.
+    """
+    if Path(out).exists() and os.path.samefile(folder, out):
+        raise ConfigError(f"{out}: is the folder of the labeler itself. Name another folder for the result.")
+
+
 def split_name(given: str) -> tuple[str, str]:
     """Return the name, "" if it is not given, and the source of "NAME=FOLDER" or "FOLDER".
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lookboth.errors import ModelError
-from lookboth.labelers.folders import find_folder
+from lookboth.labelers.folders import find_folder, require_other_folder
 from lookboth.labelers.labeler import Labeler
 from lookboth.labelers.labeler_config import read_settings
 from lookboth.labelers.opening import kind_of, open_labeler, resolve
@@ -107,12 +107,14 @@ def merge_to_folder(
     Raises:
         ModelError: the labeler does not have an adapter, or the merged labeler differs by more than `tolerance`
             (nothing is written), or the written labeler differs from the one in memory.
+        ConfigError: `out` is the folder of the labeler.
     """
     import torch
 
     from lookboth.data import split_words
 
     folder = find_folder(labeler)
+    require_other_folder(folder, out)
     kind = kind_of(folder, read_settings(folder))
     if kind.merge is None:
         raise ModelError("an exported labeler cannot be merged; use the labeler it was exported from.")
@@ -150,9 +152,11 @@ def fix_labels_to_folder(
 
     Raises:
         ModelError: the labels of the labeler are already fixed, or the written labeler differs from the one in memory.
-        ConfigError: the labels or demonstrations are not valid.
+        ConfigError: the labels or demonstrations are not valid, or `out` is the folder of the labeler.
     """
-    opened = open_labeler(labeler, precision=precision, merge=False)
+    folder = find_folder(labeler)
+    require_other_folder(folder, out)
+    opened = open_labeler(folder, precision=precision, merge=False)
     fixed: Any = opened.with_labels(labels, demonstrations=demonstrations)
     fixed.save_pretrained(out)
     read_back(fixed, Path(out))
