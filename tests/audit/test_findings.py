@@ -145,6 +145,20 @@ def test_sentences_of_a_document_stay_together_if_they_are_read_with_each_other(
         assert not any(one & other for one, other in combinations(parts, 2))
 
 
+def test_a_sentence_that_every_document_has_does_not_join_them_and_is_not_trained_on_where_it_is_judged():
+    documents = [((f"Ada{i}", "spoke"), ("He", "left"), (f"Bob{i}", "too")) for i in range(8)]
+    examples = [Example(w, document=d, place=i) for d in documents for i, w in enumerate(d)]
+    folds = make_folds(examples, 2, 0, whole_documents=True)
+    assert sorted(i for fold in folds for i in fold.held) == list(range(24))
+    for fold in folds:
+        assert len(fold.held) == 12
+        assert not {examples[i].words for i in fold.train} & {examples[i].words for i in fold.held}
+    with pytest.raises(DataError, match="no sentence to train on that is not also judged"):
+        make_folds(
+            [Example(("a",), document=(("a",), (str(i),))) for i in range(6)], 2, 0, whole_documents=True
+        )
+
+
 def test_too_few_sentences_are_refused():
     with pytest.raises(DataError, match="too few for 5 folds"):
         make_folds([TRUE[0]] * 50, 5, 0)

@@ -5,7 +5,7 @@ from itertools import chain
 from random import Random
 from typing import NamedTuple
 
-from lookboth.data import divide_groups, group_sentences
+from lookboth.data import divide_groups, group_sentences, without_duplicates
 from lookboth.errors import ConfigError, DataError
 from lookboth.types import Example
 
@@ -32,7 +32,7 @@ def make_folds(
 ) -> list[Fold]:
     """Return `num_folds` folds of similar size; each sentence with words is held out once.
 
-    Sentences with the same words, ignoring case, are always in the same part.
+    No sentence is trained on in the fold that judges its words, ignoring case.
 
     Args:
         examples: the data; sentences without words are in no fold.
@@ -60,7 +60,13 @@ def make_folds(
     for number, held in enumerate(parts):
         others = sorted(chain.from_iterable(parts[:number] + parts[number + 1 :]))
         dev, *train = divide_groups(others, min(_DEV_PARTS, len(others)), seed)
-        folds.append(Fold(*(tuple(sorted(chain(*part))) for part in (chain(*train), dev, held))))
+        fold = Fold(*(tuple(sorted(chain(*part))) for part in (chain(*train), dev, held)))
+        fold = fold._replace(train=tuple(without_duplicates(fold.train, fold.held, examples)))
+        if not fold.train:
+            raise DataError(
+                f"fold {number + 1} of {num_folds} has no sentence to train on that is not also judged. Add data."
+            )
+        folds.append(fold)
     return folds
 
 

@@ -133,6 +133,7 @@ from .sentence_groups import (
     Group as Group,
     divide_groups as divide_groups,
     group_sentences as group_sentences,
+    without_duplicates as without_duplicates,
 )
 from .sentences import Sentence as Sentence, build_dataset as build_dataset
 from .separators import delimiter_of as delimiter_of

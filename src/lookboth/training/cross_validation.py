@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from lookboth.config import RunConfig
-from lookboth.data import divide_groups, group_sentences, text_and_offsets
+from lookboth.data import divide_groups, group_sentences, text_and_offsets, without_duplicates
 from lookboth.errors import ConfigError, DataError
 from lookboth.evaluation import Evaluation, score_predictions
 from lookboth.files import read_state, write_json
@@ -131,8 +131,13 @@ def _divide(examples: Sequence[Example], config: RunConfig, seed: int) -> list[l
 
 def _fold_turns(config: RunConfig, splits: Splits, held: Sequence[int], seed: int, run: RunFolder) -> _Turns:
     """Return the predictions of a fold for its held-out sentences; read from its folder if it is finished."""
-    aside = set(held)
-    train = [example for index, example in enumerate(splits.train) if index not in aside]
+    others = sorted({*range(len(splits.train))} - {*held})
+    train = [splits.train[index] for index in without_duplicates(others, held, splits.train)]
+    if not train:
+        raise DataError(
+            f"{', '.join(config.data.train)}: all sentences outside a fold of the cross-validation are also in it. Add "
+            "others, or name dev data: --set 'data.dev=\"FILE\"'"
+        )
     judged = [splits.train[index] for index in held]
     stored = read_state(run.epoch_predictions, lambda turns: [_read(turn, judged) for turn in turns])
     if stored is None:
