@@ -199,6 +199,23 @@ def test_a_part_that_is_written_is_not_labeled_again(bulk, texts, labeler_folder
     assert receipt_from(worker({"part": 3})).rows == 2
 
 
+def test_a_worker_keeps_few_products_and_returns_memory_after_each_part(
+    bulk, texts, labeler_folder, tmp_path, monkeypatch
+):
+    bulk(texts)
+    (tmp_path / "out" / "part-00000003.jsonl").unlink()
+    capacities, returned = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"), []
+    for name in capacities:
+        # Set first, so that what the worker sets is removed after the test.
+        monkeypatch.setenv(name, "1024")
+        monkeypatch.delenv(name)
+    monkeypatch.setattr("lookboth.bulk.worker.return_free_memory", lambda: returned.append(1))
+    worker = PartLabeler(WorkerSpec(str(texts), str(texts), str(tmp_path / "out"), {"": str(labeler_folder)}))
+    assert receipt_from(worker({"part": 3})).rows == 2
+    assert all(int(os.environ[name]) <= 64 for name in capacities)
+    assert returned == [1]
+
+
 def test_a_part_over_which_workers_die_is_given_up(bulk, texts, labeler_folder, tmp_path):
     bulk(texts)
     (tmp_path / "out" / "part-00000003.jsonl").unlink()

@@ -17,6 +17,7 @@ from lookboth.bulk.part_results import OutFolder, Receipt
 from lookboth.bulk.parts import Part
 from lookboth.bulk.rows import Row, kept_columns, read_rows
 from lookboth.bulk.storage import Place, open_place
+from lookboth.compat import keep_few_products, return_free_memory
 from lookboth.errors import ConfigError, LookbothError, ModelError, first_line
 from lookboth.types import Prediction
 
@@ -125,6 +126,7 @@ class PartLabeler:
             worker=self.worker,
         )
         self._out.write_part(receipt, self._manifest, spans, encode_bad(file.name, bad))
+        return_free_memory()
         return receipt
 
     def _count_try(self, number: int) -> None:
@@ -207,6 +209,7 @@ class PartLabeler:
     def _labelers(self) -> "Mapping[str, TextLabeler]":
         from lookboth.labelers import LabelerPool
 
+        keep_few_products()
         self._require_same_files()
         options = self._manifest.options
         pool = LabelerPool(device=self.device, precision=options.precision)

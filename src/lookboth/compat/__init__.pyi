@@ -11,6 +11,7 @@ from .light_start import (
     own_process as own_process,
 )
 from .light_training import import_training as import_training
+from .memory_settings import keep_few_products as keep_few_products, return_free_memory as return_free_memory
 from .peft_internals import (
     adapter_configs as adapter_configs,
     cast_lora_inputs as cast_lora_inputs,
