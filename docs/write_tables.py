@@ -70,6 +70,12 @@ REPETITION = {
     "repetition/ner/repeated": ("`causal`, repetition = 1, 3 epochs", "2"),
     "repetition/ner/repeated_upper_half": ("`0011`, repetition = 1, 3 epochs", "2"),
 }
+WHOLE_DATA = {
+    "causal": "SmolLM2-135M, `causal`",
+    "0011": "SmolLM2-135M, `0011`",
+    "repetition": "SmolLM2-135M, `0011`, repetition = 1",
+    "gemma": "Gemma 3 270M, `0011`",
+}
 TEST_SETS = {
     "uner_en_pud": "UNER PUD (news, Wikipedia; never trained on)",
     "uner_en_ewt": "UNER EWT test (web)",
@@ -170,6 +176,17 @@ def repetition_table() -> str:
     return "\n".join(lines)
 
 
+def whole_data_table() -> str:
+    """Return strict micro F1 of trainings on all sentences of the recipe of the shipped labeler."""
+    sets = ("dev", "test:uner_en_ewt", "test:uner_en_pud", "test:wikigold")
+    lines = ["| model and plan | EWT dev | EWT test | PUD test | WikiGold test |", "|---|--:|--:|--:|--:|"]
+    for folder, title in WHOLE_DATA.items():
+        scores = _scores(RESULTS / "open_ner" / folder)
+        cells = (f"{100 * scores[name]['micro']['f1']:.1f}" for name in sets)
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def _seeds(scores: dict[str, list[float]]) -> str:
     count = min(map(len, scores.values()))
     return "one seed" if count == 1 else f"{count} seeds"
@@ -199,6 +216,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "tuned regret": lambda: written("plan_search_tuned/regret.md"),
     "repetition": repetition_table,
     "scale": lambda: written("scale/ner.md"),
+    "whole data": whole_data_table,
     "layer effects": lambda: written("random_plans/effects.md"),
 }
 
