@@ -74,6 +74,20 @@ def write_whole(
         )
 
 
+def open_to_readers(folder: Path) -> None:
+    """Give the weight files below `folder` the permissions that new files get here (umask).
+
+    safetensors creates them for their owner alone, so that a server of another user could not read a labeler.
+    """
+    new = folder / f".lookboth-{token_hex(8)}"
+    new.touch(exist_ok=False)
+    granted = stat.S_IMODE(new.stat().st_mode)
+    new.unlink()
+    for path in folder.rglob("*.safetensors"):
+        if not path.is_symlink():
+            path.chmod(stat.S_IMODE(path.stat().st_mode) | granted)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write an indented JSON file in a folder of lookboth, atomically; a link of that name is replaced.
 

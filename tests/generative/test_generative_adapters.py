@@ -40,6 +40,8 @@ def test_a_merged_labeler_answers_as_before(tiny_writer_folder, tmp_path):
     labeler = with_trained_pairs(tiny_writer_folder)
     before = labeler.predict(TEXTS)
     labeler.save_pretrained(tmp_path / "lora")
+    modes = {file.stat().st_mode for file in (tmp_path / "lora").rglob("*") if file.is_file()}
+    assert len(modes) == 1  # safetensors makes its files for their owner alone
     said = merge_to_folder(str(tmp_path / "lora"), tmp_path / "merged")
     assert "largest change of a token probability" in said
     assert not (tmp_path / "merged" / "adapter").exists()

@@ -172,6 +172,10 @@ def write_tiny_gguf(file):
 def test_a_qwen_is_joined_and_converted_to_bf16_with_the_finer_table(tiny_qwen, cache):
     folder = Path(resolve_model("qwen2.5-0.5b"))
     assert {file.suffix for file in folder.iterdir()} <= {".json", ".safetensors", ".jinja"}
+    # A cache may be shared: what every new file here is granted, the weights and their folder are.
+    (cache / "new").touch()
+    assert (folder / "model.safetensors").stat().st_mode == (cache / "new").stat().st_mode
+    assert folder.stat().st_mode & 0o777 == folder.parent.stat().st_mode & 0o777
     stored = load_file(folder / "model.safetensors")
     expected = {name: weight.bfloat16() for name, weight in tiny_qwen.state_dict().items()}
     assert stored.keys() == expected.keys()

@@ -1,8 +1,10 @@
 """Labelers on disk: what is saved gives the same predictions elsewhere, what is broken is refused by name."""
 
 import json
+import os
 import pickle
 import shutil
+import stat
 import subprocess
 import sys
 import warnings
@@ -112,6 +114,18 @@ def test_a_saved_folder_names_no_path_of_this_machine(base, tiny_llama_folder, k
             content = file.read_bytes()
             for path in (tiny_llama_folder, tmp_path, Path.home(), Path(lookboth.__file__).parents[3]):
                 assert str(path).encode() not in content or len(path.parts) < 3, (file.name, path)
+
+
+@pytest.mark.parametrize("kind", ["lora", "full"])
+def test_other_users_can_read_a_saved_labeler(base, kind, tmp_path):
+    """A labeler trained by one user is often served by another."""
+    before = os.umask(0o027)
+    try:
+        tiny_labeler(base, adapter=kind).save_pretrained(tmp_path / "saved")
+    finally:
+        os.umask(before)
+    files = [file for file in (tmp_path / "saved").rglob("*") if file.is_file()]
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o640}
 
 
 def test_a_saved_adapter_is_small_and_complete(base, saved):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lookboth.errors import ModelError, first_line
-from lookboth.files import write_json, write_whole
+from lookboth.files import open_to_readers, write_json, write_whole
 from lookboth.generative.generative_config import GenerativeLabelerConfig
 from lookboth.generative.generative_model import GenerativeModel, bare_backbone
 from lookboth.labelers import (
@@ -49,6 +49,7 @@ def save_parts(
     _write_examples(folder / DEMONSTRATIONS_FILE, demonstrations)
     write_json(folder / CONFIG_FILE, config.to_dict())
     write_whole(folder / "README.md", [generative_card(config)], follow_links=False)
+    open_to_readers(folder)
     return folder
 
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 
 from lookboth.errors import ModelError
-from lookboth.files import whole_file, write_json, write_whole
+from lookboth.files import open_to_readers, whole_file, write_json, write_whole
 from lookboth.labelers.card import model_card
 from lookboth.labelers.labeler_config import (
     CONFIG_FILE,
@@ -71,6 +71,7 @@ def save_parts(
     _save_tokenizer(config, tokenizer, folder)
     write_json(folder / CONFIG_FILE, config_to_dict(config))
     write_whole(folder / "README.md", [model_card(config)], follow_links=False)
+    open_to_readers(folder)
     return folder
 
 

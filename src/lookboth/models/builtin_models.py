@@ -4,12 +4,12 @@ import hashlib
 import importlib.util
 import os
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from lookboth.errors import ModelError
@@ -71,7 +71,8 @@ class BuiltinModel:
         sources = self._sources(name)
         folder.parent.mkdir(parents=True, exist_ok=True)
         # In the same folder, so that the finished model can be moved into place atomically.
-        work = Path(tempfile.mkdtemp(dir=folder.parent))
+        work = folder.parent / f".lookboth-{token_hex(8)}"
+        work.mkdir()
         try:
             self.convert(sources, work)
             _move_into_place(work, folder)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lookboth.errors import ModelError
+from lookboth.files import open_to_readers
 
 if TYPE_CHECKING:
     import torch
@@ -56,6 +57,7 @@ def convert_gguf(
     if adjust_tokenizer is not None:
         adjust_tokenizer(tokenizer)
     tokenizer.save_pretrained(target)
+    open_to_readers(target)
 
 
 def _weights(file: Path, config: Any, dtype: "torch.dtype") -> dict[str, "torch.Tensor"]:

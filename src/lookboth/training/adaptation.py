@@ -13,7 +13,7 @@ import torch
 from lookboth.config import RunConfig
 from lookboth.data import place_inputs
 from lookboth.errors import ConfigError
-from lookboth.files import read_state, write_json
+from lookboth.files import open_to_readers, read_state, write_json
 from lookboth.labelers import (
     ADAPTER_FOLDER,
     BACKBONE_FOLDER,
@@ -247,6 +247,7 @@ def _save(model: LanguageModel, backbone: Any, tokenizer: Any, config: RunConfig
     """Write the trained weights as an adapter or as a full language model, for use outside this run."""
     if config.adapter.kind != "full":
         save_adapter(backbone, folder / ADAPTER_FOLDER, base=config.model, revision=config.revision)
+        open_to_readers(folder)
         read_back_adapter(backbone, folder / ADAPTER_FOLDER)
         return
     plan = get_plan(backbone)
@@ -254,6 +255,7 @@ def _save(model: LanguageModel, backbone: Any, tokenizer: Any, config: RunConfig
     remove_plan(backbone)
     model.model.save_pretrained(folder / BACKBONE_FOLDER)
     tokenizer.save_pretrained(folder / BACKBONE_FOLDER)
+    open_to_readers(folder)
     read_back_backbone(backbone, folder / BACKBONE_FOLDER, trust_remote_code=config.trust_remote_code)
     if plan is not None:
         apply_plan(backbone, plan)
