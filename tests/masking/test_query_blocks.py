@@ -87,6 +87,42 @@ def test_gradients_go_through(blocks: pytest.MonkeyPatch) -> None:
     torch.testing.assert_close(*found, rtol=1e-3, atol=1e-4)  # of sums over all tokens
 
 
+@pytest.mark.parametrize(("plan", "products"), [("causal", 4 + 8 + 12), ("full", 3 * 12)])
+def test_a_block_computes_with_the_keys_it_may_attend_to(
+    blocks: pytest.MonkeyPatch, plan: str, products: int
+) -> None:
+    """Twelve tokens in blocks of four; the number of computed scores counts the products of queries and keys."""
+    blocks.setattr(query_blocks, "BLOCK", 4)
+    model, keys = apply_plan(tiny_model(backend="eager"), plan), []
+    for module in model.modules():
+        if hasattr(module, RULE):
+            getattr(module, RULE).stock = with_keys(getattr(module, RULE).stock, keys)
+    states(model, input_ids=tokens(1, 12), attention_mask=torch.ones(1, 12, dtype=torch.long))
+    assert sum(keys) == len(model.layers) * products
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_a_block_of_a_packed_row_computes_with_the_keys_of_its_texts(
+    blocks: pytest.MonkeyPatch, plan: str
+) -> None:
+    """Texts of 4, 2 and 6 tokens in one row: no block of two queries has keys of another text."""
+    model, keys = apply_plan(tiny_model(backend="eager"), plan), []
+    for module in model.modules():
+        if hasattr(module, RULE):
+            getattr(module, RULE).stock = with_keys(getattr(module, RULE).stock, keys)
+    positions = torch.tensor([[*range(4), *range(2), *range(6)]])
+    states(model, input_ids=tokens(1, 12), position_ids=positions)
+    assert sum(keys) <= len(model.layers) * (2 * 4 + 1 * 2 + 3 * 6)
+
+
+def with_keys(stock: Any, keys: list[int]) -> Any:
+    def attention(module: Any, query: torch.Tensor, key: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        keys.append(key.shape[2])
+        return stock(module, query, key, *args, **kwargs)
+
+    return attention
+
+
 @pytest.mark.parametrize("asked", ["call", "config"])
 def test_whoever_asks_for_attention_weights_gets_them_whole(blocks: pytest.MonkeyPatch, asked: str) -> None:
     model = tiny_model(backend="eager")

@@ -1,4 +1,4 @@
-"""Eager attention on a CPU: long rows in blocks of queries, whose scores fit in the cache; key heads not repeated."""
+"""Eager attention on a CPU: long rows in blocks of queries, each with the keys that it may attend to."""
 
 from collections.abc import Callable
 from functools import partial
@@ -48,9 +48,30 @@ def attend(
     size = BLOCK_WITH_GRADIENTS if torch.is_grad_enabled() else BLOCK
     for start in range(0, query.shape[2], size):
         rows = None if mask is None else mask[:, :, start : start + size]
-        block = (query[:, :, start : start + size], key, value, rows)
+        keys = _visible_keys(rows, key.shape[2])
+        rows = None if rows is None else rows[..., keys]
+        block = (query[:, :, start : start + size], key[:, :, keys], value[:, :, keys], rows)
         states.append(_block_states(partial(compute, module, **kwargs), *block))
     return torch.cat(states, dim=1), None
+
+
+def _visible_keys(rows: Tensor | None, count: int) -> slice:
+    """Return the keys from the first to the last that some query of a block may attend to.
+
+    The others have weight 0: those after the block in a causal layer, those of other texts in a packed row. All keys
+    are kept for a block with padding that may attend to none, because the stock function attends to all of them then.
+
+    Args:
+        rows: the block's rows of the mask, shape (batch or 1, heads or 1, queries, keys).
+        count: number of keys.
+    """
+    if rows is None or not rows.is_floating_point():
+        return slice(0, count)
+    allowed = rows.detach() > torch.finfo(rows.dtype).min
+    if not allowed.any(dim=-1).all():
+        return slice(0, count)
+    found = allowed.flatten(0, 2).any(dim=0).nonzero()
+    return slice(int(found[0]), int(found[-1]) + 1)
 
 
 def _block_states(compute: Callable[..., tuple[Tensor, Any]], *block: Tensor | None) -> Tensor:
