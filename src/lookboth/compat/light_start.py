@@ -70,13 +70,13 @@ def import_light(more: Sequence[str] = (), late: Sequence[str] = ()) -> None:
     before = set(sys.modules)
     if before & {*_MODELING, *more, _COMPILER}:
         return
-    _import_tensors_late()
     try:
+        _import_tensors_late()
         with _stand_ins((*_LATE, *late)), _one_scan(), _no_distributed_tensors():
             for name in (*_MODELING, *more):
                 import_module(name)
     except Exception:
-        # Another version of transformers or torch, which uses the names while it is imported.
+        # Another version of transformers or torch, which uses the names while it is imported, or none of them.
         for name in set(sys.modules) - before:
             if name.startswith("transformers."):
                 del sys.modules[name]
