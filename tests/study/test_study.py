@@ -367,7 +367,14 @@ def test_the_grid(tmp_path):
         ({"methods": {}}, "nothing to compare"),
         ({"methods": {"a/b": {}}}, "cannot name a folder"),
         ({"tune": {"grid": {"training.lr": [1e-3]}}}, "fewer than two values"),
-        ({"methods": {"m": {"tune": {"training.lr": [1e-3, 1e-4]}}}}, "2 combinations, .tune. has 1"),
+        (
+            {"methods": {"m": {"tune": {"training.lr": [1e-3, 1e-4]}}}},
+            "methods.m.tune has 2 combinations, .tune. has 1",
+        ),
+        (
+            {"models": {"m": {"tune": {"training.lr": [1e-3, 1e-4]}}}},
+            "models.m.tune has 2 combinations, .tune. has 1",
+        ),
     ],
 )
 def test_a_wrong_study_file_says_what_is_wrong(change, message, tmp_path):
@@ -420,6 +427,31 @@ def test_a_method_may_have_its_own_values_to_choose_from(tmp_path):
         for setting in study_settings(study, tmp_path)
     ]
     assert rates == [[1e-3, 2e-3], [1e-4, 3e-4]]
+
+
+def test_a_model_may_have_its_own_values_to_choose_from(tmp_path):
+    study = StudyConfig.model_validate(
+        {
+            "name": "s",
+            "tune": {"grid": {"training.lr": [1e-3, 2e-3]}},
+            "models": {
+                "small": {"model": "a"},
+                "large": {"model": "b", "tune": {"training.lr": [1e-4, 3e-4]}},
+            },
+            "datasets": {"x": {"data": {"train": "wnut17"}}},
+            "methods": {"causal": {}, "bitfit": {"tune": {"training.lr": [5e-3, 7e-3]}}},
+        }
+    )
+    rates = {
+        setting.name: [cell.config.training.lr for cell in setting.tuning_cells]
+        for setting in study_settings(study, tmp_path)
+    }
+    assert rates == {
+        "small/x/causal": [1e-3, 2e-3],
+        "small/x/bitfit": [5e-3, 7e-3],
+        "large/x/causal": [1e-4, 3e-4],
+        "large/x/bitfit": [5e-3, 7e-3],
+    }
 
 
 def toml(value):

@@ -172,7 +172,7 @@ def study_settings(study: StudyConfig, out: Path, *, only: str = "*") -> list[Se
             place,
             folder=out / name,
             tuning=out / TUNING / name,
-            choices=_that_matter(study.choices(method), keys),
+            choices=_that_matter(study.choices(model, method), keys),
             tune_seeds=study.tune.seeds,
             keep_labelers=study.keep_labelers,
         )

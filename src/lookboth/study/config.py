@@ -13,7 +13,7 @@ from lookboth.errors import ConfigError, did_you_mean
 from lookboth.files import read_toml
 
 Values = Mapping[str, Any]
-OWN_TUNING = "tune"  # key of a method, next to its recipe keys
+OWN_TUNING = "tune"  # key of a model or method, next to its recipe keys
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 
@@ -42,7 +42,7 @@ class TuneConfig(BaseModel):
         """Return every combination of values; one empty combination if nothing is tuned.
 
         Args:
-            own: values specific to a method; they replace `grid`.
+            own: values specific to a model or method; they replace `grid`.
         """
         grid = self.grid if own is None else own
         return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
@@ -54,10 +54,11 @@ class StudyConfig(BaseModel):
     Args:
         name: name of the study.
         recipe: recipe keys shared by all runs.
-        models: name to recipe keys; if empty, the recipe's model is the only one.
+        models: name to recipe keys; if empty, the recipe's model is the only one. The key `tune` of a model replaces
+            the shared values to try with it; it must have as many combinations as the shared ones.
         datasets: name to recipe keys.
         methods: name to recipe keys. A method that names its own model runs once, not once per model. Its key
-            `tune` replaces the shared values to try; it must have as many combinations as every other method.
+            `tune` replaces the values to try, also those of the model; the same rule holds for their number.
         plans: number of layer groups; if set, every plan of these groups is also a method, named by its bits.
         seeds: seeds of the reported runs.
         tune: values to choose on dev data before the reported runs.
@@ -82,13 +83,14 @@ class StudyConfig(BaseModel):
             if not _NAME.fullmatch(name):
                 raise ValueError(f"{name!r} cannot name a folder; use letters, digits and . _ + -")
         shared = len(self.tune.choices())
-        for name, keys in self.methods.items():
-            count = len(self.tune.choices(keys.get(OWN_TUNING)))
-            if count != shared:
-                raise ValueError(
-                    f"methods.{name}.tune has {count} combinations, [tune] has {shared}; every method gets the "
-                    "same number, or the comparison is not fair"
-                )
+        for table, entries in (("models", self.models), ("methods", self.methods)):
+            for name, keys in entries.items():
+                count = len(self.tune.choices(keys.get(OWN_TUNING)))
+                if count != shared:
+                    raise ValueError(
+                        f"{table}.{name}.tune has {count} combinations, [tune] has {shared}; every model and method "
+                        "gets the same number, or the comparison is not fair"
+                    )
         if not self.all_methods():
             raise ValueError("nothing to compare; add [methods.NAME] tables, or plans = 4")
         return self
@@ -98,9 +100,10 @@ class StudyConfig(BaseModel):
         bits = ["".join(plan) for plan in product("01", repeat=self.plans)] if self.plans else []
         return self.methods | {plan: {"plan": plan} for plan in bits if plan not in self.methods}
 
-    def choices(self, method: str) -> list[dict[str, Any]]:
-        """Return the combinations of values to try for a method."""
-        return self.tune.choices(self.methods.get(method, {}).get(OWN_TUNING))
+    def choices(self, model: str, method: str) -> list[dict[str, Any]]:
+        """Return the combinations of values to try for a method with a model."""
+        of_model = self.models.get(model, {}).get(OWN_TUNING)
+        return self.tune.choices(self.methods.get(method, {}).get(OWN_TUNING, of_model))
 
     def combinations(self) -> list[tuple[str, str, str, Values]]:
         """Return (model, data set, method, recipe keys) of every setting, in the order of the file."""
