@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from lookboth.config.plan_text import accepted_by
 from lookboth.config.section import Section
@@ -92,6 +92,18 @@ class DataConfig(Section):
         description="Names of class numbers, counted from 0, in JSON, Parquet and hub data, and of whole texts in any "
         "format; default: the names that the data have.",
     )
+    upper_case: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of the training texts that are shown in capitals, for labelers that read headlines.",
+    )
+    lower_case: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of the training texts that are shown in lower case, for labelers that read chat or speech.",
+    )
     annotated: dict[str, tuple[str, ...] | Literal["all"]] = Field(
         default_factory=dict,
         description="Labels that each source annotates, named as after label_map, or 'all'. Words that a source "
@@ -103,6 +115,15 @@ class DataConfig(Section):
     @classmethod
     def _one_is_a_list(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _shares_of_one(self) -> "DataConfig":
+        if self.upper_case + self.lower_case > 1:
+            raise ValueError(
+                f"upper_case = {self.upper_case:g} and lower_case = {self.lower_case:g} are shares of the same texts; "
+                "together they must not exceed 1"
+            )
+        return self
 
     @field_validator("annotated")
     @classmethod

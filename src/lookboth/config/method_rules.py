@@ -48,6 +48,8 @@ def _of_words_only(config: RunConfig) -> dict[str, tuple[bool, str]]:
         "context": (bool(config.context), "a prompt has one text; leave it out"),
         "leading_space": (not config.leading_space, "prompts are tokenized as text; leave it out"),
         "data.splitter": (config.data.splitter is not None, "it is saved with labelers that have a head"),
+        "data.upper_case": (config.data.upper_case > 0, "answers repeat the text as it is; leave it out"),
+        "data.lower_case": (config.data.lower_case > 0, "answers repeat the text as it is; leave it out"),
         "truncate": (config.truncate, "long texts are split into parts; leave it out"),
         "plan": (not plans <= {None, "causal"}, "a generating model is causal; leave it out"),
     }

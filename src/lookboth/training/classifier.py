@@ -23,6 +23,7 @@ from lookboth.training.class_weights import shape_loss
 from lookboth.training.distributed_work import score_tests, share_labeling
 from lookboth.training.frozen_states import keep_frozen_states
 from lookboth.training.labeler_building import build_labeler
+from lookboth.training.letter_case import change_case
 from lookboth.training.open_labels import OpenLabels
 from lookboth.training.run_finishing import (
     CrossValidation,
@@ -136,7 +137,8 @@ def prepare_classifier(
     if config.adaptation is not None:
         backbone = labeler.model.backbone
         adaptation = adapt_backbone(config, backbone, labeler.tokenizer, seed=seed, folder=adapted)
-    pieces = _tokenize(labeler, splits.train, config)
+    # Here and not earlier: in distillation the teachers read the texts as they are.
+    pieces = _tokenize(labeler, change_case(splits.train, config.data, seed), config)
     if soft is not None:
         soft.require_labels(labeler.config.labels)
         pieces = soft.without_gold(pieces)
