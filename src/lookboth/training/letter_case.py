@@ -66,7 +66,9 @@ class _Chooser:
 
     def _document(self, example: Example, change: _Change) -> tuple[tuple[str, ...], ...]:
         if id(example.document) not in self.changed:
-            self.changed[id(example.document)] = tuple(tuple(map(change, words)) for words in example.document)
+            self.changed[id(example.document)] = tuple(
+                tuple(map(change, words)) for words in example.document
+            )
         return self.changed[id(example.document)]
 
     def _draw(self) -> _Change | None:
