@@ -1,6 +1,6 @@
 import pytest
 
-from lookboth.data.rawtext import MIN_PIECE, read_raw_text, undo_wikitext
+from lookboth.data.rawtext import MIN_PIECE, read_raw_text, read_unlabeled, undo_wikitext
 from lookboth.data.readers import ReadOptions, read_split
 from lookboth.data.sources import read_source, take_part
 from lookboth.data.split_finding import BUILTIN
@@ -60,9 +60,67 @@ def test_columns_in_a_text_file_are_no_raw_text(tmp_path):
 
 def test_texts_of_other_forms(tmp_path):
     (tmp_path / "a.csv").write_text("label,text\nx,It's so\n")
-    assert read_raw_text(str(tmp_path / "a.csv")) == ["It 's so"]
+    assert read_raw_text(str(tmp_path / "a.csv")) == ["It's so"]
     (tmp_path / "a.tsv").write_text("x\tIt is\n")
     assert read_raw_text(str(tmp_path / "a.tsv"), kind="classification") == ["It is"]
+
+
+RAW_FILES = {
+    "a.csv": ('text\n"Ada met, twice"\nso\n', ["Ada met , twice", "so"]),
+    "b.csv": ("id,Text\n1,Ada met\n2, \n3,so\n", ["Ada met", "so"]),
+    "c.csv": ("text,label\nAda met,\nso,x\n", ["Ada met", "so"]),
+    "words.csv": ("word,tag\nAda,B-PER\nmet,O\n", ["Ada met"]),
+    "a.tsv": ("id\ttext\n1\tAda met\n2\tso\n", ["Ada met", "so"]),
+    "b.tsv": ("x\tAda met\ny\tso\n", ["Ada met", "so"]),
+    "words.tsv": ("Ada\tB-PER\nmet\tO\n\nso\tO\n", ["Ada met", "so"]),
+    "a.conll": ("Ada\nmet\n\nso\n", ["Ada met", "so"]),
+    "a.conllu": ("1\tAda" + "\t_" * 8 + "\n2\tmet" + "\t_" * 8 + "\n", ["Ada met"]),
+    "a.json": ('[{"text": "Ada met"}, {"text": "so"}]', ["Ada met", "so"]),
+    "a.jsonl": ('{"tokens": ["Ada", "met"]}\n', ["Ada met"]),
+    "b.jsonl": ('{"text": "Ada met", "tokens": [{"text": "Ada"}]}\n', ["Ada met"]),
+}
+
+
+@pytest.mark.parametrize("task", ["labeling", "classification"])
+@pytest.mark.parametrize("name", RAW_FILES)
+def test_files_without_labels(name, task, tmp_path):
+    content, expected = RAW_FILES[name]
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    if (name, task) == ("words.csv", "classification"):
+        with pytest.raises(
+            DataError, match=r"no column text .*; the first line has 'word, tag'.*data\.text_field"
+        ):
+            read_raw_text(str(tmp_path / name), options=ReadOptions(task=task))
+    else:
+        found = read_unlabeled(str(tmp_path / name), options=ReadOptions(task=task))
+        assert [" ".join(example.words) for example in found] == expected
+
+
+def test_parquet_without_labels(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow.parquet import write_table
+
+    for name, columns in {
+        "text": {"id": [1, 2], "text": ["Ada met", None]},
+        "words": {"tokens": [["Ada", "met"]]},
+        "tagged": {"tokens": [["Ada", "met"]], "tags": [["B-PER", "O"]]},
+    }.items():
+        write_table(pyarrow.table(columns), tmp_path / f"{name}.parquet")
+        assert read_raw_text(str(tmp_path / f"{name}.parquet")) == ["Ada met"]
+
+
+def test_of_records_of_several_splits_those_of_the_split_are_read(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "Ada", "split": "train"}\n{"text": "so", "split": "test"}\n')
+    (tmp_path / "a.csv").write_text("text,split\nAda,train\nso,test\n")
+    for name in ("a.jsonl", "a.csv"):
+        assert read_raw_text(str(tmp_path / name)) == ["Ada"]
+        assert read_raw_text(f"{tmp_path / name}:test") == ["so"]
+
+
+def test_texts_are_split_by_the_named_splitter(tmp_path):
+    (tmp_path / "a.txt").write_text("北京 ok\n", encoding="utf-8")
+    (example,) = read_unlabeled(str(tmp_path / "a.txt"), options=ReadOptions(splitter="char"))
+    assert example.words == ("北", "京", "o", "k")
 
 
 def test_columns_of_hub_data_sets(tmp_path):

@@ -50,7 +50,7 @@ def data(tmp_path_factory):
     rng = random.Random(0)
     for split in ("train", "dev", "test"):
         rows = []
-        for _ in range(60 if split == "train" else 12):
+        for _ in range(80 if split == "train" else 12):
             name, place = rng.choice(NAMES), rng.choice(PLACES)
             rows.append(f"{name} B-PER\nworked O\nin O\n{place} B-LOC\n{split}word O\n")
         (base / f"{split}.conll").write_text("\n".join(rows), encoding="utf-8")
@@ -184,7 +184,7 @@ def test_clm_under_the_plan_of_labeling_runs_when_asked_for(folder, data, tmp_pa
 def test_blocks_hold_the_texts_in_order_and_drop_the_rest(folder, data):
     config = recipe(folder / "tied", data, objective="clm", blocks=32, epochs=1)
     base = build_base(config, device="cpu")
-    read = read_texts(config)
+    read = read_texts(config)[:60]
     batches = schedule_texts(read, config, base.tokenizer, vocab_size=100, seed=0)
     encoder = WordEncoder(base.tokenizer)
     joined = [token for text in read for token in encoder.encode(text.words).input_ids]
@@ -211,8 +211,17 @@ def test_the_last_weights_of_all_texts_are_kept_when_asked_for(folder, data, tmp
     report = adapt(config, tmp_path)
     assert (report.texts, report.held_out) == (len(read_texts(config)), 0)
     assert report.best_step == report.steps
-    assert any("loss on 3 training texts" in line for line in progress())
+    assert any("loss on 20 training texts" in line for line in progress())
     assert not any("held-out" in line for line in progress())
+
+
+def test_few_texts_do_not_choose_the_weights(folder, data, tmp_path, progress):
+    file = tmp_path / "raw.txt"
+    file.write_text("".join(f"Text number {i}\n" for i in range(79)), encoding="utf-8")
+    config = recipe(folder / "tied", data, objective="clm", epochs=2, text=str(file))
+    report = adapt(config, tmp_path / "out")
+    assert (report.texts, report.held_out, report.best_step) == (79, 0, report.steps)
+    assert any("79 texts are too few to hold out 20" in line for line in progress())
 
 
 def test_blocks_longer_than_the_table_of_positions_are_refused(data, tmp_path):
@@ -396,13 +405,13 @@ def test_text_that_is_scored_by_is_refused(folder, data, text):
 
 def test_other_text_is_cut_into_words_and_held_out_texts_are_not_trained_on(folder, data, tmp_path):
     file = tmp_path / "raw.txt"
-    file.write_text("".join(f"Text number {i}, it said.\n\n" for i in range(50)), encoding="utf-8")
+    file.write_text("".join(f"Text number {i}, it said.\n\n" for i in range(100)), encoding="utf-8")
     words = read_texts(recipe(folder / "tied", data, text=str(file)))
     assert words[3].words == ("Text", "number", "3", ",", "it", "said", ".")
-    assert len(words) == 50
+    assert len(words) == 100
     kept, aside = hold_out(words)
     assert {e.words for e in kept + aside} == {e.words for e in words}
-    assert len(aside) == 2
+    assert len(aside) == 20
     file.write_text("one\n", encoding="utf-8")
     with pytest.raises(DataError, match="two or more"):
         read_texts(recipe(folder / "tied", data, text=str(file)))

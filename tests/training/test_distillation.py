@@ -239,7 +239,7 @@ def test_students_of_any_backbone_plan_depth_and_repetition(folder, tiny_gpt2_fo
     report = stored["scores"]["distillation"]
     digests = {teacher.name: teacher.digest for teacher in find_teachers(config, [])}
     assert report["teachers"] == digests
-    assert (report["dev"], report["labeled"], report["texts"]) == ("agreement", 0, 38)
+    assert (report["dev"], report["labeled"], report["texts"]) == ("agreement", 0, 30)
     assert stored["config"]["method"] == "distill"
     card = (RunFolder(run.folder).labeler / "README.md").read_text()
     assert "texts.txt | see its source" in card
@@ -551,6 +551,19 @@ def test_texts_are_not_held_out_and_trained_on(folder, tmp_path):
     texts = read_distill_texts(recipe(folder, "x", distill={"texts": str(tmp_path / "t.txt")}))
     rest, aside = divide(texts, hold_out_dev=True)
     assert (len(texts), len(rest), len(aside)) == (12, 8, 1)
+    with pytest.raises(DataError, match="all texts are equal"):
+        divide([texts[0]] * 3, hold_out_dev=True)
+
+
+def test_few_held_out_texts_do_not_choose_the_epoch(folder, tiny_llama_folder, tmp_path, progress):
+    """Forty texts; ten of them are scored, once."""
+    config = recipe(folder, tiny_llama_folder, training={**TRAINING, "patience": 1, "evals_per_epoch": 3})
+    (run,) = train(config, tmp_path)
+    assert len(run.history.steps) == 1
+    assert any("10 texts are held out, too few to choose" in line for line in progress())
+    averaged = recipe(folder, tiny_llama_folder, training={**TRAINING, "average_evals": 2})
+    with pytest.raises(ConfigError, match=r"training\.average_evals.*data\.dev"):
+        train(averaged, tmp_path / "averaged")
 
 
 # The command

@@ -39,8 +39,8 @@ class AdaptationConfig(Section):
     )
     keep: Literal["best", "last"] = Field(
         default="best",
-        description="best: hold out 5 % of the texts and keep the weights with the lowest loss on them; last: train "
-        "on all texts and keep the last weights.",
+        description="best: hold out 5 % of the texts, at least 20, and keep the weights with the lowest loss on them; "
+        "with fewer than 80 texts as last. last: train on all texts and keep the last weights.",
     )
     mask_share: float = Field(
         default=0.2, gt=0, lt=1, description="Fraction of tokens to predict (mntp and mlm)."

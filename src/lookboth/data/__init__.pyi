@@ -146,7 +146,11 @@ from .sources import (
 )
 from .spantexts import sentence_over as sentence_over, text_sentence as text_sentence
 from .split_finding import find_splits as find_splits, source_path as source_path, split_of as split_of
-from .splitters import named_splitter as named_splitter, split_with as split_with
+from .splitters import (
+    example_of_words as example_of_words,
+    named_splitter as named_splitter,
+    split_with as split_with,
+)
 from .suffixes import (
     CONLL_SUFFIXES as CONLL_SUFFIXES,
     FILE_SUFFIXES as FILE_SUFFIXES,

@@ -40,7 +40,9 @@ class LabeledText(NamedTuple):
     listed: bool = False
 
 
-class _Row(NamedTuple):
+class Row(NamedTuple):
+    """The cells of one row of a table, and the number of its first line."""
+
     line: int
     columns: Sequence[str]
 
@@ -74,7 +76,7 @@ def read_classification(
         log, records = open_records(path, _ALLOWED, repair=repair)
         return build_text_dataset(_from_objects(records, names, classes, log), log)
     log = ProblemLog(str(path), repair=repair)
-    rows = _csv_rows(path, log) if suffix == ".csv" else _tsv_rows(path, log)
+    rows = csv_rows(path, log) if suffix == ".csv" else tsv_rows(path, log)
     return build_text_dataset(_from_rows(rows, names, classes, log, header=suffix == ".csv"), log)
 
 
@@ -176,13 +178,15 @@ def _other_labels(record: Mapping[str, Any], names: FieldNames) -> str:
     return differing_labels("label", "labels")
 
 
-def _tsv_rows(path: str | Path, log: ProblemLog) -> Iterator[_Row]:
+def tsv_rows(path: str | Path, log: ProblemLog) -> Iterator[Row]:
+    """Yield the rows of a tab-separated file without quoting; blank lines are skipped."""
     for number, line in enumerate(read_lines(path, log), 1):
         if line.strip():
-            yield _Row(number, line.split("\t"))
+            yield Row(number, line.split("\t"))
 
 
-def _csv_rows(path: str | Path, log: ProblemLog) -> Iterator[_Row]:
+def csv_rows(path: str | Path, log: ProblemLog) -> Iterator[Row]:
+    """Yield the rows of a CSV file; where the quoting is wrong, a problem is logged and the rows end."""
     reader = csv.reader((line + "\n" for line in read_lines(path, log)), strict=True)
     rows, line = [], 1
     # The limit is global to the process: the whole file is read before it is restored.
@@ -190,7 +194,7 @@ def _csv_rows(path: str | Path, log: ProblemLog) -> Iterator[_Row]:
     try:
         for columns in reader:
             if columns:
-                rows.append(_Row(line, columns))
+                rows.append(Row(line, columns))
             # A quoted cell may have several lines; a row is reported at its first one.
             line = reader.line_num + 1
     except csv.Error as error:
@@ -200,20 +204,20 @@ def _csv_rows(path: str | Path, log: ProblemLog) -> Iterator[_Row]:
     return iter(rows)
 
 
-def _of_split(rows: Iterator[_Row], columns: Sequence[str], log: ProblemLog) -> Iterator[_Row]:
+def rows_of_split(rows: Iterator[Row], columns: Sequence[str], log: ProblemLog) -> Iterator[Row]:
     """Return the rows of the split that is read, if a column names splits."""
     places = [place for place, name in enumerate(columns) if name.strip().lower() in SPLIT_FIELDS]
     if not places:
         return rows
 
-    def split_of(row: _Row) -> str | None:
+    def split_of(row: Row) -> str | None:
         return named_split(row.columns[places[0]]) if len(row.columns) == len(columns) else None
 
     return (row for _, row in of_wanted_split(((row.line, row) for row in rows), log, split_of))
 
 
 def _from_rows(
-    rows: Iterator[_Row],
+    rows: Iterator[Row],
     names: FieldNames,
     classes: Sequence[str] | None,
     log: ProblemLog,
@@ -235,7 +239,7 @@ def _from_rows(
     else:
         text_column, label_column, count = 1, 0, 2
         rows = chain([first], rows)
-    for row in _of_split(rows, first.columns if heads else (), log):
+    for row in rows_of_split(rows, first.columns if heads else (), log):
         if len(row.columns) != count:
             message = f"{len(row.columns)} columns; a line must have {count}, including a label and a text"
             log.add(row.line, "columns", message, "the line is left out")

@@ -6,19 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from lookboth.data.encodings import encoded_as
-from lookboth.data.fields import choose_fields
 from lookboth.data.hub import is_saved_folder, open_hub
-from lookboth.data.jsonfile import open_records
 from lookboth.data.labeled_rows import read_raw_rows
 from lookboth.data.lines import read_lines
 from lookboth.data.packed_files import suffix_of
 from lookboth.data.problems import ProblemLog, require_clean
 from lookboth.data.readers import ReadOptions
+from lookboth.data.record_splits import only_split
 from lookboth.data.separators import looks_like_tag
 from lookboth.data.sources import read_source, split_name, take_part, whole_split
 from lookboth.data.split_finding import BUILTIN, find_file, source_path, split_files
-from lookboth.data.suffixes import JSON_LINES_SUFFIXES, Kind
-from lookboth.data.words import example_from_text
+from lookboth.data.splitters import DEFAULT, example_of_words
+from lookboth.data.suffixes import Kind
+from lookboth.data.unlabeled_files import Item, read_unlabeled_file
 from lookboth.errors import DataError
 from lookboth.types import Dataset, Example, Task
 
@@ -41,16 +41,16 @@ def read_raw_text(
 ) -> list[str]:
     """Return the texts of a source, without labels and without blank ones.
 
-    Each line of a .txt file and the text of each JSON record without labels is one text. In labeled data, the words of
-    an example joined by spaces are one text, as a labeler reads them. WikiText's marks are undone (see
+    Each line of a .txt file is one text, and each text of a table or of JSON records without spans. In labeled data,
+    the words of an example joined by spaces are one text, as a labeler reads them. WikiText's marks are undone (see
     `undo_wikitext`).
 
     Args:
         source: a file, folder, built-in name or hub id, with or without ":split" or a part of it.
         default_split: the split to read if the source names none.
-        kind: task of the data. None: built-in data by their own task; .txt files, JSON records without labels, folders
-            with a .txt file for the split and hub data sets as text; .csv files as labeled texts; other data by
-            the task of `options`.
+        kind: task of the data. None: built-in data by their own task; .txt files, folders with a .txt file for the
+            split and hub data sets as text; files without labels as in `read_unlabeled_file`; other data by the task
+            of `options`.
         options: how labeled data are read, the encoding of files, and the text column of hub data sets.
 
     Raises:
@@ -77,26 +77,29 @@ def read_unlabeled(
     >>> read_unlabeled("wnut17:dev[:1]")[0].words[:3]
     ('Stabilized', 'approach', 'or')
     """
-    items = _read(source, default_split, None, options or ReadOptions())
+    options = options or ReadOptions()
+    splitter = options.splitter or DEFAULT
     return [
-        example_from_text(item) if isinstance(item, str) else replace(item, spans=(), text_labels=())
-        for item in items
+        example_of_words(item, splitter) if isinstance(item, str) else replace(item, spans=(), text_labels=())
+        for item in _read(source, default_split, None, options)
     ]
 
 
-def _read(source: str, default_split: str, kind: Kind | None, options: ReadOptions) -> list[str | Example]:
+def _read(source: str, default_split: str, kind: Kind | None, options: ReadOptions) -> list[Item]:
     """Return the texts of raw text, or the examples of labeled data."""
     name, split = split_name(source, default_split)
-    items: Sequence[str | Example] | None
-    with encoded_as(options.encoding):
-        items = _texts_of_records(name, options) if kind is None else None
+    items: Sequence[Item] | None = None
+    with encoded_as(options.encoding), only_split(whole_split(split)):
+        if kind is None and name not in BUILTIN:
+            kind = _guess_kind(name, whole_split(split), options.kind)
+            file = None if kind == "text" else find_file(name, whole_split(split), kind)
+            items = None if file is None else read_unlabeled_file(file, options)
         if items is None:
-            kind = kind or BUILTIN.get(name) or _guess_kind(name, whole_split(split), options.kind)
-            items = _read_kind(name, whole_split(split), kind, options)
+            items = _read_kind(name, whole_split(split), kind or BUILTIN[name], options)
     return list(take_part(items, split))
 
 
-def _read_kind(name: str, split: str, kind: Kind, options: ReadOptions) -> Sequence[str | Example]:
+def _read_kind(name: str, split: str, kind: Kind, options: ReadOptions) -> Sequence[Item]:
     if kind == "text":
         return _read_texts(name, split, options.text_field)
     # Tags are not used: "plain" accepts any of them.
@@ -123,8 +126,7 @@ def undo_wikitext(texts: Iterable[str]) -> Iterator[str]:
 def _guess_kind(name: str, split: str, task: Task) -> Kind:
     path = source_path(name)
     if path.is_file():
-        suffix = suffix_of(path)
-        return "text" if suffix == ".txt" else "classification" if suffix == ".csv" else task
+        return "text" if suffix_of(path) == ".txt" else task
     if path.is_dir() and not is_saved_folder(path):
         return "text" if split_files(path, split, "text") else task
     return "text"
@@ -136,23 +138,6 @@ def _read_texts(name: str, split: str, field: str | None) -> list[str]:
     # Only WikiText has these marks; headings and <unk> alone also occur in other texts.
     if any(_MARK.search(text) for text in texts):
         texts = list(undo_wikitext(texts))
-    return [text for text in texts if text.strip()]
-
-
-def _texts_of_records(name: str, options: ReadOptions) -> list[str] | None:
-    """Return the texts of a file of JSON records that have a text and no words or labels; None for other sources."""
-    path = source_path(name)
-    if suffix_of(path) not in JSON_LINES_SUFFIXES or not path.is_file():
-        return None
-    log, found = open_records(path, 'write {"text": "..."}', repair=options.repair)
-    records = [record for _, record in found]
-    fields = choose_fields(records, options.text_field, options.label_field)
-    if isinstance(fields, str) or log.problems():
-        return None
-    keys = [fields.of(record) for record in records]
-    if any(key.text is None or key.words or key.labels for key in keys):
-        return None
-    texts = (record[str(key.text)] for record, key in zip(records, keys, strict=True))
     return [text for text in texts if text.strip()]
 
 

@@ -24,6 +24,7 @@ from lookboth.masking import MaskPlan, apply_plan, get_plan, remove_plan, under_
 from lookboth.models import LanguageModel, load_language_model, plan_as_made, save_adapter, torch_dtype
 from lookboth.run_folder import TrainingFolder
 from lookboth.training.adaptation_texts import (
+    OF_LOSS,
     TextBatches,
     adaptation_training,
     hold_out,
@@ -175,6 +176,18 @@ class _Texts:
     loss_name: str
 
 
+def _without_choice_by_few(config: RunConfig, read: Sequence[Example]) -> RunConfig:
+    """Return the recipe; where the held-out texts are too few to choose weights, the last ones are kept."""
+    section = text_section(config)
+    if section.keep == "last" or len(hold_out(read)[1]) >= OF_LOSS.least:
+        return config
+    LOGGER.info(
+        f"adaptation: {len(read)} texts are too few to hold out {OF_LOSS.least} of them and choose the best weights: "
+        "all are trained on, and the last weights are kept"
+    )
+    return config.model_copy(update={"adaptation": section.model_copy(update={"keep": "last"})})
+
+
 def _divide(
     read: Sequence[Example], config: RunConfig, tokenizer: Any, *, vocab_size: int, seed: int
 ) -> _Texts:
@@ -205,6 +218,7 @@ def _train(
 ) -> AdaptationReport:
     clock, section = time.monotonic(), text_section(config)
     vocab_size = model.model.get_input_embeddings().weight.shape[0]
+    config = _without_choice_by_few(config, read)
     texts = _divide(read, config, tokenizer, vocab_size=vocab_size, seed=seed)
     before = mean_loss(model, texts.scored)
     if (pairs := describe_pairs(model)) is not None:

@@ -4,12 +4,12 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from lookboth.config import AdaptationConfig, RunConfig, TrainConfig
 from lookboth.data import (
     WordEncoder,
-    example_from_text,
+    example_of_words,
     join_words,
     read_raw_text,
     read_source,
@@ -25,8 +25,23 @@ from lookboth.training.objectives import Objective, find_mask_token
 from lookboth.training.splits import read_options, sample
 from lookboth.types import Example, TokenizedExample
 
-# 100 texts give a stable mean loss, and scoring them takes little time.
-HELD_OUT_SHARE, MAX_HELD_OUT = 0.05, 100
+HELD_OUT_SHARE = 0.05
+
+
+class HeldOut(NamedTuple):
+    """How many texts are held out.
+
+    Args:
+        least: with fewer, the best epoch is not chosen: their score depends more on the texts than on the weights.
+        most: more are not needed.
+    """
+
+    least: int
+    most: int
+
+
+# A loss is a mean over tokens, and the same tokens are masked in every evaluation; scoring 100 texts takes little time.
+OF_LOSS = HeldOut(20, 100)
 
 
 @dataclass
@@ -81,7 +96,7 @@ def read_texts(config: RunConfig) -> list[Example]:
     if wanted:
         refuse_evaluated(config, wanted, "adaptation.text")
         raw = [text for source in wanted for text in read_raw_text(source, options=options)]
-        texts = [example_from_text(text) for text in raw]
+        texts = [example_of_words(text, options.splitter or "") for text in raw]
     else:
         read = [read_source(source, "train", options).examples for source in data.train]
         texts = sample(
@@ -95,12 +110,16 @@ def read_texts(config: RunConfig) -> list[Example]:
     return texts
 
 
-def hold_out(texts: Sequence[Example], *, at_most: int = MAX_HELD_OUT) -> tuple[list[Example], list[Example]]:
-    """Return (training texts, held-out texts): 5 % are held out, at least one and at most `at_most`."""
+def hold_out(texts: Sequence[Example], number: HeldOut = OF_LOSS) -> tuple[list[Example], list[Example]]:
+    """Return (training texts, held-out texts): 5 % are held out, within the bounds of `number`.
+
+    At most a quarter of the texts is held out, but at least one.
+    """
     shuffled = list(texts)
     # A fixed seed: all runs on these texts hold out the same ones and stay comparable.
     random.Random(0).shuffle(shuffled)
-    num_held_out = min(at_most, max(1, round(HELD_OUT_SHARE * len(texts))))
+    wanted = min(number.most, max(number.least, round(HELD_OUT_SHARE * len(texts))))
+    num_held_out = max(1, min(wanted, len(texts) // 4))
     return shuffled[num_held_out:], shuffled[:num_held_out]
 
 

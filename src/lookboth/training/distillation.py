@@ -8,10 +8,10 @@ import numpy as np
 
 from lookboth.config import RunConfig
 from lookboth.data import read_unlabeled
-from lookboth.errors import DataError
+from lookboth.errors import ConfigError, DataError
 from lookboth.models import SoftLoss
-from lookboth.training.adaptation_texts import hold_out, refuse_evaluated
-from lookboth.training.classifier import train_classifier
+from lookboth.training.adaptation_texts import HeldOut, hold_out, refuse_evaluated
+from lookboth.training.classifier import train_classifier, with_epochs
 from lookboth.training.continuation import start_config
 from lookboth.training.ensemble import Ensemble
 from lookboth.training.run_finishing import DistillationReport, TrainedRun, labels_of
@@ -23,7 +23,7 @@ from lookboth.types import Example
 
 LOGGER = logging.getLogger(__name__)
 # Texts scored against the teachers without dev data: F1 needs more of them than a mean loss.
-_MAX_AGREEMENT = 500
+_OF_AGREEMENT = HeldOut(50, 500)
 
 
 def train_distilled(config: RunConfig, splits: Splits, seed: int, folder: Path) -> TrainedRun:
@@ -31,16 +31,18 @@ def train_distilled(config: RunConfig, splits: Splits, seed: int, folder: Path) 
 
     Hinton, Vinyals, Dean 2015, "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531). The student has the
     tags of the teachers; one that is trained further may have more labels, which are O for the teachers. Without dev
-    data some of the texts are held out and scored against the teachers' labels.
+    data some of the texts are held out and scored against the teachers' labels; few of them do not choose the epoch.
 
     Raises:
-        LookbothError: see `find_teachers`, `read_distill_texts` and `teacher_outputs`; or the data have labels that
-            the teachers do not have.
+        LookbothError: see `_without_choice`, `find_teachers`, `read_distill_texts` and `teacher_outputs`; or the data
+            have labels that the teachers do not have.
     """
     ensemble = Ensemble.of(config, folder, _new_labels(config, splits))
     _require_known([*splits.train, *splits.dev], ensemble.labels)
     read = truncate_examples(read_distill_texts(config), config, "distill.texts")
     texts, aside = _divide(read, hold_out_dev=not splits.dev)
+    if not splits.dev and len(aside) < _OF_AGREEMENT.least:
+        config = _without_choice(config, len(aside))
     # One pass of each teacher for all: the outputs of gold sentences come first, then texts, then held-out
     # texts.
     number = len(splits.train) + len(texts)
@@ -61,6 +63,25 @@ def train_distilled(config: RunConfig, splits: Splits, seed: int, folder: Path) 
         soft=SoftTargets(ensemble.labels, outputs[:number], len(splits.train), loss),
         distillation=_report(ensemble, splits, texts),
     )
+
+
+def _without_choice(config: RunConfig, num_held_out: int) -> RunConfig:
+    """Return the recipe with one score at the end; few held-out texts cannot tell which epoch is the best.
+
+    Raises:
+        ConfigError: the weights at several scores are averaged.
+    """
+    least = _OF_AGREEMENT.least
+    if config.training.average_evals > 1:
+        raise ConfigError(
+            f"training.average_evals: needs scores during training, and without dev data {num_held_out} texts can be "
+            f"held out, which are too few (at least {least}). Leave it out, or name dev data: --set 'data.dev=\"FILE\"'"
+        )
+    LOGGER.info(
+        f"no dev data: {num_held_out} texts are held out, too few to choose the best epoch (at least {least}): the "
+        "last one is kept"
+    )
+    return with_epochs(config, config.training.epochs)
 
 
 def _new_labels(config: RunConfig, splits: Splits) -> Sequence[str]:
@@ -103,12 +124,27 @@ def read_distill_texts(config: RunConfig) -> list[Example]:
 
 
 def _divide(texts: Sequence[Example], *, hold_out_dev: bool) -> tuple[list[Example], list[Example]]:
-    """Return (training texts, texts held out as dev data); none is in both, even if it occurs several times."""
+    """Return (training texts, texts held out as dev data); none is in both, even if it occurs several times.
+
+    Raises:
+        DataError: all texts are equal.
+    """
     if not hold_out_dev:
         return list(texts), []
-    rest, aside = hold_out(texts, at_most=_MAX_AGREEMENT)
-    held_out = {example.words for example in aside}
-    return [example for example in rest if example.words not in held_out], aside
+    different = _different(texts)
+    if len(different) < 2:
+        raise DataError(
+            "distill.texts: all texts are equal, so none can be held out. Add others, or name dev data: "
+            "--set 'data.dev=\"FILE\"'"
+        )
+    aside = hold_out([*different.values()], _OF_AGREEMENT)[1]
+    held_out = _different(aside)
+    return [example for example in texts if example.words not in held_out], aside
+
+
+def _different(texts: Sequence[Example]) -> dict[tuple[str, ...], Example]:
+    """Return one example of each text, by its words."""
+    return {example.words: example for example in reversed(texts)}
 
 
 def _agreement(
