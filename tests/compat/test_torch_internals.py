@@ -13,6 +13,7 @@ from transformers import AutoModel
 from lookboth.compat import (
     has_native_bf16,
     has_onednn_product,
+    is_hooked,
     is_patched,
     onednn_product,
     pack_weight,
@@ -139,3 +140,18 @@ def test_a_model_loaded_without_values_on_meta_is_the_same(family: str, tmp_path
         mine, theirs = dict(getattr(quick, tensors)()), dict(getattr(usual, tensors)())
         assert mine.keys() == theirs.keys()
         assert all(torch.equal(tensor, theirs[name]) for name, tensor in mine.items())
+
+
+def test_hooks_and_functions_in_place_of_forward_are_seen() -> None:
+    norm, linear = nn.LayerNorm(3), nn.Linear(3, 3)
+    assert not is_hooked(norm)
+    hook = norm.register_forward_hook(lambda *given: None)
+    assert is_hooked(norm)
+    hook.remove()
+    hook = norm.register_forward_pre_hook(lambda *given: None)
+    assert is_hooked(norm)
+    hook.remove()
+    for module in (norm, linear):
+        replace_forward(module, lambda x: x)
+    assert is_hooked(norm)
+    assert not is_hooked(linear)

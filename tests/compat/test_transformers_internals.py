@@ -1,6 +1,8 @@
 """Contracts with transformers: each fails when something that transformers_internals.py relies on changes."""
 
+import importlib
 import inspect
+import operator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,9 @@ from transformers.models.llama import modeling_llama
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from lookboth.compat import (
+    LayerParts,
+    asks_for_more,
+    attention_function,
     attention_name,
     cache_argument,
     checkpoints_in_old_format,
@@ -35,6 +40,7 @@ from lookboth.compat import (
     interface_call,
     is_usual_attention,
     keep_first_keys,
+    layer_parts,
     make_cache,
     read_gguf_weights,
     read_pipeline_call,
@@ -337,3 +343,53 @@ def test_copies_of_llamas_eager_attention_are_found() -> None:
     assert is_usual_attention(copy)
     assert not is_usual_attention(other)
     assert not is_usual_attention(torch.matmul)
+
+
+@pytest.mark.parametrize("family", ["mistral", "qwen2"])
+def test_layers_of_three_families_have_the_same_code(family: str) -> None:
+    """Their attention differs in an argument for flash attention."""
+    other = importlib.import_module(f"transformers.models.{family}.modeling_{family}")
+    for name in ("DecoderLayer.forward", "MLP.forward", "RMSNorm.forward"):
+        codes = []
+        for module, prefix in ((modeling_llama, "Llama"), (other, family.capitalize())):
+            codes.append(operator.attrgetter(prefix + name)(module).__code__)
+        assert codes[0].co_code == codes[1].co_code, name
+    for name in ("apply_rotary_pos_emb", "rotate_half"):
+        one, two = (inspect.unwrap(getattr(module, name)).__code__ for module in (modeling_llama, other))
+        assert one.co_code == two.co_code, name
+
+
+def test_the_parts_of_a_layer_of_llamas_form_are_found() -> None:
+    model = tiny_llama()
+    found = [parts for module in model.modules() if (parts := layer_parts(module)) is not None]
+    assert all(isinstance(parts, LayerParts) for parts in found)
+    assert [parts.layer for parts in found] == list(model.layers)
+    assert {layer for group in found[0].linear for layer in group} == {
+        module for module in model.layers[0].modules() if isinstance(module, torch.nn.Linear)
+    }
+
+
+def test_the_attention_function_of_a_layer_is_the_one_it_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, called = tiny_llama("eager"), []
+    own = modeling_llama.eager_attention_forward
+    monkeypatch.setattr(
+        modeling_llama,
+        "eager_attention_forward",
+        lambda *given, **more: called.append(own) or own(*given, **more),
+    )
+    attention = model.layers[0].self_attn
+    assert attention_function(attention) is modeling_llama.eager_attention_forward
+    model(IDS)
+    assert len(called) == 2
+    set_attention_name(model.config, "flash_attention_2")
+    assert attention_function(attention) is None
+
+
+def test_a_decoder_layer_gets_the_cache_and_the_wish_for_weights_by_known_names() -> None:
+    model, given = tiny_llama("eager"), []
+    model.layers[0].register_forward_pre_hook(
+        lambda module, args, kwargs: given.append(kwargs), with_kwargs=True
+    )
+    for arguments in ({}, {"use_cache": True}, {"output_attentions": True}):
+        model(IDS, **{"use_cache": False, **arguments})
+    assert [asks_for_more(kwargs) for kwargs in given] == [False, True, True]

@@ -95,7 +95,7 @@ def test_layers_that_read_one_tensor_are_one_product() -> None:
     model = tiny_model("llama")
     form = assert_same(model)
     named = {module: name for name, module in model.named_modules()}
-    groups = [[named[layer].rpartition(".")[2] for layer in product._layers] for product in form._products]
+    groups = [[named[layer].rpartition(".")[2] for layer in product.layers] for product in form._products]
     assert groups == [["q_proj", "k_proj", "v_proj"], ["o_proj"], ["gate_proj", "up_proj"], ["down_proj"]] * 4
 
 
@@ -115,7 +115,7 @@ def test_a_layer_that_runs_later_joins_no_other_group() -> None:
     with torch.inference_mode(), form.active():
         model(x, all_three=False)
         model(x, all_three=True)
-    assert [product._layers for product in form._products] == [(model.a, model.c), (model.b,)]
+    assert [product.layers for product in form._products] == [(model.a, model.c), (model.b,)]
     for all_three in (False, True, False):
         plain = model(x, all_three=all_three)
         with torch.inference_mode(), form.active():

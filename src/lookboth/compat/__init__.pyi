@@ -23,6 +23,7 @@ from .ray_internals import private_environment as private_environment, quiet_env
 from .torch_internals import (
     has_native_bf16 as has_native_bf16,
     has_onednn_product as has_onednn_product,
+    is_hooked as is_hooked,
     is_patched as is_patched,
     onednn_product as onednn_product,
     pack_weight as pack_weight,
@@ -33,7 +34,10 @@ from .torch_internals import (
 )
 from .trainer_internals import LossScalingTrainer as LossScalingTrainer, use_one_gpu as use_one_gpu
 from .transformers_internals import (
+    LayerParts as LayerParts,
     PipelineCall as PipelineCall,
+    asks_for_more as asks_for_more,
+    attention_function as attention_function,
     attention_name as attention_name,
     cache_argument as cache_argument,
     checkpoints_in_old_format as checkpoints_in_old_format,
@@ -42,6 +46,7 @@ from .transformers_internals import (
     interface_call as interface_call,
     is_usual_attention as is_usual_attention,
     keep_first_keys as keep_first_keys,
+    layer_parts as layer_parts,
     make_cache as make_cache,
     read_gguf_weights as read_gguf_weights,
     read_pipeline_call as read_pipeline_call,

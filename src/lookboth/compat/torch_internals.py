@@ -36,7 +36,7 @@ def onednn_product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Ten
         weight: dtype of `x`, shape (out, in), any strides, or packed by `pack_weight`.
         bias: dtype of `x`, shape (out,).
     """
-    product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    product: Tensor = torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, "none", [], "")
     return product
 
 
@@ -119,6 +119,15 @@ def with_forwards(forwards: Sequence[tuple[nn.Module, Callable[..., Any]]]) -> I
 def is_patched(module: nn.Module) -> bool:
     """Whether some library has replaced the `forward` of this one module (see `replace_forward`)."""
     return "forward" in module.__dict__
+
+
+def is_hooked(module: nn.Module) -> bool:
+    """Whether a module has a hook, or, other than a linear layer, a function in place of its `forward`.
+
+    Linear layers have one in the fast form itself. Relies on the dictionaries in which modules keep their hooks.
+    """
+    hooks = module._forward_hooks or module._forward_pre_hooks
+    return bool(hooks) or (is_patched(module) and not isinstance(module, nn.Linear))
 
 
 @contextmanager

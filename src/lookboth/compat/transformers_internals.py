@@ -13,6 +13,8 @@ from transformers import DynamicCache, DynamicLayer
 _INTERFACE = "ALL_ATTENTION_FUNCTIONS"  # the name under which every modeling file imports the registry
 _EAGER = "eager_attention_forward"  # the name of the eager attention function of every modeling file
 _BACKEND_NAMES = {"eager", "sdpa"}
+_LLAMA_LAYERS = {"LlamaDecoderLayer", "MistralDecoderLayer", "Qwen2DecoderLayer"}
+_MORE = ("past_key_values", "cache", "output_attentions")
 
 
 def attention_name(config: Any) -> str | None:
@@ -87,6 +89,67 @@ def _code(function: Any) -> tuple[Any, ...]:
     code, constants = function.__code__, function.__code__.co_consts
     # The first constant may be the docstring.
     return code.co_code, constants[function.__doc__ is not None :], code.co_names, code.co_varnames
+
+
+class LayerParts(NamedTuple):
+    """The modules of a decoder layer of Llama's form.
+
+    Args:
+        layer: the decoder layer.
+        attention: its self-attention, with `head_dim` and `scaling`.
+        first_norm, second_norm: RMSNorm before attention and before the MLP.
+        activation: activation function of the gate.
+        linear: linear layers that read one tensor: queries, keys and values; output; gate and up; down.
+    """
+
+    layer: nn.Module
+    attention: Any
+    first_norm: Any
+    second_norm: Any
+    activation: Any
+    linear: tuple[tuple[nn.Linear, ...], ...]
+
+
+def layer_parts(module: nn.Module) -> LayerParts | None:
+    """Return the parts of a decoder layer that computes what Llama's does; None for every other module.
+
+    Relies on the classes of three modeling files and on the names of the modules in them.
+    """
+    layer: Any = module
+    kind = type(module)
+    if kind.__name__ not in _LLAMA_LAYERS or not kind.__module__.startswith("transformers.models."):
+        return None
+    attention, mlp = layer.self_attn, layer.mlp
+    linear = (
+        (attention.q_proj, attention.k_proj, attention.v_proj),
+        (attention.o_proj,),
+        (mlp.gate_proj, mlp.up_proj),
+        (mlp.down_proj,),
+    )
+    norms = layer.input_layernorm, layer.post_attention_layernorm
+    return LayerParts(layer, attention, *norms, mlp.act_fn, linear)
+
+
+def attention_function(attention: nn.Module) -> Callable[..., Any] | None:
+    """Return the attention function that a self-attention of Llama's form calls now, an eager one or sdpa.
+
+    None for other backends, which need more arguments. Relies on the registry in its modeling file.
+    """
+    config: Any = attention.config
+    name = attention_name(config) or "eager"
+    if name.rpartition("_")[2] not in _BACKEND_NAMES:
+        return None
+    names = type(attention).forward.__globals__
+    found: Callable[..., Any] = names[_INTERFACE].get_interface(name, names[_EAGER])
+    return found
+
+
+def asks_for_more(arguments: dict[str, Any]) -> bool:
+    """Whether the arguments of a decoder layer contain a cache of keys and values, or ask for attention weights.
+
+    Relies on both names of the cache (see `cache_argument`).
+    """
+    return any(arguments.get(name) is not None for name in _MORE)
 
 
 def chooses_by_name(module: nn.Module) -> bool:

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from transformers.utils.import_utils import is_tracing
 
 from lookboth.compat import is_usual_attention
 
@@ -41,18 +40,21 @@ def attend(
     Returns:
         States of shape (batch, queries, heads, head size), and the attention weights, or None if computed in blocks.
     """
+    if query.device.type != "cpu" or _is_traced(query):
+        states, weights = stock(module, query, key, value, mask, **kwargs)
+        return states, weights
     compute = _attend_in_groups if _has_groups(stock, module, query, mask) else stock
     if not _pays(module, query, key, mask, kwargs):
         return compute(module, query, key, value, mask, **kwargs)
-    states = []
+    blocks = []
     size = BLOCK_WITH_GRADIENTS if torch.is_grad_enabled() else BLOCK
     for start in range(0, query.shape[2], size):
         rows = None if mask is None else mask[:, :, start : start + size]
         keys = _visible_keys(rows, key.shape[2])
         rows = None if rows is None else rows[..., keys]
         block = (query[:, :, start : start + size], key[:, :, keys], value[:, :, keys], rows)
-        states.append(_block_states(partial(compute, module, **kwargs), *block))
-    return torch.cat(states, dim=1), None
+        blocks.append(_block_states(partial(compute, module, **kwargs), *block))
+    return torch.cat(blocks, dim=1), None
 
 
 def _visible_keys(rows: Tensor | None, count: int) -> slice:
@@ -90,14 +92,21 @@ def keeps_scores(length: int) -> bool:
     return length < LONG_WITH_GRADIENTS
 
 
+def _is_traced(x: Tensor) -> bool:
+    """Whether the operations on `x` become a graph, which would contain a loop over a fixed number of blocks.
+
+    It is asked for every layer, and transformers' `is_tracing` takes several times as long. Tensors of torch.export and
+    torch.fx have types of their own.
+    """
+    return type(x) is not Tensor or torch.jit.is_tracing() or torch.compiler.is_compiling()  # type: ignore[attr-defined]
+
+
 def _has_groups(stock: Any, module: nn.Module, query: Tensor, mask: Tensor | None) -> bool:
-    """Whether `_attend_in_groups` computes what `stock` does: on a CPU, without gradients and tracing."""
+    """Whether `_attend_in_groups` computes what `stock` does: without gradients."""
     return (
-        query.device.type == "cpu"
-        and not torch.is_grad_enabled()
+        not torch.is_grad_enabled()
         # Dropout.
         and not module.training
-        and not is_tracing(query)
         and (mask is None or mask.dtype == query.dtype)
         and is_usual_attention(stock)
     )
@@ -119,23 +128,24 @@ def _attend_in_groups(
     """
     batch, heads, length, width = query.shape
     key_heads = key.shape[1]
-    grouped = query.reshape(batch, key_heads, -1, width)
-    scores = torch.matmul(grouped, key.transpose(2, 3)).mul_(scaling).view(batch, heads, length, -1)
+    # `bmm` takes less time to call than `matmul`.
+    grouped, keys = query.reshape(batch * key_heads, -1, width), key.reshape(batch * key_heads, -1, width)
+    scores = torch.bmm(grouped, keys.transpose(1, 2)).mul_(scaling).view(batch, heads, length, -1)
     if mask is not None:
         scores.add_(mask)
     weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
-    states = torch.matmul(weights.view(batch, key_heads, -1, key.shape[2]), value)
+    values = value.reshape(batch * key_heads, -1, value.shape[3])
+    states = torch.bmm(weights.view(batch * key_heads, -1, key.shape[2]), values)
     # Multi-head latent attention has values of another width than queries.
     return states.view(batch, heads, length, value.shape[3]).transpose(1, 2).contiguous(), weights
 
 
 def _pays(module: nn.Module, query: Tensor, key: Tensor, mask: Tensor | None, kwargs: dict[str, Any]) -> bool:
     """Whether blocks are faster here, and the scores of a query depend only on its own row of the mask."""
-    # A traced graph would contain a loop over a fixed number of blocks.
-    if query.device.type != "cpu" or is_tracing(query) or kwargs.get("output_attentions"):
-        return False
     length = query.shape[2]
     if length < (LONG_WITH_GRADIENTS if torch.is_grad_enabled() else LONG) or key.shape[2] != length:
+        return False
+    if kwargs.get("output_attentions"):
         return False
     if mask is not None and mask.shape[2:] != (length, length):
         return False

@@ -22,6 +22,7 @@ from lookboth.compat import (
     weight_states,
     with_forwards,
 )
+from lookboth.models.joined_layer import JoinedLayer, join_layers
 from lookboth.models.products import OneDnnLinear, onednn_is_faster
 from lookboth.models.shared_backbone import row_pairs, stock_of
 
@@ -43,6 +44,7 @@ class FastForm:
     def __init__(self, backbone: nn.Module, dtype: torch.dtype) -> None:
         self._backbone, self._dtype = backbone, dtype
         self._products: list[SharedProduct] = []
+        self._joined: list[JoinedLayer] = []
         self._is_possible = _can_be_packed(backbone, dtype)
         # Several threads may predict at once: the first replaces the forward functions, the last restores them.
         self._lock = threading.Lock()
@@ -72,9 +74,20 @@ class FastForm:
     def _enter(self) -> None:
         with self._lock:
             if not self._num_active:
-                forwards = [pair for product in self._products for pair in product.forwards()]
-                self._undo.enter_context(with_forwards(forwards))
+                self._undo.enter_context(with_forwards(self._forwards()))
             self._num_active += 1
+
+    def _forwards(self) -> list[tuple[nn.Module, Callable[..., Tensor]]]:
+        """Return modules with their new forward functions, without those whose weights have changed."""
+        current = [product for product in self._products if product.is_current()]
+        packed = set(map(id, current))
+        forwards: list[tuple[nn.Module, Callable[..., Tensor]]] = [
+            pair for product in current for pair in product.forwards
+        ]
+        for one in self._joined:
+            if all(id(product) in packed for product in one.products) and (forward := one.forward_now()):
+                forwards.append((one.layer, forward))
+        return forwards
 
     def _leave(self) -> None:
         with self._lock:
@@ -84,7 +97,10 @@ class FastForm:
 
     def _pack(self, groups: Sequence[Sequence[nn.Linear]]) -> None:
         with self._lock:
-            self._products = self._products or [SharedProduct(layers) for layers in groups]
+            if not self._products:
+                products = [SharedProduct(layers) for layers in groups]
+                self._joined = join_layers(self._backbone, products)
+                self._products = products
 
 
 class SharedProduct:
@@ -95,23 +111,28 @@ class SharedProduct:
     """
 
     def __init__(self, layers: Sequence[nn.Linear]) -> None:
-        self._layers = tuple(layers)
+        self.layers = tuple(layers)
         self._states = weight_states(layers)
         self._dtype = layers[0].weight.dtype
         self._sizes = [layer.out_features for layer in layers]
         self._weight = pack_weight(torch.cat([layer.weight.detach() for layer in layers]))
         self._bias = _joined_bias(layers)
-        self._forwards: list[tuple[nn.Module, Callable[[Tensor], Tensor]]] = [
+        # Each layer with its new forward function.
+        self.forwards: list[tuple[nn.Module, Callable[[Tensor], Tensor]]] = [
             (layer, self._forward_of(index)) for index, layer in enumerate(layers)
         ]
         self._last = _LastProduct()
 
-    def forwards(self) -> list[tuple[nn.Module, Callable[[Tensor], Tensor]]]:
-        """Return each layer with its new forward function; none if weights have changed since they were packed."""
-        return self._forwards if weight_states(self._layers) == self._states else []
+    def is_current(self) -> bool:
+        """Whether no weight has changed since the weights were packed."""
+        return weight_states(self.layers) == self._states
+
+    def multiply(self, x: Tensor) -> Tensor:
+        """Return the results of all layers next to each other, shape (..., out)."""
+        return onednn_product(x, self._weight, self._bias)
 
     def _forward_of(self, index: int) -> Callable[[Tensor], Tensor]:
-        stock = self._layers[index].forward
+        stock = self.layers[index].forward
 
         def forward(x: Tensor) -> Tensor:
             if x.dtype != self._dtype or x.dim() < 2 or not x.numel():
@@ -123,8 +144,8 @@ class SharedProduct:
     def _result(self, x: Tensor, index: int) -> Tensor:
         last = self._last
         if x is not last.read or index not in last.waiting:
-            product = onednn_product(x, self._weight, self._bias)
-            if len(self._layers) == 1:
+            product = self.multiply(x)
+            if len(self.layers) == 1:
                 return product
             last.read, last.waiting = x, dict(enumerate(product.split(self._sizes, dim=-1)))
         result = last.waiting.pop(index)
