@@ -1,6 +1,8 @@
 """Contracts with torch."""
 
 import copy
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -155,3 +157,19 @@ def test_hooks_and_functions_in_place_of_forward_are_seen() -> None:
         replace_forward(module, lambda x: x)
     assert is_hooked(norm)
     assert not is_hooked(linear)
+
+
+AFTERWARDS = """
+import torch
+from lookboth.compat import without_meta_values
+with without_meta_values(), torch.device("meta"):
+    torch.arange(2)
+with torch.device("meta"):
+    assert torch.arange(2).is_meta
+"""
+
+
+def test_ranges_on_meta_are_as_usual_afterwards() -> None:
+    """In a process of its own: torch keeps its list of constructors. Gemma 4 could not be loaded any more."""
+    done = subprocess.run([sys.executable, "-c", AFTERWARDS], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

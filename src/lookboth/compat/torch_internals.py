@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._device import _device_constructors
 
 # The function of a rotary embedding's class, in the modeling files of most families.
 _FREQUENCIES = "compute_default_rope_parameters"
@@ -137,8 +138,11 @@ def without_meta_values() -> Iterator[None]:
     Random weights and rotary frequencies on "meta" are computed by Python code, for which torch imports its compiler
     and sympy: a second before a model can be loaded. Weights stay without values; the frequencies, which depend on
     nothing but numbers, are computed on the CPU. Relies on `Tensor.normal_`, by which embeddings and models draw their
-    weights, and on the name of the function in modeling files that computes the frequencies.
+    weights, on the name of the function in modeling files that computes the frequencies, and on
+    `torch.utils._device._device_constructors`, which is the list of functions that obey `with torch.device(...)`.
     """
+    # Made at its first use and kept: made inside the context it would never again contain the real torch.arange.
+    _device_constructors()
     draw, count = Tensor.normal_, torch.arange
 
     def normal(tensor: Tensor, *arguments: Any, **options: Any) -> Tensor:
