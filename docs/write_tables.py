@@ -168,7 +168,7 @@ def _test_score(file: Path) -> float:
 
 
 def repetition_table() -> str:
-    """Return what putting the words in twice gives on names beside plans, by how many tokens are trained on."""
+    """Return the F1 of sequence repetition on names beside plans, with the number of trained tokens."""
     lines = ["| names, 3 seeds | tokens trained on | test F1 |", "|---|--:|--:|"]
     for folder, (title, tokens) in REPETITION.items():
         scores = [_test_score(file) for file in sorted((RESULTS / folder).glob("seed-*/run.json"))]
@@ -184,6 +184,21 @@ def whole_data_table() -> str:
         scores = _scores(RESULTS / "open_ner" / folder)
         cells = (f"{100 * scores[name]['micro']['f1']:.1f}" for name in sets)
         lines.append(f"| {title} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def letter_case_table() -> str:
+    """Return strict micro F1 by letter case of the shipped labelers and of those that were shipped before."""
+    cases = ("as it is", "capitals", "lower case")
+    lines = [f"| labeler, test data | {' | '.join(cases)} |", "|---|--:|--:|--:|"]
+    for labeler in ("shipped", "fast", "turbo"):
+        usual, changed = (
+            json.loads((RESULTS / "letter_case" / f"{labeler}{suffix}.json").read_text(encoding="utf-8"))
+            for suffix in ("_usual", "")
+        )
+        for data, title in TEST_SETS.items():
+            cells = (f"{100 * usual[data][case]:.1f}, {100 * changed[data][case]:.1f}" for case in cases)
+            lines.append(f"| `{labeler}`, {title.split(' (')[0]} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -217,6 +232,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "repetition": repetition_table,
     "scale": lambda: written("scale/ner.md"),
     "whole data": whole_data_table,
+    "letter case": letter_case_table,
     "layer effects": lambda: written("random_plans/effects.md"),
 }
 

@@ -4,6 +4,10 @@ Errors are planted in a share of the spans, in equal numbers of each kind: label
 span added. The ranking of the audit is compared with the given spans in random order and with plain loss order: the
 words by the probability of their given tag, lowest first. A place is a hit if it shares a word with a planted error.
 Errors that the data had before count as misses.
+
+With --review N a labeler is also trained, with each of --seeds, on four versions of the sentences: with the errors,
+after a person has put right what was planted at the first N findings, with all suggestions of these findings, and
+without errors. The epoch is chosen on the dev data as given, and all are scored on the test data as given.
 """
 
 import argparse
@@ -18,15 +22,17 @@ import numpy as np
 
 from lookboth.audit.auditing import predicted_spans
 from lookboth.audit.confident import tag_ids
-from lookboth.audit.findings import find_errors
+from lookboth.audit.findings import Finding, find_errors
 from lookboth.audit.out_of_fold import TagProbs, probs_of_folds
 from lookboth.config.recipe_files import parse_config
+from lookboth.data.schemes import encode_spans
 from lookboth.data.sources import read_source
 from lookboth.evaluation.metrics import count_per_sentence
 from lookboth.evaluation.scores import Counts
 from lookboth.files import write_json
 from lookboth.progress import progress_to
 from lookboth.quiet import quiet_libraries
+from lookboth.training import train
 from lookboth.types import Example, Span
 
 CUTS = (50, 100, 200)
@@ -172,6 +178,51 @@ def scored_kind(errors: Sequence[Place], places: Sequence[Place]) -> float:
     return round(100 * sum(any(place.meets(error) for place in places) for error in errors) / len(errors), 1)
 
 
+def reviewed(
+    examples: Sequence[Example],
+    originals: Sequence[Example],
+    planted: dict[Place, str],
+    first: Sequence[Finding],
+) -> list[Example]:
+    """Return the examples without the planted errors that one of the findings shows."""
+    places = [Place(found.sentence, *found.words_range) for found in first]
+    # No sentence has two planted errors.
+    mended = {error.sentence for error in planted if any(place.meets(error) for place in places)}
+    return [originals[number] if number in mended else example for number, example in enumerate(examples)]
+
+
+def accepted(examples: Sequence[Example], first: Sequence[Finding]) -> list[Example]:
+    """Return the examples with the suggestion of every finding."""
+    spans = [set(example.spans) for example in examples]
+    for found in first:
+        spans[found.sentence] = (spans[found.sentence] - set(found.given)) | set(found.suggested)
+    return [replace(example, spans=tuple(sorted(own))) for example, own in zip(examples, spans, strict=True)]
+
+
+def retrained(
+    data: str, versions: dict[str, list[Example]], folder: Path, seeds: Sequence[int]
+) -> dict[str, list[float]]:
+    """Return the test F1, in %, of one training per seed on each version of the sentences."""
+    found = {}
+    for name, examples in versions.items():
+        own = folder / name.replace(" ", "_")
+        own.mkdir(parents=True, exist_ok=True)
+        tags = (encode_spans(example.spans, len(example.words), "IOB2") for example in examples)
+        texts = (
+            "".join(f"{word}\t{tag}\n" for word, tag in zip(example.words, row, strict=True))
+            for example, row in zip(examples, tags, strict=True)
+        )
+        (own / "train.conll").write_text("\n".join(texts), encoding="utf-8")
+        sources = {"train": str(own / "train.conll"), "dev": f"{data}:dev", "test": [f"{data}:test"]}
+        training = {"seeds": list(seeds)}
+        config = parse_config(
+            {"model": "smollm2-135m", "plan": "0011", "data": sources, "training": training}
+        )
+        scores = [next(iter(run.tests.values())).scores for run in train(config, own / "run")]
+        found[name] = [round(100 * score.micro.f1, 1) for score in scores]
+    return found
+
+
 def main() -> None:
     """Plant errors, audit, compare the orders and write the result."""
     parser = argparse.ArgumentParser(
@@ -184,17 +235,22 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=Path, default=Path("runs/audit_planted"))
+    parser.add_argument(
+        "--review", type=int, default=0, help="number of findings to review before a training"
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds of these trainings")
     parser.add_argument("--set", dest="settings", action="append", default=[])
     options = parser.parse_args()
     quiet_libraries()
     config = parse_config({"data": {"train": options.data}}, options.settings)
     examples = list(read_source(options.data, "train").examples)
     Random(options.seed).shuffle(examples)
-    examples, planted = plant(examples[: options.sentences], options.share, options.seed)
+    originals = examples[: options.sentences]
+    examples, planted = plant(originals, options.share, options.seed)
     with progress_to(print):
         probs = probs_of_folds(config, examples, options.runs, num_folds=options.folds)
     counts = count_per_sentence([example.spans for example in examples], predicted_spans(probs))
-    result = {
+    result: dict[str, Any] = {
         "data": options.data,
         "sentences": len(examples),
         "spans": sum(len(example.spans) for example in examples),
@@ -204,6 +260,17 @@ def main() -> None:
         "out-of-fold F1 against the planted labels": round(100 * sum(counts, Counts()).f1, 1),
         **compare(examples, probs, planted),
     }
+    if options.review:
+        first = find_errors(examples, probs)[: options.review]
+        versions = {
+            "errors": examples,
+            "reviewed": reviewed(examples, originals, planted, first),
+            "all accepted": accepted(examples, first),
+            "without errors": originals,
+        }
+        folder = options.runs / "retraining"
+        result["reviewed findings"] = len(first)
+        result["test F1 after training"] = retrained(options.data, versions, folder, options.seeds)
     print(result)
     write_json(options.out, result)
 
