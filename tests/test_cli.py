@@ -443,6 +443,17 @@ def test_options_may_hold_any_character(run, data, tmp_path, monkeypatch):
         assert f"./{name}/x" in err.replace("\\\\", "\\").replace('\\"', '"').replace("\\'", "'")
 
 
+@pytest.mark.parametrize(("command", "entries"), [("train", "128"), ("study", "128"), ("serve", None)])
+def test_trainings_keep_few_prepared_products(run, monkeypatch, command, entries):
+    names = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
+    for name in names:
+        # Set first, so that the end of the test restores the environment.
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    assert run(command, "--help")[0] == 0
+    assert [os.environ.get(name) for name in names] == [entries, entries]
+
+
 def test_ctrl_c_says_that_a_run_goes_on(monkeypatch, capsys):
     interrupted = typer.Typer()
 

@@ -12,21 +12,24 @@ from lookboth.compat import has_onednn_product, keep_few_products, return_free_m
 PRODUCTS = """
 from lookboth.compat import keep_few_products
 if {few}:
-    keep_few_products()
+    keep_few_products(training={training})
 import torch
 from lookboth.compat import onednn_product
 weight = torch.randn(16, 16)
-for rows in (*range(1, 80), 1):
+for rows in (*range(1, 150), 1):
     onednn_product(torch.randn(rows, 16), weight)
 """
 
 
 @pytest.mark.skipif(not has_onednn_product(), reason="a torch without oneDNN")
-@pytest.mark.parametrize(("few", "kept"), [(True, "cache_miss"), (False, "cache_hit")])
-def test_few_products_are_kept(few: bool, kept: str) -> None:
+@pytest.mark.parametrize(
+    ("few", "training", "kept"),
+    [(True, False, "cache_miss"), (True, True, "cache_miss"), (False, False, "cache_hit")],
+)
+def test_few_products_are_kept(few: bool, training: bool, kept: str) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.endswith("CACHE_CAPACITY")}
     environment["ONEDNN_VERBOSE"] = "profile_create"
-    code = [sys.executable, "-c", PRODUCTS.format(few=few)]
+    code = [sys.executable, "-c", PRODUCTS.format(few=few, training=training)]
     done = subprocess.run(code, capture_output=True, text=True, env=environment, check=True)
     created = [
         line

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from lookboth.compat import own_process
+from lookboth.compat import keep_few_products, own_process
 from lookboth.errors import LookbothError
 from lookboth.memory import out_of_memory
 from lookboth.training import ProcessGroup, require_single_process
@@ -19,6 +19,8 @@ from lookboth.training import ProcessGroup, require_single_process
 _TOGETHER = {"train", "adapt", "distill"}
 # Commands that label or train on one device, for which `lookboth.compat.light_start` shortens the imports.
 _SHORT_START = {"predict", "suggest", "evaluate", "calibrate", "serve", "train"}
+# Commands that train, for which memory must not grow with the number of different batch shapes.
+_TRAINING = {"train", "distill", "adapt", "search", "study", "audit"}
 
 # Exit status that typer sets for Ctrl-C.
 _INTERRUPTED = 130
@@ -125,6 +127,8 @@ def main() -> None:
     gc.set_threshold(*_COLLECT)
     if sys.argv[1:2] and sys.argv[1] in _SHORT_START:
         own_process()
+    if sys.argv[1:2] and sys.argv[1] in _TRAINING:
+        keep_few_products(training=True)
     # At its end Python searches all objects for cycles, which takes a second after torch was imported and frees nothing
     # that the end of the process does not free. Frozen objects are not searched.
     atexit.register(gc.freeze)

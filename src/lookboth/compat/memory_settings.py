@@ -4,18 +4,24 @@ import ctypes
 import os
 from contextlib import suppress
 
-# Variables and entries to keep; the default of both is 1024, and those of one batch shape take a megabyte. Two batches
-# of bulk labeling rarely have the same shape, and the layers of a model need the same few entries.
-_CACHES = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64", "LRU_CACHE_CAPACITY": "1"}
+# Environment variables with the number of prepared products to keep, of oneDNN and of torch's layer above it (ideep).
+# The default of both is 1024, and those of one batch shape take a megabyte and more. Two batches rarely have the same
+# shape, and the layers of a model need the same few entries.
+_LABELING = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64", "LRU_CACHE_CAPACITY": "1"}
+# A training step has some 60 different products, forward and backward.
+_TRAINING = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128", "LRU_CACHE_CAPACITY": "128"}
 
 
-def keep_few_products() -> None:
+def keep_few_products(*, training: bool = False) -> None:
     """Let oneDNN keep few of the products that it has prepared, so that batches of any shapes take constant memory.
 
-    Call it before the first product. Values that the user has set are kept. Relies on the environment variables of
-    oneDNN and of torch's layer above it (ideep), which are read at the first product.
+    Call it before the first product, in a process of its own: processes that it starts inherit the setting. Values that
+    the user has set are kept. Relies on environment variables that are read at the first product.
+
+    Args:
+        training: keep enough for the products of a training step.
     """
-    for name, entries in _CACHES.items():
+    for name, entries in (_TRAINING if training else _LABELING).items():
         os.environ.setdefault(name, entries)
 
 
