@@ -249,6 +249,7 @@ def test_labels_of_any_script_with_commas_and_colons_are_read():
         ("company,,product", "label 2 has an empty name"),
         ([": a firm"], "label 1 has an empty name"),
         (["company", "company: a firm"], "'company' is named twice"),
+        (["B-PER", "E-mail", "I-PER"], "'B-PER' and 'I-PER' are tags of one label. Name the label: 'PER'"),
         (["O"], "label 1 is 'O'"),
         (["\ud800"], "surrogate"),
         ('product: "a car, or a boat", person', "quotation mark without its partner"),

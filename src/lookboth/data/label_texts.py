@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lookboth.data.alignment import join_words
 from lookboth.data.schemes import OUTSIDE
+from lookboth.data.separators import looks_like_tag
 from lookboth.data.sources import split_name
 from lookboth.data.split_finding import source_path
 from lookboth.data.splitters import named_splitter
@@ -97,6 +98,7 @@ def parse_labels(labels: Labels) -> tuple[LabelText, ...]:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise ConfigError(f"the label {twice!r} is named twice. Name each label once.")
+    _refuse_tags(names)
     return tuple(sorted(found))
 
 
@@ -242,6 +244,16 @@ def _require_name(label: LabelText, place: int) -> None:
         raise ConfigError(
             f"label {place} is {OUTSIDE!r}, which is the tag of words without label. Rename it."
         )
+
+
+def _refuse_tags(names: Sequence[str]) -> None:
+    """Refuse two tags of one label, such as B-PER and I-PER; one alone may be a name (E-mail)."""
+    tags: dict[str, str] = {}
+    for name in filter(looks_like_tag, names):
+        label = name.partition("-")[2]
+        first = tags.setdefault(label, name)
+        if first != name:
+            raise ConfigError(f"{first!r} and {name!r} are tags of one label. Name the label: {label!r}.")
 
 
 def _require_plain_name(text: str) -> None:
