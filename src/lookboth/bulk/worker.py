@@ -209,7 +209,7 @@ class PartLabeler:
     def _labelers(self) -> "Mapping[str, TextLabeler]":
         from lookboth.labelers import LabelerPool
 
-        keep_few_products()
+        keep_few_products("bulk")
         self._require_same_files()
         options = self._manifest.options
         pool = LabelerPool(device=self.device, precision=options.precision)

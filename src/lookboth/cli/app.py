@@ -128,7 +128,7 @@ def main() -> None:
     if sys.argv[1:2] and sys.argv[1] in _SHORT_START:
         own_process()
     if sys.argv[1:2] and sys.argv[1] in _TRAINING:
-        keep_few_products(training=True)
+        keep_few_products("training")
     # At its end Python searches all objects for cycles, which takes a second after torch was imported and frees nothing
     # that the end of the process does not free. Frozen objects are not searched.
     atexit.register(gc.freeze)

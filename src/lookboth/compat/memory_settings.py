@@ -3,26 +3,27 @@
 import ctypes
 import os
 from contextlib import suppress
+from typing import Literal
 
-# Environment variables with the number of prepared products to keep, of oneDNN and of torch's layer above it (ideep).
-# The default of both is 1024, and those of one batch shape take a megabyte and more. Two batches rarely have the same
-# shape, and the layers of a model need the same few entries.
-_LABELING = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64", "LRU_CACHE_CAPACITY": "1"}
-# A training step has some 60 different products, forward and backward.
-_TRAINING = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128", "LRU_CACHE_CAPACITY": "128"}
+_VARIABLES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
+# Numbers of prepared products to keep, in oneDNN and in torch's layer above it (ideep). The default of both is 1024, and
+# those of one batch shape take a megabyte and more. Two batches rarely have the same shape, and the layers of a model
+# need the same few entries; single texts of one length come again, and a training step has some 60 different products,
+# forward and backward.
+_KEPT = {"bulk": (64, 1), "serving": (64, 64), "training": (128, 128)}
 
 
-def keep_few_products(*, training: bool = False) -> None:
+def keep_few_products(work: Literal["bulk", "serving", "training"]) -> None:
     """Let oneDNN keep few of the products that it has prepared, so that batches of any shapes take constant memory.
 
     Call it before the first product, in a process of its own: processes that it starts inherit the setting. Values that
     the user has set are kept. Relies on environment variables that are read at the first product.
 
     Args:
-        training: keep enough for the products of a training step.
+        work: the work of this process.
     """
-    for name, entries in (_TRAINING if training else _LABELING).items():
-        os.environ.setdefault(name, entries)
+    for name, entries in zip(_VARIABLES, _KEPT[work], strict=True):
+        os.environ.setdefault(name, str(entries))
 
 
 def return_free_memory() -> None:

@@ -11,13 +11,12 @@ from contextlib import suppress
 import uvicorn
 from fastapi import FastAPI
 
-from lookboth.compat import punctual
+from lookboth.compat import keep_few_products, punctual
 from lookboth.errors import ConfigError
 from lookboth.serving.http_app import build_app
 from lookboth.serving.model_loading import load_models
 from lookboth.serving.observing import log_as_json, log_event
 from lookboth.serving.request_limits import host_name
-from lookboth.serving.server_memory import bound_caches
 from lookboth.serving.settings import ServerSettings
 
 KEY_VARIABLE = "LOOKBOTH_API_KEY"
@@ -59,7 +58,7 @@ def serve(
             f"{ADMIN_KEY_VARIABLE} is the key of the clients. Give the administrator another key."
         )
     log_as_json()
-    bound_caches()
+    keep_few_products("serving")
     with _listen(host, port) as listener:
         served = load_models(models, batch_tokens=settings.batch_tokens, device=device, precision=precision)
         hosts = name_hosts(host, allowed_hosts)
