@@ -1,4 +1,8 @@
-"""Time of one text at a time in the plain and in the fast form: python experiments/bench/latency.py OUT.json"""
+"""Time of one text at a time in the forms that a user can choose: python experiments/bench/latency.py OUT.json
+
+Sides are the shipped labelers in torch, plain and in the fast form, and outputs of `lookboth export`:
+`--models shipped turbo --exported turbo-int8 turbo-fp32 --threads 1`.
+"""
 
 import argparse
 import os
@@ -14,6 +18,7 @@ from alternate import write_result
 
 from lookboth.data.sources import read_source
 from lookboth.labelers.labeler import Labeler
+from lookboth.onnx import OnnxLabeler
 from lookboth.quiet import quiet_libraries
 
 WORDS = 20
@@ -26,15 +31,21 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--rounds", type=int, default=5, help=f"rounds of {SENTENCES} sentences")
     parser.add_argument("--threads", type=int, default=None)
+    parser.add_argument("--models", nargs="+", default=["shipped"], help="shipped labelers, in torch")
+    parser.add_argument("--precisions", nargs="+", default=["bf16", "fp32"], help="of the shipped labelers")
+    parser.add_argument("--exported", nargs="*", type=Path, default=[], help="outputs of lookboth export")
     options = parser.parse_args()
     quiet_libraries()
     if options.threads:
         torch.set_num_threads(options.threads)
     texts = sentences()
     one_by_one: dict[str, Callable[[Any], Any]] = {}
-    for precision in ("bf16", "fp32"):
-        one_by_one |= sides_of(precision)
-    batched = {name: side for name, side in one_by_one.items() if name.endswith("form")}
+    for model in options.models:
+        for precision in options.precisions:
+            one_by_one |= sides_of(model, precision)
+    for folder in options.exported:
+        one_by_one[f"{folder.name}, onnxruntime"] = exported_side(folder, options.threads)
+    batched = {name: side for name, side in one_by_one.items() if not name.endswith("read once")}
     tables = {
         "one by one": time_each(one_by_one, texts, rounds=options.rounds),
         "at once": time_each(batched, [texts], rounds=options.rounds),
@@ -42,7 +53,7 @@ def main() -> None:
     for name, rows in tables.items():
         print(name, *rows, sep="\n")
     work = (
-        f"shipped labeler, {SENTENCES} sentences of {WORDS} words, one at a time and at once, "
+        f"{', '.join(options.models)}: {SENTENCES} sentences of {WORDS} words, one at a time and at once, "
         f"{torch.get_num_threads()} threads, load average {os.getloadavg()[1]:.1f} on {os.cpu_count()} cores"
     )
     write_result(options.out, work=work, tables=tables)
@@ -55,16 +66,22 @@ def sentences() -> list[str]:
     return [" ".join(words[start : start + WORDS]) for start in range(0, WORDS * SENTENCES, WORDS)]
 
 
-def sides_of(precision: str) -> dict[str, Callable[[Any], Any]]:
+def sides_of(model: str, precision: str) -> dict[str, Callable[[Any], Any]]:
     """Return the ways to label a text: the plain form, the fast form, and reading the weights without computing."""
-    plain, fast = (Labeler.from_pretrained(device="cpu", precision=precision) for _ in range(2))
+    name = None if model == "shipped" else model
+    plain, fast = (Labeler.from_pretrained(name, device="cpu", precision=precision) for _ in range(2))
     plain.model.fast_form = None
     weights = [m.weight for m in fast.model.backbone.modules() if isinstance(m, torch.nn.Linear)]
     return {
-        f"{precision}, plain form": plain.predict,
-        f"{precision}, fast form": fast.predict,
-        f"{precision}, all weights read once": lambda _: _read(weights),
+        f"{model} {precision}, plain form": plain.predict,
+        f"{model} {precision}, fast form": fast.predict,
+        f"{model} {precision}, all weights read once": lambda _: _read(weights),
     }
+
+
+def exported_side(folder: Path, threads: int | None) -> Callable[[Any], Any]:
+    """Return the way to label a text with onnxruntime."""
+    return OnnxLabeler.from_pretrained(folder, threads=threads).predict
 
 
 def time_each(
