@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Literal
 
 _VARIABLES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
-# Numbers of prepared products to keep, in oneDNN and in torch's layer above it (ideep). The default of both is 1024, and
+# Numbers of prepared products kept in oneDNN and in torch's layer above it (ideep). The default of both is 1024, and
 # those of one batch shape take a megabyte and more. Two batches rarely have the same shape, and the layers of a model
 # need the same few entries; single texts of one length come again, and a training step has some 60 different products,
 # forward and backward.
