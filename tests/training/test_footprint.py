@@ -208,6 +208,16 @@ def test_configurations_of_other_kinds_are_estimated_too(sizes):
     assert 0 < found.activations < 1e9
 
 
+def test_sizes_that_differ_by_layer_count_as_the_largest():
+    """As in Gemma 4, whose training ended here."""
+    settings = LlamaConfig(hidden_size=32, num_hidden_layers=4, num_attention_heads=4, intermediate_size=48)
+    if not hasattr(settings, "per_layer_config"):
+        pytest.skip("a transformers without configurations of single layers")
+    settings.per_layer_config = {1: {"intermediate_size": 96}}
+    found = [module._size(settings, name, 7) for name in ("intermediate_size", "num_attention_heads", "x")]
+    assert found == [96, 4, 7]
+
+
 def module_with_config(**sizes):
     """A module without layers that has the configuration of a small decoder but for `sizes`."""
     usual = {"num_hidden_layers": 4, "hidden_size": 32, "num_attention_heads": 4, "vocab_size": 100}

@@ -130,7 +130,11 @@ def _layer_bytes(text: Any, config: RunConfig, length: int, width: int) -> float
 
 def _size(text: Any, name: str, default: int) -> int:
     """Return a size of a configuration: of several, one per layer, the largest; `default` if it names none."""
-    value = getattr(text, name, None)
+    try:
+        value = getattr(text, name, None)
+    except RuntimeError:
+        # The layers have configurations of their own, as in Gemma 4, and this size differs.
+        value = [getattr(layer, name, None) or 0 for layer in text.per_layer_config]
     largest = max(value, default=0) if isinstance(value, list | tuple) else value
     return largest if isinstance(largest, int) and largest > 0 else default
 
