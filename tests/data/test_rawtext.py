@@ -74,6 +74,7 @@ RAW_FILES = {
     "b.tsv": ("x\tAda met\ny\tso\n", ["Ada met", "so"]),
     "words.tsv": ("Ada\tB-PER\nmet\tO\n\nso\tO\n", ["Ada met", "so"]),
     "a.conll": ("Ada\nmet\n\nso\n", ["Ada met", "so"]),
+    "b.conll": ("# text = Ada met\nAda\nmet\n", ["Ada met"]),
     "a.conllu": ("1\tAda" + "\t_" * 8 + "\n2\tmet" + "\t_" * 8 + "\n", ["Ada met"]),
     "a.json": ('[{"text": "Ada met"}, {"text": "so"}]', ["Ada met", "so"]),
     "a.jsonl": ('{"tokens": ["Ada", "met"]}\n', ["Ada met"]),
@@ -94,6 +95,21 @@ def test_files_without_labels(name, task, tmp_path):
     else:
         found = read_unlabeled(str(tmp_path / name), options=ReadOptions(task=task))
         assert [" ".join(example.words) for example in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "text\ncaf\xe9\n", "not UTF-8.*--encoding"),
+        ("a.jsonl", '{"text": "Ada"}\nso\n', r"a\.jsonl:2: not JSON"),
+        ("b.csv", "id,text\n1,Ada\n2\n", r"b\.csv:3: 1 columns; the header has 2"),
+    ],
+)
+def test_what_is_wrong_with_a_file_without_labels_is_said(name, content, message, tmp_path):
+    (tmp_path / name).write_bytes(content.encode("latin-1"))
+    with pytest.raises(DataError, match=message) as error:
+        read_raw_text(str(tmp_path / name))
+    assert "1 problem" in str(error.value)
 
 
 def test_parquet_without_labels(tmp_path):

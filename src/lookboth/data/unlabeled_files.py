@@ -66,11 +66,11 @@ def _of_records(path: Path, options: ReadOptions) -> list[Item] | None:
     log, found = open_records(path, _ALLOWED, repair=options.repair)
     records = [record for _, record in found]
     fields = choose_fields(records, options.text_field, options.label_field)
-    if isinstance(fields, str) or any(problem.fatal for problem in log.problems()):
+    keys = [] if isinstance(fields, str) else [fields.of(record) for record in records]
+    labeled = options.kind == "labeling"
+    if not keys or any(not (key.words or key.text) or (key.labels and labeled) for key in keys):
         return None
-    keys = [fields.of(record) for record in records]
-    if any(not (key.words or key.text) or (key.labels and options.kind == "labeling") for key in keys):
-        return None
+    _require_read(log)
     return _shown(_of_record(record, key) for record, key in zip(records, keys, strict=True))
 
 
@@ -90,7 +90,7 @@ def _of_parquet(table: Table, options: ReadOptions) -> list[Item] | None:
     log = ProblemLog(table.log_name)
     columns = [field, *(name for name in SPLIT_FIELDS if name in table.columns and name != field)]
     values = [row[field] for _, row in of_wanted_split(enumerate(table.rows(columns), 1), log)]
-    require_clean(Dataset((), problems=log.problems(), name=log.name))
+    _require_read(log)
     if options.kind == "labeling" and _has_tagged_words(table, field, values, options):
         return None
     return _shown(Example(tuple(value)) if isinstance(value, list) else str(value or "") for value in values)
@@ -113,6 +113,7 @@ def _of_csv(path: Path, options: ReadOptions) -> list[Item] | None:
     # Words and tags, in columns.
     if options.kind == "labeling" and len(header) > 1:
         return None
+    _require_read(log)
     raise DataError(
         f"{path}: no column {' or '.join(TEXT_FIELDS)}; the first line has {', '.join(header)!r:.100}. Write the name "
         "of the column of texts there (text), or name another column in the recipe: data.text_field."
@@ -136,13 +137,13 @@ def _of_columns(path: Path, options: ReadOptions) -> list[Item] | None:
     log = ProblemLog(str(path), repair=options.repair)
     lines = read_lines(path, log)
     rows = list(filter(None, map(Splitter.of(lines).split, lines)))
-    words_only = all(len(row) == 1 for row in rows) or (
+    words_only = all(len(row) == 1 for row in rows if row[0] != "#") or (
         suffix_of(path) == ".conllu" and options.word_column == 0
     )
     tagged = options.kind == "classification" and all(looks_like_tag(row[-1]) for row in rows if len(row) > 1)
     if not (words_only or tagged):
         return None
-    require_clean(Dataset((), problems=log.problems(), name=log.name))
+    _require_read(log)
     return [Example(sentence.words) for sentence in stream_words(lines, StrictLog(log.name))]
 
 
@@ -167,10 +168,15 @@ def _cells(rows: Sequence[Row], place: int, log: ProblemLog) -> list[Item]:
         else:
             message = f"{len(row.columns)} columns; the header has {len(header)}"
             log.add(row.line, "columns", message, "the line is left out")
-    require_clean(Dataset((), problems=log.problems(), name=log.name))
+    _require_read(log)
     return _shown(texts)
 
 
 def _shown(items: Iterable[Item]) -> list[Item]:
     """Return the items without blank texts."""
     return [item for item in items if not isinstance(item, str) or item.strip()]
+
+
+def _require_read(log: ProblemLog) -> None:
+    """Raise for the fatal problems of a file."""
+    require_clean(Dataset((), problems=log.problems(), name=log.name))
