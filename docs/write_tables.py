@@ -76,6 +76,14 @@ WHOLE_DATA = {
     "repetition": "SmolLM2-135M, `0011`, repetition = 1",
     "gemma": "Gemma 3 270M, `0011`",
 }
+DISTILLED = {
+    "0011": "teacher, 30 layers",
+    "distilled": "`shipped`, 30 layers",
+    "fast": "`fast`, 12 layers",
+    "fast_usual_case": "the same in the usual letter case",
+    "turbo": "`turbo`, 4 layers",
+    "turbo_usual_case": "the same in the usual letter case",
+}
 TEST_SETS = {
     "uner_en_pud": "UNER PUD (news, Wikipedia; never trained on)",
     "uner_en_ewt": "UNER EWT test (web)",
@@ -176,11 +184,15 @@ def repetition_table() -> str:
     return "\n".join(lines)
 
 
-def whole_data_table() -> str:
-    """Return strict micro F1 of trainings on all sentences of the recipe of the shipped labeler."""
+def open_ner_table(runs: dict[str, str], first: str) -> str:
+    """Return strict micro F1 of trainings on all sentences of the recipe of the shipped labelers' teacher.
+
+    Args:
+        runs: title of each folder in the results of open_ner; first: title of the first column.
+    """
     sets = ("dev", "test:uner_en_ewt", "test:uner_en_pud", "test:wikigold")
-    lines = ["| model and plan | EWT dev | EWT test | PUD test | WikiGold test |", "|---|--:|--:|--:|--:|"]
-    for folder, title in WHOLE_DATA.items():
+    lines = [f"| {first} | EWT dev | EWT test | PUD test | WikiGold test |", "|---|--:|--:|--:|--:|"]
+    for folder, title in runs.items():
         scores = _scores(RESULTS / "open_ner" / folder)
         cells = (f"{100 * scores[name]['micro']['f1']:.1f}" for name in sets)
         lines.append(f"| {title} | {' | '.join(cells)} |")
@@ -231,7 +243,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "tuned regret": lambda: written("plan_search_tuned/regret.md"),
     "repetition": repetition_table,
     "scale": lambda: written("scale/ner.md"),
-    "whole data": whole_data_table,
+    "whole data": lambda: open_ner_table(WHOLE_DATA, "model and plan"),
+    "distilled": lambda: open_ner_table(DISTILLED, "labeler"),
     "letter case": letter_case_table,
     "layer effects": lambda: written("random_plans/effects.md"),
 }
