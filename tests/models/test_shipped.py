@@ -43,9 +43,23 @@ def test_the_fast_one_runs_12_layers_and_reads_as_the_full_one(labeler):
 
 
 @pytest.mark.parametrize("name", ["uner_en_pud", "uner_en_ewt", "wikigold"])
-def test_the_fast_one_is_at_most_three_points_below_in_the_committed_runs(name):
-    full, fast = (committed_f1(side, name) for side in ("shipped", "shipped_fast"))
-    assert fast >= full - 0.03
+def test_students_keep_up_with_their_teacher_in_the_committed_runs(name):
+    file = ROOT / "experiments" / "results" / "open_ner" / "0011" / "run.json"
+    teacher = json.loads(file.read_text(encoding="utf-8"))["scores"][f"test:{name}"]["micro"]["f1"]
+    assert committed_f1("shipped", name) >= teacher
+    assert committed_f1("shipped_fast", name) >= teacher - 0.03
+
+
+@pytest.mark.parametrize("labeler", ["shipped", "fast", "turbo"])
+def test_changes_of_letter_case_help_in_the_committed_runs(labeler):
+    folder = ROOT / "experiments" / "results" / "letter_case"
+    usual, changed = (
+        json.loads((folder / f"{labeler}{suffix}.json").read_text(encoding="utf-8")) for suffix in ("_usual", "")
+    )
+    for data, by_case in changed.items():
+        assert by_case["as it is"] > usual[data]["as it is"] - 0.02
+        assert by_case["capitals"] > usual[data]["capitals"] + 0.05
+        assert by_case["lower case"] > usual[data]["lower case"] + 0.02
 
 
 def test_its_card_names_every_data_set_with_its_licence():
@@ -71,7 +85,7 @@ def test_they_are_fifteen_points_above_spacy_in_the_committed_runs(side, name):
 def test_it_scores_what_its_run_says_on_unseen_text(labeler):
     examples = read_split("uner_en_pud", "test").examples[:150]
     scores = evaluate_labeler(labeler, examples, interval=False).scores
-    assert scores.micro.f1 > 0.72  # 79.3 on all 1,000 sentences; the interval of 150 reaches down to about 73
+    assert scores.micro.f1 > 0.72  # 79.6 on all 1,000 sentences; the interval of 150 reaches down to about 73
 
 
 def test_it_labels_raw_text_with_exact_offsets(labeler):
