@@ -22,7 +22,15 @@ from speed_tables import (
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = tuple(
     ROOT / page
-    for page in ("README.md", "ARCHITECTURE.md", "docs/scale.md", "docs/search.md", "docs/speed.md")
+    for page in (
+        "README.md",
+        "ARCHITECTURE.md",
+        "docs/distillation.md",
+        "docs/recipes.md",
+        "docs/scale.md",
+        "docs/search.md",
+        "docs/speed.md",
+    )
 )
 ORDER = (
     "__init__",

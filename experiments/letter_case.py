@@ -32,7 +32,7 @@ def scores(labeler: Labeler, data: str) -> dict[str, float]:
     found = {}
     for case, shares in CASES.items():
         changed = change_case(examples, DataConfig(train=(data,), **shares), seed=0)
-        found[case] = round(evaluate_labeler(labeler, changed, interval=False).scores.micro.f1, 4)
+        found[case] = round(evaluate_labeler(labeler, changed, interval=False).scores.micro.f1, 6)
     return found
 
 

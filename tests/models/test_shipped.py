@@ -54,7 +54,8 @@ def test_students_keep_up_with_their_teacher_in_the_committed_runs(name):
 def test_changes_of_letter_case_help_in_the_committed_runs(labeler):
     folder = ROOT / "experiments" / "results" / "letter_case"
     usual, changed = (
-        json.loads((folder / f"{labeler}{suffix}.json").read_text(encoding="utf-8")) for suffix in ("_usual", "")
+        json.loads((folder / f"{labeler}{suffix}.json").read_text(encoding="utf-8"))
+        for suffix in ("_usual", "")
     )
     for data, by_case in changed.items():
         assert by_case["as it is"] > usual[data]["as it is"] - 0.02
