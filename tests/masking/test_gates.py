@@ -57,10 +57,11 @@ def test_the_gradient_is_that_of_differences(model):
     (gradient,) = torch.autograd.grad(loss(strengths), strengths)
     for layer in range(len(strengths)):
         step = torch.zeros_like(strengths)
-        step[layer] = 1e-2
+        # With smaller steps the rounding of the loss, in fp32, is a tenth of the difference.
+        step[layer] = 3e-2
         with torch.no_grad():
-            difference = (loss(strengths + step) - loss(strengths - step)) / 2e-2
-        torch.testing.assert_close(gradient[layer], difference, rtol=0.02, atol=1e-3)
+            difference = (loss(strengths + step) - loss(strengths - step)) / 6e-2
+        torch.testing.assert_close(gradient[layer], difference, rtol=0.02, atol=5e-4)
     assert gradient.abs().min() > 0
 
 
