@@ -166,6 +166,15 @@ def test_licences_of_the_package_are_there(pattern):
     assert list(ROOT.glob(pattern))
 
 
+def test_the_repository_stays_small():
+    # Weights and results are committed: a limit shows when one of them begins to weigh.
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    files = [ROOT / name for name in listed.stdout.split("\0") if name]
+    assert sum(file.stat().st_size for file in files if file.is_file()) < 64 * 2**20
+
+
 def test_one_version_everywhere():
     version = re.escape(PROJECT["version"])
     assert re.search(rf"^version: {version}$", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.M)
