@@ -77,8 +77,9 @@ The weights are derived from these data. If you redistribute them, keep this att
 ## Limits
 
 English only; PER, LOC and ORG only. The training data are web text, Wikipedia and filings, so expect lower scores on
-tweets and speech, and in capitals. Roles and demonyms ("the president", "French") are not entities here. It was trained
-on a CPU with a small budget; a longer training on a GPU should replace it.
+tweets and speech. {letter_case}
+Roles and demonyms ("the president", "French") are not entities here. It was trained on a CPU with a small budget; a
+longer training on a GPU should replace it.
 """
 
 
@@ -113,7 +114,7 @@ layers, plan, rank, learning rate and number of epochs were set once and not tun
 
 Data, their licences and the limits are those of the full labeler: Universal NER English EWT (CC BY-SA 4.0), CrossNER
 (MIT), SEC filings (CC BY 3.0); and the text of WikiText-2 (CC BY-SA 3.0) and WNUT-17 (CC BY 4.0). English only; PER,
-LOC and ORG only.
+LOC and ORG only. {letter_case}
 """
 
 
@@ -149,7 +150,7 @@ that gave 69.4 (1e-3) and 68.2 (3e-3).
 
 Data, their licences and the limits are those of the full labeler: Universal NER English EWT (CC BY-SA 4.0), CrossNER
 (MIT), SEC filings (CC BY 3.0); and the text of WikiText-2 (CC BY-SA 3.0) and WNUT-17 (CC BY 4.0). English only; PER,
-LOC and ORG only.
+LOC and ORG only. {letter_case}
 """
 
 # Of each labeler: its card, the titles of the two columns of its table, and their results.
@@ -211,7 +212,23 @@ def card(name: str, note: str) -> str:
         )
     run = _read(RESULTS / "open_ner" / RUNS[name])
     epochs = run["config"]["training"]["epochs"]
-    return text.format(table="\n".join(rows), epochs=epochs, seed=run["seed"], note=note)
+    return text.format(
+        table="\n".join(rows), epochs=epochs, seed=run["seed"], note=note, letter_case=letter_case(name)
+    )
+
+
+def letter_case(name: str) -> str:
+    """Return the sentences of a model card about text in capitals and in lower case."""
+    scores = json.loads((RESULTS / "letter_case" / f"{name}.json").read_text(encoding="utf-8"))
+
+    def lost(case: str) -> str:
+        points = [100 * (by_case["as it is"] - by_case[case]) for by_case in scores.values()]
+        return f"{min(points):.1f} to {max(points):.1f}"
+
+    return (
+        f"In capitals the test sets above lose {lost('capitals')} points of F1, in lower case {lost('lower case')}\n"
+        "(`experiments/results/letter_case`)."
+    )
 
 
 def _read(folder: Path) -> dict:
