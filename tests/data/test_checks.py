@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from lookboth.data import ReadOptions
@@ -111,3 +113,19 @@ def test_an_empty_file_and_a_missing_one(tmp_path):
     assert not check_data([tmp_path]).ok
     with pytest.raises(DataError, match="no such file"):
         check_data([tmp_path / "dev.conll"])
+
+
+@pytest.mark.parametrize("other", ["Creative Work", "creative  work", "Creative_work", "creative\u00a0work"])
+def test_labels_that_differ_in_case_or_blanks_are_named_with_their_counts(tmp_path, other):
+    def record(label):
+        return json.dumps({"text": "Ada", "spans": [{"start": 0, "end": 3, "label": label}]}) + "\n"
+
+    file = tmp_path / "train.jsonl"
+    file.write_text(record("creative work") * 2 + record(other), encoding="utf-8")
+    report = check_data(file)
+    (found,) = [problem for problem in report.problems if problem.kind == "label-case"]
+    assert found.where.endswith("train.jsonl:3")
+    assert f"labels 'creative work' (2) and {other!r} (1) differ only in letter case, blanks" in found.message
+    assert f'data.label_map = {{ "{other}" = "creative work" }}' in found.message
+    assert report.ok
+    assert report.splits[0].labels == {"creative work": 2, other: 1}

@@ -7,7 +7,13 @@ import pytest
 import torch
 from tiny import tiny_labeler
 
-from lookboth.data.label_texts import describe_labels, encode_label, parse_labels, split_labels
+from lookboth.data.label_texts import (
+    LabelText,
+    describe_labels,
+    encode_label,
+    parse_labels,
+    split_labels,
+)
 from lookboth.data.packing import build_batch
 from lookboth.data.schemes import find_tag_errors
 from lookboth.errors import ConfigError, ModelError
@@ -264,6 +270,9 @@ def test_labels_of_any_script_with_commas_and_colons_are_read():
         ('["company", "product"]', "contains '\\['"),
         ("'company', 'product'", 'contains "\'"'),
         (__file__, "is not a file of labels"),
+        ("loc,LOC", "'LOC' and 'loc' differ only in letter case, blanks, '-' or '_'"),
+        (["creative work", "Creative_Work: a book"], "so one is probably a slip. Leave one out"),
+        ({"US": "a country", "us": "a country"}, "'US' and 'us' differ only in letter case"),
     ],
 )
 def test_labels_that_cannot_be_named_are_refused(labels, message):
@@ -286,6 +295,25 @@ def test_labels_are_read_from_text_files_and_from_files_of_windows(tmp_path):
         toml.write_text(content, encoding="utf-8")
         with pytest.raises(ConfigError, match=message):
             split_labels(str(toml))
+
+
+def test_similar_names_are_two_labels_where_descriptions_or_data_say_so(labeler):
+    assert len(parse_labels("US: a country, us: a pronoun, A-, A, C, C++")) == 6
+    known = [LabelText("LOC"), LabelText("loc")]
+    assert labeler.with_labels(known).config.labels == ("LOC", "loc")
+    example = Example(("Ada", "lived"), label_set=("LOC", "loc"))
+    assert next(iter(labeler.label_chunk([example], batch_tokens=None))).words == example.words
+
+
+def test_a_description_of_a_similar_name_is_reported(tmp_path, progress):
+    (tmp_path / "labels.toml").write_text(
+        'product = "a thing"\nLOC = "a place"\nloc = "here"', encoding="utf-8"
+    )
+    assert describe_labels(str(tmp_path), ["LOC", "Product"]) == ("LOC: a place", "Product")
+    assert progress() == [
+        f"{tmp_path}: the description of 'product' is not used: the label of the data is 'Product'. Describe 'Product' "
+        "instead."
+    ]
 
 
 def test_a_description_of_a_page_is_refused(labeler):

@@ -487,7 +487,12 @@ def test_labels_of_an_open_labeler_are_named_by_the_request(serve, tiny_llama_fo
     assert spans(labels=named, min_score={"company": 1.0, "product": 1.0}) == [
         {"text": text, "spans": []} for text in texts
     ]
-    for wanted in ({"labels": ["a", "a"]}, {"labels": [" "]}, {"labels": named, "min_score": {"PER": 0.5}}):
+    for wanted in (
+        {"labels": ["a", "a"]},
+        {"labels": [" "]},
+        {"labels": ["a", "A"]},
+        {"labels": named, "min_score": {"PER": 0.5}},
+    ):
         assert refusal(label(client, text="x", **wanted))[0] == 422
     assert refusal(label(client, text="x", labels=["a: " + "b " * 600]))[0] == 422
     assert refusal(label(client, text="x", labels=["a" * 50_001]))[0] == 413

@@ -187,3 +187,14 @@ def test_what_cannot_leave_a_label_open_is_refused(data, keys, named):
 def test_names_that_are_no_labels_are_refused(data, labels):
     with pytest.raises(ConfigError, match="name at least one label"):
         recipe(data, {data["people"]: labels})
+
+
+def test_labels_that_differ_only_in_case_are_named_before_training(tmp_path, progress):
+    (tmp_path / "train.conll").write_text("Ada B-PER\nsaw O\nMay B-Per\n\nBob B-PER\n", encoding="utf-8")
+    (tmp_path / "dev.conll").write_text("Ada B-PER\n", encoding="utf-8")
+    settings = {"data": {"train": str(tmp_path)}, "labels": {"per": "a person"}}
+    read_splits(parse_config(settings))
+    assert progress()[0].startswith("labels 'PER' (3) and 'Per' (1) and 'per' (0) differ only in letter case")
+    settings["data"]["label_map"] = {"Per": "PER"}
+    read_splits(parse_config({"data": settings["data"]}))
+    assert len(progress()) == 1

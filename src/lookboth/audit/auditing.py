@@ -11,7 +11,16 @@ import numpy as np
 from lookboth.audit.findings import Finding, find_errors
 from lookboth.audit.out_of_fold import TagProbs, probs_of_folds, probs_of_labeler
 from lookboth.config import RunConfig, require_supported
-from lookboth.data import decode_tags, describe_labels, map_labels, read_source, source_path, split_of
+from lookboth.data import (
+    LabelText,
+    decode_tags,
+    describe_labels,
+    map_labels,
+    read_source,
+    similar_to,
+    source_path,
+    split_of,
+)
 from lookboth.errors import ConfigError, DataError
 from lookboth.evaluation import Counts, count_per_sentence
 from lookboth.inference import HeadLabeler, decode_tags_constrained, require_scores
@@ -180,12 +189,13 @@ def _knowing_labels(judge: HeadLabeler, examples: Sequence[Example], config: Run
     labels = sorted({label for example in examples for label in example.labels()})
     if judge.takes_labels:
         described = describe_labels(config.data.train[0], labels, config.labels)
-        return require_scores(judge.with_labels(described), "used for an audit")
+        return require_scores(judge.with_labels([*map(LabelText.parse, described)]), "used for an audit")
     unknown = [label for label in labels if label not in judge.config.labels]
     if unknown:
+        known = similar_to(unknown[0], judge.config.labels) or judge.config.labels[0]
         raise ConfigError(
             f"the labeler does not know {', '.join(unknown)}; its labels are {', '.join(judge.config.labels)}. Rename "
-            f"them: --set 'data.label_map.{unknown[0]}=\"{judge.config.labels[0]}\"', or drop them: --set "
+            f"them: --set 'data.label_map.{unknown[0]}=\"{known}\"', or drop them: --set "
             f"'data.label_map.{unknown[0]}=\"\"'"
         )
     return judge

@@ -137,6 +137,11 @@ from .sentence_groups import (
 )
 from .sentences import Sentence as Sentence, build_dataset as build_dataset
 from .separators import delimiter_of as delimiter_of
+from .similar_labels import (
+    DIFFERENCE as DIFFERENCE,
+    similar_to as similar_to,
+    similarity_messages as similarity_messages,
+)
 from .sources import (
     licence_of as licence_of,
     map_labels as map_labels,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lookboth.data.problems import advise
 from lookboth.data.readers import ReadOptions
+from lookboth.data.similar_labels import similarity_messages
 from lookboth.data.sources import read_part, split_name
 from lookboth.data.split_finding import BUILTIN, find_splits, source_path, split_of
 from lookboth.types import Dataset, Example, Problem, Task
@@ -84,7 +85,7 @@ def check_data(
     """Read the sources and report all errors and warnings.
 
     Errors stop training: invalid lines and ill-formed tags. Warnings do not: labels that do not occur in train,
-    duplicate sentences, labels that differ only in case, and others.
+    duplicate sentences, labels that differ only in letter case or blanks, and others.
 
     Args:
         sources: files, folders, built-in names or hub ids, or a mapping of split name to source. ":split" after a
@@ -161,20 +162,27 @@ def _check_schemes(datasets: Sequence[tuple[str, Dataset]]) -> list[Problem]:
 def _check_labels(datasets: Sequence[tuple[str, Dataset]]) -> list[Problem]:
     found: list[Problem] = []
     in_train = {label for split, dataset in datasets if split == "train" for label in dataset.labels()}
-    first_seen: dict[str, str] = {}
     for split, dataset in datasets:
         for label, example in _first_examples(dataset).items():
             # Without a train split no label can be missing in it.
             if in_train and label not in in_train:
                 message = f"label {label!r} of {split} does not occur in train; it cannot be learned"
                 found.append(Problem(example.source, message, "label-not-in-train", fatal=False))
-            other = first_seen.setdefault(label.casefold(), label)
-            if other != label:
-                message = f"labels {other!r} and {label!r} differ only in case; they are two labels"
-                found.append(Problem(example.source, message, "label-case", fatal=False))
         if dataset.scheme not in ("plain", "text"):
             found += _one_word_labels(dataset)
-    return found
+    return [*found, *_check_names(datasets)]
+
+
+def _check_names(datasets: Sequence[tuple[str, Dataset]]) -> list[Problem]:
+    """Return a warning for labels of all splits whose names differ only in letter case or blanks."""
+    counts = Counter(label for _, data in datasets for example in data.examples for label in example.labels())
+    first = {
+        label: example for _, data in reversed(datasets) for label, example in _first_examples(data).items()
+    }
+    return [
+        Problem(first[label].source, message, "label-case", fatal=False)
+        for label, message in similarity_messages(counts)
+    ]
 
 
 def _first_examples(dataset: Dataset) -> dict[str, Example]:

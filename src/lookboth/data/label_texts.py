@@ -1,6 +1,7 @@
 """Labels named at prediction time: a name with an optional description, as text that a model reads."""
 
 import csv
+import logging
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from lookboth.data.alignment import join_words
 from lookboth.data.schemes import OUTSIDE
 from lookboth.data.separators import looks_like_tag
+from lookboth.data.similar_labels import DIFFERENCE, similar_labels, similar_to
 from lookboth.data.sources import split_name
 from lookboth.data.split_finding import source_path
 from lookboth.data.splitters import named_splitter
@@ -21,6 +23,7 @@ from lookboth.types import TokenizedExample
 if TYPE_CHECKING:
     from lookboth.data.alignment import WordEncoder
 
+LOGGER = logging.getLogger(__name__)
 # Descriptions of the labels of the data in its folder.
 LABELS_FILE = "labels.toml"
 # Many times the labels of any data set; each label is a text that the model reads.
@@ -38,8 +41,6 @@ _SUFFIX = re.compile(r"\.\w{2,6}$")
 _FILE_FORMS = 'A .toml file has one NAME = "DESCRIPTION" per line, a .txt file one NAME or NAME: DESCRIPTION.'
 # TOML's bare keys have ASCII letters, digits, - and _ only, which its parser does not say.
 _QUOTE = 'A name with other signs than a-z, digits, - and _ is in quotes: "creative work" = "DESCRIPTION"'
-# The argument of `parse_labels`.
-Labels = str | Sequence[str] | Mapping[str, str]
 
 
 class LabelText(NamedTuple):
@@ -73,23 +74,27 @@ class LabelText(NamedTuple):
         return f"{name}: {self.description}", name, self.description
 
 
+# The argument of `parse_labels`.
+Labels = str | Sequence[str] | Sequence[LabelText] | Mapping[str, str]
+
+
 def parse_labels(labels: Labels) -> tuple[LabelText, ...]:
     """Return the labels, sorted by name.
 
     Args:
-        labels: a list of "name" or "name: description"; a mapping from name to description ("": none); or a text, as
-            in `split_labels`.
+        labels: a list of "name" or "name: description"; a mapping from name to description ("": none); a text, as
+            in `split_labels`; or labels of data, whose names may resemble each other.
 
     Raises:
-        ConfigError: no label, too many, a name that is empty or not valid text, two labels with one name, or a label
-            that is not a text.
+        ConfigError: no label, too many, a name that is empty or not valid text, two labels with one name, a label
+            that is not a text, or two names that differ only in letter case or blanks without descriptions that differ.
     """
     if isinstance(labels, str):
         labels = split_labels(labels)
     if isinstance(labels, Mapping):
         found = [LabelText(*(" ".join(_text(part).split()) for part in item)) for item in labels.items()]
     else:
-        found = [LabelText.parse(_text(text)) for text in labels]
+        found = [text if isinstance(text, LabelText) else LabelText.parse(_text(text)) for text in labels]
     if not 0 < len(found) <= MOST_LABELS:
         raise ConfigError(f"{len(found)} labels are named; allowed are 1 to {MOST_LABELS:,}.")
     for place, label in enumerate(found, 1):
@@ -99,6 +104,8 @@ def parse_labels(labels: Labels) -> tuple[LabelText, ...]:
     if twice is not None:
         raise ConfigError(f"the label {twice!r} is named twice. Name each label once.")
     _refuse_tags(names)
+    if not all(isinstance(label, LabelText) for label in labels):
+        _refuse_similar(found)
     return tuple(sorted(found))
 
 
@@ -191,6 +198,13 @@ def describe_labels(
     known = known | {name: LabelText(name, text) for name, text in (descriptions or {}).items()}
     for label in labels:
         _require_one_name(label, source)
+    for name in sorted({*known} - {*labels}):
+        alike = similar_to(name, (label for label in labels if label not in known))
+        if alike is not None:
+            LOGGER.warning(
+                f"{source}: the description of {name!r} is not used: the label of the data is {alike!r}. Describe "
+                f"{alike!r} instead."
+            )
     return tuple(str(known.get(label, LabelText(label))) for label in labels)
 
 
@@ -254,6 +268,18 @@ def _refuse_tags(names: Sequence[str]) -> None:
         first = tags.setdefault(label, name)
         if first != name:
             raise ConfigError(f"{first!r} and {name!r} are tags of one label. Name the label: {label!r}.")
+
+
+def _refuse_similar(labels: Sequence[LabelText]) -> None:
+    """Refuse labels that a user would not name both, unless each is described in other words."""
+    described = {label.name: label.description for label in labels}
+    for group in similar_labels(described):
+        if len({described[name] for name in group} - {""}) < len(group):
+            names = " and ".join(map(repr, group))
+            raise ConfigError(
+                f"the labels {names} {DIFFERENCE}, so one is probably a slip. Leave one out. To find both, describe "
+                f"each in other words: '{group[0]}: DESCRIPTION'."
+            )
 
 
 def _require_plain_name(text: str) -> None:

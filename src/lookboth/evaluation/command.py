@@ -9,12 +9,14 @@ from pathlib import Path
 
 from lookboth.data import (
     Labels,
+    LabelText,
     ReadOptions,
     describe_labels,
     map_labels,
     read_demonstrations,
     read_source,
     report_no_documents,
+    similar_to,
     split_name,
 )
 from lookboth.errors import DataError
@@ -75,7 +77,7 @@ def evaluate_on(
     if labeler.reads_documents:
         report_no_documents(examples, source)
     if labeler.is_open:
-        labeler = labeler.with_labels(_labels_of(examples, source))
+        labeler = labeler.with_labels([*map(LabelText.parse, _labels_of(examples, source))])
     _report_unknown(examples, source, labeler.config.labels)
     least = saved_thresholds(labeler.config) if thresholds else None
     evaluation = evaluate_labeler(labeler, examples, min_score=least)
@@ -152,9 +154,10 @@ def _report_unknown(examples: Sequence[Example], source: str, known: Sequence[st
     unknown = {label for example in examples for label in example.labels()} - set(known)
     if unknown:
         first, names = min(unknown), ", ".join(sorted(unknown))
+        alike = similar_to(first, known) or "LABEL"
         LOGGER.warning(
             f"{source}: the labeler does not have the labels {names:.200}, so their spans count as missed. It has "
-            f"{', '.join(known):.200}. To rename a label of the data: --map {first}=LABEL; to drop it: --map {first}="
+            f"{', '.join(known):.200}. To rename a label of the data: --map {first}={alike}; to drop it: --map {first}="
         )
 
 

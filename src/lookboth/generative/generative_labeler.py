@@ -26,6 +26,7 @@ from lookboth.generative.generative_config import GENERATIVE, GenerativeLabelerC
 from lookboth.generative.generative_model import GenerativeModel
 from lookboth.generative.generative_saving import load_parts, save_parts
 from lookboth.generative.named_labels import (
+    known_labels,
     labels_of_pool,
     named_config,
     own_demonstrations,
@@ -121,7 +122,7 @@ class GenerativeLabeler(TextLabeler):
             require_shown(self.config)
             pool = read_demonstrations(demonstrations, reading_for(self, None))
         if labels is None:
-            labels = self.config.known_labels if pool is None else labels_of_pool(pool)
+            labels = known_labels(self.config) if pool is None else labels_of_pool(pool)
         return self._with_labels(parse_labels(labels), pool)
 
     def _with_labels(
@@ -143,7 +144,7 @@ class GenerativeLabeler(TextLabeler):
         """Return the labeler for the labels of a data set; for those of its training without one."""
         # Kept, because a retriever encodes its whole pool.
         if label_set not in self._views:
-            self._views[label_set] = self.with_labels(label_set or None)
+            self._views[label_set] = self.with_labels([*map(LabelText.parse, label_set)] or None)
         return self._views[label_set]
 
     def save_pretrained(self, folder: str | Path) -> None:

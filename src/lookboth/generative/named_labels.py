@@ -12,11 +12,17 @@ from lookboth.types import Example
 LOGGER = logging.getLogger(__name__)
 
 
-def labels_of_pool(pool: Sequence[Example]) -> list[str]:
-    """Return the labels of demonstrations as "name" or "name: description"."""
-    described = {LabelText.parse(text).name: text for example in pool for text in example.label_set}
+def known_labels(config: GenerativeLabelerConfig) -> list[LabelText]:
+    """Return the labels of the training with their descriptions."""
+    return [LabelText(*item) for item in config.known_labels.items()]
+
+
+def labels_of_pool(pool: Sequence[Example]) -> list[LabelText]:
+    """Return the labels of demonstrations with their descriptions."""
+    parsed = (LabelText.parse(text) for example in pool for text in example.label_set)
+    described = {label.name: label for label in parsed}
     found = {label for example in pool for label in example.labels()}
-    return [described.get(label, label) for label in sorted(found)]
+    return [described.get(label, LabelText(label)) for label in sorted(found)]
 
 
 def with_only(pool: Sequence[Example], labels: Collection[str]) -> list[Example]:

@@ -12,6 +12,7 @@ import torch
 from lookboth.data import (
     DemonstrationPool,
     Labels,
+    LabelText,
     WordEncoder,
     build_batch,
     parse_labels,
@@ -136,7 +137,7 @@ class Labeler(HeadLabeler):
         An open labeler scores the labels of its training; `with_labels` names others.
         """
         if self.config.is_open:
-            return self.with_labels(self.config.known_labels).score(pieces)
+            return self.with_labels().score(pieces)
         inputs = place_inputs(build_batch(pieces).inputs(), self.device)
         with self.model.predicting(self.config.plan):
             scores: np.ndarray = self.model(**inputs)["logits"].cpu().numpy()
@@ -150,7 +151,9 @@ class Labeler(HeadLabeler):
         if not self.config.is_open:
             return super().label_chunk(examples, batch_tokens=batch_tokens)
         return label_by_label_set(
-            examples, lambda labels: self.with_labels(labels or None), batch_tokens=batch_tokens
+            examples,
+            lambda labels: self.with_labels([*map(LabelText.parse, labels)] or None),
+            batch_tokens=batch_tokens,
         )
 
     def likelihood(self) -> Likelihood:
@@ -169,7 +172,7 @@ class Labeler(HeadLabeler):
             ConfigError: the lag is negative.
         """
         if self.config.is_open:
-            return self.with_labels(self.config.known_labels).open_stream(lag=lag)
+            return self.with_labels().open_stream(lag=lag)
         require_streamable(self.config, self.model.backbone, lag)
         prove_once(self.model, self.config.plan)
         open_window = partial(IncrementalScorer, self.model, self.config.encoding, self.config.plan)
@@ -218,7 +221,8 @@ class Labeler(HeadLabeler):
             # This raises an error with the fixed labels.
             super().with_labels(labels, demonstrations=demonstrations)
         refuse_demonstrations(demonstrations)
-        parsed = parse_labels(self.config.known_labels if labels is None else labels)
+        known = [*map(LabelText.parse, self.config.known_labels)]
+        parsed = parse_labels(known if labels is None else labels)
         vectors = self._vectors.of([label.forms()[0] for label in parsed])
         return Labeler(*fix_labels(self.config, self.model, parsed, vectors), self.tokenizer)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lookboth.config import GENERATIVE_METHODS, RunConfig, overlay
-from lookboth.data import describe_labels, join_label_texts
+from lookboth.data import DIFFERENCE, describe_labels, join_label_texts, similar_to
 from lookboth.errors import ConfigError, DataError, ModelError
 from lookboth.labelers import (
     ADAPTER_FOLDER,
@@ -90,16 +90,16 @@ def log_labels(old: Sequence[str], found: Sequence[str]) -> None:
         old: labels of the labeler.
         found: labels of the data.
     """
-    new, known = sorted({*found} - {*old}), {label.casefold(): label for label in old}
+    new = sorted({*found} - {*old})
     absent = sorted({*old} - {*found})
     parts = [f"new: {', '.join(new)}"] if new else []
     parts += [f"kept, but not in the data: {', '.join(absent)}"] if absent else []
     if parts:
         LOGGER.info(f"labels {'; '.join(parts)}")
     for label in new:
-        if (other := known.get(label.casefold())) is not None:
+        if (other := similar_to(label, old)) is not None:
             LOGGER.warning(
-                f"label {label!r} differs from {other!r} of the labeler only in case, and is a new label. To train "
+                f"label {label!r} and {other!r} of the labeler {DIFFERENCE}; {label!r} is a new label. To train "
                 f"{other!r} further, rename it: --set data.label_map.{label}={other}"
             )
 

@@ -127,7 +127,9 @@ def build_labeler(
     if start is not None and fixes_labels(config):
         opened = config.model_copy(update={"head": config.head.model_copy(update={"kind": "open"})})
         fixed = fixed_labels(config, labels)
-        return build_labeler(opened, labels=start.labels, device=device).with_labels(fixed)
+        return build_labeler(opened, labels=start.labels, device=device).with_labels(
+            [*map(LabelText.parse, fixed)]
+        )
     base = build_base(config, device=device)
     # A continued labeler keeps its labels and the way its words are tokenized.
     if start is not None:

@@ -1,7 +1,9 @@
 """The train, dev and test data of a recipe: reading, checking and mapping labels."""
 
+import logging
 import random
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +20,7 @@ from lookboth.data import (
     map_labels,
     read_source,
     report_no_documents,
+    similarity_messages,
     source_path,
     split_name,
 )
@@ -26,6 +29,7 @@ from lookboth.training.annotated_labels import add_label_sets, warn_of_unscored
 from lookboth.training.continuation import fixes_labels
 from lookboth.types import Dataset, Example
 
+LOGGER = logging.getLogger(__name__)
 _T = TypeVar("_T")
 # Training examples; with fewer, cross-validation costs minutes, and dev data would be much work in comparison.
 FEW = 200
@@ -78,6 +82,7 @@ def read_splits(config: RunConfig) -> Splits:
         for source, examples in chain.from_iterable(part.items() for part in parts[1:]):
             report_no_documents(examples, source)
     parts.append(read(config.generative.pool, "train"))
+    _report_similar(chain.from_iterable(part.values() for part in parts), config)
     parts = [dict(part) for part in add_label_sets(parts, config)]
     if config.names_labels or fixes_labels(config):
         # Other descriptions train another labeler, so they are recorded like the data.
@@ -110,6 +115,13 @@ def _require_choice(config: RunConfig, train: Sequence[Example]) -> None:
             f"{config.data.train[0]}: has no dev split, and the best epoch is chosen on dev data. Name it: "
             f"--set 'data.dev=\"FILE\"', or data.dev in the recipe{by_folds if config.method == 'classifier' else ''}."
         )
+
+
+def _report_similar(data: Iterable[Sequence[Example]], config: RunConfig) -> None:
+    """Warn of labels, of the data or under [labels], whose names differ only in letter case or blanks."""
+    counts = Counter(label for examples in data for example in examples for label in example.labels())
+    for _, message in similarity_messages({**dict.fromkeys(config.labels, 0), **counts}):
+        LOGGER.warning(message)
 
 
 def _require_documents(train: Mapping[str, Sequence[Example]], config: RunConfig) -> None:
