@@ -25,6 +25,7 @@ from lookboth.study.config import StudyConfig, load_study
 from lookboth.study.runner import run_study, threads_per_worker
 from lookboth.study.study_progress import Board, estimate_seconds, method_rows
 from lookboth.study.study_state import StudyState
+from lookboth.training.splits import data_settings, read_splits
 
 ROOT = Path(__file__).parent.parent.parent
 WORDS = ("Ada", "Lovelace", "lived", "in", "London")
@@ -52,6 +53,32 @@ def values(model, data, **more):
         "methods": {"causal": {"plan": "causal"}, "full": {"plan": "full"}},
         **more,
     }
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["method=sift", "generative.open_labels=true", "labels.LOC='a town'"],
+        ["method=sift", "generative.open_labels=true", "generative.pool='{data}'"],
+        ["method=sift", "generative.pool='{data}'"],
+        ["head.kind=open", "labels.LOC='a town'"],
+        ["data.annotated={{'{data}' = ['LOC', 'PER']}}"],
+        ["training.folds=2"],
+        ["data.max_train_sentences=3", "data.sample_seed=1"],
+        ["data.label_map.LOC='GPE'"],
+    ],
+)
+def test_cells_read_the_data_that_a_training_reads(data, overrides):
+    one = parse_config({"data": {"train": str(data)}})
+    other = parse_config({"data": {"train": str(data)}}, [text.format(data=data) for text in overrides])
+    assert read_splits(data_settings(other)) == read_splits(other) != read_splits(one)
+    assert data_settings(other) != data_settings(one)
+
+
+def test_cells_with_the_same_data_share_them(data):
+    ways = ["plan=full", "training.lr=1e-4", "adapter.rank=2", "model=gemma3-270m", "training.seeds=[3]"]
+    recipes = [parse_config({"data": {"train": str(data)}}, [way]) for way in ways]
+    assert len({data_settings(recipe).model_dump_json() for recipe in recipes}) == 1
 
 
 def run(study, out):

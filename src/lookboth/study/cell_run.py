@@ -4,7 +4,6 @@ import logging
 import shutil
 import time
 from functools import lru_cache
-from typing import Any
 
 from filelock import FileLock
 
@@ -13,7 +12,7 @@ from lookboth.files import write_json
 from lookboth.progress import progress_to
 from lookboth.run_folder import RunFolder
 from lookboth.study.cells import TUNING, Cell
-from lookboth.training import Diverged, Splits, read_splits, train_one
+from lookboth.training import Diverged, Splits, data_settings, read_splits, train_one
 
 LOGGER = logging.getLogger(__name__)
 
@@ -40,7 +39,9 @@ def run_cell(cell: Cell) -> None:
         ):
             tuning, start = (cell.config.study or {}).get("stage") == TUNING, time.monotonic()
             try:
-                train_one(cell.config, _splits(_data_key(cell.config)), cell.seed, cell.folder)
+                train_one(
+                    cell.config, _splits(data_settings(cell.config).model_dump_json()), cell.seed, cell.folder
+                )
             except Diverged as error:
                 if not tuning:
                     raise
@@ -66,14 +67,6 @@ def _take_over(cell: Cell) -> None:
     shutil.rmtree(work, ignore_errors=True)
     shutil.copytree(source, work)
     work.rename(target)
-
-
-def _data_key(config: RunConfig) -> str:
-    """Return the recipe as JSON, with the keys that do not affect the data at their defaults."""
-    own: dict[str, Any] = {"training": {"folds": config.training.folds}, "head": {"kind": config.head.kind}}
-    for key in ("task", "scheme", "context", "method", "start", "labels", "data", "distill"):
-        own[key] = getattr(config, key)
-    return RunConfig.model_validate(own).model_dump_json()
 
 
 # A worker runs many cells on the same few data sets; reading a data set again would take seconds.

@@ -128,12 +128,12 @@ def _take_note(event: Event, state: StudyState, board: Board, attempts: Counter[
 
 def _check_settings(settings: Sequence[Setting], seed: int) -> None:
     """Check all recipes and read every data set once, so that mistakes are reported before the first training."""
-    from lookboth.training import read_splits
+    from lookboth.training import data_settings, read_splits
 
     seen = set()
     for setting in settings:
         config = setting.final_cell(seed, setting.choices[0]).config
-        key = config.data.model_dump_json()
+        key = data_settings(config).model_dump_json()
         try:
             for choice in setting.choices:
                 require_supported(setting.final_cell(seed, choice).config)

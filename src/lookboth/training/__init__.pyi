@@ -36,6 +36,7 @@ from .run_finishing import (
 )
 from .splits import (
     Splits as Splits,
+    data_settings as data_settings,
     read_options as read_options,
     read_splits as read_splits,
     sample as sample,

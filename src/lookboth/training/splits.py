@@ -31,6 +31,11 @@ from lookboth.types import Dataset, Example
 
 LOGGER = logging.getLogger(__name__)
 _T = TypeVar("_T")
+# Settings that `read_splits` does not look at; of the training it reads the folds.
+_NOT_READ = {
+    *("model", "revision", "plan", "train_plan", "exit_layer", "repetition", "label_on"),
+    *("search", "study", "adapter", "training", "adaptation"),
+}
 # Training examples; with fewer, cross-validation costs minutes, and dev data would be much work in comparison.
 FEW = 200
 
@@ -48,6 +53,13 @@ class Splits(NamedTuple):
     files: dict[str, Path]
     unscored: Mapping[str, int] = MappingProxyType({})
     pool: Sequence[Example] = ()
+
+
+def data_settings(config: RunConfig) -> RunConfig:
+    """Return the recipe without the settings that do not affect its data: recipes with equal ones share their data."""
+    # What is left out must be named, so that a new setting is kept: read twice is slow, shared wrongly is wrong.
+    own = config.model_dump(mode="json", exclude=_NOT_READ)
+    return RunConfig.model_validate({**own, "training": {"folds": config.training.folds}})
 
 
 def read_splits(config: RunConfig) -> Splits:
