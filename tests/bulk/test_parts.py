@@ -4,6 +4,7 @@ import bz2
 import codecs
 import gzip
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -247,3 +248,15 @@ def test_input_that_changed_is_refused(tmp_path):
     path.write_text("other\n")
     with pytest.raises(DataError, match=r"a\.txt: changed or removed"):
         list(read_rows(folder, files[0], parts[0], BulkOptions()))
+
+
+@pytest.mark.parametrize(("name", "separator"), [("a.csv", ";"), ("a.csv", ","), ("a.tsv", "\t")])
+def test_a_table_of_texts_is_refused_with_the_command_that_converts_it(tmp_path, name, separator):
+    rows = [["id", "text"], ["1", "Ann saw Rome"]]
+    (tmp_path / name).write_text("".join(separator.join(row) + "\n" for row in rows), encoding="utf-8")
+    with pytest.raises(DataError, match="It seems to be a table") as refused:
+        find_files(open_place(str(tmp_path)), None)
+    command = re.search(r"in Python: (.*)\. Then", str(refused.value))[1]
+    assert f"delimiter={separator!r}" in command
+    exec(command.replace("'texts.parquet'", repr(f"{tmp_path}/texts.parquet")), {})
+    assert parquet.read_table(tmp_path / "texts.parquet").column("text").to_pylist() == ["Ann saw Rome"]

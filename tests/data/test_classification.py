@@ -55,6 +55,8 @@ def test_words_and_offsets_come_from_the_text(tmp_path):
         ("a.txt", "joy|fear\tso it is\r\n\r\nanger\tno\r\n"),
         ("a.tsv", "sentence\tlabel\nso it is\tjoy|fear\nno\tanger\n"),
         ("a.csv", "Text,Labels,id\nso it is,joy|fear,1\nno,anger,2\n"),
+        ("a.csv", '"label";"text"\n"joy|fear";"so it is"\nanger;no\n'),
+        ("a.csv", "label\ttext\njoy|fear\tso it is\nanger\tno\n"),
         ("a.csv", '"label","text"\n"joy|fear","so it is"\nanger,no\n'),
         ("a.jsonl", '{"text":"so it is","labels":["joy","fear"]}\n{"text":"no","labels":["anger"],"id":3}\n'),
     ],

@@ -68,6 +68,7 @@ def test_texts_of_other_forms(tmp_path):
 RAW_FILES = {
     "a.csv": ('text\n"Ada met, twice"\nso\n', ["Ada met , twice", "so"]),
     "b.csv": ("id,Text\n1,Ada met\n2, \n3,so\n", ["Ada met", "so"]),
+    "semicolon.csv": ("id;Text\n1;Ada met, twice\n2;so\n", ["Ada met , twice", "so"]),
     "c.csv": ("text,label\nAda met,\nso,x\n", ["Ada met", "so"]),
     "words.csv": ("word,tag\nAda,B-PER\nmet,O\n", ["Ada met"]),
     "a.tsv": ("id\ttext\n1\tAda met\n2\tso\n", ["Ada met", "so"]),

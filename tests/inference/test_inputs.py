@@ -36,6 +36,54 @@ def test_a_file_has_a_text_a_line_blank_lines_included(tmp_path):
     assert words_of(file) == [("Ann",), (), ("Rome",)]
 
 
+TABLES = {
+    "comma.csv": 'id,Text\n1,Ann saw\n2,"Rome, here\nand there"\n3,\n',
+    "semicolon.csv": 'id;Text\r\n1;Ann saw\r\n2;"Rome, here\r\nand there"\r\n3;\r\n',
+    "tab.CSV": 'id\tText\n1\tAnn saw\n\n2\t"Rome, here\nand there"\n3\t\n',
+    "one.csv": 'text\nAnn saw\n"Rome, here\nand there"\n""\n',
+    "a.tsv": "Text\tid\nAnn saw\t1\nRome, here and there\t2\n\t3\n",
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_gives_its_column_of_texts_by_any_separator(tmp_path, name):
+    file = tmp_path / name
+    file.write_text(TABLES[name], encoding="utf-8", newline="")
+    assert words_of(file) == [("Ann", "saw"), ("Rome", ",", "here", "and", "there"), ()]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "a.csv",
+            "id;satz\n1;Ann saw\n2;Rome\n",
+            r"2 columns separated by semicolons \('id, satz'\).*\(text\)",
+        ),
+        ("a.csv", "1\tAnn saw\n2\tRome\n", "2 columns separated by tabs"),
+        ("a.tsv", "1\tAnn saw\n2\tRome\n", "2 columns separated by tabs"),
+        ("a.csv", "word,tag\nAnn,B-PER\nsaw,O\n", "words and tags.*suffix .conll"),
+        ("a.tsv", "text\ttag\nAnn\tB-PER\nsaw\tO\n", "words and tags.*suffix .conll"),
+        ("a.csv", "id,text\n1,Ann\n2\n", "a.csv:3: 1 columns; the header has 2"),
+        ("a.csv", 'id,text\n1,"Ann\n', "a.csv:2: not CSV from here on"),
+    ],
+)
+def test_a_table_without_texts_names_its_separator(tmp_path, name, content, message):
+    file = tmp_path / name
+    file.write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        words_of(file)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+def test_a_file_that_is_not_a_table_has_a_text_per_line(tmp_path, name):
+    file = tmp_path / name
+    file.write_text('Ann, "it said\n\nsaw Rome\n', encoding="utf-8")
+    assert words_of(file) == [("Ann", ",", '"', "it", "said"), (), ("saw", "Rome")]
+    file.write_text("", encoding="utf-8")
+    assert words_of(file) == []
+
+
 def test_columns_give_words_and_sentences(tmp_path):
     file = tmp_path / "a.conll"
     file.write_text("-DOCSTART- O\n\nAnn\tB-PER\nsaw\tO\n\n\nRome LOC\n")

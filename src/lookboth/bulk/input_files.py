@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import NoReturn
 
-from pyarrow.fs import FileInfo, FileType
+from pyarrow.fs import FileInfo, FileSystem, FileType
 
 from lookboth.bulk.storage import Place
-from lookboth.data import JSON_LINES_SUFFIXES
+from lookboth.data import JSON_LINES_SUFFIXES, separator_of_header
 from lookboth.errors import DataError
 
 FORMATS = {
@@ -19,6 +19,8 @@ FORMATS = {
     ".txt": "text",
     ".text": "text",
 }
+# Enough for the first line of a table.
+_HEADER_BYTES = 10_000
 PACKED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 
 
@@ -77,8 +79,10 @@ def find_files(source: Place, input_format: str | None) -> tuple[Place, list[Inp
         _refuse(source.path, "is not a plain file (a pipe, socket or device)")
     if info.type is FileType.File:
         folder = Place(source.filesystem, str(PurePosixPath(source.path).parent))
-        return folder, [_input_file(info, PurePosixPath(source.path).name, input_format)]
-    files = [_input_file(info, name, input_format) for info, name in _visible_files(source)]
+        return folder, [_input_file(source.filesystem, info, PurePosixPath(source.path).name, input_format)]
+    files = [
+        _input_file(source.filesystem, info, name, input_format) for info, name in _visible_files(source)
+    ]
     if not files:
         raise DataError(f"{source.path}: no files in this folder.")
     return source, files
@@ -156,13 +160,28 @@ def _refuse(
     raise DataError(f"{path}: {reason}. {advice}.")
 
 
-def _input_file(info: FileInfo, name: str, input_format: str | None) -> InputFile:
+def _input_file(filesystem: FileSystem, info: FileInfo, name: str, input_format: str | None) -> InputFile:
     path = PurePosixPath(name.lower())
     suffix = PurePosixPath(path.stem).suffix if path.suffix in PACKED else path.suffix
     found = input_format or FORMATS.get(suffix)
     if found is None:
+        advice = "To read all files as text, type: --input-format text"
+        if path.suffix in {".csv", ".tsv"}:
+            advice = _advise_parquet(Place(filesystem, info.path))
         raise DataError(
-            f"{info.path}: the suffix is not one of {', '.join(FORMATS)} (compressed: {', '.join(PACKED)}). "
-            "To read all files as text, type: --input-format text"
+            f"{info.path}: the suffix is not one of {', '.join(FORMATS)} (compressed: {', '.join(PACKED)}). {advice}"
         )
     return InputFile(name, found, info.size or 0, info.mtime_ns)
+
+
+def _advise_parquet(table: Place) -> str:
+    """Return how to convert a CSV or tab-separated file, with the separator of its first line."""
+    with table.filesystem.open_input_stream(table.path, compression=None) as file:
+        first = file.read(_HEADER_BYTES).decode("utf-8-sig", "replace").partition("\n")[0].rstrip("\r")
+    separator = separator_of_header(first)
+    options = f"delimiter={separator!r}, newlines_in_values=True"
+    return (
+        f"It seems to be a table, separated by {separator!r} ({first!r:.80}). Convert it to Parquet, in Python: from "
+        f"pyarrow import csv, parquet; parquet.write_table(csv.read_csv({table.path!r}, "
+        f"parse_options=csv.ParseOptions({options})), 'texts.parquet'). Then label texts.parquet with --column NAME"
+    )

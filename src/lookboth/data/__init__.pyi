@@ -136,7 +136,7 @@ from .sentence_groups import (
     without_duplicates as without_duplicates,
 )
 from .sentences import Sentence as Sentence, build_dataset as build_dataset
-from .separators import delimiter_of as delimiter_of
+from .separators import delimiter_of as delimiter_of, separator_of_header as separator_of_header
 from .similar_labels import (
     DIFFERENCE as DIFFERENCE,
     similar_to as similar_to,
@@ -163,6 +163,7 @@ from .suffixes import (
     JSONL_SUFFIXES as JSONL_SUFFIXES,
     PARQUET_SUFFIXES as PARQUET_SUFFIXES,
 )
+from .text_tables import texts_of_table as texts_of_table
 from .transitions import allowed_transitions as allowed_transitions
 from .whole_texts import (
     labels_prefix as labels_prefix,

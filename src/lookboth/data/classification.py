@@ -1,6 +1,5 @@
 """Reader of texts with labels of the whole text: tab-separated files, CSV and JSON lines."""
 
-import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -16,11 +15,10 @@ from lookboth.data.problems import ProblemLog
 from lookboth.data.record_splits import SPLIT_FIELDS, named_split, of_wanted_split
 from lookboth.data.sentences import check_string
 from lookboth.data.suffixes import JSONL_SUFFIXES
+from lookboth.data.text_tables import Row, csv_rows, tsv_rows
 from lookboth.data.words import example_from_text
 from lookboth.types import Dataset, Example
 
-# The largest limit that the csv module accepts on platforms where a C long has 32 bits.
-_LONGEST_FIELD = 2**31 - 1
 _ALLOWED = 'write {"text": "...", "label": "..."} or {"text": "...", "labels": ["...", "..."]}'
 
 
@@ -40,13 +38,6 @@ class LabeledText(NamedTuple):
     listed: bool = False
 
 
-class Row(NamedTuple):
-    """The cells of one row of a table, and the number of its first line."""
-
-    line: int
-    columns: Sequence[str]
-
-
 def read_classification(
     path: str | Path,
     *,
@@ -57,9 +48,9 @@ def read_classification(
 ) -> Dataset:
     """Read texts with labels of the whole text; the result lists every problem.
 
-    A .csv file has a header and CSV quoting. A .json, .jsonl or .ndjson file has one object per text. Any other file is
-    tab-separated without quoting: one `label<TAB>text` per line, or columns in the order of its header. In CSV and
-    tab-separated files `|` separates the labels of one text.
+    A .csv file has a header, separated by commas, semicolons or tabs, and CSV quoting. A .json, .jsonl or .ndjson file
+    has one object per text. Any other file is tab-separated without quoting: one `label<TAB>text` per line, or columns
+    in the order of its header. In CSV and tab-separated files `|` separates the labels of one text.
 
     Args:
         path: the file, decoded as in `lines.read_lines`.
@@ -76,7 +67,8 @@ def read_classification(
         log, records = open_records(path, _ALLOWED, repair=repair)
         return build_text_dataset(_from_objects(records, names, classes, log), log)
     log = ProblemLog(str(path), repair=repair)
-    rows = csv_rows(path, log) if suffix == ".csv" else tsv_rows(path, log)
+    lines = read_lines(path, log)
+    rows = csv_rows(lines, log) if suffix == ".csv" else tsv_rows(lines)
     return build_text_dataset(_from_rows(rows, names, classes, log, header=suffix == ".csv"), log)
 
 
@@ -176,32 +168,6 @@ def _other_labels(record: Mapping[str, Any], names: FieldNames) -> str:
     ):
         return ""
     return differing_labels("label", "labels")
-
-
-def tsv_rows(path: str | Path, log: ProblemLog) -> Iterator[Row]:
-    """Yield the rows of a tab-separated file without quoting; blank lines are skipped."""
-    for number, line in enumerate(read_lines(path, log), 1):
-        if line.strip():
-            yield Row(number, line.split("\t"))
-
-
-def csv_rows(path: str | Path, log: ProblemLog) -> Iterator[Row]:
-    """Yield the rows of a CSV file; where the quoting is wrong, a problem is logged and the rows end."""
-    reader = csv.reader((line + "\n" for line in read_lines(path, log)), strict=True)
-    rows, line = [], 1
-    # The limit is global to the process: the whole file is read before it is restored.
-    limit = csv.field_size_limit(_LONGEST_FIELD)
-    try:
-        for columns in reader:
-            if columns:
-                rows.append(Row(line, columns))
-            # A quoted cell may have several lines; a row is reported at its first one.
-            line = reader.line_num + 1
-    except csv.Error as error:
-        log.add(line, "csv", f"not CSV from here on: {error}")
-    finally:
-        csv.field_size_limit(limit)
-    return iter(rows)
 
 
 def rows_of_split(rows: Iterator[Row], columns: Sequence[str], log: ProblemLog) -> Iterator[Row]:

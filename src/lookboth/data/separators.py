@@ -53,7 +53,7 @@ class Splitter:
         if not line.strip():
             return []
         if self.quoted:
-            cells = _strip(_csv_cells(line, str(self.separator)))
+            cells = _strip(cells_of(line, str(self.separator)))
             return cells if any(cells) else []
         if self.separator is not None:
             return _strip(line.split(self.separator))
@@ -77,14 +77,36 @@ def delimiter_of(lines: Sequence[str]) -> str:
     shown = [line for line in lines[:_LINES_LOOKED_AT] if line.strip()]
 
     def regularity(delimiter: str) -> tuple[int, int]:
-        counts = Counter(len(_csv_cells(line, delimiter)) for line in shown)
+        counts = Counter(len(cells_of(line, delimiter)) for line in shown)
         usual, lines_of_it = max(counts.items(), key=lambda item: (item[1], item[0]), default=(1, 0))
         return (lines_of_it, usual) if usual > 1 else (0, 1)
 
     return max(",;\t", key=regularity)
 
 
-def _csv_cells(line: str, delimiter: str) -> list[str]:
+def separator_of_header(line: str) -> str:
+    """Return the delimiter that splits the first line of a CSV file into most columns; ties: a comma.
+
+    >>> separator_of_header("id;text"), separator_of_header("text")
+    (';', ',')
+    """
+    return max(",;\t", key=lambda delimiter: len(cells_of(line, delimiter)))
+
+
+def same_columns(lines: Sequence[str], separators: str) -> str | None:
+    """Return the separator that splits every line into the same number of columns, at least two; None: there is none.
+
+    One line alone does not tell.
+    """
+    shown = [line for line in lines[:_LINES_LOOKED_AT] if line.strip()]
+    for separator in separators if len(shown) > 1 else "":
+        counts = {len(cells_of(line, separator)) for line in shown}
+        if len(counts) == 1 and counts != {1}:
+            return separator
+    return None
+
+
+def cells_of(line: str, delimiter: str) -> list[str]:
     """Return the cells of a line of CSV; a line with unclosed quotes is one cell."""
     try:
         return next(csv.reader([line], delimiter=delimiter, strict=True), [])

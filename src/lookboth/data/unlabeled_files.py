@@ -5,7 +5,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from lookboth.data.classification import Row, csv_rows, rows_of_split, tsv_rows
+from lookboth.data.classification import rows_of_split
 from lookboth.data.conll import stream_words
 from lookboth.data.fields import (
     LABEL_FIELDS,
@@ -27,6 +27,7 @@ from lookboth.data.readers import ReadOptions
 from lookboth.data.record_splits import SPLIT_FIELDS, of_wanted_split
 from lookboth.data.separators import Splitter, looks_like_tag
 from lookboth.data.suffixes import CONLL_SUFFIXES, JSONL_SUFFIXES, PARQUET_SUFFIXES
+from lookboth.data.text_tables import Row, csv_rows, text_column, tsv_rows
 from lookboth.errors import DataError
 from lookboth.types import Dataset, Example
 
@@ -105,7 +106,7 @@ def _has_tagged_words(table: Table, field: str, values: Sequence[Any], options: 
 
 def _of_csv(path: Path, options: ReadOptions) -> list[Item] | None:
     log = ProblemLog(str(path), repair=options.repair)
-    rows = [*csv_rows(path, log)]
+    rows = [*csv_rows(read_lines(path, log), log)]
     header = rows[0].columns if rows else ()
     place = _text_place(header, options)
     if place is not None:
@@ -123,7 +124,7 @@ def _of_csv(path: Path, options: ReadOptions) -> list[Item] | None:
 def _of_tsv(path: Path, options: ReadOptions) -> list[Item] | None:
     """Return the texts under a header, or the second of two columns without one (label, text)."""
     log = ProblemLog(str(path), repair=options.repair)
-    rows = [*tsv_rows(path, log)]
+    rows = [*tsv_rows(read_lines(path, log))]
     place = _text_place(rows[0].columns, options) if rows else None
     if place is not None and _has_blanks(rows[1:], place):
         return _cells(rows, place, log)
@@ -149,9 +150,8 @@ def _of_columns(path: Path, options: ReadOptions) -> list[Item] | None:
 
 def _text_place(header: Sequence[str], options: ReadOptions) -> int | None:
     """Return the index of the column of texts in a header, ignoring case; None if there is none."""
-    names = [name.strip().lower() for name in header]
-    usual = chain([options.text_field.lower()] if options.text_field else (), TEXT_FIELDS)
-    return next((names.index(name) for name in usual if name in names), None)
+    named = [options.text_field.lower()] if options.text_field else ()
+    return text_column(header, chain(named, TEXT_FIELDS))
 
 
 def _has_blanks(rows: Iterable[Row], place: int) -> bool:

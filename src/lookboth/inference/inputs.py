@@ -17,6 +17,7 @@ from lookboth.data import (
     stream_lines,
     stream_words,
     suffix_of,
+    texts_of_table,
 )
 from lookboth.errors import DataError
 from lookboth.types import Example
@@ -24,6 +25,7 @@ from lookboth.types import Example
 _OBJECTS = {*JSONL_SUFFIXES}
 # In training data these suffixes contain columns; here they contain raw text.
 _WORDS = {*CONLL_SUFFIXES} - {".txt", ".tsv", ".csv"}
+_TABLES = {".csv", ".tsv"}
 _NAMES_A_FILE = {*FILE_SUFFIXES, ".text"}
 # An example and the name of its document; None: it is a document of its own.
 _Named = tuple[Example, str | int | None]
@@ -36,15 +38,15 @@ def read_inputs(source: str, stdin: BinaryIO, encoding: str | None = None) -> It
     Args:
         source: a text; the name of a file, pipe or device; or "-" for standard input. The content of a file depends
             on its suffix: one word per line in the columns of labeled data (.conll, .iob2, .conllu; tags are
-            ignored), one JSON object per line with "text" or "tokens" (.jsonl, .json), else one text per line.
-            Standard input contains one text per line.
+            ignored), one JSON object per line with "text" or "tokens" (.jsonl, .json), a table with a column of texts
+            (.csv, .tsv; see `texts_of_table`), else one text per line. Standard input contains one text per line.
         stdin: stream to read for "-".
         encoding: encoding of the file or standard input; None: that of its byte order mark, else UTF-8.
 
     Raises:
         ConfigError: the encoding does not exist.
-        DataError: the file does not exist or is a folder; or a line cannot be decoded, is not JSON, has neither text
-            nor tokens, or has other columns than the lines before.
+        DataError: the file does not exist or is a folder; a line cannot be decoded, is not JSON, has neither text
+            nor tokens, or has other columns than the lines before; or a table has no column of texts.
     """
     return (example for example, _ in _named(source, stdin, encoding))
 
@@ -87,6 +89,8 @@ def _named(
     suffix, lines = suffix_of(source), stream_file(source, encoding)
     if suffix in _WORDS:
         return _sentences(lines, source, ends_at_blanks=ends_at_blanks)
+    if suffix in _TABLES:
+        return _cells(lines, source, is_csv=suffix == ".csv")
     return _objects(lines, source) if suffix in _OBJECTS else _texts(lines, source)
 
 
@@ -100,6 +104,11 @@ def _refuse_missing_file(source: str) -> None:
 def _texts(lines: Iterable[str], name: str) -> Iterator[_Named]:
     for number, line in enumerate(lines, start=1):
         yield example_from_text(line, f"{name}:{number}"), None
+
+
+def _cells(lines: Iterable[str], name: str, *, is_csv: bool) -> Iterator[_Named]:
+    for number, text in texts_of_table(list(lines), StrictLog(name), is_csv=is_csv):
+        yield example_from_text(text, f"{name}:{number}"), None
 
 
 def _sentences(lines: Iterable[str], name: str, *, ends_at_blanks: bool) -> Iterator[_Named]:
