@@ -118,6 +118,37 @@ def test_json_records_keep_their_other_keys(tmp_path):
     assert json.loads(written[2])["spans"] == [{"start": 3, "end": 11, "label": "LOC"}]
 
 
+@pytest.mark.parametrize("label_map", [{"MISC": ""}, {"*": "", "human": "PER"}])
+def test_spans_of_dropped_labels_and_spellings_stay_in_changed_records(tmp_path, label_map):
+    data = tmp_path / "data.jsonl"
+    bad, ann, met, bob = (
+        {"start": start, "end": end, "label": label, "id": 1}
+        for start, end, label in ((None, 2, "PER"), (0, 3, "human"), (4, 7, "MISC"), (8, 11, "MISC"))
+    )
+    data.write_text(json.dumps({"text": "Ann met Bob", "spans": [bob, met, ann, bad]}) + "\n")
+    file = decided(data, TRUE[:1], label_map={"human": "PER", **label_map}, repair=True)
+    (written,) = apply_decisions(file, tmp_path / "out").file.read_text().splitlines()
+    # No two spans may overlap.
+    assert json.loads(written)["spans"] == [bad, ann, met, {"start": 8, "end": 11, "label": "human"}]
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_a_list_of_records_stays_one(tmp_path, indent, end):
+    data = tmp_path / "data.json"
+    records = [
+        {"text": "Ann met Bob", "spans": [], "k": {"a": [1]}},
+        {"text": "Nobody.", "spans": [], "k": 2},
+    ]
+    text = json.dumps(records, indent=indent) + "\n"
+    data.write_bytes(text.replace("\n", end).encode())
+    result = apply_decisions(decided(data, [(Span(2, 3, "PER"),), ()]), tmp_path / "out")
+    assert result.file.name == "corrected.json"
+    records[0]["spans"] = [{"start": 8, "end": 11, "label": "PER"}]
+    text = json.dumps(records, indent=indent if end else None) + "\n"
+    assert result.file.read_bytes() == text.replace("\n", end).encode()
+
+
 def test_json_tags_and_spans_as_lists(tmp_path):
     for number, line in enumerate((
         {"tokens": ["Ann", "met", "Bob"], "ner_tags": ["B-PER", "O", "O"], "k": 1},
@@ -133,10 +164,11 @@ def test_json_tags_and_spans_as_lists(tmp_path):
 
 def test_other_formats_are_written_as_json_lines_and_this_is_said(tmp_path, caplog):
     data = tmp_path / "data.json"
-    data.write_text(json.dumps([{"tokens": ["Ann", "met", "Bob"], "tags": ["B-PER", "O", "O"]}]))
-    result = apply_decisions(decided(data, TRUE[:1]), tmp_path / "out")
+    record = {"tokens": ["Ann", "met", "Bob"], "tags": ["B-PER", "O", "O"]}
+    data.write_text(json.dumps(record, indent=1) + "\n" + json.dumps(record, indent=1))
+    result = apply_decisions(decided(data, TRUE[:1] * 2), tmp_path / "out")
     assert result.file.name == "corrected.jsonl"
-    assert json.loads(result.file.read_text())["tags"] == ["B-PER", "O", "B-PER"]
+    assert json.loads(result.file.read_text().splitlines()[1])["tags"] == ["B-PER", "O", "B-PER"]
     assert "Words and labels alone are written" in caplog.text
 
 

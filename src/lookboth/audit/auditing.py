@@ -1,6 +1,7 @@
 """Audits of a data set: read the data of a recipe, judge every sentence out of fold, and rank the findings."""
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from lookboth.data import (
     map_labels,
     read_source,
     similar_to,
+    similarity_messages,
     source_path,
     split_of,
 )
@@ -103,6 +105,8 @@ def choose_sentences(config: RunConfig) -> tuple[Dataset, list[int]]:
     dataset = read_audited(config)
     numbers = list(range(len(dataset.examples)))
     chosen = sorted(sample(numbers, config.data.max_train_sentences, config.data.sample_seed))
+    for _, message in similarity_messages(Counter(label for e in dataset.examples for label in e.labels())):
+        LOGGER.warning(message)
     if not any(dataset.examples[index].spans for index in chosen):
         raise DataError(f"{dataset.name}: has no labels, so none can be wrong. Name labeled data.")
     return dataset, chosen

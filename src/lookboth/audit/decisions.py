@@ -52,8 +52,8 @@ def decision_header(result: Audit) -> dict[str, Any]:
 def apply_decisions(decisions: str | Path, out: str | Path) -> Decided:
     """Write the data with all accepted suggestions into `out`, and the changes as JSON lines.
 
-    The source is not changed. In CoNLL columns and JSON lines only the labels of changed words are replaced. Other data
-    are written as JSON lines with words and labels alone, and this is logged.
+    The source is not changed. In CoNLL columns and JSON only the labels of changed words are replaced. Other data are
+    written as JSON lines with words and labels alone, and this is logged.
 
     Args:
         decisions: the file that the page of an audit downloads.
@@ -131,7 +131,7 @@ def _write(dataset: Dataset, changes: Mapping[int, Sequence[Span]], out: Path, c
         relabel_file(dataset, changes, file, read_options(config), config.data.label_map)
     except DataError as error:
         file = out / "corrected.jsonl"
-        LOGGER.warning(f"{error}. Words and labels alone are written to {file}.")
+        LOGGER.warning(f"{str(error).rstrip('.')}. Words and labels alone are written to {file}.")
         examples = [
             replace(example, spans=tuple(changes.get(number, example.spans)))
             for number, example in enumerate(dataset.examples)
