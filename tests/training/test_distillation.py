@@ -15,14 +15,13 @@ from typer.testing import CliRunner
 
 from lookboth import GenerativeLabeler, Labeler, train
 from lookboth.cli import app
-from lookboth.config import RunConfig, parse_config
+from lookboth.config import parse_config
 from lookboth.data import ReadOptions, read_unlabeled
 from lookboth.errors import ConfigError, DataError, ModelError
 from lookboth.generative.generative_building import build_generative
 from lookboth.inference import word_log_probs
 from lookboth.models import NO_LABEL, SoftLoss
 from lookboth.run_folder import RunFolder
-from lookboth.study.cell_run import _data_key as data_key
 from lookboth.training import teacher_outputs as outputs_on_disk
 from lookboth.training.batches import RunBatches, tokenize_examples
 from lookboth.training.distillation import _agreement as agreement, _divide as divide, read_distill_texts
@@ -30,7 +29,7 @@ from lookboth.training.ensemble import Ensemble, average
 from lookboth.training.folder_claim import claim_folder
 from lookboth.training.labeler_building import build_labeler
 from lookboth.training.soft_targets import SoftTargets
-from lookboth.training.splits import read_splits
+from lookboth.training.splits import data_settings, read_splits
 from lookboth.training.teachers import EXCLUDED, find_teachers
 from lookboth.training.truncation import truncate_examples
 from lookboth.types import Example, Span
@@ -358,7 +357,7 @@ def test_whole_texts(folder, tiny_llama_folder, tmp_path):
 def test_a_study_reads_the_data_of_a_distillation(folder, tiny_llama_folder, train):
     sources = [str(folder / name) for name in train]
     config = recipe(folder, tiny_llama_folder, data={"train": sources, "test": []})
-    splits = read_splits(RunConfig.model_validate_json(data_key(config)))
+    splits = read_splits(data_settings(config))
     assert (len(splits.train), len(splits.dev)) == (6 * len(train), 0)
 
 
@@ -399,6 +398,15 @@ def test_complete_outputs_need_no_teacher(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(outputs_on_disk, "open_labeler", None)
     after = ensemble.log_probs(texts[::-1], tmp_path / "other")
     assert all(np.array_equal(*pair) for pair in zip(before, after[::-1], strict=True))
+
+
+def test_a_student_that_cannot_be_trained_is_refused_before_its_teachers_read(
+    folder, tiny_llama_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(outputs_on_disk, "open_labeler", None)
+    with pytest.raises(ConfigError, match="has positions for 512 tokens"):
+        train(recipe(folder, tiny_llama_folder, max_tokens=1000), tmp_path / "out")
+    assert not [*tmp_path.rglob("*.safetensors")]
 
 
 def test_a_changed_text_or_teacher_has_outputs_of_its_own(folder, tiny_llama_folder, tmp_path):

@@ -14,6 +14,7 @@ from lookboth.training.adaptation_texts import HeldOut, hold_out, refuse_evaluat
 from lookboth.training.classifier import train_classifier, with_epochs
 from lookboth.training.continuation import start_config
 from lookboth.training.ensemble import Ensemble
+from lookboth.training.labeler_building import build_base
 from lookboth.training.run_finishing import DistillationReport, TrainedRun, labels_of
 from lookboth.training.soft_targets import SoftTargets
 from lookboth.training.splits import Splits, read_options
@@ -43,6 +44,8 @@ def train_distilled(config: RunConfig, splits: Splits, seed: int, folder: Path) 
     texts, aside = _divide(read, hold_out_dev=not splits.dev)
     if not splits.dev and len(aside) < _OF_AGREEMENT.least:
         config = _without_choice(config, len(aside))
+    # Refuses what the student does not support before the teachers have read all texts.
+    build_base(config)
     # One pass of each teacher for all: the outputs of gold sentences come first, then texts, then held-out
     # texts.
     number = len(splits.train) + len(texts)
