@@ -401,11 +401,11 @@ def test_complete_outputs_need_no_teacher(folder, tmp_path, monkeypatch):
 
 
 def test_a_student_that_cannot_be_trained_is_refused_before_its_teachers_read(
-    folder, tiny_llama_folder, tmp_path, monkeypatch
+    folder, tiny_gpt2_folder, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(outputs_on_disk, "open_labeler", None)
     with pytest.raises(ConfigError, match="has positions for 512 tokens"):
-        train(recipe(folder, tiny_llama_folder, max_tokens=1000), tmp_path / "out")
+        train(recipe(folder, tiny_gpt2_folder, max_tokens=1000), tmp_path / "out")
     assert not [*tmp_path.rglob("*.safetensors")]
 
 
