@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from shutil import copytree
 from unittest.mock import Mock
 
 import psutil
@@ -110,12 +111,18 @@ def test_a_study_runs_once_and_adds_what_is_new(tiny_llama_folder, data, tmp_pat
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
-def test_a_changed_recipe_does_not_mix_with_old_runs(tiny_llama_folder, data, tmp_path):
-    study = values(tiny_llama_folder, data, seeds=[0])
-    run(study, tmp_path)
+def test_a_changed_recipe_or_data_file_does_not_mix_with_old_runs(tiny_llama_folder, data, tmp_path):
+    own, out = copytree(data, tmp_path / "data"), tmp_path / "out"
+    study = values(tiny_llama_folder, own, seeds=[0])
+    run(study, out)
     study["recipe"]["training"]["lr"] = 0.5
     with pytest.raises(DataError, match=r"differs in training\.lr"):
-        run(study, tmp_path)
+        run(study, out)
+    del study["recipe"]["training"]["lr"]
+    with (own / "train.conll").open("a", encoding="utf-8") as file:
+        file.write("Rome B-LOC\n")
+    with pytest.raises(DataError, match=r"run on other data \(train:.*train\.conll has changed since"):
+        run(study, out)
 
 
 def test_a_cut_run_file_is_named(tiny_llama_folder, data, tmp_path):
@@ -382,8 +389,9 @@ def test_the_grid(tmp_path):
     assert cell.config.training.epochs == 1
     assert len(study_settings(study, tmp_path, only="a/ner/*")) == 5
     assert len(study_settings(study, tmp_path, only="a/ner/*, b/absa/00")) == 6
-    with pytest.raises(ConfigError, match="matches none"):
-        study_settings(study, tmp_path, only="none/*")
+    for only in ("none/*", "a/ner/*, none/*", "A/NER/*", ""):
+        with pytest.raises(ConfigError, match=r"matches none of the settings: a/ner/first, .* and 12 more"):
+            study_settings(study, tmp_path, only=only)
 
 
 @pytest.mark.parametrize(

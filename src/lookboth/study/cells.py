@@ -3,20 +3,22 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 from lookboth.config import RunConfig, as_compared, nest, overlay, parse_config
 from lookboth.errors import ConfigError, DataError
-from lookboth.evaluation import read_run
+from lookboth.evaluation import fingerprint, read_run
 from lookboth.files import read_state
 from lookboth.run_folder import RunFolder
 from lookboth.search import SEARCHED_KEYS
 from lookboth.study.config import StudyConfig, Values
 from lookboth.training import continued
 
+# Settings listed where a pattern matches none.
+_NAMES_SHOWN = 10
 # Folder of the runs that only choose values. They read no test data.
 TUNING = "tuning"
 
@@ -65,6 +67,7 @@ class Cell:
             # A search writes the plan it chose into run.json; the recipe of the cell has the requested one.
             found = SEARCHED_KEYS if self.config.method == "search" else ()
             self._require_same(run.config, ignored=found)
+            _require_unchanged(self.folder, run.data)
             return float(run.scores["dev"]["headline"]), float(run.wall_seconds)
         if (end := read_state(folder.diverged, _read_end)) is not None:
             self._require_same(end[0])
@@ -158,12 +161,13 @@ def study_settings(study: StudyConfig, out: Path, *, only: str = "*") -> list[Se
     """Return the settings whose name matches one of the comma-separated patterns in `only`, all validated.
 
     Raises:
-        ConfigError: a recipe key is unknown or has an invalid value, or nothing matches `only`.
+        ConfigError: a recipe key is unknown or has an invalid value, or a pattern in `only` matches nothing.
     """
-    settings = []
+    settings, patterns = [], [pattern.strip() for pattern in only.split(",")]
+    _require_matches(study, patterns)
     for model, dataset, method, keys in study.combinations():
-        name = "/".join(filter(None, (model, dataset, method)))
-        if not any(fnmatch(name, pattern.strip()) for pattern in only.split(",")):
+        name = _name_of(model, dataset, method)
+        if not any(fnmatch(name, pattern) for pattern in patterns):
             continue
         place = {"name": study.name, "data": dataset, "method": method} | ({"model": model} if model else {})
         setting = Setting(
@@ -180,8 +184,6 @@ def study_settings(study: StudyConfig, out: Path, *, only: str = "*") -> list[Se
             # Parse every recipe now, so that mistakes are reported before the first run.
             setting.final_cell(study.seeds[0], choice)
         settings.append(setting)
-    if not settings:
-        raise ConfigError(f"--only {only!r}: matches none of the settings, such as {_some_name(study)}.")
     return settings
 
 
@@ -200,8 +202,35 @@ def _read_end(stored: Mapping[str, Any]) -> tuple[dict[str, Any], float]:
     return dict(stored["config"]), float(stored["seconds"])
 
 
-def _some_name(study: StudyConfig) -> str:
-    return "/".join(filter(None, study.combinations()[0][:3]))
+def _require_unchanged(folder: Path, data: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse the results of a run whose data files have changed since; files that are not here are not compared."""
+    for role, stored in data.items():
+        path = Path(stored["path"])
+        if path.is_file() and _digest(path, path.stat().st_mtime_ns) != stored["sha256"]:
+            raise DataError(
+                f"{folder}: holds a run on other data ({role}: {path} has changed since). Give another --out, or move "
+                "that folder away."
+            )
+
+
+@lru_cache(maxsize=256)
+def _digest(path: Path, changed: int) -> str:
+    """Return the hash of a file; kept, because the runs of a study share their data."""
+    return str(fingerprint(path)["sha256"])
+
+
+def _require_matches(study: StudyConfig, patterns: Sequence[str]) -> None:
+    """Refuse a pattern of --only that matches no setting, probably because of a typing error."""
+    names = [_name_of(*found[:3]) for found in study.combinations()]
+    for pattern in patterns:
+        if not any(fnmatch(name, pattern) for name in names):
+            shown = ", ".join(names[:_NAMES_SHOWN])
+            more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+            raise ConfigError(f"--only {pattern!r}: matches none of the settings: {shown}{more}.")
+
+
+def _name_of(model: str, dataset: str, method: str) -> str:
+    return "/".join(filter(None, (model, dataset, method)))
 
 
 def _slug(choice: Mapping[str, Any]) -> str:
