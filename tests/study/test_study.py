@@ -79,6 +79,7 @@ def test_cells_read_the_data_that_a_training_reads(data, overrides):
 def test_cells_with_the_same_data_share_them(data):
     ways = ["plan=full", "training.lr=1e-4", "adapter.rank=2", "model=gemma3-270m", "training.seeds=[3]"]
     recipes = [parse_config({"data": {"train": str(data)}}, [way]) for way in ways]
+    recipes.append(parse_config({"data": {"train": str(data)}}, ["repetition=1", "prefix_each_copy=true"]))
     assert len({data_settings(recipe).model_dump_json() for recipe in recipes}) == 1
 
 

@@ -33,7 +33,7 @@ LOGGER = logging.getLogger(__name__)
 _T = TypeVar("_T")
 # Settings that `read_splits` does not look at; of the training it reads the folds.
 _NOT_READ = {
-    *("model", "revision", "plan", "train_plan", "exit_layer", "repetition", "label_on"),
+    *("model", "revision", "plan", "train_plan", "exit_layer", "repetition", "prefix_each_copy", "label_on"),
     *("search", "study", "adapter", "training", "adaptation"),
 }
 # Training examples; with fewer, cross-validation costs minutes, and dev data would be much work in comparison.
