@@ -18,6 +18,7 @@ from lookboth.data.packing import build_batch
 from lookboth.data.schemes import find_tag_errors
 from lookboth.errors import ConfigError, ModelError
 from lookboth.inference.pipeline import word_scores
+from lookboth.labelers.fixed_labels import LabelVectors
 from lookboth.labelers.inspect import inspect_model
 from lookboth.labelers.labeler import Labeler
 from lookboth.labelers.merging import merge_labeler
@@ -295,6 +296,24 @@ def test_labels_are_read_from_text_files_and_from_files_of_windows(tmp_path):
         toml.write_text(content, encoding="utf-8")
         with pytest.raises(ConfigError, match=message):
             split_labels(str(toml))
+
+
+def test_vectors_are_kept_until_a_weight_changes(labeler, monkeypatch):
+    def vectors():
+        return labeler.with_labels(LABELS).model.head.weight.detach().clone()
+
+    first, computed = vectors(), []
+    compute = LabelVectors._compute
+    monkeypatch.setattr(LabelVectors, "_compute", lambda *args: computed.append(args[1]) or compute(*args))
+    assert torch.equal(vectors(), first)
+    assert computed == [[]]
+    weight = next(weight for name, weight in labeler.model.named_parameters() if "lora_B" in name)
+    with torch.no_grad():
+        weight.add_(0.5)
+    changed = vectors()
+    assert not torch.equal(changed, first)
+    fresh = Labeler(labeler.config, labeler.model, labeler.tokenizer).with_labels(LABELS)
+    assert torch.equal(changed, fresh.model.head.weight)
 
 
 def test_similar_names_are_two_labels_where_descriptions_or_data_say_so(labeler):

@@ -198,3 +198,15 @@ def test_labels_that_differ_only_in_case_are_named_before_training(tmp_path, pro
     settings["data"]["label_map"] = {"Per": "PER"}
     read_splits(parse_config({"data": settings["data"]}))
     assert len(progress()) == 1
+
+
+def test_labels_that_differ_only_in_case_are_named_when_an_open_labeler_is_scored(
+    tiny_llama_folder, tmp_path, progress
+):
+    tiny_labeler(tiny_llama_folder, head={"kind": "open"}).save_pretrained(tmp_path / "open")
+    (tmp_path / "test.conll").write_text("Ada B-PER\nsaw O\nMay B-per\n\nBob B-PER\n", encoding="utf-8")
+    evaluation = evaluate_on(str(tmp_path / "test.conll"), model=str(tmp_path / "open"))
+    assert {"PER", "per"} <= set(evaluation.scores.per_label)
+    assert any(
+        "labels 'PER' (2) and 'per' (1) differ" in line and "--map 'per=" in line for line in progress()
+    )

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from lookboth.data import (
     read_source,
     report_no_documents,
     similar_to,
+    similarity_messages,
     split_name,
 )
 from lookboth.errors import DataError
@@ -78,6 +80,7 @@ def evaluate_on(
         report_no_documents(examples, source)
     if labeler.is_open:
         labeler = labeler.with_labels([*map(LabelText.parse, _labels_of(examples, source))])
+    _report_similar(examples, source)
     _report_unknown(examples, source, labeler.config.labels)
     least = saved_thresholds(labeler.config) if thresholds else None
     evaluation = evaluate_labeler(labeler, examples, min_score=least)
@@ -147,6 +150,14 @@ def _labels_of(examples: Sequence[Example], source: str) -> tuple[str, ...]:
             f"{source}: has no labels, so an open labeler has nothing to find. Name them: --labels"
         )
     return describe_labels(source, found)
+
+
+def _report_similar(examples: Sequence[Example], source: str) -> None:
+    """Warn of labels of the data whose names differ only in letter case or blanks."""
+    for label, message in similarity_messages(
+        Counter(label for example in examples for label in example.labels())
+    ):
+        LOGGER.warning(f"{source}: {message}; here: --map '{label}=LABEL'")
 
 
 def _report_unknown(examples: Sequence[Example], source: str, known: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from lookboth.compat import weight_states
 from lookboth.config import HeadConfig
 from lookboth.data import (
     LabelText,
@@ -41,6 +42,8 @@ class LabelVectors:
     def __init__(self, model: LabelerModel, encoder: WordEncoder, config: "LabelerConfig") -> None:
         self._model, self._encoder, self._config = model, encoder, config
         self._cache: dict[str, torch.Tensor] = {}
+        # The weights that the vectors in the cache were computed with.
+        self._weights: list[tuple[int, int, int]] = []
 
     def of(self, texts: Sequence[str]) -> torch.Tensor:
         """Return the vector of each text, (L, hidden).
@@ -48,8 +51,11 @@ class LabelVectors:
         Raises:
             ConfigError: a text is too long.
         """
-        if self._model.training or len(self._cache) + len(texts) > _CACHE_LIMIT:
+        weights = weight_states([*self._model.modules()])
+        full = len(self._cache) + len(texts) > _CACHE_LIMIT
+        if self._model.training or full or weights != self._weights:
             self._cache.clear()
+        self._weights = weights
         missing = list(dict.fromkeys(text for text in texts if text not in self._cache))
         found = self._cache | dict(zip(missing, self._compute(missing), strict=True))
         # In training the weights change with every step, and the best ones are restored at its end.
