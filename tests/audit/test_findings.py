@@ -163,7 +163,9 @@ def test_too_few_sentences_are_refused():
     with pytest.raises(DataError, match="too few for 5 folds"):
         make_folds([TRUE[0]] * 50, 5, 0)
     # Outside the fold with two of them, one sentence is left, which cannot both train and choose the epoch.
-    with pytest.raises(DataError, match="3 different sentences are too few for 2 folds"):
+    with pytest.raises(
+        DataError, match=r"3 different sentences are too few for 2 folds, which need at least 4\. Add data\.$"
+    ):
         make_folds([Example((word,)) for word in "abc"], 2, 0)
     with pytest.raises(ConfigError, match="2 or more"):
         make_folds(TRUE, 1, 0)

@@ -53,8 +53,10 @@ def make_folds(
     # The part outside a fold is divided again, so it needs two groups.
     if len(groups) <= num_folds or len(groups) - max(map(len, parts)) < 2:
         what = "different documents" if whole_documents else "different sentences"
+        advice = "Add data" + (" or name fewer --folds." if num_folds > 2 else ".")
         raise DataError(
-            f"{len(groups)} {what} are too few for {num_folds} folds. Add data or name fewer --folds."
+            f"{len(groups)} {what} are too few for {num_folds} folds, which need at least {max(num_folds + 1, 4)}. "
+            f"{advice}"
         )
     folds = []
     for number, held in enumerate(parts):
