@@ -251,6 +251,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "tuned regret": lambda: written("plan_search_tuned/regret.md"),
     "repetition": repetition_table,
     "scale": lambda: written("scale/ner.md"),
+    "scale 100": lambda: written("scale_100/ner.md"),
     "whole data": lambda: open_ner_table(WHOLE_DATA, "model and plan"),
     "distilled": lambda: open_ner_table(DISTILLED, "labeler"),
     "letter case": letter_case_table,

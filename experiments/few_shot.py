@@ -28,6 +28,7 @@ from lookboth.errors import LookbothError
 from lookboth.evaluation.command import evaluate_on
 from lookboth.evaluation.runfile import read_run
 from lookboth.evaluation.seeds import mean_and_sd
+from lookboth.labelers.folders import find_folder
 from lookboth.labelers.labeler_config import read_config
 from lookboth.labelers.saving import ADAPTER_FOLDER
 from lookboth.progress import progress_to
@@ -205,7 +206,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("labeler", type=Path, nargs="?")
+    parser.add_argument("labeler", type=find_folder, nargs="?", help="folder, or a shipped one: open")
     parser.add_argument("--data", action="append", default=[])
     parser.add_argument("--out", type=Path, default=Path("runs/few_shot"))
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=["open", "fresh"])

@@ -29,6 +29,7 @@ from lookboth.errors import LookbothError
 from lookboth.evaluation.evaluate import evaluate_labeler
 from lookboth.files import write_json
 from lookboth.inference.suggestions import suggest
+from lookboth.labelers.folders import find_folder
 from lookboth.labelers.labeler import Labeler
 from lookboth.progress import progress_to
 from lookboth.quiet import quiet_libraries
@@ -203,7 +204,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("labeler", type=Path)
+    parser.add_argument("labeler", type=find_folder, help="folder, or a shipped one: open")
     parser.add_argument("--data", default="crossner_ai")
     parser.add_argument("--out", type=Path, default=Path("runs/loop"))
     parser.add_argument("--rounds", type=int, default=4)

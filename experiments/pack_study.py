@@ -1,6 +1,7 @@
 """Copy the finished runs of a study to experiments/results: python experiments/pack_study.py runs/NAME"""
 
 import argparse
+import json
 from pathlib import Path
 
 from lookboth.run_folder import RunFolder
@@ -24,7 +25,9 @@ def pack(study: Path, out: Path) -> int:
     for run in runs:
         target = RunFolder(out / run.path.relative_to(study))
         target.path.mkdir(parents=True, exist_ok=True)
-        target.run.write_bytes(run.run.read_bytes())
+        # On one line, a run takes half the space.
+        content = json.loads(run.run.read_text(encoding="utf-8"))
+        target.run.write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
         if run.evidence.is_file():
             target.evidence.write_bytes(run.evidence.read_bytes())
     return len(runs)

@@ -496,6 +496,9 @@ def test_labels_are_named_on_the_command_line(run, data, open_folder, tmp_path, 
     ]
     assert outputs[0] == outputs[1] == outputs[2] == outputs[3]
     assert "-company" in outputs[0] + outputs[1] or "-product" in outputs[0]
+    err = run("predict", text, "--model", open_folder, *options)[2]
+    assert "labels of its training; name others" in err
+    assert "note" not in run("predict", text, "--model", open_folder, *options, "--labels", named)[2]
 
     status, out, err = run("evaluate", data, "--model", open_folder, "--out", tmp_path / "scored")
     assert status == 0, err

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from lookboth.labelers.folders import SHIPPED_LABELERS
+
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "lookboth"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -164,6 +166,14 @@ def test_built_in_data_travel_with_their_licence():
 @pytest.mark.parametrize("pattern", PROJECT["license-files"])
 def test_licences_of_the_package_are_there(pattern):
     assert list(ROOT.glob(pattern))
+
+
+def test_every_shipped_labeler_travels():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    patterns = project["tool"]["setuptools"]["package-data"]["lookboth"]
+    for folder in SHIPPED_LABELERS.values():
+        assert f"{folder.relative_to(PACKAGE).as_posix()}/**/*" in patterns
+        assert (folder / "README.md").is_file()
 
 
 def test_the_repository_stays_small():

@@ -19,14 +19,14 @@ from alternate import Side, alternate, write_result
 from prediction import SHAPES
 
 from lookboth.data.sources import read_source
-from lookboth.labelers.folders import SHIPPED_LABELERS
 from lookboth.models.builtin_models import resolve_model
 
+SHIPPED = ("shipped", "fast", "turbo")  # they have the same labels
 NOTES = {
     "pipeline": "transformers' `pipeline` with SmolLM2-135M, fp32",
     **{
         f"lookboth {name}": "labeler that comes with lookboth, bf16 where the processor has it"
-        for name in SHIPPED_LABELERS
+        for name in SHIPPED
     },
     "spaCy": "entity recognizer of `en_core_web_sm` alone",
     "GLiNER": "shape of gliner_small (DeBERTa-v3-small), 3 labels, fp32; random weights",
@@ -35,7 +35,7 @@ NOTES = {
 BASE = "pipeline"
 # Sides that run together; the base is in each group, as not all fit in the memory of a laptop at once.
 GROUPS = {
-    "lookboth": [*(f"lookboth {name}" for name in SHIPPED_LABELERS), "spaCy"],
+    "lookboth": [*(f"lookboth {name}" for name in SHIPPED), "spaCy"],
     "others": ["GLiNER", "flair"],
 }
 # The vocabulary of DeBERTa-v3; the tokenizer is that of BERT, as DeBERTa's is not at hand.

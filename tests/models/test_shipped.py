@@ -30,6 +30,7 @@ def test_they_are_small():
     assert size(SHIPPED) <= 10_000_000
     assert size(SHIPPED_LABELERS["fast"]) <= 8_000_000
     assert size(SHIPPED_LABELERS["turbo"]) <= 10_000_000
+    assert size(SHIPPED_LABELERS["open"]) <= 10_000_000
 
 
 def test_the_fast_one_runs_12_layers_and_reads_as_the_full_one(labeler):
@@ -75,6 +76,16 @@ def test_turbo_runs_four_layers_that_look_both_ways():
     assert prove(turbo.model.backbone, "full").ok
     spans = turbo.predict("Angela Merkel left Berlin for New York.")[0].spans
     assert [span.text for span in spans] == ["Angela Merkel", "Berlin", "New York"]
+
+
+def test_the_open_one_finds_labels_that_are_named():
+    labeler = Labeler.from_pretrained("open", device="cpu", precision="fp32")
+    assert prove(labeler.model.backbone, labeler.config.plan).ok
+    named = labeler.with_labels(["company", "country", "disease: an illness"])
+    texts = ["Toyota sells the Corolla in Japan.", "She was treated for pneumonia in Norway."]
+    found = {(span.label, span.text) for each in named.predict(texts) for span in each.spans}
+    assert {("company", "Toyota"), ("country", "Japan"), ("country", "Norway")} <= found
+    assert committed_f1("shipped_open", "crossner_ai") >= 0.40
 
 
 @pytest.mark.parametrize("side", ["shipped", "shipped_fast", "shipped_turbo"])

@@ -71,7 +71,9 @@ ModelArgument = Annotated[
 LabelerOption = Annotated[
     str | None,
     typer.Option(
-        "--model", "-m", help="Saved labeler: folder, hub id, 'fast' or 'turbo'. Default: the shipped one."
+        "--model",
+        "-m",
+        help="Saved labeler: folder, hub id, 'fast', 'turbo' or 'open' (for --labels). Default: the shipped one.",
     ),
 ]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, ... Default: a GPU if there is one.")]

@@ -88,6 +88,7 @@ def predict(
     labeler = open_labeler(
         model, device=device, precision=precision, labels=labels, demonstrations=demonstrations
     )
+    _note_labels(labeler)
     least = saved_thresholds(labeler.config) if thresholds else {}
     if stream:
         updates = _label_stream(labeler, lag, encoding)
@@ -142,6 +143,7 @@ def suggest(
     read_inputs(source, sys.stdin.buffer, encoding)
     quiet_libraries()
     opened = open_labeler(model, device=device, precision=precision, labels=labels)
+    _note_labels(opened)
     labeler = require_scores(opened, "asked for this")
     chosen = choose(
         labeler, _examples(labeler, source, encoding, documents), num_texts=count, measure=by, pool=pool
@@ -152,6 +154,13 @@ def suggest(
         write_pieces(render_suggestions(chosen), out)
     else:
         print_pieces(render_suggestions(chosen))
+
+
+def _note_labels(labeler: "TextLabeler") -> None:
+    """Say which labels an open labeler finds if none were named."""
+    if labeler.is_open:
+        count = len(labeler.config.labels)
+        typer.echo(f'note: the {count} labels of its training; name others: --labels "company, product"', err=True)
 
 
 def _require_stream(source: str, output: Format, out: Path | None, stream: bool, lag: int | None) -> None:

@@ -13,6 +13,7 @@ SHIPPED_LABELERS = {
     "shipped": SHIPPED,
     "fast": Path(__file__).parent / "shipped_fast",
     "turbo": Path(__file__).parent / "shipped_turbo",
+    "open": Path(__file__).parent / "shipped_open",
 }
 _READ = ("json", "jsonl", "jinja", "safetensors", "onnx", "onnx.data", "md", "txt", "model")
 
@@ -21,7 +22,7 @@ def find_folder(name: str | Path | None) -> Path:
     """Return the local folder of a labeler; a labeler on the Hub is downloaded.
 
     Args:
-        name: a folder, "shipped" (also None), "fast", "turbo", or a hub id. The folder of a saved labeler takes
+        name: a folder, "shipped" (also None), "fast", "turbo", "open", or a hub id. The folder of a saved labeler takes
             precedence over a shipped labeler of the same name.
 
     Raises:

@@ -83,7 +83,7 @@ class Labeler(HeadLabeler):
         `open_labeler` opens a labeler of any kind.
 
         Args:
-            name: folder or hub id; None: the shipped labeler; "fast", "turbo": the faster shipped labelers.
+            name: folder or hub id; None: the shipped labeler; "fast", "turbo", "open": the other shipped labelers.
             device: "cpu", "cuda", ...; None: a GPU if available.
             precision: "auto", "bf16", "fp16" or "fp32"; "auto" loads a QLoRA labeler in 4 bits if that is possible.
             base: path or hub id of the base model, if it is not where the labeler says; it must be the same model.

@@ -81,7 +81,7 @@ def open_labeler(
     """Open a saved labeler of any kind; an exported labeler does not need torch.
 
     Args:
-        name: folder or hub id; None: the shipped labeler; "fast", "turbo": the faster shipped labelers.
+        name: folder or hub id; None: the shipped labeler; "fast", "turbo", "open": the other shipped labelers.
         device: "cpu", "cuda", ...; None: a GPU if available, for an exported labeler the CPU.
         precision: "auto", "bf16", "fp16" or "fp32"; the precision of an exported labeler is fixed.
         base: path or hub id of the base model, if it is not where the labeler says; it must be the same model.

@@ -49,7 +49,7 @@ def export_labeler(
     """Export a labeler for onnxruntime and keep it only if its predictions match those of torch.
 
     Args:
-        model: folder or hub id of a saved labeler, or a built-in one ("shipped", "fast", "turbo").
+        model: folder or hub id of a saved labeler, or a shipped one ("shipped", "fast", "turbo").
         out: output folder; an exported labeler in it is replaced.
         weights: "fp32", or "int8" for a quarter of the size and higher speed.
         data: texts for the comparison, named as in a recipe, preferably with gold labels; None: part of a built-in
