@@ -177,7 +177,7 @@ to plain weights) that finds the labels that it is given, by name and descriptio
 mask plan `0011`: layers 15 to 29 of 30 attend to the whole text. It uses the tokenizer of its base model.
 
 ```console
-lookboth predict "Toyota sells the Corolla in Japan." --model open --labels "company, country, product: something that is sold"
+lookboth predict "Toyota sells the Corolla in Japan." --model open --labels "company, product: something that is sold"
 lookboth train --data few.conll --start open --set head.kind=linear     # an ordinary labeler, from few sentences
 ```
 
@@ -261,9 +261,11 @@ def ship(run: Path, name: str) -> None:
 def card(name: str, note: str) -> str:
     """Return the model card of a labeler; every number comes from a run.json."""
     text, columns = CARDS[name]
-    (first, side), *others = columns.items()
-    rows = [f"| test set | {first} | 95 % interval | {''.join(f'{title} |' for title, _ in others)}".rstrip()]
-    rows.append("|---" * (3 + len(others)) + "|")
+    first, *others = columns
+    rows = [
+        f"| {' | '.join(['test set', first, '95 % interval', *others])} |",
+        "|---" * (2 + len(columns)) + "|",
+    ]
     for data in TESTS[name]:
         ours, *theirs = (_read(RESULTS / folder / data)["scores"]["test"] for folder in columns.values())
         low, high = ours["interval"]

@@ -160,7 +160,9 @@ def _note_labels(labeler: "TextLabeler") -> None:
     """Say which labels an open labeler finds if none were named."""
     if labeler.is_open:
         count = len(labeler.config.labels)
-        typer.echo(f'note: the {count} labels of its training; name others: --labels "company, product"', err=True)
+        typer.echo(
+            f'note: the {count} labels of its training; name others: --labels "company, product"', err=True
+        )
 
 
 def _require_stream(source: str, output: Format, out: Path | None, stream: bool, lag: int | None) -> None:

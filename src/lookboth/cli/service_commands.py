@@ -24,8 +24,8 @@ def bulk(
         typer.Option(
             "--model",
             "-m",
-            help="Saved labeler: folder, hub id, 'fast', 'turbo' or 'open'; default: the shipped one. May be repeated, also as "
-            "NAME=FOLDER: each span then has the name of its labeler.",
+            help="Saved labeler: folder, hub id, 'fast', 'turbo' or 'open'; default: the shipped one. May be repeated, "
+            "also as NAME=FOLDER: each span then has the name of its labeler.",
         ),
     ] = None,
     labels: LabelsOption = None,
