@@ -18,7 +18,8 @@ def test_the_card_is_written_from_the_committed_runs(name):
     assert committed == ship_labeler.card(name, "")
 
 
-@pytest.mark.parametrize("name", ship_labeler.FOLDERS)
+# The open labeler was not trained on text in capitals, which its card says, and was not measured on it.
+@pytest.mark.parametrize("name", sorted(set(ship_labeler.FOLDERS) - {"open"}))
 def test_the_card_says_how_many_points_text_in_capitals_loses(name):
     file = ROOT / "experiments" / "results" / "letter_case" / f"{name}.json"
     scores = json.loads(file.read_text(encoding="utf-8"))
