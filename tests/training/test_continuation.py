@@ -1,6 +1,7 @@
 """Training a saved labeler further: nothing is lost at the start, and the recipe cannot contradict the labeler."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -125,6 +126,14 @@ def test_a_continued_labeler_learns_new_labels_and_is_saved(data, tiny_llama_fol
     # The recipe in run.json repeats the run.
     assert parse_config(run.labeler.config.scores["recipe"]).start.labeler == str(start)
     assert continued(parse_config(run.labeler.config.scores["recipe"])).plan == "0011"
+
+
+def test_a_labeler_that_has_the_tokenizer_of_its_base_is_continued(data, a_labeler, tmp_path):
+    # The shipped labelers have none of their own.
+    start = tmp_path / "shipped"
+    shutil.copytree(a_labeler, start, ignore=shutil.ignore_patterns("tokenizer*", "*.jinja"))
+    (run,) = train(parse_config(recipe(data, start)), data / "second")
+    assert "ORG" in Labeler.from_pretrained(RunFolder(run.folder).labeler).config.labels
 
 
 def test_the_outputs_of_the_old_labeler_keep_what_the_new_data_do_not_have(data, tiny_llama_folder):

@@ -31,7 +31,6 @@ from lookboth.models import (
     load_adapter,
     load_backbone,
     load_saved_tokenizer,
-    load_tokenizer,
     read_weights,
     row_pairs,
     save_adapter,
@@ -169,9 +168,7 @@ def load_backbone_and_tokenizer(folder: Path, config: Any, options: LoadOptions)
         backbone = load_adapter(backbone, folder / ADAPTER_FOLDER, merge=options.merge)
     elif row_pairs(backbone) is not None:
         backbone = SharedBackbone(backbone, {})
-    own = (folder / "tokenizer_config.json").is_file()
-    tokenizer = load_saved_tokenizer(folder) if own else load_tokenizer(config.base)
-    return backbone, tokenizer
+    return backbone, load_saved_tokenizer(folder, config.base)
 
 
 def compute_dtype(options: LoadOptions) -> torch.dtype:

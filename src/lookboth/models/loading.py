@@ -40,14 +40,20 @@ def load_tokenizer(name: str, *, revision: str | None = None, trust_remote_code:
     return _require_working(tokenizer, name)
 
 
-def load_saved_tokenizer(folder: Path) -> Any:
-    """Load the tokenizer in the folder of a saved labeler.
+def load_saved_tokenizer(folder: Path, base: str | None = None) -> Any:
+    """Load the tokenizer in the folder of a saved labeler; without one, as in the shipped labelers, that of its base.
+
+    Args:
+        folder: the folder.
+        base: the base model, if the labeler may do without a tokenizer of its own.
 
     Raises:
         ModelError: the tokenizer is missing, or it does not work.
     """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+    if base is not None and not (folder / "tokenizer_config.json").is_file():
+        return load_tokenizer(base)
     # AutoTokenizer knows the class named in the folder only after `import lookboth.integrations.transformers`.
     kind = PreTrainedTokenizerFast if (folder / "tokenizer.json").is_file() else AutoTokenizer
     name = str(folder.absolute())

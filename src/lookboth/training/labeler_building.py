@@ -189,7 +189,7 @@ def _tags(labels: Sequence[str], config: RunConfig) -> tuple[str, ...]:
 def _tokenizer(config: RunConfig) -> Any:
     """Return the tokenizer of the model, or of the labeler that is trained further."""
     if config.start is not None:
-        return load_saved_tokenizer(start_folder(config))
+        return load_saved_tokenizer(start_folder(config), config.model)
     return load_tokenizer(config.model, revision=config.revision, trust_remote_code=config.trust_remote_code)
 
 
