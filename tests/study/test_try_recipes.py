@@ -30,6 +30,7 @@ def test_every_file_has_runs_that_its_methods_support(runs):
         "llm_unmasking/*/roberta-base-locked-predict-only",
         "sift",
         "ls_llama_texts/llama-2-7b/*/ls-unllama-max",
+        "open_ner_turbo",
     ],
 )
 def test_one_run_of_each_kind(runs, tmp_path, name):

@@ -18,9 +18,10 @@ from lookboth.config import WITH_HEAD, RunConfig, load_recipe, overlay, parse_co
 from lookboth.errors import LookbothError
 from lookboth.masking import MaskPlan, read_layers
 from lookboth.models import save_adapter
+from lookboth.run_folder import RunFolder
 from lookboth.study.cells import study_settings
 from lookboth.study.config import load_study
-from lookboth.training import build_base
+from lookboth.training import build_base, train
 
 RECIPES = Path(__file__).parent.parent.parent / "recipes"
 ENCODERS = {"modernbert": "ModernBert", "roberta": "Roberta", "minilm": "Bert", "mpnet": "MPNet"}
@@ -86,6 +87,11 @@ def tiny_run(config: RunConfig, folder: Path) -> RunConfig:
         changes["adaptation"] = {"steps": 1, "text": []}
     if config.adapter.start_from:
         changes["adapter"]["start_from"] = str(_adapter_like(config, model, folder))
+    if config.distill is not None:
+        changes["distill"] = {
+            "teachers": [str(_teacher_like(config, folder))],
+            "texts": [str(_texts(folder))],
+        }
     return parse_config(overlay(config.to_dict(), changes))
 
 
@@ -174,6 +180,28 @@ def _write_split(
     tags = labels if kind == "plain" else ["O", "O", *(f"B-{label}" for label in labels)]
     blocks = ["".join(f"{word} {rng.choice(tags)}\n" for word in words) for words in sentences]
     (folder / f"{split}.conll").write_text("\n".join(blocks), encoding="utf-8")
+
+
+def _teacher_like(config: RunConfig, folder: Path) -> Path:
+    """Return a labeler trained on the data of a recipe, which teaches it."""
+    target = RunFolder(folder / f"teacher-{config.scheme}" / "seed-0")
+    if not target.labeler.is_dir():
+        recipe = {
+            "model": str(model_like("smollm2", folder)),
+            "scheme": config.scheme,
+            "data": {"train": str(data_like(config, folder))},
+            "adapter": {"rank": 2},
+            "training": {"epochs": 1, "precision": "fp32"},
+        }
+        train(parse_config(recipe), target.path.parent)
+    return target.labeler
+
+
+def _texts(folder: Path) -> Path:
+    """Return a file of texts without labels."""
+    file = folder / "texts.txt"
+    file.write_text("\n".join(CORPUS) + "\n", encoding="utf-8")
+    return file
 
 
 def _adapter_like(config: RunConfig, model: Path, folder: Path) -> Path:
