@@ -132,7 +132,8 @@ def _save_decoder(folder: Path, family: str, depth: int) -> None:
     torch.manual_seed(0)
     config = AutoConfig.for_model(
         family,
-        vocab_size=len(tokenizer),
+        # The tokenizers of some families (Qwen2) add a token of their own when they are loaded.
+        vocab_size=len(tokenizer) + 8,
         hidden_size=32,
         intermediate_size=64,
         num_hidden_layers=depth,
